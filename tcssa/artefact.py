@@ -1,0 +1,129 @@
+"""The artefact: the unit that is deployed.
+
+A folder with the model file and ``artefact.json``, which says all that a runtime must know.
+Exporters write it, runtimes read it, and neither knows the other. It holds no time stamp: the
+same checkpoint and options give the same bytes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tcssa import atomic
+from tcssa.checksums import file_sha256
+from tcssa.errors import ArtefactError
+
+SCHEMA_VERSION = 1
+MANIFEST_FILE = "artefact.json"
+
+Format = Literal["onnx", "tensorrt", "tensorrt-rtx"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TensorSpec(_Record):
+    """A tensor that goes in or comes out."""
+
+    name: str
+    dtype: str
+    shape: list[int | None]
+    """None stands for a dimension that varies."""
+
+
+class PatchRange(_Record):
+    """How many patches a bag may have."""
+
+    min: int
+    opt: int
+    max: int | None
+    """None: no limit but memory."""
+
+
+class ParityRow(_Record):
+    """One comparison with torch, made at export."""
+
+    case: str
+    batch: int
+    num_patches: int
+    max_abs_slots: float
+    max_abs_mass: float
+    routed_alike: float
+    """Share of patches with the same slots in the same order."""
+
+
+class Parity(_Record):
+    """What was compared, and with what result."""
+
+    status: str
+    """``passed with onnxruntime …``, or ``not yet run on a GPU``."""
+    tolerance: float
+    """Largest deviation allowed, relative to the largest slot entry (at least 1)."""
+    rows: list[ParityRow]
+
+
+class Artefact(_Record):
+    """Everything that ``artefact.json`` says."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    format: Format
+    model_file: str
+    model_sha256: str
+    inputs: list[TensorSpec]
+    outputs: list[TensorSpec]
+    feature_dim: int
+    num_slots: int
+    top_k: int
+    precision: dict[str, str]
+    """Number format of each stage: input, gate, pooling, experts."""
+    patches: PatchRange
+    max_batch: int | None
+    encoder: str | None
+    """Encoder of the features that the model was trained on."""
+    checkpoint_sha256: str
+    parity: Parity
+    tools: dict[str, str]
+    gpu_target: str | None = None
+    """Compute capability that an engine was built for, as ``sm89``."""
+    build: dict[str, int | str] = {}
+    """What the builder reported: scratch memory, size of the plan, workspace limit."""
+
+    @classmethod
+    def read(cls, folder: Path, *, check: bool = True) -> Self:
+        """Read an artefact and check that its model file is the one it was made with.
+
+        Raises:
+            ArtefactError: The folder is no artefact, or a file is missing or altered.
+        """
+        path = folder / MANIFEST_FILE
+        try:
+            artefact = cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except OSError:
+            raise ArtefactError(
+                folder, f"is no artefact (no {MANIFEST_FILE})", hint="make one: tcssa export"
+            ) from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise ArtefactError(path, f"is not valid: {place}: {first['msg']}") from None
+        model = folder / artefact.model_file
+        if not model.is_file():
+            raise ArtefactError(model, "the artefact's model file is missing")
+        if check and file_sha256(model) != artefact.model_sha256:
+            raise ArtefactError(
+                model, "is not the file the artefact was made with", hint="export it again"
+            )
+        return artefact
+
+    def write(self, folder: Path) -> None:
+        """Write ``artefact.json``; last, since it is what makes the folder an artefact."""
+        atomic.write_text(folder / MANIFEST_FILE, self.model_dump_json(indent=2) + "\n")
+
+
+def is_artefact(path: Path) -> bool:
+    """Whether a path is an artefact's folder."""
+    return (path / MANIFEST_FILE).is_file()

@@ -1,0 +1,93 @@
+"""Files that are either whole or not there.
+
+Everything the toolkit writes goes to a temporary name beside its target, is flushed to the
+disk and renamed. A process killed at any instant leaves at most a hidden temporary file.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_SUFFIX = ".tcssa-tmp"
+
+
+def _temporary_name(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{socket.gethostname()}.{os.getpid()}{_SUFFIX}")
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Yield a temporary path; when the block ends well it becomes ``target``.
+
+    Args:
+        target: The file to write. Its folder is made if need be.
+
+    Yields:
+        The path to write to. It is removed when the block raises.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_name(target)
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(target)
+        _sync(target.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a text file atomically (UTF-8)."""
+    with replacing(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(target: Path, content: bytes) -> None:
+    """Write a binary file atomically."""
+    with replacing(target) as temporary:
+        temporary.write_bytes(content)
+
+
+def discard_leftovers(folder: Path) -> int:
+    """Remove what processes of this host that no longer live left behind in ``folder``.
+
+    Returns:
+        How many files were removed.
+    """
+    removed = 0
+    host = socket.gethostname()
+    for leftover in folder.glob(f".*{_SUFFIX}"):
+        stem, _, pid = leftover.name.removesuffix(_SUFFIX).rpartition(".")
+        if stem.endswith(f".{host}") and pid.isdigit() and not _alive(int(pid)):
+            leftover.unlink(missing_ok=True)
+            removed += 1
+    return removed
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _sync(path: Path) -> None:
+    """Flush a file or a folder entry to the disk."""
+    if path.is_dir():
+        if os.name == "nt":
+            return  # Windows opens no folders
+        descriptor = os.open(path, os.O_RDONLY)
+    else:
+        descriptor = os.open(path, os.O_RDWR)  # Windows flushes only what is open for writing
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

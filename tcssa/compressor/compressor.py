@@ -1,0 +1,262 @@
+"""The slot compressor: route, average, refine.
+
+TC-SSA compresses a bag of N patch features into K slots: z = W_g x + b_g, P = softmax(z), the
+top two kept (not renormalised), c_k = Σ_j P̃_jk x_j / Σ_j P̃_jk, y_k = expert_k(c_k).
+
+Departures from the published code, each of which leaves real patches' results alone: padding is
+never routed (bags are packed, so padding does not exist here), ties never take a third slot,
+an empty slot is guarded by construction instead of by δ.
+
+Shapes: B bags, N patches (M in all bags together), D features, K slots, T = top_k.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from tcssa.compressor.balance import RoutingSums
+from tcssa.compressor.config import CompressorConfig
+from tcssa.compressor.experts import SlotExperts
+from tcssa.compressor.router import Router
+from tcssa.compressor.state import Footprint, SlotState
+from tcssa.errors import NonFiniteFeatureError, ShapeError
+
+CHUNK_PATCHES = 2048
+"""Patches that inference works on at once: 8 MB of float32 at D = 1024, which stays in cache
+between the gate and the weighted sum, so that features are read from memory once."""
+
+
+@dataclass(frozen=True)
+class PackedOutput:
+    """What becomes of bags laid one after another."""
+
+    slots: Tensor
+    """[B, K, D]."""
+    mass: Tensor
+    """Σ P̃ of each slot, [B, K], float32; 0 marks an empty slot."""
+    assignments: Tensor
+    """The slots of each patch, most probable first, [M, T], int64."""
+    weights: Tensor
+    """Their routing probabilities, [M, T], float32."""
+    routing: RoutingSums
+    """Sums over all patches: the balance loss and slot utilisation."""
+
+    @property
+    def aux_loss(self) -> Tensor:
+        """The balance loss over all patches, 0-dim, float32."""
+        return self.routing.balance_loss()
+
+
+@dataclass(frozen=True)
+class CompressorOutput(PackedOutput):
+    """What becomes of a batch of bags: `assignments` and `weights` are [B, N, T].
+
+    Padding is assigned to slot -1 with weight 0, and no sum knows of it.
+    """
+
+
+class _Aggregate(NamedTuple):
+    """One bag's way to its slot centres."""
+
+    state: SlotState
+    assignments: Tensor
+    weights: Tensor
+    routing: RoutingSums
+
+
+class SlotCompressor(nn.Module):
+    """Compresses bags of patch features into K slots each.
+
+    Args:
+        config: Shape of the model.
+    """
+
+    def __init__(self, config: CompressorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.router = Router(config.feature_dim, config.num_slots, config.top_k, config.noise_std)
+        self.experts = SlotExperts(
+            config.num_slots, config.feature_dim, config.hidden_dim, config.dropout
+        )
+
+    @classmethod
+    def from_reference_state(cls, state: Mapping[str, Tensor]) -> Self:
+        """Build a compressor from the reference implementation's state dict.
+
+        Args:
+            state: Its keys, with or without the prefix ``compressor.``; others are ignored.
+
+        Raises:
+            CheckpointError: Keys are missing or shapes disagree.
+        """
+        from tcssa.compressor.reference import convert_state
+
+        config, converted = convert_state(state)
+        model = cls(config)
+        model.load_state_dict(converted)
+        return model
+
+    def forward(self, features: Tensor, mask: Tensor | None = None) -> CompressorOutput:
+        """Compress one batch of bags.
+
+        A bag's result is the same alone, in any batch and in any order of its patches. What
+        stands behind the mask is never looked at.
+
+        Args:
+            features: Patch features [B, N, D], of any floating type.
+            mask: True where a patch is real, [B, N]; None means all are.
+
+        Raises:
+            ShapeError: The shapes of features, mask and model disagree.
+            NonFiniteFeatureError: A real patch has a NaN or an infinity; it names bag and row.
+        """
+        self._check_features(features, num_dims=3)
+        if mask is None:
+            bags = [self._aggregate(bag, where=f"bag {b}") for b, bag in enumerate(features)]
+            assignments = torch.stack([bag.assignments for bag in bags])
+            weights = torch.stack([bag.weights for bag in bags])
+        else:
+            _check_mask(mask, features)
+            bags = [self._aggregate_masked(features[b], mask[b], b) for b in range(len(features))]
+            shape = (*mask.shape, self.config.top_k)
+            assignments = torch.full(shape, -1, dtype=torch.int64, device=features.device)
+            weights = torch.zeros(shape, device=features.device)
+            assignments[mask] = torch.cat([bag.assignments for bag in bags])
+            weights[mask] = torch.cat([bag.weights for bag in bags])
+        return CompressorOutput(*self._refine(bags), assignments, weights, self._sums(bags))
+
+    def packed(self, features: Tensor, lengths: Sequence[int]) -> PackedOutput:
+        """Compress bags that lie one after another, without any padding.
+
+        Args:
+            features: The patches of all bags, [M, D].
+            lengths: Patches of each bag, in order; they sum to M.
+
+        Raises:
+            ShapeError: The shapes disagree.
+            NonFiniteFeatureError: A patch has a NaN or an infinity; it names bag and row.
+        """
+        self._check_features(features, num_dims=2)
+        if sum(lengths) != len(features):
+            raise ShapeError(f"lengths sum to {sum(lengths)}, features have {len(features)} rows")
+        bags = [
+            self._aggregate(bag, where=f"bag {b}")
+            for b, bag in enumerate(torch.split(features, list(lengths)))
+        ]
+        return PackedOutput(
+            *self._refine(bags),
+            torch.cat([bag.assignments for bag in bags]),
+            torch.cat([bag.weights for bag in bags]),
+            self._sums(bags),
+        )
+
+    def start(self) -> SlotState:
+        """The state of a slide none of whose patches has been seen."""
+        return SlotState.empty(
+            self.config.num_slots, self.config.feature_dim, self.router.gate.weight.device
+        )
+
+    @torch.no_grad()
+    def update(self, state: SlotState, features: Tensor, coords: Tensor | None = None) -> SlotState:
+        """Add patches to a slide's state.
+
+        Args:
+            state: What `start`, an earlier `update` or `SlotState.merge` returned.
+            features: More patches of the slide, [N, D].
+            coords: Their top-left corners (x, y) in level-0 pixels, [N, 2]. A slide that is
+                given any patches without coordinates has no footprint.
+
+        Raises:
+            ShapeError: The shapes disagree.
+            NonFiniteFeatureError: A patch has a NaN or an infinity; the row counts over all
+                patches that this state has seen.
+        """
+        self._check_features(features, num_dims=2)
+        if coords is not None and coords.shape != (len(features), 2):
+            raise ShapeError(f"coords must be [{len(features)}, 2], got {list(coords.shape)}")
+        try:
+            return state.merge(self._aggregate(features, coords).state)
+        except NonFiniteFeatureError as error:
+            raise NonFiniteFeatureError(state.num_patches + error.row) from None
+
+    @torch.no_grad()
+    def finish(self, state: SlotState) -> Tensor:
+        """Refine a slide's sums into its slots [K, D]."""
+        slots: Tensor = self.experts(state.centers().unsqueeze(0))
+        return slots.squeeze(0)
+
+    def _aggregate(
+        self, features: Tensor, coords: Tensor | None = None, where: str | None = None
+    ) -> _Aggregate:
+        """Route and sum up one bag [N, D].
+
+        Without gradients the bag streams through in chunks and nothing of size [N, K] or [N, D]
+        is ever made; with gradients it is one chunk, since autograd would keep them all anyway.
+        """
+        chunk_patches = max(len(features), 1) if torch.is_grad_enabled() else CHUNK_PATCHES
+        state = self.start()
+        if len(features) and coords is None:
+            state = state.without_footprint()
+        sums = RoutingSums.empty(self.config.num_slots, features.device)
+        assignments = [torch.empty(0, self.config.top_k, dtype=torch.int64, device=features.device)]
+        weights = [torch.empty(0, self.config.top_k, device=features.device)]
+        for begin in range(0, len(features), chunk_patches):
+            chunk = slice(begin, begin + chunk_patches)
+            try:
+                routing = self.router(features[chunk])
+            except NonFiniteFeatureError as error:
+                raise NonFiniteFeatureError(begin + error.row, where=where) from None
+            dense = routing.dense_weights()
+            part = SlotState(
+                weighted_sum=dense.T @ features[chunk].to(dense.dtype),
+                mass=dense.sum(dim=0),
+                num_patches=len(dense),
+                footprint=None if coords is None else Footprint.of(dense, coords[chunk]),
+            )
+            state, sums = state.merge(part), sums.merge(RoutingSums.of(routing))
+            assignments.append(routing.indices_NT)
+            weights.append(routing.weights_NT)
+        return _Aggregate(state, torch.cat(assignments), torch.cat(weights), sums)
+
+    def _aggregate_masked(self, features: Tensor, mask: Tensor, bag: int) -> _Aggregate:
+        """Route and sum up the real patches of a padded bag [N, D]."""
+        try:
+            return self._aggregate(features[mask])
+        except NonFiniteFeatureError as error:
+            row = int(mask.nonzero()[error.row, 0])
+            raise NonFiniteFeatureError(row, where=f"bag {bag}") from None
+
+    def _refine(self, bags: Sequence[_Aggregate]) -> tuple[Tensor, Tensor]:
+        """Slots [B, K, D] and masses [B, K] of aggregated bags."""
+        slots = self.experts(torch.stack([bag.state.centers() for bag in bags]))
+        return slots, torch.stack([bag.state.mass for bag in bags])
+
+    def _sums(self, bags: Sequence[_Aggregate]) -> RoutingSums:
+        sums = RoutingSums.empty(self.config.num_slots, self.router.gate.weight.device)
+        for bag in bags:
+            sums = sums.merge(bag.routing)
+        return sums
+
+    def _check_features(self, features: Tensor, num_dims: int) -> None:
+        expected = ["B", "N", str(self.config.feature_dim)][3 - num_dims :]
+        if features.dim() != num_dims or features.shape[-1] != self.config.feature_dim:
+            raise ShapeError(
+                f"features must be [{', '.join(expected)}], got {list(features.shape)}"
+            )
+        if len(features) == 0 and num_dims == 3:
+            raise ShapeError("the batch holds no bag")
+        if not features.is_floating_point():
+            raise ShapeError(f"features must be floating point, got {features.dtype}")
+
+
+def _check_mask(mask: Tensor, features: Tensor) -> None:
+    if mask.shape != features.shape[:2] or mask.dtype != torch.bool:
+        raise ShapeError(
+            f"the mask must be torch.bool {list(features.shape[:2])}, "
+            f"got {mask.dtype} {list(mask.shape)}"
+        )

@@ -1,0 +1,28 @@
+"""The shape of a compressor."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class CompressorConfig(BaseModel):
+    """What a compressor is made of; everything else follows from its weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    feature_dim: int = Field(default=1024, ge=1, description="Length D of a patch feature.")
+    num_slots: int = Field(default=32, ge=2, description="Number K of slots a slide becomes.")
+    top_k: int = Field(default=2, ge=1, description="Slots that every patch is routed to.")
+    hidden_dim: int = Field(default=512, ge=1, description="Hidden width of a slot's expert.")
+    dropout: float = Field(default=0.25, ge=0, lt=1, description="Dropout inside an expert.")
+    noise_std: float = Field(
+        default=0.1, ge=0, description="Gaussian noise on the gate's logits, in training only."
+    )
+
+    @model_validator(mode="after")
+    def _top_k_fits(self) -> Self:
+        if self.top_k > self.num_slots:
+            raise ValueError(f"top_k = {self.top_k} exceeds num_slots = {self.num_slots}")
+        return self

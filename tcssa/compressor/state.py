@@ -1,0 +1,120 @@
+"""The sums that a slide adds up to.
+
+Aggregation is a monoid: the weighted sums of two parts of a slide add up to the slide's. So a
+`SlotState` lets a slide of any N stream through bounded memory, be split over workers and
+merged, or be encoded while its patches are still being read.
+
+Shapes: K slots, D features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from tcssa.errors import ShapeError
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Where slots lie on the slide: weighted moments of patch coordinates, in float64.
+
+    float32 would lose the spread: on a slide 100,000 pixels wide the squares reach 1e10.
+    """
+
+    sum_xy: Tensor
+    """Σ P̃ (x, y), [K, 2]."""
+    sum_xy2: Tensor
+    """Σ P̃ (x², y²), [K, 2]."""
+
+    @classmethod
+    def of(cls, weights_NK: Tensor, coords: Tensor) -> Self:
+        """The moments of N patches, from their dense weights [N, K] and corners [N, 2]."""
+        weights = weights_NK.detach().double().cpu()
+        xy = coords.double().cpu()
+        return cls(weights.T @ xy, weights.T @ xy**2)
+
+    def merge(self, other: Footprint) -> Footprint:
+        """The moments of both parts together."""
+        return Footprint(self.sum_xy + other.sum_xy, self.sum_xy2 + other.sum_xy2)
+
+    def centroids(self, mass: Tensor) -> Tensor:
+        """Weighted mean position of each slot [K, 2], in level-0 pixels; NaN if it is empty."""
+        return self.sum_xy / _nan_where_empty(mass)
+
+    def spread(self, mass: Tensor) -> Tensor:
+        """Weighted standard deviation [K, 2], in level-0 pixels; NaN if the slot is empty."""
+        variance = self.sum_xy2 / _nan_where_empty(mass) - self.centroids(mass) ** 2
+        return variance.clamp(min=0).sqrt()
+
+
+@dataclass(frozen=True)
+class SlotState:
+    """Everything that the patches seen so far contribute to a slide's slots.
+
+    States are values: `SlotCompressor.update` and `merge` return new ones.
+    """
+
+    weighted_sum: Tensor
+    """Σ_j P̃_jk x_j, [K, D], float32."""
+    mass: Tensor
+    """Σ_j P̃_jk, [K], float32."""
+    num_patches: int = 0
+    footprint: Footprint | None = None
+    """Moments of the coordinates; None where a part came without coordinates."""
+
+    @classmethod
+    def empty(cls, num_slots: int, feature_dim: int, device: torch.device) -> Self:
+        """The state of no patches at all, the neutral element of `merge`."""
+        moments = torch.zeros(num_slots, 2, dtype=torch.float64)
+        return cls(
+            weighted_sum=torch.zeros(num_slots, feature_dim, device=device),
+            mass=torch.zeros(num_slots, device=device),
+            footprint=Footprint(moments, moments.clone()),
+        )
+
+    def merge(self, other: SlotState) -> SlotState:
+        """The state of both parts together.
+
+        Raises:
+            ShapeError: The states have different K or D.
+        """
+        if self.weighted_sum.shape != other.weighted_sum.shape:
+            raise ShapeError(
+                f"cannot merge a state of [K, D] = {list(self.weighted_sum.shape)} with one of "
+                f"{list(other.weighted_sum.shape)}"
+            )
+        footprint = None
+        if self.footprint is not None and other.footprint is not None:
+            footprint = self.footprint.merge(other.footprint)
+        return SlotState(
+            weighted_sum=self.weighted_sum + other.weighted_sum,
+            mass=self.mass + other.mass,
+            num_patches=self.num_patches + other.num_patches,
+            footprint=footprint,
+        )
+
+    def without_footprint(self) -> SlotState:
+        """The same state for a slide whose patches have no coordinates."""
+        return replace(self, footprint=None)
+
+    def centers(self) -> Tensor:
+        """Weighted means c_k, [K, D]; 0 for an empty slot."""
+        return normalise(self.weighted_sum, self.mass)
+
+
+def normalise(weighted_sum: Tensor, mass: Tensor) -> Tensor:
+    """Divide sums [..., K, D] by masses [..., K]; an empty slot gives 0, never 0/0.
+
+    The published code adds δ = 1e-9 to the denominator. That is 0 in float16 and is folded away
+    by ONNX optimisers, so the guard here is by construction: an empty slot divides 0 by 1.
+    """
+    return weighted_sum / torch.where(mass > 0, mass, torch.ones_like(mass)).unsqueeze(-1)
+
+
+def _nan_where_empty(mass: Tensor) -> Tensor:
+    mass = mass.double().cpu()
+    return torch.where(mass > 0, mass, torch.full_like(mass, torch.nan)).unsqueeze(-1)

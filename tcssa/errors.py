@@ -1,0 +1,147 @@
+"""Every error the library raises on purpose.
+
+Each carries the facts (path, slide, row, expected, found) as attributes and says them in one
+line. ``hint`` is the next step; where it is None, ``tcssa_cli.errors`` knows a general one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+
+class TcssaError(Exception):
+    """Base of all errors that a user can act on.
+
+    Args:
+        message: What is wrong and where, in one line.
+        hint: What to do next, in one line.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageError(TcssaError):
+    """The request itself makes no sense: an option, a setting or a combination of them."""
+
+
+class UnknownNameError(UsageError):
+    """A name that is not in a registry; the nearest known ones are offered."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        self.kind, self.name, self.known = kind, name, sorted(known)
+        near = difflib.get_close_matches(name, self.known, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(self.known)}"
+        super().__init__(f"unknown {kind} {name!r}", hint=hint)
+
+
+class MissingExtraError(TcssaError):
+    """An optional package is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        self.package, self.extra = package, extra
+        super().__init__(
+            f"this needs the package {package!r}, which is not installed",
+            hint=f"pip install 'tcssa[{extra}]'",
+        )
+
+
+class MissingDataError(TcssaError):
+    """Files that a command needs are not where it looked."""
+
+
+class DeviceError(TcssaError):
+    """The device or runtime that was asked for is not there."""
+
+
+class FileError(TcssaError):
+    """Something is wrong with one file or folder."""
+
+    def __init__(self, path: Path | str, reason: str, *, hint: str | None = None) -> None:
+        self.path, self.reason = Path(path), reason
+        super().__init__(f"{path}: {reason}", hint=hint)
+
+
+class SlideError(FileError):
+    """A slide that cannot be read."""
+
+
+class MissingMppError(SlideError):
+    """A slide that tells neither its resolution nor its objective."""
+
+    def __init__(self, path: Path | str, found: str | None = None) -> None:
+        super().__init__(
+            path,
+            found or "the slide states neither microns per pixel nor an objective power",
+            hint="give its level-0 resolution with --slide-mpp 0.25, or a column mpp in --manifest",
+        )
+
+
+class FeatureFileError(FileError):
+    """A feature file that cannot be read, or whose content makes no sense."""
+
+
+class FeatureDimError(FeatureFileError):
+    """Features of another length than the model or the cohort has."""
+
+    def __init__(self, path: Path | str, expected: int, found: int) -> None:
+        self.expected, self.found = expected, found
+        super().__init__(
+            path,
+            f"features have D = {found}, expected D = {expected}",
+            hint="use features of one encoder, the one that the model was trained on",
+        )
+
+
+class CheckpointError(FileError):
+    """A checkpoint that cannot be read, or does not hold what it should."""
+
+
+class RunError(FileError):
+    """A run directory that is incomplete, or was made by other settings."""
+
+
+class ArtefactError(FileError):
+    """An exported artefact that is broken or does not fit the request."""
+
+
+class TableError(FileError):
+    """A table (labels, manifest) with faults; all of them are listed."""
+
+    def __init__(self, path: Path | str, faults: Sequence[str], *, hint: str | None = None) -> None:
+        self.faults = list(faults)
+        shown = "; ".join(self.faults[:5])
+        more = f"; and {len(self.faults) - 5} more" if len(self.faults) > 5 else ""
+        super().__init__(path, shown + more, hint=hint)
+
+
+class SplitError(TcssaError):
+    """A cohort that cannot be split as asked without a leak or an empty class."""
+
+
+class ShapeError(TcssaError):
+    """A tensor of another shape than the model takes."""
+
+
+class NonFiniteFeatureError(TcssaError):
+    """A NaN or an infinity in the features of a real patch.
+
+    Args:
+        row: The patch, counted from 0 within its bag.
+        where: The file, slide or bag it stands in, if known.
+    """
+
+    def __init__(self, row: int, *, where: str | None = None) -> None:
+        self.row, self.where = row, where
+        place = f"{where}: " if where else ""
+        super().__init__(
+            f"{place}the features of row {row} are not finite (NaN or infinity)",
+            hint="extract this slide again, or remove the row",
+        )
+
+
+class ParityError(TcssaError):
+    """An exported model that does not compute what the checkpoint computes."""

@@ -1,0 +1,234 @@
+"""Reading the bag of one slide, whichever tool wrote it.
+
+Every layout of the field becomes the same `Bag`: rows of features, and corners in level-0
+pixels where the file knows them. The layouts (see docs/formats.md) differ in names only:
+
+- TRIDENT and ours: HDF5 ``features``, ``coords`` with attributes;
+- CLAM: HDF5 ``features``, ``coords`` without attributes, or a ``.pt`` tensor;
+- STAMP: HDF5 ``feats``, ``coords`` in µm, attributes at the root;
+- the TC-SSA reference: a ``.pt`` tensor, or a dict with ``features`` or ``feat``;
+- plain ``.npy`` arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa.errors import FeatureFileError
+
+SUFFIXES = (".h5", ".hdf5", ".pt", ".npy")
+"""What a bag's file name may end with."""
+
+_READ_AGAIN = "extract this slide again: the file is incomplete or damaged"
+
+
+@dataclass
+class Bag:
+    """The patch features of one slide, open for reading; use it as a context manager.
+
+    ``features`` and ``coords`` slice like arrays and are read from the disk only where sliced.
+    """
+
+    path: Path
+    features: Any
+    """[N, D], an HDF5 dataset or an array."""
+    coords: Any | None
+    """Top-left corners (x, y), [N, 2]; None if the file has none."""
+    coords_unit: str = "level0_px"
+    """``level0_px``, or ``um`` in STAMP's files, which do not know the slide's resolution."""
+    attributes: dict[str, Any] = field(default_factory=dict)
+    """What the file says of itself: encoder, patch_size_level0, mpp_target …"""
+    file: h5py.File | None = None
+
+    @property
+    def slide_id(self) -> str:
+        """The slide's name: the file's, without its extension."""
+        return self.path.stem
+
+    @property
+    def num_patches(self) -> int:
+        """N."""
+        return int(self.features.shape[0])
+
+    @property
+    def feature_dim(self) -> int:
+        """D; 0 where an empty bag does not tell."""
+        return int(self.features.shape[1]) if len(self.features.shape) > 1 else 0
+
+    @property
+    def encoder(self) -> str | None:
+        """The encoder that made the features, if the file names it."""
+        name = self.attributes.get("encoder") or self.attributes.get("extractor")
+        return str(name) if name and name != "None" else None
+
+    @property
+    def patch_size_level0(self) -> int | None:
+        """Side of a patch in level-0 pixels, if the file tells."""
+        size = self.attributes.get("patch_size_level0")
+        return None if size is None else int(size)
+
+    def read(self, begin: int = 0, end: int | None = None) -> NDArray[Any]:
+        """Rows ``begin`` to ``end`` of the features, in the type they are stored in.
+
+        Raises:
+            FeatureFileError: The rows cannot be read.
+        """
+        return self._slice(self.features, begin, end)
+
+    def read_coords(self, begin: int = 0, end: int | None = None) -> NDArray[Any] | None:
+        """Rows ``begin`` to ``end`` of the corners; None if the file has none.
+
+        Raises:
+            FeatureFileError: The rows cannot be read.
+        """
+        if self.coords is None:
+            return None
+        return self._slice(self.coords, begin, end)[:, :2]
+
+    def chunks(self, rows: int) -> Iterator[tuple[NDArray[Any], NDArray[Any] | None]]:
+        """Features and corners, ``rows`` patches at a time."""
+        for begin in range(0, self.num_patches, rows):
+            end = min(begin + rows, self.num_patches)
+            yield self.read(begin, end), self.read_coords(begin, end)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self.file is not None:
+            self.file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _slice(self, rows: Any, begin: int, end: int | None) -> NDArray[Any]:
+        try:
+            return np.asarray(rows[begin:end])
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = f"rows {begin} to {end} cannot be read ({error})"
+            raise FeatureFileError(self.path, reason, hint=_READ_AGAIN) from None
+
+
+def open_bag(path: Path | str) -> Bag:
+    """Open the features of one slide.
+
+    Raises:
+        FeatureFileError: The file is missing, broken, holds no bag, or would have to run code
+            to be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FeatureFileError(path, "there is no such file")
+    suffix = path.suffix.lower()
+    if suffix in (".h5", ".hdf5"):
+        bag = _open_hdf5(path)
+    elif suffix == ".pt":
+        bag = Bag(path, _read_pt(path), coords=None)
+    elif suffix == ".npy":
+        bag = Bag(path, _read_npy(path), coords=None)
+    else:
+        raise FeatureFileError(path, f"is no feature file: known are {', '.join(SUFFIXES)}")
+    _check_shapes(bag)
+    return bag
+
+
+def _open_hdf5(path: Path) -> Bag:
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        reason = f"is not a readable HDF5 file ({_plain(error)})"
+        raise FeatureFileError(path, reason, hint=_READ_AGAIN) from None
+    features = file.get("features", file.get("feats"))
+    if not isinstance(features, h5py.Dataset):
+        found = ", ".join(file) or "nothing"
+        file.close()
+        raise FeatureFileError(path, f"has neither 'features' nor 'feats' (found: {found})")
+    coords = file.get("coords")
+    attributes = {**file.attrs, **features.attrs}
+    if isinstance(coords, h5py.Dataset):
+        attributes |= dict(coords.attrs)
+    else:
+        coords = None
+    if not attributes.get("complete", True):
+        file.close()
+        raise FeatureFileError(path, "was not written to its end", hint=_READ_AGAIN)
+    unit = "um" if file.attrs.get("unit") == "um" else "level0_px"
+    return Bag(path, features, coords, unit, attributes, file)
+
+
+def _read_pt(path: Path) -> NDArray[Any]:
+    import torch
+
+    from tcssa.compressor.reference import read_pickled_data
+    from tcssa.errors import CheckpointError
+
+    try:
+        content = read_pickled_data(path)
+    except CheckpointError as error:
+        raise FeatureFileError(path, error.reason, hint=error.hint) from None
+    if isinstance(content, dict):
+        content = content.get("features", content.get("feat"))
+    if not isinstance(content, torch.Tensor):
+        raise FeatureFileError(path, "holds no tensor, nor a dict with 'features' or 'feat'")
+    if content.dtype == torch.bfloat16:
+        content = content.float()
+    array: NDArray[Any] = content.numpy()
+    return _as_rows(array)
+
+
+def _read_npy(path: Path) -> NDArray[Any]:
+    try:
+        return _as_rows(np.load(path, mmap_mode="r", allow_pickle=False))
+    except ValueError as error:
+        if "allow_pickle" in str(error) or "object" in str(error).lower():
+            raise FeatureFileError(
+                path,
+                "is a pickled object, which could run code, and was not loaded",
+                hint="save the features as a plain array: np.save(file, features)",
+            ) from None
+        raise FeatureFileError(path, f"is not a readable array ({_plain(error)})") from None
+    except (OSError, EOFError) as error:
+        raise FeatureFileError(path, f"is not a readable array ({_plain(error)})") from None
+
+
+def _as_rows(array: NDArray[Any]) -> NDArray[Any]:
+    """Bags occur as (N, D), (1, N, D) and, of a single patch, (D,)."""
+    if array.ndim == 3 and array.shape[0] == 1:
+        return array[0]
+    if array.ndim == 1 and array.size:
+        return array[None]
+    return array
+
+
+def _check_shapes(bag: Bag) -> None:
+    shape = bag.features.shape
+    if shape == (0,):  # TRIDENT's empty bag of an encoder that does not tell its D
+        return
+    fault = None
+    if len(shape) != 2:
+        fault = f"features must be [N, D], found {list(shape)}"
+    elif np.dtype(bag.features.dtype).kind != "f":
+        fault = f"features must be floating point, found {bag.features.dtype}"
+    elif bag.coords is not None and len(bag.coords) != shape[0]:
+        fault = f"{shape[0]} rows of features, but {len(bag.coords)} of coords"
+    if fault:
+        bag.close()
+        raise FeatureFileError(bag.path, fault)
+
+
+def _plain(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

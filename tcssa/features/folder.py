@@ -1,0 +1,82 @@
+"""Finding the bags of a cohort in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tcssa.errors import MissingDataError, UsageError
+from tcssa.features.bag import SUFFIXES
+
+_SUBFOLDERS = ("features_*", "*/features_*", "h5_files", "pt_files")
+"""Where TRIDENT's, CLAM's and our jobs keep features, below the folder of the job."""
+
+
+def find_bags(paths: Iterable[Path]) -> list[Path]:
+    """All feature files among files and folders, sorted by slide.
+
+    A folder is a folder of feature files, or the job folder above exactly one such folder.
+
+    Raises:
+        MissingDataError: A path does not exist, or a folder holds no feature file.
+        UsageError: A job folder holds features of several encoders.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found.extend(_bags_below(path))
+        elif path.exists():
+            found.append(path)
+        else:
+            raise MissingDataError(f"{path}: there is no such file or folder")
+    return sorted(found, key=lambda path: (path.stem, str(path)))
+
+
+def index_bags(folder: Path) -> dict[str, Path]:
+    """The feature file of every slide in a folder, by slide_id.
+
+    Raises:
+        MissingDataError: The folder does not exist, or holds no feature file.
+        UsageError: Two files are of the same slide.
+    """
+    index: dict[str, Path] = {}
+    for path in find_bags([folder]):
+        if path.stem in index:
+            raise UsageError(
+                f"two files hold features of slide {path.stem!r}: {index[path.stem]} and {path}",
+                hint="keep one of them in the folder",
+            )
+        index[path.stem] = path
+    return index
+
+
+def _bags_below(folder: Path) -> list[Path]:
+    bags = _bags_in(folder)
+    if bags:
+        return bags
+    candidates = [sub for pattern in _SUBFOLDERS for sub in folder.glob(pattern) if _bags_in(sub)]
+    if not candidates:
+        raise MissingDataError(
+            f"{folder}: holds no feature files ({', '.join(SUFFIXES)})",
+            hint="make them with: tcssa extract SLIDES --out JOB",
+        )
+    if len(candidates) > 1:
+        raise UsageError(
+            f"{folder}: holds several sets of features: {_names(candidates, folder)}",
+            hint="name the one you mean",
+        )
+    return _bags_in(candidates[0])
+
+
+def _bags_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    ]
+
+
+def _names(folders: Sequence[Path], base: Path) -> str:
+    return ", ".join(str(folder.relative_to(base)) for folder in sorted(folders))

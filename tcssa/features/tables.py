@@ -1,0 +1,122 @@
+"""Label tables: which slide belongs to which patient and class.
+
+The spellings of the field are taken as they are (docs/formats.md): CLAM's
+``case_id,slide_id,label``, the TC-SSA reference's ``slide_id,label``, PANDA's
+``image_id,isup_grade``, STAMP's ``PATIENT,FILENAME``.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tcssa.errors import TableError
+
+_SLIDE_COLUMNS = ("slide_id", "image_id", "sample_id", "filename", "slide", "wsi")
+_CASE_COLUMNS = ("case_id", "patient_id", "patient", "case")
+_LABEL_COLUMNS = ("label", "isup_grade", "class", "target")
+_SLIDE_EXTENSION = re.compile(
+    r"\.(ome\.tiff?|ome\.zarr|svs|tiff?|ndpi|mrxs|scn|svslide|bif|vms|vmu|dcm|czi|h5|hdf5|pt|npy)$",
+    re.IGNORECASE,
+)
+_TCGA = re.compile(r"^TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class LabelledSlide:
+    """One row of a label table."""
+
+    slide_id: str
+    case_id: str
+    label: str
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV or TSV file, keys and values stripped of stray spaces.
+
+    Raises:
+        TableError: The file is missing, empty or no table of text.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise TableError(path, [f"cannot be read ({error.strerror})"]) from None
+    except UnicodeDecodeError:
+        raise TableError(path, ["is not a text file"], hint="give a CSV file") from None
+    lines = text.splitlines()
+    if not lines:
+        raise TableError(path, ["the table is empty"])
+    delimiter = "\t" if "\t" in lines[0] else ";" if ";" in lines[0] else ","
+    return [
+        {key.strip(): (value or "").strip() for key, value in row.items() if key is not None}
+        for row in csv.DictReader(lines, delimiter=delimiter)
+    ]
+
+
+def find_column(columns: Sequence[str], spellings: Sequence[str]) -> str | None:
+    """The first column that is spelt in one of these ways, whatever its case."""
+    by_lower = {column.lower(): column for column in columns}
+    return next((by_lower[name.lower()] for name in spellings if name.lower() in by_lower), None)
+
+
+def slide_name(text: str) -> str:
+    """The slide_id of a path or file name: without folders, without a slide's extension."""
+    return _SLIDE_EXTENSION.sub("", re.split(r"[/\\]", text)[-1])
+
+
+def patient_of(slide_id: str) -> str:
+    """The patient a slide belongs to when the table has no column for it.
+
+    A TCGA barcode names its patient in the first twelve characters; any other slide is taken
+    to be a patient of its own.
+    """
+    return slide_id[:12].upper() if _TCGA.match(slide_id) else slide_id
+
+
+def read_labels(
+    path: Path, *, label_column: str | None = None, classes: Sequence[str] | None = None
+) -> list[LabelledSlide]:
+    """Read a label table.
+
+    Args:
+        path: CSV or TSV with a header.
+        label_column: The column of the label; None looks for the usual names.
+        classes: The labels that may occur; None takes all that do. Matched whatever their case.
+
+    Raises:
+        TableError: Columns are missing, cells are empty, a label is unknown, or a slide stands
+            there twice with different labels. All faults are listed with their line.
+    """
+    rows = read_rows(path)
+    columns = list(rows[0]) if rows else []
+    slide_column = find_column(columns, _SLIDE_COLUMNS)
+    case_column = find_column(columns, _CASE_COLUMNS)
+    label_column = find_column(columns, [label_column] if label_column else _LABEL_COLUMNS)
+    if not rows or slide_column is None or label_column is None:
+        raise TableError(
+            path,
+            [f"needs the columns slide_id and label, found: {', '.join(columns) or 'no rows'}"],
+            hint="name the label's column with --label-column if it has another name",
+        )
+    known = {name.lower(): name for name in classes or ()}
+    faults: list[str] = []
+    slides: dict[str, LabelledSlide] = {}
+    for line, row in enumerate(rows, start=2):
+        slide_id, label = slide_name(row[slide_column]), row[label_column]
+        if not slide_id or not label:
+            faults.append(f"line {line}: the {'label' if slide_id else 'slide_id'} is empty")
+            continue
+        if known and label.lower() not in known:
+            faults.append(f"line {line}: label {label!r} is none of {', '.join(known.values())}")
+            continue
+        label = known.get(label.lower(), label)
+        case_id = row[case_column] if case_column and row[case_column] else patient_of(slide_id)
+        slide = LabelledSlide(slide_id, case_id, label)
+        if slides.setdefault(slide_id, slide) != slide:
+            faults.append(f"line {line}: slide {slide_id!r} stands there twice and differs")
+    if faults:
+        raise TableError(path, faults, hint="correct these lines of the table")
+    return list(slides.values())

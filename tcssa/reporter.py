@@ -1,0 +1,57 @@
+"""How the library tells of its progress without knowing a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+
+class Task(Protocol):
+    """One piece of work that advances."""
+
+    def advance(self, amount: int = 1) -> None:
+        """Say that ``amount`` more units are done."""
+
+    def describe(self, text: str) -> None:
+        """Say what is being worked on now."""
+
+
+class Reporter(Protocol):
+    """Receives progress and remarks; ``tcssa_cli.output`` draws them."""
+
+    def task(self, description: str, total: int | None, unit: str) -> AbstractContextManager[Task]:
+        """Open a task of ``total`` units (None: unknown)."""
+
+    def note(self, text: str) -> None:
+        """A remark worth a line."""
+
+    def warn(self, text: str) -> None:
+        """Something the user should know before trusting the result."""
+
+
+class _SilentTask:
+    def advance(self, amount: int = 1) -> None:
+        pass
+
+    def describe(self, text: str) -> None:
+        pass
+
+
+class Silent:
+    """A reporter that remembers warnings and says nothing; the default in notebooks and tests."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    @contextmanager
+    def task(self, description: str, total: int | None, unit: str) -> Iterator[Task]:
+        """See `Reporter.task`."""
+        yield _SilentTask()
+
+    def note(self, text: str) -> None:
+        """See `Reporter.note`."""
+
+    def warn(self, text: str) -> None:
+        """See `Reporter.warn`."""
+        self.warnings.append(text)

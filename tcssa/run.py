@@ -1,0 +1,69 @@
+"""The run directory: the unit a user holds.
+
+It keeps the resolved settings, checkpoints, metrics and plots, and what they were made from.
+``run.json`` says what the folder is; a run without ``complete: true`` was cut short.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tcssa import __version__, atomic
+from tcssa.errors import CheckpointError, RunError
+
+SCHEMA_VERSION = 1
+RUN_FILE = "run.json"
+CHECKPOINT_FILE = "checkpoint.safetensors"
+
+
+def write_run(folder: Path, content: dict[str, Any]) -> None:
+    """Write ``run.json``, stamped with the schema and the toolkit's version."""
+    stamped = {"schema_version": SCHEMA_VERSION, "tcssa_version": __version__, **content}
+    atomic.write_text(folder / RUN_FILE, json.dumps(stamped, indent=2) + "\n")
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """Read ``run.json``.
+
+    Raises:
+        RunError: The folder is no run directory, or one of a later toolkit.
+    """
+    try:
+        content = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(
+            folder, f"is no run directory (no {RUN_FILE})", hint="make one: tcssa train-mil"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise RunError(folder / RUN_FILE, f"cannot be read ({error})") from None
+    if content.get("schema_version") != SCHEMA_VERSION:
+        found = content.get("schema_version")
+        raise RunError(
+            folder,
+            f"has schema version {found}, this tcssa reads {SCHEMA_VERSION}",
+            hint="use the tcssa version that made it",
+        )
+    return dict(content)
+
+
+def selected_checkpoint(folder: Path) -> Path:
+    """The checkpoint that a run stands for: of a fold's folder its own, of a run the selected.
+
+    A cross-validated run selects the fold with the best validation loss; test results have no
+    part in it.
+
+    Raises:
+        RunError: The run is not finished.
+        CheckpointError: There is no checkpoint.
+    """
+    if (folder / CHECKPOINT_FILE).is_file():
+        return folder / CHECKPOINT_FILE
+    run = read_run(folder)
+    if not run.get("complete"):
+        raise RunError(folder, "is not finished", hint="give the same train command again")
+    checkpoint = folder / str(run["selected"]) / CHECKPOINT_FILE
+    if not checkpoint.is_file():
+        raise CheckpointError(checkpoint, "there is no such file")
+    return checkpoint

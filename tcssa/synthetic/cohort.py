@@ -1,0 +1,100 @@
+"""Composing the demo cohort: slides on disk and the table of their labels."""
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import openslide
+
+from tcssa.atomic import write_text
+from tcssa.synthetic.pyramid import write_pyramid
+from tcssa.synthetic.slide import draw_slide
+from tcssa.synthetic.spec import LABELS, MPP, SlideSpec
+
+# Of every twelve slides, these come from the same case as the slide two before them. Labels
+# alternate, so that such a pair has one label.
+_SECOND_SLIDES = (2, 5)
+_PERIOD = 12
+
+
+def cohort_specs(num_slides: int, seed: int = 0) -> list[SlideSpec]:
+    """List the slides of a cohort; the first ones are the same in every larger cohort.
+
+    Args:
+        num_slides: How many slides the cohort has.
+        seed: Seed of the cohort.
+
+    Returns:
+        One spec a slide, labels alternating. A sixth of the slides are the second of a case.
+    """
+    cases: list[int] = []
+    for index in range(num_slides):
+        second = index % _PERIOD in _SECOND_SLIDES
+        cases.append(cases[index - 2] if second else max(cases, default=-1) + 1)
+    return [
+        SlideSpec(index=index, label=LABELS[index % 2], case=case, seed=seed)
+        for index, case in enumerate(cases)
+    ]
+
+
+def compose_cohort(
+    folder: Path,
+    *,
+    num_slides: int = 24,
+    seed: int = 0,
+    on_slide: Callable[[str], None] | None = None,
+) -> Path:
+    """Draw a cohort of synthetic slides, or what is still missing of it.
+
+    Slides go to `slides/DEMO-<index>.tif`, and `labels.csv` (case_id, slide_id, label) is
+    written when all are there. A slide that an earlier run of the same seed wrote is kept.
+
+    Args:
+        folder: Folder of the cohort; made if it does not exist.
+        num_slides: How many slides to compose.
+        seed: Seed of the cohort.
+        on_slide: Called with each slide_id as soon as that slide is there.
+
+    Returns:
+        Path of `labels.csv`.
+    """
+    slides = folder / "slides"
+    slides.mkdir(parents=True, exist_ok=True)
+    specs = cohort_specs(num_slides, seed)
+    for spec in specs:
+        path = slides / f"{slide_id(spec)}.tif"
+        if _description_of(path) != _description(spec):
+            write_pyramid(path, draw_slide(spec).pixels, MPP, _description(spec))
+        if on_slide is not None:
+            on_slide(slide_id(spec))
+    return _write_labels(folder / "labels.csv", specs)
+
+
+def slide_id(spec: SlideSpec) -> str:
+    """Name a slide of the cohort, e.g. `DEMO-007`."""
+    return f"DEMO-{spec.index:03d}"
+
+
+def _description(spec: SlideSpec) -> str:
+    return f"tcssa synthetic slide, seed {spec.seed}, slide {spec.index}, not a patient's tissue"
+
+
+def _description_of(path: Path) -> str | None:
+    """Read which slide a file holds; None if there is no readable one."""
+    if not path.exists():
+        return None
+    try:
+        with openslide.OpenSlide(path) as slide:
+            return slide.properties.get("tiff.ImageDescription")
+    except openslide.OpenSlideError:
+        return None
+
+
+def _write_labels(path: Path, specs: list[SlideSpec]) -> Path:
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["case_id", "slide_id", "label"])
+    writer.writerows([f"CASE-{spec.case:03d}", slide_id(spec), spec.label] for spec in specs)
+    write_text(path, table.getvalue())
+    return path

@@ -1,0 +1,38 @@
+"""Drawing one slide from its spec."""
+
+from tcssa.synthetic.canvas import Canvas
+from tcssa.synthetic.spec import DrawnSlide, SlideSpec
+from tcssa.synthetic.stains import draw_look, render
+from tcssa.synthetic.stroma import fibre_direction, paint_stroma, scatter_cells
+from tcssa.synthetic.structures import paint_fat, paint_structures, place_structures
+from tcssa.synthetic.tissue import map_tissue
+from tcssa.synthetic.tumour import lay_out_tumour, paint_tumour
+
+
+def draw_slide(spec: SlideSpec) -> DrawnSlide:
+    """Draw a slide; equal specs give identical pixels.
+
+    Args:
+        spec: What to draw.
+
+    Returns:
+        The pixels, uint8 [H, W, 3], with the masks of what was drawn.
+    """
+    rng, case_rng = spec.slide_rng(), spec.case_rng()
+    look = draw_look(case_rng, rng)
+    where = map_tissue(rng, spec.shape)
+    structures = place_structures(rng, where.tissue & ~(where.tumour | where.fat | where.lymphoid))
+    tumour = lay_out_tumour(rng, case_rng, spec.label, where.tumour)
+    bodies = tumour.bodies | structures.vessels | structures.ducts
+
+    canvas = Canvas.blank(spec.shape)
+    direction = fibre_direction(rng, bodies)
+    paint_stroma(canvas, rng, where.coverage, direction)
+    paint_fat(canvas, rng, where.fat)
+    paint_structures(canvas, rng, structures)
+    paint_tumour(canvas, rng, tumour)
+    scatter_cells(canvas, rng, where.tissue & ~where.fat & ~bodies, where.lymphoid, direction)
+    canvas.haematoxylin *= where.coverage
+    canvas.eosin *= where.coverage
+    pixels = render(canvas.haematoxylin, canvas.eosin, look, rng)
+    return DrawnSlide(pixels, where.tissue, where.tumour, canvas.nuclei)

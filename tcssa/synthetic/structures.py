@@ -1,0 +1,113 @@
+"""Normal structures that lie in the stroma of every class: fat, vessels and ducts."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from tcssa.synthetic.canvas import Canvas
+from tcssa.synthetic.fields import Field, Mask, blurred, smooth_noise
+from tcssa.synthetic.glands import GlandLook, paint_glands
+from tcssa.synthetic.nuclei import DUCT_EPITHELIUM, ENDOTHELIUM, FIBROBLAST, stamp_nuclei
+from tcssa.synthetic.partition import depth_of, depth_within, nearest_centre, rounded, tangent
+from tcssa.synthetic.placement import along_edges, scatter
+
+_DUCT = GlandLook(kind=DUCT_EPITHELIUM, rows=1, spacing=14.0, thickness=(24.0, 32.0), jitter=1.2)
+
+
+@dataclass(frozen=True, eq=False)
+class Structures:
+    """Where the normal structures of a slide lie, each bool [H, W]."""
+
+    vessels: Mask
+    ducts: Mask
+
+
+def place_structures(rng: np.random.Generator, free: Mask) -> Structures:
+    """Choose places for a few vessels and ducts.
+
+    Args:
+        rng: Source of randomness.
+        free: Stroma without tumour, fat or lymphocytes, bool [H, W].
+
+    Returns:
+        Their outlines.
+    """
+    # About one vessel to 0.06 square millimetres of stroma, and one group of ducts to 0.2.
+    area = np.count_nonzero(free)
+    vessels = _blobs(rng, free, 1 + area // 240_000, (16.0, 52.0))
+    remaining = free & ~vessels
+    ducts = _blobs(rng, remaining, rng.poisson(area / 400_000), (48.0, 90.0))
+    return Structures(vessels, ducts)
+
+
+def _blobs(rng: np.random.Generator, free: Mask, number: int, radii: tuple[float, float]) -> Mask:
+    """Draw bent ellipses that keep clear of each other and of everything outside `free`."""
+    drawn = np.zeros(free.shape, dtype=np.uint8)
+    # A border of zeros keeps blobs away from the edge of the slide, too.
+    room = depth_of(np.pad(free, 1))[1:-1, 1:-1]
+    for _ in range(number):
+        radius = rng.uniform(*radii)
+        rows, columns = np.nonzero(room[::8, ::8] > radius * 1.15)
+        if len(rows) == 0:
+            continue
+        pick = rng.integers(len(rows))
+        centre = (int(columns[pick]) * 8, int(rows[pick]) * 8)
+        axes = (int(radius), int(radius * rng.uniform(0.55, 1.0)))
+        cv2.ellipse(drawn, centre, axes, rng.uniform(0, 180), 0, 360, 1, -1)
+        y, x = np.ogrid[: free.shape[0], : free.shape[1]]
+        gap = np.hypot(x - centre[0], y - centre[1]) - radius
+        room = np.minimum(room, gap.astype(np.float32))
+    wobble = 0.2 * smooth_noise(rng, free.shape, 36.0)
+    soft = blurred(drawn.astype(np.float32), 7.0) + wobble * (
+        blurred(drawn.astype(np.float32), 14.0) > 0.02
+    )
+    return np.asarray((soft > 0.5) & free, dtype=np.bool_)
+
+
+def paint_structures(canvas: Canvas, rng: np.random.Generator, structures: Structures) -> None:
+    """Paint vessels and ducts over the stroma."""
+    _paint_vessels(canvas, rng, structures.vessels)
+    paint_glands(canvas, rng, structures.ducts, _DUCT)
+
+
+def _paint_vessels(canvas: Canvas, rng: np.random.Generator, vessels: Mask) -> None:
+    depth = depth_of(vessels)
+    wall = np.clip(depth / 2.0, 0, 1)
+    canvas.cover(wall, 0.1, 0.6 + 0.05 * smooth_noise(rng, vessels.shape, 6.0))
+    lumen = rounded(depth > 9.0, 2.0)
+    canvas.cover(blurred(lumen.astype(np.float32), 0.8), 0.0, 0.03)
+
+    cells = np.zeros(vessels.shape, dtype=np.uint8)
+    filling = 0.5 + 0.4 * smooth_noise(rng, vessels.shape, 90.0)
+    for x, y in scatter(rng, depth > 15.0, 13.0, 0.35, filling):
+        cv2.circle(cells, (round(x * 16), round(y * 16)), 88, 255, -1, cv2.LINE_AA, 4)
+    # A red cell is a disc with a paler middle.
+    discs = cells.astype(np.float32) / 255
+    canvas.cover(discs, 0.0, 0.85 - 0.2 * blurred(discs, 2.5))
+
+    places, angles = along_edges(rng, depth > 7.0, 26.0, 1.0)
+    stamp_nuclei(canvas, rng, ENDOTHELIUM, places, angles)
+
+
+def paint_fat(canvas: Canvas, rng: np.random.Generator, fat: Mask) -> None:
+    """Paint fat: large empty cells between thin membranes.
+
+    Args:
+        canvas: Canvas to paint on.
+        rng: Source of randomness.
+        fat: Lobules of fat, bool [H, W].
+    """
+    if not fat.any():
+        return
+    centres = scatter(rng, np.ones_like(fat), 104.0, 0.42)
+    cells = nearest_centre(rng, fat.shape, centres, 5.0, 30.0)
+    depth = np.minimum(depth_within(cells), depth_of(fat))
+    membrane: Field = 1.7 + 0.5 * smooth_noise(rng, fat.shape, 25.0)
+    hollow = rounded(depth > membrane, 2.2)
+    canvas.cover(blurred(hollow.astype(np.float32), 0.7), 0.0, 0.015)
+
+    places = scatter(rng, fat & ~hollow, 40.0, 0.5)
+    direction = tangent(blurred(depth, 3.0))
+    x, y = places.astype(np.intp).T
+    stamp_nuclei(canvas, rng, FIBROBLAST, places, direction[y, x])
