@@ -16,7 +16,6 @@ from tcssa import atomic
 from tcssa.checksums import file_sha256
 from tcssa.errors import ArtefactError
 
-SCHEMA_VERSION = 1
 MANIFEST_FILE = "artefact.json"
 
 Format = Literal["onnx", "tensorrt", "tensorrt-rtx"]
@@ -69,11 +68,15 @@ class Parity(_Record):
 class Artefact(_Record):
     """Everything that ``artefact.json`` says."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     format: Format
     model_file: str
     model_sha256: str
+    data_files: dict[str, str] = {}
+    """Files that the model file refers to, with their SHA-256: weights above 2 GiB."""
     inputs: list[TensorSpec]
+    """``features`` [B, N, D] and ``lengths`` [B]. What stands in the rows of ``features`` beyond
+    a bag's length does not matter as long as it is finite."""
     outputs: list[TensorSpec]
     feature_dim: int
     num_slots: int
@@ -110,13 +113,16 @@ class Artefact(_Record):
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
             raise ArtefactError(path, f"is not valid: {place}: {first['msg']}") from None
-        model = folder / artefact.model_file
-        if not model.is_file():
-            raise ArtefactError(model, "the artefact's model file is missing")
-        if check and file_sha256(model) != artefact.model_sha256:
-            raise ArtefactError(
-                model, "is not the file the artefact was made with", hint="export it again"
-            )
+        files = {artefact.model_file: artefact.model_sha256, **artefact.data_files}
+        for name, sha256 in files.items():
+            if not (folder / name).is_file():
+                raise ArtefactError(folder / name, "the artefact's model file is missing")
+            if check and file_sha256(folder / name) != sha256:
+                raise ArtefactError(
+                    folder / name,
+                    "is not the file the artefact was made with",
+                    hint="export it again",
+                )
         return artefact
 
     def write(self, folder: Path) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from tcssa.compressor.checkpoint import load_compressor, read_compressor, save_compressor
+from tcssa.compressor.checkpoint import (
+    LoadedCompressor,
+    load_compressor,
+    open_checkpoint,
+    save_compressor,
+)
 from tcssa.compressor.compressor import CompressorOutput, PackedOutput, SlotCompressor
 from tcssa.compressor.config import CompressorConfig
 from tcssa.compressor.state import SlotState
@@ -10,10 +15,11 @@ from tcssa.compressor.state import SlotState
 __all__ = [
     "CompressorConfig",
     "CompressorOutput",
+    "LoadedCompressor",
     "PackedOutput",
     "SlotCompressor",
     "SlotState",
     "load_compressor",
-    "read_compressor",
+    "open_checkpoint",
     "save_compressor",
 ]

@@ -5,7 +5,11 @@ Ours is a safetensors file whose metadata hold the configuration, so that one fi
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -14,19 +18,42 @@ from safetensors.torch import save
 from torch import Tensor
 
 from tcssa import atomic
+from tcssa.checksums import file_sha256
 from tcssa.compressor.compressor import SlotCompressor
 from tcssa.compressor.config import CompressorConfig
 from tcssa.compressor.reference import convert_state, read_state
 from tcssa.errors import CheckpointError
+from tcssa.run import selected_checkpoint
 
 _PREFIX = "compressor."
-_CONFIG_KEY = "tcssa.compressor_config"
+_METADATA_KEY = "tcssa"
+"""All facts stand under one key as JSON: safetensors writes several in random order, and a
+checkpoint should be the same bytes each time it is made."""
 
 
-def save_compressor(model: SlotCompressor, path: Path) -> None:
-    """Write a compressor as one safetensors file, atomically."""
+@dataclass(frozen=True)
+class LoadedCompressor:
+    """A compressor and what is known of where it comes from."""
+
+    model: SlotCompressor
+    path: Path
+    """The file it was read from."""
+    sha256: str
+    """Hash of that file."""
+    encoder: str | None
+    """Encoder of the features it was trained on; None where nobody noted it."""
+
+
+def save_compressor(model: SlotCompressor, path: Path, encoder: str | None = None) -> None:
+    """Write a compressor as one safetensors file, atomically.
+
+    Args:
+        model: The compressor.
+        path: The file to write.
+        encoder: Encoder of the features it was trained on.
+    """
     tensors = {_PREFIX + name: value for name, value in model.state_dict().items()}
-    write_tensors(path, tensors, {_CONFIG_KEY: model.config.model_dump_json()})
+    write_tensors(path, tensors, compressor_facts(model.config, encoder))
 
 
 def load_compressor(path: Path | str) -> SlotCompressor:
@@ -39,27 +66,23 @@ def load_compressor(path: Path | str) -> SlotCompressor:
 
     Raises:
         CheckpointError: The file is missing, broken, or holds no compressor.
+        RunError: The directory is no run, or one that is not finished.
     """
+    return open_checkpoint(path).model
+
+
+def open_checkpoint(path: Path | str) -> LoadedCompressor:
+    """Load a compressor together with its origin; see `load_compressor`."""
     path = Path(path)
     if path.is_dir():
-        from tcssa.run import selected_checkpoint
-
         path = selected_checkpoint(path)
-    return read_compressor(path)
-
-
-def read_compressor(path: Path) -> SlotCompressor:
-    """Load a compressor from one file; see `load_compressor`."""
     if not path.is_file():
         raise CheckpointError(path, "there is no such file")
+    encoder = None
     if path.suffix == ".safetensors":
-        tensors, metadata = read_tensors(path)
-        if _CONFIG_KEY not in metadata:
-            raise CheckpointError(path, "holds no tcssa compressor (its metadata name none)")
-        try:
-            config = CompressorConfig.model_validate_json(metadata[_CONFIG_KEY])
-        except ValidationError as error:
-            raise CheckpointError(path, f"its configuration is not valid: {error}") from None
+        tensors, facts = read_tensors(path)
+        config = config_from_facts(facts, path)
+        encoder = facts.get("encoder")
         state = {
             name.removeprefix(_PREFIX): value
             for name, value in tensors.items()
@@ -69,15 +92,29 @@ def read_compressor(path: Path) -> SlotCompressor:
         config, state = convert_state(read_state(path), path)
     model = SlotCompressor(config)
     load_strictly(model, state, path)
-    return model.eval()
+    return LoadedCompressor(model.eval(), path, file_sha256(path), encoder)
 
 
-def compressor_metadata(config: CompressorConfig) -> dict[str, str]:
-    """The metadata by which `load_compressor` knows a checkpoint that holds more than it."""
-    return {_CONFIG_KEY: config.model_dump_json()}
+def compressor_facts(config: CompressorConfig, encoder: str | None) -> dict[str, Any]:
+    """The facts by which `load_compressor` knows a checkpoint that holds more than it."""
+    return {"compressor": config.model_dump(), "encoder": encoder}
 
 
-def load_strictly(model: torch.nn.Module, state: dict[str, Tensor], path: Path) -> None:
+def config_from_facts(facts: Mapping[str, Any], path: Path) -> CompressorConfig:
+    """The configuration that `compressor_facts` noted.
+
+    Raises:
+        CheckpointError: The facts name no compressor, or no valid one.
+    """
+    try:
+        return CompressorConfig.model_validate(facts["compressor"])
+    except KeyError:
+        raise CheckpointError(path, "holds no tcssa compressor") from None
+    except ValidationError as error:
+        raise CheckpointError(path, f"its configuration is not valid: {error}") from None
+
+
+def load_strictly(model: torch.nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     """Load a state dict that must fit to the letter.
 
     Raises:
@@ -90,21 +127,23 @@ def load_strictly(model: torch.nn.Module, state: dict[str, Tensor], path: Path) 
         raise CheckpointError(path, f"its tensors do not fit the model: {reason}") from None
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write a safetensors file, atomically."""
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write tensors, and JSON-able facts about them, as one safetensors file, atomically."""
     contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    metadata = {_METADATA_KEY: json.dumps(facts, sort_keys=True)}
     atomic.write_bytes(path, save(contiguous, metadata))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read the tensors and the metadata of a safetensors file.
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `write_tensors` wrote; a file of others has no facts.
 
     Raises:
         CheckpointError: The file is missing or broken.
     """
     try:
         with safe_open(path, framework="pt") as stream:
-            metadata = dict(stream.metadata() or {})
-            return {name: stream.get_tensor(name) for name in stream.keys()}, metadata  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+            metadata = stream.metadata() or {}
+            facts = json.loads(metadata.get(_METADATA_KEY, "{}"))
+            return {name: stream.get_tensor(name) for name in stream.keys()}, facts  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(path, f"cannot be read ({error})") from None

@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import pathlib
 import pickle
+import re
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -92,18 +94,23 @@ def read_pickled_data(path: Path) -> Any:  # whatever plain data the file holds
         CheckpointError: The file is broken or holds more than data.
     """
     try:
-        with torch.serialization.safe_globals(_harmless()):
+        with torch.serialization.safe_globals(_harmless()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks on pickle protocols help nobody here
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "GLOBAL" in str(error):
-            raise CheckpointError(
-                path,
-                f"holds more than data and was not loaded ({_refused_name(error)})",
-                hint="save the tensors alone: torch.save(model.state_dict(), file), or safetensors",
-            ) from None
-        raise CheckpointError(path, f"is not a torch checkpoint ({_first_line(error)})") from None
+        refused = re.search(r"GLOBAL (\S+)", str(error))
+        if refused is None:
+            reason = "is not a torch file of plain data; nothing in it was run"
+            raise CheckpointError(path, reason, hint=_what_is_read()) from None
+        raise CheckpointError(
+            path,
+            f"holds more than data ({refused[1]}) and was not loaded; nothing in it was run",
+            hint="save the tensors alone: torch.save(model.state_dict(), file), or safetensors",
+        ) from None
     except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise CheckpointError(path, f"cannot be read ({_first_line(error)})") from None
+        first_line = str(error).strip().partition("\n")[0]
+        reason = f"is not a readable torch file ({first_line[:160] or type(error).__name__})"
+        raise CheckpointError(path, reason) from None
 
 
 def _harmless() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
@@ -121,16 +128,8 @@ def _harmless() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
 
 
 def _what_is_read() -> str:
+    """The next step for someone whose file is no compressor."""
     return (
         "give a run directory, a compressor.safetensors, or the reference's best_model.pth or "
         "moe_compressor.pt"
     )
-
-
-def _refused_name(error: Exception) -> str:
-    words = str(error).split("GLOBAL ")
-    return words[1].split()[0] if len(words) > 1 else "an object"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:160]

@@ -25,6 +25,8 @@ class Footprint:
     float32 would lose the spread: on a slide 100,000 pixels wide the squares reach 1e10.
     """
 
+    mass: Tensor
+    """Σ P̃, [K]."""
     sum_xy: Tensor
     """Σ P̃ (x, y), [K, 2]."""
     sum_xy2: Tensor
@@ -35,20 +37,32 @@ class Footprint:
         """The moments of N patches, from their dense weights [N, K] and corners [N, 2]."""
         weights = weights_NK.detach().double().cpu()
         xy = coords.double().cpu()
-        return cls(weights.T @ xy, weights.T @ xy**2)
+        return cls(weights.sum(dim=0), weights.T @ xy, weights.T @ xy**2)
+
+    @classmethod
+    def empty(cls, num_slots: int) -> Self:
+        """The moments of no patches."""
+        moments = torch.zeros(num_slots, 2, dtype=torch.float64)
+        return cls(moments[:, 0], moments, moments)
 
     def merge(self, other: Footprint) -> Footprint:
         """The moments of both parts together."""
-        return Footprint(self.sum_xy + other.sum_xy, self.sum_xy2 + other.sum_xy2)
+        return Footprint(
+            self.mass + other.mass, self.sum_xy + other.sum_xy, self.sum_xy2 + other.sum_xy2
+        )
 
-    def centroids(self, mass: Tensor) -> Tensor:
-        """Weighted mean position of each slot [K, 2], in level-0 pixels; NaN if it is empty."""
-        return self.sum_xy / _nan_where_empty(mass)
+    def centroids(self) -> Tensor:
+        """Weighted mean corner of each slot's patches [K, 2], level-0 pixels; NaN if empty."""
+        return self.sum_xy / self._mass_or_nan()
 
-    def spread(self, mass: Tensor) -> Tensor:
-        """Weighted standard deviation [K, 2], in level-0 pixels; NaN if the slot is empty."""
-        variance = self.sum_xy2 / _nan_where_empty(mass) - self.centroids(mass) ** 2
+    def spread(self) -> Tensor:
+        """Weighted standard deviation of the corners [K, 2], level-0 pixels; NaN if empty."""
+        variance = self.sum_xy2 / self._mass_or_nan() - self.centroids() ** 2
         return variance.clamp(min=0).sqrt()
+
+    def _mass_or_nan(self) -> Tensor:
+        nan = torch.full_like(self.mass, torch.nan)
+        return torch.where(self.mass > 0, self.mass, nan).unsqueeze(-1)
 
 
 @dataclass(frozen=True)
@@ -69,11 +83,10 @@ class SlotState:
     @classmethod
     def empty(cls, num_slots: int, feature_dim: int, device: torch.device) -> Self:
         """The state of no patches at all, the neutral element of `merge`."""
-        moments = torch.zeros(num_slots, 2, dtype=torch.float64)
         return cls(
             weighted_sum=torch.zeros(num_slots, feature_dim, device=device),
             mass=torch.zeros(num_slots, device=device),
-            footprint=Footprint(moments, moments.clone()),
+            footprint=Footprint.empty(num_slots),
         )
 
     def merge(self, other: SlotState) -> SlotState:
@@ -113,8 +126,3 @@ def normalise(weighted_sum: Tensor, mass: Tensor) -> Tensor:
     by ONNX optimisers, so the guard here is by construction: an empty slot divides 0 by 1.
     """
     return weighted_sum / torch.where(mass > 0, mass, torch.ones_like(mass)).unsqueeze(-1)
-
-
-def _nan_where_empty(mass: Tensor) -> Tensor:
-    mass = mass.double().cpu()
-    return torch.where(mass > 0, mass, torch.full_like(mass, torch.nan)).unsqueeze(-1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +77,11 @@ def patient_of(slide_id: str) -> str:
 
 
 def read_labels(
-    path: Path, *, label_column: str | None = None, classes: Sequence[str] | None = None
+    path: Path,
+    *,
+    label_column: str | None = None,
+    classes: Sequence[str] | None = None,
+    label_names: Mapping[str, str] | None = None,
 ) -> list[LabelledSlide]:
     """Read a label table.
 
@@ -85,6 +89,8 @@ def read_labels(
         path: CSV or TSV with a header.
         label_column: The column of the label; None looks for the usual names.
         classes: The labels that may occur; None takes all that do. Matched whatever their case.
+
+        label_names: Other spellings of labels, such as ``{"0": "LUAD", "1": "LUSC"}``.
 
     Raises:
         TableError: Columns are missing, cells are empty, a label is unknown, or a slide stands
@@ -106,6 +112,7 @@ def read_labels(
     slides: dict[str, LabelledSlide] = {}
     for line, row in enumerate(rows, start=2):
         slide_id, label = slide_name(row[slide_column]), row[label_column]
+        label = (label_names or {}).get(label, label)
         if not slide_id or not label:
             faults.append(f"line {line}: the {'label' if slide_id else 'slide_id'} is empty")
             continue

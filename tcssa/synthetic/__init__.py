@@ -1,4 +1,4 @@
-"""Procedurally drawn H&E-like slides: the cohort that `tcssa demo` runs on without data."""
+"""Procedurally drawn H&E-like slides: the cohort that ``tcssa demo`` runs on without data."""
 
 from tcssa.synthetic.cohort import cohort_specs, compose_cohort
 from tcssa.synthetic.pyramid import write_pyramid

@@ -1,5 +1,7 @@
 """The slide while it is being drawn: how much of each stain lies at each pixel."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +27,8 @@ class Canvas:
     count: int = 0
 
     @classmethod
-    def blank(cls, shape: tuple[int, int]) -> "Canvas":
-        """Make an empty glass slide of `shape` rows and columns."""
+    def blank(cls, shape: tuple[int, int]) -> Canvas:
+        """Make an empty glass slide of ``shape`` rows and columns."""
         return cls(
             haematoxylin=np.zeros(shape, dtype=np.float32),
             eosin=np.zeros(shape, dtype=np.float32),
@@ -34,6 +36,6 @@ class Canvas:
         )
 
     def cover(self, coverage: Field, haematoxylin: Field | float, eosin: Field | float) -> None:
-        """Replace what is there by new stain amounts where `coverage` (0..1) is high."""
+        """Replace what is there by new stain amounts where ``coverage`` (0..1) is high."""
         self.haematoxylin += coverage * (haematoxylin - self.haematoxylin)
         self.eosin += coverage * (eosin - self.eosin)

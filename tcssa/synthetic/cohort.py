@@ -1,5 +1,7 @@
 """Composing the demo cohort: slides on disk and the table of their labels."""
 
+from __future__ import annotations
+
 import csv
 import io
 from collections.abc import Callable
@@ -47,7 +49,7 @@ def compose_cohort(
 ) -> Path:
     """Draw a cohort of synthetic slides, or what is still missing of it.
 
-    Slides go to `slides/DEMO-<index>.tif`, and `labels.csv` (case_id, slide_id, label) is
+    Slides go to ``slides/DEMO-<index>.tif``, and ``labels.csv`` (case_id, slide_id, label) is
     written when all are there. A slide that an earlier run of the same seed wrote is kept.
 
     Args:
@@ -57,7 +59,7 @@ def compose_cohort(
         on_slide: Called with each slide_id as soon as that slide is there.
 
     Returns:
-        Path of `labels.csv`.
+        Path of ``labels.csv``.
     """
     slides = folder / "slides"
     slides.mkdir(parents=True, exist_ok=True)
@@ -72,7 +74,7 @@ def compose_cohort(
 
 
 def slide_id(spec: SlideSpec) -> str:
-    """Name a slide of the cohort, e.g. `DEMO-007`."""
+    """Name a slide of the cohort, e.g. ``DEMO-007``."""
     return f"DEMO-{spec.index:03d}"
 
 

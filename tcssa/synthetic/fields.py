@@ -1,5 +1,7 @@
 """Random fields over the slide: smooth noise, fractal noise and fibrous texture."""
 
+from __future__ import annotations
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -43,10 +45,14 @@ def fractal_noise(
     Returns:
         Field of about zero mean and unit spread, float32 [H, W].
     """
-    total = np.zeros(shape, dtype=np.float32)
+    # The finest octave still has six pixels from knot to knot after the field is thinned out.
+    step = max(int(scale / 2 ** (octaves - 1) / 6), 1)
+    thin = (shape[0] // step + 2, shape[1] // step + 2)
+    total = np.zeros(thin, dtype=np.float32)
     for octave in range(octaves):
-        total += smooth_noise(rng, shape, scale / 2**octave) * np.float32(0.5**octave)
-    return standardised(total)
+        total += smooth_noise(rng, thin, scale / step / 2**octave) * np.float32(0.5**octave)
+    grown = cv2.resize(total, (thin[1] * step, thin[0] * step), interpolation=cv2.INTER_CUBIC)
+    return standardised(np.asarray(grown[: shape[0], : shape[1]], dtype=np.float32))
 
 
 def standardised(field: Field) -> Field:
@@ -56,18 +62,18 @@ def standardised(field: Field) -> Field:
 
 
 def blurred(field: Field, sigma: float) -> Field:
-    """Smooth a field with a Gaussian of `sigma` pixels."""
+    """Smooth a field with a Gaussian of ``sigma`` pixels."""
     return np.asarray(cv2.GaussianBlur(field, (0, 0), sigma), dtype=np.float32)
 
 
 def ramp(field: Field, start: float, stop: float) -> Field:
-    """Rise smoothly from 0 where the field is at `start` to 1 where it is at `stop`."""
+    """Rise smoothly from 0 where the field is at ``start`` to 1 where it is at ``stop``."""
     t = np.clip((field - np.float32(start)) / np.float32(stop - start), 0.0, 1.0)
     return np.asarray(t * t * (3.0 - 2.0 * t), dtype=np.float32)
 
 
 def top_share(field: Field, within: Mask, share: float) -> Mask:
-    """Choose the given share of the pixels of `within`: those where the field is highest."""
+    """Choose the given share of the pixels of ``within``: those where the field is highest."""
     if share <= 0.0 or not within.any():
         return np.zeros(field.shape, dtype=np.bool_)
     # Every 16th pixel settles a quantile to well under a percent, at a sixteenth of the time.

@@ -1,5 +1,7 @@
 """Nuclei: how each kind looks, and stamping many of them on a canvas."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Cutting a region into rounded compartments: fat cells, glands, nests, tumour cells."""
 
+from __future__ import annotations
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +66,7 @@ def depth_of(region: Mask) -> Field:
 
 
 def rounded(region: Mask, sigma: float) -> Mask:
-    """Round the corners of a region and drop specks finer than `sigma` pixels."""
+    """Round the corners of a region and drop specks finer than ``sigma`` pixels."""
     return np.asarray(blurred(region.astype(np.float32), sigma) > 0.5, dtype=np.bool_)
 
 

@@ -1,5 +1,7 @@
 """Where cells go: scattered over a region, or lined up along a boundary."""
 
+from __future__ import annotations
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,7 @@ def scatter(
     jitter: float,
     density: Field | None = None,
 ) -> Points:
-    """Scatter points over a region, roughly `spacing` apart.
+    """Scatter points over a region, roughly ``spacing`` apart.
 
     Args:
         rng: Source of randomness.

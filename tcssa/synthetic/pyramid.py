@@ -1,5 +1,7 @@
 """Writing pixels as a tiled, pyramidal TIFF that OpenSlide reads."""
 
+from __future__ import annotations
+
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ from tcssa.synthetic.tiff import JpegLevel, jpeg_tiff
 
 _TILE = 256
 _STEP = 4
-_QUALITY = 82
+_QUALITY = 88
 _HALVED_CHROMA = 2  # Pillow's number for 4:2:0
 
 

@@ -1,5 +1,7 @@
 """Drawing one slide from its spec."""
 
+from __future__ import annotations
+
 from tcssa.synthetic.canvas import Canvas
 from tcssa.synthetic.spec import DrawnSlide, SlideSpec
 from tcssa.synthetic.stains import draw_look, render
@@ -23,7 +25,7 @@ def draw_slide(spec: SlideSpec) -> DrawnSlide:
     where = map_tissue(rng, spec.shape)
     structures = place_structures(rng, where.tissue & ~(where.tumour | where.fat | where.lymphoid))
     tumour = lay_out_tumour(rng, case_rng, spec.label, where.tumour)
-    bodies = tumour.bodies | structures.vessels | structures.ducts
+    bodies = tumour.glands | tumour.sheets | structures.vessels | structures.ducts
 
     canvas = Canvas.blank(spec.shape)
     direction = fibre_direction(rng, bodies)
@@ -34,5 +36,6 @@ def draw_slide(spec: SlideSpec) -> DrawnSlide:
     scatter_cells(canvas, rng, where.tissue & ~where.fat & ~bodies, where.lymphoid, direction)
     canvas.haematoxylin *= where.coverage
     canvas.eosin *= where.coverage
+    canvas.nuclei[~where.tissue] = 0
     pixels = render(canvas.haematoxylin, canvas.eosin, look, rng)
     return DrawnSlide(pixels, where.tissue, where.tumour, canvas.nuclei)

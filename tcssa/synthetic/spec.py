@@ -1,5 +1,7 @@
 """What one synthetic slide is asked to show, and what drawing it gives back."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +24,7 @@ class SlideSpec:
 
     Attributes:
         index: Position of the slide in its cohort.
-        label: Tumour class, one of `LABELS`.
+        label: Tumour class, one of ``LABELS``.
         case: Number of the case (patient) the slide comes from. Slides of one case share
             their stain batch and the grade of their tumour.
         seed: Seed of the cohort.

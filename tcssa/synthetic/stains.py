@@ -1,5 +1,7 @@
 """How stain amounts turn into colour: one staining batch and scanner per look."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import cv2
@@ -44,7 +46,7 @@ def draw_look(case_rng: np.random.Generator, slide_rng: np.random.Generator) -> 
         haematoxylin=_dye(_HAEMATOXYLIN, case_rng, slide_rng),
         eosin=_dye(_EOSIN, case_rng, slide_rng),
         glass=_triple(np.minimum(glass, 252.0)),
-        defocus=float(slide_rng.uniform(0.5, 0.85)),
+        defocus=float(slide_rng.uniform(0.5, 1.15)),
     )
 
 
@@ -54,7 +56,7 @@ def _dye(
     slide_rng: np.random.Generator,
 ) -> tuple[float, float, float]:
     """Shift the hue and the strength of a dye by case, and slightly by slide."""
-    hue = np.array(density) + case_rng.normal(0.0, 0.045, size=3)
+    hue = np.array(density) + case_rng.normal(0.0, 0.032, size=3)
     hue += slide_rng.normal(0.0, 0.012, size=3)
     strength = case_rng.uniform(0.82, 1.25) * slide_rng.uniform(0.95, 1.05)
     hue = np.maximum(hue, 0.02)

@@ -1,5 +1,7 @@
 """Connective tissue and the cells that wander in it, the same for every class."""
 
+from __future__ import annotations
+
 import cv2
 import numpy as np
 

@@ -1,5 +1,7 @@
 """Normal structures that lie in the stroma of every class: fat, vessels and ducts."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import cv2
@@ -12,7 +14,8 @@ from tcssa.synthetic.nuclei import DUCT_EPITHELIUM, ENDOTHELIUM, FIBROBLAST, sta
 from tcssa.synthetic.partition import depth_of, depth_within, nearest_centre, rounded, tangent
 from tcssa.synthetic.placement import along_edges, scatter
 
-_DUCT = GlandLook(kind=DUCT_EPITHELIUM, rows=1, spacing=14.0, thickness=(24.0, 32.0), jitter=1.2)
+_GRID = 8  # blobs are placed on every eighth pixel
+_DUCT = GlandLook(DUCT_EPITHELIUM, rows=1, crowding=1.2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,36 +36,38 @@ def place_structures(rng: np.random.Generator, free: Mask) -> Structures:
     Returns:
         Their outlines.
     """
-    # About one vessel to 0.06 square millimetres of stroma, and one group of ducts to 0.2.
-    area = np.count_nonzero(free)
+    # About one vessel to 0.06 square millimetres of stroma. Slides differ widely in their ducts,
+    # so that their number tells nothing about the tumour.
+    area = int(np.count_nonzero(free))
     vessels = _blobs(rng, free, 1 + area // 240_000, (16.0, 52.0))
     remaining = free & ~vessels
-    ducts = _blobs(rng, remaining, rng.poisson(area / 400_000), (48.0, 90.0))
+    number = int(rng.poisson(area / 300_000 * rng.uniform(0.0, 2.5)))
+    ducts = _blobs(rng, remaining, number, (48.0, 90.0))
     return Structures(vessels, ducts)
 
 
 def _blobs(rng: np.random.Generator, free: Mask, number: int, radii: tuple[float, float]) -> Mask:
-    """Draw bent ellipses that keep clear of each other and of everything outside `free`."""
-    drawn = np.zeros(free.shape, dtype=np.uint8)
+    """Draw bent ellipses that keep clear of each other and of everything outside ``free``."""
+    drawn = np.zeros(free.shape, dtype=np.float32)
     # A border of zeros keeps blobs away from the edge of the slide, too.
-    room = depth_of(np.pad(free, 1))[1:-1, 1:-1]
+    room = depth_of(np.pad(free, 1))[1:-1:_GRID, 1:-1:_GRID]
+    y, x = np.ogrid[: free.shape[0] : _GRID, : free.shape[1] : _GRID]
     for _ in range(number):
         radius = rng.uniform(*radii)
-        rows, columns = np.nonzero(room[::8, ::8] > radius * 1.15)
+        rows, columns = np.nonzero(room > radius * 1.15)
         if len(rows) == 0:
             continue
         pick = rng.integers(len(rows))
-        centre = (int(columns[pick]) * 8, int(rows[pick]) * 8)
+        centre = (int(columns[pick]) * _GRID, int(rows[pick]) * _GRID)
         axes = (int(radius), int(radius * rng.uniform(0.55, 1.0)))
-        cv2.ellipse(drawn, centre, axes, rng.uniform(0, 180), 0, 360, 1, -1)
-        y, x = np.ogrid[: free.shape[0], : free.shape[1]]
+        cv2.ellipse(drawn, centre, axes, rng.uniform(0, 180), 0, 360, 1.0, -1)
         gap = np.hypot(x - centre[0], y - centre[1]) - radius
-        room = np.minimum(room, gap.astype(np.float32))
-    wobble = 0.2 * smooth_noise(rng, free.shape, 36.0)
-    soft = blurred(drawn.astype(np.float32), 7.0) + wobble * (
-        blurred(drawn.astype(np.float32), 14.0) > 0.02
-    )
-    return np.asarray((soft > 0.5) & free, dtype=np.bool_)
+        room = np.minimum(room, gap)
+    bends = 0.2 * smooth_noise(rng, free.shape, 36.0)
+    soft = blurred(drawn, 7.0)
+    # Bends shift an outline; far from one, they would make specks and holes of their own.
+    outline = 4.0 * soft * (1.0 - soft)
+    return np.asarray((soft + bends * outline > 0.5) & free, dtype=np.bool_)
 
 
 def paint_structures(canvas: Canvas, rng: np.random.Generator, structures: Structures) -> None:
@@ -83,7 +88,7 @@ def _paint_vessels(canvas: Canvas, rng: np.random.Generator, vessels: Mask) -> N
     for x, y in scatter(rng, depth > 15.0, 13.0, 0.35, filling):
         cv2.circle(cells, (round(x * 16), round(y * 16)), 88, 255, -1, cv2.LINE_AA, 4)
     # A red cell is a disc with a paler middle.
-    discs = cells.astype(np.float32) / 255
+    discs: Field = cells.astype(np.float32) / np.float32(255)
     canvas.cover(discs, 0.0, 0.85 - 0.2 * blurred(discs, 2.5))
 
     places, angles = along_edges(rng, depth > 7.0, 26.0, 1.0)

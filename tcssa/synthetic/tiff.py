@@ -1,8 +1,10 @@
 """The container of a pyramid: a TIFF whose tiles are JPEG files already encoded.
 
-tifffile refuses JPEG unless `imagecodecs` is installed, even for tiles that are encoded already,
+tifffile refuses JPEG unless ``imagecodecs`` is installed, even for tiles that are encoded already,
 and Pillow writes no tiles; the container itself is small enough to write here.
 """
+
+from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
@@ -101,7 +103,7 @@ def _append(file: bytearray, content: bytes) -> int:
 
 
 def _append_directory(file: bytearray, tags: list[_Tag], link: int) -> int:
-    """Append a directory, point `link` at it, and return where its own link is."""
+    """Append a directory, point ``link`` at it, and return where its own link is."""
     entries = b""
     for tag in tags:
         value = tag.packed()

@@ -1,5 +1,7 @@
 """The map of a slide: where the tissue ends, and which kind of tissue lies where."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +47,7 @@ def map_tissue(rng: np.random.Generator, shape: tuple[int, int]) -> TissueMap:
     depth = np.minimum(depth_of(tissue) / 150.0, 1.0)
 
     relief = fractal_noise(rng, shape, 460.0, octaves=4) + 0.8 * depth
-    tumour = rounded(top_share(relief, tissue, rng.uniform(0.15, 0.35)), 9.0)
+    tumour = rounded(top_share(relief, tissue, rng.uniform(0.16, 0.36)), 12.0)
 
     free = tissue & ~tumour
     fatty = fractal_noise(rng, shape, 420.0, octaves=3) - 0.8 * depth
@@ -54,7 +56,7 @@ def map_tissue(rng: np.random.Generator, shape: tuple[int, int]) -> TissueMap:
 
     free &= ~fat
     crowded = fractal_noise(rng, shape, 150.0, octaves=2) + 0.5 * ramp(relief, 0.0, 1.5)
-    lymphoid = rounded(top_share(crowded, free, rng.uniform(0.02, 0.06)), 6.0) & free
+    lymphoid = rounded(top_share(crowded, free, rng.uniform(0.01, 0.12)), 6.0) & free
     return TissueMap(coverage, tissue, tumour, fat, lymphoid)
 
 
@@ -76,6 +78,6 @@ def _outline(rng: np.random.Generator, shape: tuple[int, int]) -> Field:
 
     # Sectioning tears tissue along a few thin lines, where a slow noise changes its sign.
     tear = np.abs(fractal_noise(rng, shape, 380.0, octaves=4))
-    torn = fractal_noise(rng, shape, 260.0, octaves=2) > 1.1
-    rim = np.where(torn, np.minimum(rim, (tear - 0.025) * 0.5), rim)
+    gape = 0.05 * ramp(fractal_noise(rng, shape, 260.0, octaves=2), 1.2, 2.8)
+    rim = np.where(gape > 0.0, np.minimum(rim, (tear - gape) * 0.5), rim)
     return ramp(rim.astype(np.float32), -0.004, 0.004)

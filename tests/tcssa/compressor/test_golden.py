@@ -1,6 +1,5 @@
 """The compressor against tensors that the reference implementation computed."""
 
-
 import pytest
 import torch
 from safetensors.torch import load_file

@@ -1,0 +1,123 @@
+"""The compressor as an ONNX file.
+
+The file's bytes follow from the weights, the metadata and the versions of torch and onnxscript:
+what the exporter notes of the machine it ran on (source paths, stack traces) is taken out, so a
+checkpoint has the same SHA-256 whatever folder it was exported from.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tcssa.errors import ArtefactError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from tcssa_exporters.graph import ExportGraph
+
+OPSET = 20
+"""Opsets 20 to 24 gave byte-identical engines; the oldest is the most widely read."""
+
+EXTERNAL_DATA_ABOVE_BYTES = 2**31 - 2**24
+"""A protobuf message ends at 2 GiB. Larger weights go to a file of their own."""
+
+
+def write_onnx(graph: ExportGraph, path: Path, metadata: Mapping[str, str]) -> list[Path]:
+    """Export a graph to ONNX and check the file.
+
+    Args:
+        graph: The compressor's graph.
+        path: The file to write.
+        metadata: Facts to store in the file's ``metadata_props``.
+
+    Returns:
+        The files written beside ``path``: the weights, where they exceed 2 GiB.
+
+    Raises:
+        ArtefactError: The ONNX checker refuses what was written.
+    """
+    import onnx
+
+    proto = _trace(graph)
+    _strip(proto)
+    onnx.helper.set_model_props(proto, dict(sorted(metadata.items())))
+    weight_bytes = sum(value.nbytes for value in graph.state_dict().values())
+    if weight_bytes > EXTERNAL_DATA_ABOVE_BYTES:
+        data = path.with_name(path.name + ".data")
+        onnx.save_model(proto, path, save_as_external_data=True, location=data.name)
+        written = [data]
+    else:
+        onnx.save_model(proto, path)
+        written = []
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except onnx.checker.ValidationError as error:
+        reason = str(error).splitlines()[0]
+        raise ArtefactError(path, f"the ONNX checker refuses the graph: {reason}") from None
+    return written
+
+
+def _trace(graph: ExportGraph) -> ModelProto:
+    import torch
+    from torch.export import Dim
+
+    from tcssa_exporters.graph import INPUTS, OUTPUTS
+
+    feature_dim = graph.gate.in_features
+    # sizes of 0 and 1 would be taken for constants
+    example = (torch.zeros(2, 3, feature_dim), torch.tensor([3, 2]))
+    batch, patches = Dim("batch"), Dim("patches")
+    with _quiet():
+        program = torch.onnx.export(
+            graph,
+            example,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=INPUTS,
+            output_names=OUTPUTS,
+            dynamic_shapes={"features": {0: batch, 1: patches}, "lengths": {0: batch}},
+            verbose=False,
+        )
+    assert program is not None  # None is for dynamo=False only
+    return program.model_proto
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence remarks that the user can do nothing about.
+
+    The exporter logs a line for each torchvision operator it misses, and meets deprecated names
+    of torch's own.
+    """
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _strip(proto: ModelProto) -> None:
+    """Take out everything that only says where and how the graph was traced."""
+    graph = proto.graph
+    parts: Iterable[Any] = (  # protobuf messages share these two fields but no type
+        proto,
+        graph,
+        *graph.node,
+        *graph.input,
+        *graph.output,
+        *graph.value_info,
+        *graph.initializer,
+    )
+    for part in parts:
+        del part.metadata_props[:]
+        part.ClearField("doc_string")

@@ -1,0 +1,18 @@
+"""From a model to slots: torch, ONNX Runtime and TensorRT behind one contract."""
+
+from __future__ import annotations
+
+from tcssa_runtimes.base import EncodedSlide, ModelFacts, Runtime, RuntimeOutput
+from tcssa_runtimes.encode import EncodeReport, FailedSlide, encode
+from tcssa_runtimes.select import open_runtime
+
+__all__ = [
+    "EncodeReport",
+    "EncodedSlide",
+    "FailedSlide",
+    "ModelFacts",
+    "Runtime",
+    "RuntimeOutput",
+    "encode",
+    "open_runtime",
+]

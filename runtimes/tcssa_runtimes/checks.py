@@ -1,0 +1,93 @@
+"""What a runtime looks at before it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa.errors import NonFiniteFeatureError, ShapeError
+from tcssa_runtimes.facts import ModelFacts
+
+
+def check_batch(
+    facts: ModelFacts, features: NDArray[Any], lengths: NDArray[Any]
+) -> NDArray[np.int64]:
+    """Check a padded batch's shapes and sizes, but not yet its values.
+
+    Returns:
+        The lengths as int64.
+
+    Raises:
+        ShapeError: Shapes, types or sizes do not fit the model.
+    """
+    if features.ndim != 3 or len(features) == 0:
+        raise ShapeError(f"features must be [B, N, {facts.feature_dim}], got {features.shape}")
+    check_features(facts, features)
+    batch, num_patches, _ = features.shape
+    if lengths.shape != (batch,) or lengths.dtype.kind not in "iu":
+        raise ShapeError(f"lengths must be {batch} integers, got {lengths.dtype} {lengths.shape}")
+    if lengths.min() < 0 or lengths.max() > num_patches:
+        raise ShapeError(f"lengths must be 0 to N = {num_patches}, got {lengths.tolist()}")
+    if facts.max_batch is not None and batch > facts.max_batch:
+        raise ShapeError(
+            f"{batch} bags exceed the model's limit of {facts.max_batch} at once",
+            hint="give fewer at once, or export again with a larger --max-batch",
+        )
+    check_size(facts, num_patches)
+    return lengths.astype(np.int64)
+
+
+def check_features(facts: ModelFacts, features: NDArray[Any]) -> None:
+    """Check the type of features and their D.
+
+    Raises:
+        ShapeError: One of them does not fit the model.
+    """
+    if features.dtype.kind != "f":
+        raise ShapeError(
+            f"features must be floating point, got {features.dtype}",
+            hint="convert them: features.astype(np.float32)",
+        )
+    if features.shape[-1] != facts.feature_dim:
+        raise ShapeError(
+            f"features have D = {features.shape[-1]}, the model takes D = {facts.feature_dim}",
+            hint="use features of the encoder that the model was trained on",
+        )
+
+
+def check_size(facts: ModelFacts, num_patches: int) -> None:
+    """Check that a bag is not larger than the model takes.
+
+    Raises:
+        ShapeError: It is.
+    """
+    if facts.patches.max is not None and num_patches > facts.patches.max:
+        raise ShapeError(
+            f"N = {num_patches} patches exceed the model's limit of {facts.patches.max}",
+            hint="export again with a larger --max-patches, or encode with --runtime torch and "
+            "the run itself, which takes any number",
+        )
+
+
+def check_finite(
+    features: NDArray[np.float32], *, first_row: int = 0, where: str | None = None
+) -> None:
+    """Check patches [n, D] for NaN and infinity.
+
+    Args:
+        features: The patches.
+        first_row: Number of the first of them within the bag.
+        where: Named in the error.
+
+    Raises:
+        NonFiniteFeatureError: There is one; it names the row.
+    """
+    # A row's sum is not finite if an entry is not: one pass of matrix-vector speed where
+    # np.isfinite makes a second array. Large finite values may overflow, so look again.
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = features @ np.ones(features.shape[1], np.float32)
+    for row in np.flatnonzero(~np.isfinite(sums)):
+        if not np.isfinite(features[row]).all():
+            raise NonFiniteFeatureError(first_row + int(row), where=where)

@@ -1,0 +1,40 @@
+"""What a runtime must know of its model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from tcssa.artefact import Artefact, PatchRange
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """A model's shape, limits and origin, whatever file it came from."""
+
+    path: Path
+    feature_dim: int
+    num_slots: int
+    top_k: int
+    patches: PatchRange
+    """Sizes that the model runs on; smaller bags are padded, larger ones refused."""
+    max_batch: int | None
+    encoder: str | None
+    """Encoder of the features the model was trained on; None where nobody noted it."""
+    sha256: str
+    """Hash of the model's file: tells which model made a result."""
+
+    @classmethod
+    def of_artefact(cls, folder: Path, artefact: Artefact) -> Self:
+        """The facts that an artefact states."""
+        return cls(
+            path=folder,
+            feature_dim=artefact.feature_dim,
+            num_slots=artefact.num_slots,
+            top_k=artefact.top_k,
+            patches=artefact.patches,
+            max_batch=artefact.max_batch,
+            encoder=artefact.encoder,
+            sha256=artefact.model_sha256,
+        )

@@ -1,0 +1,165 @@
+"""Reading the next slides while this one computes.
+
+One thread reads bags chunk by chunk into a queue of bounded length, so memory does not depend on
+how many patches a slide has, nor on how many slides there are.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa.errors import FeatureFileError, TcssaError
+from tcssa.features import Bag, open_bag
+from tcssa_runtimes.slide_features import Positions
+
+CHUNK_PATCHES = 4096
+_QUEUED_CHUNKS = 8
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class SlideHeader:
+    """What is known of a slide before its features are read."""
+
+    path: Path
+    num_patches: int
+    feature_dim: int
+    encoder: str | None
+    coords: NDArray[np.float64] | None
+    """Positions of the patches, [N, 2]."""
+    positions: Positions | None
+    """What these are; None where there are none."""
+
+
+class _End:
+    """Comes after a slide's last chunk."""
+
+
+_Message = SlideHeader | NDArray[Any] | BaseException | _End
+
+
+class ReadAhead:
+    """Reads bags in order, ahead of whoever asks for them; use it as a context manager.
+
+    For every path call `header`, then `chunks`, then `finish`; after an error only `finish`.
+
+    Args:
+        paths: The feature files.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.read_s = 0.0
+        """Seconds the thread spent reading."""
+        self.wait_s = 0.0
+        """Seconds the caller spent waiting for it."""
+        self._paths = paths
+        self._queue: queue.Queue[_Message] = queue.Queue(_QUEUED_CHUNKS)
+        self._stop = threading.Event()
+        self._skip = threading.Event()
+        self._ended = True
+        self._thread = threading.Thread(target=self._read_all, name="tcssa-read", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def header(self) -> SlideHeader:
+        """What is known of the next slide.
+
+        Raises:
+            FeatureFileError: Its file cannot be read.
+        """
+        self._ended = False
+        message = self._take()
+        assert isinstance(message, SlideHeader)
+        return message
+
+    def chunks(self) -> Iterator[NDArray[Any]]:
+        """The features of that slide, some patches at a time.
+
+        Raises:
+            FeatureFileError: They cannot be read to the end.
+        """
+        while not isinstance(message := self._take(), _End):
+            assert isinstance(message, np.ndarray)
+            yield message
+        self._ended = True
+
+    def finish(self) -> None:
+        """Pass over what is left of the slide, which need not be read."""
+        self._skip.set()
+        while not self._ended:
+            self._ended = isinstance(self._next(), _End)
+        self._skip.clear()
+
+    def _take(self) -> _Message:
+        message = self._next()
+        if isinstance(message, BaseException):
+            raise message
+        return message
+
+    def _next(self) -> _Message:
+        begin = time.perf_counter()
+        message = self._queue.get()
+        self.wait_s += time.perf_counter() - begin
+        return message
+
+    def _read_all(self) -> None:
+        for path in self._paths:
+            try:
+                self._read(path)
+            except BaseException as error:  # whatever it is, the caller's thread must see it
+                self._put(error)
+            self._put(_End())
+            if self._stop.is_set():
+                return
+
+    def _read(self, path: Path) -> None:
+        begin = time.perf_counter()
+        try:
+            bag = open_bag(path)
+            with bag:
+                message: _Message = _header(bag)
+                rows = bag.chunks(CHUNK_PATCHES)
+                while True:
+                    self.read_s += time.perf_counter() - begin
+                    if not self._put(message):
+                        return
+                    begin = time.perf_counter()
+                    chunk = next(rows, None)
+                    if chunk is None:
+                        return
+                    message = chunk[0]
+        except OSError as error:
+            raise FeatureFileError(path, f"cannot be read ({error.strerror or error})") from None
+
+    def _put(self, message: _Message) -> bool:
+        """Queue a message; False if the slide's remaining chunks are not wanted."""
+        while not self._stop.is_set():
+            if self._skip.is_set() and not isinstance(message, _End):
+                return False
+            try:
+                self._queue.put(message, timeout=_POLL_S)
+            except queue.Full:
+                continue
+            return True
+        return False

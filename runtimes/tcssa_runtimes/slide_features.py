@@ -1,0 +1,118 @@
+"""The file of an encoded slide, ``slide_features_tcssa/S.h5``.
+
+Datasets: ``features`` (K, D) float32 and ``mass`` (K,) float32; where the input has coordinates
+also ``centroids`` and ``spread`` (K, 2) float64, NaN for an empty slot. They are in level-0
+pixels, or in µm where the input is (attribute ``coords_unit``), and of patch centres where the
+input tells the patch's size, else of its top-left corners (attribute ``coords_point``).
+
+Attributes stand on ``features``, as TRIDENT has them, and say what the slots were made from.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import h5py
+
+from tcssa import __version__, atomic
+from tcssa.errors import FileError
+from tcssa_runtimes.base import EncodedSlide
+
+FOLDER = "slide_features_tcssa"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What an encoded slide was made from; equal origins need no second encoding."""
+
+    model_sha256: str
+    input_name: str
+    input_bytes: int
+    input_mtime_ns: int
+
+    @classmethod
+    def of(cls, bag: Path, model_sha256: str) -> Self:
+        """The origin that encoding a bag now would have."""
+        stat = bag.stat()
+        return cls(model_sha256, bag.name, stat.st_size, stat.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class Positions:
+    """What the coordinates of a slide's patches are."""
+
+    unit: str
+    """``level0_px`` or ``um``."""
+    point: Literal["centre", "corner"]
+    """Which point of a patch."""
+
+
+def slide_features_path(out: Path, slide_id: str) -> Path:
+    """Where a slide's file lies below an output folder."""
+    return out / FOLDER / f"{slide_id}.h5"
+
+
+def write_slide_features(
+    path: Path,
+    slide: EncodedSlide,
+    *,
+    origin: Origin,
+    positions: Positions | None,
+    encoder: str | None,
+    runtime: str,
+) -> None:
+    """Write an encoded slide, atomically; the same content gives the same bytes.
+
+    Raises:
+        FileError: The file cannot be written; the disk is full, say.
+    """
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        features = file.create_dataset("features", data=slide.slots)
+        file.create_dataset("mass", data=slide.mass)
+        if positions is not None:
+            for name, values in (("centroids", slide.centroids), ("spread", slide.spread)):
+                dataset = file.create_dataset(name, data=values)
+                dataset.attrs["coords_unit"] = positions.unit
+                dataset.attrs["coords_point"] = positions.point
+        features.attrs.update(
+            {
+                "name": path.stem,
+                "encoder": str(encoder),  # None is the string 'None', as in TRIDENT's files
+                "num_patches": slide.num_patches,
+                **asdict(origin),
+                "runtime": runtime,
+                "tcssa_version": __version__,
+                "format_version": FORMAT_VERSION,
+                "complete": True,
+            }
+        )
+    try:
+        atomic.write_bytes(path, content.getvalue())
+    except OSError as error:
+        raise FileError(
+            path,
+            f"cannot be written ({error.strerror})",
+            hint="make room and give the same command again: finished slides are kept",
+        ) from None
+
+
+def read_origin(path: Path) -> Origin | None:
+    """What an encoded slide was made from; None if the file is not one of ours, or broken."""
+    try:
+        with h5py.File(path, "r") as file:
+            attributes = file["features"].attrs
+            if not attributes["complete"] or attributes["format_version"] != FORMAT_VERSION:
+                return None
+            return Origin(
+                model_sha256=str(attributes["model_sha256"]),
+                input_name=str(attributes["input_name"]),
+                input_bytes=int(attributes["input_bytes"]),
+                input_mtime_ns=int(attributes["input_mtime_ns"]),
+            )
+    except (OSError, KeyError, ValueError):
+        return None

@@ -1,0 +1,11 @@
+"""Patch encoders by name: uint8 patches in, float32 features out.
+
+Nothing heavy is imported here: `load_encoder` brings in ONNX Runtime or timm when it is called.
+"""
+
+from __future__ import annotations
+
+from tcssa.encoders.base import Encoder, EncoderSpec
+from tcssa.encoders.registry import encoder_names, encoder_spec, load_encoder
+
+__all__ = ["Encoder", "EncoderSpec", "encoder_names", "encoder_spec", "load_encoder"]

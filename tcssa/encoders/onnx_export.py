@@ -1,0 +1,119 @@
+"""A torch encoder as the bytes of an ONNX model, exported once and kept in a cache.
+
+Exporting takes seconds and torch's import too; with the file in the cache neither is needed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tcssa import __version__, atomic
+from tcssa.checksums import params_hash
+
+if TYPE_CHECKING:
+    from torch import nn
+
+INPUT_NAME, OUTPUT_NAME = "patches", "features"
+
+_OPSET = 20
+_DIGEST_BYTES = hashlib.sha256().digest_size
+_log = logging.getLogger(__name__)
+
+
+def cache_folder() -> Path:
+    """Where made files are kept between runs: ``TCSSA_CACHE``, else the platform's place."""
+    if given := os.environ.get("TCSSA_CACHE"):
+        return Path(given).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "tcssa" / "Cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "tcssa"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tcssa"
+
+
+def cached_onnx(
+    name: str, weights_hash: str, input_px: int, build: Callable[[], nn.Module]
+) -> bytes:
+    """The ONNX model of an encoder, from the cache if it is there and whole.
+
+    Args:
+        name: The encoder's name, which the file's begins with.
+        weights_hash: Of the weights; another one means another file.
+        input_px: Side of the patches.
+        build: Makes the torch module; called only if the model must be exported.
+    """
+    key = params_hash(
+        {
+            "weights": weights_hash,
+            "input_px": input_px,
+            "opset": _OPSET,
+            "torch": version("torch"),
+            "tcssa": __version__,
+        }
+    )
+    path = cache_folder() / f"{name}-{key}.onnx-sha256"
+    model = _read_whole(path)
+    if model is not None:
+        return model
+    model = export_onnx(build(), input_px)
+    try:
+        atomic.write_bytes(path, model + hashlib.sha256(model).digest())
+    except OSError as error:  # a read-only home must not stop an extraction
+        _log.warning("the exported encoder cannot be kept in %s (%s)", path.parent, error.strerror)
+    return model
+
+
+def export_onnx(module: nn.Module, input_px: int) -> bytes:
+    """Export uint8 ``[b, px, px, 3]`` -> float32 ``[b, d]`` with b dynamic."""
+    import torch
+
+    example = torch.zeros(2, input_px, input_px, 3, dtype=torch.uint8)
+    with _quiet_exporter(), torch.no_grad():
+        program = torch.onnx.export(
+            module,
+            (example,),
+            dynamo=True,
+            opset_version=_OPSET,
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+            verbose=False,
+        )
+    assert program is not None  # only the old exporter, dynamo=False, returns nothing
+    content: bytes = program.model_proto.SerializeToString()
+    return content
+
+
+def _read_whole(path: Path) -> bytes | None:
+    """The model of a cache file, None unless its digest fits: a broken file is made again."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    model, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+    return model if model and hashlib.sha256(model).digest() == digest else None
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Hold back what torch's exporter says on every call and nobody can act on."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

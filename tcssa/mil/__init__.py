@@ -1,0 +1,1 @@
+"""Slide classification from slots: data, splits, training and evaluation."""

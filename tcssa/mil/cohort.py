@@ -1,0 +1,200 @@
+"""A labelled cohort: which slide has which class, which patient, and which features."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tcssa.checksums import file_sha256
+from tcssa.errors import (
+    FeatureDimError,
+    FeatureFileError,
+    MissingDataError,
+    NonFiniteFeatureError,
+    TableError,
+    UsageError,
+)
+from tcssa.features import index_bags, open_bag, read_labels
+from tcssa.mil.settings import CohortSettings
+
+
+@dataclass(frozen=True)
+class CohortSlide:
+    """One slide of a cohort."""
+
+    slide_id: str
+    case_id: str
+    label: int
+    """Index into `Cohort.classes`."""
+    path: Path
+    num_patches: int
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Slides that have a label and features of one encoder."""
+
+    slides: list[CohortSlide]
+    classes: list[str]
+    feature_dim: int
+    encoder: str | None
+    labels_sha256: str
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Labelled slides that were left out, and why."""
+
+    def fingerprint(self) -> dict[str, object]:
+        """What a run was made from; another cohort has another one."""
+        return {
+            "labels_sha256": self.labels_sha256,
+            "slides": len(self.slides),
+            "patches": sum(slide.num_patches for slide in self.slides),
+            "feature_dim": self.feature_dim,
+            "encoder": self.encoder,
+            "classes": self.classes,
+        }
+
+
+def read_cohort(data: CohortSettings) -> Cohort:
+    """Join a label table with a folder of features.
+
+    Raises:
+        UsageError: Labels or features were not given, or files are of several encoders.
+        MissingDataError: Labelled slides have no features (unless they may be skipped).
+        TableError: The table is faulty, or holds fewer than two classes.
+        FeatureFileError: A feature file is broken.
+        FeatureDimError: A file holds features of another length than the others.
+    """
+    if data.labels is None or data.features is None:
+        raise UsageError(
+            "a cohort needs labels and features",
+            hint="give --labels CSV --features DIR, or a preset with --dataset NAME",
+        )
+    rows = read_labels(
+        data.labels,
+        label_column=data.label_column,
+        classes=data.classes,
+        label_names=data.label_names,
+    )
+    classes = data.classes or sorted({row.label for row in rows}, key=_natural)
+    if len({row.label for row in rows}) < 2:
+        raise TableError(data.labels, [f"all slides have one label, {rows[0].label!r}"])
+    bags = index_bags(data.features)
+    slides: list[CohortSlide] = []
+    skipped: dict[str, str] = {}
+    facts: list[tuple[Path, int, str | None]] = []
+    for row in rows:
+        if row.slide_id not in bags:
+            skipped[row.slide_id] = "no feature file"
+            continue
+        with open_bag(bags[row.slide_id]) as bag:
+            if bag.num_patches == 0:
+                skipped[row.slide_id] = "no patches"
+                continue
+            facts.append((bag.path, bag.feature_dim, bag.encoder))
+            slides.append(
+                CohortSlide(
+                    row.slide_id, row.case_id, classes.index(row.label), bag.path, bag.num_patches
+                )
+            )
+    if skipped and (not data.skip_missing or not slides):
+        raise MissingDataError(
+            f"{len(skipped)} of {len(rows)} labelled slides cannot be used: {listed(skipped)}",
+            hint=f"extract them into {data.features}, or leave them out with --skip-missing",
+        )
+    feature_dim, encoder = _agreed(facts)
+    return Cohort(slides, classes, feature_dim, encoder, file_sha256(data.labels), skipped)
+
+
+def listed(names: dict[str, str], most: int = 5) -> str:
+    """Slides with their reasons, the first few of them."""
+    shown = ", ".join(f"{name} ({reason})" for name, reason in list(names.items())[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _agreed(facts: Sequence[tuple[Path, int, str | None]]) -> tuple[int, str | None]:
+    """The D and the encoder that all files share; the odd one out is named."""
+    feature_dim = Counter(dim for _, dim, _ in facts).most_common(1)[0][0]
+    encoder = Counter(name for _, _, name in facts).most_common(1)[0][0]
+    for path, dim, name in facts:
+        if dim != feature_dim:
+            raise FeatureDimError(path, feature_dim, dim)
+        if name != encoder:
+            raise UsageError(
+                f"{path}: features of encoder {name!r}, the other files have {encoder!r}",
+                hint="train on features of one encoder",
+            )
+    return feature_dim, encoder
+
+
+def _natural(label: str) -> tuple[bool, float, str]:
+    """Numbers in their order (PANDA's grades), then words in theirs."""
+    try:
+        return False, float(label), label
+    except ValueError:
+        return True, 0.0, label
+
+
+class BagStore:
+    """Features of slides in memory, as far as the budget goes.
+
+    Args:
+        cache_bytes: How much to keep between epochs; the least recently used go first.
+    """
+
+    def __init__(self, cache_bytes: int) -> None:
+        self._cache_bytes = cache_bytes
+        self._held_bytes = 0
+        self._held: OrderedDict[Path, Tensor] = OrderedDict()
+
+    def get(self, slide: CohortSlide) -> Tensor:
+        """Features [N, D] of a slide, in the type they are stored in.
+
+        Raises:
+            FeatureFileError: The file cannot be read.
+            NonFiniteFeatureError: A feature is NaN or infinite; it names file and row.
+        """
+        if slide.path in self._held:
+            self._held.move_to_end(slide.path)
+            return self._held[slide.path]
+        features = _read_checked(slide.path)
+        size = features.numel() * features.element_size()
+        if size <= self._cache_bytes:
+            self._held[slide.path] = features
+            self._held_bytes += size
+            while self._held_bytes > self._cache_bytes:
+                _, dropped = self._held.popitem(last=False)
+                self._held_bytes -= dropped.numel() * dropped.element_size()
+        return features
+
+    def batches(
+        self, batches: Iterable[Sequence[CohortSlide]]
+    ) -> Iterator[tuple[Sequence[CohortSlide], list[Tensor]]]:
+        """Each batch with its features; the next one is read while this one is worked on."""
+        with ThreadPoolExecutor(1, thread_name_prefix="read-bags") as reader:
+            ahead = None
+            for batch in [*batches, None]:
+                upcoming = reader.submit(self._load, batch) if batch is not None else None
+                if ahead is not None:
+                    yield ahead.result()
+                ahead = upcoming
+
+    def _load(self, batch: Sequence[CohortSlide]) -> tuple[Sequence[CohortSlide], list[Tensor]]:
+        return batch, [self.get(slide) for slide in batch]
+
+
+def _read_checked(path: Path) -> Tensor:
+    with open_bag(path) as bag:
+        features = bag.read()
+    finite = np.isfinite(features)
+    if not finite.all():
+        raise NonFiniteFeatureError(int(np.argwhere(~finite.all(axis=1))[0, 0]), where=str(path))
+    if features.ndim != 2:
+        raise FeatureFileError(path, f"features must be [N, D], found {list(features.shape)}")
+    return torch.from_numpy(np.array(features, order="C"))

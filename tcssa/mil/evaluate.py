@@ -1,0 +1,176 @@
+"""What a run is worth: on its own test slides, or on a cohort it has never seen."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tcssa import atomic
+from tcssa.devices import resolve_device
+from tcssa.errors import FeatureDimError, RunError, SplitError, UsageError
+from tcssa.mil import plots
+from tcssa.mil.cohort import BagStore, Cohort, listed, read_cohort
+from tcssa.mil.fit import predict
+from tcssa.mil.metrics import score_all
+from tcssa.mil.model import SlideClassifier
+from tcssa.mil.predictions import Prediction, as_arrays, write_predictions
+from tcssa.mil.settings import CohortSettings, MilSettings
+from tcssa.mil.splits import read_split_cases, read_splits
+from tcssa.mil.train import KIND, METRICS_FILE, SPLITS_FILE
+from tcssa.reporter import Reporter
+from tcssa.run import CHECKPOINT_FILE, read_run
+from tcssa.settings import RESOLVED_FILE, read_yaml, validate
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Where an evaluation went, and what came of it."""
+
+    folder: Path
+    metrics: dict[str, Any]
+
+
+def evaluate(
+    run: Path,
+    reporter: Reporter,
+    *,
+    labels: Path | None = None,
+    features: Path | None = None,
+    out: Path | None = None,
+    device: str = "auto",
+    allow_overlap: bool = False,
+) -> Evaluation:
+    """Predict and score with the models of a run.
+
+    Without a new cohort, every test slide is predicted again by the fold that did not know it.
+    On a new cohort the folds' probabilities are averaged.
+
+    Args:
+        run: A finished run directory.
+        reporter: Is told of progress.
+        labels: Label table of a new cohort.
+        features: Its features.
+        out: Where to write; below the run if not given.
+        device: Where to predict.
+        allow_overlap: Score a new cohort although it shares patients with the run's own.
+
+    Raises:
+        RunError: The run is not finished.
+        SplitError: The new cohort holds patients that the run was trained on.
+        FeatureDimError: The new features are of another length.
+    """
+    content = read_run(run)
+    if content.get("kind") != KIND or not content.get("complete"):
+        raise RunError(run, "is no finished run of train-mil", hint="train it to its end first")
+    if (labels is None) != (features is None):
+        raise UsageError("a new cohort needs both --labels and --features")
+    settings = validate(MilSettings, read_yaml(run / RESOLVED_FILE))
+    if labels is None or features is None:
+        cohort = _read_own_cohort(settings, run, content)
+        predictions = _predict_test(run, settings, cohort, device, reporter)
+        folder = out or run / "eval"
+    else:
+        data = settings.cohort.model_copy(
+            update={"labels": labels, "features": features, "classes": content["cohort"]["classes"]}
+        )
+        cohort = _read_new_cohort(data, run, content, allow_overlap, reporter)
+        predictions = _predict_ensemble(run, settings, cohort, device, reporter)
+        folder = out or run / f"eval-{labels.stem}"
+    return Evaluation(folder, _write(folder, predictions, cohort, settings))
+
+
+def _read_own_cohort(settings: MilSettings, run: Path, content: dict[str, Any]) -> Cohort:
+    cohort = read_cohort(settings.cohort)
+    if cohort.fingerprint() != content["cohort"]:
+        raise RunError(
+            run,
+            "its labels or features are not the ones it was trained on",
+            hint="restore them, or give a new cohort with --labels and --features",
+        )
+    return cohort
+
+
+def _read_new_cohort(
+    data: CohortSettings,
+    run: Path,
+    content: dict[str, Any],
+    allow_overlap: bool,
+    reporter: Reporter,
+) -> Cohort:
+    cohort = read_cohort(data)
+    if cohort.skipped:
+        reporter.warn(f"{len(cohort.skipped)} slides left out: {listed(cohort.skipped)}")
+    known = content["cohort"]
+    if cohort.feature_dim != known["feature_dim"]:
+        raise FeatureDimError(cohort.slides[0].path, known["feature_dim"], cohort.feature_dim)
+    if cohort.encoder and known["encoder"] and cohort.encoder != known["encoder"]:
+        raise UsageError(
+            f"the run was trained on features of {known['encoder']!r}, these are of "
+            f"{cohort.encoder!r}",
+            hint=f"extract the slides with --encoder {known['encoder']}",
+        )
+    seen = read_split_cases(run / SPLITS_FILE)
+    shared = sorted({slide.case_id for slide in cohort.slides} & seen)
+    if shared and not allow_overlap:
+        raise SplitError(
+            f"{len(shared)} patients of this cohort were trained on: {', '.join(shared[:5])}",
+            hint="leave them out of the labels; --allow-overlap scores them all the same",
+        )
+    if shared:
+        reporter.warn(
+            f"{len(shared)} patients of this cohort were trained on: the figures are no test"
+        )
+    return cohort
+
+
+def _predict_test(
+    run: Path, settings: MilSettings, cohort: Cohort, device: str, reporter: Reporter
+) -> list[Prediction]:
+    test_fold = read_splits(run / SPLITS_FILE)
+    store = BagStore(cache_bytes=0)
+    where = resolve_device(device)
+    predictions = []
+    with reporter.task("predicting", settings.train.folds, "folds") as task:
+        for index in range(settings.train.folds):
+            slides = [slide for slide in cohort.slides if test_fold[slide.slide_id] == index]
+            model = SlideClassifier.load(run / f"fold-{index}" / CHECKPOINT_FILE).to(where)
+            predictions += predict(
+                model, slides, store, where, settings.train.precision, fold=index
+            )
+            task.advance()
+    return predictions
+
+
+def _predict_ensemble(
+    run: Path, settings: MilSettings, cohort: Cohort, device: str, reporter: Reporter
+) -> list[Prediction]:
+    store = BagStore(int(settings.train.cache_gb * 1e9))
+    where = resolve_device(device)
+    by_fold = []
+    with reporter.task("predicting", settings.train.folds, "folds") as task:
+        for index in range(settings.train.folds):
+            model = SlideClassifier.load(run / f"fold-{index}" / CHECKPOINT_FILE).to(where)
+            by_fold.append(predict(model, cohort.slides, store, where, settings.train.precision))
+            task.advance()
+    mean = np.mean([[row.probs for row in rows] for rows in by_fold], axis=0)
+    return [
+        Prediction(row.slide_id, row.case_id, row.label, tuple(probs.tolist()))
+        for row, probs in zip(by_fold[0], mean, strict=True)
+    ]
+
+
+def _write(
+    folder: Path, predictions: list[Prediction], cohort: Cohort, settings: MilSettings
+) -> dict[str, Any]:
+    labels, probs, cases = as_arrays(predictions)
+    pooled = score_all(labels, probs, cases, seed=settings.train.seed)
+    metrics = {"classes": cohort.classes, "pooled": pooled, "skipped": cohort.skipped}
+    write_predictions(folder / "predictions.csv", predictions, cohort.classes)
+    plots.plot_roc(folder / "roc.png", labels, probs, cohort.classes)
+    plots.plot_confusion(folder / "confusion.png", pooled["confusion"], cohort.classes)
+    atomic.write_text(folder / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
+    return metrics

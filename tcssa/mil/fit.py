@@ -1,0 +1,258 @@
+"""Fitting one fold: the loop, the choice of the epoch, and taking up a killed run.
+
+The epoch with the lowest validation loss is kept. Every epoch draws its order, noise and
+dropout from (seed, fold, epoch), so that a run taken up at any checkpoint ends with the same
+weights as one that was never disturbed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import pickle
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tcssa import atomic
+from tcssa.compressor import CompressorConfig, SlotCompressor
+from tcssa.compressor.balance import RoutingSums
+from tcssa.devices import resolve_device
+from tcssa.errors import CheckpointError
+from tcssa.mil.cohort import BagStore, Cohort, CohortSlide
+from tcssa.mil.history import Epoch
+from tcssa.mil.metrics import auc
+from tcssa.mil.model import ClassifierConfig, SlideClassifier
+from tcssa.mil.predictions import Prediction, as_arrays
+from tcssa.mil.settings import MilSettings
+from tcssa.mil.splits import Fold
+from tcssa.reporter import Task
+
+PROGRESS_FILE = "progress.pt"
+WARMUP = 0.1
+"""Share of all steps in which the learning rate rises to its peak."""
+
+
+@dataclass
+class Progress:
+    """Where the training of a fold stands after a whole epoch."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+    best_epoch: int = -1
+    best_state: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def best(self) -> Epoch:
+        """The epoch that was chosen."""
+        return self.epochs[self.best_epoch]
+
+
+class FoldFit:
+    """Trains one fold, from the start or from its last checkpoint.
+
+    Args:
+        cohort: Where the slides come from.
+        fold: Who trains and who validates.
+        index: Number of the fold; part of its seed.
+        settings: Of the run.
+        folder: Of the fold; the checkpoint lies there.
+        store: Reads features.
+    """
+
+    def __init__(
+        self,
+        cohort: Cohort,
+        fold: Fold,
+        index: int,
+        settings: MilSettings,
+        folder: Path,
+        store: BagStore,
+    ) -> None:
+        self.cohort, self.fold, self.index = cohort, fold, index
+        self.settings, self.folder, self.store = settings, folder, store
+        self.train = settings.train
+        self.device = resolve_device(self.train.device)
+        self._seed("weights")
+        self.model = build_model(cohort, settings).to(self.device)
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(),
+            lr=self.train.lr,
+            weight_decay=self.train.weight_decay,
+            fused=True,
+        )
+        self.progress = Progress()
+
+    def run(self, task: Task) -> Progress:
+        """Train until the last epoch or until patience ends; leaves the best weights loaded."""
+        self._take_up()
+        task.advance(len(self.progress.epochs))
+        saved_at = time.monotonic()
+        while not self._finished():
+            epoch = self._train_epoch(len(self.progress.epochs))
+            self._remember(epoch)
+            task.describe(
+                f"fold {self.index}: val loss {epoch.val_loss:.3f}, best "
+                f"{self.progress.best.val_loss:.3f}, {epoch.effective_slots:.0f} slots in use"
+            )
+            task.advance()
+            if time.monotonic() - saved_at >= self.train.checkpoint_every_s:
+                self._save()
+                saved_at = time.monotonic()
+        self.model.load_state_dict(self.progress.best_state)
+        return self.progress
+
+    def _finished(self) -> bool:
+        done = len(self.progress.epochs)
+        return done >= self.train.epochs or (
+            done > 0 and done - 1 - self.progress.best_epoch >= self.train.patience
+        )
+
+    def _train_epoch(self, number: int) -> Epoch:
+        self._seed(f"epoch {number}")
+        self.model.train()
+        order = torch.randperm(len(self.fold.train)).tolist()
+        batches = list(_batched([self.fold.train[i] for i in order], self.train.batch_size))
+        losses, excesses = [], []
+        routing = RoutingSums.empty(self.settings.model.num_slots, self.device)
+        for step, (slides, bags) in enumerate(self.store.batches(batches)):
+            self._set_rate((number * len(batches) + step) / (self.train.epochs * len(batches)))
+            self.optimiser.zero_grad()
+            with self._autocast():
+                output = self.model(*_packed(bags, self.device))
+                labels = torch.tensor([slide.label for slide in slides], device=self.device)
+                loss = F.cross_entropy(output.logits.float(), labels)
+            (loss + self.train.aux_weight * output.aux_loss).backward()
+            self.optimiser.step()
+            losses.append(float(loss.detach()))
+            excesses.append(float(output.aux_loss.detach()) - self.settings.model.top_k)
+            routing = routing.merge(output.routing.detach())
+        val = predict(self.model, self.fold.val, self.store, self.device, self.train.precision)
+        labels_val, probs, _ = as_arrays(val)
+        return Epoch.of(
+            epoch=number,
+            train_loss=sum(losses) / len(losses),
+            aux_excess=sum(excesses) / len(excesses),
+            val_loss=_cross_entropy(val),
+            val_auc=auc(labels_val, probs),
+            routing=routing,
+        )
+
+    def _remember(self, epoch: Epoch) -> None:
+        progress = self.progress
+        progress.epochs.append(epoch)
+        if progress.best_epoch < 0 or epoch.val_loss < progress.best.val_loss:
+            progress.best_epoch = epoch.epoch
+            progress.best_state = {
+                name: value.detach().clone() for name, value in self.model.state_dict().items()
+            }
+
+    def _set_rate(self, done: float) -> None:
+        """Linear warm-up, then a cosine to zero."""
+        rise = min(1.0, (done + 1e-3) / WARMUP)
+        fall = 0.5 * (1 + math.cos(math.pi * done))
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.train.lr * rise * fall
+
+    def _autocast(self) -> torch.autocast:
+        return _autocast(self.device, self.train.precision)
+
+    def _seed(self, purpose: str) -> None:
+        text = f"{self.train.seed} {self.index} {purpose}"
+        torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"))
+
+    def _save(self) -> None:
+        content = {
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "epochs": [epoch.model_dump() for epoch in self.progress.epochs],
+            "best_epoch": self.progress.best_epoch,
+            "best_state": self.progress.best_state,
+        }
+        with atomic.replacing(self.folder / PROGRESS_FILE) as temporary:
+            torch.save(content, temporary)
+
+    def _take_up(self) -> None:
+        path = self.folder / PROGRESS_FILE
+        if not path.exists():
+            return
+        try:
+            content: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+            raise CheckpointError(
+                path, f"cannot be read ({error})", hint="remove it to train this fold again"
+            ) from None
+        self.model.load_state_dict(content["model"])
+        self.optimiser.load_state_dict(content["optimiser"])
+        self.progress = Progress(
+            epochs=[Epoch.model_validate(epoch) for epoch in content["epochs"]],
+            best_epoch=content["best_epoch"],
+            best_state=content["best_state"],
+        )
+
+
+def build_model(cohort: Cohort, settings: MilSettings) -> SlideClassifier:
+    """A classifier of the settings' shape, for this cohort's features and classes."""
+    model = settings.model
+    compressor = SlotCompressor(
+        CompressorConfig(
+            feature_dim=cohort.feature_dim,
+            num_slots=model.num_slots,
+            top_k=model.top_k,
+            hidden_dim=model.hidden_dim,
+            dropout=model.dropout,
+            noise_std=model.noise_std,
+        )
+    )
+    head = ClassifierConfig(
+        classes=cohort.classes,
+        head_dim=model.head_dim,
+        dropout=model.head_dropout,
+        encoder=cohort.encoder,
+    )
+    return SlideClassifier(compressor, head)
+
+
+@torch.no_grad()
+def predict(
+    model: SlideClassifier,
+    slides: Sequence[CohortSlide],
+    store: BagStore,
+    device: torch.device,
+    precision: str = "fp32",
+    fold: int | None = None,
+) -> list[Prediction]:
+    """Predict slides one by one, so that no prediction depends on the others."""
+    model.eval()
+    predictions = []
+    for (slide,), (bag,) in store.batches([[slide] for slide in slides]):
+        with _autocast(device, precision):
+            logits = model(*_packed([bag], device)).logits
+        probs = tuple(logits[0].double().softmax(dim=0).tolist())
+        predictions.append(Prediction(slide.slide_id, slide.case_id, slide.label, probs, fold))
+    return predictions
+
+
+def _autocast(device: torch.device, precision: str) -> torch.autocast:
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def _packed(bags: Sequence[Tensor], device: torch.device) -> tuple[Tensor, list[int]]:
+    packed = torch.cat(list(bags)) if len(bags) > 1 else bags[0]
+    return packed.to(device), [len(bag) for bag in bags]
+
+
+def _batched(slides: Sequence[CohortSlide], size: int) -> Iterator[Sequence[CohortSlide]]:
+    for begin in range(0, len(slides), size):
+        yield slides[begin : begin + size]
+
+
+def _cross_entropy(predictions: Sequence[Prediction]) -> float:
+    return sum(-math.log(max(row.probs[row.label], 1e-12)) for row in predictions) / len(
+        predictions
+    )

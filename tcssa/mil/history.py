@@ -1,0 +1,90 @@
+"""What every epoch was like: losses, and whether the slots are in use."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+from tcssa import atomic
+from tcssa.compressor.balance import RoutingSums
+
+
+class Epoch(BaseModel):
+    """One epoch of training."""
+
+    model_config = ConfigDict(frozen=True)
+
+    epoch: int
+    train_loss: float
+    aux_excess: float
+    """The balance loss minus top_k, which it is about when routing is uniform."""
+    val_loss: float
+    val_auc: float | None
+    effective_slots: float
+    """Exponential of the entropy of slot use: K if all are used alike."""
+    largest_share: float
+    """Share of all assignments that the busiest slot took; at most 1 / top_k."""
+    unused_slots: int
+    utilisation: list[float]
+    """Share of assignments of each slot, [K]."""
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        epoch: int,
+        train_loss: float,
+        aux_excess: float,
+        val_loss: float,
+        val_auc: float | None,
+        routing: RoutingSums,
+    ) -> Self:
+        """Summarise an epoch whose training patches were routed like this."""
+        share = routing.utilisation()
+        return cls(
+            epoch=epoch,
+            train_loss=train_loss,
+            aux_excess=aux_excess,
+            val_loss=val_loss,
+            val_auc=val_auc,
+            effective_slots=routing.effective_slots(),
+            largest_share=float(share.max()),
+            unused_slots=int((share == 0).sum()),
+            utilisation=[float(value) for value in share],
+        )
+
+    def collapse(self, top_k: int) -> str | None:
+        """Why this epoch's routing counts as collapsed; None if it does not.
+
+        Fewer than one and a half times top_k effective slots means that nearly every patch goes
+        to the same few slots: the slide has then become one mean, not K tokens.
+        """
+        if self.effective_slots >= 1.5 * top_k:
+            return None
+        return (
+            f"{self.effective_slots:.1f} of {len(self.utilisation)} slots are in effective use, "
+            f"{self.unused_slots} are never used"
+        )
+
+
+def write_history(folder: Path, epochs: Sequence[Epoch]) -> None:
+    """Write ``history.csv`` and ``utilisation.csv`` (a row an epoch, a column a slot)."""
+    figures = [field for field in Epoch.model_fields if field != "utilisation"]
+    history = [[getattr(row, field) for field in figures] for row in epochs]
+    _write_csv(folder / "history.csv", figures, history)
+    slots = [f"slot_{k}" for k in range(len(epochs[0].utilisation))]
+    shares = [[row.epoch, *row.utilisation] for row in epochs]
+    _write_csv(folder / "utilisation.csv", ["epoch", *slots], shares)
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    atomic.write_text(path, text.getvalue())

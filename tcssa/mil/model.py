@@ -1,0 +1,140 @@
+"""The slide classifier: compressor, mean over the slots, a small head.
+
+The head is the reference's: LayerNorm(D), Linear(512), GELU, Dropout(0.3), Linear(C). The mean
+runs over all slots, empty ones too, as there.
+
+Shapes: B bags, M patches in all of them, D features, K slots, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor, nn
+
+from tcssa.compressor import SlotCompressor
+from tcssa.compressor.balance import RoutingSums
+from tcssa.compressor.checkpoint import (
+    compressor_facts,
+    config_from_facts,
+    load_strictly,
+    read_tensors,
+    write_tensors,
+)
+from tcssa.errors import CheckpointError
+
+_HEAD_LAYERS = {"0": "norm", "1": "hidden", "4": "out"}
+
+
+class ClassifierConfig(BaseModel):
+    """What a classifier adds to its compressor."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    classes: list[str]
+    head_dim: int = 512
+    dropout: float = 0.3
+    encoder: str | None = None
+    """Encoder of the features that it was trained on."""
+
+
+@dataclass(frozen=True)
+class ClassifierOutput:
+    """What a batch of bags is taken for."""
+
+    logits: Tensor
+    """[B, C]."""
+    aux_loss: Tensor
+    """0-dim, float32."""
+    routing: RoutingSums
+    """Where the patches went."""
+
+
+class SlideHead(nn.Module):
+    """Slots [B, K, D] to logits [B, C]."""
+
+    def __init__(self, feature_dim: int, head_dim: int, num_classes: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(feature_dim)
+        self.hidden = nn.Linear(feature_dim, head_dim)
+        self.activation = nn.Sequential(nn.GELU(), nn.Dropout(dropout))
+        self.out = nn.Linear(head_dim, num_classes)
+
+    def forward(self, slots: Tensor) -> Tensor:
+        """Classify the mean slot."""
+        logits: Tensor = self.out(self.activation(self.hidden(self.norm(slots.mean(dim=1)))))
+        return logits
+
+
+class SlideClassifier(nn.Module):
+    """Compressor and head."""
+
+    def __init__(self, compressor: SlotCompressor, config: ClassifierConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.compressor = compressor
+        self.head = SlideHead(
+            compressor.config.feature_dim, config.head_dim, len(config.classes), config.dropout
+        )
+
+    def forward(self, features: Tensor, lengths: Sequence[int]) -> ClassifierOutput:
+        """Classify bags that lie one after another.
+
+        Args:
+            features: The patches of all bags, [M, D].
+            lengths: Patches of each bag.
+        """
+        packed = self.compressor.packed(features, lengths)
+        return ClassifierOutput(self.head(packed.slots), packed.aux_loss, packed.routing)
+
+    @classmethod
+    def from_reference_state(cls, state: Mapping[str, Tensor], classes: Sequence[str]) -> Self:
+        """Build from the state dict of the reference's ``best_model.pth``.
+
+        Raises:
+            CheckpointError: Keys are missing or shapes disagree.
+        """
+        compressor = SlotCompressor.from_reference_state(state)
+        try:
+            head = {
+                f"{ours}.{kind}": state[f"classifier.{theirs}.{kind}"].float()
+                for theirs, ours in _HEAD_LAYERS.items()
+                for kind in ("weight", "bias")
+            }
+        except KeyError as error:
+            raise CheckpointError("state dict", f"the key {error.args[0]!r} is missing") from None
+        config = ClassifierConfig(classes=list(classes), head_dim=len(head["hidden.bias"]))
+        model = cls(compressor, config)
+        load_strictly(model.head, head, Path("state dict"))
+        return model.eval()
+
+    def save(self, path: Path) -> None:
+        """Write compressor and head as one safetensors file, atomically.
+
+        `tcssa.load_compressor` reads the compressor out of it.
+        """
+        facts = compressor_facts(self.compressor.config, self.config.encoder)
+        write_tensors(path, self.state_dict(), {**facts, "classifier": self.config.model_dump()})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote; in evaluation mode, on the CPU.
+
+        Raises:
+            CheckpointError: The file is broken or holds no classifier.
+        """
+        tensors, facts = read_tensors(path)
+        shape = config_from_facts(facts, path)
+        try:
+            config = ClassifierConfig.model_validate(facts["classifier"])
+        except (KeyError, ValidationError):
+            raise CheckpointError(
+                path, "holds no slide classifier", hint="give a run of tcssa train-mil"
+            ) from None
+        model = cls(SlotCompressor(shape), config)
+        load_strictly(model, tensors, path)
+        return model.eval()

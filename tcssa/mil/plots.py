@@ -1,0 +1,98 @@
+"""Plots of a run, drawn without a display."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tcssa import atomic
+from tcssa.mil.history import Epoch
+from tcssa.mil.metrics import Floats, Ints
+
+_INK = "#3b2a5a"
+
+
+def plot_roc(path: Path, labels: Ints, probs: Floats, classes: Sequence[str]) -> None:
+    """ROC of each class against the rest; of two classes, of the second."""
+    from sklearn.metrics import auc, roc_curve
+
+    figure = Figure(figsize=(4.5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    shown = [1] if len(classes) == 2 else range(len(classes))
+    for c in shown:
+        if 0 < (labels == c).sum() < len(labels):
+            false_positive, true_positive, _ = roc_curve(labels == c, probs[:, c])
+            area = auc(false_positive, true_positive)
+            axes.plot(false_positive, true_positive, label=f"{classes[c]}: AUC {area:.3f}")
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle=":")
+    axes.set(
+        xlabel="false positive rate",
+        ylabel="true positive rate",
+        aspect="equal",
+        title=f"ROC, {len(labels)} test slides",
+    )
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower right", frameon=False)
+    _save(figure, path)
+
+
+def plot_confusion(path: Path, matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> None:
+    """Confusion matrix, true classes in rows."""
+    counts = np.asarray(matrix)
+    figure = Figure(figsize=(4.5, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(counts / counts.sum(axis=1, keepdims=True).clip(min=1), cmap="Purples", vmax=1.2)
+    for (row, column), count in np.ndenumerate(counts):
+        axes.text(column, row, str(count), ha="center", va="center")
+    ticks = range(len(classes))
+    axes.set_xticks(ticks, classes, rotation=20, ha="right")
+    axes.set_yticks(ticks, classes)
+    axes.set(xlabel="predicted", ylabel="true", title="Confusion, test slides")
+    _save(figure, path)
+
+
+def plot_training(path: Path, folds: Sequence[Sequence[Epoch]], top_k: int) -> None:
+    """Validation loss, and how many slots are in use, over the epochs of every fold."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    num_slots = len(folds[0][0].utilisation)
+    for index, epochs in enumerate(folds):
+        numbers = [row.epoch for row in epochs]
+        left.plot(numbers, [row.val_loss for row in epochs], label=f"fold {index}")
+        right.plot(numbers, [row.effective_slots for row in epochs])
+    left.set(xlabel="epoch", ylabel="validation loss", title="Validation loss")
+    left.legend(frameon=False, fontsize=8)
+    right.axhline(num_slots, color="grey", linewidth=0.8, linestyle=":")
+    right.axhline(1.5 * top_k, color="firebrick", linewidth=0.8, linestyle=":")
+    right.text(0, 1.5 * top_k, " collapse", color="firebrick", fontsize=8, va="bottom")
+    right.set(
+        xlabel="epoch",
+        ylabel="effective slots",
+        ylim=(0, num_slots * 1.05),
+        title=f"Slots in use, of {num_slots}",
+    )
+    _save(figure, path)
+
+
+def plot_utilisation(path: Path, folds: Sequence[Epoch]) -> None:
+    """Share of patches' assignments per slot, at the epoch each fold kept."""
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    axes = figure.subplots()
+    shares = np.array([row.utilisation for row in folds])
+    slots = np.arange(shares.shape[1])
+    axes.bar(slots, shares.mean(axis=0), color=_INK, width=0.8, label="mean over folds")
+    axes.scatter(
+        np.tile(slots, len(folds)), shares.ravel(), s=6, color="darkorange", label="each fold"
+    )
+    axes.axhline(1 / len(slots), color="grey", linewidth=0.8, linestyle=":")
+    axes.set(xlabel="slot", ylabel="share of assignments", title="Slot utilisation in training")
+    axes.legend(frameon=False, fontsize=8)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with atomic.replacing(path) as temporary:
+        figure.savefig(temporary, dpi=130, format="png")

@@ -1,0 +1,64 @@
+"""Predictions: one row a slide, and the CSV they live in."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tcssa import atomic
+from tcssa.mil.metrics import Floats, Ints
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one slide was taken for."""
+
+    slide_id: str
+    case_id: str
+    label: int
+    probs: tuple[float, ...]
+    fold: int | None = None
+    """The fold whose model predicted; None for an ensemble of folds."""
+
+
+def as_arrays(predictions: Sequence[Prediction]) -> tuple[Ints, Floats, list[str]]:
+    """Labels [S], probabilities [S, C] and the patient of each slide."""
+    labels = np.array([row.label for row in predictions], dtype=np.int64)
+    probs = np.array([row.probs for row in predictions], dtype=np.float64)
+    return labels, probs, [row.case_id for row in predictions]
+
+
+def write_predictions(
+    path: Path, predictions: Sequence[Prediction], classes: Sequence[str]
+) -> None:
+    """Write ``slide_id, case_id, label, predicted, fold, prob_<class>…``, atomically."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = [f"prob_{name}" for name in classes]
+    writer.writerow(["slide_id", "case_id", "label", "predicted", "fold", *columns])
+    for row in predictions:
+        predicted = classes[int(np.argmax(row.probs))]
+        fold = "" if row.fold is None else row.fold
+        probs = [repr(p) for p in row.probs]  # repr comes back bit for bit
+        writer.writerow([row.slide_id, row.case_id, classes[row.label], predicted, fold, *probs])
+    atomic.write_text(path, text.getvalue())
+
+
+def read_predictions(path: Path, classes: Sequence[str]) -> list[Prediction]:
+    """Read what `write_predictions` wrote."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        return [
+            Prediction(
+                slide_id=row["slide_id"],
+                case_id=row["case_id"],
+                label=classes.index(row["label"]),
+                probs=tuple(float(row[f"prob_{name}"]) for name in classes),
+                fold=int(row["fold"]) if row["fold"] else None,
+            )
+            for row in csv.DictReader(stream)
+        ]

@@ -1,0 +1,88 @@
+"""Settings of `tcssa train-mil`. Imports nothing heavy: the command line reads its help here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from tcssa.settings import Section
+
+
+class CohortSettings(Section):
+    """Which slides, with which labels."""
+
+    labels: Path | None = Field(
+        default=None, description="Label table (CSV or TSV): slide_id, label, and case_id if known."
+    )
+    features: Path | None = Field(
+        default=None, description="Folder of patch features, one file a slide, or a job folder."
+    )
+    label_column: str | None = Field(
+        default=None, description="Column of the label, if it is not called label."
+    )
+    classes: list[str] | None = Field(
+        default=None, description="The classes in order; all labels that occur if not given."
+    )
+    label_names: dict[str, str] = Field(
+        default={}, description="Other names for labels in the table, such as 0: LUAD, 1: LUSC."
+    )
+    skip_missing: bool = Field(
+        default=False,
+        description="Leave out labelled slides without features or patches, and name them.",
+    )
+
+
+class ModelSettings(Section):
+    """Shape of the compressor and its head."""
+
+    num_slots: int = Field(default=32, ge=2, description="Number K of slots a slide becomes.")
+    top_k: int = Field(default=2, ge=1, description="Slots that every patch is routed to.")
+    hidden_dim: int = Field(default=512, ge=1, description="Hidden width of a slot's expert.")
+    dropout: float = Field(default=0.25, ge=0, lt=1, description="Dropout inside the experts.")
+    noise_std: float = Field(default=0.1, ge=0, description="Noise on the gate in training.")
+    head_dim: int = Field(default=512, ge=1, description="Hidden width of the classifier.")
+    head_dropout: float = Field(default=0.3, ge=0, lt=1, description="Dropout in the classifier.")
+
+
+class TrainSettings(Section):
+    """How the model is fitted."""
+
+    epochs: int = Field(default=40, ge=1, description="Most epochs a fold is trained for.")
+    patience: int = Field(
+        default=10, ge=1, description="Epochs without a better validation loss before stopping."
+    )
+    lr: float = Field(default=1e-4, gt=0, description="Peak learning rate of AdamW.")
+    weight_decay: float = Field(default=1e-2, ge=0, description="Weight decay of AdamW.")
+    batch_size: int = Field(default=8, ge=1, description="Slides in one optimiser step.")
+    aux_weight: float = Field(
+        default=0.1, ge=0, description="Weight λ of the Semantic Affinity Clustering loss."
+    )
+    folds: int = Field(
+        default=5, ge=3, description="Folds of the cross-validation, split by patient."
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of splits, weights, noise and dropout.")
+    precision: Literal["fp32", "bf16"] = Field(
+        default="fp32", description="Number format of pooling and experts; the gate stays fp32."
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        default="auto", description="Where to train; auto takes a GPU if there is one."
+    )
+    cache_gb: float = Field(
+        default=4.0, ge=0, description="Memory for features kept between epochs, in GB."
+    )
+    checkpoint_every_s: float = Field(
+        default=120.0, ge=0, description="Seconds between checkpoints that a killed run resumes at."
+    )
+
+
+class MilSettings(Section):
+    """Everything that defines a run of `tcssa train-mil`."""
+
+    dataset: str | None = Field(
+        default=None, description="Preset to start from; tcssa train-mil --help lists them."
+    )
+    cohort: CohortSettings = CohortSettings()
+    model: ModelSettings = ModelSettings()
+    train: TrainSettings = TrainSettings()

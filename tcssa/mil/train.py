@@ -1,0 +1,229 @@
+"""A whole run: folds fitted, tested once, summed up in a run directory.
+
+::
+
+    RUN/
+      run.json                  what the run is, from what it was made, which fold it stands for
+      config.resolved.yaml      every setting that was in force
+      splits.csv                slide, patient, label, and the fold that tests it
+      metrics.json              pooled over all test slides, with intervals; and fold by fold
+      predictions.csv           every slide, predicted by the fold that did not know it
+      plots/                    roc, confusion, training, utilisation
+      fold-0/ …                 checkpoint.safetensors, history.csv, utilisation.csv, metrics.json
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tcssa import atomic
+from tcssa.checksums import file_sha256
+from tcssa.errors import RunError
+from tcssa.mil import plots
+from tcssa.mil.cohort import BagStore, Cohort, listed, read_cohort
+from tcssa.mil.fit import PROGRESS_FILE, FoldFit, Progress, predict
+from tcssa.mil.history import Epoch, write_history
+from tcssa.mil.metrics import METRICS, point_scores, score_all
+from tcssa.mil.predictions import Prediction, as_arrays, read_predictions, write_predictions
+from tcssa.mil.settings import MilSettings
+from tcssa.mil.splits import Fold, make_folds, write_splits
+from tcssa.reporter import Reporter
+from tcssa.run import CHECKPOINT_FILE, RUN_FILE, read_run, write_run
+from tcssa.settings import RESOLVED_FILE, read_yaml, write_resolved
+
+KIND = "train-mil"
+METRICS_FILE = "metrics.json"
+SPLITS_FILE = "splits.csv"
+_FREE_TO_CHANGE = {"device", "cache_gb", "checkpoint_every_s"}
+"""Settings of ``train`` that a resumed run may change: they do not define the result."""
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """What is left of a fold once it is trained and tested."""
+
+    index: int
+    epochs: list[Epoch]
+    best_epoch: int
+    test: list[Prediction]
+    scores: dict[str, float | None]
+
+    @property
+    def best(self) -> Epoch:
+        """The epoch with the lowest validation loss."""
+        return self.epochs[self.best_epoch]
+
+
+def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any]:
+    """Train and test all folds, or go on where an earlier call was cut short.
+
+    Args:
+        settings: What to train on what.
+        out: The run directory.
+        reporter: Is told of progress, and warned of collapsed slots and skipped slides.
+
+    Returns:
+        The content of ``metrics.json``.
+
+    Raises:
+        RunError: ``out`` holds a run of other settings or another cohort.
+        TcssaError: The cohort is faulty; see `read_cohort` and `make_folds`.
+    """
+    cohort = read_cohort(settings.cohort)
+    folds = make_folds(cohort.slides, cohort.classes, settings.train.folds, settings.train.seed)
+    if cohort.skipped:
+        reporter.warn(f"{len(cohort.skipped)} slides left out: {listed(cohort.skipped)}")
+    if _is_complete(settings, cohort, out):
+        reporter.note(f"{out} is complete already; nothing to do")
+        return read_metrics(out)
+    out.mkdir(parents=True, exist_ok=True)
+    atomic.discard_leftovers(out)
+    write_resolved(settings, out)
+    run: dict[str, Any] = {"kind": KIND, "cohort": cohort.fingerprint()}
+    write_run(out, {**run, "complete": False})
+    write_splits(out / SPLITS_FILE, folds, cohort.classes)
+    store = BagStore(int(settings.train.cache_gb * 1e9))
+    results = [
+        _fit_or_read(cohort, fold, index, settings, out / f"fold-{index}", store, reporter)
+        for index, fold in enumerate(folds)
+    ]
+    metrics = _sum_up(results, cohort, settings, out)
+    for result in results:
+        collapse = result.best.collapse(settings.model.top_k)
+        if collapse:
+            reporter.warn(f"fold {result.index}: the slots collapsed: {collapse}")
+    selected = min(results, key=lambda result: result.best.val_loss)
+    checkpoint = out / f"fold-{selected.index}" / CHECKPOINT_FILE
+    run |= {
+        "selected": checkpoint.parent.name,
+        "selected_by": "lowest validation loss",
+        "checkpoint_sha256": file_sha256(checkpoint),
+        "skipped": cohort.skipped,
+    }
+    write_run(out, {**run, "complete": True})
+    return metrics
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """The content of a folder's ``metrics.json``."""
+    content: dict[str, Any] = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
+    return content
+
+
+def _is_complete(settings: MilSettings, cohort: Cohort, out: Path) -> bool:
+    """Whether there is nothing left to do; a run of other settings is an error."""
+    if not (out / RUN_FILE).exists():
+        return False
+    run = read_run(out)
+    before = read_yaml(out / RESOLVED_FILE)
+    after = settings.model_dump(mode="json")
+    for name in _FREE_TO_CHANGE:
+        after["train"].pop(name)
+        before.get("train", {}).pop(name, None)
+    changed = [*_differences(before, after), *_differences(run["cohort"], cohort.fingerprint())]
+    if changed:
+        raise RunError(
+            out,
+            f"was made with other settings: {'; '.join(changed)}",
+            hint="give another --out, or the settings it was made with",
+        )
+    return bool(run.get("complete"))
+
+
+def _differences(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for name in sorted({*before, *after}):
+        old, new = before.get(name), after.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _differences(old, new, f"{prefix}{name}.")
+        elif old != new:
+            found.append(f"{prefix}{name} was {old!r}, now {new!r}")
+    return found
+
+
+def _fit_or_read(
+    cohort: Cohort,
+    fold: Fold,
+    index: int,
+    settings: MilSettings,
+    folder: Path,
+    store: BagStore,
+    reporter: Reporter,
+) -> FoldResult:
+    """Train and test a fold, unless that is done: its ``metrics.json`` is written last."""
+    if (folder / METRICS_FILE).exists():
+        return _read_fold(folder, index, cohort)
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic.discard_leftovers(folder)
+    fit = FoldFit(cohort, fold, index, settings, folder, store)
+    with reporter.task(f"fold {index}", settings.train.epochs, "epochs") as task:
+        progress = fit.run(task)
+    fit.model.save(folder / CHECKPOINT_FILE)
+    write_history(folder, progress.epochs)
+    test = predict(fit.model, fold.test, store, fit.device, settings.train.precision, fold=index)
+    write_predictions(folder / "predictions.csv", test, cohort.classes)
+    result = _result(index, progress, test)
+    content = {
+        "best_epoch": result.best_epoch,
+        "epochs": [epoch.model_dump() for epoch in result.epochs],
+        "test": result.scores,
+    }
+    atomic.write_text(folder / METRICS_FILE, json.dumps(content) + "\n")
+    (folder / PROGRESS_FILE).unlink(missing_ok=True)
+    return result
+
+
+def _result(index: int, progress: Progress, test: list[Prediction]) -> FoldResult:
+    labels, probs, _ = as_arrays(test)
+    return FoldResult(
+        index, progress.epochs, progress.best_epoch, test, point_scores(labels, probs)
+    )
+
+
+def _read_fold(folder: Path, index: int, cohort: Cohort) -> FoldResult:
+    content = read_metrics(folder)
+    return FoldResult(
+        index,
+        [Epoch.model_validate(epoch) for epoch in content["epochs"]],
+        content["best_epoch"],
+        read_predictions(folder / "predictions.csv", cohort.classes),
+        content["test"],
+    )
+
+
+def _sum_up(
+    results: Sequence[FoldResult], cohort: Cohort, settings: MilSettings, out: Path
+) -> dict[str, Any]:
+    """Pool the test slides of all folds; write metrics, predictions and plots."""
+    predictions = [row for result in results for row in result.test]
+    labels, probs, cases = as_arrays(predictions)
+    pooled = score_all(labels, probs, cases, seed=settings.train.seed)
+    metrics = {
+        "classes": cohort.classes,
+        "pooled": pooled,
+        "folds": [
+            {
+                "fold": result.index,
+                "best_epoch": result.best_epoch,
+                "val_loss": result.best.val_loss,
+                "val_auc": result.best.val_auc,
+                "effective_slots": result.best.effective_slots,
+                "test": {name: result.scores[name] for name in METRICS},
+                "num_test_slides": len(result.test),
+            }
+            for result in results
+        ],
+    }
+    write_predictions(out / "predictions.csv", predictions, cohort.classes)
+    plots.plot_roc(out / "plots" / "roc.png", labels, probs, cohort.classes)
+    plots.plot_confusion(out / "plots" / "confusion.png", pooled["confusion"], cohort.classes)
+    plots.plot_training(
+        out / "plots" / "training.png", [r.epochs for r in results], settings.model.top_k
+    )
+    plots.plot_utilisation(out / "plots" / "utilisation.png", [r.best for r in results])
+    atomic.write_text(out / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
+    return metrics

@@ -1,0 +1,47 @@
+"""Whole-slide images: from slide files to bags of patch features.
+
+The names load OpenSlide, OpenCV and an encoder only when they are touched, so that the command
+line can take its defaults from `ExtractSettings` quickly.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tcssa.slides.extraction import extract
+    from tcssa.slides.manifest import SlideFile, find_slides
+    from tcssa.slides.report import ExtractReport, SlideResult
+    from tcssa.slides.settings import ExtractSettings
+    from tcssa.slides.slide import Slide
+
+_HOMES = {
+    "ExtractReport": "tcssa.slides.report",
+    "ExtractSettings": "tcssa.slides.settings",
+    "Slide": "tcssa.slides.slide",
+    "SlideFile": "tcssa.slides.manifest",
+    "SlideResult": "tcssa.slides.report",
+    "extract": "tcssa.slides.extraction",
+    "find_slides": "tcssa.slides.manifest",
+}
+
+__all__ = [
+    "ExtractReport",
+    "ExtractSettings",
+    "Slide",
+    "SlideFile",
+    "SlideResult",
+    "extract",
+    "find_slides",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'tcssa.slides' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

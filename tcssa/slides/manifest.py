@@ -1,0 +1,173 @@
+"""Which slides to read, and what the user knows of their resolution.
+
+Manifests come in the spellings of the field: ``wsi,mpp`` (TRIDENT, AtlasPatch),
+``sample_id,image_path,spacing_at_level_0`` (slide2vec), and others alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+
+from tcssa.errors import MissingDataError, TableError, UsageError
+from tcssa.features.tables import find_column, read_rows
+from tcssa.slides.settings import MAX_MPP, MIN_MPP
+
+SLIDE_SUFFIXES = (
+    ".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".svslide", ".bif", ".vms", ".vmu", ".czi",
+)  # fmt: skip
+"""What a slide's name ends with in a folder. A DICOM slide is many files: name one of them."""
+
+_PATH_COLUMNS = ("wsi", "image_path", "path", "slide", "filename")
+_MPP_COLUMNS = ("mpp", "spacing_at_level_0")
+_ID_COLUMNS = ("slide_id", "sample_id")
+
+
+@dataclass(frozen=True)
+class SlideFile:
+    """A slide to read.
+
+    Attributes:
+        path: Its file.
+        slide_id: What its features are called.
+        mpp: Its level-0 resolution as a manifest states it, None if it does not.
+    """
+
+    path: Path
+    slide_id: str
+    mpp: float | None = None
+
+
+def find_slides(paths: Iterable[Path], manifest: Path | None = None) -> list[SlideFile]:
+    """Gather slides from files, folders and a manifest.
+
+    Args:
+        paths: Slide files, and folders. A folder stands for all slides in it; beside a manifest
+            it is only where the manifest's relative paths are looked for.
+        manifest: A table with a column of paths, and if known one of resolutions.
+
+    Raises:
+        MissingDataError: A path does not exist, or there is no slide at all.
+        TableError: The manifest has faults; all are listed.
+        UsageError: Two slides have the same name.
+    """
+    paths = [Path(path) for path in paths]
+    for path in paths:
+        if not path.exists():
+            raise MissingDataError(f"{path}: there is no such file or folder")
+    folders = [path for path in paths if path.is_dir()]
+    slides = [] if manifest is None else read_manifest(manifest, folders)
+    for path in paths:
+        found = _slides_below(path) if path.is_dir() else [path]
+        if not path.is_dir() or manifest is None:
+            slides.extend(SlideFile(slide, _slide_id(slide)) for slide in found)
+    slides = _without_repeats(slides)
+    if not slides:
+        where = ", ".join(map(str, folders)) or "nothing was given"
+        raise MissingDataError(
+            f"no slides to read: {where}",
+            hint=f"known slide files end with {', '.join(SLIDE_SUFFIXES)}",
+        )
+    return slides
+
+
+def read_manifest(path: Path, folders: Sequence[Path] = ()) -> list[SlideFile]:
+    """Read a manifest.
+
+    Args:
+        path: A CSV or TSV table with a header.
+        folders: Where relative paths are looked for after the manifest's own folder.
+
+    Raises:
+        TableError: A column is missing, a slide is not there, or a resolution makes no sense.
+            All faults are listed with their line.
+    """
+    rows = read_rows(path)
+    columns = list(rows[0]) if rows else []
+    path_column = find_column(columns, _PATH_COLUMNS)
+    mpp_column = find_column(columns, _MPP_COLUMNS)
+    id_column = find_column(columns, _ID_COLUMNS)
+    if path_column is None:
+        raise TableError(
+            path,
+            [f"needs a column wsi with the slides, found: {', '.join(columns) or 'no rows'}"],
+            hint=f"the column may be called {', '.join(_PATH_COLUMNS)}",
+        )
+    faults: list[str] = []
+    slides: list[SlideFile] = []
+    roots = [path.parent, *folders]
+    for line, row in enumerate(rows, start=2):
+        try:
+            slide = _existing(row[path_column], roots)
+            mpp = _plausible(row[mpp_column]) if mpp_column else None
+            named = row[id_column] if id_column else ""
+            slides.append(SlideFile(slide, _safe_id(named) if named else _slide_id(slide), mpp))
+        except ValueError as fault:
+            faults.append(f"line {line}: {fault}")
+    if faults:
+        raise TableError(path, faults, hint="correct these lines of the manifest")
+    return slides
+
+
+def _existing(text: str, roots: Sequence[Path]) -> Path:
+    if not text:
+        raise ValueError("the slide's path is empty")
+    path = Path(text)
+    for candidate in [path] if path.is_absolute() else [root / path for root in roots]:
+        if candidate.is_file():
+            return candidate
+    raise ValueError(f"there is no file {text!r}")
+
+
+def _plausible(text: str) -> float | None:
+    if not text or text.lower() in ("nan", "none", "na"):
+        return None
+    try:
+        mpp = float(text)
+    except ValueError:
+        raise ValueError(f"mpp {text!r} is no number") from None
+    if not (math.isfinite(mpp) and MIN_MPP <= mpp <= MAX_MPP):
+        raise ValueError(f"mpp {text} is not between {MIN_MPP:g} and {MAX_MPP:g} µm per pixel")
+    return mpp
+
+
+def _safe_id(name: str) -> str:
+    """A name that becomes a file's must not lead out of the job's folder."""
+    if PureWindowsPath(name).name != name or name.startswith("."):
+        raise ValueError(f"slide_id {name!r} cannot be a file's name")
+    return name
+
+
+def _slide_id(path: Path) -> str:
+    from tcssa.slides.slide import slide_id_of
+
+    return slide_id_of(path)
+
+
+def _slides_below(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SLIDE_SUFFIXES
+        and not path.name.startswith(".")
+        and path.is_file()
+    )
+
+
+def _without_repeats(slides: Sequence[SlideFile]) -> list[SlideFile]:
+    """Each file once, as it was named first; two files of one name cannot be told apart."""
+    by_path: dict[Path, SlideFile] = {}
+    for slide in slides:
+        by_path.setdefault(slide.path.resolve(), slide)
+    by_id: dict[str, SlideFile] = {}
+    for slide in by_path.values():
+        # Two names that differ by case alone are one file on some disks.
+        other = by_id.setdefault(slide.slide_id.casefold(), slide)
+        if other is not slide:
+            raise UsageError(
+                f"two slides are called {slide.slide_id!r}: {other.path} and {slide.path}",
+                hint="name them apart in a manifest with a column slide_id, or leave one out",
+            )
+    return list(by_path.values())

@@ -1,0 +1,106 @@
+"""What is to be read of one slide: found out before its patches are.
+
+Opening a slide, picturing it and finding its tissue runs one slide ahead of the encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa import atomic
+from tcssa.features.writer import Attribute, BagHeader, reporting_full_disk, write_coords
+from tcssa.slides.contours import tissue_contours, to_geojson
+from tcssa.slides.grid import GridSpec, magnification, nominal_magnification, tissue_corners
+from tcssa.slides.layout import JobLayout
+from tcssa.slides.manifest import SlideFile
+from tcssa.slides.pictures import overview_jpeg, thumbnail_jpeg
+from tcssa.slides.settings import ExtractSettings
+from tcssa.slides.slide import Resolution, Slide
+from tcssa.slides.thumbnail import thumbnail_of
+from tcssa.slides.tissue import find_tissue
+
+
+@dataclass(frozen=True, eq=False)
+class SlidePlan:
+    """One slide, ready to be read.
+
+    Attributes:
+        slide: The slide.
+        resolution: Of its level 0.
+        dimensions: Width and height of level 0.
+        spec: The geometry of its patches.
+        corners: Level-0 corners (x, y) of the patches with tissue, ``[n, 2]``.
+        partly_unreadable: Whether the picture of the slide has damaged places.
+    """
+
+    slide: SlideFile
+    resolution: Resolution
+    dimensions: tuple[int, int]
+    spec: GridSpec
+    corners: NDArray[np.int64]
+    partly_unreadable: bool
+
+    def header(self, layout: JobLayout, encoder: str, ours: Mapping[str, Attribute]) -> BagHeader:
+        """What the files of this slide say of themselves.
+
+        Args:
+            layout: Where they go.
+            encoder: The encoder's name.
+            ours: Attributes beyond the grid's and the resolution's.
+        """
+        return BagHeader(
+            name=self.slide.slide_id,
+            savetodir=layout.grid,
+            encoder=encoder,
+            coords={
+                "patch_size": self.spec.patch_size,
+                "patch_size_level0": self.spec.patch_size_level0,
+                "level0_magnification": nominal_magnification(self.resolution.mpp),
+                "target_magnification": magnification(self.spec.mpp),
+                "overlap": self.spec.overlap,
+                "level0_width": self.dimensions[0],
+                "level0_height": self.dimensions[1],
+            },
+            ours={
+                "mpp_level0": self.resolution.mpp,
+                "mpp_source": self.resolution.source,
+                "mpp_target": self.spec.mpp,
+                "mpp_effective": self.spec.mpp_effective,
+                **ours,
+            },
+        )
+
+
+def plan_slide(slide: SlideFile, settings: ExtractSettings, layout: JobLayout) -> SlidePlan:
+    """Find the patches of a slide, and write its pictures, outlines and corners.
+
+    Raises:
+        SlideError: The slide cannot be read, or does not tell its resolution.
+        UsageError: The grid that was asked for is finer than the slide's pixels.
+        DiskFullError: There is no space left.
+    """
+    given = settings.slide_mpp if slide.mpp is None else slide.mpp
+    with Slide(slide.path) as opened:
+        resolution = opened.resolution(given)
+        spec = GridSpec(settings.patch_size, settings.overlap, settings.mpp, resolution.mpp)
+        thumbnail = thumbnail_of(opened, resolution.mpp)
+        dimensions = opened.dimensions
+    tissue = find_tissue(thumbnail, resolution.mpp)
+    corners = tissue_corners(spec, dimensions, tissue, settings.min_tissue)
+    damaged = bool(thumbnail.unreadable.any())
+    plan = SlidePlan(slide, resolution, dimensions, spec, corners, damaged)
+
+    contours = tissue_contours(tissue)
+    overview = overview_jpeg(thumbnail, contours, corners, spec.patch_size_level0)
+    name = slide.slide_id
+    with reporting_full_disk(layout.job):
+        atomic.write_bytes(layout.thumbnail_file(name), thumbnail_jpeg(thumbnail))
+        atomic.write_bytes(layout.contours_file(name), overview)
+        atomic.write_text(layout.geojson_file(name), to_geojson(contours, name))
+    header = plan.header(layout, "None", {"min_tissue": settings.min_tissue})
+    write_coords(layout.patches_file(name), header, corners)
+    return plan

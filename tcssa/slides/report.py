@@ -1,0 +1,108 @@
+"""What became of every slide of an extraction."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tcssa import atomic
+
+Status = Literal["done", "skipped", "empty", "failed"]
+
+_COLUMNS = ("slide_id", "path", "reason")
+
+
+@dataclass(frozen=True)
+class SlideResult:
+    """One slide.
+
+    Attributes:
+        slide_id: Its name.
+        path: Its file.
+        status: ``done``; ``skipped`` as it was done before; ``empty`` as no tissue was found;
+            ``failed``.
+        num_patches: Rows of its features.
+        num_failed: Patches that could not be read.
+        mpp: Level-0 resolution, None if it is not known.
+        seconds: Time the encoder's thread spent on it.
+        reason: Why it failed, or what is to be known of it.
+    """
+
+    slide_id: str
+    path: Path
+    status: Status
+    num_patches: int = 0
+    num_failed: int = 0
+    mpp: float | None = None
+    seconds: float = 0.0
+    reason: str | None = None
+
+
+@dataclass
+class ExtractReport:
+    """All slides, in the order they were worked on, and their sums."""
+
+    features_folder: Path
+    slides: list[SlideResult] = field(default_factory=list)
+    seconds: float = 0.0
+    """Time the whole took."""
+    num_encoded: int = 0
+    """Patches encoded in this run; those of skipped slides were there before."""
+    device: str | None = None
+    """Where the encoder ran, None if there was nothing to encode."""
+
+    def count(self, status: Status) -> int:
+        """How many slides ended so."""
+        return sum(slide.status == status for slide in self.slides)
+
+    @property
+    def failed(self) -> list[SlideResult]:
+        """The slides that have no features now."""
+        return [slide for slide in self.slides if slide.status == "failed"]
+
+    @property
+    def num_patches(self) -> int:
+        """Patches of all slides that have features now."""
+        return sum(slide.num_patches for slide in self.slides)
+
+    @property
+    def patches_per_s(self) -> float:
+        """Patches encoded a second in this run, end to end."""
+        return self.num_encoded / self.seconds if self.seconds > 0 else 0.0
+
+
+def update_failures(path: Path, slides: Sequence[SlideResult]) -> None:
+    """Bring the table of failed slides up to date; without any there is no table.
+
+    Rows of slides that this run did not touch stay.
+    """
+    touched = {slide.slide_id for slide in slides}
+    rows = [row for row in _read(path) if row["slide_id"] not in touched]
+    rows.extend(
+        {"slide_id": slide.slide_id, "path": str(slide.path), "reason": slide.reason or ""}
+        for slide in slides
+        if slide.status == "failed"
+    )
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    atomic.write_text(path, text.getvalue())
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            return [
+                {column: row.get(column) or "" for column in _COLUMNS}
+                for row in csv.DictReader(stream)
+            ]
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,92 @@
+"""A small picture of a whole slide, made without ever holding a large one.
+
+A slide may have one level only, of 10^10 pixels. So the picture is gathered block by block
+from the best level, by a whole-numbered factor: the pixels do not depend on the blocks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa.errors import SlideError
+from tcssa.slides.slide import Slide
+
+_BLOCK_PX = 1024
+_SMALL_BLOCK_PX = 64
+_TARGET_UM = 8.0
+_MAX_SIDE = 4096
+_MIN_SIDE = 384
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A picture of the whole slide.
+
+    Attributes:
+        pixels: RGB, ``[h, w, 3]``.
+        scale: Level-0 pixels a picture pixel, a real number.
+        unreadable: ``[h, w]``, where the slide is damaged; the pixels are white there.
+    """
+
+    pixels: NDArray[np.uint8]
+    scale: float
+    unreadable: NDArray[np.bool_]
+
+
+def thumbnail_of(slide: Slide, mpp: float) -> Thumbnail:
+    """Picture a slide at about 8 µm a pixel, its longer side of 384 to 4096 pixels.
+
+    Args:
+        slide: The slide.
+        mpp: Its level-0 resolution.
+    """
+    wanted = max(_TARGET_UM / mpp, max(slide.dimensions) / _MAX_SIDE, 1.0)
+    # A small slide must not shrink to nothing.
+    wanted = max(1.0, min(wanted, max(slide.dimensions) / _MIN_SIDE))
+    level = slide.best_level(wanted)
+    factor = max(1, round(wanted / slide.downsamples[level]))
+    level_width, level_height = slide.level_dimensions[level]
+    width, height = math.ceil(level_width / factor), math.ceil(level_height / factor)
+    pixels = np.full((height, width, 3), 255, np.uint8)
+    unreadable = np.zeros((height, width), np.bool_)
+    gather = _Gather(slide, level, factor, pixels, unreadable)
+    gather.region(0, 0, width, height, max(1, _BLOCK_PX // factor))
+    return Thumbnail(pixels, factor * slide.downsamples[level], unreadable)
+
+
+@dataclass
+class _Gather:
+    slide: Slide
+    level: int
+    factor: int
+    pixels: NDArray[np.uint8]
+    unreadable: NDArray[np.bool_]
+
+    def region(self, left: int, top: int, right: int, bottom: int, block: int) -> None:
+        """Fill a part of the picture, in squares of ``block`` picture pixels."""
+        for y in range(top, bottom, block):
+            for x in range(left, right, block):
+                self._block(x, y, min(x + block, right), min(y + block, bottom), block)
+
+    def _block(self, left: int, top: int, right: int, bottom: int, block: int) -> None:
+        try:
+            self.pixels[top:bottom, left:right] = self._read(left, top, right, bottom)
+        except SlideError:
+            self.slide.reopen()
+            if block * self.factor <= _SMALL_BLOCK_PX or block == 1:
+                self.unreadable[top:bottom, left:right] = True
+            else:
+                self.region(left, top, right, bottom, max(1, block // 4))
+
+    def _read(self, left: int, top: int, right: int, bottom: int) -> NDArray[np.uint8]:
+        factor, downsample = self.factor, self.slide.downsamples[self.level]
+        corner = (round(left * factor * downsample), round(top * factor * downsample))
+        width, height = (right - left) * factor, (bottom - top) * factor
+        region = self.slide.read_level(*corner, self.level, width, height)
+        size = (right - left, bottom - top)
+        return np.asarray(cv2.resize(region, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,0 +1,53 @@
+"""`tcssa eval`: what a run is worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from tcssa_cli.commands.metrics import show_metrics
+from tcssa_cli.options import DebugFlag, JsonFlag
+from tcssa_cli.output import Output
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Run directory of train-mil.")],
+    labels: Annotated[Path | None, typer.Option(help="Label table of another cohort.")] = None,
+    features: Annotated[Path | None, typer.Option(help="Features of that cohort.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Where to write metrics, predictions and plots."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    allow_overlap: Annotated[
+        bool, typer.Option(help="Score a cohort that shares patients with training all the same.")
+    ] = False,
+    as_json: JsonFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Score a run on its test slides, or on a cohort given anew.
+
+    Without --labels every test slide is predicted again by the fold that did not know it. On a
+    new cohort the probabilities of all folds are averaged.
+    """
+    output = Output(as_json)
+    from tcssa.mil.evaluate import evaluate as evaluate_run
+
+    done = evaluate_run(
+        run,
+        output,
+        labels=labels,
+        features=features,
+        out=out,
+        device=device,
+        allow_overlap=allow_overlap,
+    )
+
+    def show(console: Console) -> None:
+        show_metrics(console, done.metrics["pooled"], done.metrics["classes"])
+        console.print(f"predictions, metrics and plots: {done.folder}", soft_wrap=True)
+
+    output.result({"folder": str(done.folder), **done.metrics}, show)

@@ -1,0 +1,38 @@
+"""`tcssa import-bags`: classic multiple-instance tables to a cohort."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tcssa_cli.options import DebugFlag, JsonFlag
+from tcssa_cli.output import Output
+
+
+def import_bags(
+    table: Annotated[
+        Path, typer.Argument(help="CSV or CSV.gz without a header: label, bag, features.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the cohort to write.")],
+    standardise: Annotated[
+        bool, typer.Option(help="Scale features to mean 0, deviation 1 over all instances.")
+    ] = False,
+    as_json: JsonFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Make a cohort of a table of instances, such as MUSK1 or UCSB."""
+    output = Output(as_json)
+    from tcssa.features.import_bags import import_bags as import_table
+
+    made = import_table(table, out, standardise=standardise)
+    line = (
+        f"{made.num_bags} bags, {made.num_instances} instances, D = {made.feature_dim}: "
+        f"{made.features} and {made.labels}"
+    )
+    output.result(asdict(made), lambda console: console.print(line, soft_wrap=True))
+    output.hint(
+        f"next: tcssa train-mil --labels {made.labels} --features {made.features} --out RUN"
+    )

@@ -1,0 +1,145 @@
+"""`tcssa train-mil`: slide labels and patch features to a tested classifier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from tcssa.mil.settings import CohortSettings, MilSettings, ModelSettings, TrainSettings
+from tcssa.presets import preset_names, preset_settings
+from tcssa.settings import read_yaml, resolve
+from tcssa_cli.commands.metrics import show_metrics
+from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag, setting
+from tcssa_cli.output import Output, make_table
+
+_DATA, _MODEL, _TRAIN = "Data", "Model", "Training"
+
+
+def train_mil(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run directory to write.")],
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Preset: {', '.join(preset_names())}.",
+            rich_help_panel=_DATA,
+            autocompletion=preset_names,
+        ),
+    ] = None,
+    data_root: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where presets find their files; else TCSSA_DATA.", rich_help_panel=_DATA
+        ),
+    ] = None,
+    labels: Annotated[Path | None, setting(CohortSettings, "labels", panel=_DATA)] = None,
+    features: Annotated[Path | None, setting(CohortSettings, "features", panel=_DATA)] = None,
+    label_column: Annotated[
+        str | None, setting(CohortSettings, "label_column", panel=_DATA)
+    ] = None,
+    classes: Annotated[
+        list[str] | None, setting(CohortSettings, "classes", "--class", panel=_DATA)
+    ] = None,
+    skip_missing: Annotated[
+        bool | None, setting(CohortSettings, "skip_missing", "--skip-missing", panel=_DATA)
+    ] = None,
+    num_slots: Annotated[int | None, setting(ModelSettings, "num_slots", panel=_MODEL)] = None,
+    top_k: Annotated[int | None, setting(ModelSettings, "top_k", panel=_MODEL)] = None,
+    hidden_dim: Annotated[int | None, setting(ModelSettings, "hidden_dim", panel=_MODEL)] = None,
+    epochs: Annotated[int | None, setting(TrainSettings, "epochs", panel=_TRAIN)] = None,
+    patience: Annotated[int | None, setting(TrainSettings, "patience", panel=_TRAIN)] = None,
+    lr: Annotated[float | None, setting(TrainSettings, "lr", panel=_TRAIN)] = None,
+    weight_decay: Annotated[
+        float | None, setting(TrainSettings, "weight_decay", panel=_TRAIN)
+    ] = None,
+    batch_size: Annotated[int | None, setting(TrainSettings, "batch_size", panel=_TRAIN)] = None,
+    aux_weight: Annotated[float | None, setting(TrainSettings, "aux_weight", panel=_TRAIN)] = None,
+    folds: Annotated[int | None, setting(TrainSettings, "folds", panel=_TRAIN)] = None,
+    seed: Annotated[int | None, setting(TrainSettings, "seed", panel=_TRAIN)] = None,
+    precision: Annotated[str | None, setting(TrainSettings, "precision", panel=_TRAIN)] = None,
+    device: Annotated[str | None, setting(TrainSettings, "device", panel=_TRAIN)] = None,
+    cache_gb: Annotated[float | None, setting(TrainSettings, "cache_gb", panel=_TRAIN)] = None,
+    checkpoint_every_s: Annotated[
+        float | None, setting(TrainSettings, "checkpoint_every_s", panel=_TRAIN)
+    ] = None,
+    config: ConfigFile = None,
+    as_json: JsonFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Train a slide classifier on slots, cross-validated by patient.
+
+    Every slide is tested once, by a model on which neither it nor its patient had any influence:
+    the epoch is chosen on a validation part. A killed run goes on where it was.
+    """
+    output = Output(as_json)
+    flags = {
+        "dataset": dataset,
+        "cohort": {
+            "labels": labels,
+            "features": features,
+            "label_column": label_column,
+            "classes": classes or None,
+            "skip_missing": skip_missing,
+        },
+        "model": {"num_slots": num_slots, "top_k": top_k, "hidden_dim": hidden_dim},
+        "train": {
+            "epochs": epochs,
+            "patience": patience,
+            "lr": lr,
+            "weight_decay": weight_decay,
+            "batch_size": batch_size,
+            "aux_weight": aux_weight,
+            "folds": folds,
+            "seed": seed,
+            "precision": precision,
+            "device": device,
+            "cache_gb": cache_gb,
+            "checkpoint_every_s": checkpoint_every_s,
+        },
+    }
+    settings = resolve(
+        MilSettings, flags=flags, config=config, preset=_preset(flags, config, data_root)
+    )
+    from tcssa.mil.train import train
+
+    metrics = train(settings, out, output)
+    output.result({"run": str(out), **metrics}, lambda console: _show(console, out, metrics))
+    output.hint(f"next: tcssa export {out} --format onnx --out ARTEFACT")
+
+
+def _preset(
+    flags: dict[str, Any], config: Path | None, data_root: Path | None
+) -> dict[str, Any] | None:
+    """The preset that the flags or the file of settings name."""
+    in_file = read_yaml(config) if config else {}
+    name = flags["dataset"] or in_file.get("dataset")
+    if name is None:
+        return None
+    cohort = {**in_file.get("cohort", {}), **_given(flags["cohort"])}
+    given = frozenset(part for part in ("labels", "features") if cohort.get(part))
+    return preset_settings(name, data_root, given=given)
+
+
+def _show(console: Console, out: Path, metrics: dict[str, Any]) -> None:
+    rows = [
+        [
+            fold["fold"],
+            fold["best_epoch"],
+            fold["val_loss"],
+            fold["test"]["auc"],
+            fold["test"]["balanced_accuracy"],
+            fold["effective_slots"],
+            fold["num_test_slides"],
+        ]
+        for fold in metrics["folds"]
+    ]
+    header = ["fold", "epoch", "val loss", "test AUC", "bal. acc.", "slots in use", "test slides"]
+    console.print(make_table("Folds", header, rows))
+    show_metrics(console, metrics["pooled"], metrics["classes"])
+    console.print(f"run: {out}", soft_wrap=True)
+
+
+def _given(flags: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in flags.items() if value is not None}

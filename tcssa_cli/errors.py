@@ -1,0 +1,68 @@
+"""From an error to one line, the next step, and an exit code.
+
+0 done, 1 failed, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+
+from tcssa import errors
+
+_FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
+
+_NEXT_STEPS: list[tuple[type[errors.TcssaError], str, int]] = [
+    # the first type that fits counts; a hint that the error brings along beats the general one
+    (errors.UsageError, "tcssa COMMAND --help lists what it takes", _USAGE),
+    (errors.MissingDataError, "check the path", _FAILED),
+    (errors.SlideError, "open the slide in a viewer; copy it again if it is damaged", _FAILED),
+    (errors.FeatureFileError, "extract this slide again", _FAILED),
+    (errors.TableError, "correct the table", _FAILED),
+    (errors.CheckpointError, "give the checkpoint that training wrote", _FAILED),
+    (errors.RunError, "give a finished run directory", _FAILED),
+    (errors.ArtefactError, "export it again: tcssa export RUN --format onnx --out DIR", _FAILED),
+    (errors.SplitError, "see docs/train-mil.md on how folds are made", _FAILED),
+    (errors.ParityError, "nothing was written; please report this with --debug", _FAILED),
+    (errors.DeviceError, "tcssa doctor tells what runs here", _FAILED),
+]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What the user is told."""
+
+    message: str
+    hint: str | None
+    exit_code: int
+
+
+def explain(error: BaseException) -> Explanation:
+    """Say an error in one line, with what to do next."""
+    if isinstance(error, errors.TcssaError):
+        for kind, hint, code in _NEXT_STEPS:
+            if isinstance(error, kind):
+                return Explanation(str(error), error.hint or hint, code)
+        return Explanation(str(error), error.hint, _FAILED)
+    if isinstance(error, KeyboardInterrupt):
+        hint = "what was finished is kept; the same command goes on from there"
+        return Explanation("interrupted", hint, _INTERRUPTED)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f" ({error.filename})" if error.filename else ""
+        hint = "make room; what was finished is kept, and the same command goes on from there"
+        return Explanation(f"the disk is full{where}", hint, _FAILED)
+    if isinstance(error, PermissionError):
+        return Explanation(f"{error.filename}: permission denied", "check its rights", _FAILED)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return Explanation(
+            f"out of memory ({_one_line(error)})", "use smaller batches or another device", _FAILED
+        )
+    return Explanation(
+        f"unexpected {type(error).__name__}: {_one_line(error)}",
+        "this is a fault of tcssa; run it again with --debug and report what that prints",
+        _FAILED,
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]

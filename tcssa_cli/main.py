@@ -1,0 +1,75 @@
+"""The program: one app, and what becomes of its errors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from tcssa_cli.commands import demo, doctor, encode, evaluate, export, extract, import_bags
+from tcssa_cli.commands import train_mil as train_mil_command
+from tcssa_cli.errors import explain
+from tcssa_cli.output import Output
+
+app = typer.Typer(
+    name="tcssa",
+    help="Whole-slide images to semantic slots: extract patch features, train slide classifiers, "
+    "export the compressor, encode archives.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.command("extract")(extract.extract)
+app.command("train-mil")(train_mil_command.train_mil)
+app.command("eval")(evaluate.evaluate)
+app.command("export")(export.export)
+app.command("encode")(encode.encode)
+app.command("import-bags")(import_bags.import_bags)
+app.command("doctor")(doctor.doctor)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from tcssa_cli.versions import versions
+
+        for name, version in versions().items():
+            sys.stdout.write(f"{name} {version}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="Show the versions of tcssa and of what it stands on.",
+        ),
+    ] = False,
+) -> None:
+    """Whole-slide images to semantic slots."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line and return its exit code; no error leaves as a traceback."""
+    try:
+        app(args=list(arguments))
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except (Exception, KeyboardInterrupt) as error:
+        if "--debug" in arguments:
+            raise
+        explanation = explain(error)
+        Output("--json" in arguments).error(explanation.message, explanation.hint)
+        return explanation.exit_code
+    return 0
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,42 @@
+"""Options that several commands share, and options made from settings.
+
+A setting's default and help text stand once, on its field. Its flag defaults to None, "not
+given", so that the environment, a file or a preset may speak.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel
+from rich.markup import escape
+
+JsonFlag = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")
+]
+DebugFlag = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", help="YAML file of settings; flags and environment beat it."),
+]
+
+
+def setting(section: type[BaseModel], name: str, *flags: str, panel: str | None = None) -> Any:
+    """The option of one settings field; typer takes its own type for it, hence Any.
+
+    Args:
+        section: The settings that hold the field.
+        name: Of the field.
+        flags: Spellings, if not ``--field-name``.
+        panel: Heading in the help.
+    """
+    field = section.model_fields[name]
+    default = field.get_default()
+    return typer.Option(
+        *(flags or (f"--{name.replace('_', '-')}",)),
+        help=escape(field.description or ""),
+        show_default=False if default in (None, False, {}) else str(default),
+        rich_help_panel=panel,
+    )

@@ -1,0 +1,129 @@
+"""The only place that knows the terminal: stdout is data, stderr is talk."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Task as RichTask
+from rich.table import Table
+from rich.text import Text
+
+from tcssa.reporter import Task
+
+
+class Output:
+    """Prints a command's result, and reports its progress (`tcssa.reporter.Reporter`).
+
+    Args:
+        as_json: Print the result as one JSON object on stdout, and nothing else there.
+    """
+
+    def __init__(self, as_json: bool = False) -> None:
+        self.as_json = as_json
+        self.stdout = Console(file=sys.stdout, highlight=False)
+        self.stderr = Console(file=sys.stderr, highlight=False)
+        self.warnings: list[str] = []
+
+    def result(self, data: dict[str, Any], show: Callable[[Console], None]) -> None:
+        """Print the result once: as JSON, or as ``show`` draws it for a person."""
+        if self.as_json:
+            sys.stdout.write(json.dumps({**data, "warnings": self.warnings}, default=str) + "\n")
+        else:
+            show(self.stdout)
+
+    def hint(self, text: str) -> None:
+        """What one might do next."""
+        self.stderr.print(f"[dim]{escape(text)}[/dim]", soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """A remark worth a line."""
+        self.stderr.print(escape(text), soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Something the user should know before trusting the result."""
+        self.warnings.append(text)
+        self.stderr.print(f"[bold yellow]warning[/]  {escape(text)}", soft_wrap=True)
+
+    def error(self, message: str, hint: str | None) -> None:
+        """Why the command failed, and what to do next."""
+        if self.as_json:
+            sys.stdout.write(json.dumps({"error": message, "hint": hint}) + "\n")
+        self.stderr.print(f"[bold red]error[/]  {escape(message)}", soft_wrap=True)
+        if hint:
+            self.stderr.print(f"       {escape(hint)}", soft_wrap=True)
+
+    @contextmanager
+    def task(self, description: str, total: int | None, unit: str) -> Iterator[Task]:
+        """Draw a progress bar with rate and remaining time; without a terminal, one line."""
+        if not self.stderr.is_terminal:
+            self.stderr.print(f"{description}: {total if total is not None else '?'} {unit}")
+        with Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            _Rate(unit),
+            TimeRemainingColumn(compact=True),
+            console=self.stderr,
+            disable=not self.stderr.is_terminal,
+        ) as progress:
+            yield _Bar(progress, progress.add_task(escape(description), total=total))
+
+
+class _Bar:
+    """One task of a rich progress display."""
+
+    def __init__(self, progress: Progress, task_id: TaskID) -> None:
+        self._progress, self._task_id = progress, task_id
+
+    def advance(self, amount: int = 1) -> None:
+        self._progress.advance(self._task_id, amount)
+
+    def describe(self, text: str) -> None:
+        self._progress.update(self._task_id, description=escape(text))
+
+
+class _Rate(ProgressColumn):
+    """Units a second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: RichTask) -> Text:
+        speed = task.finished_speed or task.speed
+        text = self._unit if speed is None else f"{self._unit}, {speed:.3g}/s"
+        return Text(text, style="progress.data.speed")
+
+
+def make_table(title: str | None, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """A table of text; columns of numbers are set to the right."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for index, name in enumerate(header):
+        numeric = all(isinstance(row[index], int | float) for row in rows)
+        table.add_column(name, justify="right" if rows and numeric else "left")
+    for row in rows:
+        table.add_row(*(escape(_cell(value)) for value in row))
+    return table
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

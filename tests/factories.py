@@ -1,0 +1,50 @@
+"""Models and bags made on the spot."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from tcssa import CompressorConfig, SlotCompressor
+
+
+def make_compressor(
+    feature_dim: int = 16, num_slots: int = 6, top_k: int = 2, seed: int = 0
+) -> SlotCompressor:
+    """A small compressor with random weights, in evaluation mode."""
+    torch.manual_seed(seed)
+    config = CompressorConfig(
+        feature_dim=feature_dim, num_slots=num_slots, top_k=top_k, hidden_dim=8
+    )
+    return SlotCompressor(config).eval()
+
+
+def make_features(num_patches: int, feature_dim: int = 16, seed: int = 0) -> Tensor:
+    """Normal patch features [N, D]."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(num_patches, feature_dim, generator=generator)
+
+
+def write_bag(
+    path: Path,
+    num_patches: int = 20,
+    feature_dim: int = 16,
+    seed: int = 0,
+    shift: float = 0.0,
+    encoder: str = "test_encoder",
+) -> Path:
+    """One slide's features in the TRIDENT layout; ``shift`` moves every second feature."""
+    rng = np.random.default_rng(seed)
+    features = rng.standard_normal((num_patches, feature_dim)).astype(np.float32)
+    features[:, ::2] += shift
+    columns = max(int(np.sqrt(num_patches)), 1)
+    rows, cols = np.divmod(np.arange(num_patches), columns)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        dataset = file.create_dataset("features", data=features)
+        dataset.attrs["encoder"] = encoder
+        coords = file.create_dataset("coords", data=np.stack([cols, rows], axis=1) * 224)
+        coords.attrs["patch_size_level0"] = 224
+    return path

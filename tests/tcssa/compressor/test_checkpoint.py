@@ -1,0 +1,133 @@
+"""Compressors from disk: ours, the reference's, and files that mean harm."""
+
+import argparse
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from factories import make_compressor, make_features
+
+from tcssa import SlotCompressor, load_compressor
+from tcssa.compressor import save_compressor
+from tcssa.errors import CheckpointError
+
+
+def reference_state(model: SlotCompressor, prefix: str) -> dict[str, torch.Tensor]:
+    """The reference's spelling of a compressor's weights."""
+    experts, gate = model.experts, model.router.gate
+    state = {f"{prefix}gate.weight": gate.weight, f"{prefix}gate.bias": gate.bias}
+    for k in range(model.config.num_slots):
+        state |= {
+            f"{prefix}experts.{k}.net.0.weight": experts.w_in[k].T,
+            f"{prefix}experts.{k}.net.0.bias": experts.b_in[k, 0],
+            f"{prefix}experts.{k}.net.3.weight": experts.w_out[k].T,
+            f"{prefix}experts.{k}.net.3.bias": experts.b_out[k, 0],
+            f"{prefix}experts.{k}.net.4.weight": experts.norm_weight[k, 0],
+            f"{prefix}experts.{k}.net.4.bias": experts.norm_bias[k, 0],
+        }
+    return {name: value.detach().clone() for name, value in state.items()}
+
+
+def assert_same(loaded: SlotCompressor, model: SlotCompressor) -> None:
+    bag = make_features(30)[None]
+    assert torch.equal(loaded(bag).slots, model(bag).slots)
+    assert not loaded.training
+
+
+def test_our_checkpoint_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    model = make_compressor()
+    save_compressor(model, tmp_path / "compressor.safetensors")
+    loaded = load_compressor(tmp_path / "compressor.safetensors")
+    assert loaded.config == model.config
+    assert_same(loaded, model)
+
+
+def test_reference_best_model_with_numpy_scalars_and_arguments(tmp_path: Path) -> None:
+    model = make_compressor()
+    content = {
+        "epoch": 7,
+        "model_state_dict": {
+            **reference_state(model, "compressor."),
+            "classifier.0.weight": torch.ones(16),
+        },
+        "optimizer_state_dict": {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": []},
+        "train_metrics": {"loss": np.float64(0.25), "auc": np.float32(0.9), "n": np.int64(3)},
+        "val_metrics": {"auc": np.float64(0.9), "better": np.bool_(True)},
+        "args": argparse.Namespace(lr=1e-4, out=Path("results")),
+    }
+    torch.save(content, tmp_path / "best_model.pth")
+    assert_same(load_compressor(tmp_path / "best_model.pth"), model)
+
+
+def test_reference_moe_compressor_has_no_prefix(tmp_path: Path) -> None:
+    model = make_compressor()
+    torch.save(reference_state(model, ""), tmp_path / "moe_compressor.pt")
+    assert_same(load_compressor(tmp_path / "moe_compressor.pt"), model)
+
+
+class Hostile:
+    """Unpickling this makes a file."""
+
+    def __init__(self, witness: Path) -> None:
+        self.witness = witness
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.witness}",)
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "bare pickle"])
+def test_no_code_in_a_checkpoint_runs(tmp_path: Path, legacy: bool) -> None:
+    witness, path = tmp_path / "ran", tmp_path / "best_model.pth"
+    content = {"model_state_dict": {"gate.weight": Hostile(witness)}}
+    if legacy:
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path)
+    with pytest.raises(CheckpointError, match="nothing in it was run") as caught:
+        load_compressor(path)
+    assert legacy or "posix.system" in str(caught.value)
+    assert not witness.exists()
+
+
+def test_broken_and_foreign_files_say_what_they_are(tmp_path: Path) -> None:
+    save_compressor(make_compressor(), tmp_path / "whole.safetensors")
+    content = (tmp_path / "whole.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(content[: len(content) // 2])
+    (tmp_path / "text.pth").write_text("not a checkpoint")
+    (tmp_path / "empty.pth").touch()
+    torch.save({"weight": torch.ones(2)}, tmp_path / "other.pth")
+    torch.save([1, 2], tmp_path / "list.pth")
+    torch.save({"weight": torch.ones(99)}, tmp_path / "cut.pth")
+    cut = (tmp_path / "cut.pth").read_bytes()
+    (tmp_path / "cut.pth").write_bytes(cut[: len(cut) // 2])
+    expected = {
+        "missing.pth": "no such file",
+        "cut.safetensors": "cannot be read",
+        "text.pth": "is not a",
+        "empty.pth": "is not a",
+        "other.pth": "no TC-SSA compressor",
+        "list.pth": "no state dict",
+        "cut.pth": "is not a",
+    }
+    for name, message in expected.items():
+        with pytest.raises(CheckpointError, match=message) as caught:
+            load_compressor(tmp_path / name)
+        assert name in str(caught.value)
+
+
+def test_a_missing_expert_is_named(tmp_path: Path) -> None:
+    state = reference_state(make_compressor(), "")
+    del state["experts.3.net.0.weight"]
+    with pytest.raises(CheckpointError, match=r"experts\.3\.net\.0\.weight"):
+        SlotCompressor.from_reference_state(state)
+
+
+def test_an_archive_of_something_else_is_no_checkpoint(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "slides.pt", "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(CheckpointError, match=r"slides\.pt"):
+        load_compressor(tmp_path / "slides.pt")

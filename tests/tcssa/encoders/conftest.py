@@ -1,0 +1,10 @@
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def encoder_cache(tmp_path_factory):
+    """One cache for the whole session: exporting the encoder takes seconds."""
+    folder = tmp_path_factory.getbasetemp() / "encoder-cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TCSSA_CACHE", str(folder))
+        yield folder

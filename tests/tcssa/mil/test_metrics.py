@@ -1,0 +1,64 @@
+"""Scores against cases one can work out by hand."""
+
+import numpy as np
+import pytest
+
+from tcssa.mil.metrics import auc, balanced_accuracy, macro_f1, score_all
+
+
+def two_columns(positive: list[float]) -> np.ndarray:
+    return np.array([[1 - p, p] for p in positive])
+
+
+def test_auc_counts_ties_as_half() -> None:
+    labels = np.array([0, 0, 1, 1])
+    assert auc(labels, two_columns([0.1, 0.5, 0.5, 0.9])) == pytest.approx(3.5 / 4)
+    assert auc(labels, two_columns([0.5] * 4)) == pytest.approx(0.5)
+
+
+def test_perfect_separation_is_one() -> None:
+    labels = np.repeat([0, 1], 10)
+    assert auc(labels, two_columns([0.2] * 10 + [0.7] * 10)) == 1.0
+
+
+def test_auc_of_three_classes_is_the_mean_of_one_against_rest() -> None:
+    labels = np.array([0, 1, 2, 2])
+    probs = np.array([[0.6, 0.2, 0.2], [0.5, 0.4, 0.1], [0.1, 0.2, 0.7], [0.4, 0.5, 0.1]])
+    # class 0: 3 of 3 pairs; class 1: 2 of 3; class 2: 2 clear wins and 1 tie + 0.5 … by hand
+    pairs = []
+    for c in range(3):
+        positive, negative = probs[labels == c, c], probs[labels != c, c]
+        wins = [(p > n) + 0.5 * (p == n) for p in positive for n in negative]
+        pairs.append(np.mean(wins))
+    assert auc(labels, probs) == pytest.approx(np.mean(pairs))
+
+
+def test_auc_is_undefined_without_one_of_the_classes() -> None:
+    assert auc(np.array([1, 1]), two_columns([0.3, 0.6])) is None
+
+
+def test_balanced_accuracy_and_f1_by_hand() -> None:
+    labels = np.array([0, 0, 0, 1])
+    probs = two_columns([0.1, 0.2, 0.8, 0.9])
+    assert balanced_accuracy(labels, probs) == pytest.approx((2 / 3 + 1) / 2)
+    assert macro_f1(labels, probs) == pytest.approx((0.8 + 2 / 3) / 2)
+
+
+def test_intervals_are_by_patient() -> None:
+    """Ten copies of each patient's slide are no more evidence than one."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(30) % 2
+    probs = two_columns(list(np.clip(0.4 + 0.2 * labels + 0.2 * rng.standard_normal(30), 0, 1)))
+    cases = [f"p{i}" for i in range(30)]
+    once = score_all(labels, probs, cases)["auc"]
+    tenfold = score_all(np.tile(labels, 10), np.tile(probs, (10, 1)), cases * 10)["auc"]
+    assert tenfold["value"] == pytest.approx(once["value"])
+    width_once, width_tenfold = once["high"] - once["low"], tenfold["high"] - tenfold["low"]
+    assert width_tenfold == pytest.approx(width_once, rel=0.15)
+    assert once["low"] < once["value"] < once["high"]
+
+
+def test_confusion_has_true_classes_in_rows() -> None:
+    scores = score_all(np.array([0, 0, 1]), two_columns([0.9, 0.1, 0.9]), ["a", "b", "c"])
+    assert scores["confusion"] == [[1, 1], [0, 1]]
+    assert (scores["num_slides"], scores["num_cases"]) == (3, 3)

@@ -1,0 +1,166 @@
+"""Whole runs: what they find, what they leave, and that a kill does not change it."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from cohorts import small_run, write_cohort
+from factories import write_bag
+
+from tcssa import load_compressor
+from tcssa.errors import RunError
+from tcssa.mil.history import Epoch
+from tcssa.mil.settings import MilSettings
+from tcssa.mil.train import read_metrics, train
+from tcssa.reporter import Silent
+from tcssa.run import read_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[MilSettings, Path]:
+    """One finished run that several tests look at."""
+    folder = tmp_path_factory.mktemp("cohort")
+    settings = small_run(write_cohort(folder))
+    train(settings, folder / "run", Silent())
+    return settings, folder / "run"
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """Everything a run computed, byte for byte; plots are drawn from it."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for pattern in ("**/*.csv", "**/*.safetensors", "**/metrics.json")
+        for path in folder.glob(pattern)
+    }
+
+
+def test_a_signal_is_found_and_noise_is_not(tmp_path: Path, run: tuple[MilSettings, Path]) -> None:
+    assert read_metrics(run[1])["pooled"]["auc"]["value"] > 0.95
+    noise = small_run(write_cohort(tmp_path, num_slides=30, shift=0.0))
+    auc = train(noise, tmp_path / "run", Silent())["pooled"]["auc"]
+    # nothing was chosen on test, so noise stays noise
+    assert auc["low"] < 0.5 < auc["high"] + 0.15
+    assert auc["value"] < 0.8
+
+
+def test_every_slide_is_tested_once(run: tuple[MilSettings, Path]) -> None:
+    rows = (run[1] / "predictions.csv").read_text().splitlines()
+    assert rows[0] == "slide_id,case_id,label,predicted,fold,prob_a,prob_b"
+    assert sorted(row.split(",")[0] for row in rows[1:]) == [f"s{i:02d}" for i in range(18)]
+
+
+def test_the_run_directory_has_what_it_promises(run: tuple[MilSettings, Path]) -> None:
+    folder = run[1]
+    content = read_run(folder)
+    assert content["complete"]
+    assert content["cohort"]["feature_dim"] == 16
+    assert content["cohort"]["encoder"] == "test_encoder"
+    for name in ("roc", "confusion", "training", "utilisation"):
+        assert (folder / "plots" / f"{name}.png").stat().st_size > 5000
+    history = (folder / "fold-0" / "history.csv").read_text().splitlines()
+    assert history[0].startswith("epoch,train_loss,aux_excess,val_loss,val_auc,effective_slots")
+    shares = (folder / "fold-0" / "utilisation.csv").read_text().splitlines()[1].split(",")
+    assert sum(map(float, shares[1:])) == pytest.approx(1)
+    assert not list(folder.glob("**/progress.pt"))
+
+
+def test_the_selected_fold_has_the_lowest_validation_loss(run: tuple[MilSettings, Path]) -> None:
+    folds = read_metrics(run[1])["folds"]
+    best = min(folds, key=lambda fold: fold["val_loss"])["fold"]
+    assert read_run(run[1])["selected"] == f"fold-{best}"
+    chosen, fold = load_compressor(run[1]), load_compressor(run[1] / f"fold-{best}")
+    assert chosen.state_dict()["experts.w_in"].equal(fold.state_dict()["experts.w_in"])
+
+
+def test_a_second_call_does_nothing(run: tuple[MilSettings, Path]) -> None:
+    settings, folder = run
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    metrics = train(settings, folder, Silent())
+    after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    assert after == before
+    assert metrics == read_metrics(folder)
+
+
+def test_the_same_seed_gives_the_same_bytes(tmp_path: Path, run: tuple[MilSettings, Path]) -> None:
+    settings, folder = run
+    train(settings, tmp_path / "again", Silent())
+    assert results(tmp_path / "again") == results(folder)
+
+
+def test_other_settings_in_the_same_directory_are_refused(run: tuple[MilSettings, Path]) -> None:
+    settings, folder = run
+    other = small_run(settings.cohort, lr=0.5)
+    with pytest.raises(RunError, match=r"train\.lr was 0\.01, now 0\.5"):
+        train(other, folder, Silent())
+    faster = small_run(settings.cohort, device="cpu", checkpoint_every_s=1)
+    assert train(faster, folder, Silent())  # where it runs does not define the run
+
+
+def test_a_changed_cohort_is_refused(tmp_path: Path) -> None:
+    settings = small_run(write_cohort(tmp_path), epochs=1)
+    train(settings, tmp_path / "run", Silent())
+    write_bag(tmp_path / "features" / "s03.h5", 99)
+    with pytest.raises(RunError, match="patches was"):
+        train(settings, tmp_path / "run", Silent())
+
+
+@pytest.mark.parametrize("kills", [2])
+def test_kill_9_in_training_ends_with_the_same_bytes(tmp_path: Path, kills: int) -> None:
+    settings = small_run(write_cohort(tmp_path), epochs=25, patience=25, checkpoint_every_s=0.0)
+    train(settings, tmp_path / "undisturbed", Silent())
+    (tmp_path / "settings.json").write_text(settings.model_dump_json())
+    script = (
+        "import sys, pathlib\n"
+        "from tcssa.mil.settings import MilSettings\n"
+        "from tcssa.mil.train import train\n"
+        "from tcssa.reporter import Silent\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "settings = MilSettings.model_validate_json((folder / 'settings.json').read_text())\n"
+        "train(settings, folder / 'killed', Silent())\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    for kill in range(kills):
+        process = subprocess.Popen(command)
+        # let it get to its first checkpoint, at another fold each time, and a little further
+        waited_for = tmp_path / "killed" / f"fold-{kill}" / "progress.pt"
+        deadline = time.monotonic() + 60
+        while not waited_for.exists() and time.monotonic() < deadline:
+            assert process.poll() is None
+            time.sleep(0.002)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        assert not json.loads((tmp_path / "killed" / "run.json").read_text())["complete"]
+    subprocess.run(command, check=True)
+    assert results(tmp_path / "killed") == results(tmp_path / "undisturbed")
+    assert not list((tmp_path / "killed").rglob("*.tcssa-tmp"))
+
+
+def test_collapsed_slots_are_warned_of(tmp_path: Path) -> None:
+    # a balance loss that is weighed to death cannot hold the slots apart; make one win at once
+    settings = small_run(write_cohort(tmp_path), epochs=1, aux_weight=0.0)
+    settings = settings.model_copy(
+        update={"model": settings.model.model_copy(update={"num_slots": 2, "top_k": 2})}
+    )
+    reporter = Silent()
+    train(settings, tmp_path / "run", reporter)
+    # with two slots and two choices both are always taken: fewer than 1.5 x top_k in use
+    assert any("the slots collapsed: 2.0 of 2 slots" in text for text in reporter.warnings)
+
+
+def test_slots_in_use_are_not_called_collapsed() -> None:
+    epoch = Epoch(
+        epoch=0, train_loss=1, aux_excess=0, val_loss=1, val_auc=None, effective_slots=3.2,
+        largest_share=0.4, unused_slots=0, utilisation=[0.25] * 4,
+    )  # fmt: skip
+    assert epoch.collapse(top_k=2) is None
+    assert epoch.model_copy(update={"effective_slots": 2.4}).collapse(top_k=2) is not None
+
+
+def test_bf16_trains(tmp_path: Path) -> None:
+    settings = small_run(write_cohort(tmp_path), precision="bf16")
+    assert train(settings, tmp_path / "run", Silent())["pooled"]["auc"]["value"] > 0.9

@@ -1,0 +1,42 @@
+import pytest
+from shared_data import require_shared
+
+from tcssa.slides import extract
+
+
+@pytest.fixture(scope="session", autouse=True)
+def encoder_cache(tmp_path_factory):
+    """One cache for the whole session: exporting the encoder takes seconds."""
+    folder = tmp_path_factory.getbasetemp() / "encoder-cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TCSSA_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def cmu():
+    return require_shared("slides/cmu-1-small-region.svs")
+
+
+@pytest.fixture(scope="session")
+def lung():
+    """Five of the lung cohort's slides."""
+    return sorted(require_shared("cohorts/lung").glob("*.tif"))[:5]
+
+
+@pytest.fixture(scope="session")
+def cmu_job(cmu, tmp_path_factory):
+    """A job of one real slide; not to be written to."""
+    job = tmp_path_factory.mktemp("cmu-job")
+    report = extract([cmu], job)
+    assert report.count("done") == 1
+    return job
+
+
+@pytest.fixture(scope="session")
+def lung_job(lung, tmp_path_factory):
+    """A job of five slides; not to be written to."""
+    job = tmp_path_factory.mktemp("lung-job")
+    report = extract(lung, job)
+    assert report.count("done") == len(lung)
+    return job
