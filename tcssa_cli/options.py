@@ -34,9 +34,10 @@ def setting(section: type[BaseModel], name: str, *flags: str, panel: str | None 
     """
     field = section.model_fields[name]
     default = field.get_default()
+    shown = default is not None and default is not False
     return typer.Option(
         *(flags or (f"--{name.replace('_', '-')}",)),
         help=escape(field.description or ""),
-        show_default=False if default in (None, False, {}) else str(default),
+        show_default=str(default) if shown else False,
         rich_help_panel=panel,
     )

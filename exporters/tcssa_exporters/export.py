@@ -21,7 +21,7 @@ from tcssa.checksums import file_sha256
 from tcssa.reporter import Reporter, Silent, Task
 from tcssa_exporters.options import ExportOptions
 from tcssa_exporters.staging import staged_artefact
-from tcssa_exporters.tensorrt import build_engine, flavour
+from tcssa_exporters.tensorrt import build_engine, check_target, flavour
 from tcssa_exporters.verify import Outputs, onnx_runner, verify
 
 if TYPE_CHECKING:
@@ -108,6 +108,8 @@ def export_compressor(
         target=target,
         workspace_mb=workspace_mb,
     )
+    if options.format != "onnx":
+        check_target(options.format, options.target)
     model = copy.deepcopy(model).float().cpu().eval()
     reporter = reporter or Silent()
     stages = 3 if options.is_engine else 2

@@ -58,8 +58,10 @@ class ExportOptions:
                 hint="leave --target out, or choose --format trt",
             )
         if opt_patches is None:
-            opt_patches = max(min_patches, min(_OPT_PATCHES, max_patches or _OPT_PATCHES))
-        if not 1 <= min_patches <= opt_patches <= (max_patches or opt_patches):
+            most = _OPT_PATCHES if max_patches is None else max_patches
+            opt_patches = max(min_patches, min(_OPT_PATCHES, most))
+        in_order = 1 <= min_patches <= opt_patches
+        if not in_order or (max_patches is not None and opt_patches > max_patches):
             raise UsageError(
                 "need 1 <= --min-patches <= --opt-patches <= --max-patches, got "
                 f"{min_patches}, {opt_patches}, {max_patches}"

@@ -62,6 +62,42 @@ def flavour(name: Literal["trt", "trt-rtx"]) -> Flavour:
     raise error
 
 
+def check_target(kind: Flavour, target: str | None) -> None:
+    """Check that a TensorRT can build for a GPU, before any work is done.
+
+    Raises:
+        MissingExtraError: That TensorRT is not installed.
+        UsageError: It does not build for the target.
+        DeviceError: Full TensorRT was asked for without a GPU.
+    """
+    import torch
+
+    trt = require(_MODULES[kind], kind)
+    if kind == "tensorrt":
+        if not torch.cuda.is_available():
+            raise DeviceError(
+                "no CUDA device: full TensorRT builds only where the GPU is",
+                hint="build on the target machine, or with --format trt-rtx for RTX GPUs",
+            )
+        here = "sm{}{}".format(*torch.cuda.get_device_capability())
+        if target not in (None, here):
+            raise UsageError(
+                f"full TensorRT builds for this machine's GPU ({here}), not for {target}",
+                hint=f"leave --target out, or export on a machine with {target}",
+            )
+        return
+    supported = [name.lower() for name in dir(trt.ComputeCapability) if re.match(r"SM\d", name)]
+    if target is None or target in supported:
+        return
+    message = f"TensorRT-RTX does not build for {target!r}; it knows {', '.join(supported)}"
+    if target in ("sm90", "sm100", "sm103"):
+        message = f"TensorRT-RTX does not support {target} (H100, B200): it needs full TensorRT"
+    raise UsageError(
+        message,
+        hint="for other GPUs: pip install 'tcssa[tensorrt]' on their machine, then --format trt",
+    )
+
+
 def build_engine(
     onnx_path: Path, plan_path: Path, kind: Flavour, options: ExportOptions
 ) -> BuiltEngine:
@@ -75,12 +111,9 @@ def build_engine(
 
     Raises:
         MissingExtraError: That TensorRT is not installed.
-        UsageError: The target is none it builds for.
-        DeviceError: Full TensorRT was asked for without a GPU.
         ArtefactError: The builder failed; its own last message is part of the error.
     """
     trt = require(_MODULES[kind], kind)
-    _check_target(trt, kind, options.target)
     log = _make_logger(trt)
     builder = trt.Builder(log)
     network = _parse(trt, builder, log, onnx_path)
@@ -131,34 +164,6 @@ def _configure(trt: ModuleType, builder: Any, network: Any, options: ExportOptio
     profile.set_shape("lengths", *[(b,) for b in batches])
     config.add_optimization_profile(profile)
     return config
-
-
-def _check_target(trt: ModuleType, kind: Flavour, target: str | None) -> None:
-    import torch
-
-    if kind == "tensorrt":
-        if not torch.cuda.is_available():
-            raise DeviceError(
-                "no CUDA device: full TensorRT builds only where the GPU is",
-                hint="build on the target machine, or with --format trt-rtx for RTX GPUs",
-            )
-        here = "sm{}{}".format(*torch.cuda.get_device_capability())
-        if target not in (None, here):
-            raise UsageError(
-                f"full TensorRT builds for this machine's GPU ({here}), not for {target}",
-                hint=f"leave --target out, or export on a machine with {target}",
-            )
-        return
-    supported = [name.lower() for name in dir(trt.ComputeCapability) if re.match(r"SM\d", name)]
-    if target is None or target in supported:
-        return
-    message = f"TensorRT-RTX does not build for {target!r}; it knows {', '.join(supported)}"
-    if target in ("sm90", "sm100", "sm103"):
-        message = f"TensorRT-RTX does not support {target} (H100, B200): it needs full TensorRT"
-    raise UsageError(
-        message,
-        hint="for other GPUs: pip install 'tcssa[tensorrt]' on their machine, then --format trt",
-    )
 
 
 def _make_logger(trt: ModuleType) -> Any:  # the class exists only once TensorRT is imported

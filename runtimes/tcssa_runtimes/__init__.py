@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tcssa_runtimes.base import EncodedSlide, ModelFacts, Runtime, RuntimeOutput
+from tcssa_runtimes.base import EncodedSlide, Runtime, RuntimeOutput
 from tcssa_runtimes.encode import EncodeReport, FailedSlide, encode
+from tcssa_runtimes.facts import ModelFacts
 from tcssa_runtimes.select import open_runtime
 
 __all__ = [

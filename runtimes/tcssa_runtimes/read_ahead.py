@@ -6,6 +6,7 @@ how many patches a slide has, nor on how many slides there are.
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -18,7 +19,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.errors import FeatureFileError, TcssaError
+from tcssa.errors import FeatureFileError
 from tcssa.features import Bag, open_bag
 from tcssa_runtimes.slide_features import Positions
 
@@ -32,6 +33,7 @@ class SlideHeader:
     """What is known of a slide before its features are read."""
 
     path: Path
+    stat: os.stat_result
     num_patches: int
     feature_dim: int
     encoder: str | None
@@ -65,8 +67,9 @@ class ReadAhead:
         self._paths = paths
         self._queue: queue.Queue[_Message] = queue.Queue(_QUEUED_CHUNKS)
         self._stop = threading.Event()
-        self._skip = threading.Event()
+        self._slide = -1
         self._ended = True
+        self._unwanted = -1  # slides up to this one need not be read on
         self._thread = threading.Thread(target=self._read_all, name="tcssa-read", daemon=True)
 
     def __enter__(self) -> Self:
@@ -88,6 +91,7 @@ class ReadAhead:
         Raises:
             FeatureFileError: Its file cannot be read.
         """
+        self._slide += 1
         self._ended = False
         message = self._take()
         assert isinstance(message, SlideHeader)
@@ -106,10 +110,9 @@ class ReadAhead:
 
     def finish(self) -> None:
         """Pass over what is left of the slide, which need not be read."""
-        self._skip.set()
+        self._unwanted = self._slide
         while not self._ended:
             self._ended = isinstance(self._next(), _End)
-        self._skip.clear()
 
     def _take(self) -> _Message:
         message = self._next()
@@ -124,42 +127,67 @@ class ReadAhead:
         return message
 
     def _read_all(self) -> None:
-        for path in self._paths:
+        for slide, path in enumerate(self._paths):
             try:
-                self._read(path)
+                self._read(slide, path)
             except BaseException as error:  # whatever it is, the caller's thread must see it
                 self._put(error)
             self._put(_End())
-            if self._stop.is_set():
+
+    def _read(self, slide: int, path: Path) -> None:
+        for message in self._timed(_messages(path)):
+            if self._stop.is_set() or slide <= self._unwanted:
                 return
+            self._put(message)
 
-    def _read(self, path: Path) -> None:
-        begin = time.perf_counter()
-        try:
-            bag = open_bag(path)
-            with bag:
-                message: _Message = _header(bag)
-                rows = bag.chunks(CHUNK_PATCHES)
-                while True:
-                    self.read_s += time.perf_counter() - begin
-                    if not self._put(message):
-                        return
-                    begin = time.perf_counter()
-                    chunk = next(rows, None)
-                    if chunk is None:
-                        return
-                    message = chunk[0]
-        except OSError as error:
-            raise FeatureFileError(path, f"cannot be read ({error.strerror or error})") from None
+    def _timed(self, messages: Iterator[_Message]) -> Iterator[_Message]:
+        while True:
+            begin = time.perf_counter()
+            message = next(messages, None)
+            self.read_s += time.perf_counter() - begin
+            if message is None:
+                return
+            yield message
 
-    def _put(self, message: _Message) -> bool:
-        """Queue a message; False if the slide's remaining chunks are not wanted."""
+    def _put(self, message: _Message) -> None:
+        """Queue a message, unless the caller has left."""
         while not self._stop.is_set():
-            if self._skip.is_set() and not isinstance(message, _End):
-                return False
             try:
                 self._queue.put(message, timeout=_POLL_S)
+                break
             except queue.Full:
-                continue
-            return True
-        return False
+                pass
+
+
+def _messages(path: Path) -> Iterator[_Message]:
+    """A slide's header, then its chunks."""
+    try:
+        # before reading: a file that changes meanwhile is renewed by the next call
+        stat = path.stat()
+        with open_bag(path) as bag:
+            yield _header(bag, stat)
+            for begin in range(0, bag.num_patches, CHUNK_PATCHES):
+                yield bag.read(begin, begin + CHUNK_PATCHES)
+    except OSError as error:
+        raise FeatureFileError(path, f"cannot be read ({error.strerror or error})") from None
+
+
+def _header(bag: Bag, stat: os.stat_result) -> SlideHeader:
+    coords, positions = bag.read_coords(), None
+    if coords is not None:
+        coords = coords.astype(np.float64)
+        size = bag.patch_size_level0
+        if bag.coords_unit == "um":
+            size = bag.attributes.get("tile_size_um")
+        if size is not None:
+            coords += float(size) / 2
+        positions = Positions(bag.coords_unit, "corner" if size is None else "centre")
+    return SlideHeader(
+        path=bag.path,
+        stat=stat,
+        num_patches=bag.num_patches,
+        feature_dim=bag.feature_dim,
+        encoder=bag.encoder,
+        coords=coords,
+        positions=positions,
+    )

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from tcssa.artefact import Artefact, is_artefact
-from tcssa.checksums import file_sha256
-from tcssa.errors import DeviceError, UsageError
+from tcssa.errors import UsageError
 from tcssa_runtimes.base import Runtime
 
 RuntimeName = Literal["auto", "torch", "onnx", "trt"]
@@ -28,7 +27,8 @@ def open_runtime(
     Raises:
         UsageError: That runtime cannot run that model, or not on that device.
         ArtefactError: The artefact is broken.
-        CheckpointError: The run or checkpoint is broken.
+        CheckpointError: The checkpoint is broken.
+        RunError: The run is not finished.
         DeviceError: CUDA was asked for and is not there.
     """
     path = Path(model_path)
@@ -72,40 +72,9 @@ def _open_artefact(folder: Path, runtime: RuntimeName, device: Device) -> Runtim
 
 
 def _open_torch(path: Path, device: Device) -> Runtime:
-    import torch
-
-    from tcssa import load_compressor
-    from tcssa.artefact import PatchRange
-    from tcssa.run import selected_checkpoint
-    from tcssa_runtimes.facts import ModelFacts
+    from tcssa.compressor import open_checkpoint
+    from tcssa.devices import resolve_device
     from tcssa_runtimes.torch_runtime import TorchRuntime
 
-    has_cuda = torch.cuda.is_available()
-    if device == "cuda" and not has_cuda:
-        raise DeviceError("no CUDA device", hint="use --device cpu, or look at: tcssa doctor")
-    model = load_compressor(path)
-    checkpoint = selected_checkpoint(path) if path.is_dir() else path
-    facts = ModelFacts(
-        path=path,
-        feature_dim=model.config.feature_dim,
-        num_slots=model.config.num_slots,
-        top_k=model.config.top_k,
-        patches=PatchRange(min=0, opt=0, max=None),
-        max_batch=None,
-        encoder=_encoder_of_run(path),
-        sha256=file_sha256(checkpoint),
-    )
-    if device == "auto":
-        device = "cuda" if has_cuda else "cpu"
-    return TorchRuntime(facts, model, device)
-
-
-def _encoder_of_run(path: Path) -> str | None:
-    """The encoder that a run names; of a fold's folder, the run's above it."""
-    from tcssa.run import RUN_FILE, read_run
-
-    for folder in (path, path.parent):
-        if (folder / RUN_FILE).is_file():
-            name = read_run(folder).get("encoder")
-            return None if name is None else str(name)
-    return None
+    place = resolve_device(device)
+    return TorchRuntime(open_checkpoint(path), place.type)

@@ -11,6 +11,7 @@ Attributes stand on ``features``, as TRIDENT has them, and say what the slots we
 from __future__ import annotations
 
 import io
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -35,9 +36,8 @@ class Origin:
     input_mtime_ns: int
 
     @classmethod
-    def of(cls, bag: Path, model_sha256: str) -> Self:
-        """The origin that encoding a bag now would have."""
-        stat = bag.stat()
+    def of(cls, bag: Path, stat: os.stat_result, model_sha256: str) -> Self:
+        """The origin that encoding a bag in this state has."""
         return cls(model_sha256, bag.name, stat.st_size, stat.st_mtime_ns)
 
 

@@ -67,7 +67,8 @@ class TensorRTRuntime(Runtime):
                 "the GPU's memory is too small for this engine",
                 hint="export again with smaller --max-patches or --max-batch",
             )
-        self._stream = torch.cuda.Stream()  # TensorRT synchronises on the default one
+        # TensorRT synchronises on the default stream
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch's gap
 
     def _close(self) -> None:
         # in this order: each needs the one after it
@@ -90,9 +91,7 @@ class TensorRTRuntime(Runtime):
                 self._context.set_input_shape(name, tuple(tensor.shape))
             for output in self._artefact.outputs:
                 shape = tuple(self._context.get_tensor_shape(output.name))
-                buffers[output.name] = torch.empty(
-                    shape, dtype=dtypes[output.dtype], device="cuda"
-                )
+                buffers[output.name] = torch.empty(shape, dtype=dtypes[output.dtype], device="cuda")
             for name, tensor in buffers.items():
                 self._context.set_tensor_address(name, tensor.data_ptr())
             if not self._context.execute_async_v3(self._stream.cuda_stream):

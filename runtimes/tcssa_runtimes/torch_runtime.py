@@ -8,27 +8,38 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tcssa.artefact import PatchRange
 from tcssa_runtimes.base import Chunk, EncodedSlide, Features, Runtime, RuntimeOutput
 from tcssa_runtimes.facts import ModelFacts
 
 if TYPE_CHECKING:
     import torch
 
-    from tcssa import SlotCompressor
+    from tcssa.compressor import LoadedCompressor
 
 
 class TorchRuntime(Runtime):
     """Runs the compressor itself.
 
     Args:
-        facts: The model.
-        model: The compressor; it is moved to the device on entering and back on leaving.
-        device: ``cpu`` or ``cuda``; the caller made sure that it is there.
+        checkpoint: The compressor; it is moved to the device on entering and back on leaving.
+        device: A torch device that is there.
     """
 
-    def __init__(self, facts: ModelFacts, model: SlotCompressor, device: str) -> None:
+    def __init__(self, checkpoint: LoadedCompressor, device: str) -> None:
+        config = checkpoint.model.config
+        facts = ModelFacts(
+            path=checkpoint.path,
+            feature_dim=config.feature_dim,
+            num_slots=config.num_slots,
+            top_k=config.top_k,
+            patches=PatchRange(min=0, opt=0, max=None),
+            max_batch=None,
+            encoder=checkpoint.encoder,
+            sha256=checkpoint.sha256,
+        )
         super().__init__(facts, f"torch ({device})")
-        self._model = model.float().eval()
+        self._model = checkpoint.model.float().eval()
         self._device = device
 
     def _open(self) -> None:

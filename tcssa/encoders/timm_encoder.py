@@ -5,6 +5,7 @@ The weights come from where timm gets them (the Hugging Face hub, or its cache w
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from tcssa.checksums import params_hash
 from tcssa.encoders.base import Device, EncoderSpec
-from tcssa.errors import DeviceError, UnknownNameError
+from tcssa.errors import DeviceError, MissingDataError, UnknownNameError
 from tcssa.optional import require
 
 if TYPE_CHECKING:
@@ -24,12 +25,11 @@ def spec(name: str, model: str) -> EncoderSpec:
 
     Raises:
         MissingExtraError: timm is not installed.
-        UnknownNameError: timm has no pretrained model of this name.
+        UnknownNameError: timm has no model of this name.
     """
     timm = require("timm", extra="encoders")
-    if not model.startswith("hf-hub:") and model not in (
-        known := set(timm.list_models(pretrained=True)) | set(timm.list_pretrained())
-    ):
+    known = {*timm.list_models(), *timm.list_pretrained()}
+    if not model.startswith("hf-hub:") and model not in known:
         raise UnknownNameError("timm model", model, known)
     weights_hash = params_hash({"timm": timm.__version__, "model": model})
     return EncoderSpec(name, weights_hash, lambda device: TimmEncoder(name, model, device))
@@ -45,11 +45,11 @@ class TimmEncoder:
         self.name = name
         self.weights_hash = params_hash({"timm": timm.__version__, "model": model})
         self.device = _torch_device(device)
-        network = timm.create_model(model, pretrained=True, num_classes=0)
-        self._network: torch.nn.Module = network.eval().to(self.device)
+        network = _load(timm, model)
+        self._network = network.eval().to(self.device)
         config: dict[str, Any] = timm.data.resolve_model_data_config(network)
         self.input_px = int(config["input_size"][1])
-        self.feature_dim = int(network.num_features)
+        self.feature_dim = int(network.num_features)  # type: ignore[arg-type]  # timm sets it
         self.batch_size = 64 if self.device == "cuda" else 8
         self._mean = torch.tensor(config["mean"], device=self.device).view(1, 3, 1, 1) * 255
         self._std = torch.tensor(config["std"], device=self.device).view(1, 3, 1, 1) * 255
@@ -63,6 +63,18 @@ class TimmEncoder:
             features = self._network((pixels - self._mean) / self._std)
         result: NDArray[np.float32] = features.float().cpu().numpy()
         return result
+
+
+def _load(timm: ModuleType, model: str) -> torch.nn.Module:
+    try:
+        network: torch.nn.Module = timm.create_model(model, pretrained=True, num_classes=0)
+    except (OSError, RuntimeError) as error:  # no weights, no network, no access
+        reason = " ".join(str(error).split())[:300]
+        raise MissingDataError(
+            f"timm cannot load the weights of {model}: {reason}",
+            hint="on a machine without network, fill the Hugging Face cache beforehand",
+        ) from None
+    return network
 
 
 def _torch_device(device: Device) -> str:

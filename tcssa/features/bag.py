@@ -191,10 +191,14 @@ def _read_pt(path: Path) -> NDArray[Any]:
 
 
 def _read_npy(path: Path) -> NDArray[Any]:
+    with path.open("rb") as stream:
+        is_array = stream.read(6) == b"\x93NUMPY"
+    if not is_array:
+        raise FeatureFileError(path, "is not a NumPy file; nothing in it was loaded")
     try:
         return _as_rows(np.load(path, mmap_mode="r", allow_pickle=False))
     except ValueError as error:
-        if "allow_pickle" in str(error) or "object" in str(error).lower():
+        if "object" in str(error).lower():
             raise FeatureFileError(
                 path,
                 "is a pickled object, which could run code, and was not loaded",

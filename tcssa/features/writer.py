@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tcssa import __version__, atomic
 from tcssa.errors import FeatureFileError, FileError
+from tcssa.features.guarded import GuardedFile
 
 _CHUNK_ROWS = 1024
 """Reads a bag eight times as fast as TRIDENT's chunks of one row. A smaller bag has one chunk of
@@ -61,9 +62,11 @@ class FeatureWriter:
     """Takes the features of one slide; made by `writing_features`."""
 
     def __init__(
-        self, path: Path, file: h5py.File, num_expected: int, feature_dim: int, dtype: str
+        self, path: Path, file: h5py.File, disk: GuardedFile, shape: tuple[int, int], dtype: str
     ) -> None:
+        num_expected, feature_dim = shape
         self.path = path
+        self._disk = disk
         self.num_patches = 0
         self.num_failed = 0
         """Patches that could not be read."""
@@ -95,6 +98,7 @@ class FeatureWriter:
             )
         _append(self._features, stored)
         _append(self._coords, coords)
+        self._disk.check()
         self.num_patches += len(coords)
 
     def fail(self, coords: NDArray[np.int64]) -> None:
@@ -135,8 +139,8 @@ def writing_features(
     Raises:
         DiskFullError: There is no space left.
     """
-    with _new_file(path) as file:
-        writer = FeatureWriter(path, file, num_expected, feature_dim, dtype)
+    with _new_file(path) as (file, disk):
+        writer = FeatureWriter(path, file, disk, (num_expected, feature_dim), dtype)
         yield writer
         writer.describe(header)
 
@@ -147,7 +151,7 @@ def write_coords(path: Path, header: BagHeader, coords: NDArray[np.int64]) -> No
     Raises:
         DiskFullError: There is no space left.
     """
-    with _new_file(path) as file:
+    with _new_file(path) as (file, _):
         dataset = _empty_coords(file, "coords")
         _append(dataset, coords)
         _describe_coords(dataset, header, {**header.ours, **_stamp(0)})
@@ -155,24 +159,25 @@ def write_coords(path: Path, header: BagHeader, coords: NDArray[np.int64]) -> No
 
 @contextmanager
 def reporting_full_disk(path: Path) -> Iterator[None]:
-    """Turn a full disk into a `DiskFullError`, in whichever way it was said."""
+    """Turn the error of a full disk into a `DiskFullError`."""
     try:
         yield
-    except (OSError, RuntimeError) as error:  # HDF5 raises either, at times without an errno
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-        if full or "No space left" in str(error):
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(path) from None
         raise
 
 
 @contextmanager
-def _new_file(path: Path) -> Iterator[h5py.File]:
+def _new_file(path: Path) -> Iterator[tuple[h5py.File, GuardedFile]]:
     with (
         reporting_full_disk(path),
         atomic.replacing(path) as temporary,
-        h5py.File(temporary, "w") as file,
+        closing(GuardedFile(temporary)) as disk,
     ):
-        yield file
+        with h5py.File(disk, "w") as file:
+            yield file, disk
+        disk.check()
 
 
 def _empty_coords(file: h5py.File, name: str) -> Any:

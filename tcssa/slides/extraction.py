@@ -54,7 +54,6 @@ def extract(
         DeviceError: The device is not there.
         DiskFullError: There is no space left; what is finished is kept.
     """
-    began = time.perf_counter()
     settings, reporter = settings or ExtractSettings(), reporter or Silent()
     files = _as_files(slides)
     layout = JobLayout.of(Path(out), settings)
@@ -68,10 +67,14 @@ def extract(
         if pending:
             encoder = spec.load(settings.device)
             report.device = encoder.device
-            _work_on(pending, _Run(settings, layout, spec, encoder, reporter, task, report))
-    with reporting_full_disk(layout.failures):
-        update_failures(layout.failures, report.slides)
-    report.seconds = time.perf_counter() - began
+            run = _Run(settings, layout, spec, encoder, reporter, task, report)
+            began = time.perf_counter()
+            try:
+                _work_on(pending, run)
+            finally:
+                report.seconds = time.perf_counter() - began
+                with reporting_full_disk(layout.failures):
+                    update_failures(layout.failures, report.slides)
     return report
 
 

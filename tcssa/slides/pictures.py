@@ -17,6 +17,7 @@ _OUTLINE, _HOLE, _GRID = (0, 140, 60), (20, 90, 200), (40, 40, 40)  # RGB
 _UNREADABLE = (200, 0, 0)
 _JPEG_QUALITY = 88
 _VEIL = 0.45
+_LEAST_BOX = 8
 
 
 def thumbnail_jpeg(thumbnail: Thumbnail) -> bytes:
@@ -42,7 +43,8 @@ def overview_jpeg(
         taken[top:bottom, left:right] = 1
     veiled = np.rint(picture * (1 - _VEIL) + 255 * _VEIL).astype(np.uint8)
     picture = np.where(taken[..., None] > 0, picture, veiled)
-    for left, top, right, bottom in boxes:
+    drawn = boxes if side / scale >= _LEAST_BOX else []  # smaller ones would blacken the picture
+    for left, top, right, bottom in drawn:
         cv2.rectangle(picture, (left, top), (right, bottom), _GRID, 1)
     thickness = max(2, round(max(picture.shape) / 600))
     for contour in contours:

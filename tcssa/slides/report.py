@@ -49,9 +49,9 @@ class ExtractReport:
     features_folder: Path
     slides: list[SlideResult] = field(default_factory=list)
     seconds: float = 0.0
-    """Time the whole took."""
+    """Time the slides took; loading the encoder is not counted."""
     num_encoded: int = 0
-    """Patches encoded in this run; those of skipped slides were there before."""
+    """Patches encoded in this run, without those of skipped slides."""
     device: str | None = None
     """Where the encoder ran, None if there was nothing to encode."""
 

@@ -18,6 +18,8 @@ from tcssa.slides.slide import Slide
 
 _BLOCK_PX = 1024
 _SMALL_BLOCK_PX = 64
+_MAX_ERRORS = 500
+"""Damage is outlined finely until then; a slide that is all damage must not take hours."""
 _TARGET_UM = 8.0
 _MAX_SIDE = 4096
 _MIN_SIDE = 384
@@ -66,6 +68,7 @@ class _Gather:
     factor: int
     pixels: NDArray[np.uint8]
     unreadable: NDArray[np.bool_]
+    num_errors: int = 0
 
     def region(self, left: int, top: int, right: int, bottom: int, block: int) -> None:
         """Fill a part of the picture, in squares of ``block`` picture pixels."""
@@ -78,7 +81,9 @@ class _Gather:
             self.pixels[top:bottom, left:right] = self._read(left, top, right, bottom)
         except SlideError:
             self.slide.reopen()
-            if block * self.factor <= _SMALL_BLOCK_PX or block == 1:
+            self.num_errors += 1
+            small = block * self.factor <= _SMALL_BLOCK_PX or block == 1
+            if small or self.num_errors > _MAX_ERRORS:
                 self.unreadable[top:bottom, left:right] = True
             else:
                 self.region(left, top, right, bottom, max(1, block // 4))

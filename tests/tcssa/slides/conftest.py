@@ -1,3 +1,6 @@
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from shared_data import require_shared
 
@@ -5,7 +8,7 @@ from tcssa.slides import extract
 
 
 @pytest.fixture(scope="session", autouse=True)
-def encoder_cache(tmp_path_factory):
+def encoder_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """One cache for the whole session: exporting the encoder takes seconds."""
     folder = tmp_path_factory.getbasetemp() / "encoder-cache"
     with pytest.MonkeyPatch.context() as patch:
@@ -14,18 +17,18 @@ def encoder_cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def cmu():
+def cmu() -> Path:
     return require_shared("slides/cmu-1-small-region.svs")
 
 
 @pytest.fixture(scope="session")
-def lung():
+def lung() -> list[Path]:
     """Five of the lung cohort's slides."""
     return sorted(require_shared("cohorts/lung").glob("*.tif"))[:5]
 
 
 @pytest.fixture(scope="session")
-def cmu_job(cmu, tmp_path_factory):
+def cmu_job(cmu: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A job of one real slide; not to be written to."""
     job = tmp_path_factory.mktemp("cmu-job")
     report = extract([cmu], job)
@@ -34,7 +37,7 @@ def cmu_job(cmu, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def lung_job(lung, tmp_path_factory):
+def lung_job(lung: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A job of five slides; not to be written to."""
     job = tmp_path_factory.mktemp("lung-job")
     report = extract(lung, job)

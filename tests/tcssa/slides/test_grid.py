@@ -8,7 +8,9 @@ from tcssa.slides.grid import GridSpec, magnification, nominal_magnification, ti
 from tcssa.slides.tissue import Tissue
 
 
-def expected_positions(length, patch, overlap, mpp, mpp_level0):
+def expected_positions(
+    length: int, patch: int, overlap: int, mpp: float, mpp_level0: float
+) -> tuple[list[int], int]:
     """The same grid by decimal arithmetic, one corner after the other."""
     scale = Decimal(str(mpp)) / Decimal(str(mpp_level0))
     half = Decimal("0.5")
@@ -26,7 +28,9 @@ def expected_positions(length, patch, overlap, mpp, mpp_level0):
     ("patch", "overlap", "mpp", "mpp_level0"),
     [(512, 0, 0.5, 0.265), (224, 0, 0.5, 0.499), (256, 64, 1.0, 0.2527), (224, 0, 0.5, 0.5)],
 )
-def test_grid_equals_an_independent_computation(patch, overlap, mpp, mpp_level0):
+def test_grid_equals_an_independent_computation(
+    patch: int, overlap: int, mpp: float, mpp_level0: float
+) -> None:
     spec = GridSpec(patch, overlap, mpp, mpp_level0)
     x, size = expected_positions(20_011, patch, overlap, mpp, mpp_level0)
     y, _ = expected_positions(9_973, patch, overlap, mpp, mpp_level0)
@@ -35,7 +39,7 @@ def test_grid_equals_an_independent_computation(patch, overlap, mpp, mpp_level0)
     assert spec.corners(20_011, 9_973).tolist() == [list(corner) for corner in expected]
 
 
-def test_a_slide_of_0265_mpp_is_not_read_as_025():
+def test_a_slide_of_0265_mpp_is_not_read_as_025() -> None:
     spec = GridSpec(512, 0, 0.5, 0.265)
     assert spec.side == pytest.approx(966.0377, abs=1e-4)
     assert spec.patch_size_level0 == 966
@@ -44,23 +48,23 @@ def test_a_slide_of_0265_mpp_is_not_read_as_025():
     assert corners[-1, 0] == round(102 * 966.0377358)  # rounding errors do not add up
 
 
-def test_patches_lie_wholly_inside_and_exact_fits_are_kept():
+def test_patches_lie_wholly_inside_and_exact_fits_are_kept() -> None:
     spec = GridSpec(100, 0, 0.5, 0.5)
     assert len(spec.corners(300, 200)) == 6
     assert len(spec.corners(299, 200)) == 4
     assert spec.corners(99, 200).shape == (0, 2)
 
 
-def test_row_major_order():
+def test_row_major_order() -> None:
     assert GridSpec(10, 0, 1, 1).corners(20, 20).tolist() == [[0, 0], [10, 0], [0, 10], [10, 10]]
 
 
-def test_a_grid_finer_than_the_pixels_is_refused():
+def test_a_grid_finer_than_the_pixels_is_refused() -> None:
     with pytest.raises(UsageError, match="level-0 pixels"):
         GridSpec(224, 223, 0.1, 0.5).corners(1000, 1000)
 
 
-def test_patches_are_kept_by_their_share_of_tissue():
+def test_patches_are_kept_by_their_share_of_tissue() -> None:
     mask = np.zeros((40, 40), bool)
     mask[:10, :10] = True  # a quarter of the first patch of 20 mask pixels
     tissue = Tissue(mask, scale=5.0)
@@ -70,7 +74,7 @@ def test_patches_are_kept_by_their_share_of_tissue():
     assert tissue_corners(spec, (200, 200), tissue, 0.0).tolist() == [[0, 0]]
 
 
-def test_magnifications_are_named_as_trident_does():
+def test_magnifications_are_named_as_trident_does() -> None:
     assert [nominal_magnification(mpp) for mpp in (0.11, 0.1999, 0.2527, 0.499, 1.0, 2.0)] == [
         80, 60, 40, 20, 10, 5,
     ]  # fmt: skip

@@ -1,0 +1,63 @@
+"""What CI runs: lint, types, wheel, tests; and by name what takes longer.
+
+nox                 everything that must pass before a submission
+nox -s bench        the benchmarks, for a quiet machine
+nox -s encoders     timm and open_clip encoders on the CUDA build of torch (several GB)
+"""
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.sessions = ["lint", "types", "wheel", "tests"]
+nox.options.error_on_missing_interpreters = True
+
+CONSTRAINED = ("-c", "constraints.txt")
+SOURCES = ("tcssa", "tcssa_cli", "exporters", "runtimes", "tests", "benchmarks", "noxfile.py")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    session.install(*CONSTRAINED, "ruff")
+    session.run("ruff", "check", *SOURCES)
+    session.run("ruff", "format", "--check", *SOURCES)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    session.install(*CONSTRAINED, "-e", ".[dev]")
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    session.install(*CONSTRAINED, "-e", ".[dev]")
+    session.run("pytest", "-m", "not slow", *session.posargs)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """The built wheel, installed elsewhere, runs the demo without the repository."""
+    session.install(*CONSTRAINED, "build", "hatchling")
+    dist = session.create_tmp()
+    for old in Path(dist).glob("*.whl"):
+        old.unlink()
+    session.run("python", "-m", "build", "--wheel", "--no-isolation", "--outdir", dist, silent=True)
+    (built,) = Path(dist).glob("*.whl")
+    session.install(*CONSTRAINED, str(built.resolve()))
+    session.chdir(dist)
+    session.run("tcssa", "--version")
+    session.run("tcssa", "demo", "--out", "demo", "--slides", "18")
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    session.install(*CONSTRAINED, "-e", ".[dev]")
+    session.run("pytest", "-m", "slow", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    session.install(*CONSTRAINED, "-e", ".[dev]")
+    session.run("python", "benchmarks/compressor.py", *session.posargs)

@@ -1,0 +1,79 @@
+"""The slot map: which slot each patch of a slide went to, drawn on the slide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.collections import PatchCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from tcssa import atomic
+
+_MOST_NAMED = 12
+
+
+def draw_slot_map(
+    path: Path,
+    thumbnail: NDArray[np.uint8],
+    level0_per_pixel: float,
+    coords: NDArray[Any],
+    patch_size_level0: int,
+    slots: NDArray[np.int64],
+    *,
+    title: str,
+) -> None:
+    """Draw a slide beside the same slide with every patch coloured by its first slot.
+
+    Slots have no names: a colour says that patches share a slot, not what tissue it is.
+
+    Args:
+        path: The PNG to write.
+        thumbnail: The slide, [H, W, 3].
+        level0_per_pixel: Level-0 pixels that one pixel of the thumbnail stands for.
+        coords: Top-left corners of the patches in level-0 pixels, [N, 2].
+        patch_size_level0: Side of a patch in level-0 pixels.
+        slots: The first slot of each patch, [N].
+        title: Stands above.
+    """
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes in (left, right):
+        axes.imshow(thumbnail)
+        axes.set_axis_off()
+    used, counts = np.unique(slots, return_counts=True)
+    used = used[np.argsort(-counts)]
+    palette = colormaps["tab20"]
+    side = patch_size_level0 / level0_per_pixel
+    for rank, slot in enumerate(used):
+        squares = [
+            Rectangle((x, y), side, side) for x, y in coords[slots == slot] / level0_per_pixel
+        ]
+        collection = PatchCollection(squares, facecolor=palette(rank % 20), alpha=0.55, lw=0)
+        right.add_collection(collection)
+    right.legend(
+        handles=_legend(used, counts, palette),
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+        frameon=False,
+        fontsize=8,
+        title="first slot",
+    )
+    left.set_title(title, fontsize=10)
+    right.set_title(f"{len(slots)} patches, {len(used)} slots", fontsize=10)
+    with atomic.replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")
+
+
+def _legend(used: NDArray[np.int64], counts: NDArray[Any], palette: Any) -> Sequence[Rectangle]:
+    ordered = np.sort(counts)[::-1]
+    return [
+        Rectangle((0, 0), 1, 1, color=palette(rank % 20), label=f"{slot}: {count} patches")
+        for rank, (slot, count) in enumerate(zip(used, ordered, strict=True))
+        if rank < _MOST_NAMED
+    ]

@@ -1,0 +1,148 @@
+"""`tcssa demo`: the whole chain, with no data at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from tcssa_cli.options import DebugFlag, JsonFlag
+from tcssa_cli.output import Output, make_table
+
+if TYPE_CHECKING:
+    from tcssa_cli.demo.chain import Demonstration
+    from tcssa_cli.demo.report import Section
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to leave everything in.")] = Path(
+        "tcssa-demo"
+    ),
+    slides: Annotated[int, typer.Option(min=18, help="Slides to draw.")] = 24,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of slides and training.")] = 0,
+    as_json: JsonFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Draw a small cohort and run the whole chain on it: extract, train, export, encode.
+
+    The slides are drawn, not of patients: two kinds of tumour that differ in the shape of their
+    nuclei and not in colour. Takes a few minutes; run again, it only does what is missing.
+    """
+    output = Output(as_json)
+    from tcssa_cli.demo.chain import Demonstration, run_demonstration
+    from tcssa_cli.demo.report import write_report
+
+    done = Demonstration(out, slides, seed)
+    run_demonstration(done, output)
+    report = out / "report.html"
+    write_report(report, "tcssa demo", _sections(done))
+    output.result(_data(done, report), lambda console: _show(console, done, report))
+
+
+def _data(done: Demonstration, report: Path) -> dict[str, Any]:
+    assert done.extracted is not None
+    return {
+        "folder": done.folder,
+        "report": report,
+        "seconds": done.seconds,
+        "num_patches": done.extracted.num_patches,
+        "pooled": done.metrics["pooled"],
+        "slots_onnx_against_torch": done.largest_difference,
+    }
+
+
+def _show(console: Console, done: Demonstration, report: Path) -> None:
+    header = ["step", "seconds", "what came of it", "where"]
+    console.print(make_table("tcssa demo", header, [list(row) for row in _steps(done)]))
+    console.print(f"\nlook at {report}, then try:\n", soft_wrap=True)
+    console.print(_next_commands(done), soft_wrap=True)
+
+
+def _steps(done: Demonstration) -> list[tuple[str, float, str, str]]:
+    assert done.extracted is not None
+    assert done.artefact is not None
+    auc = done.metrics["pooled"]["auc"]
+    slots = f"{done.artefact.num_slots} slots of {done.artefact.feature_dim} numbers a slide"
+    results = {
+        "draw slides": (f"{done.num_slides} slides, two classes", done.cohort),
+        "extract": (f"{done.extracted.num_patches:,} patches of tissue", done.job),
+        "train-mil": (
+            f"test AUC {auc['value']:.3f} (95 % {auc['low']:.3f} – {auc['high']:.3f})",
+            done.run_folder,
+        ),
+        "export": ("ONNX, equal to torch within its tolerance", done.folder / "artefact"),
+        "encode": (slots, done.folder / "encoded-onnx"),
+        "slot maps": (f"{len(done.slot_maps)} pictures", done.folder / "slot-maps"),
+    }
+    return [
+        (name, round(seconds, 1), results[name][0], str(results[name][1]))
+        for name, seconds in done.seconds.items()
+    ]
+
+
+def _next_commands(done: Demonstration) -> str:
+    return "\n".join(
+        [
+            "  tcssa extract SLIDES --out job                      # your own slides",
+            "  tcssa train-mil --labels labels.csv --features job --out run",
+            "  tcssa eval run",
+            "  tcssa export run --format onnx --out artefact",
+            "  tcssa encode job --model artefact --out encoded",
+            "  tcssa doctor                                        # what runs on this machine",
+        ]
+    )
+
+
+def _sections(done: Demonstration) -> list[Section]:
+    from tcssa_cli.demo.report import Figure, Section
+
+    first = done.slot_maps[0].stem
+    pooled = done.metrics["pooled"]
+    plots = done.run_folder / "plots"
+    steps = [[name, f"{seconds:.1f} s", what, where] for name, seconds, what, where in _steps(done)]
+    return [
+        Section(
+            "What was done",
+            f"{done.num_slides} slides were drawn (they are not of patients), cut into patches "
+            "where there is tissue, encoded, and classified from their slots.",
+            rows=steps,
+        ),
+        Section(
+            "Tissue and patches",
+            "The outline is the tissue that was found; each square is a patch that was encoded.",
+            figures=[Figure(done.job / "contours" / f"{first}.jpg", f"Slide {first}")],
+        ),
+        Section(
+            "Slot maps",
+            "Each patch is coloured by the slot it prefers. Patches of one colour are averaged "
+            "into one token. Slots have numbers and no names: nothing here says tumour.",
+            figures=[Figure(path, f"Slide {path.stem}") for path in done.slot_maps],
+        ),
+        Section(
+            "Classification",
+            "Five folds split by patient; the epoch is chosen on validation slides; every slide is "
+            "tested once, by a model that did not know its patient.",
+            rows=[
+                [name, f"{pooled[name]['value']:.3f}", _interval(pooled[name])]
+                for name in ("auc", "balanced_accuracy", "macro_f1")
+            ],
+            figures=[
+                Figure(plots / "roc.png", "ROC over all test slides"),
+                Figure(plots / "training.png", "Validation loss, and how many slots are in use"),
+                Figure(plots / "utilisation.png", "How the patches spread over the slots"),
+            ],
+        ),
+        Section(
+            "Export",
+            "The compressor as an ONNX file, compared with torch over many sizes of bags before it "
+            "was written. The slots of ONNX Runtime and torch differ on these slides by at most "
+            f"{done.largest_difference:.1e}, relative to the largest entry.",
+        ),
+        Section("Next", "On your own slides:", code=_next_commands(done)),
+    ]
+
+
+def _interval(score: dict[str, float]) -> str:
+    return f"95 % interval by patient {score['low']:.3f} – {score['high']:.3f}"

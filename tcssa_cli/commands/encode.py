@@ -1,0 +1,91 @@
+"""`tcssa encode`: an archive of patch features to slots."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from tcssa_cli.options import DebugFlag, JsonFlag
+from tcssa_cli.output import Output, make_table
+
+if TYPE_CHECKING:
+    from tcssa_runtimes import EncodeReport
+
+
+class RuntimeName(StrEnum):
+    """What runs the model."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+    ONNX = "onnx"
+    TRT = "trt"
+
+
+class Device(StrEnum):
+    """Where it runs."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+def encode(
+    features: Annotated[
+        list[Path],
+        typer.Argument(help="Feature files or folders: TRIDENT, CLAM, STAMP, .pt, .npy."),
+    ],
+    model: Annotated[
+        Path, typer.Option("--model", "-m", help="Artefact, run directory or checkpoint.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
+    runtime: Annotated[
+        RuntimeName, typer.Option(help="auto goes by what the model is.")
+    ] = RuntimeName.AUTO,
+    device: Annotated[Device, typer.Option(help="Never replaced in silence.")] = Device.AUTO,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Encode everything again.")
+    ] = False,
+    as_json: JsonFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Encode slides into slots: one file a slide, with K tokens and where they lie.
+
+    Slides that were encoded by this model from this very input are skipped. A slide that cannot
+    be encoded is named at the end, and the others go on.
+    """
+    output = Output(as_json)
+    from tcssa_runtimes import encode as encode_bags
+    from tcssa_runtimes import open_runtime
+
+    opened = open_runtime(model, runtime.value, device.value)
+    report = encode_bags(features, out, opened, output, overwrite=overwrite)
+    output.result(
+        {"folder": out, **asdict(report), "slides_per_s": report.slides_per_s},
+        lambda console: _show(console, out, report),
+    )
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def _show(console: Console, out: Path, report: EncodeReport) -> None:
+    if report.failed:
+        rows = [[str(failed.path), failed.reason, failed.hint or ""] for failed in report.failed]
+        console.print(make_table("Not encoded", ["file", "reason", "what to do"], rows))
+    renewed = f" ({report.num_renewed} of them anew)" if report.num_renewed else ""
+    console.print(
+        f"{report.num_encoded} slides encoded{renewed}, {report.num_skipped} were done, "
+        f"{len(report.failed)} failed, with {report.runtime}: {out}",
+        soft_wrap=True,
+    )
+    if report.num_encoded:
+        console.print(
+            f"{report.num_patches:,} patches in {report.total_s:.1f} s: "
+            f"{report.slides_per_s:.1f} slides/s, {report.patches_per_s:,.0f} patches/s; "
+            f"computing {report.compute_s:.1f} s, waiting for the disk {report.wait_s:.1f} s, "
+            f"writing {report.write_s:.1f} s"
+        )

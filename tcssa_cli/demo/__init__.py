@@ -1,0 +1,1 @@
+"""The demonstration: the whole chain on slides drawn on the spot."""

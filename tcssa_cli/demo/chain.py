@@ -1,0 +1,179 @@
+"""The steps of the demonstration, each of them the library call behind a command."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from tcssa.artefact import Artefact, is_artefact
+from tcssa.compressor import open_checkpoint
+from tcssa.features import find_bags, open_bag
+from tcssa.mil.settings import MilSettings
+from tcssa.mil.train import train
+from tcssa.presets import preset_settings
+from tcssa.settings import resolve
+from tcssa.slides import ExtractReport, ExtractSettings, extract, find_slides
+from tcssa.slot_map import draw_slot_map
+from tcssa.synthetic import compose_cohort
+from tcssa_cli.output import Output
+from tcssa_exporters import export_compressor
+from tcssa_runtimes import EncodeReport, encode, open_runtime
+
+
+@dataclass
+class Demonstration:
+    """What the chain made and found.
+
+    Args:
+        folder: Where everything goes.
+        num_slides: Slides to draw.
+        seed: Of the drawing and of the training.
+    """
+
+    folder: Path
+    num_slides: int
+    seed: int
+    seconds: dict[str, float] = field(default_factory=dict)
+    extracted: ExtractReport | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+    artefact: Artefact | None = None
+    encoded: dict[str, EncodeReport] = field(default_factory=dict)
+    largest_difference: float = 0.0
+    """Between the slots of ONNX Runtime and of torch, relative to the largest slot entry."""
+    slot_maps: list[Path] = field(default_factory=list)
+
+    @property
+    def cohort(self) -> Path:
+        """The drawn slides and their labels."""
+        return self.folder / "cohort"
+
+    @property
+    def job(self) -> Path:
+        """The extraction."""
+        return self.folder / "job"
+
+    @property
+    def run_folder(self) -> Path:
+        """The trained run."""
+        return self.folder / "run"
+
+    @property
+    def features(self) -> Path:
+        """The patch features."""
+        assert self.extracted is not None
+        return self.extracted.features_folder
+
+
+def run_demonstration(demo: Demonstration, output: Output) -> None:
+    """Run the whole chain; steps whose results are there already are quick."""
+    steps: list[tuple[str, Callable[[Demonstration, Output], None]]] = [
+        ("draw slides", _draw),
+        ("extract", _extract),
+        ("train-mil", _train),
+        ("export", _export),
+        ("encode", _encode),
+        ("slot maps", _slot_maps),
+    ]
+    for number, (name, step) in enumerate(steps, start=1):
+        output.note(f"{number}/{len(steps)} {name}")
+        begin = time.monotonic()
+        step(demo, output)
+        demo.seconds[name] = time.monotonic() - begin
+
+
+def _draw(demo: Demonstration, output: Output) -> None:
+    with output.task("drawing slides", demo.num_slides, "slides") as task:
+        compose_cohort(
+            demo.cohort,
+            num_slides=demo.num_slides,
+            seed=demo.seed,
+            on_slide=lambda _: task.advance(),
+        )
+
+
+def _extract(demo: Demonstration, output: Output) -> None:
+    slides = find_slides([demo.cohort / "slides"])
+    demo.extracted = extract(slides, demo.job, ExtractSettings(), output)
+
+
+def _train(demo: Demonstration, output: Output) -> None:
+    settings = resolve(
+        MilSettings,
+        flags={"dataset": "demo", "train": {"seed": demo.seed}},
+        preset=preset_settings("demo", demo.folder),
+    )
+    demo.metrics = train(settings, demo.run_folder, output)
+
+
+def _export(demo: Demonstration, output: Output) -> None:
+    out = demo.folder / "artefact"
+    checkpoint = open_checkpoint(demo.run_folder)
+    if is_artefact(out):
+        demo.artefact = Artefact.read(out)
+        if demo.artefact.checkpoint_sha256 == checkpoint.sha256:
+            return
+    demo.artefact = export_compressor(
+        checkpoint.model,
+        out,
+        format="onnx",
+        checkpoint_sha256=checkpoint.sha256,
+        encoder=checkpoint.encoder,
+        overwrite=True,
+        reporter=output,
+    )
+
+
+def _encode(demo: Demonstration, output: Output) -> None:
+    for name, model in (("onnx", demo.folder / "artefact"), ("torch", demo.run_folder)):
+        runtime = open_runtime(model, device="cpu")
+        out = demo.folder / f"encoded-{name}"
+        demo.encoded[name] = encode([demo.features], out, runtime, output)
+    demo.largest_difference = _largest_difference(demo.folder)
+
+
+def _largest_difference(folder: Path) -> float:
+    """Compare the slots that both runtimes wrote."""
+    worst = 0.0
+    for path in sorted((folder / "encoded-onnx").glob("*/*.h5")):
+        other = folder / "encoded-torch" / path.parent.name / path.name
+        with h5py.File(path) as ours, h5py.File(other) as theirs:
+            a, b = np.asarray(ours["features"]), np.asarray(theirs["features"])
+        worst = max(worst, float(np.abs(a - b).max() / max(1.0, np.abs(b).max())))
+    return worst
+
+
+def _slot_maps(demo: Demonstration, output: Output) -> None:
+    """One map of a slide of each class."""
+    import cv2
+    import torch
+
+    compressor = open_checkpoint(demo.run_folder).model
+    chosen = find_bags([demo.features])[:2]  # the labels of the cohort alternate
+    for path in chosen:
+        with open_bag(path) as bag:
+            features, coords = bag.read(), bag.read_coords()
+            side, width = bag.patch_size_level0, bag.attributes["level0_width"]
+        assert coords is not None
+        assert side is not None
+        with torch.no_grad():
+            assignments = compressor(torch.from_numpy(features)[None]).assignments
+        picture = cv2.imread(str(demo.job / "thumbnails" / f"{path.stem}.jpg"))
+        assert picture is not None
+        thumbnail = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        out = demo.folder / "slot-maps" / f"{path.stem}.png"
+        draw_slot_map(
+            out,
+            np.asarray(thumbnail, dtype=np.uint8),
+            float(width) / thumbnail.shape[1],
+            coords,
+            side,
+            assignments[0, :, 0].numpy(),
+            title=path.stem,
+        )
+        demo.slot_maps.append(out)

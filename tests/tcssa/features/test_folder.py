@@ -1,0 +1,46 @@
+"""Finding bags in folders."""
+
+from pathlib import Path
+
+import pytest
+from factories import write_bag
+from shared_data import require_shared
+
+from tcssa.errors import MissingDataError, UsageError
+from tcssa.features import find_bags, index_bags
+
+
+def test_files_and_folders_are_gathered(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        write_bag(tmp_path / "folder" / f"{name}.h5")
+    lone = write_bag(tmp_path / "c.h5")
+    (tmp_path / "folder" / "notes.txt").touch()
+    (tmp_path / "folder" / ".a.h5.host.1.tcssa-tmp").touch()
+    assert [p.stem for p in find_bags([tmp_path / "folder", lone])] == ["a", "b", "c"]
+
+
+def test_a_job_folder_stands_for_its_features() -> None:
+    interop = require_shared("interop")
+    expected = ["CMU-1-Small-Region", "LC-001c11"]
+    assert list(index_bags(interop / "trident/job")) == expected
+
+
+def test_a_job_of_several_encoders_is_ambiguous(tmp_path: Path) -> None:
+    for encoder in ("uni", "conch"):
+        write_bag(tmp_path / "20x" / f"features_{encoder}" / "s.h5")
+    with pytest.raises(UsageError, match=r"features_conch.*features_uni"):
+        index_bags(tmp_path)
+
+
+def test_two_files_of_one_slide_are_named(tmp_path: Path) -> None:
+    write_bag(tmp_path / "s.h5")
+    write_bag(tmp_path / "s.hdf5")
+    with pytest.raises(UsageError, match="two files hold features of slide 's'"):
+        index_bags(tmp_path)
+
+
+def test_empty_and_missing_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match="holds no feature files"):
+        index_bags(tmp_path)
+    with pytest.raises(MissingDataError, match="no such file"):
+        find_bags([tmp_path / "nowhere"])

@@ -1,0 +1,91 @@
+"""Label tables in the spellings of the field, and their faults."""
+
+from pathlib import Path
+
+import pytest
+from shared_data import require_shared
+
+from tcssa.errors import TableError
+from tcssa.features import LabelledSlide, read_labels
+from tcssa.features.tables import patient_of, slide_name
+
+
+def table(tmp_path: Path, text: str) -> Path:
+    (tmp_path / "labels.csv").write_text(text)
+    return tmp_path / "labels.csv"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "case_id,slide_id,label\nc1,s1,LUAD\n",
+        "PATIENT,FILENAME,label\nc1,s1.svs,LUAD\n",
+        "slide_id\tcase_id\tlabel\ns1\tc1\tLUAD\n",
+        "\ufeffslide_id;patient_id;label\nfolder/s1.ome.tif; c1 ; LUAD \n",
+    ],
+    ids=["clam", "stamp", "tsv", "excel"],
+)
+def test_spellings_of_the_field(tmp_path: Path, text: str) -> None:
+    assert read_labels(table(tmp_path, text)) == [LabelledSlide("s1", "c1", "LUAD")]
+
+
+def test_pandas_grades_and_a_named_column(tmp_path: Path) -> None:
+    path = table(tmp_path, "image_id,isup_grade,gleason_score\na,3,4+3\n")
+    assert read_labels(path) == [LabelledSlide("a", "a", "3")]
+    assert read_labels(path, label_column="gleason_score")[0].label == "4+3"
+
+
+def test_a_tcga_barcode_names_its_patient() -> None:
+    barcode = "TCGA-55-A48Z-01Z-00-DX1.0867DC6A"
+    assert patient_of(barcode) == "TCGA-55-A48Z"
+    assert patient_of("LC-001c11") == "LC-001c11"
+
+
+def test_the_references_table_of_nsclc() -> None:
+    path = require_shared("splits/TC-SSA_nsclc_tcga_nsclc_dataset.csv")
+    slides = read_labels(path, classes=["LUAD", "LUSC"], label_names={"0": "LUAD", "1": "LUSC"})
+    assert len(slides) == 1052
+    assert {slide.label for slide in slides} == {"LUAD", "LUSC"}
+    assert all(slide.case_id == patient_of(slide.slide_id) for slide in slides)
+
+
+def test_labels_match_whatever_their_case(tmp_path: Path) -> None:
+    path = table(tmp_path, "slide_id,label\na, luad \nb,LUSC\n")
+    assert [s.label for s in read_labels(path, classes=["LUAD", "LUSC"])] == ["LUAD", "LUSC"]
+
+
+def test_all_faults_are_listed_with_their_line(tmp_path: Path) -> None:
+    path = table(tmp_path, "slide_id,label\na,x\n,x\nb,\nc,z\na,y\n")
+    with pytest.raises(TableError) as caught:
+        read_labels(path, classes=["x", "y"])
+    assert caught.value.faults == [
+        "line 3: the slide_id is empty",
+        "line 4: the label is empty",
+        "line 5: label 'z' is none of x, y",
+        "line 6: slide 'a' stands there twice and differs",
+    ]
+
+
+def test_what_is_no_table_says_so(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="needs the columns slide_id and label, found: a, b"):
+        read_labels(table(tmp_path, "a,b\n1,2\n"))
+    with pytest.raises(TableError, match="empty"):
+        read_labels(table(tmp_path, ""))
+    with pytest.raises(TableError, match="cannot be read"):
+        read_labels(tmp_path / "missing.csv")
+    (tmp_path / "labels.csv").write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(TableError, match="not a text file"):
+        read_labels(tmp_path / "labels.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a/b/S1.svs", "S1"),
+        ("C:\\slides\\S1.ndpi", "S1"),
+        ("S1.ome.tiff", "S1"),
+        ("TCGA-55.0867DC6A", "TCGA-55.0867DC6A"),
+    ],
+)
+def test_slide_names(name: str, expected: str) -> None:
+    assert slide_name(name) == expected

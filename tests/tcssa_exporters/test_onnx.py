@@ -1,0 +1,93 @@
+"""The ONNX file itself."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from tcssa import SlotCompressor
+from tcssa.artefact import Artefact
+from tcssa_exporters import export_compressor
+from tcssa_exporters import onnx as onnx_module
+from tcssa_exporters.graph import ExportGraph
+from tcssa_exporters.verify import onnx_runner
+
+EXPORT = """
+import sys
+from pathlib import Path
+from factories import make_compressor
+from tcssa_exporters.graph import ExportGraph
+from tcssa_exporters.onnx import write_onnx
+from tcssa.checksums import file_sha256
+write_onnx(ExportGraph(make_compressor()), Path("model.onnx"), {"b": "2", "a": "1"})
+print(file_sha256(Path("model.onnx")))
+"""
+
+
+def test_same_checkpoint_gives_the_same_bytes_from_two_folders(tmp_path: Path) -> None:
+    path = os.pathsep.join(map(os.path.abspath, sys.path))
+    processes = []
+    for folder, seed in ((tmp_path / "a", "1"), (tmp_path / "far" / "away", "2")):
+        folder.mkdir(parents=True)
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-c", EXPORT],
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": seed},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    said = [process.communicate() for process in processes]
+    assert said[0] == said[1]
+    # a hash, and none of the exporter's chatter about this machine
+    assert re.fullmatch(r"[0-9a-f]{64}\n", said[0][0])
+    assert said[0][1] == ""
+
+
+def test_nothing_of_this_machine_is_in_the_file(onnx_artefact: Path) -> None:
+    content = (onnx_artefact / "model.onnx").read_bytes()
+    assert b".py" not in content
+    assert b"torch.export" not in content
+    assert os.fsencode(Path(onnx_module.__file__).parents[2]) not in content
+
+
+def test_the_file_says_what_it_is(onnx_artefact: Path) -> None:
+    model = onnx.load(onnx_artefact / "model.onnx")
+    facts = {entry.key: entry.value for entry in model.metadata_props}
+    assert facts["tcssa.feature_dim"] == "64"
+    assert facts["tcssa.num_slots"] == "8"
+    assert facts["tcssa.encoder"] == "test_encoder"
+    assert facts["tcssa.checkpoint_sha256"] == "c0ffee"
+    assert "finite" in facts["tcssa.padding"]
+    assert model.opset_import[0].version == 20
+    batch, patches, dim = model.graph.input[0].type.tensor_type.shape.dim
+    assert (batch.dim_param, patches.dim_param, dim.dim_value) == ("batch", "patches", 64)
+
+
+def test_large_weights_go_to_a_file_of_their_own(
+    model: SlotCompressor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_module, "EXTERNAL_DATA_ABOVE_BYTES", 1000)
+    out = tmp_path / "artefact"
+    artefact = export_compressor(model, out, checkpoint_sha256="x")
+    assert list(artefact.data_files) == ["model.onnx.data"]
+    assert (out / "model.onnx").stat().st_size < (out / "model.onnx.data").stat().st_size
+    assert Artefact.read(out) == artefact
+    (out / "model.onnx.data").unlink()
+    with pytest.raises(Exception, match="missing"):
+        Artefact.read(out)
+
+
+def test_runs_on_other_sizes_than_it_was_traced_with(model: SlotCompressor, tmp_path: Path) -> None:
+    onnx_module.write_onnx(ExportGraph(model), tmp_path / "m.onnx", {})
+    run, _ = onnx_runner(tmp_path / "m.onnx")
+    output = run(np.zeros((5, 1, 64), np.float32), np.array([1, 0, 1, 0, 1]))
+    assert output.slots.shape == (5, 8, 64)
+    assert np.isfinite(output.slots).all()

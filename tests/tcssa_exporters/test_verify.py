@@ -1,0 +1,119 @@
+"""An export that computes something else must never come into being."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from factories import make_compressor
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tcssa import SlotCompressor
+from tcssa.errors import ParityError
+from tcssa_exporters import export_compressor, graph
+from tcssa_exporters.graph import ExportGraph
+from tcssa_exporters.verify import Outputs, cases, verify
+
+
+class ScalarDelta(ExportGraph):
+    """Guards empty slots as the published code does; ONNX optimisers fold the addition away."""
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        _, mass, assignments, weights = super().forward(features, lengths)
+        dense = self._spread(assignments, weights)
+        centers = (dense / (mass + 1e-9).unsqueeze(1)).transpose(1, 2) @ features
+        return self.experts(centers), mass, assignments, weights
+
+
+class OtherWeights(ExportGraph):
+    """An expert that is off by a little."""
+
+    def __init__(self, model: SlotCompressor) -> None:
+        super().__init__(model)
+        self.experts.b_out.data[0, 0, 0] += 0.01
+
+
+class OtherGate(ExportGraph):
+    """A gate that prefers another slot by a little."""
+
+    def __init__(self, model: SlotCompressor) -> None:
+        super().__init__(model)
+        self.gate.bias.data[3] += 1e-3
+
+
+@pytest.mark.parametrize("broken", [ScalarDelta, OtherWeights, OtherGate])
+def test_a_broken_graph_fails_and_leaves_nothing(
+    broken: type[ExportGraph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graph, "ExportGraph", broken)
+    with pytest.raises(ParityError, match="case 'one bag'"):
+        export_compressor(make_compressor(), tmp_path / "artefact", checkpoint_sha256="x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def runner(
+    model: SlotCompressor, change: Callable[[dict[str, NDArray[np.generic]]], None]
+) -> Callable[[NDArray[np.float32], NDArray[np.int64]], Outputs]:
+    """The right outputs, changed."""
+
+    class Arrays:
+        def __init__(self, values: dict[str, NDArray[np.generic]]) -> None:
+            vars(self).update(values)
+
+    export_graph = ExportGraph(model)
+
+    def run(features: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
+        with torch.no_grad():
+            values = export_graph(torch.from_numpy(features), torch.from_numpy(lengths))
+        outputs = {n: v.numpy().copy() for n, v in zip(graph.OUTPUTS, values, strict=True)}
+        change(outputs)
+        return Arrays(outputs)  # type: ignore[return-value]  # its attributes are set by name
+
+    return run
+
+
+def test_a_second_slot_that_torch_did_not_choose_fails() -> None:
+    def reroute(outputs: dict[str, NDArray[np.generic]]) -> None:
+        outputs["assignments"][0, 0, 1] = (outputs["assignments"][0, 0, 1] + 1) % 6  # type: ignore[operator]
+
+    with pytest.raises(ParityError, match="other slots"):
+        verify(make_compressor(), runner(make_compressor(), reroute), "")
+
+
+def test_a_swap_of_two_equal_slots_passes() -> None:
+    model = make_compressor()
+    torch.nn.init.zeros_(model.router.gate.weight)
+    torch.nn.init.zeros_(model.router.gate.bias)
+
+    def swap(outputs: dict[str, NDArray[np.generic]]) -> None:
+        outputs["assignments"] = np.where(
+            outputs["assignments"] < 0, -1, outputs["assignments"][..., ::-1]
+        )
+
+    parity = verify(model, runner(model, swap), "passed")
+    assert {row.routed_alike for row in parity.rows} == {0.0}
+
+
+@pytest.mark.parametrize("name", graph.OUTPUTS)
+def test_another_shape_fails(name: str) -> None:
+    def cut(outputs: dict[str, NDArray[np.generic]]) -> None:
+        outputs[name] = outputs[name][..., :-1]
+
+    with pytest.raises(ParityError, match=f"{name} have shape"):
+        verify(make_compressor(), runner(make_compressor(), cut), "")
+
+
+def test_limits_of_an_engine_leave_larger_cases_out() -> None:
+    model = make_compressor()
+    parity = verify(model, runner(model, lambda _: None), "", max_patches=10, max_batch=1)
+    assert {(row.batch, row.num_patches) for row in parity.rows} == {(1, 1), (1, 2), (1, 7)}
+
+
+def test_the_cases_are_those_promised() -> None:
+    made = list(cases(4))
+    sizes = {(len(case.lengths), case.features.shape[1]) for case in made}
+    assert {(b, n) for b in (1, 3) for n in (1, 2, 7, 1000, 20_000)} <= sizes
+    assert {"empty slots", "all-zero features", "large magnitudes"} <= {c.name for c in made}
+    assert any(len(set(case.lengths.tolist())) == 3 for case in made)
