@@ -6,11 +6,14 @@ disk and renamed. A process killed at any instant leaves at most a hidden tempor
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from tcssa.errors import DiskFullError
 
 _SUFFIX = ".tcssa-tmp"
 
@@ -28,16 +31,22 @@ def replacing(target: Path) -> Iterator[Path]:
 
     Yields:
         The path to write to. It is removed when the block raises.
+
+    Raises:
+        DiskFullError: There is no space left.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_name(target)
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _sync(temporary)
         temporary.replace(target)
         _sync(target.parent)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(target) from None
         raise
 
 

@@ -65,6 +65,17 @@ class FileError(TcssaError):
         super().__init__(f"{path}: {reason}", hint=hint)
 
 
+class DiskFullError(FileError):
+    """No space left; nothing half-written stays behind."""
+
+    def __init__(self, path: Path | str) -> None:
+        super().__init__(
+            path,
+            "there is no space left on the disk",
+            hint="make room and give the same command again: what was finished is kept",
+        )
+
+
 class SlideError(FileError):
     """A slide that cannot be read."""
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from tcssa import errors
 
-_FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
+_FAILED, _USAGE = 1, 2
+_INTERRUPTED = 130
 
 _NEXT_STEPS: list[tuple[type[errors.TcssaError], str, int]] = [
     # the first type that fits counts; a hint that the error brings along beats the general one
@@ -37,6 +38,11 @@ class Explanation:
     exit_code: int
 
 
+INTERRUPTED = Explanation(
+    "interrupted", "what was finished is kept; the same command goes on from there", _INTERRUPTED
+)
+
+
 def explain(error: BaseException) -> Explanation:
     """Say an error in one line, with what to do next."""
     if isinstance(error, errors.TcssaError):
@@ -44,13 +50,8 @@ def explain(error: BaseException) -> Explanation:
             if isinstance(error, kind):
                 return Explanation(str(error), error.hint or hint, code)
         return Explanation(str(error), error.hint, _FAILED)
-    if isinstance(error, KeyboardInterrupt):
-        hint = "what was finished is kept; the same command goes on from there"
-        return Explanation("interrupted", hint, _INTERRUPTED)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        where = f" ({error.filename})" if error.filename else ""
-        hint = "make room; what was finished is kept, and the same command goes on from there"
-        return Explanation(f"the disk is full{where}", hint, _FAILED)
+        return explain(errors.DiskFullError(error.filename or "a file"))
     if isinstance(error, PermissionError):
         return Explanation(f"{error.filename}: permission denied", "check its rights", _FAILED)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":

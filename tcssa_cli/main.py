@@ -10,7 +10,7 @@ import typer
 
 from tcssa_cli.commands import demo, doctor, encode, evaluate, export, extract, import_bags
 from tcssa_cli.commands import train_mil as train_mil_command
-from tcssa_cli.errors import explain
+from tcssa_cli.errors import INTERRUPTED, Explanation, explain
 from tcssa_cli.output import Output
 
 app = typer.Typer(
@@ -60,14 +60,20 @@ def run(arguments: Sequence[str]) -> int:
     try:
         app(args=list(arguments))
     except SystemExit as stop:
+        # typer turns an interrupt into an exit of its own
+        if stop.code == INTERRUPTED.exit_code:
+            return _tell(INTERRUPTED, arguments)
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except (Exception, KeyboardInterrupt) as error:
+    except Exception as error:
         if "--debug" in arguments:
             raise
-        explanation = explain(error)
-        Output("--json" in arguments).error(explanation.message, explanation.hint)
-        return explanation.exit_code
+        return _tell(explain(error), arguments)
     return 0
+
+
+def _tell(explanation: Explanation, arguments: Sequence[str]) -> int:
+    Output("--json" in arguments).error(explanation.message, explanation.hint)
+    return explanation.exit_code
 
 
 def main() -> None:

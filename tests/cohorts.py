@@ -23,5 +23,7 @@ def small_run(cohort: CohortSettings, **train: object) -> MilSettings:
     return MilSettings(
         cohort=cohort,
         model=ModelSettings(num_slots=4, hidden_dim=8, head_dim=8),
-        train=TrainSettings.model_validate({"epochs": 12, "batch_size": 2, "lr": 1e-2, "folds": 3, **train}),
+        train=TrainSettings.model_validate(
+            {"epochs": 12, "batch_size": 2, "lr": 1e-2, "folds": 3, **train}
+        ),
     )

@@ -103,9 +103,10 @@ def cases(feature_dim: int) -> Iterator[Case]:
         # of N = 1, the second bag has no patch at all
         lengths = np.array([size, size // 2, max(1, size // 3)])
         yield Case("several bags", normal(_BATCH, size), lengths)
-    one_patch = np.repeat(normal(1, 1), 50, axis=1)
-    yield Case("empty slots", one_patch, np.array([50]))
-    yield Case("all-zero features", np.zeros_like(one_patch), np.array([50]))
+    # equal patches leave slots empty, and equal addends show a sum that drifts
+    many = _SIZES[-1]
+    yield Case("empty slots", np.repeat(normal(1, 1), many, axis=1), np.array([many]))
+    yield Case("all-zero features", np.zeros((1, 1000, feature_dim), np.float32), np.array([1000]))
     yield Case("large magnitudes", 100 * normal(1, 1000), np.array([1000]))
 
 

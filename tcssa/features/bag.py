@@ -196,7 +196,7 @@ def _read_npy(path: Path) -> NDArray[Any]:
     if not is_array:
         raise FeatureFileError(path, "is not a NumPy file; nothing in it was loaded")
     try:
-        return _as_rows(np.load(path, mmap_mode="r", allow_pickle=False))
+        array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except ValueError as error:
         if "object" in str(error).lower():
             raise FeatureFileError(
@@ -207,6 +207,7 @@ def _read_npy(path: Path) -> NDArray[Any]:
         raise FeatureFileError(path, f"is not a readable array ({_plain(error)})") from None
     except (OSError, EOFError) as error:
         raise FeatureFileError(path, f"is not a readable array ({_plain(error)})") from None
+    return _as_rows(array)
 
 
 def _as_rows(array: NDArray[Any]) -> NDArray[Any]:

@@ -100,8 +100,10 @@ def _open(table: Path) -> IO[str]:
 
 
 def _write(path: Path, features: NDArray[np.float64], source: str) -> None:
-    with atomic.replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    content = io.BytesIO()  # HDF5 must never meet a full disk: it crashes the process
+    with h5py.File(content, "w") as file:
         dataset = file.create_dataset("features", data=features.astype(np.float32))
         dataset.attrs["encoder"] = source
         dataset.attrs["tcssa_version"] = __version__
         dataset.attrs["complete"] = True
+    atomic.write_bytes(path, content.getvalue())

@@ -6,7 +6,6 @@ gets its name only when it is whole and on the disk: a file that is there is fin
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa import __version__, atomic
-from tcssa.errors import FeatureFileError, FileError
+from tcssa.errors import FeatureFileError
 from tcssa.features.guarded import GuardedFile
 
 _CHUNK_ROWS = 1024
@@ -26,17 +25,6 @@ _CHUNK_ROWS = 1024
 its own size: HDF5 stores chunks whole."""
 
 Attribute = str | int | float | bool
-
-
-class DiskFullError(FileError):
-    """No space left; nothing half-written stays behind."""
-
-    def __init__(self, path: Path | str) -> None:
-        super().__init__(
-            path,
-            "there is no space left on the disk",
-            hint="free some, then give the same command again: finished slides are kept",
-        )
 
 
 @dataclass(frozen=True)
@@ -158,23 +146,8 @@ def write_coords(path: Path, header: BagHeader, coords: NDArray[np.int64]) -> No
 
 
 @contextmanager
-def reporting_full_disk(path: Path) -> Iterator[None]:
-    """Turn the error of a full disk into a `DiskFullError`."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(path) from None
-        raise
-
-
-@contextmanager
 def _new_file(path: Path) -> Iterator[tuple[h5py.File, GuardedFile]]:
-    with (
-        reporting_full_disk(path),
-        atomic.replacing(path) as temporary,
-        closing(GuardedFile(temporary)) as disk,
-    ):
+    with atomic.replacing(path) as temporary, closing(GuardedFile(temporary)) as disk:
         with h5py.File(disk, "w") as file:
             yield file, disk
         disk.check()

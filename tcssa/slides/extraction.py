@@ -12,8 +12,7 @@ from pathlib import Path
 
 from tcssa import atomic
 from tcssa.encoders import Encoder, EncoderSpec, encoder_spec
-from tcssa.errors import TcssaError
-from tcssa.features.writer import DiskFullError, reporting_full_disk
+from tcssa.errors import DiskFullError, TcssaError
 from tcssa.reporter import Reporter, Silent, Task
 from tcssa.slides.encode import encode_slide
 from tcssa.slides.layout import JobLayout
@@ -73,8 +72,7 @@ def extract(
                 _work_on(pending, run)
             finally:
                 report.seconds = time.perf_counter() - began
-                with reporting_full_disk(layout.failures):
-                    update_failures(layout.failures, report.slides)
+                update_failures(layout.failures, report.slides)
     return report
 
 
@@ -184,7 +182,7 @@ def _encoded(
     run.report.num_encoded += writer.num_patches
     result = replace(result, num_patches=writer.num_patches, num_failed=writer.num_failed)
     if total == 0:
-        reason = f"no tissue was found, see {run.layout.contours_file(name)}"
+        reason = _why_empty(plan, run)
         run.reporter.warn(f"{name}: {reason}")
         return replace(result, status="empty", reason=reason)
     if writer.num_failed == 0:
@@ -192,6 +190,15 @@ def _encoded(
     reason = f"{writer.num_failed} of {total} patches could not be read and are left out"
     run.reporter.warn(f"{name}: {reason}; the file lists them as failed_coords")
     return replace(result, status="done", reason=reason)
+
+
+def _why_empty(plan: SlidePlan, run: _Run) -> str:
+    if len(plan.spec.corners(*plan.dimensions)) == 0:
+        width, height = plan.dimensions
+        side = plan.spec.patch_size_level0
+        return f"the slide ({width} x {height}) is smaller than one patch ({side} level-0 pixels)"
+    picture = run.layout.contours_file(plan.slide.slide_id)
+    return f"no patch holds {run.settings.min_tissue:.0%} of tissue, see {picture}"
 
 
 def _num_cores() -> int:

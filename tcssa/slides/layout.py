@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from tcssa.slides.grid import magnification
 from tcssa.slides.settings import ExtractSettings
 
 
@@ -22,7 +23,7 @@ class JobLayout:
     @classmethod
     def of(cls, job: Path, settings: ExtractSettings) -> JobLayout:
         """The layout that these settings write."""
-        power = round(10 / settings.mpp, 2)
+        power = magnification(settings.mpp)
         grid = job / f"{power:g}x_{settings.patch_size}px_{settings.overlap}px_overlap"
         encoder = re.sub(r"[^\w.-]+", "-", settings.encoder)  # timm:… holds a colon
         return cls(job, grid, grid / f"features_{encoder}")

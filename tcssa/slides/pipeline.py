@@ -16,8 +16,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.errors import TcssaError
-from tcssa.features.writer import DiskFullError
+from tcssa.errors import DiskFullError, TcssaError
 from tcssa.slides.manifest import SlideFile
 from tcssa.slides.plan import SlidePlan
 from tcssa.slides.reader import PatchReader
@@ -70,12 +69,14 @@ def planned(
     """
     futures = ((slide, pool.submit(plan, slide)) for slide in slides)
     for slide, future in ahead(futures, 1):
+        made: tuple[SlidePlan, PatchReader] | TcssaError
         try:
-            yield PlannedSlide(slide, future.result())
+            made = future.result()
         except DiskFullError:
             raise
         except TcssaError as error:
-            yield PlannedSlide(slide, error)
+            made = error
+        yield PlannedSlide(slide, made)
 
 
 def parts(slides: Iterable[PlannedSlide], pool: ThreadPoolExecutor, number: int) -> Iterator[Part]:

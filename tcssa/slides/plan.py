@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa import atomic
-from tcssa.features.writer import Attribute, BagHeader, reporting_full_disk, write_coords
+from tcssa.features.writer import Attribute, BagHeader, write_coords
 from tcssa.slides.contours import tissue_contours, to_geojson
 from tcssa.slides.grid import GridSpec, magnification, nominal_magnification, tissue_corners
 from tcssa.slides.layout import JobLayout
@@ -97,10 +97,9 @@ def plan_slide(slide: SlideFile, settings: ExtractSettings, layout: JobLayout) -
     contours = tissue_contours(tissue)
     overview = overview_jpeg(thumbnail, contours, corners, spec.patch_size_level0)
     name = slide.slide_id
-    with reporting_full_disk(layout.job):
-        atomic.write_bytes(layout.thumbnail_file(name), thumbnail_jpeg(thumbnail))
-        atomic.write_bytes(layout.contours_file(name), overview)
-        atomic.write_text(layout.geojson_file(name), to_geojson(contours, name))
+    atomic.write_bytes(layout.thumbnail_file(name), thumbnail_jpeg(thumbnail))
+    atomic.write_bytes(layout.contours_file(name), overview)
+    atomic.write_text(layout.geojson_file(name), to_geojson(contours, name))
     header = plan.header(layout, "None", {"min_tissue": settings.min_tissue})
     write_coords(layout.patches_file(name), header, corners)
     return plan

@@ -23,7 +23,7 @@ class SlideResult:
     Attributes:
         slide_id: Its name.
         path: Its file.
-        status: ``done``; ``skipped`` as it was done before; ``empty`` as no tissue was found;
+        status: ``done``; ``skipped`` as it was done before; ``empty`` as no patch holds tissue;
             ``failed``.
         num_patches: Rows of its features.
         num_failed: Patches that could not be read.

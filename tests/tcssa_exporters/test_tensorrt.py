@@ -11,6 +11,7 @@ import torch
 from tcssa import SlotCompressor
 from tcssa.artefact import Artefact
 from tcssa.errors import ArtefactError, DeviceError, MissingExtraError, ParityError, UsageError
+from tcssa_exporters import export as export_module
 from tcssa_exporters import export_compressor
 from tcssa_exporters import tensorrt as tensorrt_module
 from tcssa_exporters.verify import Run, onnx_runner
@@ -40,7 +41,7 @@ def test_an_engine_is_built_and_its_profile_recorded(model: SlotCompressor, tmp_
     assert artefact.max_batch == 8
     assert artefact.build["plan_bytes"] == (out / "model.plan").stat().st_size
     # dividing after the product would have TensorRT copy the features, 205 MB here
-    assert 0 < int(artefact.build["scratch_bytes"]) < 80e6
+    assert 0 < int(artefact.build["scratch_bytes"]) < 150e6
     assert artefact.parity.status.startswith("not yet run on a GPU")
     assert len(artefact.parity.rows) == 13
     assert "tensorrt_rtx" in artefact.tools
@@ -52,8 +53,7 @@ def test_an_engine_is_run_where_its_gpu_is(
     model: SlotCompressor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, onnx_artefact: Path
 ) -> None:
     """Plays a GPU: the engine's place is taken by an ONNX file, a right one, then a wrong one."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 9))
+    monkeypatch.setattr(export_module, "_runs_here", lambda target: target == "sm89")
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
     opened: list[Artefact] = []
 

@@ -163,7 +163,7 @@ def test_a_row_that_is_not_finite_is_named(runtime: Runtime, value: float) -> No
         runtime.encode(features)
     with pytest.raises(NonFiniteFeatureError, match="row 23"):
         runtime.encode([features[:20], features[20:]])
-    with pytest.raises(NonFiniteFeatureError, match="bag 1.*row 23"):
+    with pytest.raises(NonFiniteFeatureError, match=r"bag 1.*row 23"):
         runtime.run(np.stack([some_features(30), features]), np.array([30, 30]))
 
 
@@ -211,7 +211,7 @@ def test_it_is_a_context_manager(kind: str, model: SlotCompressor, tmp_path: Pat
 def test_limits_of_an_artefact_are_kept(model: SlotCompressor, tmp_path: Path) -> None:
     path = make_model_file("onnx", model, tmp_path, min_patches=8, max_patches=100, max_batch=2)
     with open_runtime(path) as runtime:
-        with pytest.raises(ShapeError, match="N = 101 patches exceed .* 100") as caught:
+        with pytest.raises(ShapeError, match=r"N = 101 patches exceed .* 100") as caught:
             runtime.encode(some_features(101))
         assert caught.value.hint is not None
         assert "--max-patches" in caught.value.hint

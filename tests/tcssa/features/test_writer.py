@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from shared_data import require_shared
 
-from tcssa.errors import FeatureFileError
+from tcssa.errors import DiskFullError, FeatureFileError
 from tcssa.features import open_bag
 from tcssa.features.guarded import GuardedFile
-from tcssa.features.writer import BagHeader, DiskFullError, write_coords, writing_features
+from tcssa.features.writer import BagHeader, write_coords, writing_features
 
 GRID = {
     "patch_size": 256,

@@ -19,10 +19,9 @@ from shared_data import require_shared
 from slide_files import FEATURES, damage_tile, glass, stained, write_slide
 
 from tcssa import atomic
-from tcssa.errors import MissingDataError, UnknownNameError, UsageError
+from tcssa.errors import DiskFullError, MissingDataError, UnknownNameError, UsageError
 from tcssa.features import find_bags, open_bag
 from tcssa.features.guarded import GuardedFile
-from tcssa.features.writer import DiskFullError
 from tcssa.reporter import Silent
 from tcssa.slides import ExtractSettings, SlideFile, extract
 from tcssa.slides.pipeline import ahead
@@ -198,10 +197,19 @@ def test_blank_and_full_slides(tmp_path: Path) -> None:
     assert (features.shape, coords.shape) == ((0, 1280), (0, 2))
     assert attributes["complete"]
     assert reporter.warnings == [
-        f"blank: no tissue was found, see {tmp_path / 'job/contours/blank.jpg'}"
+        f"blank: no patch holds 25% of tissue, see {tmp_path / 'job/contours/blank.jpg'}"
     ]
     again = extract([tmp_path], tmp_path / "job")
     assert again.count("skipped") == 2
+
+
+def test_a_slide_smaller_than_a_patch_is_empty_and_says_why(tmp_path: Path) -> None:
+    write_slide(tmp_path / "tiny.tif", stained(300, 300), mpp=0.25)
+    report = extract([tmp_path], tmp_path / "job")
+    assert report.count("empty") == 1
+    assert report.slides[0].reason == (
+        "the slide (300 x 300) is smaller than one patch (448 level-0 pixels)"
+    )
 
 
 def test_a_slide_coarser_than_asked_for_is_warned_about(tmp_path: Path) -> None:
@@ -241,6 +249,16 @@ def test_changed_parameters_are_refused_by_name_before_anything_is_done(
     assert not (job / FEATURES / f"{lung[0].stem}.h5").exists()
     report = extract(lung[:1], job, ExtractSettings(min_tissue=0.5, overwrite=True))
     assert report.count("done") == 1
+
+
+def test_a_feature_file_that_was_damaged_since_is_made_again(
+    lung: list[Path], lung_job: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(lung_job, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / FEATURES / f"{lung[0].stem}.h5"
+    path.write_bytes(path.read_bytes()[:5000])
+    assert extract(lung, tmp_path).count("done") == 1
+    assert np.array_equal(read_bag(tmp_path, path.stem)[0], read_bag(lung_job, path.stem)[0])
 
 
 def test_features_of_another_tool_are_not_taken_for_finished(

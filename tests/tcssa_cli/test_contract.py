@@ -1,0 +1,127 @@
+"""What holds of every command: quick help, JSON alone on stdout, exit codes, no traceback."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import Run
+
+from tcssa_cli.main import app
+
+COMMANDS = [command.name for command in app.registered_commands]
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_loads_nothing_heavy(command: str | None) -> None:
+    arguments = ["--help"] if command is None else [command, "--help"]
+    code = (
+        "import sys\n"
+        "from tcssa_cli.main import run\n"
+        f"code = run({arguments!r})\n"
+        "heavy = {'torch', 'onnx', 'onnxruntime', 'openslide', 'cv2', 'matplotlib', 'sklearn',\n"
+        "         'h5py', 'numpy'}\n"
+        "print(code, sorted(heavy & set(sys.modules)))\n"
+    )
+    done = python(code)
+    assert done.stdout.splitlines()[-1] == "0 []"
+    assert "--json" in done.stdout or command is None
+
+
+def test_help_takes_less_than_half_a_second_of_computing() -> None:
+    code = (
+        "import time; begin = time.process_time()\n"
+        "from tcssa_cli.main import run; run(['--help'])\n"
+        "print(time.process_time() - begin)\n"
+    )
+    # CPU time, the best of three: a busy machine is not what is measured here
+    assert min(float(python(code).stdout.splitlines()[-1]) for _ in range(3)) < 0.5
+
+
+def test_version_names_what_matters(tcssa: Run) -> None:
+    done = tcssa("--version")
+    assert done.code == 0
+    for name in ("tcssa", "torch", "onnxruntime", "openslide-python", "python"):
+        assert any(line.startswith(name) for line in done.stdout.splitlines()), name
+
+
+def test_wrong_usage_exits_with_2(tcssa: Run, tmp_path: Path) -> None:
+    assert tcssa("no-such-command").code == 2
+    assert tcssa("extract", tmp_path).code == 2  # --out is missing
+    assert tcssa("train-mil", "--out", tmp_path / "run").code == 2  # no cohort
+    assert tcssa("train-mil", "--out", tmp_path / "run", "--epochs", "many").code == 2
+
+
+def test_errors_are_one_line_and_a_next_step(tcssa: Run, tmp_path: Path) -> None:
+    done = tcssa("eval", tmp_path)
+    assert done.code == 1
+    assert done.stdout == ""
+    error, hint = done.stderr.splitlines()
+    assert error == f"error  {tmp_path}: is no run directory (no run.json)"
+    assert hint.strip() == "make one: tcssa train-mil"
+
+
+def test_errors_are_json_where_json_was_asked_for(tcssa: Run, tmp_path: Path) -> None:
+    done = tcssa("eval", tmp_path, "--json")
+    assert done.code == 1
+    assert "no run.json" in done.json["error"]
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    script = f"from tcssa_cli.main import run; run(['eval', {str(tmp_path)!r}, '--debug'])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "tcssa.errors.RunError" in done.stderr
+
+
+def test_an_unforeseen_error_is_told_without_a_traceback(
+    tcssa: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object, **kwargs: object) -> None:
+        raise ZeroDivisionError("surprise")
+
+    monkeypatch.setattr("tcssa.mil.evaluate.evaluate", broken)
+    done = tcssa("eval", tmp_path)
+    assert done.code == 1
+    assert "unexpected ZeroDivisionError: surprise" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_interrupt_says_that_the_same_command_goes_on(
+    tcssa: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tcssa.mil.evaluate.evaluate", interrupted)
+    done = tcssa("eval", tmp_path)
+    assert done.code == 130
+    assert "the same command goes on" in done.stderr
+
+
+def test_doctor_tells_what_runs_here(tcssa: Run) -> None:
+    done = tcssa("doctor", "--json")
+    assert done.code == 0
+    found = {finding["what"]: finding for finding in done.json["findings"]}
+    assert found["ONNX Runtime"]["works"]
+    assert "CPUExecutionProvider" in found["ONNX Runtime"]["found"]
+    assert found["OpenSlide"]["works"]
+    assert {"GPU", "TensorRT", "encoders"} <= set(found)
+    assert tcssa("doctor").code == 0
+
+
+def test_completion_is_offered(tcssa: Run) -> None:
+    assert "--install-completion" in tcssa("--help").stdout
+
+
+def test_json_of_a_run_has_the_figures(tcssa: Run, trained: Path) -> None:
+    done = tcssa("eval", trained / "run", "--json")
+    assert done.code == 0
+    stored = json.loads((trained / "run" / "metrics.json").read_text())
+    assert done.json["pooled"] == stored["pooled"]
