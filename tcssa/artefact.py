@@ -2,7 +2,7 @@
 
 A folder with the model file and ``artefact.json``, which says all that a runtime must know.
 Exporters write it, runtimes read it, and neither knows the other. It holds no time stamp: the
-same checkpoint and options give the same bytes.
+same checkpoint and options give the same bytes, up to TensorRT, whose plans differ between builds.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ nothing behind.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
@@ -95,8 +96,6 @@ def export_compressor(
         ParityError: The exported model differs from torch.
         ArtefactError: The ONNX checker or the engine's builder refused.
     """
-    import copy
-
     options = ExportOptions.resolve(
         "onnx" if format == "onnx" else flavour(format),
         checkpoint_sha256=checkpoint_sha256,

@@ -53,7 +53,7 @@ class EncodeReport:
     num_encoded: int = 0
     """Slides encoded by this call, renewed ones among them."""
     num_renewed: int = 0
-    """Slides whose file there was of another model or input, or broken."""
+    """Slides whose older file was replaced: it was of another model or input, or broken."""
     num_skipped: int = 0
     """Slides that were done already."""
     failed: list[FailedSlide] = field(default_factory=list)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import NamedTuple, Self
 
 import torch
@@ -128,7 +129,12 @@ class SlotCompressor(nn.Module):
             weights = torch.zeros(shape, device=features.device)
             assignments[mask] = torch.cat([bag.assignments for bag in bags])
             weights[mask] = torch.cat([bag.weights for bag in bags])
-        return CompressorOutput(*self._refine(bags), assignments, weights, self._sums(bags))
+        return CompressorOutput(
+            *self._refine(bags),
+            assignments,
+            weights,
+            reduce(RoutingSums.merge, [bag.routing for bag in bags]),
+        )
 
     def packed(self, features: Tensor, lengths: Sequence[int]) -> PackedOutput:
         """Compress bags that lie one after another, without any padding.
@@ -152,7 +158,7 @@ class SlotCompressor(nn.Module):
             *self._refine(bags),
             torch.cat([bag.assignments for bag in bags]),
             torch.cat([bag.weights for bag in bags]),
-            self._sums(bags),
+            reduce(RoutingSums.merge, [bag.routing for bag in bags]),
         )
 
     def start(self) -> SlotState:
@@ -198,13 +204,11 @@ class SlotCompressor(nn.Module):
         Without gradients the bag streams through in chunks and nothing of size [N, K] or [N, D]
         is ever made; with gradients it is one chunk, since autograd would keep them all anyway.
         """
-        chunk_patches = max(len(features), 1) if torch.is_grad_enabled() else CHUNK_PATCHES
-        state = self.start()
-        if len(features) and coords is None:
-            state = state.without_footprint()
-        sums = RoutingSums.empty(self.config.num_slots, features.device)
-        assignments = [torch.empty(0, self.config.top_k, dtype=torch.int64, device=features.device)]
-        weights = [torch.empty(0, self.config.top_k, device=features.device)]
+        if len(features) == 0:
+            return self._nothing(features.device)
+        chunk_patches = len(features) if torch.is_grad_enabled() else CHUNK_PATCHES
+        parts = None
+        assignments, weights = [], []
         for begin in range(0, len(features), chunk_patches):
             chunk = slice(begin, begin + chunk_patches)
             try:
@@ -212,16 +216,27 @@ class SlotCompressor(nn.Module):
             except NonFiniteFeatureError as error:
                 raise NonFiniteFeatureError(begin + error.row, where=where) from None
             dense = routing.dense_weights()
-            part = SlotState(
+            state = SlotState(
                 weighted_sum=dense.T @ features[chunk].to(dense.dtype),
                 mass=dense.sum(dim=0),
                 num_patches=len(dense),
                 footprint=None if coords is None else Footprint.of(dense, coords[chunk]),
             )
-            state, sums = state.merge(part), sums.merge(RoutingSums.of(routing))
+            sums = RoutingSums.of(routing)
+            parts = (
+                (state, sums) if parts is None else (parts[0].merge(state), parts[1].merge(sums))
+            )
             assignments.append(routing.indices_NT)
             weights.append(routing.weights_NT)
-        return _Aggregate(state, torch.cat(assignments), torch.cat(weights), sums)
+        assert parts is not None
+        return _Aggregate(parts[0], torch.cat(assignments), torch.cat(weights), parts[1])
+
+    def _nothing(self, device: torch.device) -> _Aggregate:
+        """What a bag without patches adds up to."""
+        top_k, num_slots = self.config.top_k, self.config.num_slots
+        nowhere = torch.empty(0, top_k, dtype=torch.int64, device=device)
+        weightless = torch.empty(0, top_k, device=device)
+        return _Aggregate(self.start(), nowhere, weightless, RoutingSums.empty(num_slots, device))
 
     def _aggregate_masked(self, features: Tensor, mask: Tensor, bag: int) -> _Aggregate:
         """Route and sum up the real patches of a padded bag [N, D]."""
@@ -235,12 +250,6 @@ class SlotCompressor(nn.Module):
         """Slots [B, K, D] and masses [B, K] of aggregated bags."""
         slots = self.experts(torch.stack([bag.state.centers() for bag in bags]))
         return slots, torch.stack([bag.state.mass for bag in bags])
-
-    def _sums(self, bags: Sequence[_Aggregate]) -> RoutingSums:
-        sums = RoutingSums.empty(self.config.num_slots, self.router.gate.weight.device)
-        for bag in bags:
-            sums = sums.merge(bag.routing)
-        return sums
 
     def _check_features(self, features: Tensor, num_dims: int) -> None:
         expected = ["B", "N", str(self.config.feature_dim)][3 - num_dims :]

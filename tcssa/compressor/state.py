@@ -9,7 +9,7 @@ Shapes: K slots, D features.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import torch
@@ -109,10 +109,6 @@ class SlotState:
             num_patches=self.num_patches + other.num_patches,
             footprint=footprint,
         )
-
-    def without_footprint(self) -> SlotState:
-        """The same state for a slide whose patches have no coordinates."""
-        return replace(self, footprint=None)
 
     def centers(self) -> Tensor:
         """Weighted means c_k, [K, D]; 0 for an empty slot."""

@@ -196,7 +196,7 @@ def _read_npy(path: Path) -> NDArray[Any]:
     if not is_array:
         raise FeatureFileError(path, "is not a NumPy file; nothing in it was loaded")
     try:
-        array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
         if "object" in str(error).lower():
             raise FeatureFileError(
@@ -213,9 +213,9 @@ def _read_npy(path: Path) -> NDArray[Any]:
 def _as_rows(array: NDArray[Any]) -> NDArray[Any]:
     """Bags occur as (N, D), (1, N, D) and, of a single patch, (D,)."""
     if array.ndim == 3 and array.shape[0] == 1:
-        return array[0]
+        return array.reshape(array.shape[1:])
     if array.ndim == 1 and array.size:
-        return array[None]
+        return array.reshape(1, -1)
     return array
 
 

@@ -53,7 +53,7 @@ class TrainSettings(Section):
     patience: int = Field(
         default=10, ge=1, description="Epochs without a better validation loss before stopping."
     )
-    lr: float = Field(default=1e-4, gt=0, description="Peak learning rate of AdamW.")
+    lr: float = Field(default=1e-3, gt=0, description="Peak learning rate of AdamW.")
     weight_decay: float = Field(default=1e-2, ge=0, description="Weight decay of AdamW.")
     batch_size: int = Field(default=8, ge=1, description="Slides in one optimiser step.")
     aux_weight: float = Field(
