@@ -98,7 +98,7 @@ def encode(
         MissingDataError: A path does not exist, or a folder holds no feature file.
         UsageError: Two of the files are of the same slide.
         DeviceError: The runtime's device is not there.
-        FileError: The output cannot be written.
+        DiskFullError: There is no space left; finished slides are kept.
     """
     begin = time.perf_counter()
     reporter = reporter or Silent()

@@ -19,7 +19,6 @@ from typing import Literal, Self
 import h5py
 
 from tcssa import __version__, atomic
-from tcssa.errors import FileError
 from tcssa_runtimes.base import EncodedSlide
 
 FOLDER = "slide_features_tcssa"
@@ -68,7 +67,7 @@ def write_slide_features(
     """Write an encoded slide, atomically; the same content gives the same bytes.
 
     Raises:
-        FileError: The file cannot be written; the disk is full, say.
+        DiskFullError: There is no space left.
     """
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
@@ -91,14 +90,7 @@ def write_slide_features(
                 "complete": True,
             }
         )
-    try:
-        atomic.write_bytes(path, content.getvalue())
-    except OSError as error:
-        raise FileError(
-            path,
-            f"cannot be written ({error.strerror})",
-            hint="make room and give the same command again: finished slides are kept",
-        ) from None
+    atomic.write_bytes(path, content.getvalue())
 
 
 def read_origin(path: Path) -> Origin | None:

@@ -74,7 +74,7 @@ def export(
         target=target,
         workspace_mb=workspace,
         overwrite=overwrite,
-        open_engine=lambda folder: open_runtime(folder, "trt", "cuda"),
+        open_engine=open_runtime,
         reporter=output,
     )
     output.result(
