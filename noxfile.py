@@ -61,3 +61,15 @@ def slow(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     session.install(*CONSTRAINED, "-e", ".[dev]")
     session.run("python", "benchmarks/compressor.py", *session.posargs)
+
+
+@nox.session
+def encoders(session: nox.Session) -> None:
+    """The real timm and open_clip, which need torchvision, and so the CUDA build of torch."""
+    without_torch = Path(session.create_tmp()) / "constraints.txt"
+    pins = Path("constraints.txt").read_text(encoding="utf-8").splitlines()
+    kept = [pin for pin in pins if not pin.startswith("torch==")]
+    without_torch.write_text("\n".join(kept), encoding="utf-8")
+    session.install("torch==2.14.1", "torchvision==0.29.1")
+    session.install("-c", str(without_torch), "-e", ".[dev,encoders]")
+    session.run("pytest", "tests/tcssa/encoders", *session.posargs)

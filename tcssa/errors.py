@@ -49,6 +49,18 @@ class MissingExtraError(TcssaError):
         )
 
 
+class BrokenPackageError(TcssaError):
+    """An optional package is installed and cannot be imported."""
+
+    def __init__(self, package: str, error: Exception) -> None:
+        self.package = package
+        reason = " ".join(str(error).split())[:200]
+        super().__init__(
+            f"the package {package!r} is installed but cannot be imported ({reason})",
+            hint="install builds of torch and torchvision that belong together",
+        )
+
+
 class MissingDataError(TcssaError):
     """Files that a command needs are not where it looked."""
 

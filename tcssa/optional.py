@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-from tcssa.errors import MissingExtraError
+from tcssa.errors import BrokenPackageError, MissingExtraError
 
 
 def require(module: str, extra: str) -> ModuleType:
@@ -17,6 +17,8 @@ def require(module: str, extra: str) -> ModuleType:
 
     Raises:
         MissingExtraError: It is not installed; the error names the extra.
+        BrokenPackageError: It is installed and cannot be imported, such as torchvision beside a
+            torch it was not built for.
     """
     try:
         return importlib.import_module(module)
@@ -24,3 +26,5 @@ def require(module: str, extra: str) -> ModuleType:
         if error.name != module.partition(".")[0]:
             raise
         raise MissingExtraError(module, extra) from None
+    except (ImportError, RuntimeError) as error:
+        raise BrokenPackageError(module, error) from None

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tcssa.encoders import efficientnet, timm_encoder
+from tcssa.encoders import efficientnet, open_clip_encoder, timm_encoder
 from tcssa.encoders.base import Device, Encoder, EncoderSpec
 from tcssa.errors import UnknownNameError
 
-_TIMM = "timm:"
+_FAMILIES: dict[str, Callable[[str], EncoderSpec]] = {
+    timm_encoder.PREFIX: timm_encoder.spec,
+    open_clip_encoder.PREFIX: open_clip_encoder.spec,
+}
 _SPECS: dict[str, Callable[[], EncoderSpec]] = {
     efficientnet.NAME: efficientnet.pretrained_spec,
     efficientnet.RANDOM_NAME: efficientnet.random_spec,
@@ -17,7 +20,7 @@ _SPECS: dict[str, Callable[[], EncoderSpec]] = {
 
 def encoder_names() -> list[str]:
     """The names that can be given; ``timm:<model>`` stands for all models of timm."""
-    return [*_SPECS, f"{_TIMM}<model>"]
+    return [*_SPECS, *(f"{prefix}<model>" for prefix in _FAMILIES)]
 
 
 def encoder_spec(name: str) -> EncoderSpec:
@@ -25,10 +28,11 @@ def encoder_spec(name: str) -> EncoderSpec:
 
     Raises:
         UnknownNameError: No encoder has this name; the nearest ones are offered.
-        MissingExtraError: A timm encoder, and timm is not installed.
+        MissingExtraError: An encoder of timm or open_clip, which is not installed.
     """
-    if name.startswith(_TIMM):
-        return timm_encoder.spec(name, name.removeprefix(_TIMM))
+    for prefix, family in _FAMILIES.items():
+        if name.startswith(prefix):
+            return family(name)
     if name not in _SPECS:
         raise UnknownNameError("encoder", name, encoder_names())
     return _SPECS[name]()

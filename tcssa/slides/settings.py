@@ -18,7 +18,7 @@ class ExtractSettings(Section):
     encoder: str = Field(
         default="efficientnet_lite0",
         description="Patch encoder: efficientnet_lite0 (comes along, ImageNet), "
-        "efficientnet_lite0_random (a control), or timm:<model>.",
+        "efficientnet_lite0_random (a control), timm:<model>, open_clip:<model>/<weights>.",
     )
     mpp: float = Field(
         default=0.5,

@@ -1,0 +1,73 @@
+"""The image tower of an open_clip model: ``open_clip:<model>/<pretrained>``, in eager torch.
+
+The part behind the slash is open_clip's name of the weights, or a local file of weights.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from tcssa.checksums import params_hash
+from tcssa.encoders.base import Device, EncoderSpec
+from tcssa.errors import MissingDataError, UnknownNameError, UsageError
+from tcssa.optional import require
+
+if TYPE_CHECKING:
+    from tcssa.encoders.torch_encoder import TorchEncoder
+
+PREFIX = "open_clip:"
+
+
+def spec(name: str) -> EncoderSpec:
+    """The encoder of an open_clip model.
+
+    Args:
+        name: ``open_clip:<model>/<pretrained>``.
+
+    Raises:
+        MissingExtraError: open_clip is not installed.
+        UsageError: The name does not say which weights.
+        UnknownNameError: open_clip has no model of this name.
+    """
+    open_clip = require("open_clip", extra="encoders")
+    model, _, weights = name.removeprefix(PREFIX).partition("/")
+    if model not in open_clip.list_models():
+        raise UnknownNameError("open_clip model", model, open_clip.list_models())
+    if not weights:
+        known = ", ".join(open_clip.list_pretrained_tags_by_model(model))
+        raise UsageError(
+            f"{name} does not say which weights",
+            hint=f"give {PREFIX}{model}/WEIGHTS: a file, or one of {known}",
+        )
+    weights_hash = params_hash({"open_clip": open_clip.__version__, "name": name})
+
+    def load(device: Device) -> TorchEncoder:
+        from tcssa.devices import resolve_device
+        from tcssa.encoders.torch_encoder import TorchEncoder
+
+        visual = _load(open_clip, model, weights)
+        size = visual.image_size
+        return TorchEncoder(
+            name,
+            visual,
+            feature_dim=int(visual.output_dim),
+            input_px=int(size[0] if isinstance(size, tuple | list) else size),
+            mean=visual.image_mean,
+            std=visual.image_std,
+            weights_hash=weights_hash,
+            device=resolve_device(device).type,
+        )
+
+    return EncoderSpec(name, weights_hash, load)
+
+
+def _load(open_clip: ModuleType, model: str, weights: str) -> Any:  # open_clip ships no types
+    try:
+        return open_clip.create_model(model, pretrained=weights, require_pretrained=True).visual
+    except (OSError, RuntimeError) as error:  # no weights, no network, no access
+        reason = " ".join(str(error).split())[:300]
+        raise MissingDataError(
+            f"open_clip cannot load the weights {weights} of {model}: {reason}",
+            hint="on a machine without network, give a file of weights behind the slash",
+        ) from None
