@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from tcssa import SlotCompressor
 
 TOLERANCE = 2e-5
-"""Largest deviation, relative to the largest entry of the tensor (at least 1)."""
+"""Largest deviation, relative to the largest entry of the tensor (at least 1). Routing weights and
+their sums are as exact as the logits they are the exponentials of: theirs is relative to the
+largest logit."""
 
 UNDECIDED_MARGIN = 1e-4
 """Two logits closer than this, relative to the patch's largest (at least 1), are a draw."""
@@ -147,11 +149,13 @@ def _compare(model: SlotCompressor, run: Run, case: Case) -> ParityRow:
         shapes = getattr(found, name).shape, getattr(expected, name).shape
         if shapes[0] != shapes[1]:
             raise ParityError(f"{where}: {name} have shape {shapes[0]}, torch gives {shapes[1]}")
+    sharpness = _largest_logit(model, case)
     slots = _deviation(found.slots, expected.slots, f"{where}: slots")
-    mass = _deviation(found.mass, expected.mass, f"{where}: mass")
+    mass = _deviation(found.mass, expected.mass, f"{where}: mass", sharpness)
     alike = (found.assignments == expected.assignments).all(axis=2)
     _require_undecided(model, case.features[~alike], where)
-    _deviation(found.weights[alike], expected.weights[alike], f"{where}: routing weights")
+    weights = found.weights[alike], expected.weights[alike]
+    _deviation(*weights, f"{where}: routing weights", sharpness)
     real = np.arange(num_patches) < case.lengths[:, None]
     return ParityRow(
         case=case.name,
@@ -176,12 +180,19 @@ def _expected(model: SlotCompressor, case: Case) -> _Arrays:
     return _Arrays(**arrays)
 
 
-def _deviation(found: NDArray[Any], expected: NDArray[Any], what: str) -> float:
+def _largest_logit(model: SlotCompressor, case: Case) -> float:
+    import torch
+
+    with torch.no_grad():
+        return float(model.router.gate(torch.from_numpy(case.features)).abs().max())
+
+
+def _deviation(found: NDArray[Any], expected: NDArray[Any], what: str, scale: float = 1.0) -> float:
     """Largest absolute deviation; raises where it exceeds the tolerance or is NaN."""
     if not expected.size:
         return 0.0
     deviation = float(np.abs(found - expected).max())
-    allowed = TOLERANCE * max(1.0, float(np.abs(expected).max()))
+    allowed = TOLERANCE * max(1.0, scale, float(np.abs(expected).max()))
     if not deviation <= allowed:  # also true of NaN
         raise ParityError(
             f"{what} deviate from torch by {deviation:.3g}, {allowed:.3g} is allowed",

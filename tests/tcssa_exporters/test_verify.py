@@ -127,3 +127,13 @@ def test_the_cases_are_those_promised() -> None:
     assert {(b, n) for b in (1, 3) for n in (1, 2, 7, 1000, 20_000)} <= sizes
     assert {"empty slots", "all-zero features", "large magnitudes"} <= {c.name for c in made}
     assert any(len(set(case.lengths.tolist())) == 3 for case in made)
+
+
+def test_a_sharp_gate_is_no_deviation(tmp_path: Path) -> None:
+    """Of trained gates the logits are large, and float32 weights as inexact as they are."""
+    model = make_compressor(feature_dim=256, num_slots=8)
+    with torch.no_grad():
+        model.router.gate.weight *= 40
+    artefact = export_compressor(model, tmp_path / "artefact", checkpoint_sha256="0")
+    assert {row.case for row in artefact.parity.rows} >= {"large magnitudes", "empty slots"}
+    assert all(row.routed_alike > 0.999 for row in artefact.parity.rows)
