@@ -46,7 +46,7 @@ class RoutingSums:
         return cls(
             probs=routing.probs_NK.sum(dim=0),
             counts=counts.to(routing.probs_NK.dtype),
-            logsumexp=routing.logits_NK.logsumexp(dim=1).sum(),
+            logsumexp=routing.logsumexp().sum(),
             num_patches=len(routing.probs_NK),
         )
 

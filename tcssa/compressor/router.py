@@ -30,6 +30,11 @@ class Routing(NamedTuple):
     weights_NT: Tensor
     """Their probabilities; float32."""
 
+    def logsumexp(self) -> Tensor:
+        """Logsumexp of each patch's logits [N], read off its first slot: z − log softmax(z)."""
+        first = self.indices_NT[:, :1]
+        return (self.logits_NK.gather(1, first) - self.weights_NT[:, :1].log()).squeeze(1)
+
     def dense_weights(self) -> Tensor:
         """The weights as a matrix [N, K], 0 where a patch does not go."""
         return torch.zeros_like(self.probs_NK).scatter(1, self.indices_NT, self.weights_NT)
@@ -76,13 +81,13 @@ class Router(nn.Module):
 def _largest(logits_NK: Tensor, count: int) -> Tensor:
     """Indices [N, count] of the largest logits; the lower index wins a tie.
 
-    `torch.topk` leaves the order of ties open; `argmax` promises the first.
+    `torch.topk` leaves the order of ties open; `max` promises the first.
     """
     remaining = logits_NK.clone() if count > 1 else logits_NK
-    chosen = [remaining.argmax(dim=1, keepdim=True)]
+    chosen = [remaining.max(dim=1, keepdim=True).indices]
     while len(chosen) < count:
         remaining.scatter_(1, chosen[-1], float("-inf"))
-        chosen.append(remaining.argmax(dim=1, keepdim=True))
+        chosen.append(remaining.max(dim=1, keepdim=True).indices)
     return torch.cat(chosen, dim=1)
 
 

@@ -1,0 +1,144 @@
+"""The pages say nothing that the program does not know: commands, options, links, names."""
+
+import ast
+import importlib
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from tcssa_cli.main import app
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
+_SHELL = ("", "sh", "bash", "console", "shell")
+_AT_THE_START = re.compile(r"^(\$ )?tcssa ")
+
+
+def fenced(page: Path, languages: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """The fenced blocks of a page that are in one of these languages, with their language."""
+    for language, block in _FENCE.findall(page.read_text(encoding="utf-8")):
+        if language in languages:
+            yield language, block
+
+
+def commands(language: str, block: str) -> Iterator[list[str]]:
+    """The arguments of every ``tcssa …`` in a block, pipes and chains taken apart.
+
+    A block of no language is output or a drawing; commands there begin a line.
+    """
+    for line in block.replace("\\\n", " ").splitlines():
+        if not ("tcssa" in line if language else _AT_THE_START.match(line)):
+            continue
+        lexer = shlex.shlex(line.strip().removeprefix("$ "), posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        try:
+            words = list(lexer)
+        except ValueError:  # a line of output with a lone quote
+            continue
+        yield from _simple_commands(words)
+
+
+def _simple_commands(words: list[str]) -> Iterator[list[str]]:
+    command: list[str] = []
+    for word in [*words, ";"]:
+        if set(word) <= set("();<>|&"):
+            while command and _ASSIGNMENT.fullmatch(command[0]):
+                del command[0]
+            if command and command[0].rpartition("/")[2] == "tcssa":
+                yield command[1:]
+            command = []
+        else:
+            command.append(word)
+
+
+def parse(arguments: list[str]) -> None:
+    """Parse a command line without running it; wrong usage raises."""
+    group = typer.main.get_command(app)
+    name, *rest = arguments or ["--help"]
+    try:
+        if name.startswith("-"):
+            group.make_context("tcssa", [name, *rest])
+        else:
+            assert name in group.commands, f"No such command {name!r}"
+            group.commands[name].make_context(name, rest)
+    except typer.Exit:  # --help and --version end there
+        return
+
+
+LINES = [
+    pytest.param(arguments, id=f"{page.relative_to(ROOT)}: {shlex.join(arguments)}")
+    for page in PAGES
+    for language, block in fenced(page, _SHELL)
+    for arguments in commands(language, block)
+]
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(LINES) > 30
+
+
+@pytest.mark.parametrize("arguments", LINES)
+def test_a_command_line_is_understood(arguments: list[str]) -> None:
+    parse(arguments)
+
+
+@pytest.mark.parametrize(
+    "line", ["extract SLIDES --out job --no-such-option 1", "no-such-command x", "encode job"]
+)
+def test_a_wrong_command_line_would_be_found(line: str) -> None:
+    with pytest.raises(Exception, match=r"No such|Missing"):
+        parse(shlex.split(line))
+
+
+def test_every_command_has_a_page() -> None:
+    for command in app.registered_commands:
+        page = ROOT / "docs" / f"{command.name}.md"
+        assert page.read_text(encoding="utf-8").startswith(f"# tcssa {command.name}\n")
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    prose = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    titles = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    prose = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    for target in _LINK.findall(prose):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        linked = (page.parent / name).resolve() if name else page
+        assert linked.exists(), f"{target} leads nowhere"
+        if anchor:
+            assert anchor in anchors(linked), f"{target}: there is no such heading"
+
+
+def test_every_page_is_reached_from_the_index() -> None:
+    index = ROOT / "docs" / "README.md"
+    linked = {
+        (index.parent / target.partition("#")[0]).resolve()
+        for target in _LINK.findall(index.read_text(encoding="utf-8"))
+    }
+    missing = {page for page in PAGES if page.parent != ROOT} - linked - {index}
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_names_in_examples_exist(page: Path) -> None:
+    for _, block in fenced(page, ("python",)):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tcssa"):
+                module = importlib.import_module(str(node.module))
+                for alias in node.names:
+                    assert hasattr(module, alias.name), f"{node.module} has no {alias.name}"
