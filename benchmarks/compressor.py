@@ -162,7 +162,7 @@ def training_row(
     """Time of one optimiser step on a batch of slides: forward, backward, AdamW.
 
     Slides differ in size, so plain code takes them one by one and accumulates gradients; ours
-    takes them packed.
+    takes them together.
     """
     sizes = [num_patches + 37 * i for i in range(num_bags)]
     bags = [torch.randn(1, size, FEATURE_DIM) for size in sizes]
@@ -171,7 +171,7 @@ def training_row(
 
     def step_ours() -> None:
         ours_step.zero_grad()
-        output = ours.packed(torch.cat([bag[0] for bag in bags]), sizes)
+        output = ours.compress([bag[0] for bag in bags])
         (output.slots.square().mean() + 0.1 * output.aux_loss).backward()
         ours_step.step()
 

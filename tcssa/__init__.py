@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tcssa.compressor import (
+        BagsOutput,
         CompressorConfig,
         CompressorOutput,
         SlotCompressor,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "BagsOutput",
     "CompressorConfig",
     "CompressorOutput",
     "SlotCompressor",

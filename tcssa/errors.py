@@ -154,14 +154,16 @@ class NonFiniteFeatureError(TcssaError):
 
     Args:
         row: The patch, counted from 0 within its bag.
-        where: The file, slide or bag it stands in, if known.
+        bag: The bag, counted from 0 within its batch.
+        where: The file or slide it stands in, if known.
     """
 
-    def __init__(self, row: int, *, where: str | None = None) -> None:
-        self.row, self.where = row, where
-        place = f"{where}: " if where else ""
+    def __init__(self, row: int, *, bag: int | None = None, where: str | None = None) -> None:
+        self.row, self.bag, self.where = row, bag, where
+        place = where if bag is None else f"bag {bag}"
         super().__init__(
-            f"{place}the features of row {row} are not finite (NaN or infinity)",
+            f"{place + ': ' if place else ''}the features of row {row} are not finite "
+            "(NaN or infinity)",
             hint="extract this slide again, or remove the row",
         )
 

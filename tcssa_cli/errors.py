@@ -33,11 +33,12 @@ _NEXT_STEPS: list[tuple[type[errors.TcssaError], str, int]] = [
 class Explanation:
     """What the user is told."""
 
-    message: str
+    error: str
     hint: str | None
     exit_code: int
 
 
+WRONG_USAGE = Explanation("wrong usage", "tcssa COMMAND --help lists what it takes", _USAGE)
 INTERRUPTED = Explanation(
     "interrupted", "what was finished is kept; the same command goes on from there", _INTERRUPTED
 )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from tcssa_cli.commands import demo, doctor, encode, evaluate, export, extract, import_bags
 from tcssa_cli.commands import train_mil as train_mil_command
-from tcssa_cli.errors import INTERRUPTED, Explanation, explain
+from tcssa_cli.errors import INTERRUPTED, WRONG_USAGE, Explanation, explain
 from tcssa_cli.output import Output
 
 # The stacked experts' gradients are blocks of tens of MB that are made anew at every step. With
@@ -69,7 +71,10 @@ def run(arguments: Sequence[str]) -> int:
         # typer turns an interrupt into an exit of its own
         if stop.code == INTERRUPTED.exit_code:
             return _tell(INTERRUPTED, arguments)
-        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        if code == WRONG_USAGE.exit_code and "--json" in arguments:  # typer said it on stderr
+            sys.stdout.write(f"{json.dumps(asdict(WRONG_USAGE))}\n")
+        return code
     except Exception as error:
         if "--debug" in arguments:
             raise
@@ -78,7 +83,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _tell(explanation: Explanation, arguments: Sequence[str]) -> int:
-    Output("--json" in arguments).error(explanation.message, explanation.hint)
+    Output("--json" in arguments).error(explanation.error, explanation.hint)
     return explanation.exit_code
 
 

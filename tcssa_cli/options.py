@@ -37,7 +37,7 @@ def setting(section: type[BaseModel], name: str, *flags: str, panel: str | None 
     shown = default is not None and default is not False
     return typer.Option(
         *(flags or (f"--{name.replace('_', '-')}",)),
-        help=escape(field.description or ""),
-        show_default=str(default) if shown else False,
+        help=escape((field.description or "") + (f" [default: {default}]" if shown else "")),
+        show_default=False,
         rich_help_panel=panel,
     )

@@ -57,6 +57,8 @@ class EncodeReport:
     num_skipped: int = 0
     """Slides that were done already."""
     failed: list[FailedSlide] = field(default_factory=list)
+    empty: list[Path] = field(default_factory=list)
+    """Files without a single patch, as slides without tissue have; nothing is written for them."""
     num_patches: int = 0
     total_s: float = 0.0
     read_s: float = 0.0
@@ -126,6 +128,9 @@ def _encode_all(
             task.describe(path.stem)
             try:
                 header, slide = _encode_next(reader, runtime, report)
+            except _NoPatchesError:
+                report.empty.append(path)
+                reporter.warn(f"{path.name} holds no patches and has no slots")
             except (FileError, ShapeError, NonFiniteFeatureError) as error:
                 report.failed.append(_failure(path, error))
                 reporter.warn(f"{path.name} was not encoded: {report.failed[-1].reason}")
@@ -141,6 +146,8 @@ def _encode_next(
     reader: ReadAhead, runtime: Runtime, report: EncodeReport
 ) -> tuple[SlideHeader, EncodedSlide]:
     header = reader.header()
+    if header.num_patches == 0:
+        raise _NoPatchesError
     _require_fitting(header, runtime.facts)
     begin, waited = time.perf_counter(), reader.wait_s
     slide = runtime.encode(reader.chunks(), header.coords)
@@ -171,14 +178,16 @@ def _write(
     report.num_patches += slide.num_patches
 
 
+class _NoPatchesError(Exception):
+    """A slide without a single patch."""
+
+
 def _require_fitting(header: SlideHeader, facts: ModelFacts) -> None:
     """Refuse a slide that the model was not made for, before its features are read.
 
     Raises:
-        FeatureFileError: It is empty, or its features are of another encoder or length.
+        FeatureFileError: Its features are of another encoder or length.
     """
-    if header.num_patches == 0:
-        raise FeatureFileError(header.path, "holds no patches (N = 0)")
     if header.feature_dim != facts.feature_dim:
         raise FeatureDimError(header.path, facts.feature_dim, header.feature_dim)
     if None not in (header.encoder, facts.encoder) and header.encoder != facts.encoder:

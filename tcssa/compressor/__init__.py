@@ -8,15 +8,15 @@ from tcssa.compressor.checkpoint import (
     open_checkpoint,
     save_compressor,
 )
-from tcssa.compressor.compressor import CompressorOutput, PackedOutput, SlotCompressor
+from tcssa.compressor.compressor import BagsOutput, CompressorOutput, SlotCompressor
 from tcssa.compressor.config import CompressorConfig
 from tcssa.compressor.state import SlotState
 
 __all__ = [
+    "BagsOutput",
     "CompressorConfig",
     "CompressorOutput",
     "LoadedCompressor",
-    "PackedOutput",
     "SlotCompressor",
     "SlotState",
     "load_compressor",

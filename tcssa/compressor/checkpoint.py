@@ -26,6 +26,8 @@ from tcssa.errors import CheckpointError
 from tcssa.run import selected_checkpoint
 
 _PREFIX = "compressor."
+_LAYOUT_VERSION = 1
+"""Of the tensors' names and axes; a file of another one is refused, not misread."""
 _METADATA_KEY = "tcssa"
 """All facts stand under one key as JSON: safetensors writes several in random order, and a
 checkpoint should be the same bytes each time it is made."""
@@ -97,15 +99,21 @@ def open_checkpoint(path: Path | str) -> LoadedCompressor:
 
 def compressor_facts(config: CompressorConfig, encoder: str | None) -> dict[str, Any]:
     """The facts by which `load_compressor` knows a checkpoint that holds more than it."""
-    return {"compressor": config.model_dump(), "encoder": encoder}
+    return {"layout": _LAYOUT_VERSION, "compressor": config.model_dump(), "encoder": encoder}
 
 
 def config_from_facts(facts: Mapping[str, Any], path: Path) -> CompressorConfig:
     """The configuration that `compressor_facts` noted.
 
     Raises:
-        CheckpointError: The facts name no compressor, or no valid one.
+        CheckpointError: The facts name no compressor, or one of another layout.
     """
+    if facts.get("layout", _LAYOUT_VERSION) != _LAYOUT_VERSION:
+        raise CheckpointError(
+            path,
+            f"has tensor layout {facts['layout']}, this tcssa reads {_LAYOUT_VERSION}",
+            hint="use the tcssa version that made it",
+        )
     try:
         return CompressorConfig.model_validate(facts["compressor"])
     except KeyError:

@@ -4,10 +4,10 @@ TC-SSA compresses a bag of N patch features into K slots: z = W_g x + b_g, P = s
 top two kept (not renormalised), c_k = Σ_j P̃_jk x_j / Σ_j P̃_jk, y_k = expert_k(c_k).
 
 Departures from the published code, each of which leaves real patches' results alone: padding is
-never routed (bags are packed, so padding does not exist here), ties never take a third slot,
+never routed (a bag is its real patches, padding does not exist here), ties never take a third slot,
 an empty slot is guarded by construction instead of by δ.
 
-Shapes: B bags, N patches (M in all bags together), D features, K slots, T = top_k.
+Shapes: B bags, N patches, D features, K slots, T = top_k.
 """
 
 from __future__ import annotations
@@ -33,17 +33,38 @@ between the gate and the weighted sum, so that features are read from memory onc
 
 
 @dataclass(frozen=True)
-class PackedOutput:
-    """What becomes of bags laid one after another."""
+class CompressorOutput:
+    """What becomes of a batch of bags."""
 
     slots: Tensor
     """[B, K, D]."""
     mass: Tensor
     """Σ P̃ of each slot, [B, K], float32; 0 marks an empty slot."""
     assignments: Tensor
-    """The slots of each patch, most probable first, [M, T], int64."""
+    """The slots of each patch, most probable first, [B, N, T], int64; -1 for padding."""
     weights: Tensor
-    """Their routing probabilities, [M, T], float32."""
+    """Their routing probabilities, [B, N, T], float32; 0 for padding."""
+    routing: RoutingSums
+    """Sums over all real patches: the balance loss and slot utilisation."""
+
+    @property
+    def aux_loss(self) -> Tensor:
+        """The balance loss over all real patches, 0-dim, float32."""
+        return self.routing.balance_loss()
+
+
+@dataclass(frozen=True)
+class BagsOutput:
+    """What becomes of bags of different sizes."""
+
+    slots: Tensor
+    """[B, K, D]."""
+    mass: Tensor
+    """Σ P̃ of each slot, [B, K], float32; 0 marks an empty slot."""
+    assignments: list[Tensor]
+    """Of each bag, the slots of its patches, most probable first, [N, T], int64."""
+    weights: list[Tensor]
+    """Of each bag, their routing probabilities, [N, T], float32."""
     routing: RoutingSums
     """Sums over all patches: the balance loss and slot utilisation."""
 
@@ -51,14 +72,6 @@ class PackedOutput:
     def aux_loss(self) -> Tensor:
         """The balance loss over all patches, 0-dim, float32."""
         return self.routing.balance_loss()
-
-
-@dataclass(frozen=True)
-class CompressorOutput(PackedOutput):
-    """What becomes of a batch of bags: `assignments` and `weights` are [B, N, T].
-
-    Padding is assigned to slot -1 with weight 0, and no sum knows of it.
-    """
 
 
 class _Aggregate(NamedTuple):
@@ -118,47 +131,49 @@ class SlotCompressor(nn.Module):
         """
         self._check_features(features, num_dims=3)
         if mask is None:
-            bags = [self._aggregate(bag, where=f"bag {b}") for b, bag in enumerate(features)]
-            assignments = torch.stack([bag.assignments for bag in bags])
-            weights = torch.stack([bag.weights for bag in bags])
+            output = self.compress(list(features))
+            assignments, weights = torch.stack(output.assignments), torch.stack(output.weights)
         else:
             _check_mask(mask, features)
-            bags = [self._aggregate_masked(features[b], mask[b], b) for b in range(len(features))]
+            try:
+                output = self.compress(
+                    [bag[real] for bag, real in zip(features, mask, strict=True)]
+                )
+            except NonFiniteFeatureError as error:
+                row = int(mask[error.bag or 0].nonzero()[error.row, 0])
+                raise NonFiniteFeatureError(row, bag=error.bag) from None
             shape = (*mask.shape, self.config.top_k)
             assignments = torch.full(shape, -1, dtype=torch.int64, device=features.device)
             weights = torch.zeros(shape, device=features.device)
-            assignments[mask] = torch.cat([bag.assignments for bag in bags])
-            weights[mask] = torch.cat([bag.weights for bag in bags])
-        return CompressorOutput(
-            *self._refine(bags),
-            assignments,
-            weights,
-            reduce(RoutingSums.merge, [bag.routing for bag in bags]),
-        )
+            assignments[mask] = torch.cat(output.assignments)
+            weights[mask] = torch.cat(output.weights)
+        return CompressorOutput(output.slots, output.mass, assignments, weights, output.routing)
 
-    def packed(self, features: Tensor, lengths: Sequence[int]) -> PackedOutput:
-        """Compress bags that lie one after another, without any padding.
+    def compress(self, bags: Sequence[Tensor]) -> BagsOutput:
+        """Compress bags of any sizes at once, without padding and without copying them.
 
         Args:
-            features: The patches of all bags, [M, D].
-            lengths: Patches of each bag, in order; they sum to M.
+            bags: Patch features of each bag, [N, D].
 
         Raises:
-            ShapeError: The shapes disagree.
+            ShapeError: There is no bag, or a bag's shape and the model's disagree.
             NonFiniteFeatureError: A patch has a NaN or an infinity; it names bag and row.
         """
-        self._check_features(features, num_dims=2)
-        if sum(lengths) != len(features):
-            raise ShapeError(f"lengths sum to {sum(lengths)}, features have {len(features)} rows")
-        bags = [
-            self._aggregate(bag, where=f"bag {b}")
-            for b, bag in enumerate(torch.split(features, list(lengths)))
-        ]
-        return PackedOutput(
-            *self._refine(bags),
-            torch.cat([bag.assignments for bag in bags]),
-            torch.cat([bag.weights for bag in bags]),
-            reduce(RoutingSums.merge, [bag.routing for bag in bags]),
+        if not bags:
+            raise ShapeError("the batch holds no bag")
+        parts = []
+        for index, bag in enumerate(bags):
+            self._check_features(bag, num_dims=2)
+            try:
+                parts.append(self._aggregate(bag))
+            except NonFiniteFeatureError as error:
+                raise NonFiniteFeatureError(error.row, bag=index) from None
+        return BagsOutput(
+            slots=self.experts(torch.stack([part.state.centers() for part in parts])),
+            mass=torch.stack([part.state.mass for part in parts]),
+            assignments=[part.assignments for part in parts],
+            weights=[part.weights for part in parts],
+            routing=reduce(RoutingSums.merge, [part.routing for part in parts]),
         )
 
     def start(self) -> SlotState:
@@ -196,9 +211,7 @@ class SlotCompressor(nn.Module):
         slots: Tensor = self.experts(state.centers().unsqueeze(0))
         return slots.squeeze(0)
 
-    def _aggregate(
-        self, features: Tensor, coords: Tensor | None = None, where: str | None = None
-    ) -> _Aggregate:
+    def _aggregate(self, features: Tensor, coords: Tensor | None = None) -> _Aggregate:
         """Route and sum up one bag [N, D].
 
         Without gradients the bag streams through in chunks and nothing of size [N, K] or [N, D]
@@ -214,7 +227,7 @@ class SlotCompressor(nn.Module):
             try:
                 routing = self.router(features[chunk])
             except NonFiniteFeatureError as error:
-                raise NonFiniteFeatureError(begin + error.row, where=where) from None
+                raise NonFiniteFeatureError(begin + error.row) from None
             dense = routing.dense_weights()
             state = SlotState(
                 weighted_sum=dense.T @ features[chunk].to(dense.dtype),
@@ -238,27 +251,12 @@ class SlotCompressor(nn.Module):
         weightless = torch.empty(0, top_k, device=device)
         return _Aggregate(self.start(), nowhere, weightless, RoutingSums.empty(num_slots, device))
 
-    def _aggregate_masked(self, features: Tensor, mask: Tensor, bag: int) -> _Aggregate:
-        """Route and sum up the real patches of a padded bag [N, D]."""
-        try:
-            return self._aggregate(features[mask])
-        except NonFiniteFeatureError as error:
-            row = int(mask.nonzero()[error.row, 0])
-            raise NonFiniteFeatureError(row, where=f"bag {bag}") from None
-
-    def _refine(self, bags: Sequence[_Aggregate]) -> tuple[Tensor, Tensor]:
-        """Slots [B, K, D] and masses [B, K] of aggregated bags."""
-        slots = self.experts(torch.stack([bag.state.centers() for bag in bags]))
-        return slots, torch.stack([bag.state.mass for bag in bags])
-
     def _check_features(self, features: Tensor, num_dims: int) -> None:
         expected = ["B", "N", str(self.config.feature_dim)][3 - num_dims :]
         if features.dim() != num_dims or features.shape[-1] != self.config.feature_dim:
             raise ShapeError(
                 f"features must be [{', '.join(expected)}], got {list(features.shape)}"
             )
-        if len(features) == 0 and num_dims == 3:
-            raise ShapeError("the batch holds no bag")
         if not features.is_floating_point():
             raise ShapeError(f"features must be floating point, got {features.dtype}")
 

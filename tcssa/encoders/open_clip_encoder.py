@@ -5,10 +5,11 @@ The part behind the slash is open_clip's name of the weights, or a local file of
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from tcssa.checksums import params_hash
+from tcssa.checksums import file_sha256, params_hash
 from tcssa.encoders.base import Device, EncoderSpec
 from tcssa.errors import MissingDataError, UnknownNameError, UsageError
 from tcssa.optional import require
@@ -40,7 +41,8 @@ def spec(name: str) -> EncoderSpec:
             f"{name} does not say which weights",
             hint=f"give {PREFIX}{model}/WEIGHTS: a file, or one of {known}",
         )
-    weights_hash = params_hash({"open_clip": open_clip.__version__, "name": name})
+    content = file_sha256(Path(weights)) if Path(weights).is_file() else weights
+    weights_hash = params_hash({"open_clip": open_clip.__version__, "name": name, "is": content})
 
     def load(device: Device) -> TorchEncoder:
         from tcssa.devices import resolve_device

@@ -8,8 +8,9 @@ from pathlib import Path
 from tcssa.errors import MissingDataError, UsageError
 from tcssa.features.bag import SUFFIXES
 
-_SUBFOLDERS = ("features_*", "*/features_*", "h5_files", "pt_files")
-"""Where TRIDENT's, CLAM's and our jobs keep features, below the folder of the job."""
+_SUBFOLDERS = ("features_*", "*/features_*", "h5_files", "pt_files", "*")
+"""Where TRIDENT's and our, CLAM's (twice; the first has coordinates) and STAMP's jobs keep
+features, below the folder of the job; the first that holds any counts."""
 
 
 def find_bags(paths: Iterable[Path]) -> list[Path]:
@@ -54,7 +55,8 @@ def _bags_below(folder: Path) -> list[Path]:
     bags = _bags_in(folder)
     if bags:
         return bags
-    candidates = [sub for pattern in _SUBFOLDERS for sub in folder.glob(pattern) if _bags_in(sub)]
+    found = ([s for s in folder.glob(pattern) if _bags_in(s)] for pattern in _SUBFOLDERS)
+    candidates = next((folders for folders in found if folders), [])
     if not candidates:
         raise MissingDataError(
             f"{folder}: holds no feature files ({', '.join(SUFFIXES)})",

@@ -55,6 +55,7 @@ def import_bags(table: Path, out: Path, *, standardise: bool = False) -> Importe
         for bag in np.unique(bags)
         if len(np.unique(labels[bags == bag])) > 1
     ]
+    faults += [f"bag {bag:g} is no whole number" for bag in np.unique(bags[bags % 1 != 0])]
     if faults:
         raise TableError(table, faults)
     text = io.StringIO()

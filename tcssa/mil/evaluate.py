@@ -43,6 +43,7 @@ def evaluate(
     out: Path | None = None,
     device: str = "auto",
     allow_overlap: bool = False,
+    skip_missing: bool = False,
 ) -> Evaluation:
     """Predict and score with the models of a run.
 
@@ -57,6 +58,7 @@ def evaluate(
         out: Where to write; below the run if not given.
         device: Where to predict.
         allow_overlap: Score a new cohort although it shares patients with the run's own.
+        skip_missing: Leave out slides of the new cohort without features, and name them.
 
     Raises:
         RunError: The run is not finished.
@@ -75,7 +77,12 @@ def evaluate(
         folder = out or run / "eval"
     else:
         data = settings.cohort.model_copy(
-            update={"labels": labels, "features": features, "classes": content["cohort"]["classes"]}
+            update={
+                "labels": labels,
+                "features": features,
+                "classes": content["cohort"]["classes"],
+                "skip_missing": skip_missing,
+            }
         )
         cohort = _read_new_cohort(data, run, content, allow_overlap, reporter)
         predictions = _predict_ensemble(run, settings, cohort, device, reporter)

@@ -124,7 +124,7 @@ class FoldFit:
             self._set_rate((number * len(batches) + step) / (self.train.epochs * len(batches)))
             self.optimiser.zero_grad()
             with self._autocast():
-                output = self.model(*_packed(bags, self.device))
+                output = self.model([bag.to(self.device) for bag in bags])
                 labels = torch.tensor([slide.label for slide in slides], device=self.device)
                 loss = F.cross_entropy(output.logits.float(), labels)
             (loss + self.train.aux_weight * output.aux_loss).backward()
@@ -232,7 +232,7 @@ def predict(
     predictions = []
     for (slide,), (bag,) in store.batches([[slide] for slide in slides]):
         with _autocast(device, precision):
-            logits = model(*_packed([bag], device)).logits
+            logits = model([bag.to(device)]).logits
         probs = tuple(logits[0].double().softmax(dim=0).tolist())
         predictions.append(Prediction(slide.slide_id, slide.case_id, slide.label, probs, fold))
     return predictions
@@ -240,11 +240,6 @@ def predict(
 
 def _autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
-
-
-def _packed(bags: Sequence[Tensor], device: torch.device) -> tuple[Tensor, list[int]]:
-    packed = torch.cat(list(bags)) if len(bags) > 1 else bags[0]
-    return packed.to(device), [len(bag) for bag in bags]
 
 
 def _batched(slides: Sequence[CohortSlide], size: int) -> Iterator[Sequence[CohortSlide]]:

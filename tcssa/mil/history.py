@@ -62,9 +62,10 @@ class Epoch(BaseModel):
         """Why this epoch's routing counts as collapsed; None if it does not.
 
         Fewer than one and a half times top_k effective slots means that nearly every patch goes
-        to the same few slots: the slide has then become one mean, not K tokens.
+        to the same few slots: the slide has then become one mean, not K tokens. Where K itself is
+        hardly more, half of it must be in use.
         """
-        if self.effective_slots >= 1.5 * top_k:
+        if self.effective_slots >= min(1.5 * top_k, len(self.utilisation) / 2):
             return None
         return (
             f"{self.effective_slots:.1f} of {len(self.utilisation)} slots are in effective use, "

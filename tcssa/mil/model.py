@@ -3,7 +3,7 @@
 The head is the reference's: LayerNorm(D), Linear(512), GELU, Dropout(0.3), Linear(C). The mean
 runs over all slots, empty ones too, as there.
 
-Shapes: B bags, M patches in all of them, D features, K slots, C classes.
+Shapes: B bags, N patches, D features, K slots, C classes.
 """
 
 from __future__ import annotations
@@ -81,15 +81,14 @@ class SlideClassifier(nn.Module):
             compressor.config.feature_dim, config.head_dim, len(config.classes), config.dropout
         )
 
-    def forward(self, features: Tensor, lengths: Sequence[int]) -> ClassifierOutput:
-        """Classify bags that lie one after another.
+    def forward(self, bags: Sequence[Tensor]) -> ClassifierOutput:
+        """Classify bags of any sizes at once.
 
         Args:
-            features: The patches of all bags, [M, D].
-            lengths: Patches of each bag.
+            bags: Patch features of each bag, [N, D].
         """
-        packed = self.compressor.packed(features, lengths)
-        return ClassifierOutput(self.head(packed.slots), packed.aux_loss, packed.routing)
+        output = self.compressor.compress(bags)
+        return ClassifierOutput(self.head(output.slots), output.aux_loss, output.routing)
 
     @classmethod
     def from_reference_state(cls, state: Mapping[str, Tensor], classes: Sequence[str]) -> Self:

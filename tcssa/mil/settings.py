@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field
 
@@ -32,6 +32,13 @@ class CohortSettings(Section):
         default=False,
         description="Leave out labelled slides without features or patches, and name them.",
     )
+
+    def resolved(self) -> Self:
+        """The same with absolute paths, so that a run can be evaluated from any folder."""
+        paths = {"labels": self.labels, "features": self.features}
+        return self.model_copy(
+            update={name: path.resolve() for name, path in paths.items() if path is not None}
+        )
 
 
 class ModelSettings(Section):

@@ -73,6 +73,7 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any
         RunError: ``out`` holds a run of other settings or another cohort.
         TcssaError: The cohort is faulty; see `read_cohort` and `make_folds`.
     """
+    settings = settings.model_copy(update={"cohort": settings.cohort.resolved()})
     cohort = read_cohort(settings.cohort)
     folds = make_folds(cohort.slides, cohort.classes, settings.train.folds, settings.train.seed)
     if cohort.skipped:
@@ -167,6 +168,11 @@ def _fit_or_read(
     test = predict(fit.model, fold.test, store, fit.device, settings.train.precision, fold=index)
     write_predictions(folder / "predictions.csv", test, cohort.classes)
     result = _result(index, progress, test)
+    auc = result.scores["auc"]
+    reporter.note(
+        f"fold {index}: epoch {result.best_epoch} of {len(result.epochs)} kept, validation loss "
+        f"{result.best.val_loss:.3f}, test AUC {'undefined' if auc is None else f'{auc:.3f}'}"
+    )
     content = {
         "best_epoch": result.best_epoch,
         "epochs": [epoch.model_dump() for epoch in result.epochs],

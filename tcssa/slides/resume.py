@@ -23,8 +23,13 @@ Params = Mapping[str, object]
 
 
 def params_of(slide: SlideFile, settings: ExtractSettings, encoder: EncoderSpec) -> Params:
-    """Everything that decides the content of a slide's features, beside the slide itself."""
+    """Everything that decides the content of a slide's features.
+
+    The slide itself stands there by its size: enough to notice another slide of the same name
+    without reading either.
+    """
     return {
+        "slide_bytes": slide.path.stat().st_size,
         "encoder": encoder.name,
         "encoder_weights": encoder.weights_hash,
         "mpp": settings.mpp,

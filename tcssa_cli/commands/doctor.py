@@ -81,11 +81,9 @@ def _onnxruntime() -> Finding:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
+    onnxruntime.set_default_logger_severity(4)  # it would print why CUDA does not come up
     session = onnxruntime.InferenceSession(
         onnx.ModelProto.SerializeToString(model),
-        options,
         providers=["CUDAExecutionProvider", "CPUExecutionProvider"],
     )
     active = session.get_providers()

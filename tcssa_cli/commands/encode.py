@@ -79,7 +79,8 @@ def _show(console: Console, out: Path, report: EncodeReport) -> None:
     renewed = f" ({report.num_renewed} of them anew)" if report.num_renewed else ""
     console.print(
         f"{report.num_encoded} slides encoded{renewed}, {report.num_skipped} were done, "
-        f"{len(report.failed)} failed, with {report.runtime}: {out}",
+        f"{len(report.empty)} have no patches, {len(report.failed)} failed, with "
+        f"{report.runtime}: {out}",
         soft_wrap=True,
     )
     if report.num_encoded:

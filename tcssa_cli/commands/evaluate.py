@@ -25,6 +25,9 @@ def evaluate(
     allow_overlap: Annotated[
         bool, typer.Option(help="Score a cohort that shares patients with training all the same.")
     ] = False,
+    skip_missing: Annotated[
+        bool, typer.Option(help="Leave out slides without features or patches, and name them.")
+    ] = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
@@ -44,6 +47,7 @@ def evaluate(
         out=out,
         device=device,
         allow_overlap=allow_overlap,
+        skip_missing=skip_missing,
     )
 
     def show(console: Console) -> None:

@@ -98,7 +98,8 @@ def show_artefact(console: Console, folder: Path, artefact: Artefact) -> None:
         for row in artefact.parity.rows
     ]
     header = ["case", "slides", "patches", "slots differ by", "mass differs by", "routed alike"]
-    console.print(make_table(f"Parity: {artefact.parity.status}", header, rows))
+    title = f"Parity: {artefact.parity.status}; tolerance {artefact.parity.tolerance:g}, relative"
+    console.print(make_table(title, header, rows))
     size = (folder / artefact.model_file).stat().st_size / 1e6
     target = f" for {artefact.gpu_target}" if artefact.gpu_target else ""
     console.print(

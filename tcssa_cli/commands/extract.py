@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from tcssa.errors import UsageError
 from tcssa.settings import resolve
 from tcssa.slides.settings import ExtractSettings
 from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag, setting
@@ -63,6 +64,8 @@ def extract(
     is named at the end, and the others go on.
     """
     output = Output(as_json)
+    if not slides and manifest is None:
+        raise UsageError("no slides were given", hint="name slides, folders, or a --manifest")
     flags = {
         "encoder": encoder,
         "mpp": mpp,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from tcssa.mil.settings import CohortSettings, MilSettings, ModelSettings, TrainSettings
 from tcssa.presets import preset_names, preset_settings
-from tcssa.settings import read_yaml, resolve
+from tcssa.settings import ENV_PREFIX, read_yaml, resolve
 from tcssa_cli.commands.metrics import show_metrics
 from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag, setting
 from tcssa_cli.output import Output, make_table
@@ -112,9 +113,9 @@ def train_mil(
 def _preset(
     flags: dict[str, Any], config: Path | None, data_root: Path | None
 ) -> dict[str, Any] | None:
-    """The preset that the flags or the file of settings name."""
+    """The preset that the flags, the environment or the file of settings name."""
     in_file = read_yaml(config) if config else {}
-    name = flags["dataset"] or in_file.get("dataset")
+    name = flags["dataset"] or os.environ.get(f"{ENV_PREFIX}DATASET") or in_file.get("dataset")
     if name is None:
         return None
     cohort = {**in_file.get("cohort", {}), **_given(flags["cohort"])}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,8 +12,10 @@ from typing import Any
 import h5py
 import numpy as np
 
+from tcssa import atomic
 from tcssa.artefact import Artefact, is_artefact
 from tcssa.compressor import open_checkpoint
+from tcssa.errors import UsageError
 from tcssa.features import find_bags, open_bag
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.train import train
@@ -80,11 +83,24 @@ def run_demonstration(demo: Demonstration, output: Output) -> None:
         ("encode", _encode),
         ("slot maps", _slot_maps),
     ]
+    _require_same(demo)
     for number, (name, step) in enumerate(steps, start=1):
         output.note(f"{number}/{len(steps)} {name}")
         begin = time.monotonic()
         step(demo, output)
         demo.seconds[name] = time.monotonic() - begin
+
+
+def _require_same(demo: Demonstration) -> None:
+    """A folder holds one demonstration: other slides would not fit what was made of the first."""
+    path = demo.folder / "demo.json"
+    asked = {"slides": demo.num_slides, "seed": demo.seed}
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != asked:
+        raise UsageError(
+            f"{demo.folder} holds a demo of other --slides or another --seed",
+            hint="give another --out",
+        )
+    atomic.write_text(path, json.dumps(asked) + "\n")
 
 
 def _draw(demo: Demonstration, output: Output) -> None:

@@ -23,6 +23,10 @@ def test_a_job_folder_stands_for_its_features() -> None:
     interop = require_shared("interop")
     expected = ["CMU-1-Small-Region", "LC-001c11"]
     assert list(index_bags(interop / "trident/job")) == expected
+    assert list(index_bags(interop / "stamp/job")) == expected
+    clam = index_bags(interop / "clam/feats")
+    assert list(clam) == expected
+    assert {path.parent.name for path in clam.values()} == {"h5_files"}  # they have coordinates
 
 
 def test_a_job_of_several_encoders_is_ambiguous(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def test_the_published_tables(
         ("label,bag,x\n1,1,2\n", "is no table of numbers"),
         ("1,1\n", "needs a label, a bag and features"),
         ("1,1,2\n0,1,3\n", "bag 1 has several labels"),
+        ("1,1.2,2\n1,1.7,3\n", "bag 1.2 is no whole number; bag 1.7 is no whole number"),
         ("1,1,2\n1,1,nan\n", "line 2 holds a value that is not finite"),
     ],
 )

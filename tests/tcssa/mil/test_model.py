@@ -23,7 +23,7 @@ def test_logits_are_the_references(path: Path) -> None:
     model = SlideClassifier.from_reference_state(state, classes=["a", "b", "c"])
     features = golden["features"]
     with torch.no_grad():
-        logits = model(features.flatten(0, 1), [features.shape[1]] * len(features)).logits
+        logits = model(list(features)).logits
     expected = golden["eval.logits"]
     assert (logits - expected).abs().max() <= 1e-5 * expected.abs().max()
 
@@ -35,17 +35,17 @@ def test_a_saved_classifier_comes_back_and_gives_its_compressor(tmp_path: Path) 
     loaded = SlideClassifier.load(tmp_path / "checkpoint.safetensors")
     bag = make_features(20)
     assert loaded.config == config
-    assert torch.equal(loaded(bag, [20]).logits, model(bag, [20]).logits)
+    assert torch.equal(loaded([bag]).logits, model([bag]).logits)
     compressor = load_compressor(tmp_path / "checkpoint.safetensors")
     assert torch.equal(compressor(bag[None]).slots, model.compressor(bag[None]).slots)
 
 
-def test_a_bag_is_classified_alike_alone_and_packed() -> None:
+def test_a_bag_is_classified_alike_alone_and_with_others() -> None:
     model = SlideClassifier(make_compressor(), ClassifierConfig(classes=["x", "y"])).eval()
     bags = [make_features(n, seed=n) for n in (3, 30, 1)]
-    packed = model(torch.cat(bags), [3, 30, 1]).logits
-    for bag, logits in zip(bags, packed, strict=True):
-        assert torch.allclose(model(bag, [len(bag)]).logits[0], logits, atol=1e-6)
+    together = model(bags).logits
+    for bag, logits in zip(bags, together, strict=True):
+        assert torch.allclose(model([bag]).logits[0], logits, atol=1e-6)
 
 
 def test_a_reference_state_without_a_head_is_refused() -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import h5py
 import pytest
 from cohorts import small_run, write_cohort
 from factories import write_bag
@@ -141,24 +142,28 @@ def test_kill_9_in_training_ends_with_the_same_bytes(tmp_path: Path, kills: int)
 
 
 def test_collapsed_slots_are_warned_of(tmp_path: Path) -> None:
-    # a balance loss that is weighed to death cannot hold the slots apart; make one win at once
-    settings = small_run(write_cohort(tmp_path), epochs=1, aux_weight=0.0)
-    settings = settings.model_copy(
-        update={"model": settings.model.model_copy(update={"num_slots": 2, "top_k": 2})}
-    )
+    # all patches alike: whatever the gate is, they go to the same two of eight slots
+    cohort = write_cohort(tmp_path)
+    assert cohort.features is not None
+    for path in cohort.features.iterdir():
+        with h5py.File(path, "r+") as file:
+            file["features"][:] = 1
+    settings = small_run(cohort, epochs=1)
+    model = settings.model.model_copy(update={"num_slots": 8, "noise_std": 0.0})
     reporter = Silent()
-    train(settings, tmp_path / "run", reporter)
-    # with two slots and two choices both are always taken: fewer than 1.5 x top_k in use
-    assert any("the slots collapsed: 2.0 of 2 slots" in text for text in reporter.warnings)
+    train(settings.model_copy(update={"model": model}), tmp_path / "run", reporter)
+    assert any("the slots collapsed: 2.0 of 8 slots" in text for text in reporter.warnings)
 
 
 def test_slots_in_use_are_not_called_collapsed() -> None:
     epoch = Epoch(
         epoch=0, train_loss=1, aux_excess=0, val_loss=1, val_auc=None, effective_slots=3.2,
-        largest_share=0.4, unused_slots=0, utilisation=[0.25] * 4,
+        largest_share=0.4, unused_slots=0, utilisation=[1 / 32] * 32,
     )  # fmt: skip
     assert epoch.collapse(top_k=2) is None
     assert epoch.model_copy(update={"effective_slots": 2.4}).collapse(top_k=2) is not None
+    few = epoch.model_copy(update={"effective_slots": 2.4, "utilisation": [0.25] * 4})
+    assert few.collapse(top_k=2) is None
 
 
 def test_bf16_trains(tmp_path: Path) -> None:
