@@ -56,7 +56,7 @@ def write_text(target: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_bytes(target: Path, content: bytes) -> None:
+def write_bytes(target: Path, content: bytes | memoryview) -> None:
     """Write a binary file atomically."""
     with replacing(target) as temporary:
         temporary.write_bytes(content)
@@ -79,6 +79,8 @@ def discard_leftovers(folder: Path) -> int:
 
 
 def _alive(pid: int) -> bool:
+    if os.name == "nt":
+        return True  # there os.kill would interrupt it; leftovers stay until someone removes them
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -145,6 +145,10 @@ class SplitError(TcssaError):
     """A cohort that cannot be split as asked without a leak or an empty class."""
 
 
+class DivergedError(TcssaError):
+    """A training whose loss is no number any more."""
+
+
 class ShapeError(TcssaError):
     """A tensor of another shape than the model takes."""
 

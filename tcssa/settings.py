@@ -15,7 +15,12 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from tcssa import atomic
 from tcssa.errors import UsageError
@@ -104,7 +109,10 @@ def _environment(kind: type[Section]) -> dict[str, Any]:
             env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="ignore"
         )
 
-    return EnvSettingsSource(FromEnvironment)()
+    try:
+        return EnvSettingsSource(FromEnvironment)()
+    except SettingsError as error:
+        raise UsageError(f"the environment holds a setting that cannot be read: {error}") from None
 
 
 def _merge(target: dict[str, Any], source: Mapping[str, Any]) -> None:

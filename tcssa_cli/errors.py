@@ -12,6 +12,9 @@ from tcssa import errors
 
 _FAILED, _USAGE = 1, 2
 _INTERRUPTED = 130
+_PLAIN_ERRNOS = {
+    errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EROFS,
+}  # fmt: skip
 
 _NEXT_STEPS: list[tuple[type[errors.TcssaError], str, int]] = [
     # the first type that fits counts; a hint that the error brings along beats the general one
@@ -53,8 +56,8 @@ def explain(error: BaseException) -> Explanation:
         return Explanation(str(error), error.hint, _FAILED)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return explain(errors.DiskFullError(error.filename or "a file"))
-    if isinstance(error, PermissionError):
-        return Explanation(f"{error.filename}: permission denied", "check its rights", _FAILED)
+    if isinstance(error, OSError) and error.filename and error.errno in _PLAIN_ERRNOS:
+        return Explanation(f"{error.filename}: {error.strerror}", "check the path", _FAILED)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return Explanation(
             f"out of memory ({_one_line(error)})", "use smaller batches or another device", _FAILED

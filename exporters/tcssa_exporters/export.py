@@ -191,7 +191,7 @@ def _replace_by_engine(
                 update={"status": f"{NOT_RUN}; its ONNX graph {source.parity.status}"}
             ),
             "tools": {**source.tools, name: number},
-            "gpu_target": options.target,
+            "gpu_target": options.target or _this_gpu(options),
             "build": build,
         }
     )
@@ -221,6 +221,15 @@ def _verify_engine(
             max_patches=options.patches.max,
             max_batch=options.max_batch,
         )
+
+
+def _this_gpu(options: ExportOptions) -> str | None:
+    """What full TensorRT builds for without being told; RTX builds for all it knows."""
+    import torch
+
+    if options.format == "tensorrt-rtx":
+        return None
+    return "sm{}{}".format(*torch.cuda.get_device_capability())
 
 
 def _runs_here(target: str | None) -> bool:

@@ -55,7 +55,11 @@ def _move_into_place(staging: Path, out: Path) -> None:
         old = staging.with_name(staging.name + "-old")
         shutil.rmtree(old, ignore_errors=True)
         out.rename(old)
-        staging.rename(out)
+        try:
+            staging.rename(out)
+        except OSError:
+            old.rename(out)
+            raise
         shutil.rmtree(old)
     else:
         staging.rename(out)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from tcssa.artefact import Artefact
 from tcssa.errors import ArtefactError, DeviceError
+from tcssa.onnx_cuda import preload_cuda
 from tcssa_runtimes.base import Features, Runtime, RuntimeOutput
 from tcssa_runtimes.facts import ModelFacts
 
@@ -46,7 +46,7 @@ class OnnxRuntime(Runtime):
                 hint="pip install onnxruntime-gpu, or use --device cpu",
             )
         try:
-            with _quiet_start(ort, preload_cuda=self._device == "cuda"):
+            with _quiet_start(ort, on_cuda=self._device == "cuda"):
                 session = ort.InferenceSession(str(self._file), providers=[wanted])
         except Exception as error:  # its error classes share no narrower base
             reason = " ".join(str(error).split())[:300]
@@ -69,17 +69,12 @@ class OnnxRuntime(Runtime):
 
 
 @contextmanager
-def _quiet_start(ort: Any, *, preload_cuda: bool) -> Iterator[None]:  # onnxruntime has no types
-    """Keep a provider's complaints to itself while a session starts: the errors are ours.
-
-    With CUDA its libraries are first looked for in torch's and NVIDIA's wheels, about which
-    `preload_dlls` talks on stdout.
-    """
+def _quiet_start(ort: Any, *, on_cuda: bool) -> Iterator[None]:  # onnxruntime has no types
+    """Keep a provider's complaints to itself while a session starts: the errors are ours."""
     ort.set_default_logger_severity(_FATAL)
     try:
-        if preload_cuda and hasattr(ort, "preload_dlls"):
-            with redirect_stdout(io.StringIO()):
-                ort.preload_dlls()
+        if on_cuda:
+            preload_cuda()
         yield
     finally:
         ort.set_default_logger_severity(_WARNING)

@@ -91,7 +91,8 @@ def open_checkpoint(path: Path | str) -> LoadedCompressor:
             if name.startswith(_PREFIX)
         }
     else:
-        config, state = convert_state(read_state(path), path)
+        reference_state, top_k = read_state(path)
+        config, state = convert_state(reference_state, path, top_k)
     model = SlotCompressor(config)
     load_strictly(model, state, path)
     return LoadedCompressor(model.eval(), path, file_sha256(path), encoder)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from pathlib import Path
 from typing import NamedTuple, Self
 
 import torch
@@ -108,11 +109,12 @@ class SlotCompressor(nn.Module):
         Raises:
             CheckpointError: Keys are missing or shapes disagree.
         """
+        from tcssa.compressor.checkpoint import load_strictly
         from tcssa.compressor.reference import convert_state
 
         config, converted = convert_state(state)
         model = cls(config)
-        model.load_state_dict(converted)
+        load_strictly(model, converted, Path("state dict"))
         return model
 
     def forward(self, features: Tensor, mask: Tensor | None = None) -> CompressorOutput:

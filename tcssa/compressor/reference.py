@@ -8,12 +8,11 @@ numpy scalars and argument namespaces come in, anything else is refused before i
 from __future__ import annotations
 
 import argparse
-import pathlib
 import pickle
 import re
 import warnings
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -35,13 +34,14 @@ _EXPERT_KEYS = {
 
 
 def convert_state(
-    state: Mapping[str, Tensor], path: Path | str = "state dict"
+    state: Mapping[str, Tensor], path: Path | str = "state dict", top_k: int = 2
 ) -> tuple[CompressorConfig, dict[str, Tensor]]:
     """Turn the reference's state dict into a configuration and our state dict.
 
     Args:
         state: With or without the prefix ``compressor.``; keys of other parts are ignored.
         path: Named in errors.
+        top_k: Slots a patch goes to, which no tensor tells; 2 in the paper.
 
     Raises:
         CheckpointError: Keys are missing or shapes disagree.
@@ -64,13 +64,16 @@ def convert_state(
     config = CompressorConfig(
         feature_dim=feature_dim,
         num_slots=num_slots,
+        top_k=top_k,
         hidden_dim=converted["experts.w_in"].shape[2],
     )
     return config, {key: value.float().contiguous() for key, value in converted.items()}
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Read the state dict out of ``best_model.pth`` or ``moe_compressor.pt``.
+def read_state(path: Path) -> tuple[dict[str, Tensor], int]:
+    """Read the state dict and top_k out of ``best_model.pth`` or ``moe_compressor.pt``.
+
+    Where the training's arguments stand in the file and name a top_k it is theirs, else 2.
 
     No code from the file runs: what is not data is refused.
 
@@ -78,13 +81,17 @@ def read_state(path: Path) -> dict[str, Tensor]:
         CheckpointError: The file is no checkpoint, is broken, or holds more than data.
     """
     content = read_pickled_data(path)
+    top_k = 2
     if isinstance(content, Mapping) and "model_state_dict" in content:
+        arguments = content.get("args") or {}
+        arguments = arguments if isinstance(arguments, Mapping) else vars(arguments)
+        top_k = int(arguments.get("top_k") or top_k)
         content = content["model_state_dict"]
     if not isinstance(content, Mapping) or not all(
         isinstance(value, Tensor) for value in content.values()
     ):
         raise CheckpointError(path, "holds no state dict of tensors", hint=_what_is_read())
-    return dict(content)
+    return dict(content), top_k
 
 
 def read_pickled_data(path: Path) -> Any:  # whatever plain data the file holds
@@ -122,8 +129,9 @@ def _harmless() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
         (scalar, "numpy.core.multiarray.scalar"),
         np.dtype,
         argparse.Namespace,
-        pathlib.PosixPath,
         *dtypes,
+        *((PurePosixPath, f"{home}.PosixPath") for home in ("pathlib", "pathlib._local")),
+        *((PureWindowsPath, f"{home}.WindowsPath") for home in ("pathlib", "pathlib._local")),
     ]
 
 

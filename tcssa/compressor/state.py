@@ -35,8 +35,8 @@ class Footprint:
     @classmethod
     def of(cls, weights_NK: Tensor, coords: Tensor) -> Self:
         """The moments of N patches, from their dense weights [N, K] and corners [N, 2]."""
-        weights = weights_NK.detach().double().cpu()
-        xy = coords.double().cpu()
+        weights = weights_NK.detach().cpu().double()
+        xy = coords.cpu().double()
         return cls(weights.sum(dim=0), weights.T @ xy, weights.T @ xy**2)
 
     @classmethod

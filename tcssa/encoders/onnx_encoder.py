@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tcssa.encoders.base import Device
 from tcssa.encoders.onnx_export import INPUT_NAME, OUTPUT_NAME, cached_onnx
 from tcssa.errors import DeviceError
+from tcssa.onnx_cuda import preload_cuda
 
 if TYPE_CHECKING:
     from torch import nn
@@ -76,8 +77,7 @@ def _open_session(model: bytes, device: Device) -> tuple[Any, str]:
     # Workers that spin between two calls take the cores from the threads that decode patches.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if device != "cpu" and _has_cuda():
-        if hasattr(onnxruntime, "preload_dlls"):
-            onnxruntime.preload_dlls()  # finds the CUDA libraries that pip installed
+        preload_cuda()
         session = onnxruntime.InferenceSession(
             model, options, providers=[(_CUDA, _CUDA_OPTIONS), "CPUExecutionProvider"]
         )

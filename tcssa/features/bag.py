@@ -73,7 +73,10 @@ class Bag:
     def patch_size_level0(self) -> int | None:
         """Side of a patch in level-0 pixels, if the file tells."""
         size = self.attributes.get("patch_size_level0")
-        return None if size is None else int(size)
+        try:
+            return None if size is None else int(size)
+        except (TypeError, ValueError):  # TRIDENT writes None as the string 'None'
+            return None
 
     def read(self, begin: int = 0, end: int | None = None) -> NDArray[Any]:
         """Rows ``begin`` to ``end`` of the features, in the type they are stored in.

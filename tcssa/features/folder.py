@@ -30,7 +30,8 @@ def find_bags(paths: Iterable[Path]) -> list[Path]:
             found.append(path)
         else:
             raise MissingDataError(f"{path}: there is no such file or folder")
-    return sorted(found, key=lambda path: (path.stem, str(path)))
+    once = {path.resolve(): path for path in reversed(found)}
+    return sorted(once.values(), key=lambda path: (path.stem, str(path)))
 
 
 def index_bags(folder: Path) -> dict[str, Path]:

@@ -65,7 +65,9 @@ def import_bags(table: Path, out: Path, *, standardise: bool = False) -> Importe
     for bag in np.unique(bags):
         slide_id = f"bag-{int(bag):0{width}d}"
         _write(out / "features" / f"{slide_id}.h5", features[bags == bag], table.name)
-        writer.writerow([slide_id, slide_id, f"{labels[bags == bag][0]:g}"])
+        writer.writerow(
+            [slide_id, slide_id, np.format_float_positional(labels[bags == bag][0], trim="-")]
+        )
     atomic.write_text(out / "labels.csv", text.getvalue())
     return ImportedBags(
         out / "labels.csv",

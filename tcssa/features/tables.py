@@ -16,7 +16,10 @@ from pathlib import Path
 from tcssa.errors import TableError
 
 _SLIDE_COLUMNS = ("slide_id", "image_id", "sample_id", "filename", "slide", "wsi")
-_CASE_COLUMNS = ("case_id", "patient_id", "patient", "case")
+_CASE_COLUMNS = (
+    "case_id", "patient_id", "patient", "case", "case_submitter_id", "submitter_id", "subject_id",
+    "subject", "bcr_patient_barcode", "participant_id",
+)  # fmt: skip
 _LABEL_COLUMNS = ("label", "isup_grade", "class", "target")
 _SLIDE_EXTENSION = re.compile(
     r"\.(ome\.tiff?|ome\.zarr|svs|tiff?|ndpi|mrxs|scn|svslide|bif|vms|vmu|dcm|czi|h5|hdf5|pt|npy)$",
@@ -32,10 +35,17 @@ class LabelledSlide:
     slide_id: str
     case_id: str
     label: str
+    case_is_known: bool = True
+    """Whether the patient is stated; else the slide was taken for a patient of its own."""
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV or TSV file, keys and values stripped of stray spaces.
+    """Rows of a CSV or TSV file; see `read_rows_by_line`."""
+    return list(read_rows_by_line(path).values())
+
+
+def read_rows_by_line(path: Path) -> dict[int, dict[str, str]]:
+    """Rows of a CSV or TSV file by their line, keys and values stripped of stray spaces.
 
     Raises:
         TableError: The file is missing, empty or no table of text.
@@ -50,16 +60,24 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     if not lines:
         raise TableError(path, ["the table is empty"])
     delimiter = "\t" if "\t" in lines[0] else ";" if ";" in lines[0] else ","
-    return [
-        {key.strip(): (value or "").strip() for key, value in row.items() if key is not None}
-        for row in csv.DictReader(lines, delimiter=delimiter)
-    ]
+    reader = csv.DictReader(lines, delimiter=delimiter)
+    rows = {}
+    for row in reader:
+        cells = {
+            key.strip(): (value or "").strip() for key, value in row.items() if key is not None
+        }
+        rows[reader.line_num] = cells
+    return rows
 
 
 def find_column(columns: Sequence[str], spellings: Sequence[str]) -> str | None:
-    """The first column that is spelt in one of these ways, whatever its case."""
-    by_lower = {column.lower(): column for column in columns}
-    return next((by_lower[name.lower()] for name in spellings if name.lower() in by_lower), None)
+    """The first column spelt in one of these ways; case, spaces and underscores do not count."""
+    known = {_plain(column): column for column in columns}
+    return next((known[_plain(name)] for name in spellings if _plain(name) in known), None)
+
+
+def _plain(column: str) -> str:
+    return re.sub(r"[\s_-]", "", column).lower()
 
 
 def slide_name(text: str) -> str:
@@ -80,6 +98,7 @@ def read_labels(
     path: Path,
     *,
     label_column: str | None = None,
+    case_column: str | None = None,
     classes: Sequence[str] | None = None,
     label_names: Mapping[str, str] | None = None,
 ) -> list[LabelledSlide]:
@@ -88,6 +107,7 @@ def read_labels(
     Args:
         path: CSV or TSV with a header.
         label_column: The column of the label; None looks for the usual names.
+        case_column: The column of the patient, likewise.
         classes: The labels that may occur; None takes all that do. Matched whatever their case.
 
         label_names: Other spellings of labels, such as ``{"0": "LUAD", "1": "LUSC"}``.
@@ -96,10 +116,12 @@ def read_labels(
         TableError: Columns are missing, cells are empty, a label is unknown, or a slide stands
             there twice with different labels. All faults are listed with their line.
     """
-    rows = read_rows(path)
+    rows_by_line = read_rows_by_line(path)
+    rows = list(rows_by_line.values())
     columns = list(rows[0]) if rows else []
     slide_column = find_column(columns, _SLIDE_COLUMNS)
-    case_column = find_column(columns, _CASE_COLUMNS)
+    named_case = case_column
+    case_column = find_column(columns, [named_case] if named_case else _CASE_COLUMNS)
     label_column = find_column(columns, [label_column] if label_column else _LABEL_COLUMNS)
     if not rows or slide_column is None or label_column is None:
         raise TableError(
@@ -107,10 +129,13 @@ def read_labels(
             [f"needs the columns slide_id and label, found: {', '.join(columns) or 'no rows'}"],
             hint="name the label's column with --label-column if it has another name",
         )
+    if named_case and case_column is None:
+        raise TableError(path, [f"has no column {named_case!r}, found: {', '.join(columns)}"])
     known = {name.lower(): name for name in classes or ()}
+    spelt: dict[str, str] = {}
     faults: list[str] = []
     slides: dict[str, LabelledSlide] = {}
-    for line, row in enumerate(rows, start=2):
+    for line, row in rows_by_line.items():
         slide_id, label = slide_name(row[slide_column]), row[label_column]
         label = (label_names or {}).get(label, label)
         if not slide_id or not label:
@@ -120,8 +145,11 @@ def read_labels(
             faults.append(f"line {line}: label {label!r} is none of {', '.join(known.values())}")
             continue
         label = known.get(label.lower(), label)
-        case_id = row[case_column] if case_column and row[case_column] else patient_of(slide_id)
-        slide = LabelledSlide(slide_id, case_id, label)
+        if spelt.setdefault(label.lower(), label) != label:
+            faults.append(f"line {line}: {label!r} stands elsewhere as {spelt[label.lower()]!r}")
+        stated = row[case_column] if case_column else ""
+        case_id = stated or patient_of(slide_id)
+        slide = LabelledSlide(slide_id, case_id, label, bool(stated) or case_id != slide_id)
         if slides.setdefault(slide_id, slide) != slide:
             faults.append(f"line {line}: slide {slide_id!r} stands there twice and differs")
     if faults:

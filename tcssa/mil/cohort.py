@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tcssa.checksums import file_sha256
+from tcssa.checksums import file_sha256, params_hash
 from tcssa.errors import (
     FeatureDimError,
     FeatureFileError,
@@ -21,7 +22,7 @@ from tcssa.errors import (
     TableError,
     UsageError,
 )
-from tcssa.features import index_bags, open_bag, read_labels
+from tcssa.features import Bag, index_bags, open_bag, read_labels
 from tcssa.mil.settings import CohortSettings
 
 
@@ -46,6 +47,10 @@ class Cohort:
     feature_dim: int
     encoder: str | None
     labels_sha256: str
+    features_hash: str
+    """Of every file's slide, size and some rows; another content gives another one."""
+    unknown_patients: int = 0
+    """Slides whose patient is not stated and that count as patients of their own."""
     skipped: dict[str, str] = field(default_factory=dict)
     """Labelled slides that were left out, and why."""
 
@@ -53,6 +58,7 @@ class Cohort:
         """What a run was made from; another cohort has another one."""
         return {
             "labels_sha256": self.labels_sha256,
+            "features_hash": self.features_hash,
             "slides": len(self.slides),
             "patches": sum(slide.num_patches for slide in self.slides),
             "feature_dim": self.feature_dim,
@@ -61,13 +67,17 @@ class Cohort:
         }
 
 
-def read_cohort(data: CohortSettings) -> Cohort:
+def read_cohort(data: CohortSettings, *, min_classes: int = 2) -> Cohort:
     """Join a label table with a folder of features.
+
+    Args:
+        data: Where they are.
+        min_classes: How many classes must occur: two to train, one to predict.
 
     Raises:
         UsageError: Labels or features were not given, or files are of several encoders.
         MissingDataError: Labelled slides have no features (unless they may be skipped).
-        TableError: The table is faulty, or holds fewer than two classes.
+        TableError: The table is faulty, or holds too few classes.
         FeatureFileError: A feature file is broken.
         FeatureDimError: A file holds features of another length than the others.
     """
@@ -79,16 +89,18 @@ def read_cohort(data: CohortSettings) -> Cohort:
     rows = read_labels(
         data.labels,
         label_column=data.label_column,
+        case_column=data.case_column,
         classes=data.classes,
         label_names=data.label_names,
     )
     classes = data.classes or sorted({row.label for row in rows}, key=_natural)
-    if len({row.label for row in rows}) < 2:
+    if len({row.label for row in rows}) < min_classes:
         raise TableError(data.labels, [f"all slides have one label, {rows[0].label!r}"])
     bags = index_bags(data.features)
     slides: list[CohortSlide] = []
     skipped: dict[str, str] = {}
     facts: list[tuple[Path, int, str | None]] = []
+    sampled: dict[str, str] = {}
     for row in rows:
         if row.slide_id not in bags:
             skipped[row.slide_id] = "no feature file"
@@ -98,6 +110,7 @@ def read_cohort(data: CohortSettings) -> Cohort:
                 skipped[row.slide_id] = "no patches"
                 continue
             facts.append((bag.path, bag.feature_dim, bag.encoder))
+            sampled[row.slide_id] = _sample(bag)
             slides.append(
                 CohortSlide(
                     row.slide_id, row.case_id, classes.index(row.label), bag.path, bag.num_patches
@@ -109,7 +122,25 @@ def read_cohort(data: CohortSettings) -> Cohort:
             hint=f"extract them into {data.features}, or leave them out with --skip-missing",
         )
     feature_dim, encoder = _agreed(facts)
-    return Cohort(slides, classes, feature_dim, encoder, file_sha256(data.labels), skipped)
+    used = {slide.slide_id for slide in slides}
+    return Cohort(
+        slides,
+        classes,
+        feature_dim,
+        encoder,
+        labels_sha256=file_sha256(data.labels),
+        features_hash=params_hash(sampled),
+        unknown_patients=sum(not row.case_is_known for row in rows if row.slide_id in used),
+        skipped=skipped,
+    )
+
+
+def _sample(bag: Bag) -> str:
+    """Hash of a bag's size and of three of its rows: its content, without reading it all."""
+    digest = hashlib.sha256(f"{bag.num_patches} {bag.feature_dim}".encode())
+    for row in (0, bag.num_patches // 2, bag.num_patches - 1):
+        digest.update(np.ascontiguousarray(bag.read(row, row + 1)).tobytes())
+    return digest.hexdigest()
 
 
 def listed(names: dict[str, str], most: int = 5) -> str:

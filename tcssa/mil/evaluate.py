@@ -43,6 +43,8 @@ def evaluate(
     out: Path | None = None,
     device: str = "auto",
     allow_overlap: bool = False,
+    label_column: str | None = None,
+    case_column: str | None = None,
     skip_missing: bool = False,
 ) -> Evaluation:
     """Predict and score with the models of a run.
@@ -58,6 +60,8 @@ def evaluate(
         out: Where to write; below the run if not given.
         device: Where to predict.
         allow_overlap: Score a new cohort although it shares patients with the run's own.
+        label_column: The column of the label, if it has an unusual name.
+        case_column: The column of the patient, likewise.
         skip_missing: Leave out slides of the new cohort without features, and name them.
 
     Raises:
@@ -81,12 +85,14 @@ def evaluate(
                 "labels": labels,
                 "features": features,
                 "classes": content["cohort"]["classes"],
+                "label_column": label_column or settings.cohort.label_column,
+                "case_column": case_column or settings.cohort.case_column,
                 "skip_missing": skip_missing,
             }
         )
         cohort = _read_new_cohort(data, run, content, allow_overlap, reporter)
         predictions = _predict_ensemble(run, settings, cohort, device, reporter)
-        folder = out or run / f"eval-{labels.stem}"
+        folder = out or run / f"eval-{labels.stem}-{cohort.labels_sha256[:8]}"
     return Evaluation(folder, _write(folder, predictions, cohort, settings))
 
 
@@ -108,7 +114,7 @@ def _read_new_cohort(
     allow_overlap: bool,
     reporter: Reporter,
 ) -> Cohort:
-    cohort = read_cohort(data)
+    cohort = read_cohort(data, min_classes=1)
     if cohort.skipped:
         reporter.warn(f"{len(cohort.skipped)} slides left out: {listed(cohort.skipped)}")
     known = content["cohort"]
@@ -120,8 +126,10 @@ def _read_new_cohort(
             f"{cohort.encoder!r}",
             hint=f"extract the slides with --encoder {known['encoder']}",
         )
-    seen = read_split_cases(run / SPLITS_FILE)
-    shared = sorted({slide.case_id for slide in cohort.slides} & seen)
+    cases, slides = read_split_cases(run / SPLITS_FILE), read_splits(run / SPLITS_FILE)
+    shared = sorted(
+        {s.case_id for s in cohort.slides if s.case_id in cases or s.slide_id in slides}
+    )
     if shared and not allow_overlap:
         raise SplitError(
             f"{len(shared)} patients of this cohort were trained on: {', '.join(shared[:5])}",

@@ -8,6 +8,7 @@ weights as one that was never disturbed.
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 import pickle
 import time
@@ -24,7 +25,7 @@ from tcssa import atomic
 from tcssa.compressor import CompressorConfig, SlotCompressor
 from tcssa.compressor.balance import RoutingSums
 from tcssa.devices import resolve_device
-from tcssa.errors import CheckpointError
+from tcssa.errors import CheckpointError, DivergedError
 from tcssa.mil.cohort import BagStore, Cohort, CohortSlide
 from tcssa.mil.history import Epoch
 from tcssa.mil.metrics import auc
@@ -129,19 +130,28 @@ class FoldFit:
                 loss = F.cross_entropy(output.logits.float(), labels)
             (loss + self.train.aux_weight * output.aux_loss).backward()
             self.optimiser.step()
-            losses.append(float(loss.detach()))
+            losses.append(self._finite(float(loss.detach()), number))
             excesses.append(float(output.aux_loss.detach()) - self.settings.model.top_k)
             routing = routing.merge(output.routing.detach())
         val = predict(self.model, self.fold.val, self.store, self.device, self.train.precision)
+        val_loss = self._finite(_cross_entropy(val), number)
         labels_val, probs, _ = as_arrays(val)
         return Epoch.of(
             epoch=number,
             train_loss=sum(losses) / len(losses),
             aux_excess=sum(excesses) / len(excesses),
-            val_loss=_cross_entropy(val),
+            val_loss=val_loss,
             val_auc=auc(labels_val, probs),
             routing=routing,
         )
+
+    def _finite(self, loss: float, epoch: int) -> float:
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"fold {self.index} diverged in epoch {epoch}: the loss is {loss}",
+                hint=f"use a lower --lr than {self.train.lr:g}, and another --out",
+            )
+        return loss
 
     def _remember(self, epoch: Epoch) -> None:
         progress = self.progress
@@ -174,8 +184,10 @@ class FoldFit:
             "best_epoch": self.progress.best_epoch,
             "best_state": self.progress.best_state,
         }
-        with atomic.replacing(self.folder / PROGRESS_FILE) as temporary:
-            torch.save(content, temporary)
+        # through memory: on a full disk torch's own writer fails with an error of no kind
+        serialised = io.BytesIO()
+        torch.save(content, serialised)
+        atomic.write_bytes(self.folder / PROGRESS_FILE, serialised.getbuffer())
 
     def _take_up(self) -> None:
         path = self.folder / PROGRESS_FILE
@@ -233,7 +245,7 @@ def predict(
     for (slide,), (bag,) in store.batches([[slide] for slide in slides]):
         with _autocast(device, precision):
             logits = model([bag.to(device)]).logits
-        probs = tuple(logits[0].double().softmax(dim=0).tolist())
+        probs = tuple(logits[0].cpu().double().softmax(dim=0).tolist())
         predictions.append(Prediction(slide.slide_id, slide.case_id, slide.label, probs, fold))
     return predictions
 

@@ -131,5 +131,8 @@ def _with_interval(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a sample without a class is left out below
         drawn = [metric(labels[sample], probs[sample]) for sample in samples]
-    low, high = np.percentile([v for v in drawn if v is not None], [2.5, 97.5])
+    defined = [v for v in drawn if v is not None]
+    if len(defined) < BOOTSTRAP_SAMPLES / 2:  # an interval given that all classes occur, it is not
+        return Score(value=value, low=None, high=None)
+    low, high = np.percentile(defined, [2.5, 97.5])
     return Score(value=value, low=float(low), high=float(high))

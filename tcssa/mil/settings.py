@@ -22,6 +22,9 @@ class CohortSettings(Section):
     label_column: str | None = Field(
         default=None, description="Column of the label, if it is not called label."
     )
+    case_column: str | None = Field(
+        default=None, description="Column of the patient, if it has an unusual name."
+    )
     classes: list[str] | None = Field(
         default=None, description="The classes in order; all labels that occur if not given."
     )

@@ -78,6 +78,11 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any
     folds = make_folds(cohort.slides, cohort.classes, settings.train.folds, settings.train.seed)
     if cohort.skipped:
         reporter.warn(f"{len(cohort.skipped)} slides left out: {listed(cohort.skipped)}")
+    if cohort.unknown_patients:
+        reporter.warn(
+            f"the table names no patient for {cohort.unknown_patients} slides: each counts as a "
+            "patient of its own; name the column with --case-column if there is one"
+        )
     if _is_complete(settings, cohort, out):
         reporter.note(f"{out} is complete already; nothing to do")
         return read_metrics(out)
@@ -125,6 +130,9 @@ def _is_complete(settings: MilSettings, cohort: Cohort, out: Path) -> bool:
     for name in _FREE_TO_CHANGE:
         after["train"].pop(name)
         before.get("train", {}).pop(name, None)
+    for name in ("labels", "features"):  # their content counts, not where it lies
+        after["cohort"].pop(name)
+        before.get("cohort", {}).pop(name, None)
     changed = [*_differences(before, after), *_differences(run["cohort"], cohort.fingerprint())]
     if changed:
         raise RunError(
@@ -157,6 +165,7 @@ def _fit_or_read(
 ) -> FoldResult:
     """Train and test a fold, unless that is done: its ``metrics.json`` is written last."""
     if (folder / METRICS_FILE).exists():
+        (folder / PROGRESS_FILE).unlink(missing_ok=True)  # a kill may have come in between
         return _read_fold(folder, index, cohort)
     folder.mkdir(parents=True, exist_ok=True)
     atomic.discard_leftovers(folder)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
 from tcssa.errors import MissingDataError, TableError, UsageError
-from tcssa.features.tables import find_column, read_rows
+from tcssa.features.tables import find_column, read_rows, slide_name
 from tcssa.slides.settings import MAX_MPP, MIN_MPP
 
 SLIDE_SUFFIXES = (
@@ -103,7 +103,9 @@ def read_manifest(path: Path, folders: Sequence[Path] = ()) -> list[SlideFile]:
             slide = _existing(row[path_column], roots)
             mpp = _plausible(row[mpp_column]) if mpp_column else None
             named = row[id_column] if id_column else ""
-            slides.append(SlideFile(slide, _safe_id(named) if named else _slide_id(slide), mpp))
+            slides.append(
+                SlideFile(slide, _safe_id(slide_name(named)) if named else _slide_id(slide), mpp)
+            )
         except ValueError as fault:
             faults.append(f"line {line}: {fault}")
     if faults:

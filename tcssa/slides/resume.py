@@ -29,7 +29,7 @@ def params_of(slide: SlideFile, settings: ExtractSettings, encoder: EncoderSpec)
     without reading either.
     """
     return {
-        "slide_bytes": slide.path.stat().st_size,
+        "slide_bytes": slide.path.stat().st_size if slide.path.exists() else None,
         "encoder": encoder.name,
         "encoder_weights": encoder.weights_hash,
         "mpp": settings.mpp,

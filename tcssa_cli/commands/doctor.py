@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
 
+from tcssa.onnx_cuda import preload_cuda
 from tcssa_cli.options import DebugFlag, JsonFlag
 from tcssa_cli.output import Output, make_table
 from tcssa_cli.versions import versions
@@ -28,14 +30,7 @@ class Finding:
 def doctor(as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
     """Tell what runs here: GPU, ONNX Runtime providers, TensorRT, OpenSlide, encoders."""
     output = Output(as_json)
-    findings = [
-        _machine(),
-        _torch(),
-        _onnxruntime(),
-        _tensorrt(),
-        _openslide(),
-        _encoders(),
-    ]
+    findings = [_look(what, probe) for what, probe in _PROBES.items()]
 
     def show(console: Console) -> None:
         rows = [
@@ -47,6 +42,15 @@ def doctor(as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
 
     data = {"findings": [asdict(finding) for finding in findings], "versions": versions()}
     output.result(data, show)
+
+
+def _look(what: str, probe: Callable[[], Finding]) -> Finding:
+    """Run one probe; what is broken is a finding, not the end of the doctor."""
+    try:
+        return probe()
+    except Exception as error:  # whatever is wrong with a package is what is looked for
+        reason = " ".join(str(error).split())[:200]
+        return Finding(what, False, f"{type(error).__name__}: {reason}", "install it again")
 
 
 def _machine() -> Finding:
@@ -81,6 +85,7 @@ def _onnxruntime() -> Finding:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    preload_cuda()
     onnxruntime.set_default_logger_severity(4)  # it would print why CUDA does not come up
     session = onnxruntime.InferenceSession(
         onnx.ModelProto.SerializeToString(model),
@@ -100,7 +105,7 @@ def _tensorrt() -> Finding:
     advice = "; ".join(f"pip install 'tcssa[{name}]'" for name in missing)
     if not installed:
         return Finding("TensorRT", False, "none: no --format trt", advice)
-    return Finding("TensorRT", True, f"{' and '.join(installed)}: engines can be built", advice)
+    return Finding("TensorRT", True, f"{' and '.join(installed)} installed", advice)
 
 
 def _openslide() -> Finding:
@@ -115,3 +120,13 @@ def _encoders() -> Finding:
     return Finding(
         "encoders", True, found, "" if "timm" in extra else "pip install 'tcssa[encoders]'"
     )
+
+
+_PROBES: dict[str, Callable[[], Finding]] = {
+    "machine": _machine,
+    "GPU": _torch,
+    "ONNX Runtime": _onnxruntime,
+    "TensorRT": _tensorrt,
+    "OpenSlide": _openslide,
+    "encoders": _encoders,
+}

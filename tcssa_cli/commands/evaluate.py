@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from tcssa_cli.commands.metrics import show_metrics
-from tcssa_cli.options import DebugFlag, JsonFlag
+from tcssa_cli.options import DebugFlag, JsonFlag, TorchDevice
 from tcssa_cli.output import Output
 
 
@@ -21,10 +21,18 @@ def evaluate(
         Path | None,
         typer.Option("--out", "-o", help="Where to write metrics, predictions and plots."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: Annotated[
+        TorchDevice, typer.Option(help="Never replaced in silence.")
+    ] = TorchDevice.AUTO,
     allow_overlap: Annotated[
         bool, typer.Option(help="Score a cohort that shares patients with training all the same.")
     ] = False,
+    label_column: Annotated[
+        str | None, typer.Option(help="Column of the label, if it is not called as in training.")
+    ] = None,
+    case_column: Annotated[
+        str | None, typer.Option(help="Column of the patient, likewise.")
+    ] = None,
     skip_missing: Annotated[
         bool, typer.Option(help="Leave out slides without features or patches, and name them.")
     ] = False,
@@ -45,8 +53,10 @@ def evaluate(
         labels=labels,
         features=features,
         out=out,
-        device=device,
+        device=device.value,
         allow_overlap=allow_overlap,
+        label_column=label_column,
+        case_column=case_column,
         skip_missing=skip_missing,
     )
 

@@ -31,4 +31,6 @@ def show_metrics(console: Console, pooled: dict[str, Any], classes: Sequence[str
 def _interval(score: dict[str, float | None]) -> str:
     if score["value"] is None:
         return "not defined: a class is missing"
+    if score["low"] is None:
+        return "not defined: too few patients"
     return f"{score['low']:.3f} – {score['high']:.3f}"

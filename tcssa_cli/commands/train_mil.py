@@ -40,6 +40,7 @@ def train_mil(
     label_column: Annotated[
         str | None, setting(CohortSettings, "label_column", panel=_DATA)
     ] = None,
+    case_column: Annotated[str | None, setting(CohortSettings, "case_column", panel=_DATA)] = None,
     classes: Annotated[
         list[str] | None, setting(CohortSettings, "classes", "--class", panel=_DATA)
     ] = None,
@@ -81,6 +82,7 @@ def train_mil(
             "labels": labels,
             "features": features,
             "label_column": label_column,
+            "case_column": case_column,
             "classes": classes or None,
             "skip_missing": skip_missing,
         },

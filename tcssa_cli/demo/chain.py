@@ -15,7 +15,7 @@ import numpy as np
 from tcssa import atomic
 from tcssa.artefact import Artefact, is_artefact
 from tcssa.compressor import open_checkpoint
-from tcssa.errors import UsageError
+from tcssa.errors import TcssaError, UsageError
 from tcssa.features import find_bags, open_bag
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.train import train
@@ -149,7 +149,10 @@ def _encode(demo: Demonstration, output: Output) -> None:
     for name, model in (("onnx", demo.folder / "artefact"), ("torch", demo.run_folder)):
         runtime = open_runtime(model, device="cpu")
         out = demo.folder / f"encoded-{name}"
-        demo.encoded[name] = encode([demo.features], out, runtime, output)
+        report = encode([demo.features], out, runtime, output)
+        if report.failed or report.num_encoded + report.num_skipped < demo.num_slides:
+            raise TcssaError(f"{len(report.failed)} slides could not be encoded with {name}")
+        demo.encoded[name] = report
     demo.largest_difference = _largest_difference(demo.folder)
 
 

@@ -182,6 +182,33 @@ def test_a_full_disk_in_encoding(tcssa: Run, trained: Path, small_disk: Path) ->
             assert file["features"].shape == (4, 16)
 
 
+def test_a_full_disk_at_a_checkpoint_and_the_same_command_again(
+    tcssa: Run, tmp_path: Path, small_disk: Path
+) -> None:
+    cohort = write_cohort(tmp_path)
+    command = (
+        "train-mil", "--labels", cohort.labels, "--features", cohort.features,
+        "--out", small_disk / "run", *SMALL, "--checkpoint-every-s", "0",
+    )  # fmt: skip
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(490_000))
+    full = tcssa(*command)
+    assert_one_line(full, "progress.pt", "no space left on the disk")
+    ballast.unlink()
+    # two checkpoints of three folds need more than this disk: keep none
+    assert tcssa(*command[:-1], "999").code == 0
+
+
+def test_an_output_that_is_a_file(tcssa: Run, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    done = tcssa(
+        "encode", trained / "features", "--model", trained / "run", "--out", tmp_path / "out"
+    )
+    assert done.code == 1
+    assert "fault of tcssa" not in done.stderr
+    assert (tmp_path / "out").read_text() == "mine"
+
+
 def test_a_run_that_is_no_model(tcssa: Run, tmp_path: Path) -> None:
     done = tcssa("export", tmp_path, "--out", tmp_path / "artefact")
     assert_one_line(done, "is no run directory")

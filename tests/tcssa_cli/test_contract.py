@@ -57,6 +57,27 @@ def test_wrong_usage_exits_with_2(tcssa: Run, tmp_path: Path) -> None:
     assert tcssa("train-mil", "--out", tmp_path / "run", "--epochs", "many").code == 2
 
 
+def test_wrong_usage_is_json_too(tcssa: Run, tmp_path: Path) -> None:
+    done = tcssa("eval", tmp_path, "--no-such-option", "--json")
+    assert done.code == 2
+    assert done.json["error"] == "wrong usage"
+    assert tcssa("eval", tmp_path, "--device", "gpu").code == 2
+
+
+def test_the_environment_names_a_preset_and_its_faults_are_told(
+    tcssa: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TCSSA_DATASET", "nslcc")
+    done = tcssa("train-mil", "--out", tmp_path / "run")
+    assert done.code == 2
+    assert "unknown dataset 'nslcc'" in done.stderr
+    monkeypatch.delenv("TCSSA_DATASET")
+    monkeypatch.setenv("TCSSA_MODEL", "foo")
+    done = tcssa("train-mil", "--out", tmp_path / "run")
+    assert done.code == 2
+    assert "the environment holds a setting" in done.stderr
+
+
 def test_errors_are_one_line_and_a_next_step(tcssa: Run, tmp_path: Path) -> None:
     done = tcssa("eval", tmp_path)
     assert done.code == 1

@@ -119,6 +119,23 @@ def test_broken_and_foreign_files_say_what_they_are(tmp_path: Path) -> None:
         assert name in str(caught.value)
 
 
+def test_top_k_comes_from_the_reference_arguments(tmp_path: Path) -> None:
+    state = reference_state(make_compressor(), "compressor.")
+    content = {"model_state_dict": state, "args": {"top_k": 1}}
+    torch.save(content, tmp_path / "best_model.pth")
+    assert load_compressor(tmp_path / "best_model.pth").config.top_k == 1
+
+
+def test_another_layout_of_tensors_is_refused_not_misread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("tcssa.compressor.checkpoint._LAYOUT_VERSION", 99)
+        save_compressor(make_compressor(), tmp_path / "later.safetensors")
+    with pytest.raises(CheckpointError, match="tensor layout 99, this tcssa reads 1"):
+        load_compressor(tmp_path / "later.safetensors")
+
+
 def test_a_missing_expert_is_named(tmp_path: Path) -> None:
     state = reference_state(make_compressor(), "")
     del state["experts.3.net.0.weight"]

@@ -100,6 +100,14 @@ def test_plain_arrays(tmp_path: Path) -> None:
         assert np.array_equal(bag.read(), array)
 
 
+def test_tridents_spelling_of_none_is_no_size(tmp_path: Path) -> None:
+    path = write_bag(tmp_path / "s.h5")
+    with h5py.File(path, "r+") as file:
+        file["coords"].attrs["patch_size_level0"] = "None"
+    with open_bag(path) as bag:
+        assert bag.patch_size_level0 is None
+
+
 def test_an_empty_bag_has_no_rows(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "s.h5", "w") as file:
         file["features"] = np.zeros((0,), np.float32)

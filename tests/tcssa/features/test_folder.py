@@ -17,6 +17,8 @@ def test_files_and_folders_are_gathered(tmp_path: Path) -> None:
     (tmp_path / "folder" / "notes.txt").touch()
     (tmp_path / "folder" / ".a.h5.host.1.tcssa-tmp").touch()
     assert [p.stem for p in find_bags([tmp_path / "folder", lone])] == ["a", "b", "c"]
+    twice = find_bags([tmp_path / "folder", tmp_path / "folder" / "a.h5"])
+    assert [p.stem for p in twice] == ["a", "b"]
 
 
 def test_a_job_folder_stands_for_its_features() -> None:

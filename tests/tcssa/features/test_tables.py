@@ -31,7 +31,7 @@ def test_spellings_of_the_field(tmp_path: Path, text: str) -> None:
 
 def test_pandas_grades_and_a_named_column(tmp_path: Path) -> None:
     path = table(tmp_path, "image_id,isup_grade,gleason_score\na,3,4+3\n")
-    assert read_labels(path) == [LabelledSlide("a", "a", "3")]
+    assert read_labels(path) == [LabelledSlide("a", "a", "3", case_is_known=False)]
     assert read_labels(path, label_column="gleason_score")[0].label == "4+3"
 
 
@@ -64,6 +64,29 @@ def test_all_faults_are_listed_with_their_line(tmp_path: Path) -> None:
         "line 5: label 'z' is none of x, y",
         "line 6: slide 'a' stands there twice and differs",
     ]
+
+
+@pytest.mark.parametrize(
+    "column", ["Patient ID", "PatientID", "case_submitter_id", "bcr_patient_barcode", "SUBJECT"]
+)
+def test_patients_are_found_however_the_column_is_spelt(tmp_path: Path, column: str) -> None:
+    path = table(tmp_path, f"{column},slide_id,label\nc1,a,x\nc1,b,y\n")
+    assert [s.case_id for s in read_labels(path)] == ["c1", "c1"]
+
+
+def test_a_named_patient_column_and_slides_without_one(tmp_path: Path) -> None:
+    path = table(tmp_path, "who,slide_id,label\nc1,a,x\n,TCGA-55-A48Z-01Z,y\n")
+    slides = read_labels(path, case_column="who")
+    assert [(s.case_id, s.case_is_known) for s in slides] == [("c1", True), ("TCGA-55-A48Z", True)]
+    assert [s.case_is_known for s in read_labels(path)] == [False, True]
+    with pytest.raises(TableError, match="has no column 'whom'"):
+        read_labels(path, case_column="whom")
+
+
+def test_labels_that_differ_in_case_alone_are_a_fault_with_its_line(tmp_path: Path) -> None:
+    path = table(tmp_path, "slide_id,label\na,B\n\nb,b\n")
+    with pytest.raises(TableError, match="line 4: 'b' stands elsewhere as 'B'"):
+        read_labels(path)
 
 
 def test_what_is_no_table_says_so(tmp_path: Path) -> None:

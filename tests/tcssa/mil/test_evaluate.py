@@ -8,6 +8,7 @@ from factories import write_bag
 
 from tcssa.errors import FeatureDimError, RunError, SplitError, UsageError
 from tcssa.mil.evaluate import evaluate
+from tcssa.mil.settings import CohortSettings
 from tcssa.mil.train import read_metrics, train
 from tcssa.reporter import Silent
 
@@ -59,6 +60,34 @@ def test_patients_that_were_trained_on_are_named(run: Path, tmp_path: Path) -> N
         run, reporter, labels=labels, features=features, out=tmp_path / "out", allow_overlap=True
     )
     assert any("the figures are no test" in text for text in reporter.warnings)
+
+
+def test_slides_that_were_trained_on_are_named_whoever_their_patient(
+    run: Path, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("slide_id,label\ns00,a\ns01,b\n")
+    with pytest.raises(SplitError, match="2 patients of this cohort were trained on"):
+        evaluate(run, Silent(), labels=labels, features=run.parent / "features")
+
+
+def test_a_cohort_of_one_class_is_scored_without_an_auc(run: Path, tmp_path: Path) -> None:
+    labels, features = new_cohort(tmp_path)
+    rows = [row for row in labels.read_text().splitlines() if not row.endswith(",b")]
+    labels.write_text("\n".join(rows))
+    done = evaluate(run, Silent(), labels=labels, features=features, out=tmp_path / "out")
+    assert done.metrics["pooled"]["auc"]["value"] is None
+    assert done.metrics["pooled"]["accuracy"]["value"] is not None
+
+
+def test_a_run_is_scored_from_any_folder(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run.parent)
+    cohort = CohortSettings(labels=Path("labels.csv"), features=Path("features"))
+    train(small_run(cohort), tmp_path / "relative", Silent())
+    monkeypatch.chdir(tmp_path)
+    assert evaluate(tmp_path / "relative", Silent()).metrics["pooled"]["num_slides"] == 18
 
 
 def test_features_of_another_length_are_refused(run: Path, tmp_path: Path) -> None:

@@ -58,6 +58,13 @@ def test_intervals_are_by_patient() -> None:
     assert once["low"] < once["value"] < once["high"]
 
 
+def test_too_few_patients_have_no_interval() -> None:
+    labels = np.arange(10)
+    scores = score_all(labels, np.eye(10), [f"p{i}" for i in labels])
+    assert scores["auc"]["value"] == 1.0
+    assert scores["auc"]["low"] is None
+
+
 def test_confusion_has_true_classes_in_rows() -> None:
     scores = score_all(np.array([0, 0, 1]), two_columns([0.9, 0.1, 0.9]), ["a", "b", "c"])
     assert scores["confusion"] == [[1, 1], [0, 1]]

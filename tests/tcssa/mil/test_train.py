@@ -13,9 +13,9 @@ from cohorts import small_run, write_cohort
 from factories import write_bag
 
 from tcssa import load_compressor
-from tcssa.errors import RunError
+from tcssa.errors import DivergedError, RunError
 from tcssa.mil.history import Epoch
-from tcssa.mil.settings import MilSettings
+from tcssa.mil.settings import CohortSettings, MilSettings
 from tcssa.mil.train import read_metrics, train
 from tcssa.reporter import Silent
 from tcssa.run import read_run
@@ -44,8 +44,8 @@ def test_a_signal_is_found_and_noise_is_not(tmp_path: Path, run: tuple[MilSettin
     noise = small_run(write_cohort(tmp_path, num_slides=30, shift=0.0))
     auc = train(noise, tmp_path / "run", Silent())["pooled"]["auc"]
     # nothing was chosen on test, so noise stays noise
-    assert auc["low"] < 0.5 < auc["high"] + 0.15
-    assert auc["value"] < 0.8
+    assert auc["low"] < 0.5
+    assert auc["value"] < 0.75
 
 
 def test_every_slide_is_tested_once(run: tuple[MilSettings, Path]) -> None:
@@ -104,9 +104,36 @@ def test_other_settings_in_the_same_directory_are_refused(run: tuple[MilSettings
 def test_a_changed_cohort_is_refused(tmp_path: Path) -> None:
     settings = small_run(write_cohort(tmp_path), epochs=1)
     train(settings, tmp_path / "run", Silent())
-    write_bag(tmp_path / "features" / "s03.h5", 99)
-    with pytest.raises(RunError, match="patches was"):
+    # as many patches as before, and other values
+    write_bag(tmp_path / "features" / "s03.h5", 23, seed=77)
+    with pytest.raises(RunError, match="features_hash was"):
         train(settings, tmp_path / "run", Silent())
+
+
+def test_a_cohort_that_moved_is_the_same(tmp_path: Path) -> None:
+    settings = small_run(write_cohort(tmp_path / "here"), epochs=1)
+    metrics = train(settings, tmp_path / "run", Silent())
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = CohortSettings(
+        labels=tmp_path / "there" / "labels.csv", features=tmp_path / "there" / "features"
+    )
+    assert train(small_run(moved, epochs=1), tmp_path / "run", Silent()) == metrics
+
+
+def test_unstated_patients_are_warned_of(tmp_path: Path) -> None:
+    cohort = write_cohort(tmp_path)
+    assert cohort.labels is not None
+    rows = [row.split(",", 1)[1] for row in cohort.labels.read_text().splitlines()]
+    cohort.labels.write_text("\n".join(rows) + "\n")
+    reporter = Silent()
+    train(small_run(cohort, epochs=1), tmp_path / "run", reporter)
+    assert any("no patient for 18 slides" in text for text in reporter.warnings)
+
+
+def test_a_diverging_training_says_so(tmp_path: Path) -> None:
+    with pytest.raises(DivergedError, match="fold 0 diverged in epoch") as caught:
+        train(small_run(write_cohort(tmp_path), lr=1e30), tmp_path / "run", Silent())
+    assert "--lr" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("kills", [2])
@@ -116,7 +143,7 @@ def test_kill_9_in_training_ends_with_the_same_bytes(tmp_path: Path, kills: int)
     (tmp_path / "settings.json").write_text(settings.model_dump_json())
     script = (
         "import sys, pathlib\n"
-        "from tcssa.mil.settings import MilSettings\n"
+        "from tcssa.mil.settings import CohortSettings, MilSettings\n"
         "from tcssa.mil.train import train\n"
         "from tcssa.reporter import Silent\n"
         "folder = pathlib.Path(sys.argv[1])\n"

@@ -340,7 +340,7 @@ def test_a_full_disk_while_pictures_are_drawn_ends_the_run_too(
     def full(_path: object, _content: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("tcssa.slides.plan.atomic.write_bytes", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(DiskFullError):
         extract(lung[:2], tmp_path)
 

@@ -1,0 +1,18 @@
+"""Starting ONNX Runtime on CUDA."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stdout
+
+
+def preload_cuda() -> None:
+    """Look for the CUDA libraries in torch's and NVIDIA's wheels, without a word.
+
+    `onnxruntime.preload_dlls` talks on stdout, where only data belong.
+    """
+    import onnxruntime
+
+    if hasattr(onnxruntime, "preload_dlls"):
+        with redirect_stdout(io.StringIO()):
+            onnxruntime.preload_dlls()
