@@ -1,7 +1,7 @@
 """Reading the next slides while this one computes.
 
-One thread reads bags chunk by chunk into a queue of bounded length, so memory does not depend on
-how many patches a slide has, nor on how many slides there are.
+One thread reads bags chunk by chunk into a queue of bounded length, so what is read ahead does not
+depend on how many patches a slide has, nor on how many slides there are.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from tcssa import atomic
 from tcssa.encoders import Encoder, EncoderSpec, encoder_spec
 from tcssa.errors import DiskFullError, TcssaError
 from tcssa.reporter import Reporter, Silent, Task
+from tcssa.settings import write_resolved
 from tcssa.slides.encode import encode_slide
 from tcssa.slides.layout import JobLayout
 from tcssa.slides.manifest import SlideFile, find_slides
@@ -64,6 +65,7 @@ def extract(
     with reporter.task("extracting", len(files), "slides") as task:
         task.advance(len(files) - len(pending))
         if pending:
+            write_resolved(settings, layout.features)
             encoder = spec.load(settings.device)
             report.device = encoder.device
             run = _Run(settings, layout, spec, encoder, reporter, task, report)
