@@ -7,14 +7,12 @@ checkpoint has the same SHA-256 whatever folder it was exported from.
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tcssa.errors import ArtefactError
+from tcssa.onnx_tracing import quiet_exporter
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -73,7 +71,7 @@ def _trace(graph: ExportGraph) -> ModelProto:
     # sizes of 0 and 1 would be taken for constants
     example = (torch.zeros(2, 3, feature_dim), torch.tensor([3, 2]))
     batch, patches = Dim("batch"), Dim("patches")
-    with _quiet():
+    with quiet_exporter():
         program = torch.onnx.export(
             graph,
             example,
@@ -86,24 +84,6 @@ def _trace(graph: ExportGraph) -> ModelProto:
         )
     assert program is not None  # None is for dynamo=False only
     return program.model_proto
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence remarks that the user can do nothing about.
-
-    The exporter logs a line for each torchvision operator it misses, and meets deprecated names
-    of torch's own.
-    """
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _strip(proto: ModelProto) -> None:

@@ -9,15 +9,14 @@ import hashlib
 import logging
 import os
 import sys
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tcssa import __version__, atomic
 from tcssa.checksums import params_hash
+from tcssa.onnx_tracing import quiet_exporter
 
 if TYPE_CHECKING:
     from torch import nn
@@ -77,7 +76,7 @@ def export_onnx(module: nn.Module, input_px: int) -> bytes:
     import torch
 
     example = torch.zeros(2, input_px, input_px, 3, dtype=torch.uint8)
-    with _quiet_exporter(), torch.no_grad():
+    with quiet_exporter(), torch.no_grad():
         program = torch.onnx.export(
             module,
             (example,),
@@ -101,19 +100,3 @@ def _read_whole(path: Path) -> bytes | None:
         return None
     model, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
     return model if model and hashlib.sha256(model).digest() == digest else None
-
-
-@contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Hold back what torch's exporter says on every call and nobody can act on."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

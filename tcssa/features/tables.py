@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tcssa.errors import TableError
 
@@ -109,49 +110,74 @@ def read_labels(
         label_column: The column of the label; None looks for the usual names.
         case_column: The column of the patient, likewise.
         classes: The labels that may occur; None takes all that do. Matched whatever their case.
-
         label_names: Other spellings of labels, such as ``{"0": "LUAD", "1": "LUSC"}``.
 
     Raises:
         TableError: Columns are missing, cells are empty, a label is unknown, or a slide stands
             there twice with different labels. All faults are listed with their line.
     """
-    rows_by_line = read_rows_by_line(path)
-    rows = list(rows_by_line.values())
-    columns = list(rows[0]) if rows else []
-    slide_column = find_column(columns, _SLIDE_COLUMNS)
-    named_case = case_column
-    case_column = find_column(columns, [named_case] if named_case else _CASE_COLUMNS)
-    label_column = find_column(columns, [label_column] if label_column else _LABEL_COLUMNS)
-    if not rows or slide_column is None or label_column is None:
-        raise TableError(
-            path,
-            [f"needs the columns slide_id and label, found: {', '.join(columns) or 'no rows'}"],
-            hint="name the label's column with --label-column if it has another name",
-        )
-    if named_case and case_column is None:
-        raise TableError(path, [f"has no column {named_case!r}, found: {', '.join(columns)}"])
+    rows = read_rows_by_line(path)
+    columns = _columns(path, list(next(iter(rows.values()), {})), label_column, case_column)
     known = {name.lower(): name for name in classes or ()}
     spelt: dict[str, str] = {}
-    faults: list[str] = []
     slides: dict[str, LabelledSlide] = {}
-    for line, row in rows_by_line.items():
-        slide_id, label = slide_name(row[slide_column]), row[label_column]
-        label = (label_names or {}).get(label, label)
-        if not slide_id or not label:
-            faults.append(f"line {line}: the {'label' if slide_id else 'slide_id'} is empty")
+    faults: list[str] = []
+    for line, row in rows.items():
+        try:
+            slide = _slide(row, columns, known, label_names or {})
+        except ValueError as fault:
+            faults.append(f"line {line}: {fault}")
             continue
-        if known and label.lower() not in known:
-            faults.append(f"line {line}: label {label!r} is none of {', '.join(known.values())}")
-            continue
-        label = known.get(label.lower(), label)
-        if spelt.setdefault(label.lower(), label) != label:
-            faults.append(f"line {line}: {label!r} stands elsewhere as {spelt[label.lower()]!r}")
-        stated = row[case_column] if case_column else ""
-        case_id = stated or patient_of(slide_id)
-        slide = LabelledSlide(slide_id, case_id, label, bool(stated) or case_id != slide_id)
-        if slides.setdefault(slide_id, slide) != slide:
-            faults.append(f"line {line}: slide {slide_id!r} stands there twice and differs")
+        first = spelt.setdefault(slide.label.lower(), slide.label)
+        if first != slide.label:
+            faults.append(f"line {line}: {slide.label!r} stands elsewhere as {first!r}")
+        if slides.setdefault(slide.slide_id, slide) != slide:
+            faults.append(f"line {line}: slide {slide.slide_id!r} stands there twice and differs")
     if faults:
         raise TableError(path, faults, hint="correct these lines of the table")
     return list(slides.values())
+
+
+class _Columns(NamedTuple):
+    """Which columns of a label table hold what."""
+
+    slide: str
+    label: str
+    case: str | None
+
+
+def _columns(
+    path: Path, columns: Sequence[str], label_column: str | None, case_column: str | None
+) -> _Columns:
+    slide = find_column(columns, _SLIDE_COLUMNS)
+    case = find_column(columns, [case_column] if case_column else _CASE_COLUMNS)
+    label = find_column(columns, [label_column] if label_column else _LABEL_COLUMNS)
+    found = ", ".join(columns) or "no rows"
+    if slide is None or label is None:
+        raise TableError(
+            path,
+            [f"needs the columns slide_id and label, found: {found}"],
+            hint="name the label's column with --label-column if it has another name",
+        )
+    if case_column and case is None:
+        raise TableError(path, [f"has no column {case_column!r}, found: {found}"])
+    return _Columns(slide, label, case)
+
+
+def _slide(
+    row: Mapping[str, str],
+    columns: _Columns,
+    known: Mapping[str, str],
+    label_names: Mapping[str, str],
+) -> LabelledSlide:
+    """One row; what is wrong with it is a ValueError."""
+    slide_id, label = slide_name(row[columns.slide]), row[columns.label]
+    label = label_names.get(label, label)
+    if not slide_id or not label:
+        raise ValueError(f"the {'label' if slide_id else 'slide_id'} is empty")
+    if known and label.lower() not in known:
+        raise ValueError(f"label {label!r} is none of {', '.join(known.values())}")
+    stated = row[columns.case] if columns.case else ""
+    case_id = stated or patient_of(slide_id)
+    label = known.get(label.lower(), label)
+    return LabelledSlide(slide_id, case_id, label, bool(stated) or case_id != slide_id)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from tcssa.errors import (
     TableError,
     UsageError,
 )
-from tcssa.features import Bag, index_bags, open_bag, read_labels
+from tcssa.features import Bag, LabelledSlide, index_bags, open_bag, read_labels
 from tcssa.mil.settings import CohortSettings
 
 
@@ -96,11 +97,41 @@ def read_cohort(data: CohortSettings, *, min_classes: int = 2) -> Cohort:
     classes = data.classes or sorted({row.label for row in rows}, key=_natural)
     if len({row.label for row in rows}) < min_classes:
         raise TableError(data.labels, [f"all slides have one label, {rows[0].label!r}"])
-    bags = index_bags(data.features)
-    slides: list[CohortSlide] = []
+    opened, skipped = _open_bags(rows, index_bags(data.features), classes)
+    if skipped and (not data.skip_missing or not opened):
+        raise MissingDataError(
+            f"{len(skipped)} of {len(rows)} labelled slides cannot be used: {listed(skipped)}",
+            hint=f"extract them into {data.features}, or leave them out with --skip-missing",
+        )
+    feature_dim, encoder = _agreed(opened)
+    return Cohort(
+        [bag.slide for bag in opened],
+        classes,
+        feature_dim,
+        encoder,
+        labels_sha256=file_sha256(data.labels),
+        features_hash=params_hash({bag.slide.slide_id: bag.sample for bag in opened}),
+        unknown_patients=sum(not bag.patient_is_known for bag in opened),
+        skipped=skipped,
+    )
+
+
+class _Opened(NamedTuple):
+    """What a look into one slide's features told."""
+
+    slide: CohortSlide
+    feature_dim: int
+    encoder: str | None
+    sample: str
+    patient_is_known: bool
+
+
+def _open_bags(
+    rows: Sequence[LabelledSlide], bags: Mapping[str, Path], classes: Sequence[str]
+) -> tuple[list[_Opened], dict[str, str]]:
+    """Look into the features of every labelled slide; also which have none, and why."""
+    opened: list[_Opened] = []
     skipped: dict[str, str] = {}
-    facts: list[tuple[Path, int, str | None]] = []
-    sampled: dict[str, str] = {}
     for row in rows:
         if row.slide_id not in bags:
             skipped[row.slide_id] = "no feature file"
@@ -109,30 +140,11 @@ def read_cohort(data: CohortSettings, *, min_classes: int = 2) -> Cohort:
             if bag.num_patches == 0:
                 skipped[row.slide_id] = "no patches"
                 continue
-            facts.append((bag.path, bag.feature_dim, bag.encoder))
-            sampled[row.slide_id] = _sample(bag)
-            slides.append(
-                CohortSlide(
-                    row.slide_id, row.case_id, classes.index(row.label), bag.path, bag.num_patches
-                )
-            )
-    if skipped and (not data.skip_missing or not slides):
-        raise MissingDataError(
-            f"{len(skipped)} of {len(rows)} labelled slides cannot be used: {listed(skipped)}",
-            hint=f"extract them into {data.features}, or leave them out with --skip-missing",
-        )
-    feature_dim, encoder = _agreed(facts)
-    used = {slide.slide_id for slide in slides}
-    return Cohort(
-        slides,
-        classes,
-        feature_dim,
-        encoder,
-        labels_sha256=file_sha256(data.labels),
-        features_hash=params_hash(sampled),
-        unknown_patients=sum(not row.case_is_known for row in rows if row.slide_id in used),
-        skipped=skipped,
-    )
+            label = classes.index(row.label)
+            slide = CohortSlide(row.slide_id, row.case_id, label, bag.path, bag.num_patches)
+            facts = (bag.feature_dim, bag.encoder, _sample(bag), row.case_is_known)
+            opened.append(_Opened(slide, *facts))
+    return opened, skipped
 
 
 def _sample(bag: Bag) -> str:
@@ -149,16 +161,17 @@ def listed(names: dict[str, str], most: int = 5) -> str:
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _agreed(facts: Sequence[tuple[Path, int, str | None]]) -> tuple[int, str | None]:
+def _agreed(bags: Sequence[_Opened]) -> tuple[int, str | None]:
     """The D and the encoder that all files share; the odd one out is named."""
-    feature_dim = Counter(dim for _, dim, _ in facts).most_common(1)[0][0]
-    encoder = Counter(name for _, _, name in facts).most_common(1)[0][0]
-    for path, dim, name in facts:
-        if dim != feature_dim:
-            raise FeatureDimError(path, feature_dim, dim)
-        if name != encoder:
+    feature_dim = Counter(bag.feature_dim for bag in bags).most_common(1)[0][0]
+    encoder = Counter(bag.encoder for bag in bags).most_common(1)[0][0]
+    for bag in bags:
+        if bag.feature_dim != feature_dim:
+            raise FeatureDimError(bag.slide.path, feature_dim, bag.feature_dim)
+        if bag.encoder != encoder:
             raise UsageError(
-                f"{path}: features of encoder {name!r}, the other files have {encoder!r}",
+                f"{bag.slide.path}: features of encoder {bag.encoder!r}, the other files have "
+                f"{encoder!r}",
                 hint="train on features of one encoder",
             )
     return feature_dim, encoder

@@ -39,6 +39,10 @@ class PatchReader:
             Pixels ``[n, out_px, out_px, 3]``, and which of the patches could be read; the
             pixels of the others mean nothing.
         """
+        if self._stopped:
+            return np.empty((0, self.out_px, self.out_px, 3), np.uint8), np.zeros(
+                len(corners), bool
+            )
         pixels = np.zeros((len(corners), self.out_px, self.out_px, 3), np.uint8)
         readable = np.ones(len(corners), np.bool_)
         for row, (x, y) in enumerate(corners.tolist()):
