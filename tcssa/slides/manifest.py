@@ -104,7 +104,7 @@ def read_manifest(path: Path, folders: Sequence[Path] = ()) -> list[SlideFile]:
             mpp = _plausible(row[mpp_column]) if mpp_column else None
             named = row[id_column] if id_column else ""
             slides.append(
-                SlideFile(slide, _safe_id(slide_name(named)) if named else _slide_id(slide), mpp)
+                SlideFile(slide, slide_name(_safe_id(named)) if named else _slide_id(slide), mpp)
             )
         except ValueError as fault:
             faults.append(f"line {line}: {fault}")
