@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from tcssa import atomic
+from tcssa.errors import UsageError
 from tcssa.features.writer import Attribute, BagHeader, write_coords
 from tcssa.slides.contours import tissue_contours, to_geojson
 from tcssa.slides.grid import GridSpec, magnification, nominal_magnification, tissue_corners
@@ -80,7 +82,8 @@ def plan_slide(slide: SlideFile, settings: ExtractSettings, layout: JobLayout) -
 
     Raises:
         SlideError: The slide cannot be read, or does not tell its resolution.
-        UsageError: The grid that was asked for is finer than the slide's pixels.
+        UsageError: The grid that was asked for is finer than the slide's pixels, or features of
+            another encoder stand on other patches of it.
         DiskFullError: There is no space left.
     """
     given = settings.slide_mpp if slide.mpp is None else slide.mpp
@@ -93,6 +96,8 @@ def plan_slide(slide: SlideFile, settings: ExtractSettings, layout: JobLayout) -
     corners = tissue_corners(spec, dimensions, tissue, settings.min_tissue)
     damaged = bool(thumbnail.unreadable.any())
     plan = SlidePlan(slide, resolution, dimensions, spec, corners, damaged)
+    if not settings.overwrite:
+        _require_same_patches(plan, layout)
 
     contours = tissue_contours(tissue)
     overview = overview_jpeg(thumbnail, contours, corners, spec.patch_size_level0)
@@ -103,3 +108,24 @@ def plan_slide(slide: SlideFile, settings: ExtractSettings, layout: JobLayout) -
     header = plan.header(layout, "None", {"min_tissue": settings.min_tissue})
     write_coords(layout.patches_file(name), header, corners)
     return plan
+
+
+def _require_same_patches(plan: SlidePlan, layout: JobLayout) -> None:
+    """Encoders share a grid's file of patches: it must not change under finished features."""
+    name = plan.slide.slide_id
+    path = layout.patches_file(name)
+    users = [
+        folder.name for folder in layout.grid.glob("features_*") if (folder / f"{name}.h5").exists()
+    ]
+    if not users or not path.exists():
+        return
+    try:
+        with h5py.File(path, "r") as file:
+            before = np.asarray(file["coords"])
+    except (OSError, KeyError):
+        return  # damaged since: it is made again
+    if not np.array_equal(before, plan.corners):
+        raise UsageError(
+            f"{path}: {', '.join(users)} stand on other patches of the same grid",
+            hint="use the --min-tissue and --slide-mpp they were made with, or another --out",
+        )

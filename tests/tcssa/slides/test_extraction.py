@@ -372,3 +372,18 @@ def test_settings_load_nothing_heavy() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
+
+
+def test_a_second_encoder_may_not_change_the_patches_of_the_first(
+    lung: list[Path], tmp_path: Path
+) -> None:
+    extract(lung[:1], tmp_path)
+    patches = next(tmp_path.rglob("*_patches.h5"))
+    before = patches.read_bytes()
+    other = ExtractSettings(encoder="efficientnet_lite0_random", min_tissue=0.95)
+    report = extract(lung[:1], tmp_path, other)
+    assert report.count("failed") == 1
+    assert "stand on other patches of the same grid" in (report.slides[0].reason or "")
+    assert patches.read_bytes() == before
+    same = ExtractSettings(encoder="efficientnet_lite0_random")
+    assert extract(lung[:1], tmp_path, same).count("done") == 1
