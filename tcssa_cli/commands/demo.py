@@ -55,7 +55,8 @@ def _data(done: Demonstration, report: Path) -> dict[str, Any]:
 
 def _show(console: Console, done: Demonstration, report: Path) -> None:
     header = ["step", "seconds", "what came of it", "where"]
-    console.print(make_table("tcssa demo", header, [list(row) for row in _steps(done)]))
+    rows = [[name, f"{seconds:.1f}", *rest] for name, seconds, *rest in _steps(done)]
+    console.print(make_table("tcssa demo", header, rows))
     console.print(f"\nlook at {report}, then try:\n", soft_wrap=True)
     console.print(_next_commands(done), soft_wrap=True)
 
@@ -77,7 +78,7 @@ def _steps(done: Demonstration) -> list[tuple[str, float, str, str]]:
         "slot maps": (f"{len(done.slot_maps)} pictures", done.folder / "slot-maps"),
     }
     return [
-        (name, round(seconds, 1), results[name][0], str(results[name][1]))
+        (name, seconds, results[name][0], str(results[name][1]))
         for name, seconds in done.seconds.items()
     ]
 
