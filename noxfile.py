@@ -33,7 +33,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     session.install(*CONSTRAINED, "-e", ".[dev]")
-    session.run("pytest", "-m", "not slow", *session.posargs)
+    session.run("pytest", *session.posargs)
 
 
 @nox.session
@@ -49,12 +49,6 @@ def wheel(session: nox.Session) -> None:
     session.chdir(dist)
     session.run("tcssa", "--version")
     session.run("tcssa", "demo", "--out", "demo", "--slides", "18")
-
-
-@nox.session
-def slow(session: nox.Session) -> None:
-    session.install(*CONSTRAINED, "-e", ".[dev]")
-    session.run("pytest", "-m", "slow", *session.posargs)
 
 
 @nox.session

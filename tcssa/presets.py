@@ -7,6 +7,7 @@ environment variable ``TCSSA_DATA``), since the toolkit ships no patients' data.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,23 @@ def read_preset(name: str) -> Preset:
     if name not in preset_names():
         raise UnknownNameError("dataset", name, preset_names())
     return Preset.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def named_preset(given: Mapping[str, Any], data_root: Path | None) -> dict[str, Any]:
+    """The settings of the preset that other settings name as ``dataset``, if they name one.
+
+    Args:
+        given: What flags, environment and files say; labels or features they give are not
+            looked for under the data root.
+        data_root: See `preset_settings`.
+    """
+    name = given.get("dataset")
+    if name is None:
+        return {}
+    cohort = given.get("cohort")
+    known = cohort if isinstance(cohort, Mapping) else {}
+    parts = frozenset(part for part in ("labels", "features") if known.get(part))
+    return preset_settings(str(name), data_root, given=parts)
 
 
 def preset_settings(

@@ -9,7 +9,7 @@ the command line reads both from there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,7 +43,7 @@ def resolve(
     *,
     flags: Mapping[str, Any],
     config: Path | None = None,
-    preset: Mapping[str, Any] | None = None,
+    preset: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
 ) -> S:
     """Merge all sources of a command's settings.
 
@@ -51,13 +51,16 @@ def resolve(
         kind: The settings to make; nested sections are themselves `Section` models.
         flags: What was given on the command line, nested; None means "not given".
         config: A YAML file with the same nesting.
-        preset: What a preset says.
+        preset: Given what all other sources say, what the preset says that they name.
 
     Raises:
         UsageError: A name is unknown or a value is not valid; all faults are listed.
     """
+    given: dict[str, Any] = {}
+    for source in (read_yaml(config) if config else {}, _environment(kind), flags):
+        _merge(given, source)
     merged: dict[str, Any] = {}
-    for source in (preset or {}, read_yaml(config) if config else {}, _environment(kind), flags):
+    for source in (preset(given) if preset else {}, given):
         _merge(merged, source)
     return validate(kind, merged)
 

@@ -36,7 +36,6 @@ class SlidePlan:
         dimensions: Width and height of level 0.
         spec: The geometry of its patches.
         corners: Level-0 corners (x, y) of the patches with tissue, ``[n, 2]``.
-        partly_unreadable: Whether the picture of the slide has damaged places.
     """
 
     slide: SlideFile
@@ -44,7 +43,6 @@ class SlidePlan:
     dimensions: tuple[int, int]
     spec: GridSpec
     corners: NDArray[np.int64]
-    partly_unreadable: bool
 
     def header(self, layout: JobLayout, encoder: str, ours: Mapping[str, Attribute]) -> BagHeader:
         """What the files of this slide say of themselves.
@@ -94,8 +92,7 @@ def plan_slide(slide: SlideFile, settings: ExtractSettings, layout: JobLayout) -
         dimensions = opened.dimensions
     tissue = find_tissue(thumbnail, resolution.mpp)
     corners = tissue_corners(spec, dimensions, tissue, settings.min_tissue)
-    damaged = bool(thumbnail.unreadable.any())
-    plan = SlidePlan(slide, resolution, dimensions, spec, corners, damaged)
+    plan = SlidePlan(slide, resolution, dimensions, spec, corners)
     if not settings.overwrite:
         _require_same_patches(plan, layout)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 
 from tcssa.mil.settings import CohortSettings, MilSettings, ModelSettings, TrainSettings
-from tcssa.presets import preset_names, preset_settings
-from tcssa.settings import ENV_PREFIX, read_yaml, resolve
+from tcssa.presets import named_preset, preset_names
+from tcssa.settings import resolve
 from tcssa_cli.commands.metrics import show_metrics
 from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag, setting
 from tcssa_cli.output import Output, make_table
@@ -103,26 +103,13 @@ def train_mil(
         },
     }
     settings = resolve(
-        MilSettings, flags=flags, config=config, preset=_preset(flags, config, data_root)
+        MilSettings, flags=flags, config=config, preset=partial(named_preset, data_root=data_root)
     )
     from tcssa.mil.train import train
 
     metrics = train(settings, out, output)
     output.result({"run": str(out), **metrics}, lambda console: _show(console, out, metrics))
     output.hint(f"next: tcssa export {out} --format onnx --out ARTEFACT")
-
-
-def _preset(
-    flags: dict[str, Any], config: Path | None, data_root: Path | None
-) -> dict[str, Any] | None:
-    """The preset that the flags, the environment or the file of settings name."""
-    in_file = read_yaml(config) if config else {}
-    name = flags["dataset"] or os.environ.get(f"{ENV_PREFIX}DATASET") or in_file.get("dataset")
-    if name is None:
-        return None
-    cohort = {**in_file.get("cohort", {}), **_given(flags["cohort"])}
-    given = frozenset(part for part in ("labels", "features") if cohort.get(part))
-    return preset_settings(name, data_root, given=given)
 
 
 def _show(console: Console, out: Path, metrics: dict[str, Any]) -> None:
@@ -142,7 +129,3 @@ def _show(console: Console, out: Path, metrics: dict[str, Any]) -> None:
     console.print(make_table("Folds", header, rows))
     show_metrics(console, metrics["pooled"], metrics["classes"])
     console.print(f"run: {out}", soft_wrap=True)
-
-
-def _given(flags: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in flags.items() if value is not None}

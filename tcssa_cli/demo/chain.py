@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tcssa.errors import TcssaError, UsageError
 from tcssa.features import find_bags, open_bag
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.train import train
-from tcssa.presets import preset_settings
+from tcssa.presets import named_preset
 from tcssa.settings import resolve
 from tcssa.slides import ExtractReport, ExtractSettings, extract, find_slides
 from tcssa.slot_map import draw_slot_map
@@ -122,7 +123,7 @@ def _train(demo: Demonstration, output: Output) -> None:
     settings = resolve(
         MilSettings,
         flags={"dataset": "demo", "train": {"seed": demo.seed}},
-        preset=preset_settings("demo", demo.folder),
+        preset=partial(named_preset, data_root=demo.folder),
     )
     demo.metrics = train(settings, demo.run_folder, output)
 

@@ -22,7 +22,9 @@ class Outer(Section):
 def test_flag_beats_environment_beats_file_beats_preset_beats_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    preset = {"train": {"lr": 1, "epochs": 1}, "seed": 1}
+    def preset(given: object) -> dict[str, object]:
+        return {"train": {"lr": 1, "epochs": 1}, "seed": 1}
+
     (tmp_path / "c.yaml").write_text("train: {lr: 2}\nseed: 2\n")
     flags = {"seed": None, "train": {"lr": None, "epochs": None}}
 

@@ -85,7 +85,6 @@ def test_import_bags_makes_a_cohort_that_trains(tcssa: Run, tmp_path: Path) -> N
     assert trained.json["pooled"]["num_slides"] == 92
 
 
-@pytest.mark.slow
 def test_demo_runs_the_whole_chain(tcssa: Run, tmp_path: Path) -> None:
     done = tcssa("demo", "--out", tmp_path, "--slides", "18", "--json")
     assert done.code == 0
