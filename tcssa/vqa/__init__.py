@@ -1,0 +1,1 @@
+"""Slide question answering: slots, projected, are tokens of a language model's prompt."""
