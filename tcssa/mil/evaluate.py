@@ -13,10 +13,10 @@ from tcssa import atomic
 from tcssa.devices import resolve_device
 from tcssa.errors import FeatureDimError, RunError, SplitError, UsageError
 from tcssa.mil import plots
+from tcssa.mil.classifiers import load_classifier
 from tcssa.mil.cohort import BagStore, Cohort, listed, read_cohort
 from tcssa.mil.fit import predict
 from tcssa.mil.metrics import score_all
-from tcssa.mil.model import SlideClassifier
 from tcssa.mil.predictions import Prediction, as_arrays, write_predictions
 from tcssa.mil.settings import CohortSettings, MilSettings
 from tcssa.mil.splits import read_split_cases, read_splits
@@ -152,7 +152,7 @@ def _predict_test(
     with reporter.task("predicting", settings.train.folds, "folds") as task:
         for index in range(settings.train.folds):
             slides = [slide for slide in cohort.slides if test_fold[slide.slide_id] == index]
-            model = SlideClassifier.load(run / f"fold-{index}" / CHECKPOINT_FILE).to(where)
+            model = load_classifier(run / f"fold-{index}" / CHECKPOINT_FILE).to(where)
             predictions += predict(
                 model, slides, store, where, settings.train.precision, fold=index
             )
@@ -168,7 +168,7 @@ def _predict_ensemble(
     by_fold = []
     with reporter.task("predicting", settings.train.folds, "folds") as task:
         for index in range(settings.train.folds):
-            model = SlideClassifier.load(run / f"fold-{index}" / CHECKPOINT_FILE).to(where)
+            model = load_classifier(run / f"fold-{index}" / CHECKPOINT_FILE).to(where)
             by_fold.append(predict(model, cohort.slides, store, where, settings.train.precision))
             task.advance()
     mean = np.mean([[row.probs for row in rows] for rows in by_fold], axis=0)

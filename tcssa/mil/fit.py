@@ -14,22 +14,22 @@ import pickle
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from tcssa import atomic
-from tcssa.compressor import CompressorConfig, SlotCompressor
 from tcssa.compressor.balance import RoutingSums
 from tcssa.devices import resolve_device
 from tcssa.errors import CheckpointError, DivergedError
+from tcssa.mil.classifiers import build_classifier
 from tcssa.mil.cohort import BagStore, Cohort, CohortSlide
-from tcssa.mil.history import Epoch
+from tcssa.mil.history import Epoch, SlotUse
+from tcssa.mil.methods import BagClassifier
 from tcssa.mil.metrics import auc
-from tcssa.mil.model import ClassifierConfig, SlideClassifier
 from tcssa.mil.predictions import Prediction, as_arrays
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.splits import Fold
@@ -52,6 +52,25 @@ class Progress:
     def best(self) -> Epoch:
         """The epoch that was chosen."""
         return self.epochs[self.best_epoch]
+
+
+class _SlotSums:
+    """Where the patches of an epoch's batches went."""
+
+    def __init__(self) -> None:
+        self._sums: list[RoutingSums] = []
+        self._losses: list[float] = []
+
+    def add(self, routing: RoutingSums, balance_loss: float) -> None:
+        self._sums.append(routing)
+        self._losses.append(balance_loss)
+
+    def use(self, top_k: int) -> SlotUse | None:
+        """The epoch's summary; None for a method without slots."""
+        if not self._sums:
+            return None
+        aux_excess = sum(self._losses) / len(self._losses) - top_k
+        return SlotUse.of(reduce(RoutingSums.merge, self._sums), aux_excess)
 
 
 class FoldFit:
@@ -80,7 +99,8 @@ class FoldFit:
         self.train = settings.train
         self.device = resolve_device(self.train.device)
         self._seed("weights")
-        self.model = build_model(cohort, settings).to(self.device)
+        model = build_classifier(settings.model, cohort.feature_dim, cohort.classes, cohort.encoder)
+        self.model = model.to(self.device)
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(),
             lr=self.train.lr,
@@ -97,9 +117,10 @@ class FoldFit:
         while not self._finished():
             epoch = self._train_epoch(len(self.progress.epochs))
             self._remember(epoch)
+            in_use = f", {epoch.slots.effective_slots:.0f} slots in use" if epoch.slots else ""
             task.describe(
                 f"fold {self.index}: val loss {epoch.val_loss:.3f}, best "
-                f"{self.progress.best.val_loss:.3f}, {epoch.effective_slots:.0f} slots in use"
+                f"{self.progress.best.val_loss:.3f}{in_use}"
             )
             task.advance()
             if time.monotonic() - saved_at >= self.train.checkpoint_every_s:
@@ -119,30 +140,32 @@ class FoldFit:
         self.model.train()
         order = torch.randperm(len(self.fold.train)).tolist()
         batches = list(_batched([self.fold.train[i] for i in order], self.train.batch_size))
-        losses, excesses = [], []
-        routing = RoutingSums.empty(self.settings.model.num_slots, self.device)
+        losses = []
+        slots = _SlotSums()
         for step, (slides, bags) in enumerate(self.store.batches(batches)):
             self._set_rate((number * len(batches) + step) / (self.train.epochs * len(batches)))
             self.optimiser.zero_grad()
             with self._autocast():
-                output = self.model([bag.to(self.device) for bag in bags])
                 labels = torch.tensor([slide.label for slide in slides], device=self.device)
-                loss = F.cross_entropy(output.logits.float(), labels)
-            (loss + self.train.aux_weight * output.aux_loss).backward()
+                output = self.model([bag.to(self.device) for bag in bags], labels)
+                loss = self.model.loss(output, labels)
+            total = loss
+            if output.routing is not None:
+                balance = output.routing.balance_loss()
+                total = loss + self.train.aux_weight * balance
+                slots.add(output.routing.detach(), float(balance.detach()))
+            torch.autograd.backward(total)
             self.optimiser.step()
             losses.append(self._finite(float(loss.detach()), number))
-            excesses.append(float(output.aux_loss.detach()) - self.settings.model.top_k)
-            routing = routing.merge(output.routing.detach())
         val = predict(self.model, self.fold.val, self.store, self.device, self.train.precision)
         val_loss = self._finite(_cross_entropy(val), number)
         labels_val, probs, _ = as_arrays(val)
-        return Epoch.of(
+        return Epoch(
             epoch=number,
             train_loss=sum(losses) / len(losses),
-            aux_excess=sum(excesses) / len(excesses),
             val_loss=val_loss,
             val_auc=auc(labels_val, probs),
-            routing=routing,
+            slots=slots.use(self.settings.model.top_k),
         )
 
     def _finite(self, loss: float, epoch: int) -> float:
@@ -208,31 +231,9 @@ class FoldFit:
         )
 
 
-def build_model(cohort: Cohort, settings: MilSettings) -> SlideClassifier:
-    """A classifier of the settings' shape, for this cohort's features and classes."""
-    model = settings.model
-    compressor = SlotCompressor(
-        CompressorConfig(
-            feature_dim=cohort.feature_dim,
-            num_slots=model.num_slots,
-            top_k=model.top_k,
-            hidden_dim=model.hidden_dim,
-            dropout=model.dropout,
-            noise_std=model.noise_std,
-        )
-    )
-    head = ClassifierConfig(
-        classes=cohort.classes,
-        head_dim=model.head_dim,
-        dropout=model.head_dropout,
-        encoder=cohort.encoder,
-    )
-    return SlideClassifier(compressor, head)
-
-
 @torch.no_grad()
 def predict(
-    model: SlideClassifier,
+    model: BagClassifier,
     slides: Sequence[CohortSlide],
     store: BagStore,
     device: torch.device,

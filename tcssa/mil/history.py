@@ -14,17 +14,13 @@ from tcssa import atomic
 from tcssa.compressor.balance import RoutingSums
 
 
-class Epoch(BaseModel):
-    """One epoch of training."""
+class SlotUse(BaseModel):
+    """How the patches of an epoch were spread over the slots."""
 
     model_config = ConfigDict(frozen=True)
 
-    epoch: int
-    train_loss: float
     aux_excess: float
     """The balance loss minus top_k, which it is about when routing is uniform."""
-    val_loss: float
-    val_auc: float | None
     effective_slots: float
     """Exponential of the entropy of slot use: K if all are used alike."""
     largest_share: float
@@ -34,24 +30,11 @@ class Epoch(BaseModel):
     """Share of assignments of each slot, [K]."""
 
     @classmethod
-    def of(
-        cls,
-        *,
-        epoch: int,
-        train_loss: float,
-        aux_excess: float,
-        val_loss: float,
-        val_auc: float | None,
-        routing: RoutingSums,
-    ) -> Self:
+    def of(cls, routing: RoutingSums, aux_excess: float) -> Self:
         """Summarise an epoch whose training patches were routed like this."""
         share = routing.utilisation()
         return cls(
-            epoch=epoch,
-            train_loss=train_loss,
             aux_excess=aux_excess,
-            val_loss=val_loss,
-            val_auc=val_auc,
             effective_slots=routing.effective_slots(),
             largest_share=float(share.max()),
             unused_slots=int((share == 0).sum()),
@@ -73,14 +56,36 @@ class Epoch(BaseModel):
         )
 
 
+class Epoch(BaseModel):
+    """One epoch of training."""
+
+    model_config = ConfigDict(frozen=True)
+
+    epoch: int
+    train_loss: float
+    val_loss: float
+    val_auc: float | None
+    slots: SlotUse | None = None
+    """None for a method without slots."""
+
+
 def write_history(folder: Path, epochs: Sequence[Epoch]) -> None:
-    """Write ``history.csv`` and ``utilisation.csv`` (a row an epoch, a column a slot)."""
-    figures = [field for field in Epoch.model_fields if field != "utilisation"]
+    """Write ``history.csv``; of a method with slots also ``utilisation.csv``.
+
+    Both have a row an epoch, the second a column a slot.
+    """
+    figures = [field for field in Epoch.model_fields if field != "slots"]
     history = [[getattr(row, field) for field in figures] for row in epochs]
+    uses = [row.slots for row in epochs if row.slots is not None]
+    if uses:
+        of_slots = [field for field in SlotUse.model_fields if field != "utilisation"]
+        figures += of_slots
+        for row, use in zip(history, uses, strict=True):
+            row += [getattr(use, field) for field in of_slots]
+        slots = [f"slot_{k}" for k in range(len(uses[0].utilisation))]
+        shares = [[row.epoch, *use.utilisation] for row, use in zip(epochs, uses, strict=True)]
+        _write_csv(folder / "utilisation.csv", ["epoch", *slots], shares)
     _write_csv(folder / "history.csv", figures, history)
-    slots = [f"slot_{k}" for k in range(len(epochs[0].utilisation))]
-    shares = [[row.epoch, *row.utilisation] for row in epochs]
-    _write_csv(folder / "utilisation.csv", ["epoch", *slots], shares)
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -9,7 +9,6 @@ Shapes: B bags, N patches, D features, K slots, C classes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -17,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
 from tcssa.compressor import SlotCompressor
-from tcssa.compressor.balance import RoutingSums
 from tcssa.compressor.checkpoint import (
     compressor_facts,
     config_from_facts,
@@ -26,6 +24,7 @@ from tcssa.compressor.checkpoint import (
     write_tensors,
 )
 from tcssa.errors import CheckpointError
+from tcssa.mil.methods.base import BagClassifier, BagsLogits
 
 _HEAD_LAYERS = {"0": "norm", "1": "hidden", "4": "out"}
 
@@ -40,18 +39,6 @@ class ClassifierConfig(BaseModel):
     dropout: float = 0.3
     encoder: str | None = None
     """Encoder of the features that it was trained on."""
-
-
-@dataclass(frozen=True)
-class ClassifierOutput:
-    """What a batch of bags is taken for."""
-
-    logits: Tensor
-    """[B, C]."""
-    aux_loss: Tensor
-    """0-dim, float32."""
-    routing: RoutingSums
-    """Where the patches went."""
 
 
 class SlideHead(nn.Module):
@@ -70,8 +57,8 @@ class SlideHead(nn.Module):
         return logits
 
 
-class SlideClassifier(nn.Module):
-    """Compressor and head."""
+class SlideClassifier(BagClassifier):
+    """TC-SSA: compressor and head."""
 
     def __init__(self, compressor: SlotCompressor, config: ClassifierConfig) -> None:
         super().__init__()
@@ -81,14 +68,10 @@ class SlideClassifier(nn.Module):
             compressor.config.feature_dim, config.head_dim, len(config.classes), config.dropout
         )
 
-    def forward(self, bags: Sequence[Tensor]) -> ClassifierOutput:
-        """Classify bags of any sizes at once.
-
-        Args:
-            bags: Patch features of each bag, [N, D].
-        """
+    def forward(self, bags: Sequence[Tensor], labels: Tensor | None = None) -> BagsLogits:
+        """Classify bags of any sizes at once; see `BagClassifier.forward`."""
         output = self.compressor.compress(bags)
-        return ClassifierOutput(self.head(output.slots), output.aux_loss, output.routing)
+        return BagsLogits(self.head(output.slots), routing=output.routing)
 
     @classmethod
     def from_reference_state(cls, state: Mapping[str, Tensor], classes: Sequence[str]) -> Self:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tcssa import atomic
-from tcssa.mil.history import Epoch
+from tcssa.mil.history import Epoch, SlotUse
 from tcssa.mil.metrics import Floats, Ints
 
 _INK = "#3b2a5a"
@@ -55,29 +56,37 @@ def plot_confusion(path: Path, matrix: Sequence[Sequence[int]], classes: Sequenc
 
 
 def plot_training(path: Path, folds: Sequence[Sequence[Epoch]], top_k: int) -> None:
-    """Validation loss, and how many slots are in use, over the epochs of every fold."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    num_slots = len(folds[0][0].utilisation)
+    """Validation loss over the epochs of every fold; of a method with slots also their use."""
+    has_slots = folds[0][0].slots is not None
+    figure = Figure(figsize=(9 if has_slots else 4.8, 3.6), layout="constrained")
+    axes = figure.subplots(1, 2 if has_slots else 1, squeeze=False)[0]
     for index, epochs in enumerate(folds):
         numbers = [row.epoch for row in epochs]
-        left.plot(numbers, [row.val_loss for row in epochs], label=f"fold {index}")
-        right.plot(numbers, [row.effective_slots for row in epochs])
-    left.set(xlabel="epoch", ylabel="validation loss", title="Validation loss")
-    left.legend(frameon=False, fontsize=8)
-    right.axhline(num_slots, color="grey", linewidth=0.8, linestyle=":")
-    right.axhline(1.5 * top_k, color="firebrick", linewidth=0.8, linestyle=":")
-    right.text(0, 1.5 * top_k, " collapse", color="firebrick", fontsize=8, va="bottom")
-    right.set(
+        axes[0].plot(numbers, [row.val_loss for row in epochs], label=f"fold {index}")
+    axes[0].set(xlabel="epoch", ylabel="validation loss", title="Validation loss")
+    axes[0].legend(frameon=False, fontsize=8)
+    if has_slots:
+        uses = [[row.slots for row in epochs if row.slots] for epochs in folds]
+        _draw_slots_in_use(axes[1], uses, top_k)
+    _save(figure, path)
+
+
+def _draw_slots_in_use(axes: Axes, folds: Sequence[Sequence[SlotUse]], top_k: int) -> None:
+    num_slots = len(folds[0][0].utilisation)
+    for uses in folds:
+        axes.plot([use.effective_slots for use in uses])
+    axes.axhline(num_slots, color="grey", linewidth=0.8, linestyle=":")
+    axes.axhline(1.5 * top_k, color="firebrick", linewidth=0.8, linestyle=":")
+    axes.text(0, 1.5 * top_k, " collapse", color="firebrick", fontsize=8, va="bottom")
+    axes.set(
         xlabel="epoch",
         ylabel="effective slots",
         ylim=(0, num_slots * 1.05),
         title=f"Slots in use, of {num_slots}",
     )
-    _save(figure, path)
 
 
-def plot_utilisation(path: Path, folds: Sequence[Epoch]) -> None:
+def plot_utilisation(path: Path, folds: Sequence[SlotUse]) -> None:
     """Share of patches' assignments per slot, at the epoch each fold kept."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     axes = figure.subplots()

@@ -45,8 +45,18 @@ class CohortSettings(Section):
 
 
 class ModelSettings(Section):
-    """Shape of the compressor and its head."""
+    """Which model, and the shape of TC-SSA's compressor and head."""
 
+    name: str = Field(
+        default="tcssa",
+        description="Method: tcssa, abmil, abmilx, clam_mb, clam_sb, dsmil, max, mean, rrt, "
+        "transmil, or module:factory of your own. The settings below are of tcssa.",
+    )
+    init: Path | None = Field(
+        default=None,
+        description="Weights to start from: a checkpoint of tcssa, or of a published "
+        "implementation of the method.",
+    )
     num_slots: int = Field(default=32, ge=2, description="Number K of slots a slide becomes.")
     top_k: int = Field(default=2, ge=1, description="Slots that every patch is routed to.")
     hidden_dim: int = Field(default=512, ge=1, description="Hidden width of a slot's expert.")

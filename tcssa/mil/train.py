@@ -24,6 +24,7 @@ from tcssa import atomic
 from tcssa.checksums import file_sha256
 from tcssa.errors import RunError
 from tcssa.mil import plots
+from tcssa.mil.classifiers import MethodFacts, save_classifier
 from tcssa.mil.cohort import BagStore, Cohort, listed, read_cohort
 from tcssa.mil.fit import PROGRESS_FILE, FoldFit, Progress, predict
 from tcssa.mil.history import Epoch, write_history
@@ -99,7 +100,8 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any
     ]
     metrics = _sum_up(results, cohort, settings, out)
     for result in results:
-        collapse = result.best.collapse(settings.model.top_k)
+        slots = result.best.slots
+        collapse = slots.collapse(settings.model.top_k) if slots else None
         if collapse:
             reporter.warn(f"fold {result.index}: the slots collapsed: {collapse}")
     selected = min(results, key=lambda result: result.best.val_loss)
@@ -172,7 +174,13 @@ def _fit_or_read(
     fit = FoldFit(cohort, fold, index, settings, folder, store)
     with reporter.task(f"fold {index}", settings.train.epochs, "epochs") as task:
         progress = fit.run(task)
-    fit.model.save(folder / CHECKPOINT_FILE)
+    facts = MethodFacts(
+        name=settings.model.name,
+        feature_dim=cohort.feature_dim,
+        classes=cohort.classes,
+        encoder=cohort.encoder,
+    )
+    save_classifier(fit.model, folder / CHECKPOINT_FILE, facts)
     write_history(folder, progress.epochs)
     test = predict(fit.model, fold.test, store, fit.device, settings.train.precision, fold=index)
     write_predictions(folder / "predictions.csv", test, cohort.classes)
@@ -226,7 +234,7 @@ def _sum_up(
                 "best_epoch": result.best_epoch,
                 "val_loss": result.best.val_loss,
                 "val_auc": result.best.val_auc,
-                "effective_slots": result.best.effective_slots,
+                "effective_slots": slots.effective_slots if (slots := result.best.slots) else None,
                 "test": {name: result.scores[name] for name in METRICS},
                 "num_test_slides": len(result.test),
             }
@@ -239,6 +247,7 @@ def _sum_up(
     plots.plot_training(
         out / "plots" / "training.png", [r.epochs for r in results], settings.model.top_k
     )
-    plots.plot_utilisation(out / "plots" / "utilisation.png", [r.best for r in results])
+    if uses := [result.best.slots for result in results if result.best.slots]:
+        plots.plot_utilisation(out / "plots" / "utilisation.png", uses)
     atomic.write_text(out / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
     return metrics

@@ -47,6 +47,8 @@ def train_mil(
     skip_missing: Annotated[
         bool | None, setting(CohortSettings, "skip_missing", "--skip-missing", panel=_DATA)
     ] = None,
+    model: Annotated[str | None, setting(ModelSettings, "name", "--model", panel=_MODEL)] = None,
+    init: Annotated[Path | None, setting(ModelSettings, "init", panel=_MODEL)] = None,
     num_slots: Annotated[int | None, setting(ModelSettings, "num_slots", panel=_MODEL)] = None,
     top_k: Annotated[int | None, setting(ModelSettings, "top_k", panel=_MODEL)] = None,
     hidden_dim: Annotated[int | None, setting(ModelSettings, "hidden_dim", panel=_MODEL)] = None,
@@ -86,7 +88,13 @@ def train_mil(
             "classes": classes or None,
             "skip_missing": skip_missing,
         },
-        "model": {"num_slots": num_slots, "top_k": top_k, "hidden_dim": hidden_dim},
+        "model": {
+            "name": model,
+            "init": init,
+            "num_slots": num_slots,
+            "top_k": top_k,
+            "hidden_dim": hidden_dim,
+        },
         "train": {
             "epochs": epochs,
             "patience": patience,
@@ -109,7 +117,10 @@ def train_mil(
 
     metrics = train(settings, out, output)
     output.result({"run": str(out), **metrics}, lambda console: _show(console, out, metrics))
-    output.hint(f"next: tcssa export {out} --format onnx --out ARTEFACT")
+    if settings.model.name == "tcssa":
+        output.hint(f"next: tcssa export {out} --format onnx --out ARTEFACT")
+    else:
+        output.hint(f"next: tcssa eval {out} --labels CSV --features DIR")
 
 
 def _show(console: Console, out: Path, metrics: dict[str, Any]) -> None:

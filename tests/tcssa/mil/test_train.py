@@ -13,9 +13,10 @@ from cohorts import small_run, write_cohort
 from factories import write_bag
 
 from tcssa import load_compressor
-from tcssa.errors import DivergedError, RunError
-from tcssa.mil.history import Epoch
-from tcssa.mil.settings import CohortSettings, MilSettings
+from tcssa.errors import CheckpointError, DivergedError, RunError
+from tcssa.mil.evaluate import evaluate
+from tcssa.mil.history import SlotUse
+from tcssa.mil.settings import CohortSettings, MilSettings, ModelSettings
 from tcssa.mil.train import read_metrics, train
 from tcssa.reporter import Silent
 from tcssa.run import read_run
@@ -63,7 +64,7 @@ def test_the_run_directory_has_what_it_promises(run: tuple[MilSettings, Path]) -
     for name in ("roc", "confusion", "training", "utilisation"):
         assert (folder / "plots" / f"{name}.png").stat().st_size > 5000
     history = (folder / "fold-0" / "history.csv").read_text().splitlines()
-    assert history[0].startswith("epoch,train_loss,aux_excess,val_loss,val_auc,effective_slots")
+    assert history[0].startswith("epoch,train_loss,val_loss,val_auc,aux_excess,effective_slots")
     shares = (folder / "fold-0" / "utilisation.csv").read_text().splitlines()[1].split(",")
     assert sum(map(float, shares[1:])) == pytest.approx(1)
     assert not list(folder.glob("**/progress.pt"))
@@ -183,16 +184,30 @@ def test_collapsed_slots_are_warned_of(tmp_path: Path) -> None:
 
 
 def test_slots_in_use_are_not_called_collapsed() -> None:
-    epoch = Epoch(
-        epoch=0, train_loss=1, aux_excess=0, val_loss=1, val_auc=None, effective_slots=3.2,
-        largest_share=0.4, unused_slots=0, utilisation=[1 / 32] * 32,
+    use = SlotUse(
+        aux_excess=0, effective_slots=3.2, largest_share=0.4, unused_slots=0,
+        utilisation=[1 / 32] * 32,
     )  # fmt: skip
-    assert epoch.collapse(top_k=2) is None
-    assert epoch.model_copy(update={"effective_slots": 2.4}).collapse(top_k=2) is not None
-    few = epoch.model_copy(update={"effective_slots": 2.4, "utilisation": [0.25] * 4})
+    assert use.collapse(top_k=2) is None
+    assert use.model_copy(update={"effective_slots": 2.4}).collapse(top_k=2) is not None
+    few = use.model_copy(update={"effective_slots": 2.4, "utilisation": [0.25] * 4})
     assert few.collapse(top_k=2) is None
 
 
 def test_bf16_trains(tmp_path: Path) -> None:
     settings = small_run(write_cohort(tmp_path), precision="bf16")
     assert train(settings, tmp_path / "run", Silent())["pooled"]["auc"]["value"] > 0.9
+
+
+@pytest.mark.parametrize("name", ["abmil", "clam_mb"])
+def test_another_method_trains_and_is_evaluated(name: str, tmp_path: Path) -> None:
+    settings = small_run(write_cohort(tmp_path), epochs=4, lr=1e-3)
+    settings = settings.model_copy(update={"model": ModelSettings(name=name)})
+    metrics = train(settings, tmp_path / "run", Silent())
+    assert metrics["pooled"]["auc"]["value"] > 0.9
+    assert metrics["folds"][0]["effective_slots"] is None
+    assert not (tmp_path / "run" / "plots" / "utilisation.png").exists()
+    again = evaluate(tmp_path / "run", Silent())
+    assert again.metrics["pooled"]["auc"] == metrics["pooled"]["auc"]
+    with pytest.raises(CheckpointError, match="holds no tcssa compressor"):
+        load_compressor(tmp_path / "run")

@@ -1,0 +1,127 @@
+"""Slide classifiers by name: built for a cohort, saved, loaded, started from given weights.
+
+TC-SSA has settings and a checkpoint of its own (`tcssa.mil.model`), out of which the compressor
+is read again; all other methods share one form: their weights and the name they were built by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tcssa.compressor import CompressorConfig, SlotCompressor
+from tcssa.compressor.checkpoint import load_strictly, read_tensors, write_tensors
+from tcssa.compressor.reference import read_state
+from tcssa.errors import CheckpointError
+from tcssa.mil.methods import BagClassifier, build_method
+from tcssa.mil.methods.published import from_published
+from tcssa.mil.model import ClassifierConfig, SlideClassifier
+from tcssa.mil.settings import ModelSettings
+
+TCSSA = "tcssa"
+
+
+class MethodFacts(BaseModel):
+    """What the checkpoint of a method says beside its weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    feature_dim: int
+    classes: list[str]
+    encoder: str | None
+
+
+def build_classifier(
+    settings: ModelSettings, feature_dim: int, classes: Sequence[str], encoder: str | None
+) -> BagClassifier:
+    """A classifier with fresh weights, or with those that the settings start from.
+
+    Args:
+        settings: Which method, of which shape.
+        feature_dim: D of the cohort's features.
+        classes: Names of the classes, in order.
+        encoder: Of the features, where it is known.
+
+    Raises:
+        UnknownNameError: There is no such method.
+        CheckpointError: The weights to start from do not fit.
+    """
+    if settings.name == TCSSA:
+        model: BagClassifier = _build_tcssa(settings, feature_dim, classes, encoder)
+    else:
+        model = build_method(settings.name, feature_dim, len(classes))
+    if settings.init is not None:
+        _start_from(model, settings.name, settings.init)
+    return model
+
+
+def save_classifier(model: BagClassifier, path: Path, facts: MethodFacts) -> None:
+    """Write a classifier as one safetensors file, atomically."""
+    if isinstance(model, SlideClassifier):
+        model.save(path)
+    else:
+        write_tensors(path, model.state_dict(), {"method": facts.model_dump()})
+
+
+def load_classifier(path: Path) -> BagClassifier:
+    """Read what `save_classifier` wrote; in evaluation mode, on the CPU.
+
+    Raises:
+        CheckpointError: The file is broken or holds no classifier.
+        UsageError: It is of a method of the user's that cannot be imported here.
+    """
+    tensors, facts = read_tensors(path)
+    if "method" not in facts:
+        return SlideClassifier.load(path)
+    try:
+        method = MethodFacts.model_validate(facts["method"])
+    except ValidationError as error:
+        raise CheckpointError(path, f"its facts are not valid: {error}") from None
+    model = build_method(method.name, method.feature_dim, len(method.classes))
+    load_strictly(model, tensors, path)
+    return model.eval()
+
+
+def _build_tcssa(
+    settings: ModelSettings, feature_dim: int, classes: Sequence[str], encoder: str | None
+) -> SlideClassifier:
+    shape = CompressorConfig(
+        feature_dim=feature_dim,
+        num_slots=settings.num_slots,
+        top_k=settings.top_k,
+        hidden_dim=settings.hidden_dim,
+        dropout=settings.dropout,
+        noise_std=settings.noise_std,
+    )
+    head = ClassifierConfig(
+        classes=list(classes),
+        head_dim=settings.head_dim,
+        dropout=settings.head_dropout,
+        encoder=encoder,
+    )
+    return SlideClassifier(SlotCompressor(shape), head)
+
+
+def _start_from(model: BagClassifier, name: str, path: Path) -> None:
+    """Load weights of tcssa, or of a published implementation, into a model.
+
+    Raises:
+        CheckpointError: They are of another method or shape.
+    """
+    if not path.is_file():
+        raise CheckpointError(path, "there is no such file")
+    if path.suffix == ".safetensors":
+        state, facts = read_tensors(path)
+        if "method" not in facts and "classifier" not in facts:
+            state = from_published(name, state, path)
+    else:
+        published, _ = read_state(path)
+        if isinstance(model, SlideClassifier):
+            classes = model.config.classes
+            state = SlideClassifier.from_reference_state(published, classes).state_dict()
+        else:
+            state = from_published(name, published, path)
+    load_strictly(model, state, path)

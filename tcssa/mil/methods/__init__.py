@@ -1,0 +1,8 @@
+"""Methods of multiple-instance learning, beside TC-SSA itself; one file each."""
+
+from __future__ import annotations
+
+from tcssa.mil.methods.base import BagClassifier, BagsLogits, OneByOne
+from tcssa.mil.methods.registry import METHODS, build_method
+
+__all__ = ["METHODS", "BagClassifier", "BagsLogits", "OneByOne", "build_method"]

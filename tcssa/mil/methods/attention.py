@@ -1,0 +1,36 @@
+"""Attention over the patches of a bag (Ilse et al. 2018, arXiv 1802.04712, eq. 8 and 9)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class GatedAttention(nn.Module):
+    """Scores a_j = w (tanh(V h_j) · σ(U h_j)), eq. 9; as many rows of w as heads.
+
+    Args:
+        dim: Length of h.
+        hidden_dim: Rows of V and U.
+        num_heads: Scores per patch.
+        dropout: After tanh and σ, in training.
+    """
+
+    def __init__(self, dim: int, hidden_dim: int, num_heads: int = 1, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.value = nn.Linear(dim, hidden_dim)
+        self.gate = nn.Linear(dim, hidden_dim)
+        self.dropout = nn.Dropout(dropout)
+        self.score = nn.Linear(hidden_dim, num_heads)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Patches [N, dim] to scores [heads, N], before the softmax over patches."""
+        value = self.dropout(torch.tanh(self.value(hidden)))
+        gate = self.dropout(torch.sigmoid(self.gate(hidden)))
+        scores: Tensor = self.score(value * gate)
+        return scores.T
+
+
+def pool(scores: Tensor, hidden: Tensor) -> Tensor:
+    """Means of patches [N, dim], weighted by the softmax of scores [heads, N]: [heads, dim]."""
+    return scores.softmax(dim=1) @ hidden

@@ -1,0 +1,73 @@
+"""DSMIL (Li et al. 2021, arXiv 2011.08939): two streams that learn together.
+
+The first scores every patch and takes the maximum per class; the second attends to all patches
+by their likeness to that critical patch (eq. 4–6). The loss is the mean of both streams', and so
+is the prediction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tcssa.mil.methods.base import BagClassifier, BagsLogits
+
+_QUERY_DIM = 128
+
+
+class Streams(NamedTuple):
+    """What both streams say of one bag."""
+
+    instance: Tensor
+    """Largest patch score per class, [C]."""
+    bag: Tensor
+    """Bag score, [C]."""
+
+
+class DSMIL(BagClassifier):
+    """Dual-stream MIL.
+
+    Args:
+        feature_dim: D.
+        num_classes: C.
+    """
+
+    def __init__(self, feature_dim: int, num_classes: int) -> None:
+        super().__init__()
+        self.instance = nn.Linear(feature_dim, num_classes)
+        self.query = nn.Sequential(
+            nn.Linear(feature_dim, _QUERY_DIM),
+            nn.ReLU(),
+            nn.Linear(_QUERY_DIM, _QUERY_DIM),
+            nn.Tanh(),
+        )
+        # one filter of the bag's whole [C, D] matrix per class, as the published code has it
+        self.bag = nn.Conv1d(num_classes, num_classes, kernel_size=feature_dim)
+
+    def streams(self, bag: Tensor) -> Streams:
+        """Both streams' scores of one bag [N, D]."""
+        scores = self.instance(bag)
+        critical = scores.argmax(dim=0)
+        queries = self.query(bag)
+        likeness = queries @ queries[critical].T / _QUERY_DIM**0.5
+        pooled = likeness.softmax(dim=0).T @ bag
+        return Streams(scores.max(dim=0).values, self.bag(pooled.unsqueeze(0)).flatten())
+
+    def forward(self, bags: Sequence[Tensor], labels: Tensor | None = None) -> BagsLogits:
+        """See `BagClassifier.forward`; the logits are the mean of both streams."""
+        both = [self.streams(bag.float()) for bag in bags]
+        instance = torch.stack([scores.instance for scores in both])
+        bag = torch.stack([scores.bag for scores in both])
+        extra = None
+        if labels is not None:
+            extra = (F.cross_entropy(instance, labels) + F.cross_entropy(bag, labels)) / 2
+        return BagsLogits((instance + bag) / 2, extra)
+
+    def loss(self, output: BagsLogits, labels: Tensor) -> Tensor:
+        """The mean of both streams' cross-entropies."""
+        assert output.extra_loss is not None  # labels were given
+        return output.extra_loss

@@ -1,0 +1,80 @@
+"""The plainest methods: mean and maximum over patches, and gated attention.
+
+``abmil`` is gated attention MIL (Ilse et al. 2018, arXiv 1802.04712, eq. 7 and 9), behind a
+learned embedding, as pathology uses it.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from tcssa.mil.methods.attention import GatedAttention, pool
+from tcssa.mil.methods.base import OneByOne
+
+
+def embedding(feature_dim: int, embed_dim: int, dropout: float) -> nn.Sequential:
+    """The layer most methods begin with: Linear, ReLU, Dropout."""
+    return nn.Sequential(nn.Linear(feature_dim, embed_dim), nn.ReLU(), nn.Dropout(dropout))
+
+
+class MeanPooling(OneByOne):
+    """Classifies the mean patch.
+
+    Args:
+        feature_dim: D.
+        num_classes: C.
+        embed_dim: Width of the embedding.
+        dropout: In the embedding.
+    """
+
+    def __init__(
+        self, feature_dim: int, num_classes: int, embed_dim: int = 512, dropout: float = 0.25
+    ) -> None:
+        super().__init__()
+        self.embed = embedding(feature_dim, embed_dim, dropout)
+        self.out = nn.Linear(embed_dim, num_classes)
+
+    def classify(self, bag: Tensor) -> Tensor:
+        """See `OneByOne.classify`."""
+        logits: Tensor = self.out(self.embed(bag).mean(dim=0))
+        return logits
+
+
+class MaxPooling(MeanPooling):
+    """Takes for each class the patch that speaks for it most."""
+
+    def classify(self, bag: Tensor) -> Tensor:
+        """See `OneByOne.classify`."""
+        patch_logits: Tensor = self.out(self.embed(bag))
+        return patch_logits.max(dim=0).values
+
+
+class ABMIL(OneByOne):
+    """Gated attention over embedded patches.
+
+    Args:
+        feature_dim: D.
+        num_classes: C.
+        embed_dim: Width of the embedding.
+        attention_dim: Rows of V and U.
+        dropout: In embedding and attention.
+    """
+
+    def __init__(
+        self,
+        feature_dim: int,
+        num_classes: int,
+        embed_dim: int = 512,
+        attention_dim: int = 128,
+        dropout: float = 0.25,
+    ) -> None:
+        super().__init__()
+        self.embed = embedding(feature_dim, embed_dim, dropout)
+        self.attention = GatedAttention(embed_dim, attention_dim, dropout=dropout)
+        self.out = nn.Linear(embed_dim, num_classes)
+
+    def classify(self, bag: Tensor) -> Tensor:
+        """See `OneByOne.classify`."""
+        hidden = self.embed(bag)
+        logits: Tensor = self.out(pool(self.attention(hidden), hidden)[0])
+        return logits

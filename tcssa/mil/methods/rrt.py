@@ -1,0 +1,127 @@
+"""RRT-MIL (Tang et al. 2024, arXiv 2402.17228): patches are re-embedded before they are pooled.
+
+Regional attention (R-MSA) with a convolution along the keys for position (EPEG, eq. 6), then
+attention across regions (CR-MSA, eq. 7–9): every region sends a few representatives, made by a
+learned mixing of its patches, and takes their answers back. Attention pooling follows.
+
+The zeros that fill the square take part in attention, as in the published code.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tcssa.mil.methods.attention import pool
+from tcssa.mil.methods.base import OneByOne
+from tcssa.mil.methods.pooling import embedding
+from tcssa.mil.methods.regions import Regions
+
+
+class _SelfAttention(nn.Module):
+    """Multi-head attention [batch, n, dim], if asked with a convolution of its scores."""
+
+    def __init__(self, dim: int, num_heads: int, kernel_size: int | None) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.position = None
+        if kernel_size is not None:
+            self.position = nn.Conv2d(
+                num_heads,
+                num_heads,
+                (kernel_size, 1),
+                padding=(kernel_size // 2, 0),
+                groups=num_heads,
+            )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        query, key, value = (
+            part.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+            for part in self.qkv(tokens).chunk(3, dim=2)
+        )
+        scores = (query * query.shape[-1] ** -0.5) @ key.mT
+        if self.position is not None:
+            scores = scores + self.position(scores)
+        mixed: Tensor = self.proj((scores.softmax(dim=-1) @ value).transpose(1, 2).flatten(2))
+        return mixed
+
+
+class _RegionalAttention(nn.Module):
+    """R-MSA: attention within each region, x + attention(norm(x))."""
+
+    def __init__(self, dim: int, num_heads: int, per_side: int, kernel_size: int) -> None:
+        super().__init__()
+        self.per_side = per_side
+        self.norm = nn.LayerNorm(dim)
+        self.attention = _SelfAttention(dim, num_heads, kernel_size)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        regions = Regions.of(len(tokens), self.per_side)
+        return tokens + regions.join(self.attention(regions.cut(self.norm(tokens))))
+
+
+class _CrossRegionAttention(nn.Module):
+    """CR-MSA: attention between representatives of the regions, x + attention(norm(x))."""
+
+    def __init__(self, dim: int, num_heads: int, per_side: int, num_representatives: int) -> None:
+        super().__init__()
+        self.per_side = per_side
+        self.norm = nn.LayerNorm(dim)
+        self.phi = nn.Parameter(torch.empty(dim, num_representatives))
+        nn.init.kaiming_uniform_(self.phi, a=5**0.5)
+        self.attention = _SelfAttention(dim, num_heads, kernel_size=None)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        regions = Regions.of(len(tokens), self.per_side)
+        cut = regions.cut(self.norm(tokens))
+        logits = (cut @ self.phi).mT  # [regions, representatives, patches]
+        sent = logits.softmax(dim=2) @ cut
+        answers = self.attention(sent.transpose(0, 1)).transpose(0, 1)
+        # how much of each answer a patch takes: its rank within the region, and its own choice
+        low, high = logits.amin(dim=2, keepdim=True), logits.amax(dim=2, keepdim=True)
+        share = (logits - low) / (high - low + 1e-8) * logits.softmax(dim=1)
+        return tokens + regions.join(share.mT @ answers)
+
+
+class RRTMIL(OneByOne):
+    """Re-embedded regional transformer.
+
+    Args:
+        feature_dim: D.
+        num_classes: C.
+        dim: Width of the tokens.
+        num_heads: Of all attention.
+        regions_per_side: Regions along a side of the square.
+        kernel_size: Of EPEG's convolution.
+        num_representatives: Tokens a region sends to the others.
+        dropout: In the embedding.
+    """
+
+    def __init__(
+        self,
+        feature_dim: int,
+        num_classes: int,
+        dim: int = 512,
+        num_heads: int = 8,
+        regions_per_side: int = 8,
+        kernel_size: int = 15,
+        num_representatives: int = 3,
+        dropout: float = 0.25,
+    ) -> None:
+        super().__init__()
+        self.embed = embedding(feature_dim, dim, dropout)
+        self.regional = _RegionalAttention(dim, num_heads, regions_per_side, kernel_size)
+        self.across = _CrossRegionAttention(dim, num_heads, regions_per_side, num_representatives)
+        self.norm = nn.LayerNorm(dim)
+        self.attention = nn.Sequential(
+            nn.Linear(dim, 128, bias=False), nn.Tanh(), nn.Linear(128, 1, bias=False)
+        )
+        self.out = nn.Linear(dim, num_classes)
+
+    def classify(self, bag: Tensor) -> Tensor:
+        """See `OneByOne.classify`."""
+        hidden = self.norm(self.across(self.regional(self.embed(bag))))
+        logits: Tensor = self.out(pool(self.attention(hidden).T, hidden)[0])
+        return logits
