@@ -13,6 +13,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 BOOTSTRAP_SAMPLES = 1000
+_CALIBRATION_BINS = 10
 
 
 class Score(TypedDict):
@@ -63,12 +64,65 @@ def macro_f1(labels: Ints, probs: Floats) -> float:
     return float(f1_score(labels, predicted, labels=classes, average="macro", zero_division=0))
 
 
+def auprc(labels: Ints, probs: Floats) -> float | None:
+    """Average precision; macro one-vs-rest for more than two classes.
+
+    Returns:
+        None where a class does not occur among the labels.
+    """
+    from sklearn.metrics import average_precision_score
+
+    num_classes = probs.shape[1]
+    if len(np.unique(labels)) < num_classes:
+        return None
+    shown = [1] if num_classes == 2 else range(num_classes)
+    return float(np.mean([average_precision_score(labels == c, probs[:, c]) for c in shown]))
+
+
+def brier(labels: Ints, probs: Floats) -> float:
+    """Mean squared distance of the probabilities from the truth, summed over classes; 0 to 2."""
+    truth = np.eye(probs.shape[1])[labels]
+    return float(((probs - truth) ** 2).sum(axis=1).mean())
+
+
+def calibration_error(labels: Ints, probs: Floats) -> float:
+    """How far confidence is from accuracy: expected calibration error over ten equal bins."""
+    confidence = probs.max(axis=1)
+    right = probs.argmax(axis=1) == labels
+    bins = np.minimum((confidence * _CALIBRATION_BINS).astype(int), _CALIBRATION_BINS - 1)
+    gaps = [
+        (bins == b).mean() * abs(right[bins == b].mean() - confidence[bins == b].mean())
+        for b in np.unique(bins)
+    ]
+    return float(sum(gaps))
+
+
+def weighted_kappa(labels: Ints, probs: Floats) -> float | None:
+    """Quadratic weighted kappa of the predicted classes, taken as grades in their order.
+
+    Returns:
+        None where one grade is all that occurs and is predicted.
+    """
+    from sklearn.metrics import cohen_kappa_score
+
+    predicted = probs.argmax(axis=1)
+    if len(np.union1d(labels, predicted)) < 2:
+        return None
+    grades = range(probs.shape[1])
+    return float(cohen_kappa_score(labels, predicted, weights="quadratic", labels=grades))
+
+
 METRICS: dict[str, Callable[[Ints, Floats], float | None]] = {
     "auc": auc,
     "balanced_accuracy": balanced_accuracy,
     "macro_f1": macro_f1,
     "accuracy": accuracy,
+    "auprc": auprc,
+    "brier": brier,
+    "calibration_error": calibration_error,
+    "weighted_kappa": weighted_kappa,
 }
+"""Kappa has a meaning where classes are grades; Brier and calibration are better when small."""
 
 
 def point_scores(labels: Ints, probs: Floats) -> dict[str, float | None]:
@@ -96,7 +150,7 @@ def score_all(
     """
     from sklearn.metrics import confusion_matrix
 
-    samples = _resampled(np.asarray(cases), seed)
+    samples = resampled(cases, seed)
     scores: dict[str, Any] = {
         name: _with_interval(metric, labels, probs, samples) for name, metric in METRICS.items()
     }
@@ -108,10 +162,10 @@ def score_all(
     }
 
 
-def _resampled(cases: NDArray[Any], seed: int) -> list[Ints]:
-    """Indices of slides for each bootstrap sample of patients."""
+def resampled(cases: Sequence[str], seed: int) -> list[Ints]:
+    """Indices of slides for each bootstrap sample of patients: all slides of one together."""
     rng = np.random.default_rng(seed)
-    names, slide_case = np.unique(cases, return_inverse=True)
+    names, slide_case = np.unique(np.asarray(cases), return_inverse=True)
     slides_of = [np.flatnonzero(slide_case == i) for i in range(len(names))]
     return [
         np.concatenate([slides_of[i] for i in rng.integers(0, len(names), len(names))])
@@ -125,14 +179,30 @@ def _with_interval(
     probs: Floats,
     samples: Sequence[Ints],
 ) -> Score:
-    value = metric(labels, probs)
-    if value is None:
-        return Score(value=None, low=None, high=None)
+    return interval(metric(labels, probs), bootstrap(metric, labels, probs, samples))
+
+
+def bootstrap(
+    metric: Callable[[Ints, Floats], float | None],
+    labels: Ints,
+    probs: Floats,
+    samples: Sequence[Ints],
+) -> Floats:
+    """A metric of every bootstrap sample; NaN where it is not defined."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a sample without a class is left out below
+        warnings.simplefilter("ignore")  # a sample without a class is NaN here
         drawn = [metric(labels[sample], probs[sample]) for sample in samples]
-    defined = [v for v in drawn if v is not None]
-    if len(defined) < BOOTSTRAP_SAMPLES / 2:  # an interval given that all classes occur, it is not
+    return np.array([np.nan if value is None else value for value in drawn])
+
+
+def interval(value: float | None, drawn: Floats) -> Score:
+    """A figure with the middle 95 % of its bootstrap samples.
+
+    Without an interval where the figure is not defined in half of the samples or more: it would
+    be an interval given that all classes occur, which is another thing.
+    """
+    defined = drawn[~np.isnan(drawn)]
+    if value is None or len(defined) < len(drawn) / 2:
         return Score(value=value, low=None, high=None)
     low, high = np.percentile(defined, [2.5, 97.5])
     return Score(value=value, low=float(low), high=float(high))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,7 +12,10 @@ from matplotlib.figure import Figure
 
 from tcssa import atomic
 from tcssa.mil.history import Epoch, SlotUse
-from tcssa.mil.metrics import Floats, Ints
+from tcssa.mil.metrics import Floats, Ints, Score
+
+if TYPE_CHECKING:
+    from tcssa.mil.compare import Comparison
 
 _INK = "#3b2a5a"
 
@@ -100,6 +104,30 @@ def plot_utilisation(path: Path, folds: Sequence[SlotUse]) -> None:
     axes.set(xlabel="slot", ylabel="share of assignments", title="Slot utilisation in training")
     axes.legend(frameon=False, fontsize=8)
     _save(figure, path)
+
+
+def plot_comparison(path: Path, comparison: Comparison) -> None:
+    """Forest plot: each run's figure, and its difference from the first, with intervals."""
+    runs = comparison.runs
+    figure = Figure(figsize=(9, 1.4 + 0.42 * len(runs)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    for row, run in enumerate(runs):
+        _draw_interval(left, row, run.score)
+        if run.difference is not None:
+            _draw_interval(right, row, run.difference)
+    left.set_yticks(range(len(runs)), [f"{run.name} ({run.model})" for run in runs])
+    left.invert_yaxis()
+    left.set(xlabel=comparison.metric, title="95 % interval, by patient")
+    right.axvline(0, color="grey", linewidth=0.8, linestyle=":")
+    right.set(xlabel="difference", title=f"against {runs[0].name}, paired")
+    _save(figure, path)
+
+
+def _draw_interval(axes: Axes, row: int, score: Score) -> None:
+    if score["low"] is not None and score["high"] is not None:
+        axes.plot([score["low"], score["high"]], [row, row], color=_INK, linewidth=1.5)
+    if score["value"] is not None:
+        axes.plot(score["value"], row, "o", color=_INK, markersize=5)
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -14,6 +14,10 @@ _TITLES = {
     "balanced_accuracy": "balanced accuracy",
     "macro_f1": "macro F1",
     "accuracy": "accuracy",
+    "auprc": "AUPRC",
+    "brier": "Brier (low is good)",
+    "calibration_error": "calibration error (low)",
+    "weighted_kappa": "weighted kappa, if grades",
 }
 
 

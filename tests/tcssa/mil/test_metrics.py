@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from tcssa.mil.metrics import auc, balanced_accuracy, macro_f1, score_all
+from tcssa.mil.metrics import (
+    auc,
+    auprc,
+    balanced_accuracy,
+    brier,
+    calibration_error,
+    macro_f1,
+    score_all,
+    weighted_kappa,
+)
 
 
 def two_columns(positive: list[float]) -> np.ndarray:
@@ -69,3 +78,28 @@ def test_confusion_has_true_classes_in_rows() -> None:
     scores = score_all(np.array([0, 0, 1]), two_columns([0.9, 0.1, 0.9]), ["a", "b", "c"])
     assert scores["confusion"] == [[1, 1], [0, 1]]
     assert (scores["num_slides"], scores["num_cases"]) == (3, 3)
+
+
+def test_average_precision_by_hand() -> None:
+    # ranked: right, wrong, right: precision 1 at recall 1/2, 2/3 at recall 1
+    labels = np.array([1, 0, 1])
+    assert auprc(labels, two_columns([0.9, 0.8, 0.7])) == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_brier_by_hand() -> None:
+    assert brier(np.array([1, 0]), two_columns([0.8, 0.0])) == pytest.approx((2 * 0.2**2) / 2)
+
+
+def test_calibration_error_is_the_gap_of_confidence_and_accuracy() -> None:
+    # four slides of confidence 0.75, three of them right; two of confidence 0.95, one right
+    labels = np.array([1, 1, 1, 0, 1, 0])
+    probs = two_columns([0.75] * 4 + [0.95] * 2)
+    assert calibration_error(labels, probs) == pytest.approx(2 / 6 * (0.95 - 0.5))
+
+
+def test_weighted_kappa_weighs_by_the_square_of_the_distance() -> None:
+    labels = np.array([0, 1, 2, 2])
+    probs = np.eye(3)[[0, 1, 2, 0]]
+    observed = 4 / 4  # one slide two grades off
+    expected = np.mean([(a - b) ** 2 for a in labels for b in (0, 1, 2, 0)])
+    assert weighted_kappa(labels, probs) == pytest.approx(1 - observed / expected)
