@@ -21,6 +21,7 @@ _CASE_COLUMNS = (
     "case_id", "patient_id", "patient", "case", "case_submitter_id", "submitter_id", "subject_id",
     "subject", "bcr_patient_barcode", "participant_id",
 )  # fmt: skip
+_SITE_COLUMNS = ("site", "tissue_source_site", "center", "centre", "hospital", "data_provider")
 _LABEL_COLUMNS = ("label", "isup_grade", "class", "target")
 _SLIDE_EXTENSION = re.compile(
     r"\.(ome\.tiff?|ome\.zarr|svs|tiff?|ndpi|mrxs|scn|svslide|bif|vms|vmu|dcm|czi|h5|hdf5|pt|npy)$",
@@ -38,6 +39,8 @@ class LabelledSlide:
     label: str
     case_is_known: bool = True
     """Whether the patient is stated; else the slide was taken for a patient of its own."""
+    site: str | None = None
+    """Where the slide was made, if the table or a TCGA barcode tells."""
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -95,6 +98,11 @@ def patient_of(slide_id: str) -> str:
     return slide_id[:12].upper() if _TCGA.match(slide_id) else slide_id
 
 
+def site_of(slide_id: str) -> str | None:
+    """The tissue source site in a TCGA barcode; None for any other slide."""
+    return slide_id[5:7].upper() if _TCGA.match(slide_id) else None
+
+
 def read_labels(
     path: Path,
     *,
@@ -144,6 +152,7 @@ class _Columns(NamedTuple):
     slide: str
     label: str
     case: str | None
+    site: str | None
 
 
 def _columns(
@@ -161,7 +170,7 @@ def _columns(
         )
     if case_column and case is None:
         raise TableError(path, [f"has no column {case_column!r}, found: {found}"])
-    return _Columns(slide, label, case)
+    return _Columns(slide, label, case, find_column(columns, _SITE_COLUMNS))
 
 
 def _slide(
@@ -180,4 +189,5 @@ def _slide(
     stated = row[columns.case] if columns.case else ""
     case_id = stated or patient_of(slide_id)
     label = known.get(label.lower(), label)
-    return LabelledSlide(slide_id, case_id, label, bool(stated) or case_id != slide_id)
+    site = (row[columns.site] if columns.site else "") or site_of(slide_id)
+    return LabelledSlide(slide_id, case_id, label, bool(stated) or case_id != slide_id, site)

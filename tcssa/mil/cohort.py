@@ -37,6 +37,8 @@ class CohortSlide:
     """Index into `Cohort.classes`."""
     path: Path
     num_patches: int
+    site: str | None = None
+    """Where the slide was made, if known."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,9 @@ def _open_bags(
                 skipped[row.slide_id] = "no patches"
                 continue
             label = classes.index(row.label)
-            slide = CohortSlide(row.slide_id, row.case_id, label, bag.path, bag.num_patches)
+            slide = CohortSlide(
+                row.slide_id, row.case_id, label, bag.path, bag.num_patches, row.site
+            )
             facts = (bag.feature_dim, bag.encoder, _sample(bag), row.case_is_known)
             opened.append(_Opened(slide, *facts))
     return opened, skipped

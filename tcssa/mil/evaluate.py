@@ -19,7 +19,8 @@ from tcssa.mil.fit import predict
 from tcssa.mil.metrics import score_all
 from tcssa.mil.predictions import Prediction, as_arrays, write_predictions
 from tcssa.mil.settings import CohortSettings, MilSettings
-from tcssa.mil.splits import read_split_cases, read_splits
+from tcssa.mil.split_files import read_parts
+from tcssa.mil.splits import read_split_cases
 from tcssa.mil.train import KIND, METRICS_FILE, SPLITS_FILE
 from tcssa.reporter import Reporter
 from tcssa.run import CHECKPOINT_FILE, read_run
@@ -126,7 +127,8 @@ def _read_new_cohort(
             f"{cohort.encoder!r}",
             hint=f"extract the slides with --encoder {known['encoder']}",
         )
-    cases, slides = read_split_cases(run / SPLITS_FILE), read_splits(run / SPLITS_FILE)
+    cases = read_split_cases(run / SPLITS_FILE)
+    slides = {name for parts in read_parts(run / SPLITS_FILE) for name in parts}
     shared = sorted(
         {s.case_id for s in cohort.slides if s.case_id in cases or s.slide_id in slides}
     )
@@ -145,13 +147,13 @@ def _read_new_cohort(
 def _predict_test(
     run: Path, settings: MilSettings, cohort: Cohort, device: str, reporter: Reporter
 ) -> list[Prediction]:
-    test_fold = read_splits(run / SPLITS_FILE)
+    folds = read_parts(run / SPLITS_FILE)
     store = BagStore(cache_bytes=0)
     where = resolve_device(device)
     predictions = []
-    with reporter.task("predicting", settings.train.folds, "folds") as task:
-        for index in range(settings.train.folds):
-            slides = [slide for slide in cohort.slides if test_fold[slide.slide_id] == index]
+    with reporter.task("predicting", len(folds), "folds") as task:
+        for index, parts in enumerate(folds):
+            slides = [slide for slide in cohort.slides if parts.get(slide.slide_id) == "test"]
             model = load_classifier(run / f"fold-{index}" / CHECKPOINT_FILE).to(where)
             predictions += predict(
                 model, slides, store, where, settings.train.precision, fold=index
@@ -166,8 +168,9 @@ def _predict_ensemble(
     store = BagStore(int(settings.train.cache_gb * 1e9))
     where = resolve_device(device)
     by_fold = []
-    with reporter.task("predicting", settings.train.folds, "folds") as task:
-        for index in range(settings.train.folds):
+    num_folds = len(read_parts(run / SPLITS_FILE))
+    with reporter.task("predicting", num_folds, "folds") as task:
+        for index in range(num_folds):
             model = load_classifier(run / f"fold-{index}" / CHECKPOINT_FILE).to(where)
             by_fold.append(predict(model, cohort.slides, store, where, settings.train.precision))
             task.advance()

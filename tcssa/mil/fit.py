@@ -12,6 +12,7 @@ import io
 import math
 import pickle
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -138,7 +139,7 @@ class FoldFit:
     def _train_epoch(self, number: int) -> Epoch:
         self._seed(f"epoch {number}")
         self.model.train()
-        order = torch.randperm(len(self.fold.train)).tolist()
+        order = self._order()
         batches = list(_batched([self.fold.train[i] for i in order], self.train.batch_size))
         losses = []
         slots = _SlotSums()
@@ -167,6 +168,15 @@ class FoldFit:
             val_auc=auc(labels_val, probs),
             slots=slots.use(self.settings.model.top_k),
         )
+
+    def _order(self) -> list[int]:
+        """The epoch's slides, each once; or drawn so that classes come equally often."""
+        slides = self.fold.train
+        if not self.train.balanced_sampling:
+            return torch.randperm(len(slides)).tolist()
+        counts = Counter(slide.label for slide in slides)
+        chances = torch.tensor([1 / counts[slide.label] for slide in slides])
+        return torch.multinomial(chances, len(slides), replacement=True).tolist()
 
     def _finite(self, loss: float, epoch: int) -> float:
         if not math.isfinite(loss):

@@ -66,6 +66,37 @@ class ModelSettings(Section):
     head_dropout: float = Field(default=0.3, ge=0, lt=1, description="Dropout in the classifier.")
 
 
+class SplitSettings(Section):
+    """Who trains, validates and tests; the number of folds is ``train.folds``."""
+
+    files: Path | None = Field(
+        default=None,
+        description="Official splits: CLAM's folder of splits_0.csv …, a table with columns "
+        "fold_0 … or split, or a folder with train, val and test tables.",
+    )
+    scheme: Literal["kfold", "monte-carlo"] = Field(
+        default="kfold",
+        description="kfold tests every slide once a repeat; monte-carlo draws a new test part "
+        "for every fold.",
+    )
+    group_by: Literal["patient", "site"] = Field(
+        default="patient", description="What never stands on two sides; a site's patients neither."
+    )
+    repeats: int = Field(
+        default=1, ge=1, description="How often kfold is repeated with another division."
+    )
+    test_share: float = Field(
+        default=0.2, gt=0, le=0.5, description="Share of a monte-carlo fold that is tested."
+    )
+    val_share: float = Field(
+        default=0.1,
+        gt=0,
+        le=0.5,
+        description="Share that validates, in monte-carlo and where official splits have no "
+        "validation part.",
+    )
+
+
 class TrainSettings(Section):
     """How the model is fitted."""
 
@@ -78,6 +109,10 @@ class TrainSettings(Section):
     batch_size: int = Field(default=8, ge=1, description="Slides in one optimiser step.")
     aux_weight: float = Field(
         default=0.1, ge=0, description="Weight λ of the Semantic Affinity Clustering loss."
+    )
+    balanced_sampling: bool = Field(
+        default=False,
+        description="Draw an epoch's slides so that all classes come equally often.",
     )
     folds: int = Field(
         default=5, ge=3, description="Folds of the cross-validation, split by patient."
@@ -105,4 +140,5 @@ class MilSettings(Section):
     )
     cohort: CohortSettings = CohortSettings()
     model: ModelSettings = ModelSettings()
+    split: SplitSettings = SplitSettings()
     train: TrainSettings = TrainSettings()

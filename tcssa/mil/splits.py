@@ -1,4 +1,9 @@
-"""Folds without leaks: a patient is never on two sides of a split."""
+"""Folds without leaks: a patient is never on two sides of a split.
+
+Every fold has a validation part, on which the epoch is chosen, and a test part, which is looked
+at once. Divisions are drawn or given (`tcssa.mil.split_files`); a leak in either is an error that
+names the patients.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tcssa import atomic
-from tcssa.errors import RunError, SplitError
+from tcssa.errors import MissingDataError, RunError, SplitError
 from tcssa.features.tables import read_rows
 from tcssa.mil.cohort import CohortSlide
+from tcssa.mil.settings import SplitSettings
+from tcssa.mil.split_files import PARTS, Parts, read_parts
 
 
 @dataclass(frozen=True)
@@ -27,47 +34,175 @@ class Fold:
 
 
 def make_folds(
-    slides: Sequence[CohortSlide], classes: Sequence[str], num_folds: int, seed: int
+    slides: Sequence[CohortSlide],
+    classes: Sequence[str],
+    num_folds: int,
+    seed: int,
+    settings: SplitSettings | None = None,
+    *,
+    skip_missing: bool = False,
 ) -> list[Fold]:
-    """Stratified cross-validation by patient.
+    """Divide a cohort as the settings say, by default into stratified folds by patient.
 
-    Fold i tests on part i, validates on part i + 1 and trains on the rest, so that every slide
-    is tested exactly once.
+    Of k folds, fold i tests on part i, validates on part i + 1 and trains on the rest.
+
+    Args:
+        slides: The cohort.
+        classes: Their classes.
+        num_folds: Parts of a cross-validation, or draws of monte-carlo.
+        seed: Of the draws.
+        settings: How to divide.
+        skip_missing: Pass over slides of official splits that the cohort lacks.
 
     Raises:
-        SplitError: A class has fewer patients than there are folds.
+        SplitError: A class has too few patients, a part lacks a class, or given splits leak.
+        MissingDataError: Official splits name slides that the cohort lacks.
+        TableError: They cannot be read.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    _require_patients(slides, classes, num_folds)
-    splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed)
-    labels = [slide.label for slide in slides]
-    cases = [slide.case_id for slide in slides]
-    parts = [[slides[i] for i in test] for _, test in splitter.split(labels, labels, cases)]
-    folds = []
-    for i, test in enumerate(parts):
-        val = parts[(i + 1) % num_folds]
-        held_out = {slide.slide_id for slide in [*test, *val]}
-        train = [slide for slide in slides if slide.slide_id not in held_out]
-        folds.append(Fold(train, val, test))
+    settings = settings or SplitSettings()
+    groups = _groups(slides, settings)
+    if settings.files is not None:
+        folds = _given(slides, groups, settings, seed, skip_missing=skip_missing)
+    else:
+        _require_groups(slides, groups, classes, num_folds, settings)
+        folds = []
+        if settings.scheme == "monte-carlo":
+            for index in range(num_folds):
+                folds.append(_drawn(slides, groups, settings, seed + index))
+        else:
+            for repeat in range(settings.repeats):
+                folds += _k_folds(slides, groups, num_folds, seed + repeat)
     for fold in folds:
         require_disjoint(fold)
         _require_classes(fold, classes)
     return folds
 
 
-def write_splits(path: Path, folds: Sequence[Fold], classes: Sequence[str]) -> None:
-    """Write which fold tests each slide; a table that stands already must say the same.
+def _groups(slides: Sequence[CohortSlide], settings: SplitSettings) -> dict[str, str]:
+    """What never stands on two sides, by slide: its patient, or its patient's site.
+
+    Raises:
+        SplitError: Sites are wanted and some are not known.
+    """
+    if settings.group_by == "patient":
+        return {slide.slide_id: slide.case_id for slide in slides}
+    unknown = [slide.slide_id for slide in slides if slide.site is None]
+    if unknown:
+        raise SplitError(
+            f"the site of {len(unknown)} slides is not known: {', '.join(unknown[:5])}",
+            hint="add a column site to the label table, or --group-by patient",
+        )
+    # a patient seen at two sites ties them: both go by the first
+    site_of: dict[str, str] = {}
+    for slide in slides:
+        site_of.setdefault(slide.case_id, str(slide.site))
+    return {slide.slide_id: site_of[slide.case_id] for slide in slides}
+
+
+def _k_folds(
+    slides: Sequence[CohortSlide], groups: dict[str, str], num_folds: int, seed: int
+) -> list[Fold]:
+    parts = _stratified(slides, groups, num_folds, seed)
+    folds = []
+    for i, test in enumerate(parts):
+        val = parts[(i + 1) % num_folds]
+        folds.append(Fold(_without(slides, [*test, *val]), val, test))
+    return folds
+
+
+def _drawn(
+    slides: Sequence[CohortSlide], groups: dict[str, str], settings: SplitSettings, seed: int
+) -> Fold:
+    """One draw of test, validation and training."""
+    test = _stratified(slides, groups, _parts_for(settings.test_share), seed)[0]
+    rest = _without(slides, test)
+    val = _validation(rest, groups, settings.val_share / (1 - settings.test_share), seed)
+    return Fold(_without(rest, val), val, test)
+
+
+def _given(
+    slides: Sequence[CohortSlide],
+    groups: dict[str, str],
+    settings: SplitSettings,
+    seed: int,
+    *,
+    skip_missing: bool,
+) -> list[Fold]:
+    """Official splits; where one has no validation part, some of training becomes it."""
+    assert settings.files is not None
+    by_name = {slide.slide_id: slide for slide in slides}
+    table = read_parts(settings.files)
+    missing = sorted({name for parts in table for name in parts} - set(by_name))
+    if missing and not skip_missing:
+        raise MissingDataError(
+            f"{settings.files} names {len(missing)} slides without label or features: "
+            f"{', '.join(missing[:5])}",
+            hint="add them, or leave them out with --skip-missing",
+        )
+    folds = []
+    for parts in table:
+        sides = {
+            part: [by_name[n] for n, p in parts.items() if p == part and n in by_name]
+            for part in PARTS
+        }
+        if not sides["val"]:
+            sides["val"] = _validation(sides["train"], groups, settings.val_share, seed)
+            sides["train"] = _without(sides["train"], sides["val"])
+        folds.append(Fold(sides["train"], sides["val"], sides["test"]))
+    return folds
+
+
+def _validation(
+    slides: Sequence[CohortSlide], groups: dict[str, str], share: float, seed: int
+) -> list[CohortSlide]:
+    return _stratified(slides, groups, _parts_for(share), seed)[0]
+
+
+def _parts_for(share: float) -> int:
+    """Into how many equal parts to divide so that one of them is about this share."""
+    return max(2, round(1 / share))
+
+
+def _stratified(
+    slides: Sequence[CohortSlide], groups: dict[str, str], num_parts: int, seed: int
+) -> list[list[CohortSlide]]:
+    """Parts of about equal size and mix of classes; a group is whole in one of them."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    splitter = StratifiedGroupKFold(num_parts, shuffle=True, random_state=seed)
+    labels = [slide.label for slide in slides]
+    names = [groups[slide.slide_id] for slide in slides]
+    try:
+        divided = list(splitter.split(labels, labels, names))
+    except ValueError as error:
+        raise SplitError(f"the slides cannot be divided into {num_parts} parts: {error}") from None
+    return [[slides[i] for i in test] for _, test in divided]
+
+
+def _without(slides: Sequence[CohortSlide], held_out: Sequence[CohortSlide]) -> list[CohortSlide]:
+    names = {slide.slide_id for slide in held_out}
+    return [slide for slide in slides if slide.slide_id not in names]
+
+
+def write_splits(
+    path: Path, slides: Sequence[CohortSlide], folds: Sequence[Fold], classes: Sequence[str]
+) -> None:
+    """Write each slide's part in every fold; a table that stands already must say the same.
+
+    The form is one that ``--splits`` reads, so another run can be given the same folds.
 
     Raises:
         RunError: The table of an earlier start says otherwise.
     """
+    parts: list[Parts] = [
+        {slide.slide_id: part for part in PARTS for slide in getattr(fold, part)} for fold in folds
+    ]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["slide_id", "case_id", "label", "test_fold"])
-    for index, fold in enumerate(folds):
-        for slide in fold.test:
-            writer.writerow([slide.slide_id, slide.case_id, classes[slide.label], index])
+    writer.writerow(["slide_id", "case_id", "label", *(f"fold_{i}" for i in range(len(folds)))])
+    for slide in slides:
+        row = [part.get(slide.slide_id, "") for part in parts]
+        writer.writerow([slide.slide_id, slide.case_id, classes[slide.label], *row])
     if path.exists() and path.read_text(encoding="utf-8") != text.getvalue():
         raise RunError(
             path,
@@ -75,11 +210,6 @@ def write_splits(path: Path, folds: Sequence[Fold], classes: Sequence[str]) -> N
             hint="give another --out; another version of scikit-learn may split otherwise",
         )
     atomic.write_text(path, text.getvalue())
-
-
-def read_splits(path: Path) -> dict[str, int]:
-    """The fold that tests each slide, by slide_id."""
-    return {row["slide_id"]: int(row["test_fold"]) for row in read_rows(path)}
 
 
 def read_split_cases(path: Path) -> set[str]:
@@ -93,31 +223,35 @@ def require_disjoint(fold: Fold) -> None:
     Raises:
         SplitError: One does; it is named.
     """
-    sides = {
-        name: {slide.case_id for slide in part}
-        for name, part in (("train", fold.train), ("val", fold.val), ("test", fold.test))
-    }
+    sides = {part: {slide.case_id for slide in getattr(fold, part)} for part in PARTS}
     for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
         shared = sorted(sides[one] & sides[other])
         if shared:
             raise SplitError(
                 f"{len(shared)} patients stand in both {one} and {other}: {', '.join(shared[:5])}"
+                f"{' …' if len(shared) > 5 else ''}",
+                hint="a leak: figures on this test part would be too good; mend the splits",
             )
 
 
-def _require_patients(
-    slides: Sequence[CohortSlide], classes: Sequence[str], num_folds: int
+def _require_groups(
+    slides: Sequence[CohortSlide],
+    groups: dict[str, str],
+    classes: Sequence[str],
+    num_folds: int,
+    settings: SplitSettings,
 ) -> None:
-    patients: dict[int, set[str]] = defaultdict(set)
+    least = num_folds if settings.scheme == "kfold" else _parts_for(settings.test_share)
+    found: dict[int, set[str]] = defaultdict(set)
     for slide in slides:
-        patients[slide.label].add(slide.case_id)
+        found[slide.label].add(groups[slide.slide_id])
     for index, name in enumerate(classes):
-        count = len(patients[index])
-        if count < num_folds:
+        count = len(found[index])
+        if count < least:
             raise SplitError(
-                f"class {name!r} has {count} patient{'' if count == 1 else 's'}, "
-                f"{num_folds} folds need at least {num_folds}",
-                hint="add patients, merge or drop the class, or use fewer --folds (at least 3)",
+                f"class {name!r} has {count} {settings.group_by}{'' if count == 1 else 's'}, "
+                f"{num_folds} folds need at least {least}",
+                hint="add some, merge or drop the class, or use fewer --folds (at least 3)",
             )
 
 
@@ -130,3 +264,5 @@ def _require_classes(fold: Fold, classes: Sequence[str]) -> None:
                 f"a {part_name} part has no slide of class {names}",
                 hint="use fewer --folds, or another --seed",
             )
+    if not fold.test:
+        raise SplitError("a test part is empty", hint="give splits that test something")

@@ -5,7 +5,7 @@
     RUN/
       run.json                  what the run is, from what it was made, which fold it stands for
       config.resolved.yaml      every setting that was in force
-      splits.csv                slide, patient, label, and the fold that tests it
+      splits.csv                slide, patient, label, and its part in every fold
       metrics.json              pooled over all test slides, with intervals; and fold by fold
       predictions.csv           every slide, predicted by the fold that did not know it
       plots/                    roc, confusion, training, utilisation
@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from tcssa import atomic
@@ -31,6 +32,7 @@ from tcssa.mil.history import Epoch, write_history
 from tcssa.mil.metrics import METRICS, point_scores, score_all
 from tcssa.mil.predictions import Prediction, as_arrays, read_predictions, write_predictions
 from tcssa.mil.settings import MilSettings
+from tcssa.mil.sites import SiteConfound, site_confound
 from tcssa.mil.splits import Fold, make_folds, write_splits
 from tcssa.reporter import Reporter
 from tcssa.run import CHECKPOINT_FILE, RUN_FILE, read_run, write_run
@@ -76,7 +78,14 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any
     """
     settings = settings.model_copy(update={"cohort": settings.cohort.resolved()})
     cohort = read_cohort(settings.cohort)
-    folds = make_folds(cohort.slides, cohort.classes, settings.train.folds, settings.train.seed)
+    folds = make_folds(
+        cohort.slides,
+        cohort.classes,
+        settings.train.folds,
+        settings.train.seed,
+        settings.split,
+        skip_missing=settings.cohort.skip_missing,
+    )
     if cohort.skipped:
         reporter.warn(f"{len(cohort.skipped)} slides left out: {listed(cohort.skipped)}")
     if cohort.unknown_patients:
@@ -84,6 +93,9 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any
             f"the table names no patient for {cohort.unknown_patients} slides: each counts as a "
             "patient of its own; name the column with --case-column if there is one"
         )
+    confound = site_confound(folds)
+    if confound is not None and confound.gives_label_away and settings.split.group_by != "site":
+        reporter.warn(confound.sentence())
     if _is_complete(settings, cohort, out):
         reporter.note(f"{out} is complete already; nothing to do")
         return read_metrics(out)
@@ -92,13 +104,13 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any
     write_resolved(settings, out)
     run: dict[str, Any] = {"kind": KIND, "cohort": cohort.fingerprint()}
     write_run(out, {**run, "complete": False})
-    write_splits(out / SPLITS_FILE, folds, cohort.classes)
+    write_splits(out / SPLITS_FILE, cohort.slides, folds, cohort.classes)
     store = BagStore(int(settings.train.cache_gb * 1e9))
     results = [
         _fit_or_read(cohort, fold, index, settings, out / f"fold-{index}", store, reporter)
         for index, fold in enumerate(folds)
     ]
-    metrics = _sum_up(results, cohort, settings, out)
+    metrics = _sum_up(results, cohort, settings, confound, out)
     for result in results:
         slots = result.best.slots
         collapse = slots.collapse(settings.model.top_k) if slots else None
@@ -200,6 +212,15 @@ def _fit_or_read(
     return result
 
 
+def _spread(scores: Sequence[float | None]) -> dict[str, float | None]:
+    """Mean and standard deviation over folds: how much training sets differ, no interval."""
+    known = [score for score in scores if score is not None]
+    return {
+        "mean": mean(known) if known else None,
+        "sd": stdev(known) if len(known) > 1 else None,
+    }
+
+
 def _result(index: int, progress: Progress, test: list[Prediction]) -> FoldResult:
     labels, probs, _ = as_arrays(test)
     return FoldResult(
@@ -219,7 +240,11 @@ def _read_fold(folder: Path, index: int, cohort: Cohort) -> FoldResult:
 
 
 def _sum_up(
-    results: Sequence[FoldResult], cohort: Cohort, settings: MilSettings, out: Path
+    results: Sequence[FoldResult],
+    cohort: Cohort,
+    settings: MilSettings,
+    confound: SiteConfound | None,
+    out: Path,
 ) -> dict[str, Any]:
     """Pool the test slides of all folds; write metrics, predictions and plots."""
     predictions = [row for result in results for row in result.test]
@@ -228,6 +253,8 @@ def _sum_up(
     metrics = {
         "classes": cohort.classes,
         "pooled": pooled,
+        "over_folds": {name: _spread([r.scores[name] for r in results]) for name in METRICS},
+        "site_lookup": asdict(confound) if confound else None,
         "folds": [
             {
                 "fold": result.index,

@@ -9,14 +9,20 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from tcssa.mil.settings import CohortSettings, MilSettings, ModelSettings, TrainSettings
+from tcssa.mil.settings import (
+    CohortSettings,
+    MilSettings,
+    ModelSettings,
+    SplitSettings,
+    TrainSettings,
+)
 from tcssa.presets import named_preset, preset_names
 from tcssa.settings import resolve
 from tcssa_cli.commands.metrics import show_metrics
 from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag, setting
 from tcssa_cli.output import Output, make_table
 
-_DATA, _MODEL, _TRAIN = "Data", "Model", "Training"
+_DATA, _MODEL, _SPLIT, _TRAIN = "Data", "Model", "Splits", "Training"
 
 
 def train_mil(
@@ -52,6 +58,14 @@ def train_mil(
     num_slots: Annotated[int | None, setting(ModelSettings, "num_slots", panel=_MODEL)] = None,
     top_k: Annotated[int | None, setting(ModelSettings, "top_k", panel=_MODEL)] = None,
     hidden_dim: Annotated[int | None, setting(ModelSettings, "hidden_dim", panel=_MODEL)] = None,
+    splits: Annotated[
+        Path | None, setting(SplitSettings, "files", "--splits", panel=_SPLIT)
+    ] = None,
+    scheme: Annotated[str | None, setting(SplitSettings, "scheme", panel=_SPLIT)] = None,
+    group_by: Annotated[str | None, setting(SplitSettings, "group_by", panel=_SPLIT)] = None,
+    repeats: Annotated[int | None, setting(SplitSettings, "repeats", panel=_SPLIT)] = None,
+    test_share: Annotated[float | None, setting(SplitSettings, "test_share", panel=_SPLIT)] = None,
+    val_share: Annotated[float | None, setting(SplitSettings, "val_share", panel=_SPLIT)] = None,
     epochs: Annotated[int | None, setting(TrainSettings, "epochs", panel=_TRAIN)] = None,
     patience: Annotated[int | None, setting(TrainSettings, "patience", panel=_TRAIN)] = None,
     lr: Annotated[float | None, setting(TrainSettings, "lr", panel=_TRAIN)] = None,
@@ -60,7 +74,11 @@ def train_mil(
     ] = None,
     batch_size: Annotated[int | None, setting(TrainSettings, "batch_size", panel=_TRAIN)] = None,
     aux_weight: Annotated[float | None, setting(TrainSettings, "aux_weight", panel=_TRAIN)] = None,
-    folds: Annotated[int | None, setting(TrainSettings, "folds", panel=_TRAIN)] = None,
+    balanced_sampling: Annotated[
+        bool | None,
+        setting(TrainSettings, "balanced_sampling", "--balanced-sampling", panel=_TRAIN),
+    ] = None,
+    folds: Annotated[int | None, setting(TrainSettings, "folds", panel=_SPLIT)] = None,
     seed: Annotated[int | None, setting(TrainSettings, "seed", panel=_TRAIN)] = None,
     precision: Annotated[str | None, setting(TrainSettings, "precision", panel=_TRAIN)] = None,
     device: Annotated[str | None, setting(TrainSettings, "device", panel=_TRAIN)] = None,
@@ -95,6 +113,14 @@ def train_mil(
             "top_k": top_k,
             "hidden_dim": hidden_dim,
         },
+        "split": {
+            "files": splits,
+            "scheme": scheme,
+            "group_by": group_by,
+            "repeats": repeats,
+            "test_share": test_share,
+            "val_share": val_share,
+        },
         "train": {
             "epochs": epochs,
             "patience": patience,
@@ -102,6 +128,7 @@ def train_mil(
             "weight_decay": weight_decay,
             "batch_size": batch_size,
             "aux_weight": aux_weight,
+            "balanced_sampling": balanced_sampling,
             "folds": folds,
             "seed": seed,
             "precision": precision,
