@@ -7,6 +7,7 @@ same checkpoint and options give the same bytes, up to TensorRT, whose plans dif
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Literal, Self
 
@@ -19,6 +20,11 @@ from tcssa.errors import ArtefactError
 MANIFEST_FILE = "artefact.json"
 
 Format = Literal["onnx", "tensorrt", "tensorrt-rtx"]
+What = Literal["compressor", "classifier", "projector"]
+"""What the graph ends with: slots, a classifier's logits, a language model's tokens."""
+Graph = Literal["full", "chunked"]
+"""One graph for whole bags; or a pair, ``partial`` for chunks of bags and ``finish`` for their
+merged means. See `tcssa_exporters.graph`."""
 
 
 class _Record(BaseModel):
@@ -65,35 +71,56 @@ class Parity(_Record):
     rows: list[ParityRow]
 
 
+class ModelFile(_Record):
+    """One graph of an artefact and what is known of it."""
+
+    file: str
+    sha256: str
+    data_files: dict[str, str] = {}
+    """Files that this one refers to, with their SHA-256: weights above 2 GiB."""
+    inputs: list[TensorSpec]
+    outputs: list[TensorSpec]
+    build: dict[str, int | str] = {}
+    """What an engine's builder reported: scratch memory, size of the plan, workspace limit."""
+
+
 class Artefact(_Record):
     """Everything that ``artefact.json`` says."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     format: Format
-    model_file: str
-    model_sha256: str
-    data_files: dict[str, str] = {}
-    """Files that the model file refers to, with their SHA-256: weights above 2 GiB."""
-    inputs: list[TensorSpec]
-    """``features`` [B, N, D] and ``lengths`` [B]. What stands in the rows of ``features`` beyond
-    a bag's length does not matter as long as it is finite."""
-    outputs: list[TensorSpec]
+    what: What = "compressor"
+    graph: Graph = "full"
+    models: dict[str, ModelFile]
+    """``full``; or ``partial`` and ``finish``."""
     feature_dim: int
     num_slots: int
     top_k: int
     precision: dict[str, str]
     """Number format of each stage: input, gate, pooling, experts."""
     patches: PatchRange
+    """Of a bag; of a chunked pair any number, since its bags come in chunks."""
+    chunk_patches: int | None = None
+    """Rows of a chunk of a chunked pair; None for a full graph."""
     max_batch: int | None
+    """Most bags, or chunks, at once."""
     encoder: str | None
     """Encoder of the features that the model was trained on."""
+    classes: list[str] | None = None
+    """Of a classifier's logits."""
+    token_dim: int | None = None
+    """H of a projector's tokens."""
     checkpoint_sha256: str
     parity: Parity
     tools: dict[str, str]
-    gpu_target: str | None = None
-    """Compute capability that an engine was built for, as ``sm89``."""
-    build: dict[str, int | str] = {}
-    """What the builder reported: scratch memory, size of the plan, workspace limit."""
+    gpu_targets: list[str] = []
+    """Compute capabilities that an engine was built for, as ``sm89``."""
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all model files: tells which model made a result."""
+        joined = " ".join(f"{name} {model.sha256}" for name, model in sorted(self.models.items()))
+        return hashlib.sha256(joined.encode()).hexdigest()
 
     @classmethod
     def read(cls, folder: Path, *, check: bool = True) -> Self:
@@ -113,7 +140,9 @@ class Artefact(_Record):
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
             raise ArtefactError(path, f"is not valid: {place}: {first['msg']}") from None
-        files = {artefact.model_file: artefact.model_sha256, **artefact.data_files}
+        files: dict[str, str] = {}
+        for model in artefact.models.values():
+            files |= {model.file: model.sha256, **model.data_files}
         for name, sha256 in files.items():
             if not (folder / name).is_file():
                 raise ArtefactError(folder / name, "the artefact's model file is missing")
