@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from numpy.typing import NDArray
 
 from tcssa import __version__
-from tcssa.artefact import Artefact, Parity, TensorSpec
+from tcssa.artefact import Artefact, ModelFile, Parity, TensorSpec
 from tcssa.checksums import file_sha256
 from tcssa.reporter import Reporter, Silent, Task
 from tcssa_exporters.options import ExportOptions
@@ -140,11 +140,15 @@ def _export_onnx(
     inputs, outputs = _tensors(model.config)
     artefact = Artefact(
         format="onnx",
-        model_file=path.name,
-        model_sha256=file_sha256(path),
-        data_files={file.name: file_sha256(file) for file in data_files},
-        inputs=inputs,
-        outputs=outputs,
+        models={
+            "full": ModelFile(
+                file=path.name,
+                sha256=file_sha256(path),
+                data_files={file.name: file_sha256(file) for file in data_files},
+                inputs=inputs,
+                outputs=outputs,
+            )
+        },
         feature_dim=model.config.feature_dim,
         num_slots=model.config.num_slots,
         top_k=model.config.top_k,
@@ -170,32 +174,33 @@ def _replace_by_engine(
 ) -> Artefact:
     """Build an engine from the folder's ONNX artefact, and put it in its place."""
     assert options.format != "onnx"
+    graph = source.models["full"]
     task.describe(f"building the engine with {options.format}")
     plan = folder / _PLAN_FILE
     built = build_engine(folder / _ONNX_FILE, plan, options.format, options)
     build: dict[str, int | str] = {
-        "onnx_sha256": source.model_sha256,
+        "onnx_sha256": graph.sha256,
         "plan_bytes": built.plan_bytes,
         "workspace_limit_bytes": options.workspace_bytes,
     }
     if built.scratch_bytes is not None:
         build["scratch_bytes"] = built.scratch_bytes
+    engine = graph.model_copy(
+        update={"file": plan.name, "sha256": file_sha256(plan), "data_files": {}, "build": build}
+    )
     name, _, number = built.tool.partition(" ")
     artefact = source.model_copy(
         update={
             "format": options.format,
-            "model_file": plan.name,
-            "model_sha256": file_sha256(plan),
-            "data_files": {},
+            "models": {"full": engine},
             "parity": source.parity.model_copy(
                 update={"status": f"{NOT_RUN}; its ONNX graph {source.parity.status}"}
             ),
             "tools": {**source.tools, name: number},
-            "gpu_target": options.target or _this_gpu(options),
-            "build": build,
+            "gpu_targets": _gpu_targets(options),
         }
     )
-    for file in (_ONNX_FILE, *source.data_files):
+    for file in (_ONNX_FILE, *graph.data_files):
         (folder / file).unlink()
     artefact.write(folder)
     if open_engine is not None and _runs_here(options.target):
@@ -223,13 +228,15 @@ def _verify_engine(
         )
 
 
-def _this_gpu(options: ExportOptions) -> str | None:
-    """What full TensorRT builds for without being told; RTX builds for all it knows."""
+def _gpu_targets(options: ExportOptions) -> list[str]:
+    """What an engine is built for; RTX builds for all it knows where no target was named."""
     import torch
 
+    if options.target is not None:
+        return [options.target]
     if options.format == "tensorrt-rtx":
-        return None
-    return "sm{}{}".format(*torch.cuda.get_device_capability())
+        return []
+    return ["sm{}{}".format(*torch.cuda.get_device_capability())]
 
 
 def _runs_here(target: str | None) -> bool:

@@ -100,8 +100,8 @@ def show_artefact(console: Console, folder: Path, artefact: Artefact) -> None:
     header = ["case", "slides", "patches", "slots differ by", "mass differs by", "routed alike"]
     title = f"Parity: {artefact.parity.status}; tolerance {artefact.parity.tolerance:g}, relative"
     console.print(make_table(title, header, rows))
-    size = (folder / artefact.model_file).stat().st_size / 1e6
-    target = f" for {artefact.gpu_target}" if artefact.gpu_target else ""
+    size = sum((folder / model.file).stat().st_size for model in artefact.models.values()) / 1e6
+    target = f" for {', '.join(artefact.gpu_targets)}" if artefact.gpu_targets else ""
     console.print(
         f"{folder}: {artefact.format}{target}, {size:.1f} MB, K = {artefact.num_slots}, "
         f"D = {artefact.feature_dim}, encoder {artefact.encoder or 'unknown'}",
