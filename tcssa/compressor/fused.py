@@ -108,7 +108,7 @@ def plan(num_slots: int, feature_dim: int, dtype: torch.dtype) -> Plan:
     slots = padded_slots(num_slots)
     is_float32 = dtype == torch.float32
     sums = 16_384 if is_float32 or slots > 32 else 32_768
-    pool_cols = min(sums // slots, _power_of_2(max(feature_dim, 16)))
+    pool_cols = min(sums // slots, 1024, _power_of_2(max(feature_dim, 16)))
     return Plan(
         block_rows=128 if slots <= 32 and not is_float32 else 64,
         gate_cols=32 if is_float32 or slots > 64 else 64,
