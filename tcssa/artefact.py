@@ -53,12 +53,18 @@ class ParityRow(_Record):
     """One comparison with torch, made at export."""
 
     case: str
+    runner: str = ""
+    """What ran the exported model."""
     batch: int
     num_patches: int
     max_abs_slots: float
     max_abs_mass: float
+    max_abs_heads: dict[str, float] = {}
+    """Of logits or tokens."""
     routed_alike: float
     """Share of patches with the same slots in the same order."""
+    share_of_tolerance: float
+    """How much of its tolerance the worst tensor used up."""
 
 
 class Parity(_Record):
@@ -67,7 +73,11 @@ class Parity(_Record):
     status: str
     """``passed with onnxruntime …``, or ``not yet run on a GPU``."""
     tolerance: float
-    """Largest deviation allowed, relative to the largest slot entry (at least 1)."""
+    """Largest deviation allowed of slots and heads, relative to the largest entry (at least 1)."""
+    reason: str
+    """Why so much."""
+    not_run: list[str] = []
+    """What no comparison covers."""
     rows: list[ParityRow]
 
 
@@ -82,6 +92,8 @@ class ModelFile(_Record):
     outputs: list[TensorSpec]
     build: dict[str, int | str] = {}
     """What an engine's builder reported: scratch memory, size of the plan, workspace limit."""
+    max_batch: int | None = None
+    """Most bags, chunks or slides at once; None: any number."""
 
 
 class Artefact(_Record):
@@ -97,7 +109,7 @@ class Artefact(_Record):
     num_slots: int
     top_k: int
     precision: dict[str, str]
-    """Number format of each stage: input, gate, pooling, experts."""
+    """Number format of each stage: input, gate, pooling, experts, and head where there is one."""
     patches: PatchRange
     """Of a bag; of a chunked pair any number, since its bags come in chunks."""
     chunk_patches: int | None = None
@@ -111,6 +123,8 @@ class Artefact(_Record):
     token_dim: int | None = None
     """H of a projector's tokens."""
     checkpoint_sha256: str
+    head_sha256: str | None = None
+    """Of the projector's file, where it has one of its own."""
     parity: Parity
     tools: dict[str, str]
     gpu_targets: list[str] = []

@@ -71,7 +71,7 @@ def export(
         opt_patches=opt_patches,
         max_patches=max_patches,
         max_batch=max_batch,
-        target=target,
+        targets=target.split(",") if target else [],
         workspace_mb=workspace,
         overwrite=overwrite,
         open_engine=open_runtime,
