@@ -4,5 +4,13 @@ from __future__ import annotations
 
 from tcssa_exporters.export import export_compressor, export_model
 from tcssa_exporters.source import ExportSource, open_source
+from tcssa_exporters.triton import check_triton, write_triton_models
 
-__all__ = ["ExportSource", "export_compressor", "export_model", "open_source"]
+__all__ = [
+    "ExportSource",
+    "check_triton",
+    "export_compressor",
+    "export_model",
+    "open_source",
+    "write_triton_models",
+]
