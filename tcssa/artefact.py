@@ -7,6 +7,7 @@ same checkpoint and options give the same bytes, up to TensorRT, whose plans dif
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Literal, Self
 
@@ -19,6 +20,11 @@ from tcssa.errors import ArtefactError
 MANIFEST_FILE = "artefact.json"
 
 Format = Literal["onnx", "tensorrt", "tensorrt-rtx"]
+What = Literal["compressor", "classifier", "projector"]
+"""What the graph ends with: slots, a classifier's logits, a language model's tokens."""
+Graph = Literal["full", "chunked"]
+"""One graph for whole bags; or a pair, ``partial`` for chunks of bags and ``finish`` for their
+merged means. See `tcssa_exporters.graph`."""
 
 
 class _Record(BaseModel):
@@ -47,12 +53,18 @@ class ParityRow(_Record):
     """One comparison with torch, made at export."""
 
     case: str
+    runner: str = ""
+    """What ran the exported model."""
     batch: int
     num_patches: int
     max_abs_slots: float
     max_abs_mass: float
+    max_abs_heads: dict[str, float] = {}
+    """Of logits or tokens."""
     routed_alike: float
     """Share of patches with the same slots in the same order."""
+    share_of_tolerance: float
+    """How much of its tolerance the worst tensor used up."""
 
 
 class Parity(_Record):
@@ -61,39 +73,68 @@ class Parity(_Record):
     status: str
     """``passed with onnxruntime …``, or ``not yet run on a GPU``."""
     tolerance: float
-    """Largest deviation allowed, relative to the largest slot entry (at least 1)."""
+    """Largest deviation allowed of slots and heads, relative to the largest entry (at least 1)."""
+    reason: str
+    """Why so much."""
+    not_run: list[str] = []
+    """What no comparison covers."""
     rows: list[ParityRow]
+
+
+class ModelFile(_Record):
+    """One graph of an artefact and what is known of it."""
+
+    file: str
+    sha256: str
+    data_files: dict[str, str] = {}
+    """Files that this one refers to, with their SHA-256: weights above 2 GiB."""
+    inputs: list[TensorSpec]
+    outputs: list[TensorSpec]
+    build: dict[str, int | str] = {}
+    """What an engine's builder reported: scratch memory, size of the plan, workspace limit."""
+    max_batch: int | None = None
+    """Most bags, chunks or slides at once; None: any number."""
 
 
 class Artefact(_Record):
     """Everything that ``artefact.json`` says."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     format: Format
-    model_file: str
-    model_sha256: str
-    data_files: dict[str, str] = {}
-    """Files that the model file refers to, with their SHA-256: weights above 2 GiB."""
-    inputs: list[TensorSpec]
-    """``features`` [B, N, D] and ``lengths`` [B]. What stands in the rows of ``features`` beyond
-    a bag's length does not matter as long as it is finite."""
-    outputs: list[TensorSpec]
+    what: What = "compressor"
+    graph: Graph = "full"
+    models: dict[str, ModelFile]
+    """``full``; or ``partial`` and ``finish``."""
     feature_dim: int
     num_slots: int
     top_k: int
     precision: dict[str, str]
-    """Number format of each stage: input, gate, pooling, experts."""
+    """Number format of each stage: input, gate, pooling, experts, and head where there is one."""
     patches: PatchRange
+    """Of a bag; of a chunked pair any number, since its bags come in chunks."""
+    chunk_patches: int | None = None
+    """Rows of a chunk of a chunked pair; None for a full graph."""
     max_batch: int | None
+    """Most bags, or chunks, at once."""
     encoder: str | None
     """Encoder of the features that the model was trained on."""
+    classes: list[str] | None = None
+    """Of a classifier's logits."""
+    token_dim: int | None = None
+    """H of a projector's tokens."""
     checkpoint_sha256: str
+    head_sha256: str | None = None
+    """Of the projector's file, where it has one of its own."""
     parity: Parity
     tools: dict[str, str]
-    gpu_target: str | None = None
-    """Compute capability that an engine was built for, as ``sm89``."""
-    build: dict[str, int | str] = {}
-    """What the builder reported: scratch memory, size of the plan, workspace limit."""
+    gpu_targets: list[str] = []
+    """Compute capabilities that an engine was built for, as ``sm89``."""
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all model files: tells which model made a result."""
+        joined = " ".join(f"{name} {model.sha256}" for name, model in sorted(self.models.items()))
+        return hashlib.sha256(joined.encode()).hexdigest()
 
     @classmethod
     def read(cls, folder: Path, *, check: bool = True) -> Self:
@@ -113,7 +154,9 @@ class Artefact(_Record):
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
             raise ArtefactError(path, f"is not valid: {place}: {first['msg']}") from None
-        files = {artefact.model_file: artefact.model_sha256, **artefact.data_files}
+        files: dict[str, str] = {}
+        for model in artefact.models.values():
+            files |= {model.file: model.sha256, **model.data_files}
         for name, sha256 in files.items():
             if not (folder / name).is_file():
                 raise ArtefactError(folder / name, "the artefact's model file is missing")

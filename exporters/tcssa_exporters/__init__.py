@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
-from tcssa_exporters.export import export_compressor
+from tcssa_exporters.export import export_compressor, export_model
+from tcssa_exporters.source import ExportSource, open_source
+from tcssa_exporters.triton import check_triton, write_triton_models
 
-__all__ = ["export_compressor"]
+__all__ = [
+    "ExportSource",
+    "check_triton",
+    "export_compressor",
+    "export_model",
+    "open_source",
+    "write_triton_models",
+]

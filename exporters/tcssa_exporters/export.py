@@ -1,280 +1,363 @@
-"""From a compressor to an artefact on disk.
+"""From a model to an artefact on disk.
 
-The stages are: trace to ONNX, compare with torch, build the engine if one is asked for, write
-``artefact.json``, run the engine where a GPU is, rename into place. Whatever fails leaves
+The stages are: trace to ONNX, compare with torch, build engines if they are asked for, write
+``artefact.json``, run the engines where their GPU is, rename into place. Whatever fails leaves
 nothing behind.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Literal, Unpack
 
 from tcssa import __version__
-from tcssa.artefact import Artefact, Parity, TensorSpec
+from tcssa.artefact import Artefact, ModelFile, Parity, ParityRow
 from tcssa.checksums import file_sha256
 from tcssa.reporter import Reporter, Silent, Task
-from tcssa_exporters.options import ExportOptions
+from tcssa_exporters.metadata import onnx_metadata
+from tcssa_exporters.onnx import write_onnx
+from tcssa_exporters.options import ExportOptions, ExportRequest
+from tcssa_exporters.parts import Part, make_parts
+from tcssa_exporters.runners import (
+    Call,
+    EngineRuntime,
+    chunked_run,
+    engine_run,
+    full_run,
+    onnx_call,
+    rounded_calls,
+)
+from tcssa_exporters.source import ExportSource
 from tcssa_exporters.staging import staged_artefact
-from tcssa_exporters.tensorrt import build_engine, check_target, flavour
-from tcssa_exporters.verify import Outputs, onnx_runner, verify
+from tcssa_exporters.tensorrt import build_engine, check_targets, flavour
+from tcssa_exporters.verify import Run, Verifier
 
 if TYPE_CHECKING:
-    from tcssa import CompressorConfig, SlotCompressor
+    from tcssa import SlotCompressor
 
 ExportFormat = Literal["onnx", "trt", "trt-rtx"]
 
 NOT_RUN = "not yet run on a GPU"
 
-_ONNX_FILE = "model.onnx"
-_PLAN_FILE = "model.plan"
-_PADDING = "rows of features beyond lengths do not matter, but must be finite"
-_PRECISION = dict.fromkeys(("input", "gate", "pooling", "experts"), "float32")
-
-
-class EngineRuntime(Protocol):
-    """As much of a runtime as a verification needs; `tcssa_runtimes.Runtime` is one."""
-
-    def run(self, features: NDArray[Any], lengths: NDArray[Any]) -> Outputs:
-        """Features [B, N, D] and lengths [B] to outputs."""
-
+_FILE_STEMS = {"full": "model", "partial": "partial", "finish": "finish"}
 
 OpenEngine = Callable[[Path], AbstractContextManager[EngineRuntime]]
 
 
-def export_compressor(
-    model: SlotCompressor,
+def export_model(
+    source: ExportSource,
     out: Path,
     *,
     format: ExportFormat = "onnx",
-    checkpoint_sha256: str,
-    encoder: str | None = None,
-    min_patches: int = 1,
-    opt_patches: int | None = None,
-    max_patches: int | None = None,
-    max_batch: int | None = None,
-    target: str | None = None,
-    workspace_mb: int = 2048,
     overwrite: bool = False,
     open_engine: OpenEngine | None = None,
     reporter: Reporter | None = None,
+    **request: Unpack[ExportRequest],
 ) -> Artefact:
-    """Export a compressor and prove that the result computes the same.
+    """Export a model and prove that the result computes the same.
 
     Args:
-        model: The compressor. It is copied to the CPU in float32 and stays as it is.
+        source: The model; see `open_source`. It stays as it is.
         out: The artefact's folder.
         format: ``onnx``; ``trt`` for the TensorRT that is installed; ``trt-rtx``.
-        checkpoint_sha256: Hash of the file that the model was loaded from.
-        encoder: Name of the encoder of the features it was trained on, if known.
-        min_patches: Fewest patches an engine is built for; runtimes pad smaller bags.
-        opt_patches: The number an engine is tuned for; by default 8192, or the nearest allowed.
-        max_patches: Most patches of a bag. None: any for ONNX, 131,072 for an engine.
-        max_batch: Most bags at once. None: any for ONNX, 8 for an engine.
-        target: Compute capability an engine is for, as ``sm89``. None: this machine's GPU, or
-            every one that TensorRT-RTX knows.
-        workspace_mb: Scratch memory an engine may use at most.
         overwrite: Replace an artefact that stands at ``out``.
-        open_engine: Opens the runtime of an artefact's folder, to run a new engine where this
-            machine has the GPU for it; exporters know no runtimes, so the caller brings it.
+        open_engine: Opens the runtime of an artefact's folder, to run new engines where this
+            machine has the GPU for them; exporters know no runtimes, so the caller brings it.
         reporter: Told of every stage.
+        **request: Precision, graph and limits; see `ExportRequest`.
 
     Returns:
         What ``artefact.json`` says.
 
     Raises:
-        UsageError: Limits that contradict each other, a target that cannot be built for, or
+        UsageError: Options that contradict each other, a target that cannot be built for, or
             something standing at ``out`` already.
         MissingExtraError: The TensorRT asked for is not installed.
         DeviceError: Full TensorRT was asked for on a machine without a GPU.
         ParityError: The exported model differs from torch.
         ArtefactError: The ONNX checker or the engine's builder refused.
     """
-    options = ExportOptions.resolve(
-        "onnx" if format == "onnx" else flavour(format),
-        checkpoint_sha256=checkpoint_sha256,
-        encoder=encoder,
-        min_patches=min_patches,
-        opt_patches=opt_patches,
-        max_patches=max_patches,
-        max_batch=max_batch,
-        target=target,
-        workspace_mb=workspace_mb,
-    )
+    kind = "onnx" if format == "onnx" else flavour(format)
+    options = ExportOptions.resolve(kind, request)
     if options.format != "onnx":
-        check_target(options.format, options.target)
-    model = copy.deepcopy(model).float().cpu().eval()
+        check_targets(options.format, options.targets, options.precision.name)
+    if not _runs_here(options):
+        open_engine = None
     reporter = reporter or Silent()
-    stages = 3 if options.is_engine else 2
+    total = _count_stages(options, compares_engines=open_engine is not None)
     with (
         staged_artefact(out, overwrite=overwrite) as folder,
-        reporter.task(f"export to {options.format}", total=stages, unit="stage") as task,
+        reporter.task(f"export to {options.format}", total=total, unit="stage") as task,
     ):
-        artefact = _export_onnx(model, folder, options, task)
-        if options.is_engine:
-            artefact = _replace_by_engine(artefact, model, folder, options, open_engine, task)
-    return artefact
+        export = _Export(source, options, folder, _Stages(task, reporter, total))
+        return export.make(open_engine)
 
 
-def _export_onnx(
-    model: SlotCompressor, folder: Path, options: ExportOptions, task: Task
-) -> Artefact:
-    """Fill the folder with a verified ONNX artefact."""
-    from tcssa_exporters.graph import ExportGraph
-    from tcssa_exporters.onnx import write_onnx
-
-    path = folder / _ONNX_FILE
-    task.describe("tracing to ONNX")
-    data_files = write_onnx(ExportGraph(model), path, _metadata(model.config, options))
-    task.advance()
-    task.describe("comparing with torch")
-    run, tool = onnx_runner(path)
-    parity = verify(model, run, f"passed with {tool}")
-    task.advance()
-    inputs, outputs = _tensors(model.config)
-    artefact = Artefact(
-        format="onnx",
-        model_file=path.name,
-        model_sha256=file_sha256(path),
-        data_files={file.name: file_sha256(file) for file in data_files},
-        inputs=inputs,
-        outputs=outputs,
-        feature_dim=model.config.feature_dim,
-        num_slots=model.config.num_slots,
-        top_k=model.config.top_k,
-        precision=_PRECISION,
-        patches=options.patches,
-        max_batch=options.max_batch,
-        encoder=options.encoder,
-        checkpoint_sha256=options.checkpoint_sha256,
-        parity=parity,
-        tools=_tools(tool),
-    )
-    artefact.write(folder)
-    return artefact
-
-
-def _replace_by_engine(
-    source: Artefact,
+def export_compressor(
     model: SlotCompressor,
-    folder: Path,
-    options: ExportOptions,
-    open_engine: OpenEngine | None,
-    task: Task,
+    out: Path,
+    *,
+    checkpoint_sha256: str,
+    encoder: str | None = None,
+    format: ExportFormat = "onnx",
+    overwrite: bool = False,
+    open_engine: OpenEngine | None = None,
+    reporter: Reporter | None = None,
+    **request: Unpack[ExportRequest],
 ) -> Artefact:
-    """Build an engine from the folder's ONNX artefact, and put it in its place."""
-    assert options.format != "onnx"
-    task.describe(f"building the engine with {options.format}")
-    plan = folder / _PLAN_FILE
-    built = build_engine(folder / _ONNX_FILE, plan, options.format, options)
-    build: dict[str, int | str] = {
-        "onnx_sha256": source.model_sha256,
-        "plan_bytes": built.plan_bytes,
-        "workspace_limit_bytes": options.workspace_bytes,
-    }
-    if built.scratch_bytes is not None:
-        build["scratch_bytes"] = built.scratch_bytes
-    name, _, number = built.tool.partition(" ")
-    artefact = source.model_copy(
-        update={
-            "format": options.format,
-            "model_file": plan.name,
-            "model_sha256": file_sha256(plan),
-            "data_files": {},
-            "parity": source.parity.model_copy(
-                update={"status": f"{NOT_RUN}; its ONNX graph {source.parity.status}"}
-            ),
-            "tools": {**source.tools, name: number},
-            "gpu_target": options.target or _this_gpu(options),
-            "build": build,
-        }
+    """`export_model` of a compressor alone.
+
+    Args:
+        model: The compressor.
+        out: See `export_model`, and so the others.
+        checkpoint_sha256: Hash of the file that the model was loaded from.
+        encoder: Name of the encoder of the features it was trained on, if known.
+        format: See there.
+        overwrite: See there.
+        open_engine: See there.
+        reporter: See there.
+        **request: See there.
+    """
+    return export_model(
+        ExportSource(model, checkpoint_sha256, encoder),
+        out,
+        format=format,
+        overwrite=overwrite,
+        open_engine=open_engine,
+        reporter=reporter,
+        **request,
     )
-    for file in (_ONNX_FILE, *source.data_files):
-        (folder / file).unlink()
-    artefact.write(folder)
-    if open_engine is not None and _runs_here(options.target):
-        task.describe("comparing the engine with torch")
-        parity = _verify_engine(model, folder, options, open_engine, built.tool)
-        artefact = artefact.model_copy(update={"parity": parity})
-        artefact.write(folder)
-    task.advance()
-    return artefact
 
 
-def _verify_engine(
-    model: SlotCompressor, folder: Path, options: ExportOptions, open_engine: OpenEngine, tool: str
-) -> Parity:
-    import torch
+class _Stages:
+    """Tells of each stage in a line."""
 
-    status = f"passed with {tool} on {torch.cuda.get_device_name()}"
-    with open_engine(folder) as runtime:
-        return verify(
-            model,
-            runtime.run,
-            status,
-            max_patches=options.patches.max,
+    def __init__(self, task: Task, reporter: Reporter, total: int) -> None:
+        self._task, self._reporter, self._total = task, reporter, total
+        self._begun = 0
+
+    def begin(self, text: str) -> None:
+        if self._begun:
+            self._task.advance()
+        self._begun += 1
+        self._task.describe(text)
+        self._reporter.note(f"{self._begun}/{self._total}  {text}")
+
+    def end(self) -> None:
+        self._task.advance()
+
+
+@dataclass(frozen=True)
+class _Export:
+    """One export under way."""
+
+    source: ExportSource
+    options: ExportOptions
+    folder: Path
+    stages: _Stages
+
+    def make(self, open_engine: OpenEngine | None) -> Artefact:
+        """Fill the folder."""
+        parts = make_parts(self.source, self.options)
+        models = {part.name: self._write_onnx(part) for part in parts}
+        verifier = Verifier(self.source, self.options.precision)
+        artefact = self._artefact(models, self._compare_onnx(verifier, models))
+        if self.options.is_engine:
+            artefact = self._replace_by_engines(artefact, parts)
+        artefact.write(self.folder)
+        if open_engine is not None:
+            parity = self._compare_engines(verifier, artefact, open_engine)
+            artefact = artefact.model_copy(update={"parity": parity})
+            artefact.write(self.folder)
+        self.stages.end()
+        return artefact
+
+    def _write_onnx(self, part: Part) -> ModelFile:
+        self.stages.begin(f"tracing {part.name} to ONNX and checking the file")
+        path = self.folder / f"{_FILE_STEMS[part.name]}.onnx"
+        data_files = write_onnx(part, path, onnx_metadata(part, self.source, self.options))
+        return ModelFile(
+            file=path.name,
+            sha256=file_sha256(path),
+            data_files={file.name: file_sha256(file) for file in data_files},
+            inputs=[tensor.spec for tensor in part.inputs],
+            outputs=[tensor.spec for tensor in part.outputs],
+            max_batch=self.options.max_slides if part.name == "finish" else self.options.max_batch,
+        )
+
+    def _compare_onnx(self, verifier: Verifier, models: dict[str, ModelFile]) -> Parity:
+        """Compare with torch: the files as they are, and half precision with every rounding."""
+        precision = self.options.precision
+        paths = [self.folder / model.file for model in models.values()]
+        tool = _onnxruntime()
+        large_bag = precision.compute == "float16"
+        rows: list[ParityRow] = []
+        if precision.compute != "bfloat16":  # ONNX Runtime's CPU provider does not load it
+            self.stages.begin(f"comparing with torch: {tool}")
+            run = self._run([onnx_call(path) for path in paths])
+            rows += verifier.verify(run, tool, large_bag=large_bag)
+        if precision.is_half:
+            self.stages.begin(f"comparing with torch: {tool}, every 16-bit result rounded")
+            with rounded_calls(paths) as calls:
+                rows += verifier.verify(self._run(calls), f"{tool}, rounded", large_bag=large_bag)
+        return Parity(
+            status=f"passed with {rows[-1].runner}",
+            tolerance=precision.tolerance,
+            reason=precision.reason,
+            not_run=_not_run(precision.compute),
+            rows=rows,
+        )
+
+    def _run(self, calls: list[Call]) -> Run:
+        """The artefact's graphs as one function on padded batches."""
+        if self.options.chunk_patches is None:
+            (full,) = calls
+            return full_run(full)
+        partial, finish = calls
+        return chunked_run(partial, finish, self.options.chunk_patches)
+
+    def _artefact(self, models: dict[str, ModelFile], parity: Parity) -> Artefact:
+        source, options = self.source, self.options
+        config = source.compressor.config
+        return Artefact(
+            format="onnx",
+            what=source.what,
+            graph=options.graph,
+            models=models,
+            feature_dim=config.feature_dim,
+            num_slots=config.num_slots,
+            top_k=config.top_k,
+            precision=options.precision.stages(head=bool(source.heads)),
+            patches=options.patches,
+            chunk_patches=options.chunk_patches,
             max_batch=options.max_batch,
+            encoder=source.encoder,
+            classes=source.classes,
+            token_dim=source.token_dim,
+            checkpoint_sha256=source.checkpoint_sha256,
+            head_sha256=source.head_sha256,
+            parity=parity,
+            tools=_tools(),
+        )
+
+    def _replace_by_engines(self, artefact: Artefact, parts: list[Part]) -> Artefact:
+        """Build an engine from each ONNX file, and put it in the file's place."""
+        kind = self.options.format
+        assert kind != "onnx"
+        engines = {}
+        tools = dict(artefact.tools)
+        for part in parts:
+            graph = artefact.models[part.name]
+            self.stages.begin(f"building the engine of {part.name} with {kind}")
+            plan = self.folder / f"{_FILE_STEMS[part.name]}.plan"
+            built = build_engine(self.folder / graph.file, plan, kind, part, self.options)
+            tools[built.module] = built.version
+            engines[part.name] = graph.model_copy(
+                update={
+                    "file": plan.name,
+                    "sha256": file_sha256(plan),
+                    "data_files": {},
+                    "build": {"onnx_sha256": graph.sha256, **built.facts},
+                }
+            )
+            for name in (graph.file, *graph.data_files):
+                (self.folder / name).unlink()
+        parity = artefact.parity
+        return artefact.model_copy(
+            update={
+                "format": kind,
+                "models": engines,
+                "parity": parity.model_copy(
+                    update={
+                        "status": f"{NOT_RUN}; its ONNX graph {parity.status}",
+                        "not_run": [f"the engine: {NOT_RUN}"],
+                    }
+                ),
+                "tools": tools,
+                "gpu_targets": _gpu_targets(self.options),
+            }
+        )
+
+    def _compare_engines(
+        self, verifier: Verifier, artefact: Artefact, open_engine: OpenEngine
+    ) -> Parity:
+        import torch
+
+        tool = f"{artefact.format} on {torch.cuda.get_device_name()}"
+        self.stages.begin(f"comparing with torch: {tool}")
+        with open_engine(self.folder) as runtime:
+            rows = verifier.verify(
+                engine_run(runtime, list(self.source.heads)),
+                tool,
+                max_patches=self.options.patches.max,
+                max_batch=self.options.max_batch,
+            )
+        return artefact.parity.model_copy(
+            update={
+                "status": f"passed with {tool}",
+                "not_run": [],
+                "rows": [*artefact.parity.rows, *rows],
+            }
         )
 
 
-def _this_gpu(options: ExportOptions) -> str | None:
-    """What full TensorRT builds for without being told; RTX builds for all it knows."""
+def _count_stages(options: ExportOptions, *, compares_engines: bool) -> int:
+    parts = 2 if options.graph == "chunked" else 1
+    comparisons = 2 if options.precision.compute == "float16" else 1
+    return parts * (1 + options.is_engine) + comparisons + compares_engines
+
+
+def _not_run(compute: str) -> list[str]:
+    """What a comparison of the ONNX file on the CPU leaves open."""
+    if compute == "float32":
+        return []
+    open_ends = [
+        f"{compute} hardware: the comparison 'rounded' computes each 16-bit operation in float32 "
+        "and rounds its result"
+    ]
+    if compute == "bfloat16":
+        open_ends.append(
+            "the file as it is: ONNX Runtime's CPU provider loads no bfloat16; it passed the ONNX "
+            "checker, and 'rounded' is made from it"
+        )
+    return open_ends
+
+
+def _gpu_targets(options: ExportOptions) -> list[str]:
+    """What an engine is built for; RTX chooses by itself where no target was named."""
     import torch
 
-    if options.format == "tensorrt-rtx":
-        return None
-    return "sm{}{}".format(*torch.cuda.get_device_capability())
+    if options.targets or options.format == "tensorrt-rtx":
+        return list(options.targets)
+    return ["sm{}{}".format(*torch.cuda.get_device_capability())]
 
 
-def _runs_here(target: str | None) -> bool:
-    """Whether this machine has the GPU that an engine was built for."""
+def _runs_here(options: ExportOptions) -> bool:
+    """Whether this machine has a GPU that an engine is built for."""
     import torch
 
-    if not torch.cuda.is_available():
+    if not options.is_engine or not torch.cuda.is_available():
         return False
-    return target in (None, "sm{}{}".format(*torch.cuda.get_device_capability()))
+    here = "sm{}{}".format(*torch.cuda.get_device_capability())
+    return not options.targets or here in options.targets
 
 
-def _tensors(config: CompressorConfig) -> tuple[list[TensorSpec], list[TensorSpec]]:
-    slots, dim, top_k = config.num_slots, config.feature_dim, config.top_k
-    inputs = [
-        TensorSpec(name="features", dtype="float32", shape=[None, None, dim]),
-        TensorSpec(name="lengths", dtype="int64", shape=[None]),
-    ]
-    outputs = [
-        TensorSpec(name="slots", dtype="float32", shape=[None, slots, dim]),
-        TensorSpec(name="mass", dtype="float32", shape=[None, slots]),
-        TensorSpec(name="assignments", dtype="int64", shape=[None, None, top_k]),
-        TensorSpec(name="weights", dtype="float32", shape=[None, None, top_k]),
-    ]
-    return inputs, outputs
+def _onnxruntime() -> str:
+    import onnxruntime
+
+    return f"onnxruntime {onnxruntime.__version__}"
 
 
-def _metadata(config: CompressorConfig, options: ExportOptions) -> Mapping[str, str]:
-    """What the ONNX file says of itself, should it part from its artefact."""
-    return {
-        "tcssa.version": __version__,
-        "tcssa.feature_dim": str(config.feature_dim),
-        "tcssa.num_slots": str(config.num_slots),
-        "tcssa.top_k": str(config.top_k),
-        "tcssa.encoder": options.encoder or "unknown",
-        "tcssa.checkpoint_sha256": options.checkpoint_sha256,
-        "tcssa.padding": _PADDING,
-    }
-
-
-def _tools(runtime: str) -> dict[str, str]:
+def _tools() -> dict[str, str]:
     tools = {"tcssa": __version__}
     for package in ("torch", "onnx", "onnxscript"):
         try:
             tools[package] = version(package)
         except PackageNotFoundError:  # a build from source without metadata
             tools[package] = "unknown"
-    name, _, number = runtime.partition(" ")
+    name, _, number = _onnxruntime().partition(" ")
     return {**tools, name: number}

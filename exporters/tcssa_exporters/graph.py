@@ -1,77 +1,121 @@
-"""The compressor as a graph that exports well.
+"""The compressor, and what comes after it, as graphs that export well.
 
-`tcssa.SlotCompressor` packs bags and streams them in chunks, which no graph can. This module
-computes the same on a padded batch in one pass, with the weights of the same model.
+`tcssa.SlotCompressor` packs bags and streams them, which no graph can. These modules compute the
+same on a padded batch, with the weights of the same model:
 
-Four choices are there for what comes after torch:
+- `PartialGraph`: patches to the weighted mean and the mass of every slot. mean · mass are the sums
+  that make aggregation a monoid: of several chunks they add up to the slide's.
+- `FinishGraph`: means to slots, and to whatever heads take slots: logits, tokens.
+- `FullGraph`: one after the other, for whole bags.
+
+Choices that are there for what comes after torch:
 
 - An empty slot is guarded by `where`, not by a δ in the denominator: ONNX optimisers take a
   scalar within 1e-8 of zero for zero and fold its addition away.
 - The weights are normalised *before* the product with the features. After it, TensorRT copies
-  the features: 3.5 GB of scratch memory at B = 8, N = 100,000.
+  the features: 3.5 GB of scratch memory at B = 8, N = 100,000. For the same reason a chunk gives
+  a mean and not a sum.
 - A softmax is never materialised; only the chosen slots' probabilities are. That brings the
   scratch memory at that size from 416 MB to 246 MB.
 - The mass is a matrix product and no sum: ONNX Runtime sums over patches one after another in
   float32, which is off by 1e-4 at N = 20,000 and by 1e-3 at N = 500,000, and with it the slots.
+- The gate is float32 whatever the rest is; see `tcssa_exporters.precision`.
 
 Contract on padding: what stands in the rows beyond ``lengths`` does not matter, as long as it is
 finite (0 × NaN is NaN). The runtimes set these rows to zero.
 
-Shapes: B bags, N patches, D features, K slots, T = top_k.
+Shapes: B bags or chunks, N patches, D features, K slots, T = top_k.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from tcssa import SlotCompressor
+from tcssa.compressor.experts import SlotExperts
 
-INPUTS = ("features", "lengths")
-OUTPUTS = ("slots", "mass", "assignments", "weights")
+_SUBNORMAL_FREE_PATCHES = 8192
+"""Equal shares of so many patches are 1.2e-4; float16 counts evenly down to 6e-5."""
 
 
-class ExportGraph(nn.Module):
-    """A compressor in evaluation mode and float32, as one pass over a padded batch.
+class Pooling(nn.Module):
+    """Weighted means of patches, the product in one number format.
 
     Args:
-        model: The compressor; it is copied and stays as it is.
+        dtype: float32, or bfloat16, which has the range of float32.
+    """
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, share_BNK: Tensor, features_BND: Tensor, lengths_B: Tensor) -> Tensor:
+        """Means [B, K, D], float32, of patches by their shares, which add up to 1 in every slot."""
+        shares = share_BNK.to(self.dtype).transpose(1, 2)
+        return (shares @ features_BND.to(self.dtype)).float()
+
+
+class HalfPooling(Pooling):
+    """`Pooling` in float16, which has few numbers below 6e-5 and none below 6e-8.
+
+    The shares of a bag of 100,000 patches are about 1e-5. There they would be rounded to a part in
+    three hundred, and small ones would vanish. So a large bag's shares are scaled up, until those
+    of equal patches are 2^-13, and its means are scaled down again in float32. The scaled means
+    must fit into float16 too: up to 65504 at 8192 patches, up to 4094 at 131,072.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(torch.float16)
+
+    def forward(self, share_BNK: Tensor, features_BND: Tensor, lengths_B: Tensor) -> Tensor:
+        """See `Pooling.forward`."""
+        scale_B11 = (lengths_B.float() / _SUBNORMAL_FREE_PATCHES).clamp(min=1).view(-1, 1, 1)
+        return super().forward(share_BNK * scale_B11, features_BND, lengths_B) / scale_B11
+
+
+class PartialGraph(nn.Module):
+    """From patches to the mean and the mass of every slot.
+
+    Args:
+        gate: The router's Linear(D, K), float32.
+        top_k: Slots of a patch.
+        pooling: Makes the means.
     """
 
     slot_ids: Tensor
 
-    def __init__(self, model: SlotCompressor) -> None:
+    def __init__(self, gate: nn.Linear, top_k: int, pooling: Pooling) -> None:
         super().__init__()
-        model = copy.deepcopy(model).float().cpu().eval()
-        self.gate = model.router.gate
-        self.experts = model.experts
-        self.top_k = model.config.top_k
+        self.gate = gate
+        self.top_k = top_k
+        self.pooling = pooling
         # a buffer must not be called as an output is: ONNX has one name space for both
-        self.register_buffer("slot_ids", torch.arange(model.config.num_slots))
-        self.eval()
+        self.register_buffer("slot_ids", torch.arange(gate.out_features))
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Compress a padded batch of bags.
+        """Sum up a padded batch of bags, or of chunks of bags.
 
         Args:
-            features: Patch features [B, N, D], float32; finite in every row, padding included.
+            features: Patch features [B, N, D]; finite in every row, padding included.
             lengths: Patches of each bag, [B], int64; 0 to N.
 
         Returns:
-            Slots [B, K, D]; mass [B, K]; assignments [B, N, T] (int64, most probable first, -1
-            for padding); weights [B, N, T] (0 for padding).
+            Mean [B, K, D], 0 for an empty slot; mass [B, K]; assignments [B, N, T] (int64, most
+            probable first, -1 for padding); weights [B, N, T] (0 for padding).
         """
         real_BN1 = (torch.arange(features.shape[1]) < lengths.unsqueeze(1)).unsqueeze(2)
-        logits_BNK = self.gate(features)
+        logits_BNK = self.gate(features.float())
         chosen_BNT = self._largest(logits_BNK)
         weights_BNT = torch.where(real_BN1, _probabilities(logits_BNK, chosen_BNT), 0.0)
-        dense_BNK = self._spread(chosen_BNT, weights_BNT)
+        dense_BNK = self.spread(chosen_BNT, weights_BNT)
         mass_BK = (real_BN1.to(dense_BNK.dtype).transpose(1, 2) @ dense_BNK).squeeze(1)
         share_BNK = dense_BNK / torch.where(mass_BK > 0, mass_BK, 1.0).unsqueeze(1)
-        slots_BKD = self.experts(share_BNK.transpose(1, 2) @ features)
-        return slots_BKD, mass_BK, torch.where(real_BN1, chosen_BNT, -1), weights_BNT
+        mean_BKD = self.pooling(share_BNK, features, lengths)
+        return mean_BKD, mass_BK, torch.where(real_BN1, chosen_BNT, -1), weights_BNT
 
     def _largest(self, logits_BNK: Tensor) -> Tensor:
         """Indices [B, N, T] of the largest logits; the lower index wins a tie, as in `Router`."""
@@ -82,13 +126,75 @@ class ExportGraph(nn.Module):
             chosen.append(remaining.argmax(dim=2, keepdim=True))
         return torch.cat(chosen, dim=2)
 
-    def _spread(self, chosen_BNT: Tensor, weights_BNT: Tensor) -> Tensor:
+    def spread(self, chosen_BNT: Tensor, weights_BNT: Tensor) -> Tensor:
         """The weights as a matrix [B, N, K], 0 where a patch does not go."""
         dense_BNK = torch.where(chosen_BNT[:, :, :1] == self.slot_ids, weights_BNT[:, :, :1], 0.0)
         for t in range(1, self.top_k):
             goes_there = chosen_BNT[:, :, t : t + 1] == self.slot_ids
             dense_BNK = torch.where(goes_there, weights_BNT[:, :, t : t + 1], dense_BNK)
         return dense_BNK
+
+
+class FinishGraph(nn.Module):
+    """From the means of slots to slots, and on to whatever takes slots.
+
+    Args:
+        experts: The compressor's, in the number format that they shall compute in.
+        heads: Output name to a module that takes slots [S, K, D], in the same format.
+    """
+
+    def __init__(self, experts: SlotExperts, heads: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.experts = experts
+        self.heads = nn.ModuleList(heads.values())
+        self.dtype = experts.w_in.dtype
+
+    def forward(self, mean: Tensor) -> tuple[Tensor, ...]:
+        """Refine means [S, K, D], float32, into slots of the same shape and the heads' outputs."""
+        slots = self.experts(mean.to(self.dtype))
+        return slots.float(), *(head(slots).float() for head in self.heads)
+
+
+class FullGraph(nn.Module):
+    """`PartialGraph` and `FinishGraph` in one pass over whole bags.
+
+    Args:
+        partial: Patches to means.
+        finish: Means to slots and further.
+    """
+
+    def __init__(self, partial: PartialGraph, finish: FinishGraph) -> None:
+        super().__init__()
+        self.partial = partial
+        self.finish = finish
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        """Compress a padded batch of bags; see `PartialGraph.forward`.
+
+        Returns:
+            Slots [B, K, D], mass, assignments, weights, and the heads' outputs.
+        """
+        mean, mass, assignments, weights = self.partial(features, lengths)
+        slots, *heads = self.finish(mean)
+        return slots, mass, assignments, weights, *heads
+
+
+def build_graphs(
+    model: SlotCompressor, heads: Mapping[str, nn.Module], dtype: torch.dtype
+) -> tuple[PartialGraph, FinishGraph]:
+    """Both halves of a model, in evaluation mode and on the CPU.
+
+    Args:
+        model: The compressor; it is copied and stays as it is.
+        heads: Output name to module, likewise.
+        dtype: Of pooling, experts and heads; the gate is float32 always.
+    """
+    model = copy.deepcopy(model).cpu().eval()
+    pooling = HalfPooling() if dtype == torch.float16 else Pooling(dtype)
+    partial = PartialGraph(model.router.gate.float(), model.config.top_k, pooling)
+    copies = {name: copy.deepcopy(head).to("cpu", dtype) for name, head in heads.items()}
+    finish = FinishGraph(model.experts.to(dtype), copies)
+    return partial.eval(), finish.eval()
 
 
 def _probabilities(logits_BNK: Tensor, chosen_BNT: Tensor) -> Tensor:

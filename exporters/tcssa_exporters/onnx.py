@@ -1,6 +1,6 @@
-"""The compressor as an ONNX file.
+"""Graphs as ONNX files.
 
-The file's bytes follow from the weights, the metadata and the versions of torch and onnxscript:
+A file's bytes follow from the weights, the metadata and the versions of torch and onnxscript:
 what the exporter notes of the machine it ran on (source paths, stack traces) is taken out, so a
 checkpoint has the same SHA-256 whatever folder it was exported from.
 """
@@ -17,7 +17,7 @@ from tcssa.onnx_tracing import quiet_exporter
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from tcssa_exporters.graph import ExportGraph
+    from tcssa_exporters.parts import NamedTensor, Part
 
 OPSET = 20
 """Opsets 20 to 24 gave byte-identical engines; the oldest is the most widely read."""
@@ -25,12 +25,15 @@ OPSET = 20
 EXTERNAL_DATA_ABOVE_BYTES = 2**31 - 2**24
 """A protobuf message ends at 2 GiB. Larger weights go to a file of their own."""
 
+_TRACED_SIZES = {"batch": 2, "patches": 3, "slides": 2}
+"""Of the axes that vary; sizes of 0 and 1 would be taken for constants."""
 
-def write_onnx(graph: ExportGraph, path: Path, metadata: Mapping[str, str]) -> list[Path]:
+
+def write_onnx(part: Part, path: Path, metadata: Mapping[str, str]) -> list[Path]:
     """Export a graph to ONNX and check the file.
 
     Args:
-        graph: The compressor's graph.
+        part: The graph.
         path: The file to write.
         metadata: Facts to store in the file's ``metadata_props``.
 
@@ -42,10 +45,10 @@ def write_onnx(graph: ExportGraph, path: Path, metadata: Mapping[str, str]) -> l
     """
     import onnx
 
-    proto = _trace(graph)
+    proto = _trace(part)
     _strip(proto)
     onnx.helper.set_model_props(proto, dict(sorted(metadata.items())))
-    weight_bytes = sum(value.nbytes for value in graph.state_dict().values())
+    weight_bytes = sum(value.nbytes for value in part.module.state_dict().values())
     if weight_bytes > EXTERNAL_DATA_ABOVE_BYTES:
         data = path.with_name(path.name + ".data")
         onnx.save_model(proto, path, save_as_external_data=True, location=data.name)
@@ -61,29 +64,38 @@ def write_onnx(graph: ExportGraph, path: Path, metadata: Mapping[str, str]) -> l
     return written
 
 
-def _trace(graph: ExportGraph) -> ModelProto:
+def _trace(part: Part) -> ModelProto:
     import torch
     from torch.export import Dim
 
-    from tcssa_exporters.graph import INPUTS, OUTPUTS
-
-    feature_dim = graph.gate.in_features
-    # sizes of 0 and 1 would be taken for constants
-    example = (torch.zeros(2, 3, feature_dim), torch.tensor([3, 2]))
-    batch, patches = Dim("batch"), Dim("patches")
+    names = {axis for tensor in part.inputs for axis in tensor.shape if isinstance(axis, str)}
+    axes = {name: Dim(name) for name in sorted(names)}
     with quiet_exporter():
         program = torch.onnx.export(
-            graph,
-            example,
+            part.module,
+            tuple(_example(tensor) for tensor in part.inputs),
             dynamo=True,
             opset_version=OPSET,
-            input_names=INPUTS,
-            output_names=OUTPUTS,
-            dynamic_shapes={"features": {0: batch, 1: patches}, "lengths": {0: batch}},
+            input_names=[tensor.name for tensor in part.inputs],
+            output_names=[tensor.name for tensor in part.outputs],
+            dynamic_shapes={
+                tensor.name: {
+                    index: axes[axis]
+                    for index, axis in enumerate(tensor.shape)
+                    if isinstance(axis, str)
+                }
+                for tensor in part.inputs
+            },
             verbose=False,
         )
     assert program is not None  # None is for dynamo=False only
     return program.model_proto
+
+
+def _example(tensor: NamedTensor) -> Any:  # torch is not imported with this module
+    import torch
+
+    return torch.zeros(tensor.sized(_TRACED_SIZES), dtype=getattr(torch, tensor.dtype))
 
 
 def _strip(proto: ModelProto) -> None:

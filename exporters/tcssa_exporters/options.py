@@ -2,27 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypedDict
 
-from tcssa.artefact import Format, PatchRange
+from tcssa.artefact import Format, Graph, PatchRange
 from tcssa.errors import UsageError
+from tcssa_exporters.precision import PRECISIONS, Precision, PrecisionName
+
+CHUNK_PATCHES = 8192
 
 _OPT_PATCHES = 8192
 _ENGINE_MAX_PATCHES = 131_072
-_ENGINE_MAX_BATCH = 8
+_ENGINE_MAX_BATCH = {"full": 8, "chunked": 16}
+_FINISH_SLIDES = 64
+
+
+class ExportRequest(TypedDict, total=False):
+    """What can be asked of an export; what is left out has a default."""
+
+    precision: PrecisionName
+    """Of pooling, experts and heads; the gate is float32 always. ``fp32``."""
+    graph: Graph
+    """``full``: one graph for whole bags. ``chunked``: a pair for bags of any size. ``full``."""
+    chunk_patches: int | None
+    """Rows of a chunk of a chunked pair. 8192."""
+    min_patches: int | None
+    """Fewest patches a full engine is built for; runtimes pad smaller bags. 1."""
+    opt_patches: int | None
+    """The number it is tuned for. 8192, or the nearest allowed."""
+    max_patches: int | None
+    """Most patches of a bag of a full graph. Any for ONNX, 131,072 for an engine."""
+    max_batch: int | None
+    """Most bags, or chunks, at once. Any for ONNX; for an engine 8 bags (1 in half precision, where
+    the gate needs a float32 copy of the features), or 16 chunks."""
+    targets: Sequence[str]
+    """Compute capabilities an engine is for, as ``sm89``. Empty: this machine's GPU, or all that
+    TensorRT-RTX builds for by itself."""
+    workspace_mb: int
+    """Scratch memory an engine may use at most. 2048."""
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """One export's options; see `tcssa_exporters.export_compressor` for their meaning."""
+    """One export's options, resolved; see `ExportRequest` for their meaning."""
 
     format: Format
-    checkpoint_sha256: str
-    encoder: str | None
+    precision: Precision
+    graph: Graph
+    chunk_patches: int | None
     patches: PatchRange
     max_batch: int | None
-    target: str | None
+    targets: tuple[str, ...]
     workspace_bytes: int
 
     @property
@@ -30,52 +61,86 @@ class ExportOptions:
         """Whether the result is a TensorRT plan, which is built for a range of sizes."""
         return self.format != "onnx"
 
+    @property
+    def max_slides(self) -> int | None:
+        """Most slides that a chunked pair finishes at once."""
+        return None if self.max_batch is None else max(self.max_batch, _FINISH_SLIDES)
+
     @classmethod
-    def resolve(
-        cls,
-        format: Format,
-        *,
-        checkpoint_sha256: str,
-        encoder: str | None,
-        min_patches: int,
-        opt_patches: int | None,
-        max_patches: int | None,
-        max_batch: int | None,
-        target: str | None,
-        workspace_mb: int,
-    ) -> Self:
-        """Fill in what was not given.
+    def resolve(cls, format: Format, request: ExportRequest) -> Self:
+        """Fill in what was not asked for.
 
         Raises:
-            UsageError: Limits that contradict each other.
+            UsageError: Limits that contradict each other, or an option without a meaning.
         """
-        if format != "onnx":
-            max_patches = _ENGINE_MAX_PATCHES if max_patches is None else max_patches
-            max_batch = _ENGINE_MAX_BATCH if max_batch is None else max_batch
-        elif target is not None:
+        graph = request.get("graph", "full")
+        precision = PRECISIONS[request.get("precision", "fp32")]
+        targets = tuple(sorted(set(request.get("targets", ()))))
+        if format == "onnx" and targets:
             raise UsageError(
-                f"an ONNX file is built for no GPU, so --target {target} has no meaning",
+                f"an ONNX file is built for no GPU, so --target {','.join(targets)} has no meaning",
                 hint="leave --target out, or choose --format trt",
             )
-        if opt_patches is None:
-            most = _OPT_PATCHES if max_patches is None else max_patches
-            opt_patches = max(min_patches, min(_OPT_PATCHES, most))
-        in_order = 1 <= min_patches <= opt_patches
-        if not in_order or (max_patches is not None and opt_patches > max_patches):
-            raise UsageError(
-                "need 1 <= --min-patches <= --opt-patches <= --max-patches, got "
-                f"{min_patches}, {opt_patches}, {max_patches}"
-            )
+        max_batch = request.get("max_batch")
+        if max_batch is None and format != "onnx":
+            whole_in_half = graph == "full" and precision.is_half
+            max_batch = 1 if whole_in_half else _ENGINE_MAX_BATCH[graph]
         if max_batch is not None and max_batch < 1:
             raise UsageError(f"--max-batch must be at least 1, got {max_batch}")
+        workspace_mb = request.get("workspace_mb", 2048)
         if workspace_mb < 1:
             raise UsageError(f"--workspace must be at least 1 MB, got {workspace_mb}")
+        chunk_patches = _chunk_patches(graph, request)
         return cls(
             format=format,
-            checkpoint_sha256=checkpoint_sha256,
-            encoder=encoder,
-            patches=PatchRange(min=min_patches, opt=opt_patches, max=max_patches),
+            precision=precision,
+            graph=graph,
+            chunk_patches=chunk_patches,
+            patches=_patches(format, request)
+            if chunk_patches is None
+            else PatchRange(min=1, opt=chunk_patches, max=None),
             max_batch=max_batch,
-            target=target,
+            targets=targets,
             workspace_bytes=workspace_mb << 20,
         )
+
+
+def _chunk_patches(graph: Graph, request: ExportRequest) -> int | None:
+    """Rows of a chunk; None for a full graph."""
+    asked = request.get("chunk_patches")
+    if graph == "full":
+        if asked is not None:
+            raise UsageError(
+                "--chunk-patches has a meaning only with --graph chunked",
+                hint="leave it out, or add --graph chunked",
+            )
+        return None
+    for name in ("min_patches", "opt_patches", "max_patches"):
+        if request.get(name) is not None:
+            raise UsageError(
+                f"--{name.replace('_', '-')} has no meaning with --graph chunked, which takes bags "
+                "of any size",
+                hint="set the rows of a chunk: --chunk-patches",
+            )
+    rows = CHUNK_PATCHES if asked is None else asked
+    if rows < 1:
+        raise UsageError(f"--chunk-patches must be at least 1, got {rows}")
+    return rows
+
+
+def _patches(format: Format, request: ExportRequest) -> PatchRange:
+    """The sizes of bags that a full graph takes."""
+    asked_min = request.get("min_patches")
+    smallest = 1 if asked_min is None else asked_min
+    largest = request.get("max_patches")
+    if largest is None and format != "onnx":
+        largest = _ENGINE_MAX_PATCHES
+    opt = request.get("opt_patches")
+    if opt is None:
+        opt = max(smallest, min(_OPT_PATCHES, _OPT_PATCHES if largest is None else largest))
+    if not 1 <= smallest <= opt or (largest is not None and opt > largest):
+        raise UsageError(
+            "need 1 <= --min-patches <= --opt-patches <= --max-patches, got "
+            f"{smallest}, {opt}, {largest}"
+        )
+    return PatchRange(min=smallest, opt=opt, max=largest)

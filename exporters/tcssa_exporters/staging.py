@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from tcssa.artefact import is_artefact
 from tcssa.errors import UsageError
 
 
+def staged_artefact(out: Path, *, overwrite: bool) -> AbstractContextManager[Path]:
+    """`staged_folder` of an artefact."""
+    return staged_folder(out, "artefact", is_artefact, overwrite=overwrite)
+
+
 @contextmanager
-def staged_artefact(out: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yield a temporary folder beside ``out``; when the block ends well it becomes ``out``.
+def staged_folder(
+    out: Path,
+    kind: str,
+    is_ours: Callable[[Path], bool],
+    *,
+    overwrite: bool,
+    staged_in: Path | None = None,
+) -> Iterator[Path]:
+    """Yield a temporary folder; when the block ends well it becomes ``out``.
 
     Args:
-        out: The artefact's folder.
-        overwrite: Replace an artefact that stands there. Anything else is never replaced.
+        out: The folder to make.
+        kind: What it is called in errors.
+        is_ours: Whether a folder is one of that kind. Anything else is never replaced.
+        overwrite: Replace one that stands there.
+        staged_in: Where the temporary folder lies, on the same disk; by default beside ``out``.
 
     Yields:
         The folder to fill. It is removed when the block raises.
@@ -26,9 +41,9 @@ def staged_artefact(out: Path, *, overwrite: bool) -> Iterator[Path]:
     Raises:
         UsageError: Something stands at ``out`` already.
     """
-    _check_free(out, overwrite=overwrite)
+    require_free(out, kind, is_ours, overwrite=overwrite)
     out.parent.mkdir(parents=True, exist_ok=True)
-    staging = out.with_name(f".{out.name}.{os.getpid()}.tcssa-export")
+    staging = (staged_in or out.parent) / f".{out.name}.{os.getpid()}.tcssa-export"
     shutil.rmtree(staging, ignore_errors=True)  # a killed process had this number before us
     staging.mkdir()
     try:
@@ -38,15 +53,21 @@ def staged_artefact(out: Path, *, overwrite: bool) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _check_free(out: Path, *, overwrite: bool) -> None:
+def require_free(out: Path, kind: str, is_ours: Callable[[Path], bool], *, overwrite: bool) -> None:
+    """Raise unless `staged_folder` may write ``out``.
+
+    Raises:
+        UsageError: Something stands there already.
+    """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    if not is_artefact(out):
+    if not is_ours(out):
         raise UsageError(
-            f"{out} exists and is no artefact; it is left as it is", hint="choose another --out"
+            f"{out} exists and is no {kind}; it is left as it is", hint="choose another folder"
         )
     if not overwrite:
-        raise UsageError(f"{out} holds an artefact already", hint="replace it with --overwrite")
+        article = "an" if kind[0] in "aeiou" else "a"
+        raise UsageError(f"{out} holds {article} {kind} already", hint="replace it: --overwrite")
 
 
 def _move_into_place(staging: Path, out: Path) -> None:

@@ -2,7 +2,7 @@
 
 Written for ``tensorrt`` 10.x and 11.x and ``tensorrt_rtx`` 1.x: a strongly typed network (the
 graph's number formats are the engine's; precision flags are gone in 11), one optimisation
-profile, a workspace limit. TensorRT-RTX builds without a GPU, full TensorRT does not.
+profile a graph, a workspace limit. TensorRT-RTX builds without a GPU, full TensorRT does not.
 
 A plan can be neither loaded nor inspected without a GPU, so what the builder says of it is
 written down while it builds.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -20,22 +21,25 @@ from typing import Any, Literal
 from tcssa.errors import ArtefactError, DeviceError, MissingExtraError, UsageError
 from tcssa.optional import require
 from tcssa_exporters.options import ExportOptions
+from tcssa_exporters.parts import NamedTensor, Part, Range
+from tcssa_exporters.precision import PrecisionName
 
 Flavour = Literal["tensorrt", "tensorrt-rtx"]
 
 _MODULES: dict[Flavour, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+_NEED_FULL_TENSORRT = ("sm90", "sm100", "sm103")
 _SCRATCH = re.compile(r"Max Scratch Memory: (\d+) bytes")
 
 
 @dataclass(frozen=True)
 class BuiltEngine:
-    """What the builder said of the plan it wrote."""
+    """A plan that was written."""
 
-    tool: str
-    """Package and version."""
-    plan_bytes: int
-    scratch_bytes: int | None
-    """Largest scratch memory at the profile's maximum; None if this version does not tell."""
+    module: str
+    """The package that built it, as Python imports it."""
+    version: str
+    facts: dict[str, int | str]
+    """Scratch memory (if this version tells), bytes in and out, profile, size, limit."""
 
 
 def flavour(name: Literal["trt", "trt-rtx"]) -> Flavour:
@@ -62,12 +66,12 @@ def flavour(name: Literal["trt", "trt-rtx"]) -> Flavour:
     raise error
 
 
-def check_target(kind: Flavour, target: str | None) -> None:
-    """Check that a TensorRT can build for a GPU, before any work is done.
+def check_targets(kind: Flavour, targets: Sequence[str], precision: PrecisionName) -> None:
+    """Check that a TensorRT can build for these GPUs, before any work is done.
 
     Raises:
         MissingExtraError: That TensorRT is not installed.
-        UsageError: It does not build for the target.
+        UsageError: It does not build for a target, or a target cannot compute in the precision.
         DeviceError: Full TensorRT was asked for without a GPU.
     """
     import torch
@@ -80,34 +84,48 @@ def check_target(kind: Flavour, target: str | None) -> None:
                 hint="build on the target machine, or with --format trt-rtx for RTX GPUs",
             )
         here = "sm{}{}".format(*torch.cuda.get_device_capability())
-        if target not in (None, here):
+        if set(targets) - {here}:
             raise UsageError(
-                f"full TensorRT builds for this machine's GPU ({here}), not for {target}",
-                hint=f"leave --target out, or export on a machine with {target}",
+                f"full TensorRT builds for this machine's GPU ({here}), not for "
+                f"{', '.join(targets)}",
+                hint="leave --target out, or export on the machine it is for",
             )
-        return
-    supported = [name.lower() for name in dir(trt.ComputeCapability) if re.match(r"SM\d", name)]
-    if target is None or target in supported:
-        return
-    message = f"TensorRT-RTX does not build for {target!r}; it knows {', '.join(supported)}"
-    if target in ("sm90", "sm100", "sm103"):
-        message = f"TensorRT-RTX does not support {target} (H100, B200): it needs full TensorRT"
-    raise UsageError(
-        message,
-        hint="for other GPUs: pip install 'tcssa[tensorrt]' on their machine, then --format trt",
-    )
+        targets = (here,)
+    else:
+        _check_rtx_targets(trt, targets)
+    if precision == "bf16" and "sm75" in targets:
+        raise UsageError(
+            "sm75 (Turing) does not compute in bfloat16; sm80 and later do",
+            hint="choose --precision fp16, or leave sm75 out",
+        )
+
+
+def _check_rtx_targets(trt: ModuleType, targets: Sequence[str]) -> None:
+    known = [name.lower() for name in dir(trt.ComputeCapability) if re.match(r"SM\d", name)]
+    for target in targets:
+        if target in known:
+            continue
+        message = f"TensorRT-RTX does not build for {target!r}; it knows {', '.join(known)}"
+        if target in _NEED_FULL_TENSORRT:
+            message = f"TensorRT-RTX does not support {target} (H100, B200): it needs full TensorRT"
+        raise UsageError(
+            message,
+            hint="for other GPUs: pip install 'tcssa[tensorrt]' on their machine, then "
+            "--format trt",
+        )
 
 
 def build_engine(
-    onnx_path: Path, plan_path: Path, kind: Flavour, options: ExportOptions
+    onnx_path: Path, plan_path: Path, kind: Flavour, part: Part, options: ExportOptions
 ) -> BuiltEngine:
     """Build a plan from an ONNX file.
 
     Args:
-        onnx_path: A float32 graph of `tcssa_exporters.graph`.
+        onnx_path: The graph; its external data lie beside it.
         plan_path: The file to write.
         kind: Which TensorRT.
-        options: Profile, limits and target.
+        part: The graph's inputs and outputs.
+        options: Sizes, workspace and targets.
 
     Raises:
         MissingExtraError: That TensorRT is not installed.
@@ -117,18 +135,40 @@ def build_engine(
     log = _make_logger(trt)
     builder = trt.Builder(log)
     network = _parse(trt, builder, log, onnx_path)
-    config = _configure(trt, builder, network, options)
+    ranges = axis_ranges(options)
+    config = _configure(trt, builder, options)
+    config.add_optimization_profile(_profile(builder, part, ranges))
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         limit = options.workspace_bytes >> 20
+        smaller = "--max-patches or --max-batch" if part.name == "full" else "--max-batch"
         raise ArtefactError(
             plan_path.name,
             f"{trt.__name__} could not build the engine: {log.last_error()}",
-            hint=f"raise --workspace (now {limit} MB), or lower --max-patches or --max-batch",
+            hint=f"raise --workspace (now {limit} MB), or lower {smaller}",
         )
     content = bytes(plan)
     plan_path.write_bytes(content)
-    return BuiltEngine(f"{trt.__name__} {trt.__version__}", len(content), log.scratch_bytes)
+    facts = _facts(part, ranges)
+    if log.scratch_bytes is not None:
+        facts["scratch_bytes"] = log.scratch_bytes
+    facts |= {"plan_bytes": len(content), "workspace_limit_bytes": options.workspace_bytes}
+    return BuiltEngine(trt.__name__, str(trt.__version__), facts)
+
+
+def axis_ranges(options: ExportOptions) -> dict[str, Range]:
+    """Smallest, best and largest size of every axis that varies."""
+    assert options.max_batch is not None
+    assert options.max_slides is not None
+    patches = options.patches
+    if options.chunk_patches is not None:
+        # an archive comes in full batches of chunks, and slides end a few at a time
+        return {
+            "batch": (1, options.max_batch, options.max_batch),
+            "slides": (1, min(options.max_batch, options.max_slides), options.max_slides),
+        }
+    assert patches.max is not None
+    return {"batch": (1, 1, options.max_batch), "patches": (patches.min, patches.opt, patches.max)}
 
 
 def _parse(trt: ModuleType, builder: Any, log: Any, onnx_path: Path) -> Any:
@@ -144,26 +184,45 @@ def _parse(trt: ModuleType, builder: Any, log: Any, onnx_path: Path) -> Any:
     return network
 
 
-def _configure(trt: ModuleType, builder: Any, network: Any, options: ExportOptions) -> Any:
+def _configure(trt: ModuleType, builder: Any, options: ExportOptions) -> Any:
     config = builder.create_builder_config()
     if hasattr(trt.BuilderFlag, "TF32"):
         config.clear_flag(trt.BuilderFlag.TF32)  # 10 bits of mantissa are not float32
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_bytes)
-    if options.target is not None and hasattr(config, "set_compute_capability"):
-        config.num_compute_capabilities = 1
-        capability = getattr(trt.ComputeCapability, options.target.upper())
-        config.set_compute_capability(capability, 0)
-    assert options.patches.max is not None
-    assert options.max_batch is not None
-    feature_dim = network.get_input(0).shape[2]
-    profile = builder.create_optimization_profile()
-    batches = (1, 1, options.max_batch)
-    counts = (options.patches.min, options.patches.opt, options.patches.max)
-    shapes = [(b, n, feature_dim) for b, n in zip(batches, counts, strict=True)]
-    profile.set_shape("features", *shapes)
-    profile.set_shape("lengths", *[(b,) for b in batches])
-    config.add_optimization_profile(profile)
+    if options.targets and hasattr(config, "set_compute_capability"):
+        config.num_compute_capabilities = len(options.targets)
+        for index, target in enumerate(options.targets):
+            capability = getattr(trt.ComputeCapability, target.upper())
+            config.set_compute_capability(capability, index)
     return config
+
+
+def _profile(builder: Any, part: Part, ranges: Mapping[str, Range]) -> Any:
+    profile = builder.create_optimization_profile()
+    for tensor in part.inputs:
+        profile.set_shape(tensor.name, *_shapes(tensor, ranges))
+    return profile
+
+
+def _shapes(tensor: NamedTensor, ranges: Mapping[str, Range]) -> list[tuple[int, ...]]:
+    """The smallest, best and largest shape of a tensor."""
+    return [
+        tensor.sized({axis: sizes[which] for axis, sizes in ranges.items()}) for which in range(3)
+    ]
+
+
+def _facts(part: Part, ranges: Mapping[str, Range]) -> dict[str, int | str]:
+    """The profile, and what goes in and out at its largest."""
+    facts: dict[str, int | str] = {
+        f"profile_{tensor.name}": ", ".join(
+            "x".join(map(str, shape)) for shape in _shapes(tensor, ranges)
+        )
+        for tensor in part.inputs
+    }
+    largest = {axis: sizes[2] for axis, sizes in ranges.items()}
+    facts["input_bytes"] = sum(tensor.num_bytes(largest) for tensor in part.inputs)
+    facts["output_bytes"] = sum(tensor.num_bytes(largest) for tensor in part.outputs)
+    return facts
 
 
 def _make_logger(trt: ModuleType) -> Any:  # the class exists only once TensorRT is imported

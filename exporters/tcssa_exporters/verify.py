@@ -2,218 +2,243 @@
 
 A single failed comparison fails the export. Values alone would not do: routing is a choice, and
 a wrong second slot of a few patches hides in the average of thousands. So assignments are
-compared too, and a difference passes only where torch itself was all but undecided.
+compared too, and a difference passes only where torch itself was all but undecided. Values are
+then compared with what torch makes of the same routing.
+
+Torch computes in float32 whatever the exported model's precision is, on the features as that
+model gets them: rounded to float16 where it takes float16.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+import copy
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.artefact import Parity, ParityRow
+from tcssa.artefact import ParityRow
 from tcssa.errors import ParityError
+from tcssa_exporters.cases import Case, cases
+from tcssa_exporters.precision import PRECISIONS, Precision
 
 if TYPE_CHECKING:
-    from tcssa import SlotCompressor
+    from torch import Tensor, nn
 
-TOLERANCE = 2e-5
-"""Largest deviation, relative to the largest entry of the tensor (at least 1). Routing weights and
-their sums are as exact as the logits they are the exponentials of: theirs is relative to the
-largest logit."""
+    from tcssa import SlotCompressor
+    from tcssa_exporters.source import ExportSource
 
 UNDECIDED_MARGIN = 1e-4
 """Two logits closer than this, relative to the patch's largest (at least 1), are a draw."""
 
-_SIZES = (1, 2, 7, 1000, 20_000)
-_BATCH = 3
+_ROUTING_TOLERANCE = PRECISIONS["fp32"].tolerance
+"""Of masses and routing weights, which are float32 in every precision. They are as exact as the
+logits that they are the exponentials of: theirs is relative to the largest logit."""
 
+Arrays = Mapping[str, NDArray[Any]]
+"""Outputs by name: slots [B, K, D], mass [B, K], assignments and weights [B, N, T], and those of
+the heads."""
 
-class Outputs(Protocol):
-    """What a model returns, as arrays; shapes as in `tcssa_exporters.graph`."""
-
-    @property
-    def slots(self) -> NDArray[np.float32]:
-        """[B, K, D]."""
-
-    @property
-    def mass(self) -> NDArray[np.float32]:
-        """[B, K]."""
-
-    @property
-    def assignments(self) -> NDArray[np.int64]:
-        """[B, N, T]."""
-
-    @property
-    def weights(self) -> NDArray[np.float32]:
-        """[B, N, T]."""
-
-
-Run = Callable[[NDArray[np.float32], NDArray[np.int64]], Outputs]
+Run = Callable[[NDArray[Any], NDArray[np.int64]], Arrays]
 """Features [B, N, D] and lengths [B] to outputs."""
 
 
-class Case(NamedTuple):
-    """One batch on which both are compared."""
-
-    name: str
-    features: NDArray[np.float32]
-    lengths: NDArray[np.int64]
-
-
-def verify(
-    model: SlotCompressor,
-    run: Run,
-    status: str,
-    *,
-    max_patches: int | None = None,
-    max_batch: int | None = None,
-) -> Parity:
-    """Compare an exported model with the torch model it was made from.
+class Verifier:
+    """Holds the torch model, and compares exported ones with it.
 
     Args:
-        model: The torch model, in evaluation mode.
-        run: Runs the exported one.
-        status: What the report says when all is well, e.g. ``passed with onnxruntime 1.31``.
-        max_patches: Largest N that the exported model takes; larger cases are left out.
-        max_batch: Largest B, likewise.
-
-    Raises:
-        ParityError: They differ; the message names the case, the tensor and the deviation.
+        source: The model; it is copied to the CPU in float32 and stays as it is.
+        precision: Of the exported one.
     """
-    rows = [
-        _compare(model, run, case)
-        for case in cases(model.config.feature_dim)
-        if (max_patches is None or case.features.shape[1] <= max_patches)
-        and (max_batch is None or len(case.lengths) <= max_batch)
-    ]
-    return Parity(status=status, tolerance=TOLERANCE, rows=rows)
 
+    def __init__(self, source: ExportSource, precision: Precision) -> None:
+        self.precision = precision
+        self.model: SlotCompressor = copy.deepcopy(source.compressor).float().cpu().eval()
+        self.heads: dict[str, nn.Module] = {
+            name: copy.deepcopy(head).float().cpu().eval() for name, head in source.heads.items()
+        }
 
-def cases(feature_dim: int) -> Iterator[Case]:
-    """The batches of a verification; the same ones every time."""
-    rng = np.random.default_rng(0)
+    def verify(
+        self,
+        run: Run,
+        runner: str,
+        *,
+        max_patches: int | None = None,
+        max_batch: int | None = None,
+        large_bag: bool = False,
+    ) -> list[ParityRow]:
+        """Compare an exported model with torch on every case.
 
-    def normal(*shape: int) -> NDArray[np.float32]:
-        return rng.standard_normal((*shape, feature_dim), dtype=np.float32)
+        Args:
+            run: Runs the exported one.
+            runner: What runs it, for the table.
+            max_patches: Largest N that the exported model takes; larger cases are left out.
+            max_batch: Largest B, likewise.
+            large_bag: See `cases`.
 
-    for size in _SIZES:
-        yield Case("one bag", normal(1, size), np.array([size]))
-        # of N = 1, the second bag has no patch at all
-        lengths = np.array([size, size // 2, max(1, size // 3)])
-        yield Case("several bags", normal(_BATCH, size), lengths)
-    # equal patches leave slots empty, and equal addends show a sum that drifts
-    many = _SIZES[-1]
-    yield Case("empty slots", np.repeat(normal(1, 1), many, axis=1), np.array([many]))
-    yield Case("all-zero features", np.zeros((1, 1000, feature_dim), np.float32), np.array([1000]))
-    yield Case("large magnitudes", 100 * normal(1, 1000), np.array([1000]))
+        Raises:
+            ParityError: They differ; the message names the case, the tensor and the deviation.
+        """
+        return [
+            self._compare(run, case, runner)
+            for case in cases(self.model, large_bag=large_bag)
+            if (max_patches is None or case.features.shape[1] <= max_patches)
+            and (max_batch is None or len(case.lengths) <= max_batch)
+        ]
 
-
-def onnx_runner(path: Path) -> tuple[Run, str]:
-    """Runs an ONNX file on the CPU; also says with what: ``onnxruntime 1.31.1``.
-
-    Raises:
-        ParityError: ONNX Runtime refuses the file.
-    """
-    import onnxruntime as ort
-
-    try:
-        session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:  # its error classes share no narrower base
-        raise ParityError(f"ONNX Runtime refuses the exported graph: {error}") from error
-
-    def run(features: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
-        names = [output.name for output in session.get_outputs()]
-        values = session.run(names, {"features": features, "lengths": lengths})
-        return _Arrays(**dict(zip(names, values, strict=True)))
-
-    return run, f"onnxruntime {ort.__version__}"
-
-
-class _Arrays(NamedTuple):
-    slots: NDArray[np.float32]
-    mass: NDArray[np.float32]
-    assignments: NDArray[np.int64]
-    weights: NDArray[np.float32]
-
-
-def _compare(model: SlotCompressor, run: Run, case: Case) -> ParityRow:
-    batch, num_patches, _ = case.features.shape
-    expected = _expected(model, case)
-    found = run(case.features, case.lengths)
-    where = f"case {case.name!r} (B = {batch}, N = {num_patches})"
-    for name in _Arrays._fields:
-        shapes = getattr(found, name).shape, getattr(expected, name).shape
-        if shapes[0] != shapes[1]:
-            raise ParityError(f"{where}: {name} have shape {shapes[0]}, torch gives {shapes[1]}")
-    sharpness = _largest_logit(model, case)
-    slots = _deviation(found.slots, expected.slots, f"{where}: slots")
-    mass = _deviation(found.mass, expected.mass, f"{where}: mass", sharpness)
-    alike = (found.assignments == expected.assignments).all(axis=2)
-    _require_undecided(model, case.features[~alike], where)
-    weights = found.weights[alike], expected.weights[alike]
-    _deviation(*weights, f"{where}: routing weights", sharpness)
-    real = np.arange(num_patches) < case.lengths[:, None]
-    return ParityRow(
-        case=case.name,
-        batch=batch,
-        num_patches=num_patches,
-        max_abs_slots=slots,
-        max_abs_mass=mass,
-        routed_alike=float(alike[real].mean()),
-    )
-
-
-def _expected(model: SlotCompressor, case: Case) -> _Arrays:
-    import torch
-
-    num_patches = case.features.shape[1]
-    mask = torch.arange(num_patches) < torch.from_numpy(case.lengths).unsqueeze(1)
-    with torch.no_grad():
-        output = model(torch.from_numpy(case.features), mask)
-    arrays: dict[str, NDArray[Any]] = {
-        name: getattr(output, name).numpy() for name in _Arrays._fields
-    }
-    return _Arrays(**arrays)
-
-
-def _largest_logit(model: SlotCompressor, case: Case) -> float:
-    import torch
-
-    with torch.no_grad():
-        return float(model.router.gate(torch.from_numpy(case.features)).abs().max())
-
-
-def _deviation(found: NDArray[Any], expected: NDArray[Any], what: str, scale: float = 1.0) -> float:
-    """Largest absolute deviation; raises where it exceeds the tolerance or is NaN."""
-    if not expected.size:
-        return 0.0
-    deviation = float(np.abs(found - expected).max())
-    allowed = TOLERANCE * max(1.0, scale, float(np.abs(expected).max()))
-    if not deviation <= allowed:  # also true of NaN
-        raise ParityError(
-            f"{what} deviate from torch by {deviation:.3g}, {allowed:.3g} is allowed",
-            hint="the export was discarded; please report this with the checkpoint's shape",
+    def _compare(self, run: Run, case: Case, runner: str) -> ParityRow:
+        features = case.features.astype(self.precision.input)
+        batch, num_patches, _ = features.shape
+        where = f"case {case.name!r} (B = {batch}, N = {num_patches}, {runner})"
+        found = run(features, case.lengths)
+        expected = self._expected(features, case.lengths)
+        logits = self._logits(features)
+        _require_shapes(found, expected, where)
+        alike = (found["assignments"] == expected["assignments"]).all(axis=2)
+        if not np.array_equal(found["assignments"] < 0, expected["assignments"] < 0):
+            raise ParityError(f"{where}: padding is routed, or patches are not")
+        if not alike.all():
+            self._require_undecided(found["assignments"][~alike], logits[~alike], where)
+            expected = self._expected_of_routing(found["assignments"], features, logits)
+        sharpness = float(np.abs(logits).max())
+        check = _Comparison(where)
+        check.compare("mass", found, expected, _ROUTING_TOLERANCE, sharpness)
+        check.compare("weights", found, expected, _ROUTING_TOLERANCE, sharpness)
+        for name in ("slots", *self.heads):
+            check.compare(name, found, expected, self.precision.tolerance)
+        real = np.arange(num_patches) < case.lengths[:, None]
+        return ParityRow(
+            case=case.name,
+            runner=runner,
+            batch=batch,
+            num_patches=num_patches,
+            max_abs_slots=check.deviations["slots"],
+            max_abs_mass=check.deviations["mass"],
+            max_abs_heads={name: check.deviations[name] for name in self.heads},
+            routed_alike=float(alike[real].mean()),
+            share_of_tolerance=check.worst,
         )
-    return deviation
 
+    def _expected(
+        self, features: NDArray[Any], lengths: NDArray[np.int64]
+    ) -> dict[str, NDArray[Any]]:
+        """What torch makes of a padded batch."""
+        import torch
 
-def _require_undecided(model: SlotCompressor, features: NDArray[np.float32], where: str) -> None:
-    """Raise unless torch was all but undecided on each of these patches [M, D]."""
-    import torch
+        mask = torch.arange(features.shape[1]) < torch.from_numpy(lengths).unsqueeze(1)
+        with torch.no_grad():
+            output = self.model(torch.from_numpy(features), mask)
+        return self._outputs(output.slots, output.mass, output.assignments, output.weights)
 
-    if not len(features):
-        return
-    with torch.no_grad():
-        logits = model.router.gate(torch.from_numpy(features)).sort(dim=1, descending=True).values
-    top = logits[:, : model.config.top_k + 1]
-    gap = (top[:, :-1] - top[:, 1:]).min(dim=1).values / top[:, 0].abs().clamp(min=1)
-    decided = int((gap >= UNDECIDED_MARGIN).sum())
-    if decided:
-        raise ParityError(
-            f"{where}: {decided} patches go to other slots than in torch, "
-            f"with logits up to {float(gap.max()):.3g} apart"
+    def _logits(self, features: NDArray[Any]) -> NDArray[np.float32]:
+        """The gate's, [B, N, K]."""
+        import torch
+
+        gate = self.model.router.gate
+        with torch.no_grad():
+            bags = [gate(torch.from_numpy(bag).float()) for bag in features]
+        logits: NDArray[np.float32] = torch.stack(bags).numpy()
+        return logits
+
+    def _outputs(
+        self, slots: Tensor, mass: Tensor, assignments: Tensor, weights: Tensor
+    ) -> dict[str, NDArray[Any]]:
+        """Torch's outputs as arrays, the heads' among them."""
+        import torch
+
+        with torch.no_grad():
+            made = {name: head(slots) for name, head in self.heads.items()}
+        made |= {"slots": slots, "mass": mass, "assignments": assignments, "weights": weights}
+        return {name: value.numpy() for name, value in made.items()}
+
+    def _expected_of_routing(
+        self, assignments: NDArray[np.int64], features: NDArray[Any], logits: NDArray[np.float32]
+    ) -> dict[str, NDArray[Any]]:
+        """What torch makes of a routing that is given, -1 for padding."""
+        import torch
+
+        from tcssa.compressor.state import normalise
+
+        chosen = torch.from_numpy(assignments)
+        probs = torch.from_numpy(logits).softmax(dim=2).gather(2, chosen.clamp(min=0))
+        weights = torch.where(chosen < 0, 0.0, probs)
+        dense = torch.zeros(logits.shape).scatter_add_(2, chosen.clamp(min=0), weights)
+        sums = torch.stack(
+            [
+                w.double().T @ torch.from_numpy(bag).double()
+                for w, bag in zip(dense, features, strict=True)
+            ]
         )
+        mass = dense.double().sum(dim=1)
+        with torch.no_grad():
+            slots = self.model.experts(normalise(sums, mass).float())
+        return self._outputs(slots, mass.float(), chosen, weights)
+
+    def _require_undecided(
+        self, chosen: NDArray[np.int64], logits: NDArray[np.float32], where: str
+    ) -> None:
+        """Raise unless each of these patches chose distinct slots that torch all but chose.
+
+        Args:
+            chosen: Slots of the patches that differ, [M, T].
+            logits: Torch's, [M, K].
+            where: Named in the error.
+        """
+        top_k = self.model.config.top_k
+        if any(len(set(row)) < top_k for row in chosen.tolist()):
+            raise ParityError(f"{where}: patches go to fewer than {top_k} slots each")
+        # in the order of the choice, each slot's logit must equal the one that torch has there
+        best = -np.sort(-logits, axis=1)[:, :top_k]
+        gap = np.abs(np.take_along_axis(logits, chosen, axis=1) - best).max(axis=1)
+        gap /= np.maximum(1, np.abs(best).max(axis=1))
+        decided = int((gap >= UNDECIDED_MARGIN).sum())
+        if decided:
+            raise ParityError(
+                f"{where}: {decided} patches go to other slots than in torch, "
+                f"with logits up to {float(gap.max()):.3g} apart"
+            )
+
+
+class _Comparison:
+    """Deviations of one case's tensors."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.deviations: dict[str, float] = {}
+        self.worst = 0.0
+        """Largest share of its tolerance that a tensor used up."""
+
+    def compare(
+        self, name: str, found: Arrays, expected: Arrays, tolerance: float, scale: float = 1.0
+    ) -> None:
+        """Note the largest absolute deviation; raise where it is too large or NaN.
+
+        Args:
+            name: Of the tensor.
+            found: The exported model's outputs.
+            expected: Torch's.
+            tolerance: Relative to the tensor's largest entry, at least 1 and at least ``scale``.
+            scale: See ``tolerance``.
+        """
+        deviation = float(np.abs(found[name] - expected[name]).max(initial=0.0))
+        largest = float(np.abs(expected[name]).max(initial=0.0))
+        allowed = tolerance * max(1.0, scale, largest)
+        if not deviation <= allowed:  # also true of NaN
+            raise ParityError(
+                f"{self.where}: {name} deviate from torch by {deviation:.3g}, {allowed:.3g} is "
+                "allowed",
+                hint="the export was discarded; please report this with the checkpoint's shape",
+            )
+        self.deviations[name] = deviation
+        self.worst = max(self.worst, deviation / allowed)
+
+
+def _require_shapes(found: Arrays, expected: Arrays, where: str) -> None:
+    for name, value in expected.items():
+        if name not in found:
+            raise ParityError(f"{where}: there are no {name}")
+        if found[name].shape != value.shape:
+            raise ParityError(
+                f"{where}: {name} have shape {found[name].shape}, torch gives {value.shape}"
+            )

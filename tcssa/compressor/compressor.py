@@ -21,6 +21,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from tcssa.compressor import fused
 from tcssa.compressor.balance import RoutingSums
 from tcssa.compressor.config import CompressorConfig
 from tcssa.compressor.experts import SlotExperts
@@ -90,6 +91,9 @@ class SlotCompressor(nn.Module):
     Args:
         config: Shape of the model.
     """
+
+    fused = True
+    """Use the fused kernel where it can run (docs/fused-kernel.md); False: plain torch always."""
 
     def __init__(self, config: CompressorConfig) -> None:
         super().__init__()
@@ -163,13 +167,17 @@ class SlotCompressor(nn.Module):
         """
         if not bags:
             raise ShapeError("the batch holds no bag")
-        parts = []
-        for index, bag in enumerate(bags):
+        for bag in bags:
             self._check_features(bag, num_dims=2)
-            try:
-                parts.append(self._aggregate(bag))
-            except NonFiniteFeatureError as error:
-                raise NonFiniteFeatureError(error.row, bag=index) from None
+        if self._is_fused(bags):
+            parts = self._aggregate_fused(bags)
+        else:
+            parts = []
+            for index, bag in enumerate(bags):
+                try:
+                    parts.append(self._aggregate(bag))
+                except NonFiniteFeatureError as error:
+                    raise NonFiniteFeatureError(error.row, bag=index) from None
         return BagsOutput(
             slots=self.experts(torch.stack([part.state.centers() for part in parts])),
             mass=torch.stack([part.state.mass for part in parts]),
@@ -203,7 +211,11 @@ class SlotCompressor(nn.Module):
         if coords is not None and coords.shape != (len(features), 2):
             raise ShapeError(f"coords must be [{len(features)}, 2], got {list(coords.shape)}")
         try:
-            return state.merge(self._aggregate(features, coords).state)
+            if self._is_fused([features]):
+                (part,) = self._aggregate_fused([features], coords)
+            else:
+                part = self._aggregate(features, coords)
+            return state.merge(part.state)
         except NonFiniteFeatureError as error:
             raise NonFiniteFeatureError(state.num_patches + error.row) from None
 
@@ -245,6 +257,31 @@ class SlotCompressor(nn.Module):
             weights.append(routing.weights_NT)
         assert parts is not None
         return _Aggregate(parts[0], torch.cat(assignments), torch.cat(weights), parts[1])
+
+    def _is_fused(self, bags: Sequence[Tensor]) -> bool:
+        """Whether the fused kernel does these bags; it knows no noise on the logits."""
+        has_noise = self.training and self.router.noise_std > 0
+        num_slots, top_k = self.config.num_slots, self.config.top_k
+        return self.fused and not has_noise and fused.takes(bags, num_slots, top_k)
+
+    def _aggregate_fused(
+        self, bags: Sequence[Tensor], coords: Tensor | None = None
+    ) -> list[_Aggregate]:
+        """Route and sum up all bags in one launch; coordinates are of a single one."""
+        gate = self.router.gate
+        sums = fused.fused_sums(bags, gate.weight, gate.bias, self.config.top_k)
+        lengths = [len(bag) for bag in bags]
+        all_indices, all_weights = sums.indices.split(lengths), sums.weights.split(lengths)
+        parts = []
+        for i, (indices, weights) in enumerate(zip(all_indices, all_weights, strict=True)):
+            footprint = None
+            if coords is not None:
+                dense = weights.new_zeros(len(weights), self.config.num_slots)
+                footprint = Footprint.of(dense.scatter(1, indices, weights), coords)
+            state = SlotState(sums.weighted_sum[i], sums.mass[i], lengths[i], footprint)
+            routing = RoutingSums(sums.probs[i], sums.counts[i], sums.logsumexp[i], lengths[i])
+            parts.append(_Aggregate(state, indices, weights, routing))
+        return parts
 
     def _nothing(self, device: torch.device) -> _Aggregate:
         """What a bag without patches adds up to."""

@@ -1,4 +1,4 @@
-"""`tcssa export`: a trained compressor to a verified artefact."""
+"""`tcssa export`: a trained model to a verified artefact."""
 
 from __future__ import annotations
 
@@ -24,6 +24,29 @@ class Format(StrEnum):
     TRT_RTX = "trt-rtx"
 
 
+class Precision(StrEnum):
+    """What pooling, experts and head compute in."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+
+
+class Graph(StrEnum):
+    """How bags go in."""
+
+    FULL = "full"
+    CHUNKED = "chunked"
+
+
+class What(StrEnum):
+    """What the graph ends with."""
+
+    COMPRESSOR = "compressor"
+    CLASSIFIER = "classifier"
+    PROJECTOR = "projector"
+
+
 def export(
     model: Annotated[Path, typer.Argument(help="Run directory or checkpoint.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the artefact.")],
@@ -31,79 +54,135 @@ def export(
         Format,
         typer.Option(help="onnx; trt takes the TensorRT that is installed; trt-rtx the RTX one."),
     ] = Format.ONNX,
-    min_patches: Annotated[int, typer.Option(help="Fewest patches of an engine's range.")] = 1,
+    precision: Annotated[
+        Precision, typer.Option(help="Of pooling, experts and head; the gate is float32 always.")
+    ] = Precision.FP32,
+    graph: Annotated[
+        Graph,
+        typer.Option(help="full: one graph for whole slides; chunked: a pair, slides of any size."),
+    ] = Graph.FULL,
+    what: Annotated[
+        What, typer.Option(help="End with slots, a classifier's logits, or a projector's tokens.")
+    ] = What.COMPRESSOR,
+    projector: Annotated[
+        Path | None,
+        typer.Option(help="Projector's file, where the model is no train-vqa run."),
+    ] = None,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option("--class", help="Class name of a reference checkpoint; once for each."),
+    ] = None,
+    chunk_patches: Annotated[
+        int | None, typer.Option(help="Patches of a chunk.", show_default="8192")
+    ] = None,
+    min_patches: Annotated[
+        int | None, typer.Option(help="Fewest patches a full engine takes.", show_default="1")
+    ] = None,
     opt_patches: Annotated[
-        int | None, typer.Option(help="Patches an engine is tuned for.", show_default="8192")
+        int | None, typer.Option(help="Patches a full engine is tuned for.", show_default="8192")
     ] = None,
     max_patches: Annotated[
-        int | None, typer.Option(help="Most patches an engine takes.", show_default="131072")
+        int | None, typer.Option(help="Most patches a full engine takes.", show_default="131072")
     ] = None,
     max_batch: Annotated[
-        int | None, typer.Option(help="Most slides an engine takes at once.", show_default="8")
+        int | None,
+        typer.Option(
+            help="Most slides, or chunks, an engine takes at once.",
+            show_default="8; 1 in half precision; 16 chunks",
+        ),
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option(help="GPU an engine is built for, as sm89.", show_default="this machine's"),
+        typer.Option(
+            help="GPUs an engine is built for, as sm89,sm120.", show_default="this machine's"
+        ),
     ] = None,
     workspace: Annotated[int, typer.Option(help="Scratch memory of an engine, in MB.")] = 2048,
+    triton: Annotated[
+        Path | None,
+        typer.Option(help="Also write the model into this Triton Inference Server repository."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the artefact.")] = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
-    """Export the compressor, and compare it with torch before anything is written.
+    """Export a model, and compare it with torch before anything is written.
 
-    Slots, masses and the routing of every patch are compared over many sizes of bags. A
-    deviation ends the command without an artefact.
+    Slots, masses, outputs of a head and the routing of every patch are compared over many sizes of
+    bags. A deviation ends the command without an artefact.
     """
     output = Output(as_json)
-    from tcssa.compressor import open_checkpoint
-    from tcssa_exporters import export_compressor
+    from tcssa_exporters import check_triton, export_model, open_source, write_triton_models
     from tcssa_runtimes import open_runtime
 
-    checkpoint = open_checkpoint(model)
-    artefact = export_compressor(
-        checkpoint.model,
+    if triton is not None:
+        check_triton(format.value, out.name, triton, graph.value, overwrite=overwrite)
+    artefact = export_model(
+        open_source(model, what.value, projector=projector, classes=classes),
         out,
         format=format.value,
-        checkpoint_sha256=checkpoint.sha256,
-        encoder=checkpoint.encoder,
+        overwrite=overwrite,
+        open_engine=open_runtime,
+        reporter=output,
+        precision=precision.value,
+        graph=graph.value,
+        chunk_patches=chunk_patches,
         min_patches=min_patches,
         opt_patches=opt_patches,
         max_patches=max_patches,
         max_batch=max_batch,
-        target=target,
+        targets=[name.strip() for name in target.split(",")] if target is not None else [],
         workspace_mb=workspace,
-        overwrite=overwrite,
-        open_engine=open_runtime,
-        reporter=output,
     )
+    models: list[Path] = []
+    if triton is not None:
+        models = write_triton_models(out, triton, overwrite=overwrite)
     output.result(
-        {"artefact": str(out), **artefact.model_dump(mode="json")},
+        {
+            "artefact": str(out),
+            **artefact.model_dump(mode="json"),
+            "triton": [str(folder) for folder in models],
+        },
         lambda console: show_artefact(console, out, artefact),
     )
+    for folder in models:
+        output.note(f"Triton model: {folder}")
     output.hint(f"next: tcssa encode FEATURES --model {out} --out DIR")
 
 
 def show_artefact(console: Console, folder: Path, artefact: Artefact) -> None:
     """What was compared, and what the artefact is."""
+    heads = list(artefact.parity.rows[0].max_abs_heads)
     rows = [
         [
             row.case,
             row.batch,
             row.num_patches,
+            row.runner,
             f"{row.max_abs_slots:.1e}",
             f"{row.max_abs_mass:.1e}",
+            *(f"{row.max_abs_heads[name]:.1e}" for name in heads),
+            f"{row.share_of_tolerance:.0%}",
             f"{row.routed_alike:.2%}",
         ]
         for row in artefact.parity.rows
     ]
-    header = ["case", "slides", "patches", "slots differ by", "mass differs by", "routed alike"]
+    header = ["case", "slides", "patches", "run by", "slots differ by", "mass", *heads]
+    header += ["of tolerance", "routed alike"]
     title = f"Parity: {artefact.parity.status}; tolerance {artefact.parity.tolerance:g}, relative"
     console.print(make_table(title, header, rows))
-    size = (folder / artefact.model_file).stat().st_size / 1e6
-    target = f" for {artefact.gpu_target}" if artefact.gpu_target else ""
+    for open_end in artefact.parity.not_run:
+        console.print(f"Not run: {open_end}", soft_wrap=True)
+    stages = ", ".join(f"{stage} {dtype}" for stage, dtype in artefact.precision.items())
+    console.print(f"Computes in: {stages}", soft_wrap=True)
+    for name, model in artefact.models.items():
+        size = (folder / model.file).stat().st_size / 1e6
+        scratch = model.build.get("scratch_bytes")
+        needs = "" if scratch is None else f", scratch memory {int(scratch) / 1e6:.0f} MB"
+        console.print(f"{name}: {model.file}, {size:.1f} MB{needs}", soft_wrap=True)
+    target = f" for {', '.join(artefact.gpu_targets)}" if artefact.gpu_targets else ""
     console.print(
-        f"{folder}: {artefact.format}{target}, {size:.1f} MB, K = {artefact.num_slots}, "
+        f"{folder}: {artefact.format}{target}, {artefact.what}, K = {artefact.num_slots}, "
         f"D = {artefact.feature_dim}, encoder {artefact.encoder or 'unknown'}",
         soft_wrap=True,
     )

@@ -77,7 +77,7 @@ def test_large_weights_go_to_a_file_of_their_own(
     monkeypatch.setattr(onnx_module, "EXTERNAL_DATA_ABOVE_BYTES", 1000)
     out = tmp_path / "artefact"
     artefact = export_compressor(model, out, checkpoint_sha256="x")
-    assert list(artefact.data_files) == ["model.onnx.data"]
+    assert list(artefact.models["full"].data_files) == ["model.onnx.data"]
     assert (out / "model.onnx").stat().st_size < (out / "model.onnx.data").stat().st_size
     assert Artefact.read(out) == artefact
     (out / "model.onnx.data").unlink()

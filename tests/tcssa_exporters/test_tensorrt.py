@@ -36,12 +36,12 @@ def test_an_engine_is_built_and_its_profile_recorded(model: SlotCompressor, tmp_
     )
     assert artefact == Artefact.read(out)
     assert artefact.format == "tensorrt-rtx"
-    assert artefact.gpu_target == "sm89"
+    assert artefact.gpu_targets == ["sm89"]
     assert artefact.patches.model_dump() == {"min": 1, "opt": 500, "max": 100_000}
     assert artefact.max_batch == 8
-    assert artefact.build["plan_bytes"] == (out / "model.plan").stat().st_size
+    assert artefact.models["full"].build["plan_bytes"] == (out / "model.plan").stat().st_size
     # dividing after the product would have TensorRT copy the features, 205 MB here
-    assert 0 < int(artefact.build["scratch_bytes"]) < 150e6
+    assert 0 < int(artefact.models["full"].build["scratch_bytes"]) < 150e6
     assert artefact.parity.status.startswith("not yet run on a GPU")
     assert len(artefact.parity.rows) == 13
     assert "tensorrt_rtx" in artefact.tools

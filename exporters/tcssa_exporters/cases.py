@@ -1,0 +1,75 @@
+"""The batches on which an exported model is compared with torch; the same ones every time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from tcssa import SlotCompressor
+
+_SIZES = (1, 2, 7, 1000, 20_000)
+_BATCH = 3
+_LARGE_BAG = 100_000
+_BORDER_PATCHES = 1000
+
+
+class Case(NamedTuple):
+    """One batch."""
+
+    name: str
+    features: NDArray[np.float32]
+    """[B, N, D]."""
+    lengths: NDArray[np.int64]
+    """[B]."""
+
+
+def cases(model: SlotCompressor, *, large_bag: bool = False) -> Iterator[Case]:
+    """Make the batches.
+
+    Args:
+        model: Whose features they are; its gate says where patches are torn between two slots.
+        large_bag: Also a bag of 100,000 patches: the shares of its patches are so small that a
+            format of 16 bits needs care.
+    """
+    rng = np.random.default_rng(0)
+    feature_dim = model.config.feature_dim
+
+    def normal(*shape: int) -> NDArray[np.float32]:
+        return rng.standard_normal((*shape, feature_dim), dtype=np.float32)
+
+    for size in _SIZES:
+        yield Case("one bag", normal(1, size), np.array([size]))
+        # of N = 1, the second bag has no patch at all
+        lengths = np.array([size, size // 2, max(1, size // 3)])
+        yield Case("several bags", normal(_BATCH, size), lengths)
+    # equal patches leave slots empty, and equal addends show a sum that drifts
+    many = _SIZES[-1]
+    yield Case("empty slots", np.repeat(normal(1, 1), many, axis=1), np.array([many]))
+    yield Case("all-zero features", np.zeros((1, 1000, feature_dim), np.float32), np.array([1000]))
+    yield Case("large magnitudes", 100 * normal(1, 1000), np.array([1000]))
+    if model.config.top_k < model.config.num_slots:
+        border = _on_the_border(model, normal(_BORDER_PATCHES))
+        yield Case("ties", border[None], np.array([_BORDER_PATCHES]))
+    if large_bag:
+        yield Case("large bag", normal(1, _LARGE_BAG), np.array([_LARGE_BAG]))
+
+
+def _on_the_border(model: SlotCompressor, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Move each patch [N, D] to where the last slot chosen and the next have the same logit."""
+    gate = model.router.gate
+    weight = gate.weight.detach().cpu().double().numpy()
+    bias = gate.bias.detach().cpu().double().numpy()
+    moved = features.astype(np.float64)
+    for _ in range(2):  # the first step may have changed which slots compete
+        logits = moved @ weight.T + bias
+        order = np.argsort(-logits, axis=1, kind="stable")
+        last, following = order[:, model.config.top_k - 1], order[:, model.config.top_k]
+        towards = weight[following] - weight[last]
+        rows = np.arange(len(moved))
+        gap = logits[rows, last] - logits[rows, following]
+        moved += (gap / np.maximum((towards**2).sum(axis=1), 1e-30))[:, None] * towards
+    return moved.astype(np.float32)

@@ -1,0 +1,49 @@
+"""What an ONNX file says of itself, should it part from its artefact.
+
+The same facts as ``artefact.json``, but for what is known only once the file is written: its
+hash, the comparison with torch, what an engine's builder reported.
+"""
+
+from __future__ import annotations
+
+import json
+
+from tcssa import __version__
+from tcssa_exporters.options import ExportOptions
+from tcssa_exporters.parts import Part
+from tcssa_exporters.source import ExportSource
+
+_PADDING = "rows of features beyond lengths do not matter, but must be finite"
+_MERGE = (
+    "sum mean * mass and mass over the chunks of a slide, divide the sums (0 where the mass is 0), "
+    "and give the means of slides to the graph 'finish'"
+)
+
+
+def onnx_metadata(part: Part, source: ExportSource, options: ExportOptions) -> dict[str, str]:
+    """Facts for a file's ``metadata_props``, all of them text; absent facts are left out."""
+    config = source.compressor.config
+    stages = options.precision.stages(head=bool(source.heads))
+    facts: dict[str, str | int | None] = {
+        "version": __version__,
+        "what": source.what,
+        "graph": options.graph,
+        "part": part.name,
+        "feature_dim": config.feature_dim,
+        "num_slots": config.num_slots,
+        "top_k": config.top_k,
+        **{f"precision.{stage}": dtype for stage, dtype in stages.items()},
+        "patches.min": options.patches.min,
+        "patches.opt": options.patches.opt,
+        "patches.max": options.patches.max,
+        "chunk_patches": options.chunk_patches,
+        "max_batch": options.max_batch,
+        "encoder": source.encoder or "unknown",
+        "classes": None if source.classes is None else json.dumps(source.classes),
+        "token_dim": source.token_dim,
+        "checkpoint_sha256": source.checkpoint_sha256,
+        "head_sha256": source.head_sha256,
+        "padding": _PADDING if part.name != "finish" else None,
+        "merge": _MERGE if options.graph == "chunked" else None,
+    }
+    return {f"tcssa.{name}": str(value) for name, value in facts.items() if value is not None}

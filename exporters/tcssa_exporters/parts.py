@@ -1,0 +1,110 @@
+"""The graphs that an artefact consists of: modules with the names and shapes of their tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+from tcssa.artefact import TensorSpec
+from tcssa_exporters.options import ExportOptions
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tcssa_exporters.graph import FinishGraph
+    from tcssa_exporters.source import ExportSource
+
+Range = tuple[int, int, int]
+"""Smallest size, the one to tune for, largest."""
+
+
+@dataclass(frozen=True)
+class NamedTensor:
+    """A tensor of a graph; an axis that varies has a name in place of a size."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+    @property
+    def spec(self) -> TensorSpec:
+        """As the artefact states it."""
+        shape = [size if isinstance(size, int) else None for size in self.shape]
+        return TensorSpec(name=self.name, dtype=self.dtype, shape=shape)
+
+    def sized(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape with a size for every named axis."""
+        return tuple(size if isinstance(size, int) else sizes[size] for size in self.shape)
+
+    def num_bytes(self, sizes: Mapping[str, int]) -> int:
+        """Of the tensor at these sizes."""
+        import numpy as np
+
+        return prod(self.sized(sizes)) * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True)
+class Part:
+    """One graph of an artefact."""
+
+    name: str
+    """``full``, ``partial`` or ``finish``."""
+    module: nn.Module
+    inputs: tuple[NamedTensor, ...]
+    outputs: tuple[NamedTensor, ...]
+
+
+def make_parts(source: ExportSource, options: ExportOptions) -> list[Part]:
+    """One full graph, or the chunked pair; the model stays as it is."""
+    from tcssa_exporters import graph
+
+    partial, finish = graph.build_graphs(source.compressor, source.heads, options.precision.dtype)
+    config = source.compressor.config
+    slots, dim, top_k = config.num_slots, config.feature_dim, config.top_k
+
+    def inputs(patches: int | str) -> tuple[NamedTensor, ...]:
+        return (
+            NamedTensor("features", options.precision.input, ("batch", patches, dim)),
+            NamedTensor("lengths", "int64", ("batch",)),
+        )
+
+    def routing(patches: int | str) -> tuple[NamedTensor, ...]:
+        return (
+            NamedTensor("mass", "float32", ("batch", slots)),
+            NamedTensor("assignments", "int64", ("batch", patches, top_k)),
+            NamedTensor("weights", "float32", ("batch", patches, top_k)),
+        )
+
+    shapes = _head_shapes(finish, slots, dim)
+
+    def heads(axis: str) -> tuple[NamedTensor, ...]:
+        named = zip(source.heads, shapes, strict=True)
+        return tuple(NamedTensor(name, "float32", (axis, *shape)) for name, shape in named)
+
+    def centers(name: str, axis: str) -> NamedTensor:
+        return NamedTensor(name, "float32", (axis, slots, dim))
+
+    if options.chunk_patches is None:
+        outputs = (centers("slots", "batch"), *routing("patches"), *heads("batch"))
+        return [Part("full", graph.FullGraph(partial, finish), inputs("patches"), outputs)]
+    rows = options.chunk_patches
+    return [
+        Part("partial", partial, inputs(rows), (centers("mean", "batch"), *routing(rows))),
+        Part(
+            "finish",
+            finish,
+            (centers("mean", "slides"),),
+            (centers("slots", "slides"), *heads("slides")),
+        ),
+    ]
+
+
+def _head_shapes(finish: FinishGraph, slots: int, dim: int) -> list[tuple[int, ...]]:
+    """What each head makes of one slide, found by asking it."""
+    import torch
+
+    with torch.no_grad():
+        _, *outputs = finish(torch.zeros(1, slots, dim))
+    return [tuple(output.shape[1:]) for output in outputs]

@@ -1,0 +1,140 @@
+"""Running exported models for a comparison, each as one function from a padded batch to outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa.errors import ParityError
+from tcssa_exporters.verify import Arrays, Run
+
+Call = Callable[[Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]]
+"""Runs one graph: inputs by name to outputs by name."""
+
+_CHUNKS_AT_ONCE = 4
+
+
+def onnx_call(path: Path) -> Call:
+    """Runs an ONNX file on the CPU.
+
+    Raises:
+        ParityError: ONNX Runtime refuses the file.
+    """
+    import onnxruntime as ort
+
+    try:
+        session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:  # its error classes share no narrower base
+        reason = " ".join(str(error).split())[:300]
+        raise ParityError(f"ONNX Runtime refuses the exported graph: {reason}") from error
+    names = [output.name for output in session.get_outputs()]
+
+    def call(inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+    return call
+
+
+@contextmanager
+def rounded_calls(paths: Sequence[Path]) -> Iterator[list[Call]]:
+    """Run ONNX files on the CPU with every 16-bit result rounded; see `rounded_model`."""
+    import onnx
+
+    from tcssa_exporters.rounded import rounded_model
+
+    with TemporaryDirectory(prefix="tcssa-", ignore_cleanup_errors=True) as folder:
+        calls = []
+        for path in paths:
+            copy = Path(folder) / path.name
+            onnx.save_model(
+                rounded_model(onnx.load_model(path)),
+                copy,
+                save_as_external_data=True,  # in float32 its weights may exceed a message's 2 GiB
+                location=copy.name + ".data",
+            )
+            calls.append(onnx_call(copy))
+        yield calls
+
+
+def full_run(call: Call) -> Run:
+    """A full graph takes the padded batch as it is."""
+
+    def run(features: NDArray[Any], lengths: NDArray[np.int64]) -> Arrays:
+        return call({"features": features, "lengths": lengths})
+
+    return run
+
+
+def chunked_run(partial: Call, finish: Call, chunk_patches: int) -> Run:
+    """A chunked pair takes every bag in chunks, and chunks of several bags at once."""
+
+    def run(features: NDArray[Any], lengths: NDArray[np.int64]) -> Arrays:
+        batch, num_patches, _ = features.shape
+        places = [
+            (bag, begin, min(begin + chunk_patches, length))
+            for bag, length in enumerate(lengths.tolist())
+            for begin in range(0, max(length, 1), chunk_patches)  # an empty bag has one chunk too
+        ]
+        sums: list[Any] = [0] * batch
+        mass: list[Any] = [0] * batch
+        routing: dict[str, NDArray[Any]] = {}
+        for first in range(0, len(places), _CHUNKS_AT_ONCE):
+            group = places[first : first + _CHUNKS_AT_ONCE]
+            found = partial(_padded(features, group, chunk_patches))
+            for name, nothing in (("assignments", -1), ("weights", 0)):
+                shape = (batch, num_patches, found[name].shape[2])
+                routing.setdefault(name, np.full(shape, nothing, found[name].dtype))
+            for row, (bag, begin, end) in enumerate(group):
+                sums[bag] = sums[bag] + found["mean"][row] * found["mass"][row][:, None]
+                mass[bag] = mass[bag] + found["mass"][row]
+                for name, values in routing.items():
+                    values[bag, begin:end] = found[name][row, : end - begin]
+        masses = np.stack(mass)
+        mean = np.stack(sums) / np.where(masses > 0, masses, 1)[:, :, None]
+        return {**finish({"mean": mean}), "mass": masses, **routing}
+
+    return run
+
+
+def _padded(
+    features: NDArray[Any], places: Sequence[tuple[int, int, int]], chunk_patches: int
+) -> dict[str, NDArray[Any]]:
+    """Chunks (bag, begin, end) as a batch; rows beyond their lengths are zero."""
+    batch = np.zeros((len(places), chunk_patches, features.shape[2]), features.dtype)
+    for row, (bag, begin, end) in enumerate(places):
+        batch[row, : end - begin] = features[bag, begin:end]
+    return {"features": batch, "lengths": np.array([end - begin for _, begin, end in places])}
+
+
+class EngineRuntime(Protocol):
+    """As much of a runtime as a comparison needs; `tcssa_runtimes.Runtime` is one."""
+
+    def compress(self, bags: Sequence[NDArray[Any]]) -> Sequence[Any]:
+        """Whole bags [N, D] to slots, mass, assignments, weights, logits and tokens of each."""
+
+
+def engine_run(runtime: EngineRuntime, heads: Sequence[str]) -> Run:
+    """A runtime takes bags without padding."""
+
+    def run(features: NDArray[Any], lengths: NDArray[np.int64]) -> Arrays:
+        bags = [bag[:length] for bag, length in zip(features, lengths.tolist(), strict=True)]
+        encoded = runtime.compress(bags)
+        found = {
+            name: np.stack([getattr(bag, name) for bag in encoded])
+            for name in ("slots", "mass", *heads)
+        }
+        for name, nothing in (("assignments", -1), ("weights", 0)):
+            parts = [getattr(bag, name) for bag in encoded]
+            shape = (*features.shape[:2], parts[0].shape[1])
+            found[name] = np.full(shape, nothing, parts[0].dtype)
+            for row, part in enumerate(parts):
+                found[name][row, : len(part)] = part
+        return found
+
+    return run

@@ -1,0 +1,149 @@
+"""What is exported: a compressor, and what its slots are used for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tcssa.artefact import What
+from tcssa.checksums import file_sha256
+from tcssa.errors import CheckpointError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from tcssa import SlotCompressor
+    from tcssa.compressor.checkpoint import LoadedCompressor
+
+_VQA_COMPRESSOR = "compressor.safetensors"
+_VQA_PROJECTOR = "projector.safetensors"
+
+
+@dataclass(frozen=True)
+class ExportSource:
+    """A model and where it comes from; `open_source` makes one from files."""
+
+    compressor: SlotCompressor
+    checkpoint_sha256: str
+    """Hash of the file that the compressor was loaded from."""
+    encoder: str | None = None
+    """Encoder of the features it was trained on, if known."""
+    what: What = "compressor"
+    heads: Mapping[str, nn.Module] = field(default_factory=dict)
+    """Output name to the module that makes it from slots [S, K, D]."""
+    classes: list[str] | None = None
+    """Of a classifier's logits."""
+    token_dim: int | None = None
+    """H of a projector's tokens."""
+    head_sha256: str | None = None
+    """Hash of the projector's file, where it has one of its own."""
+
+
+def open_source(
+    model: Path | str,
+    what: What = "compressor",
+    *,
+    projector: Path | None = None,
+    classes: Sequence[str] | None = None,
+) -> ExportSource:
+    """Load what is to be exported.
+
+    Args:
+        model: A run of train-mil or train-vqa, a fold, a safetensors checkpoint of ours, or the
+            reference's ``best_model.pth`` or ``moe_compressor.pt``.
+        what: ``compressor`` ends with slots, ``classifier`` with logits, ``projector`` with tokens
+            of a language model.
+        projector: The projector's file; None: the one of the train-vqa run.
+        classes: Names of a reference checkpoint's classes, which it does not tell; by default
+            ``class 0`` and so on.
+
+    Raises:
+        CheckpointError: A file is missing, broken, or does not hold what is asked for.
+        RunError: The run is not finished.
+        UsageError: An argument that has no meaning for ``what``.
+    """
+    from tcssa.compressor import open_checkpoint
+
+    model = Path(model)
+    if projector is not None and what != "projector":
+        raise UsageError("--projector has a meaning only with --what projector")
+    if classes and what != "classifier":
+        raise UsageError("--class has a meaning only with --what classifier")
+    run_of_vqa = (model / _VQA_PROJECTOR).is_file()
+    loaded = open_checkpoint(model / _VQA_COMPRESSOR if run_of_vqa else model)
+    if what == "classifier":
+        return _classifier(loaded, list(classes or []))
+    if what == "projector":
+        return _projector(loaded, projector or (model / _VQA_PROJECTOR if run_of_vqa else None))
+    return ExportSource(loaded.model, loaded.sha256, loaded.encoder)
+
+
+def _classifier(loaded: LoadedCompressor, classes: list[str]) -> ExportSource:
+    from tcssa.compressor.reference import read_state
+    from tcssa.mil.model import SlideClassifier
+
+    if loaded.path.suffix == ".safetensors":
+        model = SlideClassifier.load(loaded.path)
+        if classes:
+            raise UsageError(
+                f"{loaded.path} names its classes: {', '.join(model.config.classes)}",
+                hint="leave --class out",
+            )
+    else:
+        state, _ = read_state(loaded.path)
+        model = SlideClassifier.from_reference_state(
+            state, _reference_classes(state, classes, loaded.path)
+        )
+    return ExportSource(
+        compressor=loaded.model,  # it knows the reference's top_k, which the state does not tell
+        checkpoint_sha256=loaded.sha256,
+        encoder=loaded.encoder,
+        what="classifier",
+        heads={"logits": model.head},
+        classes=model.config.classes,
+    )
+
+
+def _reference_classes(state: Mapping[str, Tensor], given: list[str], path: Path) -> list[str]:
+    if "classifier.4.bias" not in state:
+        raise CheckpointError(
+            path,
+            "holds no slide classifier (no classifier.4.bias)",
+            hint="give the reference's best_model.pth or a run of tcssa train-mil, or leave "
+            "--what classifier out",
+        )
+    count = len(state["classifier.4.bias"])
+    if given and len(given) != count:
+        raise UsageError(f"{path} has {count} classes, --class names {len(given)}")
+    return given or [f"class {index}" for index in range(count)]
+
+
+def _projector(loaded: LoadedCompressor, path: Path | None) -> ExportSource:
+    from tcssa.vqa.projector import Projector
+
+    if path is None:
+        raise UsageError(
+            f"{loaded.path} comes with no projector",
+            hint="name its file: --projector projector.pt, or give a run of tcssa train-vqa",
+        )
+    if not path.is_file():
+        raise CheckpointError(path, "there is no such file")
+    projector = Projector.load(path)
+    if projector.config.feature_dim != loaded.model.config.feature_dim:
+        raise CheckpointError(
+            path,
+            f"projects slots of D = {projector.config.feature_dim}, the compressor of "
+            f"{loaded.path} makes D = {loaded.model.config.feature_dim}",
+            hint="give the pair that was trained together",
+        )
+    return ExportSource(
+        compressor=loaded.model,
+        checkpoint_sha256=loaded.sha256,
+        encoder=loaded.encoder,
+        what="projector",
+        heads={"tokens": projector},
+        token_dim=projector.config.token_dim,
+        head_sha256=file_sha256(path),
+    )
