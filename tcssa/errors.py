@@ -145,6 +145,18 @@ class SplitError(TcssaError):
     """A cohort that cannot be split as asked without a leak or an empty class."""
 
 
+class DroppedRowsError(TcssaError):
+    """So many rows cannot be used that a training would not be what was asked for."""
+
+    def __init__(self, dropped: int, total: int, allowed: float, reasons: str) -> None:
+        self.dropped, self.total, self.allowed = dropped, total, allowed
+        left = "no row is left" if dropped == total else f"--max-dropped is {allowed:g}"
+        super().__init__(
+            f"{dropped} of {total} rows cannot be used and {left}: {reasons or 'there is no row'}",
+            hint="skipped.csv in the run directory lists them; mend them, or raise --max-dropped",
+        )
+
+
 class DivergedError(TcssaError):
     """A training whose loss is no number any more."""
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field
 
-from tcssa.settings import Section
+from tcssa.settings import RESOLVED_FILE, Section, read_yaml
 
 S = TypeVar("S", bound=Section)
 
 DEFAULT_LLM = "Qwen/Qwen3-4B-Instruct-2507"
+_CACHE_SETTINGS = ("slot_cache", "use_slot_cache")
 VisualKind = Literal["tcssa", "sample", "mean", "abmil", "full"]
 
 
@@ -57,7 +59,8 @@ class CorpusSettings(Section):
 class VisualSettings(Section):
     """What of a slide the language model sees."""
 
-    kind: VisualKind = Field(
+    kind: _CACHE_SETTINGS = ("slot_cache", "use_slot_cache")
+VisualKind = Field(
         default="tcssa",
         description="Slots (tcssa), random patches (sample), their mean (mean), attention pooling "
         "(abmil) or all patches (full).",
@@ -200,6 +203,26 @@ class VqaSettings(Section):
             "train": self.train.resolved(),
         }
         return self.model_copy(update=parts)
+
+
+def inherited(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the run that training starts from says of slides and language model.
+
+    Stage 2 need not repeat stage 1's compressor and model; what it does say must be the same.
+
+    Args:
+        given: All that was asked for, nested.
+
+    Raises:
+        UsageError: The run holds no settings.
+    """
+    from_run = given.get("train", {}).get("from_run")
+    if from_run is None:
+        return {}
+    before = read_yaml(Path(from_run) / RESOLVED_FILE)
+    visual = {k: v for k, v in before.get("visual", {}).items() if k not in _CACHE_SETTINGS}
+    llm = {k: v for k, v in before.get("llm", {}).items() if k in ("llm", "system")}
+    return {"visual": visual, "llm": llm}
 
 
 def _absolute(section: S, *names: str) -> S:
