@@ -1,203 +1,25 @@
-"""From conversations to batches of tokens.
+"""From rows to batches.
 
-A row is a conversation about one slide, as tokens. Rows that cannot be learned from are left out,
-counted and listed; none is cut to fit. Rows of about the same length share a batch, so that little
-of it is padding.
+Rows of about the same length share a batch, so that little of it is padding. A patient's rows stand
+on one side of a split.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import random
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from tcssa import atomic
-from tcssa.errors import (
-    AmbiguousFeaturesError,
-    DroppedRowsError,
-    FeatureDimError,
-    MissingFeaturesError,
-    SplitError,
-)
-from tcssa.features import open_bag
-from tcssa.features.tables import patient_of
-from tcssa.vqa.conversation import Conversation
-from tcssa.vqa.matching import SlideIndex
+from tcssa.errors import SplitError
 from tcssa.vqa.model import Batch
-from tcssa.vqa.prompt import PromptBuilder
+from tcssa.vqa.rows import Row
 
 IGNORED = -100
 """The label of a token that is not learned."""
 _POOL_BATCHES = 50
-
-
-@dataclass(frozen=True)
-class Row:
-    """One conversation, ready for the model."""
-
-    row_id: str
-    source: str
-    """Where it stands: file and row."""
-    slide_id: str
-    case_id: str
-    path: Path
-    """Feature file of the slide."""
-    input_ids: Tensor
-    """[L], int32; the slide's tokens are placeholders."""
-    labels: Tensor
-    """[L], int32; -100 where nothing is to be learned."""
-    num_targets: int
-
-    @property
-    def length(self) -> int:
-        """L."""
-        return len(self.input_ids)
-
-
-@dataclass(frozen=True)
-class Dropped:
-    """A row that was left out, and why."""
-
-    row_id: str
-    source: str
-    slide: str
-    reason: str
-    """A few words that are the same for all rows of this kind."""
-    detail: str
-
-
-def prepare_rows(
-    conversations: Sequence[Conversation],
-    prompts: PromptBuilder,
-    slides: SlideIndex,
-    num_tokens: Callable[[int], int],
-    feature_dim: int,
-    max_length: int,
-) -> tuple[list[Row], list[Dropped]]:
-    """Find every conversation's slide and turn it into tokens.
-
-    Args:
-        conversations: Of one file.
-        prompts: Builds the tokens.
-        slides: Finds feature files.
-        num_tokens: How many visual tokens a slide of N patches becomes.
-        feature_dim: D that the features must have.
-        max_length: Rows of more tokens are left out.
-
-    Raises:
-        FeatureFileError: A feature file cannot be read.
-        FeatureDimError: Its features are not of this length.
-    """
-    found = _Slides(slides, feature_dim)
-    rows: list[Row] = []
-    dropped: list[Dropped] = []
-    for conversation in conversations:
-        try:
-            rows.append(_row(conversation, prompts, found, num_tokens, max_length))
-        except _NotUsableError as reason:
-            kind, detail = reason.args
-            dropped.append(
-                Dropped(conversation.row_id, conversation.source, conversation.slide, kind, detail)
-            )
-    return rows, dropped
-
-
-class _NotUsableError(Exception):
-    """Why a row is left out: a kind, and a detail."""
-
-
-class _Slides:
-    """Feature files by the slide's name, each looked into once."""
-
-    def __init__(self, index: SlideIndex, feature_dim: int) -> None:
-        self._index, self._feature_dim = index, feature_dim
-        self._num_patches: dict[Path, int] = {}
-
-    def find(self, slide: str) -> tuple[Path, int]:
-        """A slide's feature file, and its number of patches."""
-        try:
-            path = self._index.find(slide)
-        except MissingFeaturesError as error:
-            raise _NotUsableError("no features", str(error)) from None
-        except AmbiguousFeaturesError as error:
-            raise _NotUsableError("several feature files", str(error)) from None
-        if path not in self._num_patches:
-            with open_bag(path) as bag:
-                if bag.num_patches and bag.feature_dim != self._feature_dim:
-                    raise FeatureDimError(path, self._feature_dim, bag.feature_dim)
-                self._num_patches[path] = bag.num_patches
-        if not self._num_patches[path]:
-            raise _NotUsableError("no patches", f"{path.name} holds no patch")
-        return path, self._num_patches[path]
-
-
-def _row(
-    conversation: Conversation,
-    prompts: PromptBuilder,
-    slides: _Slides,
-    num_tokens: Callable[[int], int],
-    max_length: int,
-) -> Row:
-    path, num_patches = slides.find(conversation.slide)
-    tokens = prompts.conversation_ids(conversation.turns, num_tokens(num_patches))
-    if not tokens.num_supervised:
-        raise _NotUsableError("nothing to learn", "no answer of the assistant holds a token")
-    if len(tokens.input_ids) > max_length:
-        detail = f"{len(tokens.input_ids)} tokens, --max-length is {max_length}"
-        raise _NotUsableError("too long", detail)
-    return Row(
-        row_id=conversation.row_id,
-        source=conversation.source,
-        slide_id=path.stem,
-        case_id=patient_of(path.stem),
-        path=path,
-        input_ids=torch.tensor(tokens.input_ids, dtype=torch.int32),
-        labels=torch.tensor(tokens.labels, dtype=torch.int32),
-        num_targets=tokens.num_supervised,
-    )
-
-
-def check_dropped(rows: Sequence[Row], dropped: Sequence[Dropped], max_dropped: float) -> None:
-    """Refuse to train on what is left if too much was left out.
-
-    Raises:
-        DroppedRowsError: No row is left, or more than this share was left out.
-    """
-    total = len(rows) + len(dropped)
-    if not rows or len(dropped) > max_dropped * total:
-        raise DroppedRowsError(len(dropped), total, max_dropped, describe_dropped(dropped))
-
-
-def count_dropped(dropped: Sequence[Dropped]) -> dict[str, int]:
-    """How many rows were left out for each reason."""
-    return dict(Counter(row.reason for row in dropped).most_common())
-
-
-def describe_dropped(dropped: Sequence[Dropped]) -> str:
-    """Each reason with its count and its first row."""
-    first = {row.reason: row for row in reversed(dropped)}
-    return "; ".join(
-        f"{count} × {reason} (first: {first[reason].source}: {first[reason].detail})"
-        for reason, count in count_dropped(dropped).items()
-    )
-
-
-def write_dropped(path: Path, dropped: Sequence[Dropped]) -> None:
-    """Write ``skipped.csv``: a line a row that was left out."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row_id", "source", "slide", "reason", "detail"])
-    for row in dropped:
-        writer.writerow([row.row_id, row.source, row.slide, row.reason, row.detail])
-    atomic.write_text(path, text.getvalue())
 
 
 def split_by_case(

@@ -26,9 +26,10 @@ from torch import Tensor, nn
 from tcssa.compressor.checkpoint import read_tensors, write_tensors
 from tcssa.errors import CheckpointError, DivergedError
 from tcssa.reporter import Reporter, Task
-from tcssa.vqa.batches import Row, collate, epoch_batches
+from tcssa.vqa.batches import collate, epoch_batches
 from tcssa.vqa.history import Record
 from tcssa.vqa.model import Batch, SlideLanguageModel
+from tcssa.vqa.rows import Row
 from tcssa.vqa.settings import VqaTrainSettings
 
 if TYPE_CHECKING:
@@ -220,7 +221,8 @@ class VqaFit:
         progress.loss_sum, progress.num_targets = 0.0, 0
         progress.aux_sum, progress.num_steps = 0.0, 0
         task.describe(self._status())
-        if val_loss is not None and val_loss < (progress.best_val_loss or math.inf):
+        best = math.inf if progress.best_val_loss is None else progress.best_val_loss
+        if val_loss is not None and val_loss < best:
             self._keep_as_best(val_loss)
 
     @torch.no_grad()
