@@ -47,10 +47,18 @@ class Generate:
             for text, shown in zip(self.texts(prompts), options, strict=True)
         ]
 
-    @torch.no_grad()
     def texts(self, prompts: Sequence[Prompt]) -> list[str]:
         """What the model writes after each prompt."""
-        written: list[str] = []
+        return [self.decode(row) for row in self.tokens(prompts)]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of an answer's tokens."""
+        return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True)).strip()
+
+    @torch.no_grad()
+    def tokens(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """The tokens that the model writes after each prompt, without what ends them."""
+        written: list[list[int]] = []
         for step in prefill(self.model, prompts, self.batch_size) if prompts else ():
             rows: list[list[int]] = [[] for _ in range(len(step.logits))]
             open_rows = set(range(len(rows)))
@@ -65,7 +73,7 @@ class Generate:
                 if not open_rows or number == self.max_new_tokens - 1:
                     break
                 step = advance(self.model, step, tokens)
-            written += [self.tokenizer.decode(row, skip_special_tokens=True) for row in rows]
+            written += rows
         return written
 
 

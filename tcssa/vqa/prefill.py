@@ -47,7 +47,9 @@ class Step:
     """The position of the next token [B]."""
 
 
-def prefill(model: SlideLanguageModel, prompts: Sequence[Prompt], batch_size: int) -> Iterator[Step]:
+def prefill(
+    model: SlideLanguageModel, prompts: Sequence[Prompt], batch_size: int
+) -> Iterator[Step]:
     """Read prompts, in batches and in order.
 
     Args:
@@ -73,7 +75,8 @@ def shared_length(prompts: Sequence[Prompt], image_token_id: int) -> int:
     """
     first = list(prompts[0].ids)
     length = min(len(prompt.ids) for prompt in prompts) - 1
-    if any(prompt.visual is not prompts[0].visual for prompt in prompts) and image_token_id in first:
+    same_slide = all(prompt.visual is prompts[0].visual for prompt in prompts)
+    if not same_slide and image_token_id in first:
         length = min(length, first.index(image_token_id))
     for prompt in prompts[1:]:
         differing = (i for i in range(length) if prompt.ids[i] != first[i])
