@@ -186,3 +186,31 @@ class NonFiniteFeatureError(TcssaError):
 
 class ParityError(TcssaError):
     """An exported model that does not compute what the checkpoint computes."""
+
+
+class MissingFeaturesError(TcssaError):
+    """A slide that a question file names, and that has no feature file.
+
+    Args:
+        slide: As the file names it.
+        folder: Where was looked.
+        near: Feature files of the same barcode and another UUID, or of the same patient.
+    """
+
+    def __init__(self, slide: str, folder: Path | str, near: Sequence[str] = ()) -> None:
+        self.slide, self.folder, self.near = slide, Path(folder), list(near)
+        known = f"; there is {', '.join(self.near[:3])}" if near else ""
+        super().__init__(
+            f"slide {slide!r} has no feature file in {folder}{known}",
+            hint="extract its features, or give the folder that holds them",
+        )
+
+
+class AmbiguousFeaturesError(TcssaError):
+    """A slide or patient that several feature files could belong to; all are named."""
+
+    def __init__(self, slide: str, candidates: Sequence[Path | str], *, hint: str) -> None:
+        self.slide, self.candidates = slide, [str(path) for path in candidates]
+        shown = ", ".join(self.candidates[:5])
+        more = f" and {len(self.candidates) - 5} more" if len(self.candidates) > 5 else ""
+        super().__init__(f"{slide!r} could be any of {shown}{more}", hint=hint)
