@@ -13,7 +13,7 @@ from __future__ import annotations
 import csv
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,12 @@ TUMOUR_PATCHES = {"none": (0, 0), "a few": (3, 6), "about half": (13, 19), "most
 """Fewest and most tumour patches of a view's 32, by band."""
 DIAGNOSES = {"LUAD": "adenocarcinoma", "LUSC": "squamous cell carcinoma"}
 NORMAL = "normal lung"
+SHARES = {
+    "none": "none",
+    "a few": "less than a quarter",
+    "about half": "about half",
+    "most": "more than three quarters",
+}
 LETTERS = "ABCD"
 
 
@@ -43,6 +49,8 @@ class View:
     label: str
     """LUAD or LUSC: of the slide."""
     band: str
+    number: int
+    """Among the slide's views of this band."""
 
     @property
     def diagnosis(self) -> str:
@@ -59,6 +67,15 @@ class Asked:
     options: tuple[str, ...]
     answer: int
     """Index of the true option."""
+
+
+@dataclass(frozen=True)
+class Talk:
+    """One question and its answer, as they are said."""
+
+    view: View
+    question: str
+    answer: str
 
 
 def compose_views(
@@ -78,13 +95,15 @@ def compose_views(
             for index in range(per_band):
                 low, high = TUMOUR_PATCHES[band]
                 count = int(rng.integers(low, high + 1))
-                chosen = np.concatenate([
-                    rng.choice(np.flatnonzero(is_tumour), count, replace=False),
-                    rng.choice(np.flatnonzero(~is_tumour), VIEW_PATCHES - count, replace=False),
-                ])
+                chosen = np.concatenate(
+                    [
+                        rng.choice(np.flatnonzero(is_tumour), count, replace=False),
+                        rng.choice(np.flatnonzero(~is_tumour), VIEW_PATCHES - count, replace=False),
+                    ]
+                )
                 name = f"{slide_id}-{BANDS.index(band)}{index:02d}"
                 _write_bag(out / f"{name}.h5", rows[chosen], corners[chosen])
-                views.append(View(name, slide_id, labels[slide_id], band))
+                views.append(View(name, slide_id, labels[slide_id], band, index))
     return views
 
 
@@ -101,14 +120,18 @@ def split_slides(labels: dict[str, str], num_val: int, num_test: int, seed: int)
 
 
 def questions_of(view: View, rng: random.Random) -> list[Asked]:
-    """One question of each kind, options in random order: letters tell nothing."""
-    share = {"none": "none", "a few": "less than a quarter", "about half": "about half",
-             "most": "more than three quarters"}  # fmt: skip
+    """Questions about a view, options in random order: letters tell nothing.
+
+    Whether there is tumour is asked where it is hardest to tell, of views with none and a few, so
+    that "yes" is right as often as "no".
+    """
     asked = [
         ("diagnosis", "What do the patches show?", [*DIAGNOSES.values(), NORMAL], view.diagnosis),
-        ("presence", "Is there tumour?", ["yes", "no"], "no" if view.band == "none" else "yes"),
-        ("share", "How much of the tissue is tumour?", list(share.values()), share[view.band]),
+        ("share", "How much of the tissue is tumour?", list(SHARES.values()), SHARES[view.band]),
     ]
+    if view.band in BANDS[:2]:
+        answer = "no" if view.band == "none" else "yes"
+        asked.append(("presence", "Is there tumour?", ["yes", "no"], answer))
     questions = []
     for kind, text, options, answer in asked:
         shuffled = rng.sample(options, len(options))
@@ -120,36 +143,59 @@ def caption_of(view: View) -> str:
     """What is to be seen, in one sentence."""
     if view.band == "none":
         return "Normal lung, no tumour."
-    amount = {"a few": "Less than a quarter", "about half": "About half",
-              "most": "More than three quarters"}[view.band]  # fmt: skip
-    return f"{view.diagnosis.capitalize()}. {amount} of the tissue is tumour."
+    share = SHARES[view.band].capitalize()
+    return f"{view.diagnosis.capitalize()}. {share} of the tissue is tumour."
 
 
-def write_conversations(path: Path, rows: Sequence[tuple[View, Sequence[tuple[str, str]]]]) -> None:
-    """Write (question, answer) turns about views as SlideInstruct has them."""
+def captions(views: Sequence[View]) -> list[Talk]:
+    """Stage 1: what is to be seen."""
+    return [Talk(view, "Describe the slide.", caption_of(view)) for view in views]
+
+
+def questions(
+    views: Sequence[View], rng: random.Random, wording: Callable[[str, Sequence[str]], str]
+) -> list[Talk]:
+    """Stage 2: every question of every view, answered by its letter."""
+    return [
+        Talk(view, wording(asked.text, asked.options), LETTERS[asked.answer])
+        for view in views
+        for asked in questions_of(view, rng)
+    ]
+
+
+def write_conversations(path: Path, talks: Sequence[Talk]) -> None:
+    """Write conversations as SlideInstruct has them."""
     content = [
         {
-            "id": f"{view.name}-{number}",
-            "image": [f"./{view.name}.h5"],
+            "id": f"{talk.view.name}-{number}",
+            "image": [f"./{talk.view.name}.h5"],
             "conversations": [
-                turn
-                for place, (question, answer) in enumerate(turns)
-                for turn in (
-                    {"from": "human", "value": ("<image>\n" if place == 0 else "") + question},
-                    {"from": "gpt", "value": answer},
-                )
+                {"from": "human", "value": f"<image>\n{talk.question}"},
+                {"from": "gpt", "value": talk.answer},
             ],
         }
-        for number, (view, turns) in enumerate(rows)
+        for number, talk in enumerate(talks)
+    ]
+    atomic.write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def write_benchmark(path: Path, rows: Sequence[tuple[View, Asked]]) -> None:
+    """Write questions with options as WSI-VQA has them."""
+    content = [
+        {
+            "Id": view.name,
+            "Question": asked.text,
+            "Choice": list(asked.options),
+            "Answer": asked.options[asked.answer],
+        }
+        for view, asked in rows
     ]
     atomic.write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def _read_tiles() -> dict[str, set[str]]:
     with TILES.open(encoding="utf-8") as stream:
-        return {
-            row["slide_id"]: set(row["tumour_tiles"].split()) for row in csv.DictReader(stream)
-        }
+        return {row["slide_id"]: set(row["tumour_tiles"].split()) for row in csv.DictReader(stream)}
 
 
 def _write_bag(path: Path, features: np.ndarray, coords: np.ndarray) -> None:

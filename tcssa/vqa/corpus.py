@@ -12,9 +12,9 @@ from tcssa.errors import UsageError
 from tcssa.vqa.batches import Row, require_apart, split_by_case
 from tcssa.vqa.matching import SlideIndex
 from tcssa.vqa.parts import Parts
-from tcssa.vqa.readers import read_conversations
 from tcssa.vqa.rows import Dropped, RowMaker, check_dropped, count_dropped, write_dropped
 from tcssa.vqa.settings import VqaSettings
+from tcssa.vqa.slideinstruct import read_conversations
 
 SKIPPED_FILE = "skipped.csv"
 
@@ -74,5 +74,11 @@ def read_corpus(settings: VqaSettings, parts: Parts, report_in: Path | None) -> 
 def _prepare(path: Path, maker: RowMaker) -> tuple[list[Row], Sequence[Dropped]]:
     read = read_conversations(path)
     rows, dropped = maker.prepare(read.conversations)
-    malformed = [Dropped("", str(path), "", "malformed", fault) for fault in read.faults]
-    return rows, [*malformed, *dropped]
+    faulty = {fault.row: fault for fault in read.row_faults if fault.left_out}
+    return rows, [
+        *(
+            Dropped("", f"{path.name}, row {row}", "", fault.kind, fault.detail)
+            for row, fault in faulty.items()
+        ),
+        *dropped,
+    ]

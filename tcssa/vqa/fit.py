@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,6 +124,13 @@ class VqaFit:
         if self.progress.best_step is not None:
             self._load_best()
         return self.progress
+
+    def count_parameters(self) -> dict[str, int]:
+        """How many numbers of each part train."""
+        parts: Counter[str] = Counter()
+        for name, parameter in self.parameters.items():
+            parts[name.split(".")[0]] += parameter.numel()
+        return dict(parts)
 
     def _step(self) -> None:
         begin = time.perf_counter()
@@ -304,7 +312,10 @@ class VqaFit:
         tensors = {name: value.detach() for name, value in self.parameters.items()}
         for name, parameter in self.parameters.items():
             state = self.optimiser.state[parameter]
-            tensors |= {f"{_FIRST}{name}": state["exp_avg"], f"{_SECOND}{name}": state["exp_avg_sq"]}
+            tensors |= {
+                f"{_FIRST}{name}": state["exp_avg"],
+                f"{_SECOND}{name}": state["exp_avg_sq"],
+            }
         progress = self.progress
         facts = {**vars(progress), "records": [record.model_dump() for record in progress.records]}
         write_tensors(self.folder / PROGRESS_FILE, tensors, facts)

@@ -88,9 +88,7 @@ class RowMaker:
         self.max_length = max_length
         self._looked_into: dict[Path, _Slide] = {}
 
-    def prepare(
-        self, conversations: Sequence[Conversation]
-    ) -> tuple[list[Row], list[Dropped]]:
+    def prepare(self, conversations: Sequence[Conversation]) -> tuple[list[Row], list[Dropped]]:
         """Rows of the conversations that can be used, and why the others cannot.
 
         Raises:

@@ -59,8 +59,7 @@ class CorpusSettings(Section):
 class VisualSettings(Section):
     """What of a slide the language model sees."""
 
-    kind: _CACHE_SETTINGS = ("slot_cache", "use_slot_cache")
-VisualKind = Field(
+    kind: VisualKind = Field(
         default="tcssa",
         description="Slots (tcssa), random patches (sample), their mean (mean), attention pooling "
         "(abmil) or all patches (full).",

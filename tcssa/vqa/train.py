@@ -98,7 +98,14 @@ def train(settings: VqaSettings, out: Path, reporter: Reporter) -> dict[str, Any
         reporter.warn(f"{len(corpus.dropped)} rows left out: {describe_dropped(corpus.dropped)}")
     visual = _visual_source(settings, parts, corpus, out, accelerator, reporter)
     fit = VqaFit(
-        parts.model, corpus.train, corpus.val, visual, parts.pad_id, settings.train, out, accelerator
+        parts.model,
+        corpus.train,
+        corpus.val,
+        visual,
+        parts.pad_id,
+        settings.train,
+        out,
+        accelerator,
     )
     progress = fit.run(reporter)
     metrics = _metrics(settings, corpus, fit, progress)

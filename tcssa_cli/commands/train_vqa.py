@@ -37,7 +37,9 @@ def train_vqa(
         float | None, setting(CorpusSettings, "val_fraction", panel=_DATA)
     ] = None,
     max_length: Annotated[int | None, setting(CorpusSettings, "max_length", panel=_DATA)] = None,
-    max_dropped: Annotated[float | None, setting(CorpusSettings, "max_dropped", panel=_DATA)] = None,
+    max_dropped: Annotated[
+        float | None, setting(CorpusSettings, "max_dropped", panel=_DATA)
+    ] = None,
     visual: Annotated[
         str | None, setting(VisualSettings, "kind", "--visual", panel=_VISUAL)
     ] = None,
@@ -121,7 +123,7 @@ def train_vqa(
     """Teach a language model to see slides: the projector first, then LoRA on questions.
 
     Stage 1 learns captions with the language model frozen, stage 2 starts from it and learns
-    questions. A killed run goes on where it was; several processes: torchrun -m tcssa_cli train-vqa.
+    questions. A killed run goes on where it was. Several GPUs: torchrun --no-python tcssa …
     """
     output = Output(as_json)
     flags = {
