@@ -38,7 +38,7 @@ class AnswerLog:
     ) -> None:
         self.path = path
         self.done: dict[str, dict[str, Any]] = {}
-        """The answers there are, by the key of their row."""
+        """The answers there are, by ``row_id``."""
         header = {
             "tcssa_answers": SCHEMA_VERSION,
             "settings_hash": params_hash(made_from),
@@ -47,13 +47,13 @@ class AnswerLog:
         lines = [] if overwrite else self._read()
         if lines:
             self._check(lines[0], header)
-            self.done = {str(line["key"]): line for line in lines[1:]}
+            self.done = {str(line["row_id"]): line for line in lines[1:]}
         else:
             atomic.write_text(path, json.dumps(header) + "\n")
         self._file = path.open("a", encoding="utf-8")
 
     def append(self, answers: Sequence[Mapping[str, Any]]) -> None:
-        """Add answers, each with its ``key``, and wait until they are on the disk.
+        """Add answers, each with its ``row_id``, and wait until they are on the disk.
 
         Raises:
             DiskFullError: There is no space left.
@@ -69,7 +69,7 @@ class AnswerLog:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFullError(self.path) from None
             raise
-        self.done |= {str(answer["key"]): dict(answer) for answer in answers}
+        self.done |= {str(answer["row_id"]): dict(answer) for answer in answers}
 
     def __enter__(self) -> Self:
         return self

@@ -6,7 +6,7 @@ are plain dicts: the lines of the answer log.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,24 +15,15 @@ from torch import Tensor
 from tcssa.vqa.controls import blank
 from tcssa.vqa.conversation import Question
 from tcssa.vqa.generate import Generate
-from tcssa.vqa.likelihood import LETTERS
 from tcssa.vqa.permutation import shifted, unshifted
 from tcssa.vqa.prefill import Prompt
-from tcssa.vqa.reply import Method, Reply
+from tcssa.vqa.reply import LETTERS, Method, Reply
 
 if TYPE_CHECKING:
     from tcssa.vqa.prompt import PromptBuilder
 
 BLANK, OTHER = "blank", "other_slide"
 CONTROLS = (BLANK, OTHER)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One question, with the key of its row."""
-
-    key: str
-    question: Question
 
 
 @dataclass(frozen=True)
@@ -68,37 +59,37 @@ class Asker:
         self.context, self.permute = context, permute
 
     def ask(
-        self, asked: Sequence[Asked], visual: Tensor, other: Tensor | None
+        self, questions: Sequence[Question], visual: Tensor, other: Tensor | None
     ) -> list[dict[str, Any]]:
         """Ask a slide's questions.
 
         Args:
-            asked: The questions, all about this slide.
+            questions: All about this slide.
             visual: The slide's visual tokens [V, D].
             other: Another slide's, for the control; None if there is none.
 
         Returns:
             A line for each question, in their order.
         """
-        lines, fitting = {row.key: _begin(row) for row in asked}, []
-        for row in asked:
-            orders = self._orders(row.question, visual, permute=self.permute)
-            length = self._length(row.question, orders)
+        lines = {q.row_id: _begin(q) | {"num_visual": len(visual)} for q in questions}
+        fitting = []
+        for question in questions:
+            length = self._length(question, self._orders(question, visual, permute=self.permute))
             if length <= self.context:
-                fitting.append(row)
+                fitting.append(question)
             else:
                 message = f"{length} tokens with the answer, the model reads {self.context}"
-                lines[row.key] |= {"status": "too_long", "message": message}
-        closed = [row for row in fitting if row.question.options]
-        open_ones = [row for row in fitting if not row.question.options]
-        for row, text in self._written(open_ones, visual):
-            lines[row.key] |= {"status": "answered", "text": text}
-        for row, replies in self._replied(closed, visual, permute=self.permute):
-            lines[row.key] |= _outcome(row.question, replies)
+                lines[question.row_id] |= {"status": "too_long", "message": message}
+        closed = [question for question in fitting if question.options]
+        open_ones = [question for question in fitting if not question.options]
+        for question, text in self._written(open_ones, visual):
+            lines[question.row_id] |= {"status": "answered", "text": text}
+        for question, replies in self._replied(closed, visual, permute=self.permute):
+            lines[question.row_id] |= _outcome(replies)
         for name, tokens in ((BLANK, blank(visual)), (OTHER, other)):
-            for row, replies in self._replied(closed, tokens, permute=False):
-                lines[row.key][name] = _described(row.question, replies[0])
-        return [lines[row.key] for row in asked]
+            for question, replies in self._replied(closed, tokens, permute=False):
+                lines[question.row_id][name] = _described(replies[0])
+        return [lines[question.row_id] for question in questions]
 
     def prompt(self, text: str, options: Sequence[str], visual: Tensor) -> Prompt:
         """The prompt of a question about a slide of these visual tokens."""
@@ -122,60 +113,58 @@ class Asker:
         """Tokens of the longest prompt and its answer."""
         return max(len(order.prompt.ids) for order in orders) + self.room(question.options)
 
-    def _written(self, asked: Sequence[Asked], visual: Tensor) -> list[tuple[Asked, str]]:
-        prompts = [self.prompt(row.question.text, (), visual) for row in asked]
-        return list(zip(asked, self.writer.texts(prompts), strict=True))
+    def _written(
+        self, questions: Sequence[Question], visual: Tensor
+    ) -> Iterator[tuple[Question, str]]:
+        prompts = [self.prompt(question.text, (), visual) for question in questions]
+        return zip(questions, self.writer.texts(prompts), strict=True)
 
     def _replied(
-        self, asked: Sequence[Asked], visual: Tensor | None, *, permute: bool
-    ) -> list[tuple[Asked, list[Reply]]]:
+        self, questions: Sequence[Question], visual: Tensor | None, *, permute: bool
+    ) -> list[tuple[Question, list[Reply]]]:
         """The replies to each question, one for each order of its options.
 
         Questions that do not fit beside these visual tokens are left out.
         """
         if visual is None:
             return []
-        orders: list[tuple[Asked, _Order]] = []
-        for row in asked:
-            own = self._orders(row.question, visual, permute=permute)
-            if self._length(row.question, own) <= self.context:
-                orders += [(row, order) for order in own]
+        asked: list[tuple[Question, _Order]] = []
+        for question in questions:
+            orders = self._orders(question, visual, permute=permute)
+            if self._length(question, orders) <= self.context:
+                asked += [(question, order) for order in orders]
         answered = self.method.reply(
-            [order.prompt for _, order in orders], [order.shown for _, order in orders]
+            [order.prompt for _, order in asked], [order.shown for _, order in asked]
         )
         replies: dict[str, list[Reply]] = {}
-        for (row, order), reply in zip(orders, answered, strict=True):
+        for (question, order), reply in zip(asked, answered, strict=True):
             said = unshifted(reply, order.shift, len(order.shown))
-            replies.setdefault(row.key, []).append(said)
-        return [(row, replies[row.key]) for row in asked if row.key in replies]
+            replies.setdefault(question.row_id, []).append(said)
+        return [(q, replies[q.row_id]) for q in questions if q.row_id in replies]
 
 
-def _begin(row: Asked) -> dict[str, Any]:
-    question = row.question
+def unanswered(question: Question, status: str, message: str) -> dict[str, Any]:
+    """The line of a question that could not be asked."""
+    return _begin(question) | {"status": status, "message": message}
+
+
+def _begin(question: Question) -> dict[str, Any]:
     return {
-        "key": row.key,
         "row_id": question.row_id,
         "slide": question.slide,
-        "answer": question.answer,
-        "num_options": len(question.options),
+        "answer": question.answer if question.options else question.answer_text,
     }
 
 
-def unanswered(row: Asked, status: str, message: str) -> dict[str, Any]:
-    """The line of a question that could not be asked."""
-    return _begin(row) | {"status": status, "message": message}
-
-
-def _outcome(question: Question, replies: Sequence[Reply]) -> dict[str, Any]:
+def _outcome(replies: Sequence[Reply]) -> dict[str, Any]:
     first = replies[0]
-    line = {"status": "invalid" if first.predicted is None else "answered"}
-    line |= _described(question, first)
+    line = {"status": "invalid" if first.predicted is None else "answered", **_described(first)}
     if len(replies) > 1:
-        line["orders"] = [_described(question, reply) for reply in replies]
+        line["orders"] = [_described(reply) for reply in replies]
     return line
 
 
-def _described(question: Question, reply: Reply) -> dict[str, Any]:
+def _described(reply: Reply) -> dict[str, Any]:
     """A reply as plain data; options go by their letters in the file."""
     described: dict[str, Any] = {
         "predicted": None if reply.predicted is None else LETTERS[reply.predicted]

@@ -8,8 +8,8 @@ are no invalid answers.
 from __future__ import annotations
 
 import math
-import string
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,14 +18,11 @@ from torch import Tensor
 from tcssa.errors import TcssaError
 from tcssa.vqa.conversation import Turn
 from tcssa.vqa.prefill import Prompt, prefill
-from tcssa.vqa.reply import Reply
+from tcssa.vqa.reply import LETTERS, MAX_OPTIONS, Reply
 
 if TYPE_CHECKING:
     from tcssa.vqa.model import SlideLanguageModel
     from tcssa.vqa.prompt import PromptBuilder
-
-LETTERS = string.ascii_uppercase
-MAX_OPTIONS = len(LETTERS)
 
 
 def letter_token_ids(prompts: PromptBuilder) -> list[int]:
@@ -69,8 +66,12 @@ class Likelihood:
     def __init__(
         self, model: SlideLanguageModel, prompts: PromptBuilder, batch_size: int = 16
     ) -> None:
-        self.model, self.batch_size = model, batch_size
-        self.letters = letter_token_ids(prompts)
+        self.model, self.prompts, self.batch_size = model, prompts, batch_size
+
+    @cached_property
+    def letters(self) -> list[int]:
+        """See `letter_token_ids`."""
+        return letter_token_ids(self.prompts)
 
     @torch.no_grad()
     def reply(self, prompts: Sequence[Prompt], options: Sequence[Sequence[str]]) -> list[Reply]:

@@ -11,8 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from tcssa.vqa.likelihood import LETTERS
-from tcssa.vqa.reply import Reply
+from tcssa.vqa.reply import LETTERS, Reply
 
 T = TypeVar("T")
 

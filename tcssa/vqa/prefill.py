@@ -68,6 +68,11 @@ def prefill(
         yield _read(model, prefix, shared, [_embed(model, row)[shared:].clone() for row in batch])
 
 
+def context_length(model: SlideLanguageModel) -> int:
+    """The most tokens that the language model reads, as its configuration says."""
+    return int(model.llm.config.get_text_config().max_position_embeddings)
+
+
 def shared_length(prompts: Sequence[Prompt], image_token_id: int) -> int:
     """How many tokens all prompts begin with alike; each keeps at least one of its own.
 

@@ -12,7 +12,7 @@ MADE_FROM = {"model": "abc", "benchmark": "def"}
 
 
 def line(key: str) -> dict[str, object]:
-    return {"key": key, "predicted": "B", "log_probs": [-0.1, -2.4]}
+    return {"row_id": key, "predicted": "B", "log_probs": [-0.1, -2.4]}
 
 
 def test_answers_come_back_when_the_log_is_opened_again(tmp_path: Path) -> None:
