@@ -55,13 +55,13 @@ def draw_slot_map(
             int(used[i]): f"{used[i]}: {counts[i]} patches"
             for i in np.argsort(-counts, kind="stable")
         }
-    palette = colormaps["tab20"]
+    palette = colormaps["tab10" if len(labels) <= 10 else "tab20"]
     side = patch_size_level0 / level0_per_pixel
     for rank, slot in enumerate(labels):
         squares = [
             Rectangle((x, y), side, side) for x, y in coords[slots == slot] / level0_per_pixel
         ]
-        collection = PatchCollection(squares, facecolor=palette(rank % 20), alpha=0.55, lw=0)
+        collection = PatchCollection(squares, facecolor=palette(rank % palette.N), alpha=0.55, lw=0)
         right.add_collection(collection)
     right.legend(
         handles=_legend(labels, palette),
@@ -79,7 +79,7 @@ def draw_slot_map(
 
 def _legend(labels: Mapping[int, str], palette: Any) -> Sequence[Rectangle]:
     return [
-        Rectangle((0, 0), 1, 1, color=palette(rank % 20), label=label)
+        Rectangle((0, 0), 1, 1, color=palette(rank % palette.N), label=label)
         for rank, label in enumerate(labels.values())
         if rank < _MOST_NAMED
     ]
