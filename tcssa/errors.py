@@ -214,3 +214,30 @@ class AmbiguousFeaturesError(TcssaError):
         shown = ", ".join(self.candidates[:5])
         more = f" and {len(self.candidates) - 5} more" if len(self.candidates) > 5 else ""
         super().__init__(f"{slide!r} could be any of {shown}{more}", hint=hint)
+
+
+class TemplateError(TcssaError):
+    """A tokenizer or chat template that prompts cannot be built with."""
+
+
+class PromptError(TcssaError):
+    """Turns that are no conversation about a slide."""
+
+
+class NothingToLearnError(PromptError):
+    """A conversation in which the assistant says nothing."""
+
+
+class TooManyPatchesError(TcssaError):
+    """A slide of more patches than a visual encoder shows."""
+
+    def __init__(self, num_patches: int, most: int) -> None:
+        self.num_patches, self.most = num_patches, most
+        super().__init__(
+            f"the slide has {num_patches:,} patches, at most {most:,} are shown",
+            hint="raise --max-patches, or use --visual tcssa",
+        )
+
+
+class LlmError(TcssaError):
+    """A language model that is not there, or cannot be loaded."""
