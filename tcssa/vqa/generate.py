@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from tcssa.vqa.answers import parse_answer
-from tcssa.vqa.conversation import Turn
 from tcssa.vqa.prefill import Prompt, advance, prefill
 from tcssa.vqa.reply import Reply
 
@@ -79,12 +78,7 @@ class Generate:
 
 def stop_token_ids(model: SlideLanguageModel, prompts: PromptBuilder) -> set[int]:
     """The tokens that end an answer: the template's end mark, and the model's own."""
-    question = prompts.question_turn("?", ("yes", "no"))
-    prompt = prompts.prompt_ids([question], 1)
-    conversation = prompts.conversation_ids([question, Turn("assistant", "")], 1)
-    stops = {list(conversation.input_ids)[len(prompt)]}
     named = getattr(model.llm.generation_config, "eos_token_id", None)
-    for token in (prompts.tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])):
-        if token is not None:
-            stops.add(int(token))
-    return stops
+    several = named if isinstance(named, list) else [named]
+    known = [prompts.end_token_id, prompts.tokenizer.eos_token_id, *several]
+    return {int(token) for token in known if token is not None}
