@@ -125,9 +125,7 @@ def load_vqa(
     raise NotImplementedError
 
 
-def merge_vqa(
-    folder: Path, out: Path, *, llm: str | None = None, allow_hub: bool = False
-) -> None:
+def merge_vqa(folder: Path, out: Path, *, llm: str | None = None, allow_hub: bool = False) -> None:
     """Write a run as one folder, its language model included and LoRA merged into it.
 
     Raises:
