@@ -127,6 +127,7 @@ def _from_cache(name: str, *, allow_hub: bool, with_code: bool) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     patterns = [*_FILES, *(_CODE if with_code else ())]
+    elsewhere = "give the folder or .gguf file of a model with --llm"
     missing = f"the language model {name!r} is neither a folder, a file, nor in the local cache"
     try:
         return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
@@ -136,15 +137,13 @@ def _from_cache(name: str, *, allow_hub: bool, with_code: bool) -> Path:
         ) from None
     except LocalEntryNotFoundError:
         if not allow_hub:
-            raise LlmError(
-                missing, hint="give a folder or .gguf file with --llm, or download it: --allow-hub"
-            ) from None
+            raise LlmError(missing, hint=f"{elsewhere}, or download it: --allow-hub") from None
     try:
         return Path(snapshot_download(name, allow_patterns=patterns))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise LlmError(
             f"the language model {name!r} cannot be downloaded ({_one_line(error)})",
-            hint="check name and network, or give a folder or .gguf file with --llm",
+            hint=f"check name and network, or {elsewhere}",
         ) from None
 
 

@@ -1,7 +1,7 @@
 """How a language model wants to be talked to: the marks around what each side says.
 
-A tokenizer brings its chat template as a Jinja program. What we need of it is simpler: the text that
-stands before and after each side's words. `ChatTemplate.of` finds these marks by rendering the
+A tokenizer brings its chat template as a Jinja program. What we need of it is simpler: the text
+that stands before and after each side's words. `ChatTemplate.of` finds these marks by rendering the
 program on words that we know, and then checks on conversations of several shapes that marks and
 words put together are what the program renders. So a template is either understood to the letter,
 or refused.
