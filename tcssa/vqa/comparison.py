@@ -52,16 +52,16 @@ def plot_comparison(report: Report, beside: Sequence[Report] = ()) -> Path | Non
 
 
 def _require_same_rows(report: Report, other: Report) -> None:
-    for what, found, wanted in (
-        ("file", other.metrics["benchmark"]["sha256"], report.metrics["benchmark"]["sha256"]),
-        ("rows", other.metrics["asked"]["num_questions"], report.metrics["asked"]["num_questions"]),
-    ):
-        if found != wanted:
-            raise UsageError(
-                f"{other.folder} was evaluated on another {what} of the benchmark: "
-                f"{found}, not {wanted}",
-                hint="evaluate all systems on the same file",
-            )
+    found, wanted = other.metrics, report.metrics
+    hint = "evaluate all systems on the same rows of the same file"
+    if found["benchmark"]["sha256"] != wanted["benchmark"]["sha256"]:
+        raise UsageError(f"{other.folder} was evaluated on another file", hint=hint)
+    num_found, num_wanted = found["asked"]["num_questions"], wanted["asked"]["num_questions"]
+    if num_found != num_wanted:
+        raise UsageError(
+            f"{other.folder} was asked {num_found} rows of the benchmark, this one {num_wanted}",
+            hint=hint,
+        )
 
 
 def _evaluated(report: Report) -> System:

@@ -80,8 +80,7 @@ def picture_beside(features: Path) -> Picture | None:
     with open_bag(features) as bag:
         width = bag.attributes.get("level0_width")
     pixels = cv2.imread(str(thumbnail))
-    try:
-        scale = float(width) / pixels.shape[1]
-    except (TypeError, ValueError, AttributeError):  # no width, or a broken picture
+    if width is None or pixels is None:
         return None
-    return Picture(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8), scale)
+    rgb = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+    return Picture(rgb, float(width) / rgb.shape[1])

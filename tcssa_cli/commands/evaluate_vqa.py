@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tcssa.errors import UsageError
-from tcssa.run import read_run
+from tcssa.run import RUN_FILE, read_run
 from tcssa_cli.output import Output, make_table
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _require(run: Path | None, features: Path | None) -> tuple[Path, Path]:
         raise UsageError(
             "no run was given", hint="name the run directory, or another system's --predictions"
         )
-    if not (run / "vqa.json").exists() and read_run(run).get("kind") == "train-mil":
+    if (run / RUN_FILE).is_file() and read_run(run).get("kind") == "train-mil":
         raise UsageError(
             f"{run} is a run of train-mil, which answers no questions",
             hint=f"train one that does: tcssa train-vqa --compressor {run} …",

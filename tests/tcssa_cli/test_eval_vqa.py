@@ -70,7 +70,7 @@ def test_an_evaluation_of_another_file_is_not_compared(
         "--compare", tmp_path / "three",
     )  # fmt: skip
     assert done.code == 2
-    assert "another rows of the benchmark" in done.stderr
+    assert "was asked 3 rows of the benchmark, this one 18" in done.stderr
 
 
 def test_runs_and_options_that_do_not_go_together(
@@ -85,7 +85,7 @@ def test_runs_and_options_that_do_not_go_together(
         ((vqa, *arguments(folder)[:3]), "the slides' features are missing"),
         (arguments(folder), "no run was given"),
         ((), "no run was given"),
-        ((vqa, *arguments(folder), "--predictions", tmp_path / "p"), "has no part in that"),
+        ((vqa, *arguments(folder), "--predictions", tmp_path / "p"), "has no part in it"),
         ((*arguments(folder)[:3], "--predictions", tmp_path / "p"), "needs --out"),
         ((vqa, "--benchmark", "no-such", folder / "bench.csv"), "no-such"),
     ]

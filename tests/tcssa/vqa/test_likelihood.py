@@ -48,8 +48,8 @@ def brute_force(loaded: LoadedVqa, prompt: Prompt, num_options: int) -> list[flo
     for letter in letter_token_ids(loaded.prompts)[:num_options]:
         ids = torch.tensor([[*prompt.ids, letter]])
         embeds = loaded.model.embed(ids, [prompt.visual])
-        logits = loaded.model.llm(inputs_embeds=embeds, use_cache=False).logits[0].double()
-        log_probs.append(float(logits[-2].log_softmax(-1)[letter]))
+        output = loaded.model.llm(inputs_embeds=embeds, use_cache=False, logits_to_keep=2)
+        log_probs.append(float(output.logits[0, 0].double().log_softmax(-1)[letter]))
     total = torch.tensor(log_probs).logsumexp(0)
     return [value - float(total) for value in log_probs]
 
