@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from tcssa.checksums import file_sha256
 from tcssa.errors import LlmError
@@ -62,25 +62,27 @@ def load_llm(
     if not there:
         path = _from_cache(name_or_path, allow_hub=allow_hub, with_code=trust_remote_code)
     weights = weight_files(path)
-    folder, options = path, {"local_files_only": True, "trust_remote_code": trust_remote_code}
+    folder = path
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
     if path.is_file():
-        folder, options = path.parent, {**options, "gguf_file": path.name}
+        folder, options["gguf_file"] = path.parent, path.name
     try:
         with _quiet():
             tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-            model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, use_safetensors=True, **options
+            model, found = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
             )
     except ImportError as error:
         raise LlmError(
             f"{path}: loading it needs a package that is not installed ({_one_line(error)})",
             hint="pip install 'tcssa[vqa]'",
         ) from None
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise LlmError(
             f"{path}: the language model cannot be loaded ({_one_line(error)})",
             hint="give a folder with config.json, tokenizer.json and *.safetensors, or a .gguf",
         ) from None
+    _require_whole(path, found)
     if path.is_file():
         del model.config.quantization_config  # the weights were expanded; they are saved as such
     model_id = str(path.resolve()) if there else name_or_path
@@ -121,6 +123,17 @@ def hash_of_files(files: list[Path]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+def _require_whole(path: Path, found: Mapping[str, Any]) -> None:
+    """Refuse weights that do not fill the model; transformers would draw the rest at random."""
+    lacking = [*found["missing_keys"], *(str(key) for key in found["mismatched_keys"])]
+    if lacking:
+        raise LlmError(
+            f"{path}: the weights lack {len(lacking)} tensors of the model, or have them in "
+            f"another shape; the first is {sorted(lacking)[0]}",
+            hint="download or copy the model again, whole",
+        )
+
+
 def _from_cache(name: str, *, allow_hub: bool, with_code: bool) -> Path:
     """The folder of a name in the hub's local cache, downloaded if allowed."""
     from huggingface_hub import snapshot_download
@@ -150,11 +163,12 @@ def _from_cache(name: str, *, allow_hub: bool, with_code: bool) -> Path:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep transformers' progress bars and advice off the terminal, as all talk goes through us."""
-    from transformers.utils import logging as talk
+    from transformers.utils import logging
 
+    talk: Any = logging  # transformers does not type its logging
     shown, level = talk.is_progress_bar_enabled(), talk.get_verbosity()
     talk.disable_progress_bar()
-    talk.set_verbosity(logging.ERROR)
+    talk.set_verbosity_error()
     try:
         yield
     finally:

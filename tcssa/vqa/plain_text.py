@@ -7,7 +7,6 @@ tokens; those of the template are put in by their ids.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -37,10 +36,11 @@ class TextEncoder:
                 f"a {type(tokenizer).__name__} is no fast tokenizer",
                 hint="use a model that has a tokenizer.json",
             )
-        content = json.loads(backend.to_str())
-        content |= {"added_tokens": [], "post_processor": None}
-        content |= {"truncation": None, "padding": None}
-        self._plain = Tokenizer.from_str(json.dumps(content))
+        self._plain = Tokenizer(backend.model)
+        if backend.normalizer is not None:
+            self._plain.normalizer = backend.normalizer
+        if backend.pre_tokenizer is not None:
+            self._plain.pre_tokenizer = backend.pre_tokenizer
         added = tokenizer.added_tokens_decoder
         self.special = {token.content: int(index) for index, token in added.items()}
         self._special_ids = frozenset(self.special.values())

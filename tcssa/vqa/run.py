@@ -36,7 +36,7 @@ from tcssa.compressor.checkpoint import (
 )
 from tcssa.devices import resolve_device
 from tcssa.errors import RunError
-from tcssa.vqa.adapter import load_adapter, save_adapter
+from tcssa.vqa.adapter import ADAPTER_FILES, load_adapter, save_adapter
 from tcssa.vqa.llm import LoadedLLM, load_llm
 from tcssa.vqa.model import SlideLanguageModel
 from tcssa.vqa.projector import Projector
@@ -151,8 +151,10 @@ def save_vqa(
     model.projector.save(folder / PROJECTOR_FILE)
     if model.has_lora:
         save_adapter(folder / ADAPTER_FOLDER, model.llm, llm.id)
-        paths += sorted((folder / ADAPTER_FOLDER).iterdir())
+        paths += [folder / ADAPTER_FOLDER / name for name in ADAPTER_FILES]
     tokenizer = folder if llm.id == HERE else folder / TOKENIZER_FOLDER
+    if llm.id == HERE:
+        paths += [folder / name for name in ("config.json", "generation_config.json")]
     paths += [Path(name) for name in prompts.tokenizer.save_pretrained(tokenizer)]
     content = VqaRun(
         schema_version=SCHEMA_VERSION,
@@ -210,6 +212,9 @@ def read_vqa(folder: Path) -> VqaRun:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise RunError(path, f"is not valid: {place}: {first['msg']}") from None
+    for name in _required(settings):
+        if name not in settings.files:
+            raise RunError(path, f"lists no {name}, which this run must have")
     for name, sha256 in settings.files.items():
         if not (folder / name).is_file():
             raise RunError(
@@ -222,6 +227,16 @@ def read_vqa(folder: Path) -> VqaRun:
                 hint="copy the run again, whole",
             )
     return settings
+
+
+def _required(settings: VqaRun) -> list[str]:
+    """The files that a run cannot be without."""
+    names = [PROJECTOR_FILE]
+    own = {"tcssa": COMPRESSOR_FILE, "abmil": VISUAL_FILE}.get(settings.visual.kind)
+    names += [own] if own else []
+    if settings.stage == 2 and settings.llm.id != HERE:
+        names += [f"{ADAPTER_FOLDER}/{name}" for name in ADAPTER_FILES]
+    return names
 
 
 def load_vqa(

@@ -228,7 +228,7 @@ def _leading_token(text: str, tokenizer: Any) -> str:
     found = [token for token in tokens if text.startswith(token)]
     if not found:
         raise _not_understood(f"no special token ends an answer, but {text!r}")
-    return max(found, key=len)
+    return str(max(found, key=len))
 
 
 def _not_understood(what: str) -> TemplateError:
