@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from tcssa import atomic
 from tcssa.errors import AmbiguousFeaturesError, MissingFeaturesError
 from tcssa.reporter import Reporter
 from tcssa.vqa.answer_log import AnswerLog
@@ -100,13 +101,18 @@ def evaluate(
     tokens = SlideTokens(loaded, plan.paths)
     folder = out or run / _folder_name(kind, options)
     folder.mkdir(parents=True, exist_ok=True)
+    atomic.discard_leftovers(folder)
     made_from = _made_from(loaded, benchmark, tokens, options)
     with AnswerLog(folder / ANSWERS_FILE, made_from, overwrite=overwrite) as log:
         _ask_all(plan, tokens, _asker(loaded, options), log, reporter)
         lines = [log.done[question.row_id] for question in plan.questions]
-    system = {"name": folder.parent.name if out is None else run.name, **loaded.describe()}
+    if index.chosen:
+        reporter.warn(
+            f"{len(index.chosen)} patients have several slides; of each one was taken "
+            f"(--several {options.several})"
+        )
     metrics = {
-        "system": system,
+        "system": {"name": run.resolve().name, **loaded.describe()},
         "benchmark": describe_benchmark(benchmark),
         "asked": {**asdict(options), "num_questions": len(plan.questions)},
         "patients_with_several_slides": len(index.chosen),

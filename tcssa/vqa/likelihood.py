@@ -84,10 +84,12 @@ class Likelihood:
             if not 2 <= len(shown) <= MAX_OPTIONS:
                 raise TcssaError(f"a question has {len(shown)} options, 2 to {MAX_OPTIONS} can be")
         steps = prefill(self.model, prompts, self.batch_size) if prompts else ()
-        rows = [row for step in steps for row in step.logits.cpu()]
+        left = iter(options)
         return [
             letter_reply(row, self.letters[: len(shown)])
-            for row, shown in zip(rows, options, strict=True)
+            for step in steps
+            # a batch's rows first: when they are used up, no option has been taken too many
+            for row, shown in zip(step.logits.cpu(), left, strict=False)
         ]
 
 

@@ -45,7 +45,9 @@ def evaluate_predictions(
                 index if index is None else LETTERS[index],
             )
         elif question.row_id in read.texts:
-            line |= {"status": "answered", "text": read.texts[question.row_id]}
+            line["status"] = "answered"
+        if question.row_id in read.texts:
+            line["text"] = read.texts[question.row_id]
         lines.append(line)
     metrics = {
         "system": {

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _GROUPS = {"broad": "broad category", "narrow": "narrow category"}
 _CONTROLS = {"blank": "blank slots", "other_slide": "slots of another slide"}
-_FOR_RUNS_ONLY = ("method", "permute", "several", "limit", "batch_size", "max_new_tokens", "llm")
 
 
 def evaluate_vqa(
@@ -46,7 +45,9 @@ def evaluate_vqa(
 
     beside = [read_report(folder) for folder in compare or []]
     if predictions is not None:
-        _refuse_with_predictions(run, features, {"llm": llm, **asked})
+        _refuse_with_predictions(
+            run, features, {"llm": llm, "allow_hub": allow_hub, "overwrite": overwrite, **asked}
+        )
         if out is None:
             raise UsageError("--predictions needs --out DIR: there is no run to write below")
         from tcssa.vqa.score_predictions import evaluate_predictions
@@ -79,7 +80,7 @@ def evaluate_vqa(
 def _refuse_with_predictions(
     run: Path | None, features: Path | None, asked: dict[str, Any]
 ) -> None:
-    given = [f"--{name.replace('_', '-')}" for name in _FOR_RUNS_ONLY if asked.get(name)]
+    given = [f"--{name.replace('_', '-')}" for name, value in asked.items() if value]
     given += ["--features"] if features else []
     given += [f"the run {run}"] if run else []
     if given:
