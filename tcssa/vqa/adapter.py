@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,20 @@ CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 ADAPTER_FILES = (CONFIG_FILE, WEIGHTS_FILE)
 _NAME = "default"
+
+
+def attach_lora(llm: Any, config: Any) -> Any:
+    """Put LoRA on a language model, as peft does it.
+
+    Raises:
+        ValueError: No layer of the model has the names in the configuration.
+    """
+    from peft import get_peft_model
+
+    with warnings.catch_warnings():
+        # peft asks the model by a name that transformers has deprecated
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        return get_peft_model(llm, config)
 
 
 def save_adapter(folder: Path, llm: Any, base_id: str) -> None:
@@ -52,14 +67,15 @@ def load_adapter(folder: Path, llm: Any) -> Any:
     Raises:
         CheckpointError: A file is missing or broken, or the tensors are not those of this model.
     """
-    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+    from peft import LoraConfig, get_peft_model_state_dict
     from peft.utils import set_peft_model_state_dict
 
     tensors, _ = read_tensors(folder / WEIGHTS_FILE)
     try:
         content = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        adapted = get_peft_model(llm, LoraConfig(**content))
-    except (OSError, ValueError, TypeError) as error:
+        del content["base_model_name_or_path"]  # the caller vouches for the model
+        adapted = attach_lora(llm, LoraConfig(**content))
+    except (OSError, ValueError, TypeError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
             folder / CONFIG_FILE, f"is no LoRA of this model ({reason})"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,7 +171,8 @@ def _quiet() -> Iterator[None]:
     talk.disable_progress_bar()
     talk.set_verbosity_error()
     try:
-        yield
+        with contextlib.redirect_stderr(io.StringIO()):  # the bar of GGUF files heeds no switch
+            yield
     finally:
         talk.set_verbosity(level)
         if shown:

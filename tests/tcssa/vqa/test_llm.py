@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
 from vqa_models import smollm2_file
 
 from tcssa.checksums import file_sha256
@@ -103,7 +104,7 @@ def test_weights_that_lack_a_tensor_are_refused_not_filled_at_random(
     tensors = load_file(folder / "model.safetensors")
     del tensors["model.layers.1.mlp.up_proj.weight"]
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(LlmError, match=r"lack 1 tensors .* layers\.1\.mlp\.up_proj\.weight"):
+    with pytest.raises(LlmError, match=r"lack 1 tensors .* model\.layers\.1\.mlp\.up_proj\.weight"):
         load_llm(str(folder))
 
 
@@ -119,7 +120,7 @@ def test_several_files_hash_as_sha256sum_lists_them(tmp_path: Path) -> None:
     assert hash_of_files(files) != both
 
 
-def test_smollm2_loads_from_gguf_and_answers_through_our_template() -> None:
+def test_smollm2_loads_from_gguf_and_answers_through_our_template(tmp_path: Path) -> None:
     loaded = load_llm(str(smollm2_file()))
     assert loaded.sha256 == file_sha256(smollm2_file())
     prompts = PromptBuilder(loaded.tokenizer, ChatTemplate.of(loaded.tokenizer))
@@ -135,3 +136,11 @@ def test_smollm2_loads_from_gguf_and_answers_through_our_template() -> None:
     answer = written[0, len(ids) :].tolist()
     assert "Paris" in loaded.tokenizer.decode(answer)
     assert answer[-1] == prompts.end_token_id
+    # a run keeps the tokenizer as files of its own
+    loaded.tokenizer.save_pretrained(tmp_path)
+    kept = AutoTokenizer.from_pretrained(tmp_path)
+    again = PromptBuilder(kept, ChatTemplate.of(kept))
+    assert again.template == prompts.template
+    assert again.image_token == prompts.image_token
+    turn = prompts.question_turn("How much? 37 % <|im_end|>", ("none", "12"))
+    assert again.prompt_ids([turn], 8) == prompts.prompt_ids([turn], 8)

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 from factories import make_compressor, make_features
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
+from vqa_models import wake_lora
 
 from tcssa.errors import ShapeError, UsageError
 from tcssa.vqa.conversation import Turn
@@ -46,13 +47,6 @@ def make_model(
     if lora:
         wake_lora(inner)
     return SlideLanguageModel(visual, projector, inner, prompts.image_token_id), prompts
-
-
-def wake_lora(llm: nn.Module) -> None:
-    """Give LoRA's second matrices, which start at zero, something to do."""
-    for name, parameter in llm.named_parameters():
-        if "lora_B" in name:
-            nn.init.normal_(parameter, std=0.05)
 
 
 def make_batch(
