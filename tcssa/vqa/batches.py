@@ -81,13 +81,16 @@ def epoch_batches(
     return batches
 
 
-def collate(rows: Sequence[Row], visual: Callable[[Row], Tensor], pad_id: int) -> Batch:
+def collate(
+    rows: Sequence[Row], visual: Callable[[Row], Tensor], pad_id: int, *, encoded: bool = False
+) -> Batch:
     """Rows as one batch, padded on the right to the longest.
 
     Args:
         rows: At least one.
         visual: The slide's tokens, or its features, of a row.
         pad_id: Stands where a row has ended; never seen, never learned.
+        encoded: Whether ``visual`` gives tokens.
     """
     longest = max(row.length for row in rows)
     input_ids = torch.full((len(rows), longest), pad_id, dtype=torch.int64)
@@ -103,6 +106,7 @@ def collate(rows: Sequence[Row], visual: Callable[[Row], Tensor], pad_id: int) -
         labels=labels,
         visual=[visual(row) for row in rows],
         slide_ids=[row.slide_id for row in rows],
+        encoded=encoded,
     )
 
 

@@ -77,6 +77,7 @@ class VqaFit:
         settings: How to train.
         folder: The checkpoint lies there.
         accelerator: The processes, and the device of this one.
+        encoded: Whether ``visual`` gives tokens; else it gives patch features.
     """
 
     def __init__(
@@ -89,7 +90,10 @@ class VqaFit:
         settings: VqaTrainSettings,
         folder: Path,
         accelerator: Accelerator,
+        *,
+        encoded: bool = False,
     ) -> None:
+        self.encoded = encoded
         self.model, self.train, self.visual, self.pad_id = model, train, visual, pad_id
         self.val = sorted(val, key=lambda row: row.length)
         self.settings, self.folder, self.accelerator = settings, folder, accelerator
@@ -183,7 +187,8 @@ class VqaFit:
                 yield index, rows[begin : begin + size]
 
     def _batch(self, rows: Sequence[Row]) -> Batch:
-        return collate(rows, self.visual, self.pad_id).to(self.accelerator.device)
+        batch = collate(rows, self.visual, self.pad_id, encoded=self.encoded)
+        return batch.to(self.accelerator.device)
 
     def _sum_gradients(self) -> None:
         """Add up all processes' gradients; a process without a micro-batch adds zeros."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tcssa.errors import UsageError
+from tcssa.vqa.adapter import attach_lora
 from tcssa.vqa.settings import LoraSettings
 
 
@@ -22,7 +23,7 @@ def add_lora(llm: Any, settings: LoraSettings) -> Any:
     Raises:
         UsageError: No layer of the model has these names.
     """
-    from peft import LoraConfig, get_peft_model
+    from peft import LoraConfig
 
     names = [name.strip() for name in settings.targets.split(",")]
     config = LoraConfig(
@@ -33,7 +34,7 @@ def add_lora(llm: Any, settings: LoraSettings) -> Any:
         task_type="CAUSAL_LM",
     )
     try:
-        return get_peft_model(llm, config)
+        return attach_lora(llm, config)
     except ValueError as error:
         reason = " ".join(str(error).split())[:200]
         raise UsageError(

@@ -25,6 +25,9 @@ from tcssa.errors import (
     DroppedRowsError,
     FeatureDimError,
     MissingFeaturesError,
+    NothingToLearnError,
+    PromptError,
+    TooManyPatchesError,
 )
 from tcssa.features import open_bag
 from tcssa.features.tables import patient_of
@@ -107,10 +110,15 @@ class RowMaker:
     def _row(self, conversation: Conversation) -> Row:
         path = self._find(conversation.slide)
         slide = self._look_into(path)
-        num_visual = self.visual.num_tokens(slide.num_patches)
-        tokens = self.prompts.conversation_ids(conversation.turns, num_visual)
-        if not tokens.num_supervised:
-            raise _NotUsableError("nothing to learn", "the assistant says nothing")
+        try:
+            num_visual = self.visual.num_tokens(slide.num_patches)
+            tokens = self.prompts.conversation_ids(conversation.turns, num_visual)
+        except TooManyPatchesError as error:
+            raise _NotUsableError("too many patches", str(error)) from None
+        except NothingToLearnError as error:
+            raise _NotUsableError("nothing to learn", str(error)) from None
+        except PromptError as error:
+            raise _NotUsableError("no conversation", str(error)) from None
         if len(tokens.input_ids) > self.max_length:
             detail = f"{len(tokens.input_ids)} tokens, --max-length is {self.max_length}"
             raise _NotUsableError("too long", detail)

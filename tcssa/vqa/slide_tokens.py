@@ -11,7 +11,13 @@ import torch
 from torch import Tensor
 
 from tcssa.checksums import params_hash
-from tcssa.errors import FeatureDimError, FeatureFileError, NonFiniteFeatureError, UsageError
+from tcssa.errors import (
+    FeatureDimError,
+    FeatureFileError,
+    NonFiniteFeatureError,
+    TooManyPatchesError,
+    UsageError,
+)
 from tcssa.features import open_bag
 from tcssa.vqa.slot_cache import read_features
 
@@ -77,7 +83,10 @@ def visual_tokens(loaded: LoadedVqa, path: Path) -> Tensor:
         raise
     except (FeatureFileError, NonFiniteFeatureError) as error:
         raise UnusableSlideError("bad_features", str(error)) from None
-    tokens: Tensor = visual(features.to(loaded.device), path.stem)[0]
+    try:
+        tokens: Tensor = visual(features.to(loaded.device), path.stem)[0]
+    except TooManyPatchesError as error:
+        raise UnusableSlideError("too_long", f"{path.name}: {error}") from None
     return tokens
 
 

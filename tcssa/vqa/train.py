@@ -106,6 +106,7 @@ def train(settings: VqaSettings, out: Path, reporter: Reporter) -> dict[str, Any
         settings.train,
         out,
         accelerator,
+        encoded=parts.caches_tokens,
     )
     progress = fit.run(reporter)
     metrics = _metrics(settings, corpus, fit, progress)
