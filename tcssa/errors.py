@@ -145,6 +145,18 @@ class SplitError(TcssaError):
     """A cohort that cannot be split as asked without a leak or an empty class."""
 
 
+class DroppedRowsError(TcssaError):
+    """So many rows cannot be used that a training would not be what was asked for."""
+
+    def __init__(self, dropped: int, total: int, allowed: float, reasons: str) -> None:
+        self.dropped, self.total, self.allowed = dropped, total, allowed
+        left = "no row is left" if dropped == total else f"--max-dropped is {allowed:g}"
+        super().__init__(
+            f"{dropped} of {total} rows cannot be used and {left}: {reasons or 'there is no row'}",
+            hint="skipped.csv in the run directory lists them; mend them, or raise --max-dropped",
+        )
+
+
 class DivergedError(TcssaError):
     """A training whose loss is no number any more."""
 
@@ -174,3 +186,58 @@ class NonFiniteFeatureError(TcssaError):
 
 class ParityError(TcssaError):
     """An exported model that does not compute what the checkpoint computes."""
+
+
+class MissingFeaturesError(TcssaError):
+    """A slide that a question file names, and that has no feature file.
+
+    Args:
+        slide: As the file names it.
+        folder: Where was looked.
+        near: Feature files of the same barcode and another UUID, or of the same patient.
+    """
+
+    def __init__(self, slide: str, folder: Path | str, near: Sequence[str] = ()) -> None:
+        self.slide, self.folder, self.near = slide, Path(folder), list(near)
+        known = f"; there is {', '.join(self.near[:3])}" if near else ""
+        super().__init__(
+            f"slide {slide!r} has no feature file in {folder}{known}",
+            hint="extract its features, or give the folder that holds them",
+        )
+
+
+class AmbiguousFeaturesError(TcssaError):
+    """A slide or patient that several feature files could belong to; all are named."""
+
+    def __init__(self, slide: str, candidates: Sequence[Path | str], *, hint: str) -> None:
+        self.slide, self.candidates = slide, [str(path) for path in candidates]
+        shown = ", ".join(self.candidates[:5])
+        more = f" and {len(self.candidates) - 5} more" if len(self.candidates) > 5 else ""
+        super().__init__(f"{slide!r} could be any of {shown}{more}", hint=hint)
+
+
+class TemplateError(TcssaError):
+    """A tokenizer or chat template that prompts cannot be built with."""
+
+
+class PromptError(TcssaError):
+    """Turns that are no conversation about a slide."""
+
+
+class NothingToLearnError(PromptError):
+    """A conversation in which the assistant says nothing."""
+
+
+class TooManyPatchesError(TcssaError):
+    """A slide of more patches than a visual encoder shows."""
+
+    def __init__(self, num_patches: int, most: int) -> None:
+        self.num_patches, self.most = num_patches, most
+        super().__init__(
+            f"the slide has {num_patches:,} patches, at most {most:,} are shown",
+            hint="raise --max-patches, or use --visual tcssa",
+        )
+
+
+class LlmError(TcssaError):
+    """A language model that is not there, or cannot be loaded."""

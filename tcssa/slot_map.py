@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,9 @@ def draw_slot_map(
     slots: NDArray[np.int64],
     *,
     title: str,
+    labels: Mapping[int, str] | None = None,
 ) -> None:
-    """Draw a slide beside the same slide with every patch coloured by its first slot.
+    """Draw a slide beside the same slide with patches coloured by their first slot.
 
     Slots have no names: a colour says that patches share a slot, not what tissue it is.
 
@@ -40,6 +41,8 @@ def draw_slot_map(
         patch_size_level0: Side of a patch in level-0 pixels.
         slots: The first slot of each patch, [N].
         title: Stands above.
+        labels: The slots to colour, most important first, and what the legend says of each;
+            None colours all.
     """
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -47,17 +50,21 @@ def draw_slot_map(
         axes.imshow(thumbnail)
         axes.set_axis_off()
     used, counts = np.unique(slots, return_counts=True)
-    used = used[np.argsort(-counts)]
-    palette = colormaps["tab20"]
+    if labels is None:
+        labels = {
+            int(used[i]): f"{used[i]}: {counts[i]} patches"
+            for i in np.argsort(-counts, kind="stable")
+        }
+    palette = colormaps["tab10" if len(labels) <= 10 else "tab20"]
     side = patch_size_level0 / level0_per_pixel
-    for rank, slot in enumerate(used):
+    for rank, slot in enumerate(labels):
         squares = [
             Rectangle((x, y), side, side) for x, y in coords[slots == slot] / level0_per_pixel
         ]
-        collection = PatchCollection(squares, facecolor=palette(rank % 20), alpha=0.55, lw=0)
+        collection = PatchCollection(squares, facecolor=palette(rank % palette.N), alpha=0.55, lw=0)
         right.add_collection(collection)
     right.legend(
-        handles=_legend(used, counts, palette),
+        handles=_legend(labels, palette),
         loc="center left",
         bbox_to_anchor=(1.0, 0.5),
         frameon=False,
@@ -70,10 +77,9 @@ def draw_slot_map(
         figure.savefig(temporary, dpi=120, format="png")
 
 
-def _legend(used: NDArray[np.int64], counts: NDArray[Any], palette: Any) -> Sequence[Rectangle]:
-    ordered = np.sort(counts)[::-1]
+def _legend(labels: Mapping[int, str], palette: Any) -> Sequence[Rectangle]:
     return [
-        Rectangle((0, 0), 1, 1, color=palette(rank % 20), label=f"{slot}: {count} patches")
-        for rank, (slot, count) in enumerate(zip(used, ordered, strict=True))
+        Rectangle((0, 0), 1, 1, color=palette(rank % palette.N), label=label)
+        for rank, label in enumerate(labels.values())
         if rank < _MOST_NAMED
     ]

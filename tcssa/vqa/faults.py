@@ -1,0 +1,41 @@
+"""What is wrong with rows of a question file: all of it collected, and said at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+MALFORMED = "malformed row"
+EMPTY_QUESTION = "empty question"
+EMPTY_ANSWER = "empty answer"
+OUTSIDE = "answer not among the options"
+REPEATED_OPTION = "option stands twice"
+REPEATED_ID = "id stands twice"
+REPEATED_ROW = "row stands twice"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with one row."""
+
+    row: int
+    """Counted from 1; the header of a table is not counted."""
+    kind: str
+    """A few words that are the same for all faults of this kind."""
+    detail: str
+    left_out: bool = True
+    """Whether the row cannot be used; else it is used, and this is only said."""
+
+    def __str__(self) -> str:
+        return f"row {self.row}: {self.detail}"
+
+
+def count_faults(faults: Iterable[Fault]) -> dict[str, int]:
+    """How many faults there are of each kind, the most frequent first."""
+    return dict(Counter(fault.kind for fault in faults).most_common())
+
+
+def num_left_out(faults: Iterable[Fault]) -> int:
+    """How many rows cannot be used."""
+    return len({fault.row for fault in faults if fault.left_out})

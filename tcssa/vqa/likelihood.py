@@ -1,0 +1,105 @@
+"""Answering by the likelihood of the options' letters.
+
+One forward pass a question: the probabilities of the next token after the prompt, of the letters
+alone, normalised over the options there are. Nothing is sampled and nothing is parsed, so there
+are no invalid answers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from tcssa.errors import TcssaError
+from tcssa.vqa.conversation import Turn
+from tcssa.vqa.prefill import Prompt, prefill
+from tcssa.vqa.reply import LETTERS, MAX_OPTIONS, Reply
+
+if TYPE_CHECKING:
+    from tcssa.vqa.model import SlideLanguageModel
+    from tcssa.vqa.prompt import PromptBuilder
+
+
+def letter_token_ids(prompts: PromptBuilder) -> list[int]:
+    """The token that an assistant's answer of one letter begins with, for A to Z.
+
+    Taken from whole conversations, since "A" and " A" are different tokens and it is the template
+    that decides which of them follows the prompt.
+
+    Raises:
+        TcssaError: The tokenizer has no single token for each letter there.
+    """
+    question = prompts.question_turn("?", ("yes", "no"))
+    prompt = list(prompts.prompt_ids([question], 1))
+    answers = []
+    for letter in LETTERS:
+        conversation = prompts.conversation_ids([question, Turn("assistant", letter)], 1)
+        ids = list(conversation.input_ids)
+        if ids[: len(prompt)] != prompt:
+            raise TcssaError("the chat template writes another prompt when an answer follows")
+        answers.append(ids[len(prompt) :])
+    firsts, ends = [answer[0] for answer in answers], {tuple(answer[1:]) for answer in answers}
+    if len(set(firsts)) < MAX_OPTIONS or len(ends) > 1:
+        raise TcssaError(
+            "the tokenizer splits single letters, so their likelihoods cannot be compared",
+            hint="answer with --method generate",
+        )
+    return firsts
+
+
+class Likelihood:
+    """Chooses the option whose letter is the most probable next token.
+
+    Args:
+        model: The model, in evaluation mode.
+        prompts: Its prompt builder.
+        batch_size: Questions read at a time.
+    """
+
+    name = "likelihood"
+
+    def __init__(
+        self, model: SlideLanguageModel, prompts: PromptBuilder, batch_size: int = 16
+    ) -> None:
+        self.model, self.prompts, self.batch_size = model, prompts, batch_size
+
+    @cached_property
+    def letters(self) -> list[int]:
+        """See `letter_token_ids`."""
+        return letter_token_ids(self.prompts)
+
+    @torch.no_grad()
+    def reply(self, prompts: Sequence[Prompt], options: Sequence[Sequence[str]]) -> list[Reply]:
+        """See `Method.reply`.
+
+        Raises:
+            TcssaError: A question has fewer than 2 or more than 26 options.
+        """
+        for shown in options:
+            if not 2 <= len(shown) <= MAX_OPTIONS:
+                raise TcssaError(f"a question has {len(shown)} options, 2 to {MAX_OPTIONS} can be")
+        steps = prefill(self.model, prompts, self.batch_size) if prompts else ()
+        left = iter(options)
+        return [
+            letter_reply(row, self.letters[: len(shown)])
+            for step in steps
+            # a batch's rows first: when they are used up, no option has been taken too many
+            for row, shown in zip(step.logits.cpu(), left, strict=False)
+        ]
+
+
+def letter_reply(logits: Tensor, letters: Sequence[int]) -> Reply:
+    """The reply that the logits of the next token [vocabulary] stand for.
+
+    Of equal letters the first counts.
+    """
+    log_probs = logits.double().log_softmax(-1)[list(letters)]
+    total = log_probs.logsumexp(-1)
+    normalised = (log_probs - total).tolist()
+    best = max(range(len(normalised)), key=normalised.__getitem__)
+    return Reply(best, tuple(normalised), letter_mass=math.exp(float(total)))

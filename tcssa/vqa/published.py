@@ -1,0 +1,35 @@
+"""Figures that others published, for tables and plots; see ``configs/vqa_published.yaml``."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class PublishedSystem(BaseModel):
+    """One system's accuracies, in per cent, as published."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    system: str
+    visual_tokens: int | None = None
+    """Visual tokens a slide, where they are stated."""
+    slidebench_tcga: float
+    microscopy: float
+    diagnosis: float
+    clinical: float
+    slidebench_bcnb: float
+    wsi_vqa: float
+
+
+class Published(BaseModel):
+    """The table, and what to keep in mind of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    caveat: str
+    systems: tuple[PublishedSystem, ...]
+
+
+def read_published() -> Published:
+    """The published figures."""
+    raise NotImplementedError

@@ -1,0 +1,231 @@
+"""Settings of `tcssa train-vqa`. Imports nothing heavy: the command line reads its help here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import Field
+
+from tcssa.settings import RESOLVED_FILE, Section, read_yaml
+
+S = TypeVar("S", bound=Section)
+
+DEFAULT_LLM = "Qwen/Qwen3-4B-Instruct-2507"
+_CACHE_SETTINGS = ("slot_cache", "use_slot_cache")
+VisualKind = Literal["tcssa", "sample", "mean", "abmil", "full"]
+
+
+class CorpusSettings(Section):
+    """Which conversations, about which slides.
+
+    The section is not called ``data``: the variable TCSSA_DATA names the data root.
+    """
+
+    data: Path | None = Field(
+        default=None, description="Conversations to learn from, JSON as SlideInstruct has them."
+    )
+    features: Path | None = Field(
+        default=None, description="Folder of patch features, one file a slide, or a job folder."
+    )
+    val_data: Path | None = Field(
+        default=None, description="Conversations to validate on; no slide or patient of --data."
+    )
+    val_fraction: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="Share of the patients of --data to validate on, if there is no --val-data.",
+    )
+    max_length: int = Field(
+        default=2048,
+        ge=8,
+        description="Longest row in tokens, slots included; longer ones are left out, never cut.",
+    )
+    max_dropped: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Share of rows that may be left out (no features, too long, nothing to learn) "
+        "before it is an error.",
+    )
+
+    def resolved(self) -> Self:
+        """The same with absolute paths."""
+        return _absolute(self, "data", "features", "val_data")
+
+
+class VisualSettings(Section):
+    """What of a slide the language model sees."""
+
+    kind: VisualKind = Field(
+        default="tcssa",
+        description="Slots (tcssa), random patches (sample), their mean (mean), attention pooling "
+        "(abmil) or all patches (full).",
+    )
+    compressor: Path | None = Field(
+        default=None,
+        description="Run of train-mil, or checkpoint, whose compressor makes the slots.",
+    )
+    num_tokens: int = Field(
+        default=32, ge=1, description="Tokens a slide becomes with sample; tcssa has its K."
+    )
+    max_patches: int = Field(
+        default=1024, ge=1, description="Most patches that full shows; larger slides are left out."
+    )
+    projector_dim: int = Field(
+        default=2048, ge=1, description="Width between the projector's two layers."
+    )
+    slot_cache: Path | None = Field(
+        default=None, description="Folder of the slot cache; in the run directory if not given."
+    )
+    use_slot_cache: bool = Field(
+        default=True,
+        description="Keep every slide's tokens instead of reading its features for each row.",
+    )
+
+    def resolved(self) -> Self:
+        """The same with absolute paths."""
+        return _absolute(self, "compressor", "slot_cache")
+
+
+class LlmSettings(Section):
+    """The language model."""
+
+    llm: str = Field(
+        default=DEFAULT_LLM,
+        description="Folder, GGUF file or name of the language model; a name must be in the cache.",
+    )
+    allow_hub: bool = Field(default=False, description="Let the model be downloaded from its hub.")
+    trust_remote_code: bool = Field(
+        default=False, description="Run code that comes with the model; only if you trust it."
+    )
+    system: str | None = Field(
+        default=None, description="System prompt; the model gets none if not given."
+    )
+    gradient_checkpointing: bool = Field(
+        default=False, description="Compute activations twice instead of keeping them."
+    )
+
+
+class LoraSettings(Section):
+    """The adapter of stage 2."""
+
+    rank: int = Field(default=16, ge=1, description="Rank r of LoRA's matrices.")
+    alpha: float = Field(default=32, gt=0, description="Scale α of LoRA; α/r multiplies it.")
+    dropout: float = Field(default=0.05, ge=0, lt=1, description="Dropout before LoRA's matrices.")
+    targets: str = Field(
+        default="all-linear",
+        description="Layers that get LoRA: all-linear, or names with commas between.",
+    )
+
+
+class VqaTrainSettings(Section):
+    """How the parts are fitted."""
+
+    stage: Literal[1, 2] = Field(
+        default=1, description="1 aligns the projector on captions; 2 trains LoRA on questions."
+    )
+    from_run: Path | None = Field(
+        default=None, description="Run to start from; stage 2 starts from one of stage 1."
+    )
+    train_compressor: bool = Field(
+        default=False, description="Train the compressor too; needs the features of every row."
+    )
+    train_projector: bool = Field(
+        default=False, description="Train the projector in stage 2 too; stage 1 always does."
+    )
+    epochs: int = Field(default=1, ge=1, description="Passes over the rows.")
+    lr: float | None = Field(
+        default=None,
+        gt=0,
+        description="Peak learning rate; 1e-3 in stage 1 and 2e-4 in stage 2 if not given.",
+    )
+    compressor_lr: float = Field(
+        default=1e-5, gt=0, description="Peak learning rate of the compressor, if it trains."
+    )
+    weight_decay: float = Field(default=0.0, ge=0, description="Weight decay of AdamW.")
+    warmup: float = Field(
+        default=0.03, ge=0, le=1, description="Share of the steps in which the rate rises."
+    )
+    clip_norm: float = Field(
+        default=1.0, ge=0, description="Largest norm of a step's gradient; 0 does not clip."
+    )
+    aux_weight: float = Field(
+        default=0.1, ge=0, description="Weight λ of the balance loss of a compressor that trains."
+    )
+    batch_size: int = Field(
+        default=32, ge=1, description="Rows of one optimiser step, over all processes."
+    )
+    micro_batch_size: int = Field(
+        default=4, ge=1, description="Rows that go through the model at once; more accumulate."
+    )
+    validate_every: int = Field(
+        default=0, ge=0, description="Steps between validations; 0 validates after each epoch."
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of order, weights, noise and dropout.")
+    precision: Literal["fp32", "bf16"] = Field(
+        default="fp32", description="Number format of the language model; what trains stays fp32."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where to train; auto takes a GPU if there is one."
+    )
+    checkpoint_every_s: float = Field(
+        default=300.0, ge=0, description="Seconds between checkpoints that a killed run resumes at."
+    )
+
+    @property
+    def peak_lr(self) -> float:
+        """The learning rate that is in force."""
+        return self.lr if self.lr is not None else {1: 1e-3, 2: 2e-4}[self.stage]
+
+    def resolved(self) -> Self:
+        """The same with absolute paths, and with the rate that is in force."""
+        return _absolute(self, "from_run").model_copy(update={"lr": self.peak_lr})
+
+
+class VqaSettings(Section):
+    """Everything that defines a run of `tcssa train-vqa`."""
+
+    corpus: CorpusSettings = CorpusSettings()
+    visual: VisualSettings = VisualSettings()
+    llm: LlmSettings = LlmSettings()
+    lora: LoraSettings = LoraSettings()
+    train: VqaTrainSettings = VqaTrainSettings()
+
+    def resolved(self) -> Self:
+        """The same with absolute paths, so that the run does not depend on the folder."""
+        parts = {
+            "corpus": self.corpus.resolved(),
+            "visual": self.visual.resolved(),
+            "train": self.train.resolved(),
+        }
+        return self.model_copy(update=parts)
+
+
+def inherited(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the run that training starts from says of slides and language model.
+
+    Stage 2 need not repeat stage 1's compressor and model; what it does say must be the same.
+
+    Args:
+        given: All that was asked for, nested.
+
+    Raises:
+        UsageError: The run holds no settings.
+    """
+    from_run = given.get("train", {}).get("from_run")
+    if from_run is None:
+        return {}
+    before = read_yaml(Path(from_run) / RESOLVED_FILE)
+    visual = {k: v for k, v in before.get("visual", {}).items() if k not in _CACHE_SETTINGS}
+    llm = {k: v for k, v in before.get("llm", {}).items() if k in ("llm", "system")}
+    return {"visual": visual, "llm": llm}
+
+
+def _absolute(section: S, *names: str) -> S:
+    paths = {name: getattr(section, name) for name in names}
+    return section.model_copy(
+        update={name: path.resolve() for name, path in paths.items() if path is not None}
+    )

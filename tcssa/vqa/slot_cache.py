@@ -1,0 +1,149 @@
+"""Visual tokens of every slide, computed once and kept on disk.
+
+Slides are asked about many times, and a frozen compressor gives the same slots each time: 32 × 1024
+numbers instead of the 20 MB of features they come from. ::
+
+    FOLDER/<hash of the visual encoder>/<slide_id>.safetensors      tokens [V, D]
+
+The hash runs over the encoder's kind, configuration and weights, so another compressor has another
+folder. Each file notes the SHA-256 of the features it was made from, with their size and time: a
+file of features that looks untouched is not read again, one that was touched is hashed, and one
+that changed is compressed anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tcssa import atomic
+from tcssa.checksums import file_sha256
+from tcssa.compressor.checkpoint import read_tensors, write_tensors
+from tcssa.errors import CheckpointError, FeatureDimError, NonFiniteFeatureError
+from tcssa.features import open_bag
+from tcssa.reporter import Reporter
+from tcssa.vqa.visual import VisualEncoder
+
+_TOKENS = "tokens"
+
+
+class SlotCache:
+    """The tokens that one frozen visual encoder makes of slides.
+
+    Args:
+        folder: Where the cache lies; several encoders may share it.
+        encoder: Makes the tokens that are not there yet.
+        feature_dim: D that the features must have.
+    """
+
+    def __init__(self, folder: Path, encoder: VisualEncoder) -> None:
+        self.encoder = encoder
+        self.folder = folder / encoder_hash(encoder)[:32]
+
+    def fill(
+        self, paths: Sequence[Path], reporter: Reporter, *, rank: int = 0, num_ranks: int = 1
+    ) -> int:
+        """Make the tokens of all slides that lack them.
+
+        Args:
+            paths: Feature files, one a slide.
+            reporter: Is told of progress.
+            rank: Which share of the slides is this process's.
+            num_ranks: Processes that fill the cache together.
+
+        Returns:
+            How many slides were compressed.
+
+        Raises:
+            FeatureFileError: A feature file cannot be read.
+            FeatureDimError: Its features are not of the encoder's length.
+            NonFiniteFeatureError: A feature is NaN or infinite.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        atomic.discard_leftovers(self.folder)
+        missing = [path for path in paths[rank::num_ranks] if not self._holds(path)]
+        if not missing:
+            return 0
+        with reporter.task("slot cache", len(missing), "slides") as task:
+            for path in missing:
+                self._make(path)
+                task.advance()
+        return len(missing)
+
+    def tokens(self, path: Path) -> Tensor:
+        """Tokens [V, D] of the slide whose features lie at ``path``; `fill` made them.
+
+        Raises:
+            CheckpointError: They are missing, or the file is broken.
+        """
+        tensors, _ = read_tensors(self._file(path))
+        return tensors[_TOKENS]
+
+    def _file(self, path: Path) -> Path:
+        return self.folder / f"{path.stem}.safetensors"
+
+    def _holds(self, path: Path) -> bool:
+        """Whether the tokens are there, and are those of the features that are there now."""
+        file = self._file(path)
+        if not file.exists():
+            return False
+        try:
+            tensors, facts = read_tensors(file)
+        except CheckpointError:
+            return False  # a broken file is made again
+        if facts.get("stamp") == _stamp(path):
+            return True
+        if facts.get("sha256") != file_sha256(path):
+            return False
+        self._write(path, tensors[_TOKENS], facts["sha256"])  # only touched: note the new time
+        return True
+
+    @torch.no_grad()
+    def _make(self, path: Path) -> None:
+        sha256 = file_sha256(path)
+        features = read_features(path, self.encoder.feature_dim)
+        device = next(iter(self.encoder.state_dict().values()), torch.empty(0)).device
+        tokens, _ = self.encoder(features.to(device), path.stem)
+        self._write(path, tokens.float().cpu(), sha256)
+
+    def _write(self, path: Path, tokens: Tensor, sha256: str) -> None:
+        facts = {"features": path.name, "sha256": sha256, "stamp": _stamp(path)}
+        write_tensors(self._file(path), {_TOKENS: tokens}, facts)
+
+
+def read_features(path: Path, feature_dim: int) -> Tensor:
+    """Patch features [N, D] of one slide, checked.
+
+    Raises:
+        FeatureFileError: The file cannot be read.
+        FeatureDimError: D is another one.
+        NonFiniteFeatureError: A feature is NaN or infinite; it names file and row.
+    """
+    with open_bag(path) as bag:
+        features = bag.read()
+        if bag.feature_dim != feature_dim:
+            raise FeatureDimError(path, feature_dim, bag.feature_dim)
+    finite = np.isfinite(features).all(axis=1)
+    if not finite.all():
+        raise NonFiniteFeatureError(int(np.argmin(finite)), where=str(path))
+    return torch.from_numpy(np.array(features, dtype=np.float32, order="C"))
+
+
+def encoder_hash(encoder: VisualEncoder) -> str:
+    """SHA-256 of everything a visual encoder's output depends on, but for the features."""
+    digest = hashlib.sha256(encoder.describe().encode())
+    for name, value in sorted(encoder.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _stamp(path: Path) -> list[Any]:
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns]

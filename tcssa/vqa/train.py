@@ -1,0 +1,255 @@
+"""A whole training: rows prepared, parts fitted, and everything in a run directory.
+
+::
+
+    RUN/
+      run.json                what the run is, and from what it was made
+      config.resolved.yaml    every setting that was in force
+      skipped.csv             rows that were left out, and why
+      history.csv             losses and rates over the steps
+      metrics.json            the step that was kept, its losses, counts, speed
+      plots/loss.png          training and validation loss
+      slots/ …                the slot cache, if it has no other place
+      vqa.json, …             the model, see `tcssa.vqa.run`
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from tcssa import atomic
+from tcssa.checksums import file_sha256
+from tcssa.devices import resolve_device
+from tcssa.differences import differences
+from tcssa.errors import RunError, UsageError
+from tcssa.reporter import Reporter, Silent
+from tcssa.run import RUN_FILE, read_run, write_run
+from tcssa.settings import RESOLVED_FILE, read_yaml, write_resolved
+from tcssa.vqa.corpus import Corpus, read_corpus
+from tcssa.vqa.fit import PROGRESS_FILE, Progress, VqaFit
+from tcssa.vqa.history import plot_history, write_history
+from tcssa.vqa.parts import Parts, load_parts
+from tcssa.vqa.rows import Row, count_dropped, describe_dropped
+from tcssa.vqa.settings import VqaSettings
+from tcssa.vqa.slot_cache import SlotCache, read_features
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+KIND = "train-vqa"
+METRICS_FILE = "metrics.json"
+SLOTS_FOLDER = "slots"
+_FREE_TO_CHANGE = {
+    "corpus": ("data", "val_data", "features"),
+    "visual": ("compressor", "slot_cache", "use_slot_cache"),
+    "llm": ("llm", "allow_hub", "gradient_checkpointing"),
+    "train": ("from_run", "device", "checkpoint_every_s"),
+}
+"""Settings that a resumed run may change: of files their content counts, not where they lie, and
+the others do not define the result."""
+
+
+def train(settings: VqaSettings, out: Path, reporter: Reporter) -> dict[str, Any]:
+    """Train a slide language model, or go on where an earlier call was cut short.
+
+    Every process of a `torchrun` calls this; the first of them writes.
+
+    Args:
+        settings: What to train on what.
+        out: The run directory.
+        reporter: Is told of progress, and warned of rows that were left out.
+
+    Returns:
+        The content of ``metrics.json``.
+
+    Raises:
+        UsageError: Data, features, compressor or a run to start from are missing.
+        RunError: ``out`` holds a run of other settings, or made from other files.
+        DroppedRowsError: Too many rows cannot be used.
+        SplitError: A patient stands in training and validation.
+        DivergedError: The loss is no number any more.
+    """
+    settings = settings.resolved()
+    _require_sources(settings)
+    accelerator = make_accelerator(settings)
+    writes = accelerator.is_main_process
+    reporter = reporter if writes else Silent()
+    if _is_complete(settings, out):
+        reporter.note(f"{out} is complete already; nothing to do")
+        return read_metrics(out)
+    accelerator.wait_for_everyone()  # no process may write before all have looked
+    if writes:
+        out.mkdir(parents=True, exist_ok=True)
+        atomic.discard_leftovers(out)
+    parts = load_parts(settings, accelerator.device)
+    corpus = read_corpus(settings, parts, out if writes else None)
+    run = {"kind": KIND, "stage": settings.train.stage, "made_from": _made_from(parts, corpus)}
+    _require_same_origin(run, out)
+    accelerator.wait_for_everyone()
+    if writes:
+        write_resolved(settings, out)
+        write_run(out, {**run, "complete": False})
+    if corpus.dropped:
+        reporter.warn(f"{len(corpus.dropped)} rows left out: {describe_dropped(corpus.dropped)}")
+    visual = _visual_source(settings, parts, corpus, out, accelerator, reporter)
+    fit = VqaFit(
+        parts.model,
+        corpus.train,
+        corpus.val,
+        visual,
+        parts.pad_id,
+        settings.train,
+        out,
+        accelerator,
+        encoded=parts.caches_tokens,
+    )
+    progress = fit.run(reporter)
+    metrics = _metrics(settings, corpus, fit, progress)
+    if writes:
+        parts.save(out, settings)
+        write_history(out / "history.csv", progress.records)
+        plot_history(out / "plots" / "loss.png", progress.records, progress.best_step)
+        atomic.write_text(out / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
+        write_run(out, {**run, "complete": True})
+        for leftover in (out / PROGRESS_FILE, *out.glob("best-*.safetensors")):
+            leftover.unlink(missing_ok=True)
+    accelerator.wait_for_everyone()
+    return metrics
+
+
+def make_accelerator(settings: VqaSettings) -> Accelerator:
+    """The processes of this training, and the device of this one.
+
+    Raises:
+        DeviceError: The device is not there.
+    """
+    from accelerate import Accelerator
+
+    device = resolve_device(settings.train.device)
+    return Accelerator(
+        cpu=device.type == "cpu",
+        mixed_precision="bf16" if settings.train.precision == "bf16" else "no",
+    )
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """The content of a run's ``metrics.json``."""
+    content: dict[str, Any] = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
+    return content
+
+
+def _require_sources(settings: VqaSettings) -> None:
+    corpus, visual, options = settings.corpus, settings.visual, settings.train
+    if corpus.data is None or corpus.features is None:
+        raise UsageError(
+            "training needs conversations and features", hint="give --data JSON --features DIR"
+        )
+    if visual.kind == "tcssa" and visual.compressor is None:
+        raise UsageError(
+            "the slots need a compressor",
+            hint="give --compressor RUN (of train-mil, or a checkpoint), or another --visual",
+        )
+    if options.train_compressor and visual.kind != "tcssa":
+        raise UsageError(
+            f"--train-compressor needs --visual tcssa, not {visual.kind}",
+            hint="the pooling of abmil trains without being told to; the others have no weights",
+        )
+    if options.stage == 2 and options.from_run is None and not options.train_projector:
+        raise UsageError(
+            "stage 2 starts from a run of stage 1, else it would learn with a random projector",
+            hint="give --from RUN, or --train-projector to train the projector along",
+        )
+
+
+def _is_complete(settings: VqaSettings, out: Path) -> bool:
+    """Whether there is nothing left to do; a run of other settings is an error."""
+    if not (out / RUN_FILE).exists():
+        return False
+    run = read_run(out)
+    if run.get("kind") != KIND:
+        raise RunError(out, f"is a run of {run.get('kind')}", hint="give another --out")
+    before, after = read_yaml(out / RESOLVED_FILE), settings.model_dump(mode="json")
+    for section, names in _FREE_TO_CHANGE.items():
+        for name in names:
+            before.get(section, {}).pop(name, None)
+            after[section].pop(name)
+    hashes = _file_hashes(settings)
+    _require_no_difference(before, after, out)
+    _require_no_difference({k: run["made_from"].get(k) for k in hashes}, hashes, out)
+    return bool(run.get("complete"))
+
+
+def _file_hashes(settings: VqaSettings) -> dict[str, str | None]:
+    files = {"data_sha256": settings.corpus.data, "val_data_sha256": settings.corpus.val_data}
+    return {name: None if path is None else file_sha256(path) for name, path in files.items()}
+
+
+def _made_from(parts: Parts, corpus: Corpus) -> dict[str, Any]:
+    return {**_file_hashes(parts.settings), **parts.fingerprint(), **corpus.fingerprint()}
+
+
+def _require_same_origin(run: dict[str, Any], out: Path) -> None:
+    if (out / RUN_FILE).exists():
+        _require_no_difference(read_run(out)["made_from"], run["made_from"], out)
+
+
+def _require_no_difference(before: dict[str, Any], after: dict[str, Any], out: Path) -> None:
+    changed = differences(before, after)
+    if changed:
+        raise RunError(
+            out,
+            f"was made with other settings or files: {'; '.join(changed)}",
+            hint="give another --out, or what it was made with",
+        )
+
+
+def _visual_source(
+    settings: VqaSettings,
+    parts: Parts,
+    corpus: Corpus,
+    out: Path,
+    accelerator: Accelerator,
+    reporter: Reporter,
+) -> Callable[[Row], Tensor]:
+    """What of a row's slide goes into the model: tokens from the cache, or its features."""
+    encoder = parts.model.visual
+    if not parts.caches_tokens:
+        return lambda row: read_features(row.path, encoder.feature_dim)
+    cache = SlotCache(settings.visual.slot_cache or out / SLOTS_FOLDER, encoder)
+    paths = sorted({row.path for row in [*corpus.train, *corpus.val]})
+    cache.fill(
+        paths,
+        reporter,
+        rank=accelerator.process_index,
+        num_ranks=accelerator.num_processes,
+    )
+    accelerator.wait_for_everyone()
+    return lambda row: cache.tokens(row.path)
+
+
+def _metrics(
+    settings: VqaSettings, corpus: Corpus, fit: VqaFit, progress: Progress
+) -> dict[str, Any]:
+    return {
+        "stage": settings.train.stage,
+        "steps": progress.step,
+        "best_step": progress.best_step,
+        "val_loss": progress.best_val_loss,
+        "train_loss": progress.records[-1].train_loss,
+        "rows": {"train": len(corpus.train), "val": len(corpus.val)},
+        "slides": {"train": _num_slides(corpus.train), "val": _num_slides(corpus.val)},
+        "targets_per_epoch": sum(row.num_targets for row in corpus.train),
+        "dropped": count_dropped(corpus.dropped),
+        "trained": fit.count_parameters(),
+        "tokens_per_s": progress.tokens_per_s,
+        "seconds": progress.seconds,
+    }
+
+
+def _num_slides(rows: Sequence[Row]) -> int:
+    return len({row.slide_id for row in rows})

@@ -1,0 +1,224 @@
+"""What of a slide the language model sees: slots, or a baseline that they are compared with.
+
+Shapes: N patches, V visual tokens, D features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import abstractmethod
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from tcssa.compressor import SlotCompressor
+from tcssa.errors import ShapeError, TooManyPatchesError, UsageError
+
+VisualKind = Literal["tcssa", "sample", "mean", "abmil", "full"]
+
+
+class VisualConfig(BaseModel):
+    """Which visual encoder, and its size."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: VisualKind = "tcssa"
+    feature_dim: int | None = Field(default=None, ge=1)
+    """D; with tcssa the compressor's, if not given."""
+    num_tokens: int = Field(default=32, ge=1)
+    """Patches that sample takes."""
+    max_patches: int = Field(default=1024, ge=1)
+    """Most patches that full shows."""
+    attention_dim: int = Field(default=128, ge=1)
+    """Hidden width of abmil's attention."""
+
+
+class VisualEncoder(nn.Module):
+    """Turns a slide's patch features [N, D] into visual tokens [V, D].
+
+    Args:
+        config: Its kind and size; `feature_dim` is set.
+    """
+
+    decisive: ClassVar[tuple[str, ...]] = ("kind", "feature_dim")
+    """What of the configuration decides the output."""
+
+    def __init__(self, config: VisualConfig) -> None:
+        super().__init__()
+        if config.feature_dim is None:
+            raise UsageError(f"a visual encoder {config.kind} needs the length D of the features")
+        self.config = config
+        self.kind = config.kind
+        self.feature_dim: int = config.feature_dim
+
+    @abstractmethod
+    def num_tokens(self, num_patches: int) -> int:
+        """V of a slide of so many patches.
+
+        Raises:
+            TooManyPatchesError: There are more than the encoder shows.
+        """
+
+    @abstractmethod
+    def encode(self, features: Tensor, slide_id: str) -> tuple[Tensor, Tensor | None]:
+        """What `forward` does, on features that were checked."""
+
+    def forward(self, features: Tensor, slide_id: str) -> tuple[Tensor, Tensor | None]:
+        """Encode one slide.
+
+        Args:
+            features: Patch features [N, D], of any floating type, N at least 1.
+            slide_id: What is chosen at random follows from it.
+
+        Returns:
+            Visual tokens [V, D], float32, and the balance loss of a compressor that trains.
+
+        Raises:
+            ShapeError: The features are not [N, D], or there are none.
+        """
+        shape = list(features.shape)
+        if features.dim() != 2 or shape[1] != self.feature_dim or not features.is_floating_point():
+            raise ShapeError(
+                f"{slide_id}: features must be floating point [N, {self.feature_dim}], "
+                f"got {features.dtype} {shape}"
+            )
+        if not len(features):
+            raise ShapeError(f"{slide_id}: there is no patch to see")
+        return self.encode(features.float(), slide_id)
+
+    def describe(self) -> str:
+        """Everything that decides the output beside weights and features, as a line of JSON."""
+        facts: dict[str, Any] = {name: getattr(self.config, name) for name in self.decisive}
+        return json.dumps(facts, sort_keys=True)
+
+
+class SlotVisual(VisualEncoder):
+    """The slots of TC-SSA."""
+
+    def __init__(self, config: VisualConfig, compressor: SlotCompressor) -> None:
+        super().__init__(config)
+        self.compressor = compressor
+
+    def num_tokens(self, num_patches: int) -> int:
+        """K, whatever the slide."""
+        return self.compressor.config.num_slots
+
+    def encode(self, features: Tensor, slide_id: str) -> tuple[Tensor, Tensor | None]:
+        """Slots [K, D]; the balance loss in training only."""
+        output = self.compressor.compress([features])
+        return output.slots[0], output.aux_loss if self.training else None
+
+    def describe(self) -> str:
+        """The compressor's configuration too; noise and dropout touch no frozen one."""
+        shape = self.compressor.config.model_dump(exclude={"noise_std", "dropout"})
+        return json.dumps({"kind": self.kind, **shape}, sort_keys=True)
+
+
+class SampleVisual(VisualEncoder):
+    """Patches chosen at random, the same ones of a slide each time, in their order."""
+
+    decisive = ("kind", "feature_dim", "num_tokens")
+
+    def num_tokens(self, num_patches: int) -> int:
+        """As many as asked for, or all there are."""
+        return min(num_patches, self.config.num_tokens)
+
+    def encode(self, features: Tensor, slide_id: str) -> tuple[Tensor, Tensor | None]:
+        """The chosen patches [V, D]."""
+        seed = int.from_bytes(hashlib.sha256(slide_id.encode()).digest()[:8], "big", signed=True)
+        order = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))
+        chosen = order[: self.num_tokens(len(features))].sort().values
+        return features[chosen.to(features.device)], None
+
+
+class MeanVisual(VisualEncoder):
+    """One token: the mean of all patches."""
+
+    def num_tokens(self, num_patches: int) -> int:
+        """One."""
+        return 1
+
+    def encode(self, features: Tensor, slide_id: str) -> tuple[Tensor, Tensor | None]:
+        """The mean [1, D]."""
+        return features.mean(dim=0, keepdim=True), None
+
+
+class AbmilVisual(VisualEncoder):
+    """One token: the mean of all patches, weighted by gated attention.
+
+    Ilse et al., Attention-based Deep Multiple Instance Learning (ICML 2018): a = softmax over the
+    patches of w · (tanh(V x) ⊙ sigmoid(U x)).
+    """
+
+    decisive = ("kind", "feature_dim", "attention_dim")
+
+    def __init__(self, config: VisualConfig) -> None:
+        super().__init__(config)
+        self.content = nn.Linear(self.feature_dim, config.attention_dim)
+        self.gate = nn.Linear(self.feature_dim, config.attention_dim)
+        self.score = nn.Linear(config.attention_dim, 1)
+
+    def num_tokens(self, num_patches: int) -> int:
+        """One."""
+        return 1
+
+    def encode(self, features: Tensor, slide_id: str) -> tuple[Tensor, Tensor | None]:
+        """The weighted mean [1, D]; in float32, whatever autocast says."""
+        with torch.autocast(features.device.type, enabled=False):
+            hidden = torch.tanh(self.content(features)) * torch.sigmoid(self.gate(features))
+            attention = self.score(hidden).softmax(dim=0)
+            return attention.T @ features, None
+
+
+class FullVisual(VisualEncoder):
+    """Every patch, as far as the language model's context reaches."""
+
+    decisive = ("kind", "feature_dim", "max_patches")
+
+    def num_tokens(self, num_patches: int) -> int:
+        """As many as there are patches."""
+        if num_patches > self.config.max_patches:
+            raise TooManyPatchesError(num_patches, self.config.max_patches)
+        return num_patches
+
+    def encode(self, features: Tensor, slide_id: str) -> tuple[Tensor, Tensor | None]:
+        """All patches [N, D]."""
+        self.num_tokens(len(features))
+        return features, None
+
+
+_BASELINES: dict[str, type[VisualEncoder]] = {
+    "sample": SampleVisual,
+    "mean": MeanVisual,
+    "abmil": AbmilVisual,
+    "full": FullVisual,
+}
+
+
+def build_visual(config: VisualConfig, compressor: SlotCompressor | None = None) -> VisualEncoder:
+    """A visual encoder.
+
+    Args:
+        config: Its kind and size.
+        compressor: Makes the slots of tcssa; the others take none.
+
+    Raises:
+        UsageError: The compressor is missing, or too many; or D is missing, or another one.
+    """
+    if config.kind != "tcssa":
+        if compressor is not None:
+            raise UsageError(
+                f"--visual {config.kind} takes no compressor", hint="leave out --compressor"
+            )
+        return _BASELINES[config.kind](config)
+    if compressor is None:
+        raise UsageError("--visual tcssa needs a compressor", hint="give --compressor RUN")
+    feature_dim = compressor.config.feature_dim
+    if config.feature_dim not in (None, feature_dim):
+        raise UsageError(
+            f"the compressor takes features of D = {feature_dim}, not {config.feature_dim}"
+        )
+    return SlotVisual(config.model_copy(update={"feature_dim": feature_dim}), compressor)

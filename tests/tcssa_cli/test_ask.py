@@ -1,0 +1,69 @@
+"""`tcssa ask` as a user calls it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from command_line import Run
+from factories import write_bag
+from slide_files import stained, write_slide
+from vqa_runs import write_tiny_run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ask")
+    write_tiny_run(folder)
+    write_bag(folder / "S1.h5", 40)
+    return folder
+
+
+def test_an_option_is_chosen_and_the_slots_are_shown(
+    tcssa: Run, folder: Path, tmp_path: Path
+) -> None:
+    done = tcssa(
+        "ask", folder / "run", "Is there tumour?", "--features", folder / "S1.h5",
+        "--option", "Yes", "--option", "No", "--out", tmp_path, "--device", "cpu",
+    )  # fmt: skip
+    assert done.code == 0, done.stderr
+    for shown in ("A. Yes", "B. No", "effect, nats", "centre", "slots.png"):
+        assert shown in done.stdout
+    assert (tmp_path / "slots.png").exists()
+    stored = json.loads((tmp_path / "answer.json").read_text())
+    assert stored["options"] == ["Yes", "No"]
+
+
+def test_an_answer_is_written_without_options(tcssa: Run, folder: Path) -> None:
+    done = tcssa(
+        "ask", folder / "run", "What is it?", "--features", folder / "S1.h5",
+        "--max-new-tokens", 3, "--no-explain", "--json",
+    )  # fmt: skip
+    assert done.code == 0, done.stderr
+    assert done.json["text"]
+    assert done.json["slots"] == []
+    assert done.json["picture"] is None
+
+
+def test_a_slide_needs_an_encoder_that_is_known(tcssa: Run, folder: Path, tmp_path: Path) -> None:
+    slide = write_slide(tmp_path / "S.tif", stained(600, 600))
+    done = tcssa("ask", folder / "run", "What is it?", "--slide", slide)
+    assert done.code == 2
+    assert "made with 'test_encoder', which tcssa cannot load" in done.stderr
+
+
+def test_what_is_wrong_is_said_in_one_line(tcssa: Run, folder: Path, tmp_path: Path) -> None:
+    run, bag = folder / "run", folder / "S1.h5"
+    broken = write_bag(tmp_path / "S.h5", feature_dim=8)
+    cases = [
+        ((run, "What?"), 2, "a slide is asked about"),
+        ((run, "What?", "--features", bag, "--slide", bag), 2, "a slide is asked about"),
+        ((run, " ", "--features", bag), 2, "the question is empty"),
+        ((run, "What?", "--features", bag, "--option", "A"), 2, "1 options were given"),
+        ((run, "What?", "--features", broken), 1, "D = 8, expected D = 16"),
+        ((tmp_path, "What?", "--features", bag), 1, str(tmp_path)),
+    ]
+    for given, code, message in cases:
+        done = tcssa("ask", *given)
+        assert done.code == code, done.stderr
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr

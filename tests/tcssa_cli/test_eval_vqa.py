@@ -1,0 +1,95 @@
+"""`tcssa eval --benchmark` as a user calls it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from command_line import Run
+from vqa_runs import write_slidebench, write_slides, write_tiny_run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run, features of five slides, and a benchmark of six."""
+    folder = tmp_path_factory.mktemp("vqa")
+    write_tiny_run(folder)
+    write_slides(folder / "features", range(5))
+    write_slidebench(folder / "bench.csv", 6)
+    return folder
+
+
+def arguments(folder: Path) -> tuple[object, ...]:
+    file = folder / "bench.csv"
+    return ("--benchmark", "slidebench-tcga", file, "--features", folder / "features")
+
+
+def test_a_benchmark_is_scored_and_shown(tcssa: Run, folder: Path) -> None:
+    done = tcssa("eval", folder / "run", *arguments(folder), "--permute")
+    assert done.code == 0, done.stderr
+    for shown in (
+        "18 questions asked", "blank slots", "slots of another slide", "majority letter",
+        "longest option", "Microscopy", "Options in every order", "15 answered, 3 no_features",
+    ):  # fmt: skip
+        assert shown in done.stdout, shown
+    assert "which count as wrong: 3 no_features" in done.stderr
+    out = folder / "run" / "eval-slidebench-tcga"
+    assert {"answers.jsonl", "metrics.json", "comparison.png"} <= {p.name for p in out.iterdir()}
+    again = tcssa("eval", folder / "run", *arguments(folder), "--permute", "--json")
+    stored = json.loads((out / "metrics.json").read_text())
+    assert again.json["scores"] == stored["scores"]
+    assert again.json["warnings"]
+
+
+def test_predictions_of_a_file_are_compared_with_a_run(
+    tcssa: Run, folder: Path, tmp_path: Path
+) -> None:
+    mine = tcssa("eval", folder / "run", *arguments(folder), "--out", tmp_path / "mine", "--json")
+    assert mine.code == 0, mine.stderr
+    answers = [{"row_id": str(row), "answer": "A"} for row in range(1, 19)]
+    path = tmp_path / "theirs.jsonl"
+    path.write_text("\n".join(json.dumps(answer) for answer in answers))
+    done = tcssa(
+        "eval", "--benchmark", "slidebench-tcga", folder / "bench.csv", "--predictions", path,
+        "--out", tmp_path / "theirs", "--compare", tmp_path / "mine",
+    )  # fmt: skip
+    assert done.code == 0, done.stderr
+    assert "theirs" in done.stdout
+    assert (tmp_path / "theirs" / "comparison.png").exists()
+
+
+def test_an_evaluation_of_another_file_is_not_compared(
+    tcssa: Run, folder: Path, tmp_path: Path
+) -> None:
+    other = tcssa(
+        "eval", folder / "run", *arguments(folder), "--limit", 3, "--out", tmp_path / "three"
+    )
+    assert other.code == 0, other.stderr
+    assert "no benchmark figure" in other.stdout
+    done = tcssa(
+        "eval", folder / "run", *arguments(folder), "--out", tmp_path / "all",
+        "--compare", tmp_path / "three",
+    )  # fmt: skip
+    assert done.code == 2
+    assert "was asked 3 rows of the benchmark, this one 18" in done.stderr
+
+
+def test_runs_and_options_that_do_not_go_together(
+    tcssa: Run, folder: Path, trained: Path, tmp_path: Path
+) -> None:
+    vqa, mil = folder / "run", trained / "run"
+    cases = [
+        ((vqa,), "is scored on a benchmark"),
+        ((mil, *arguments(folder)), "is a run of train-mil"),
+        ((mil, "--permute"), "--permute needs --benchmark"),
+        ((vqa, *arguments(folder), "--labels", tmp_path / "l.csv"), "--labels is for runs of"),
+        ((vqa, *arguments(folder)[:3]), "the slides' features are missing"),
+        (arguments(folder), "no run was given"),
+        ((), "no run was given"),
+        ((vqa, *arguments(folder), "--predictions", tmp_path / "p"), "has no part in it"),
+        ((*arguments(folder)[:3], "--predictions", tmp_path / "p"), "needs --out"),
+        ((vqa, "--benchmark", "no-such", folder / "bench.csv"), "no-such"),
+    ]
+    for given, message in cases:
+        done = tcssa("eval", *given)
+        assert done.code == 2, given
+        assert message in done.stderr, done.stderr
