@@ -103,6 +103,10 @@ def preset_settings(
 
 
 def _folder() -> Path:
-    """Where presets lie: inside the installed package, else in a checkout."""
-    installed = Path(__file__).parent / "_configs" / "datasets"
-    return installed if installed.is_dir() else Path(__file__).parents[1] / "configs" / "datasets"
+    return configs_folder() / "datasets"
+
+
+def configs_folder() -> Path:
+    """Where presets and tables lie: inside the installed package, else in a checkout."""
+    installed = Path(__file__).parent / "_configs"
+    return installed if installed.is_dir() else Path(__file__).parents[1] / "configs"

@@ -11,8 +11,10 @@ from typing import Annotated
 
 import typer
 
+from tcssa_cli.commands import ask as ask_command
 from tcssa_cli.commands import compare, demo, doctor, encode, evaluate, export, extract, import_bags
 from tcssa_cli.commands import train_mil as train_mil_command
+from tcssa_cli.commands import train_vqa as train_vqa_command
 from tcssa_cli.errors import INTERRUPTED, WRONG_USAGE, Explanation, explain
 from tcssa_cli.output import Output
 
@@ -32,8 +34,10 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("extract")(extract.extract)
 app.command("train-mil")(train_mil_command.train_mil)
+app.command("train-vqa")(train_vqa_command.train_vqa)
 app.command("eval")(evaluate.evaluate)
 app.command("compare")(compare.compare)
+app.command("ask")(ask_command.ask)
 app.command("export")(export.export)
 app.command("encode")(encode.encode)
 app.command("import-bags")(import_bags.import_bags)

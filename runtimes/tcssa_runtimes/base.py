@@ -2,7 +2,7 @@
 
 A runtime is a context manager: it allocates on entering, frees on leaving, and checks what it is
 given before it runs. A backend fills in `_open`, `_close` and `_run`; one that can stream a
-slide also `_encode`.
+slide also `_encode`. Backends of artefacts are made in `tcssa_runtimes.artefact_runtime`.
 
 Shapes: B bags, N patches, D features, K slots, T = top_k. Arrays are NumPy.
 """
@@ -10,7 +10,7 @@ Shapes: B bags, N patches, D features, K slots, T = top_k. Arrays are NumPy.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -18,9 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.errors import ShapeError
-from tcssa_runtimes.checks import check_batch, check_features, check_finite, check_size
+from tcssa_runtimes.checks import (
+    check_batch,
+    check_features,
+    check_finite,
+    check_range,
+    check_size,
+)
 from tcssa_runtimes.facts import ModelFacts
-from tcssa_runtimes.footprint import footprint
+from tcssa_runtimes.footprint import SlotPlaces
 
 Features = NDArray[np.float32]
 Chunk = tuple[Features, NDArray[np.float64] | None]
@@ -39,6 +45,28 @@ class RuntimeOutput:
     """The slots of each patch, most probable first, [B, N, T]; -1 for padding."""
     weights: NDArray[np.float32]
     """Their routing probabilities, [B, N, T]; 0 for padding."""
+    logits: NDArray[np.float32] | None = None
+    """A classifier's, [B, C]."""
+    tokens: NDArray[np.float32] | None = None
+    """A projector's, [B, K, H]."""
+
+
+@dataclass(frozen=True)
+class EncodedBag:
+    """What becomes of one bag of `Runtime.compress`."""
+
+    slots: NDArray[np.float32]
+    """[K, D]."""
+    mass: NDArray[np.float32]
+    """[K]; 0 marks an empty slot."""
+    assignments: NDArray[np.int64]
+    """[N, T]."""
+    weights: NDArray[np.float32]
+    """[N, T]."""
+    logits: NDArray[np.float32] | None = None
+    """A classifier's, [C]."""
+    tokens: NDArray[np.float32] | None = None
+    """A projector's, [K, H]."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +83,10 @@ class EncodedSlide:
     spread: NDArray[np.float64] | None
     """Weighted standard deviation of the positions, [K, 2]; likewise."""
     num_patches: int
+    logits: NDArray[np.float32] | None = None
+    """A classifier's, [C]."""
+    tokens: NDArray[np.float32] | None = None
+    """A projector's, [K, H]."""
 
 
 class Runtime(ABC):
@@ -68,6 +100,8 @@ class Runtime(ABC):
     def __init__(self, facts: ModelFacts, name: str) -> None:
         self.facts = facts
         self.name = name
+        self.notes: list[str] = []
+        """What a report must say of how the model runs, such as a fallback that was allowed."""
         self._is_open = False
 
     def __enter__(self) -> Self:
@@ -104,12 +138,48 @@ class Runtime(ABC):
             padded = np.ascontiguousarray(features, np.float32)
         for index, (bag, length) in enumerate(zip(padded, lengths, strict=True)):
             check_finite(bag[:length], where=f"bag {index}")
+            check_range(bag[:length], self.facts.input_dtype, where=f"bag {index}")
         output = self._run(padded, lengths)
         return replace(
             output,
             assignments=output.assignments[:, :num_patches],
             weights=output.weights[:, :num_patches],
         )
+
+    def compress(self, bags: Sequence[NDArray[Any]]) -> list[EncodedBag]:
+        """Compress whole bags of any sizes, each padded to the largest of its launch.
+
+        Args:
+            bags: Patch features of each bag, [N, D], of any floating type.
+
+        Raises:
+            ShapeError: Shapes, types or sizes do not fit the model.
+            NonFiniteFeatureError: A patch has a NaN or an infinity; it names bag and row.
+        """
+        encoded: list[EncodedBag] = []
+        most = self.facts.max_batch or max(1, len(bags))
+        for begin in range(0, len(bags), most):
+            encoded += self._compress(bags[begin : begin + most])
+        return encoded
+
+    def _compress(self, bags: Sequence[NDArray[Any]]) -> list[EncodedBag]:
+        lengths = np.array([len(bag) for bag in bags])
+        features = np.zeros((len(bags), lengths.max(), self.facts.feature_dim), np.float32)
+        for row, bag in zip(features, bags, strict=True):
+            check_features(self.facts, bag)
+            row[: len(bag)] = bag
+        output = self.run(features, lengths)
+        return [
+            EncodedBag(
+                slots=output.slots[b],
+                mass=output.mass[b],
+                assignments=output.assignments[b, :length],
+                weights=output.weights[b, :length],
+                logits=None if output.logits is None else output.logits[b],
+                tokens=None if output.tokens is None else output.tokens[b],
+            )
+            for b, length in enumerate(lengths)
+        ]
 
     def encode(
         self,
@@ -160,13 +230,22 @@ class Runtime(ABC):
         centroids = spread = None
         if has_coords:
             positions = [np.empty((0, 2)), *(xy for _, xy in parts if xy is not None)]
-            centroids, spread = footprint(
+            places = SlotPlaces(self.facts.num_slots)
+            places.add(
                 output.assignments[0, :num_patches],
                 output.weights[0, :num_patches],
                 np.concatenate(positions),
-                self.facts.num_slots,
             )
-        return EncodedSlide(output.slots[0], output.mass[0], centroids, spread, num_patches)
+            centroids, spread = places.centroids(), places.spread()
+        return EncodedSlide(
+            output.slots[0],
+            output.mass[0],
+            centroids,
+            spread,
+            num_patches,
+            logits=None if output.logits is None else output.logits[0],
+            tokens=None if output.tokens is None else output.tokens[0],
+        )
 
     def _checked(
         self, chunks: Iterable[NDArray[Any]], coords: NDArray[Any] | None
@@ -182,6 +261,7 @@ class Runtime(ABC):
             check_size(self.facts, end)
             features = chunk.astype(np.float32, copy=False)
             check_finite(features, first_row=begin)
+            check_range(features, self.facts.input_dtype, first_row=begin)
             yield features, None if coords is None else coords[begin:end].astype(np.float64)
             begin = end
         if coords is not None and coords.shape != (begin, 2):

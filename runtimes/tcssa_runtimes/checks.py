@@ -91,3 +91,30 @@ def check_finite(
     for row in np.flatnonzero(~np.isfinite(sums)):
         if not np.isfinite(features[row]).all():
             raise NonFiniteFeatureError(first_row + int(row), where=where)
+
+
+def check_range(
+    features: NDArray[np.float32], dtype: str, *, first_row: int = 0, where: str | None = None
+) -> None:
+    """Check that patches [n, D] can be handed over in the type that the model takes.
+
+    Args:
+        features: Finite features.
+        dtype: ``float32``, which takes all of them, or ``float16``.
+        first_row: Number of the first of them within the bag.
+        where: Named in the error.
+
+    Raises:
+        ShapeError: One is beyond the type's range; it names the row.
+    """
+    if dtype == "float32" or not features.size:
+        return
+    largest = float(np.finfo(dtype).max)
+    if max(features.max(), -features.min()) <= largest:
+        return
+    row = int(np.argmax(np.abs(features).max(axis=1) > largest))
+    raise ShapeError(
+        f"{f'{where}: ' if where else ''}row {first_row + row} holds a feature beyond "
+        f"{largest:g}, the largest of {dtype}, which this artefact takes",
+        hint="export with --precision fp32",
+    )

@@ -50,6 +50,7 @@ class EncodeReport:
     """What became of an archive."""
 
     runtime: str
+    """What really ran the model, and where."""
     num_encoded: int = 0
     """Slides encoded by this call, renewed ones among them."""
     num_renewed: int = 0
@@ -59,6 +60,8 @@ class EncodeReport:
     failed: list[FailedSlide] = field(default_factory=list)
     empty: list[Path] = field(default_factory=list)
     """Files without a single patch, as slides without tissue have; nothing is written for them."""
+    notes: list[str] = field(default_factory=list)
+    """What one must know of how the model ran, such as a fallback to the CPU that was allowed."""
     num_patches: int = 0
     total_s: float = 0.0
     read_s: float = 0.0
@@ -112,6 +115,9 @@ def encode(
     report.num_skipped = len(paths) - len(to_do)
     if to_do:
         with runtime:
+            for note in runtime.notes:
+                reporter.warn(note)
+            report.runtime, report.notes = runtime.name, list(runtime.notes)
             _encode_all(to_do, out, runtime, reporter, report)
     report.total_s = time.perf_counter() - begin
     return report
@@ -172,6 +178,7 @@ def _write(
         positions=header.positions,
         encoder=header.encoder or runtime.facts.encoder,
         runtime=runtime.name,
+        classes=runtime.facts.classes,
     )
     report.write_s += time.perf_counter() - begin
     report.num_encoded += 1

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from tcssa.artefact import Artefact, PatchRange
+from tcssa.artefact import Artefact, PatchRange, What
+
+_HEADS: dict[What, tuple[str, ...]] = {
+    "compressor": (),
+    "classifier": ("logits",),
+    "projector": ("tokens",),
+}
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,15 @@ class ModelFacts:
     encoder: str | None
     """Encoder of the features the model was trained on; None where nobody noted it."""
     sha256: str
-    """Hash of the model's file: tells which model made a result."""
+    """Hash of the model's files: tells which model made a result."""
+    chunk_patches: int | None = None
+    """Rows of a chunk, where an artefact takes bags in chunks; None where they must come whole."""
+    input_dtype: str = "float32"
+    """What features are handed over in; float16 for artefacts of half precision."""
+    heads: tuple[str, ...] = ()
+    """What the model ends with beside slots: ``logits``, ``tokens``, or nothing."""
+    classes: tuple[str, ...] | None = None
+    """Of the logits."""
 
     @classmethod
     def of_artefact(cls, folder: Path, artefact: Artefact) -> Self:
@@ -36,5 +50,9 @@ class ModelFacts:
             patches=artefact.patches,
             max_batch=artefact.max_batch,
             encoder=artefact.encoder,
-            sha256=artefact.model_sha256,
+            sha256=artefact.sha256,
+            chunk_patches=artefact.chunk_patches,
+            input_dtype=next(iter(artefact.models.values())).inputs[0].dtype,
+            heads=_HEADS[artefact.what],
+            classes=None if artefact.classes is None else tuple(artefact.classes),
         )

@@ -1,79 +1,135 @@
-"""ONNX Runtime, on the CPU or with its CUDA provider."""
+"""ONNX Runtime: on the CPU, or with its CUDA or TensorRT provider.
+
+CUDA and TensorRT are not yet run on a GPU. ``onnxruntime-gpu`` lists both on machines without a
+GPU and then runs on the CPU in silence, so what a session really uses is looked at.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, Literal
 
 from tcssa.artefact import Artefact
 from tcssa.errors import ArtefactError, DeviceError
 from tcssa.onnx_cuda import preload_cuda
-from tcssa_runtimes.base import Features, Runtime, RuntimeOutput
+from tcssa_runtimes.artefact_runtime import Arrays, ArtefactRuntime
 from tcssa_runtimes.facts import ModelFacts
 
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+Place = Literal["cpu", "cuda", "tensorrt"]
+
+_PROVIDERS: dict[Place, str] = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+_TENSORRT_MAJOR = "10"
+"""ONNX Runtime's TensorRT provider links libnvinfer.so.10."""
 _WARNING, _FATAL = 2, 4
 
 
-class OnnxRuntime(Runtime):
+class OnnxRuntime(ArtefactRuntime):
     """Runs an ONNX artefact.
 
     Args:
         folder: The artefact's folder.
         artefact: What it says.
-        device: ``cpu`` or ``cuda``.
+        place: ``cpu``, ``cuda``, or ``tensorrt`` for the provider of that name.
+        allow_cpu: Run on the CPU where the GPU asked for is not there; `notes` then says so.
     """
 
-    def __init__(self, folder: Path, artefact: Artefact, device: str) -> None:
-        super().__init__(ModelFacts.of_artefact(folder, artefact), f"onnx ({device})")
-        self._file = folder / artefact.model_file
-        self._output_names = [output.name for output in artefact.outputs]
-        self._device = device
-        self._session: Any = None  # onnxruntime has no types
+    def __init__(
+        self, folder: Path, artefact: Artefact, place: Place, *, allow_cpu: bool = False
+    ) -> None:
+        super().__init__(ModelFacts.of_artefact(folder, artefact), f"onnx ({place})")
+        self._files = {name: folder / model.file for name, model in artefact.models.items()}
+        self._is_bfloat16 = "bfloat16" in artefact.precision.values()
+        self._place: Place = place
+        self._allow_cpu = allow_cpu
+        self._sessions: dict[str, Any] = {}  # onnxruntime has no types
 
     def _open(self) -> None:
+        try:
+            self._open_on(self._place)
+        except DeviceError as error:
+            if not self._allow_cpu or self._place == "cpu":
+                raise
+            self.notes.append(f"runs on the CPU, as allowed: {error}")
+            self.name = f"onnx (cpu, {self._place} was asked for)"
+            self._open_on("cpu")
+
+    def _open_on(self, place: Place) -> None:
         import onnxruntime as ort
 
-        wanted = _PROVIDERS[self._device]
+        if place == "cpu" and self._is_bfloat16:
+            raise ArtefactError(
+                self.facts.path,
+                "ONNX Runtime has no bfloat16 on the CPU",
+                hint="export with --precision fp16 or fp32, or run it with --device cuda",
+            )
+        if place == "tensorrt":
+            _require_tensorrt_10()
+        wanted = _PROVIDERS[place]
         if wanted not in ort.get_available_providers():
             raise DeviceError(
-                "this onnxruntime is built without CUDA",
+                f"this onnxruntime is built without {wanted}",
                 hint="pip install onnxruntime-gpu, or use --device cpu",
             )
-        try:
-            with _quiet_start(ort, on_cuda=self._device == "cuda"):
-                session = ort.InferenceSession(str(self._file), providers=[wanted])
-        except Exception as error:  # its error classes share no narrower base
-            reason = " ".join(str(error).split())[:300]
-            raise ArtefactError(self._file, f"ONNX Runtime cannot load it ({reason})") from error
-        # onnxruntime-gpu offers CUDA on machines without it and then runs on the CPU in silence
-        if wanted not in session.get_providers():
-            raise DeviceError(
-                "no CUDA device: ONNX Runtime could not start its CUDA provider",
-                hint="check the driver, CUDA and cuDNN with tcssa doctor, or use --device cpu",
-            )
-        self._session = session
+        sessions = {}
+        for name, file in self._files.items():
+            sessions[name] = _start(ort, file, wanted, on_gpu=place != "cpu")
+            if wanted not in sessions[name].get_providers():
+                raise DeviceError(
+                    f"no CUDA device: ONNX Runtime could not start its {wanted}",
+                    hint="check the driver, CUDA and cuDNN with tcssa doctor, use --device cpu, "
+                    "or permit it with --allow-cpu",
+                )
+        self._sessions = sessions
 
     def _close(self) -> None:
-        self._session = None
+        self._sessions = {}
 
-    def _run(self, features: Features, lengths: NDArray[np.int64]) -> RuntimeOutput:
-        feed = {"features": features, "lengths": lengths}
-        values = self._session.run(self._output_names, feed)
-        return RuntimeOutput(**dict(zip(self._output_names, values, strict=True)))
+    def _call(self, graph: str, feed: Arrays) -> Arrays:
+        session = self._sessions[graph]
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(names, dict(feed)), strict=True))
+
+
+def _start(ort: Any, file: Path, provider: str, *, on_gpu: bool) -> Any:  # onnxruntime: no types
+    try:
+        with _quiet_start(ort, on_gpu=on_gpu):
+            return ort.InferenceSession(str(file), providers=[provider])
+    except Exception as error:  # its error classes share no narrower base
+        reason = " ".join(str(error).split())[:300]
+        raise ArtefactError(file, f"ONNX Runtime cannot load it ({reason})") from error
+
+
+def _require_tensorrt_10() -> None:
+    """Check for the TensorRT that the provider links.
+
+    Raises:
+        DeviceError: Another major version is installed.
+    """
+    try:
+        installed = version("tensorrt")
+    except PackageNotFoundError:  # it may be installed by other means: the session will tell
+        return
+    if installed.partition(".")[0] != _TENSORRT_MAJOR:
+        raise DeviceError(
+            f"ONNX Runtime's TensorRT provider needs TensorRT {_TENSORRT_MAJOR}, installed is "
+            f"{installed}",
+            hint="pip install 'tensorrt<11', or export with --format trt and run the engine itself",
+        )
 
 
 @contextmanager
-def _quiet_start(ort: Any, *, on_cuda: bool) -> Iterator[None]:  # onnxruntime has no types
+def _quiet_start(ort: Any, *, on_gpu: bool) -> Iterator[None]:  # onnxruntime has no types
     """Keep a provider's complaints to itself while a session starts: the errors are ours."""
     ort.set_default_logger_severity(_FATAL)
     try:
-        if on_cuda:
+        if on_gpu:
             preload_cuda()
         yield
     finally:

@@ -3,7 +3,8 @@
 Datasets: ``features`` (K, D) float32 and ``mass`` (K,) float32; where the input has coordinates
 also ``centroids`` and ``spread`` (K, 2) float64, NaN for an empty slot. They are in level-0
 pixels, or in µm where the input is (attribute ``coords_unit``), and of patch centres where the
-input tells the patch's size, else of its top-left corners (attribute ``coords_point``).
+input tells the patch's size, else of its top-left corners (attribute ``coords_point``). A model
+with a head adds ``logits`` (C,) with the attribute ``classes``, or ``tokens`` (K, H).
 
 Attributes stand on ``features``, as TRIDENT has them, and say what the slots were made from.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -63,6 +65,7 @@ def write_slide_features(
     positions: Positions | None,
     encoder: str | None,
     runtime: str,
+    classes: Sequence[str] | None = None,
 ) -> None:
     """Write an encoded slide, atomically; the same content gives the same bytes.
 
@@ -78,6 +81,11 @@ def write_slide_features(
                 dataset = file.create_dataset(name, data=values)
                 dataset.attrs["coords_unit"] = positions.unit
                 dataset.attrs["coords_point"] = positions.point
+        if slide.logits is not None:
+            logits = file.create_dataset("logits", data=slide.logits)
+            logits.attrs["classes"] = list(classes or [])
+        if slide.tokens is not None:
+            file.create_dataset("tokens", data=slide.tokens)
         features.attrs.update(
             {
                 "name": path.stem,

@@ -10,20 +10,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tcssa.artefact import Artefact
 from tcssa.errors import ArtefactError, DeviceError
 from tcssa.optional import require
-from tcssa_runtimes.base import Features, Runtime, RuntimeOutput
+from tcssa_runtimes.artefact_runtime import Arrays, ArtefactRuntime
 from tcssa_runtimes.facts import ModelFacts
 
 _MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 
 
-class TensorRTRuntime(Runtime):
-    """Runs an engine on a CUDA device, with torch's tensors as its buffers.
+class TensorRTRuntime(ArtefactRuntime):
+    """Runs an artefact's engines on a CUDA device, with torch's tensors as their buffers.
 
     Args:
         folder: The artefact's folder.
@@ -36,8 +33,8 @@ class TensorRTRuntime(Runtime):
         self._artefact = artefact
         self._logger: Any = None  # TensorRT has no types
         self._runtime: Any = None
-        self._engine: Any = None
-        self._context: Any = None
+        self._engines: dict[str, Any] = {}
+        self._contexts: dict[str, Any] = {}
         self._stream: Any = None
 
     def _open(self) -> None:
@@ -53,58 +50,58 @@ class TensorRTRuntime(Runtime):
         self._check_version(trt.__name__, str(trt.__version__))
         self._logger = trt.Logger(trt.Logger.ERROR)
         self._runtime = trt.Runtime(self._logger)
-        plan = (self._folder / self._artefact.model_file).read_bytes()
-        self._engine = self._runtime.deserialize_cuda_engine(plan)
-        if self._engine is None:
-            raise ArtefactError(
-                self._folder,
-                f"{trt.__name__} {trt.__version__} cannot load the engine",
-                hint="export it again on this machine",
-            )
-        self._context = self._engine.create_execution_context()
-        if self._context is None:
-            raise DeviceError(
-                "the GPU's memory is too small for this engine",
-                hint="export again with smaller --max-patches or --max-batch",
-            )
+        for name, model in self._artefact.models.items():
+            plan = (self._folder / model.file).read_bytes()
+            engine = self._runtime.deserialize_cuda_engine(plan)
+            if engine is None:
+                raise ArtefactError(
+                    self._folder / model.file,
+                    f"{trt.__name__} {trt.__version__} cannot load the engine",
+                    hint="export it again on this machine",
+                )
+            context = engine.create_execution_context()
+            if context is None:
+                raise DeviceError(
+                    f"the GPU's memory is too small for the engine {model.file}",
+                    hint="export again with smaller --max-patches or --max-batch",
+                )
+            self._engines[name], self._contexts[name] = engine, context
         # TensorRT synchronises on the default stream
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch's gap
 
     def _close(self) -> None:
         # in this order: each needs the one after it
-        self._context = None
-        self._engine = None
+        self._contexts = {}
+        self._engines = {}
         self._runtime = None
         self._logger = None
         self._stream = None
 
-    def _run(self, features: Features, lengths: NDArray[np.int64]) -> RuntimeOutput:
+    def _call(self, graph: str, feed: Arrays) -> Arrays:
         import torch
 
-        dtypes = {"float32": torch.float32, "int64": torch.int64}
+        context, outputs = self._contexts[graph], self._artefact.models[graph].outputs
         with torch.cuda.stream(self._stream):
-            buffers = {
-                "features": torch.from_numpy(features).cuda(),
-                "lengths": torch.from_numpy(lengths).cuda(),
-            }
+            buffers = {name: torch.from_numpy(array).cuda() for name, array in feed.items()}
             for name, tensor in buffers.items():
-                self._context.set_input_shape(name, tuple(tensor.shape))
-            for output in self._artefact.outputs:
-                shape = tuple(self._context.get_tensor_shape(output.name))
-                buffers[output.name] = torch.empty(shape, dtype=dtypes[output.dtype], device="cuda")
+                context.set_input_shape(name, tuple(tensor.shape))
+            for output in outputs:
+                shape = tuple(context.get_tensor_shape(output.name))
+                dtype = getattr(torch, output.dtype)
+                buffers[output.name] = torch.empty(shape, dtype=dtype, device="cuda")
             for name, tensor in buffers.items():
-                self._context.set_tensor_address(name, tensor.data_ptr())
-            if not self._context.execute_async_v3(self._stream.cuda_stream):
-                raise DeviceError(f"the engine of {self._folder} failed to run")
+                context.set_tensor_address(name, tensor.data_ptr())
+            if not context.execute_async_v3(self._stream.cuda_stream):
+                raise DeviceError(f"the engine {graph} of {self._folder} failed to run")
             self._stream.synchronize()
-            names = [output.name for output in self._artefact.outputs]
-            return RuntimeOutput(**{name: buffers[name].cpu().numpy() for name in names})
+            return {output.name: buffers[output.name].cpu().numpy() for output in outputs}
 
     def _check_target(self, here: str) -> None:
-        if self._artefact.gpu_target not in (None, here):
+        targets = self._artefact.gpu_targets
+        if targets and here not in targets:
             raise ArtefactError(
                 self._folder,
-                f"the engine was built for {self._artefact.gpu_target}, this GPU is {here}",
+                f"the engine was built for {', '.join(targets)}, this GPU is {here}",
                 hint=f"export it again with --target {here}",
             )
 

@@ -271,7 +271,9 @@ class SlotCompressor(nn.Module):
         gate = self.router.gate
         sums = fused.fused_sums(bags, gate.weight, gate.bias, self.config.top_k)
         lengths = [len(bag) for bag in bags]
-        all_indices, all_weights = sums.indices.split(lengths), sums.weights.split(lengths)
+        all_indices, all_weights = (
+            torch.split(values, lengths) for values in (sums.indices, sums.weights)
+        )
         parts = []
         for i, (indices, weights) in enumerate(zip(all_indices, all_weights, strict=True)):
             footprint = None

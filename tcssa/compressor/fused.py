@@ -144,7 +144,9 @@ def fused_sums(
         NonFiniteFeatureError: A patch has a NaN or an infinity; it names bag and row.
     """
     parts, unit = _split_once(gate_weight, bags[0].dtype)
-    outputs = _FusedSums.apply(gate_weight, gate_bias, (parts, unit, top_k), *bags)
+    outputs = _FusedSums.apply(  # type: ignore[no-untyped-call]  # torch types it not
+        gate_weight, gate_bias, (parts, unit, top_k), *bags
+    )
     return FusedSums(*outputs)
 
 
@@ -202,7 +204,7 @@ def _plain_sums(
     """The differentiable outputs, with the slots already chosen."""
     lengths = [len(bag) for bag in bags]
     columns: list[list[Tensor]] = [[], [], [], [], []]
-    for bag, indices in zip(bags, indices_MT.split(lengths), strict=True):
+    for bag, indices in zip(bags, torch.split(indices_MT, lengths), strict=True):
         logits = F.linear(bag.float(), gate_weight.float(), gate_bias.float())
         probs = logits.softmax(dim=1)
         weights = probs.gather(1, indices)
@@ -256,7 +258,7 @@ def _launch(
     add_segments[(_ceil_div(length, block), len(bags))](
         table, bounds, totals, LENGTH=length, BLOCK=block, DEPTH=16
     )
-    weighted_sum, rest = totals.split([num_slots * feature_dim, 4 * num_slots], dim=1)
+    weighted_sum, rest = torch.split(totals, [num_slots * feature_dim, 4 * num_slots], dim=1)
     mass, probs, counts, logsumexp = rest.unflatten(1, (4, num_slots)).unbind(dim=1)
     return FusedSums(
         weighted_sum=weighted_sum.unflatten(1, (num_slots, feature_dim)),
@@ -340,9 +342,7 @@ def split_gate(gate_weight: Tensor, dtype: torch.dtype) -> tuple[Tensor, float]:
     return parts, unit
 
 
-def _segments(
-    bags: Sequence[Tensor], tiles: Plan, programs: int
-) -> tuple[Tensor, Tensor, int]:
+def _segments(bags: Sequence[Tensor], tiles: Plan, programs: int) -> tuple[Tensor, Tensor, int]:
     """Cut bags into segments, each by its own size alone.
 
     So a bag's sums do not depend on what else is in the batch. One large bag gives every
@@ -381,7 +381,7 @@ def _require_finite(bags: Sequence[Tensor], weights_MT: Tensor) -> None:
     """Find a non-finite feature by its weights, which are NaN then; nothing else is looked at."""
     if torch.isfinite(weights_MT.sum()):
         return
-    parts = weights_MT.split([len(bag) for bag in bags])
+    parts = torch.split(weights_MT, [len(bag) for bag in bags])
     for index, (bag, weights) in enumerate(zip(bags, parts, strict=True)):
         for row in (~torch.isfinite(weights).all(dim=1)).nonzero()[:, 0].tolist():
             if not torch.isfinite(bag[row]).all():

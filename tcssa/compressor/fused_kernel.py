@@ -20,7 +20,7 @@ import triton.language as tl
 
 
 @triton.jit
-def sum_segments(  # noqa: ANN201
+def sum_segments(  # noqa: ANN201, D103
     segments,  # noqa: ANN001  [S, 3] int64: address of the first row, its number of M, rows
     gate,  # noqa: ANN001  [PARTS, KP, D]: the parts that the scaled weights are the sum of
     bias,  # noqa: ANN001  [KP] float32; -inf beyond K
@@ -150,7 +150,7 @@ def sum_segments(  # noqa: ANN201
 
 
 @triton.jit
-def add_segments(  # noqa: ANN201
+def add_segments(  # noqa: ANN201, D103
     table,  # noqa: ANN001  [S, LENGTH] float32
     bounds,  # noqa: ANN001  [B + 1] int64: where a bag's lines begin and end
     totals,  # noqa: ANN001  [B, LENGTH] float32, out

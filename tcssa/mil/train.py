@@ -23,6 +23,7 @@ from typing import Any
 
 from tcssa import atomic
 from tcssa.checksums import file_sha256
+from tcssa.differences import differences
 from tcssa.errors import RunError
 from tcssa.mil import plots
 from tcssa.mil.classifiers import MethodFacts, save_classifier
@@ -147,7 +148,7 @@ def _is_complete(settings: MilSettings, cohort: Cohort, out: Path) -> bool:
     for name in ("labels", "features"):  # their content counts, not where it lies
         after["cohort"].pop(name)
         before.get("cohort", {}).pop(name, None)
-    changed = [*_differences(before, after), *_differences(run["cohort"], cohort.fingerprint())]
+    changed = [*differences(before, after), *differences(run["cohort"], cohort.fingerprint())]
     if changed:
         raise RunError(
             out,
@@ -155,17 +156,6 @@ def _is_complete(settings: MilSettings, cohort: Cohort, out: Path) -> bool:
             hint="give another --out, or the settings it was made with",
         )
     return bool(run.get("complete"))
-
-
-def _differences(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[str]:
-    found = []
-    for name in sorted({*before, *after}):
-        old, new = before.get(name), after.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += _differences(old, new, f"{prefix}{name}.")
-        elif old != new:
-            found.append(f"{prefix}{name} was {old!r}, now {new!r}")
-    return found
 
 
 def _fit_or_read(

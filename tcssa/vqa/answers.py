@@ -1,10 +1,81 @@
-"""From what a model writes to the option it means, or to none."""
+"""From what a model writes to the option it means, or to none.
+
+Strict on purpose: a reply counts only where it can be read in one way. "A tumor is seen" is an
+English article, not option A; two letters are no answer.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+_THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL | re.IGNORECASE)
+_PREFIX = re.compile(
+    r"^(?:(?:so|therefore|thus|hence),?\s+)?"
+    r"(?:the\s+)?(?:(?:correct|right|best|final)\s+)?(?:answer|option|choice)"
+    r"(?:\s+is)?\s*(?::|=)?\s*(?:option\s+)?",
+    re.IGNORECASE,
+)
+_LETTER = r"[(\[]?\s*([A-Z])\s*[)\].:]*"
+_ALONE = re.compile(rf"^{_LETTER}\s*$")
+_LABELLED = re.compile(r"^(?:[(\[]([A-Z])[)\]]|([A-Z])[).:])[.:]?\s+(.+)$", re.DOTALL)
 
 
 def parse_answer(text: str, options: Sequence[str]) -> int | None:
-    """The option that a reply names, counted from 0; None if it names none, or more than one."""
-    raise NotImplementedError
+    """The option that a reply names, counted from 0; None if it names none, or more than one.
+
+    Read are a letter alone (``B``, ``(B)``, ``b.``), a letter with its option's text
+    (``B. Lobular``), an option's text alone, and each of these behind ``Answer:`` or ``The answer
+    is``. A reasoning model's ``<think>`` block is passed over.
+
+    Args:
+        text: The reply.
+        options: The options, in order.
+    """
+    if "<think>" in text.lower() and "</think>" not in text.lower():
+        return None  # it never came to an answer
+    reply = _plain_marks(_THOUGHT.sub(" ", text)).strip()
+    if not reply:
+        return None
+    stripped = _PREFIX.sub("", reply, count=1).strip()
+    for candidate in dict.fromkeys((reply, stripped)):
+        found = _read(candidate, options)
+        if found is not None:
+            return found
+    return None
+
+
+def _read(reply: str, options: Sequence[str]) -> int | None:
+    # a lower-case letter counts only where it is all there is
+    alone = _ALONE.match(reply.upper() if len(re.sub(r"\W", "", reply)) == 1 else reply)
+    if alone:
+        return _index(alone[1], options)
+    texts = [_normal(option) for option in options]
+    written = _normal(reply)
+    same = [i for i, option in enumerate(texts) if option == written]
+    if same:
+        return same[0] if len(same) == 1 else None
+    labelled = _LABELLED.match(reply)
+    if labelled is None:
+        return None
+    index = _index(labelled[1] or labelled[2], options)
+    rest = _normal(labelled[3])
+    # the text behind the letter must be that option's, alone or as the beginning of more
+    if index is None or not (rest == texts[index] or rest.startswith(texts[index] + " ")):
+        return None
+    return index
+
+
+def _index(letter: str, options: Sequence[str]) -> int | None:
+    index = ord(letter) - ord("A")
+    return index if index < len(options) else None
+
+
+def _plain_marks(text: str) -> str:
+    """Without Markdown's emphasis and quotation marks around words."""
+    return re.sub(r"[*`\"“”]+|\\boxed\{|\}", "", text)
+
+
+def _normal(text: str) -> str:
+    """Lower case, single spaces, no full stop at the end."""
+    return " ".join(text.lower().split()).strip(" .")

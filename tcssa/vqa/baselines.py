@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from tcssa.vqa.conversation import Question
-from tcssa.vqa.metrics import Scores
+from tcssa.vqa.metrics import Record, Scores, score
 
 
 @dataclass(frozen=True)
@@ -32,4 +33,70 @@ def baselines(
         train: Rows of the training split, to fit on; None fits on the questions themselves.
         seed: Of the bootstrap.
     """
-    raise NotImplementedError
+    asked = [question for question in questions if question.answer is not None]
+    if not asked:
+        return []
+    known = [question for question in train or asked if question.answer is not None]
+    fitted_on = "training rows" if train is not None else "these rows"
+    letter = _commonest(str(question.answer) for question in known)
+    frequency = Counter(_normal(question.answer_text) for question in known)
+    rules: list[tuple[str, str, str, Callable[[Question], int | None]]] = [
+        ("majority_letter", f"always {letter}", fitted_on, lambda q: _letter_index(q, letter)),
+        (
+            "majority_option_text",
+            "the option that is right most often elsewhere",
+            fitted_on if train is not None else "these rows without the slide's own",
+            _most_frequent(frequency, None if train is not None else asked),
+        ),
+        ("longest_option", "the longest option", "nothing", _longest),
+    ]
+    return [
+        Baseline(name, rule, fitted, score([_record(q, choose(q)) for q in asked], seed=seed))
+        for name, rule, fitted, choose in rules
+    ]
+
+
+def _record(question: Question, chosen: int | None) -> Record:
+    return Record(
+        row_id=question.row_id,
+        slide=question.slide,
+        answer_index=ord(str(question.answer)) - ord("A"),
+        predicted_index=chosen,
+        status="answered" if chosen is not None else "invalid",
+        categories=question.categories,
+    )
+
+
+def _letter_index(question: Question, letter: str) -> int | None:
+    index = ord(letter) - ord("A")
+    return index if index < len(question.options) else None
+
+
+def _longest(question: Question) -> int:
+    return max(range(len(question.options)), key=lambda i: (len(question.options[i]), -i))
+
+
+def _most_frequent(
+    frequency: Counter[str], own: Sequence[Question] | None
+) -> Callable[[Question], int]:
+    """Chooses the option whose text is most often right; without a slide's own rows if given."""
+    by_slide: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for question in own or ():
+        by_slide[question.slide][_normal(question.answer_text)] += 1
+
+    def choose(question: Question) -> int:
+        texts = [_normal(option) for option in question.options]
+        mine = by_slide[question.slide] if own is not None else Counter()
+        return max(range(len(texts)), key=lambda i: (frequency[texts[i]] - mine[texts[i]], -i))
+
+    return choose
+
+
+def _commonest(values: Iterable[str]) -> str:
+    """The most frequent value; of equals the first in the alphabet."""
+    counts = Counter(values)
+    return min(counts, key=lambda value: (-counts[value], value))
+
+
+def _normal(text: str) -> str:
+    return " ".join(text.lower().split()).strip(" .")

@@ -6,14 +6,31 @@ which it is: the SHA-256 of its file, its number of rows, and the version that t
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from tcssa.checksums import file_sha256
 from tcssa.vqa.conversation import Question
-from tcssa.vqa.faults import Fault
+from tcssa.vqa.faults import REPEATED_ID, REPEATED_OPTION, Fault, FaultError
+from tcssa.vqa.question_files import read_csv_rows, read_json_list
+from tcssa.vqa.slidebench import (
+    BCNB_CATEGORIES,
+    SLIDEBENCH_COLUMNS,
+    TCGA_CATEGORIES,
+    slidebench_question,
+    wsi_vqa_question,
+)
 
 Kind = Literal["slidebench-tcga", "slidebench-bcnb", "wsi-vqa"]
+
+_CATEGORIES: dict[Kind, Mapping[str, str]] = {
+    "slidebench-tcga": TCGA_CATEGORIES,
+    "slidebench-bcnb": BCNB_CATEGORIES,
+}
+_KNOWN_ROWS = (7827, 3176, 1494, 7247)
+"""Of SlideBench-VQA (TCGA) in three versions, and of (BCNB)."""
 
 
 @dataclass(frozen=True)
@@ -43,4 +60,45 @@ def read_benchmark(kind: Kind, path: Path) -> Benchmark:
     Raises:
         TableError: The file cannot be read, or is none of this kind.
     """
-    raise NotImplementedError
+    numbered = enumerate(_rows(kind, path), start=1)
+    questions, faults, num_rows = [], [], 0
+    seen: dict[str, int] = {}
+    for number, row in numbered:
+        num_rows = number
+        try:
+            question = _question(kind, row, number, path)
+        except FaultError as error:
+            faults.append(error.fault)
+            continue
+        if question.row_id in seen:
+            detail = f"the id {question.row_id!r} stands in row {seen[question.row_id]} too"
+            faults.append(Fault(number, REPEATED_ID, detail))
+            continue
+        seen[question.row_id] = number
+        faults += _remarks(question, number)
+        questions.append(question)
+    return Benchmark(kind, path, file_sha256(path), _version(num_rows), num_rows, questions, faults)
+
+
+def _rows(kind: Kind, path: Path) -> Sequence[Any]:
+    if kind == "wsi-vqa":
+        return read_json_list(path)
+    categories = _CATEGORIES[kind]
+    return read_csv_rows(path, (*SLIDEBENCH_COLUMNS, *categories.values()))
+
+
+def _question(kind: Kind, row: Any, number: int, path: Path) -> Question:
+    if kind == "wsi-vqa":
+        return wsi_vqa_question(row, number, path)
+    return slidebench_question(row, number, path, _CATEGORIES[kind])
+
+
+def _remarks(question: Question, number: int) -> list[Fault]:
+    """What is odd in a row that can be used all the same."""
+    if len({option.lower() for option in question.options}) == len(question.options):
+        return []
+    return [Fault(number, REPEATED_OPTION, "two options are the same", left_out=False)]
+
+
+def _version(num_rows: int) -> str:
+    return f"{'' if num_rows in _KNOWN_ROWS else 'other: '}{num_rows:,} rows"

@@ -9,10 +9,10 @@ from typing import Any
 
 from tcssa.checksums import params_hash
 from tcssa.errors import UsageError
-from tcssa.vqa.batches import Row, require_apart, split_by_case
+from tcssa.vqa.batches import require_apart, split_by_case
 from tcssa.vqa.matching import SlideIndex
 from tcssa.vqa.parts import Parts
-from tcssa.vqa.rows import Dropped, RowMaker, check_dropped, count_dropped, write_dropped
+from tcssa.vqa.rows import Dropped, Row, RowMaker, check_dropped, count_dropped, write_dropped
 from tcssa.vqa.settings import VqaSettings
 from tcssa.vqa.slideinstruct import read_conversations
 

@@ -31,6 +31,14 @@ class Fault:
         return f"row {self.row}: {self.detail}"
 
 
+class FaultError(Exception):
+    """Ends the reading of one row; the reader keeps the fault and goes on."""
+
+    def __init__(self, row: int, kind: str, detail: str) -> None:
+        super().__init__(detail)
+        self.fault = Fault(row, kind, detail)
+
+
 def count_faults(faults: Iterable[Fault]) -> dict[str, int]:
     """How many faults there are of each kind, the most frequent first."""
     return dict(Counter(fault.kind for fault in faults).most_common())

@@ -197,9 +197,11 @@ class VqaFit:
                 parameter.grad = torch.zeros_like(parameter)
         if self.accelerator.num_processes == 1:
             return
-        gradients = [parameter.grad for parameter in self.parameters.values()]
-        flat = torch.cat([gradient.flatten() for gradient in gradients if gradient is not None])
-        parts = self.accelerator.reduce(flat, "sum").split([p.numel() for p in gradients])
+        found = [parameter.grad for parameter in self.parameters.values()]
+        gradients = [gradient for gradient in found if gradient is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        summed: Tensor = self.accelerator.reduce(flat, "sum")
+        parts = torch.split(summed, [gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
 

@@ -53,11 +53,11 @@ def plot_history(path: Path, records: Sequence[Record], best_step: int | None) -
         linewidth=1,
         label="training",
     )
-    validated = [record for record in records if record.val_loss is not None]
+    validated = [(r.step, r.val_loss) for r in records if r.val_loss is not None]
     if validated:
         axes.plot(
-            [record.step for record in validated],
-            [record.val_loss for record in validated],
+            [step for step, _ in validated],
+            [loss for _, loss in validated],
             color="darkorange",
             marker="o",
             markersize=4,

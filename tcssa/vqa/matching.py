@@ -6,9 +6,17 @@ UUID of the GDC, or by the patient alone. Names are compared whole: DX1 is never
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
+
+from tcssa.errors import AmbiguousFeaturesError, MissingFeaturesError
+from tcssa.features import find_bags
+from tcssa.features.tables import patient_of, slide_name
+
+_PATIENT = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}", re.IGNORECASE)
 
 
 class SeveralSlides(StrEnum):
@@ -40,6 +48,17 @@ class SlideIndex:
         self.folder, self.several = folder, SeveralSlides(several)
         self.chosen: dict[str, tuple[Path, ...]] = {}
         """Patients with several slides that were asked for: the slide taken, then the others."""
+        self._by_name: defaultdict[str, list[Path]] = defaultdict(list)
+        self._by_barcode: defaultdict[str, list[Path]] = defaultdict(list)
+        self._by_patient: defaultdict[str, list[Path]] = defaultdict(list)
+        for path in sorted(paths):
+            name = slide_name(path.name)
+            self._by_name[name].append(path)
+            barcode, _, uuid = name.partition(".")
+            if uuid:
+                self._by_barcode[barcode].append(path)
+            if patient_of(name) != name:
+                self._by_patient[patient_of(name)].append(path)
 
     @classmethod
     def from_folder(cls, folder: Path, several: SeveralSlides = SeveralSlides.ERROR) -> SlideIndex:
@@ -48,7 +67,7 @@ class SlideIndex:
         Raises:
             MissingDataError: The folder does not exist, or holds no feature file.
         """
-        raise NotImplementedError
+        return cls(find_bags([folder]), folder, several)
 
     def find(self, slide: str) -> Path:
         """The feature file of a slide.
@@ -60,4 +79,38 @@ class SlideIndex:
             MissingFeaturesError: There is none.
             AmbiguousFeaturesError: There are several.
         """
-        raise NotImplementedError
+        name = slide_name(slide)
+        barcode, _, uuid = name.partition(".")
+        if found := self._by_name.get(name):
+            return self._only(slide, found)
+        if not uuid and (found := self._by_barcode.get(name)):
+            return self._only(slide, found)
+        if uuid and (found := self._by_name.get(barcode)):
+            # the file names no UUID, so it may be of this one
+            return self._only(slide, found)
+        if _PATIENT.fullmatch(name) and (found := self._by_patient.get(name.upper())):
+            return self._of_patient(name, found)
+        near = self._by_barcode.get(barcode) or self._by_patient.get(patient_of(name), [])
+        raise MissingFeaturesError(slide, self.folder, [path.name for path in near])
+
+    def _only(self, slide: str, found: Sequence[Path]) -> Path:
+        if len(found) > 1:
+            raise AmbiguousFeaturesError(
+                slide, found, hint="keep one of these files, or name the slide with its UUID"
+            )
+        return found[0]
+
+    def _of_patient(self, patient: str, found: Sequence[Path]) -> Path:
+        if len(found) == 1:
+            return found[0]
+        chosen: Sequence[Path] = ()
+        if self.several is SeveralSlides.FIRST:
+            chosen = found[:1]
+        elif self.several is SeveralSlides.DX1:
+            chosen = [p for p in found if slide_name(p.name).partition(".")[0].endswith("-DX1")]
+        if len(chosen) != 1:
+            raise AmbiguousFeaturesError(
+                patient, found, hint="choose with --several-slides dx1 or first"
+            )
+        self.chosen[patient] = (chosen[0], *(path for path in found if path != chosen[0]))
+        return chosen[0]

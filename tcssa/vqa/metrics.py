@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa.errors import UsageError
 
 Status = Literal["answered", "invalid", "no_features", "ambiguous_features", "too_long", "missing"]
 BOOTSTRAP_SAMPLES = 1000
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -64,11 +70,92 @@ class Scores:
 
     def to_dict(self) -> dict[str, Any]:  # plain data, for JSON
         """As plain data."""
-        raise NotImplementedError
+        return asdict(self)
 
 
 def score(
     records: Sequence[Record], *, seed: int = 0, num_samples: int = BOOTSTRAP_SAMPLES
 ) -> Scores:
-    """Score answers, with intervals by bootstrap over slides."""
-    raise NotImplementedError
+    """Score answers, with intervals by bootstrap over slides.
+
+    All rows of a slide are drawn together, since they are not independent.
+
+    Args:
+        records: One for each question.
+        seed: Of the bootstrap.
+        num_samples: Of the bootstrap.
+
+    Raises:
+        UsageError: There is no record.
+    """
+    if not records:
+        raise UsageError("there is no answer to score")
+    rows = _Rows(records, seed, num_samples)
+    groups: dict[str, dict[str, Tally]] = {}
+    macro: dict[str, Figure] = {}
+    names = sorted({name for record in records for name in record.categories})
+    for name in names:
+        values = [record.categories.get(name, "") for record in records]
+        members = {v: np.array([v == other for other in values]) for v in sorted(set(values)) if v}
+        groups[name] = {value: rows.tally(mask) for value, mask in members.items()}
+        macro[name] = rows.macro(list(members.values()))
+    return Scores(rows.tally(np.ones(len(records), bool)), groups, macro)
+
+
+class _Rows:
+    """Records as arrays, and how often each bootstrap sample draws each slide."""
+
+    def __init__(self, records: Sequence[Record], seed: int, num_samples: int) -> None:
+        self.statuses = [record.status for record in records]
+        self.answered = np.array([record.status == "answered" for record in records])
+        self.right = self.answered & np.array(
+            [record.predicted_index == record.answer_index for record in records]
+        )
+        names, self.slide = np.unique([record.slide for record in records], return_inverse=True)
+        rng = np.random.default_rng(seed)
+        shares = np.full(len(names), 1 / len(names))
+        self.draws = rng.multinomial(len(names), shares, size=num_samples)
+        """[samples, slides]."""
+
+    def tally(self, mask: Bools) -> Tally:
+        """The scores of some rows."""
+        counts = Counter(self.statuses[row] for row in np.flatnonzero(mask))
+        replies = counts["answered"] + counts["invalid"]
+        return Tally(
+            num_rows=int(mask.sum()),
+            num_slides=len(np.unique(self.slide[mask])),
+            statuses=dict(sorted(counts.items())),
+            accuracy=self._figure(self.right & mask, mask),
+            accuracy_answered=self._figure(self.right & mask, self.answered & mask),
+            invalid_rate=counts["invalid"] / replies if replies else None,
+        )
+
+    def macro(self, masks: Sequence[Bools]) -> Figure:
+        """The mean of several groups' accuracies; samples that lack a group do not count."""
+        values = [float(self.right[mask].mean()) for mask in masks if mask.any()]
+        if not values:
+            return Figure(None, None, None)
+        drawn = np.mean([self._drawn(self.right & mask, mask) for mask in masks], axis=0)
+        return _with_interval(float(np.mean(values)), drawn)
+
+    def _figure(self, hits: Bools, rows: Bools) -> Figure:
+        if not rows.any():
+            return Figure(None, None, None)
+        return _with_interval(float(hits.sum() / rows.sum()), self._drawn(hits, rows))
+
+    def _drawn(self, hits: Bools, rows: Bools) -> NDArray[np.float64]:
+        """The share of hits in each sample; NaN where it holds none of the rows."""
+        count = self.draws.shape[1]
+        hit = self.draws @ np.bincount(self.slide[hits], minlength=count)
+        total = self.draws @ np.bincount(self.slide[rows], minlength=count)
+        with np.errstate(invalid="ignore"):
+            return np.where(total > 0, hit / np.maximum(total, 1), np.nan)
+
+
+def _with_interval(value: float, drawn: NDArray[np.float64]) -> Figure:
+    """A figure with the middle 95 % of its samples; none where half of them lack it."""
+    defined = drawn[~np.isnan(drawn)]
+    if len(defined) < max(1, len(drawn) / 2):
+        return Figure(value, None, None)
+    low, high = np.percentile(defined, [2.5, 97.5])
+    return Figure(value, float(low), float(high))

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import yaml
 from pydantic import BaseModel, ConfigDict
+
+from tcssa.presets import configs_folder
+
+_FILE = "vqa_published.yaml"
 
 
 class PublishedSystem(BaseModel):
@@ -32,4 +37,5 @@ class Published(BaseModel):
 
 def read_published() -> Published:
     """The published figures."""
-    raise NotImplementedError
+    content = yaml.safe_load(configs_folder().joinpath(_FILE).read_text(encoding="utf-8"))
+    return Published.model_validate(content)

@@ -8,9 +8,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from tcssa.vqa.conversation import Conversation
-from tcssa.vqa.faults import Fault
+from tcssa.vqa.conversation import IMAGE_MARK, Conversation, Role, Turn
+from tcssa.vqa.faults import (
+    EMPTY_ANSWER,
+    EMPTY_QUESTION,
+    MALFORMED,
+    REPEATED_ID,
+    Fault,
+    FaultError,
+)
+from tcssa.vqa.question_files import read_json_list
+
+_ROLES: dict[str, Role] = {
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "assistant": "assistant",
+    "system": "system",
+}
 
 
 @dataclass(frozen=True)
@@ -35,4 +52,55 @@ def read_conversations(path: Path) -> ReadResult:
     Raises:
         TableError: The file cannot be read, or is no list of conversations.
     """
-    raise NotImplementedError
+    content = read_json_list(path)
+    result = ReadResult(path, [], num_rows=len(content))
+    seen: set[str] = set()
+    for number, row in enumerate(content, start=1):
+        try:
+            conversation = _conversation(row, number, path)
+        except FaultError as error:
+            result.row_faults.append(error.fault)
+            continue
+        if conversation.row_id in seen:
+            detail = f"the id {conversation.row_id!r} stands there twice"
+            result.row_faults.append(Fault(number, REPEATED_ID, detail, left_out=False))
+        seen.add(conversation.row_id)
+        result.conversations.append(conversation)
+    return result
+
+
+def _conversation(row: Any, number: int, path: Path) -> Conversation:
+    """One row; what is wrong with it is a `FaultError`."""
+    if not isinstance(row, dict):
+        raise FaultError(number, MALFORMED, f"is a {type(row).__name__}, not an object")
+    images = row.get("image")
+    images = [images] if isinstance(images, str) else images
+    if not isinstance(images, list) or len(images) != 1 or not isinstance(images[0], str):
+        raise FaultError(number, MALFORMED, f"'image' must name one slide, found {images!r}")
+    said = row.get("conversations")
+    if not isinstance(said, list) or not said:
+        raise FaultError(number, MALFORMED, "has no conversations")
+    turns = [_turn(turn, number) for turn in said]
+    spoken = turns[1:] if turns[0].role == "system" else turns
+    expected: list[Role] = ["user", "assistant"]
+    if len(spoken) % 2 or any(t.role != expected[i % 2] for i, t in enumerate(spoken)):
+        roles = ", ".join(turn.role for turn in turns)
+        raise FaultError(number, MALFORMED, f"user and assistant must take turns, found {roles}")
+    if any(not t.text.replace(IMAGE_MARK, "").strip() for t in spoken if t.role == "user"):
+        raise FaultError(number, EMPTY_QUESTION, "a question is empty")
+    if any(not turn.text.strip() for turn in spoken if turn.role == "assistant"):
+        raise FaultError(number, EMPTY_ANSWER, "an answer is empty")
+    return Conversation(
+        row_id=str(row.get("id", number)),
+        slide=images[0],
+        turns=tuple(turns),
+        source=f"{path.name}, row {number}",
+    )
+
+
+def _turn(turn: Any, number: int) -> Turn:
+    if not isinstance(turn, dict) or not isinstance(turn.get("value"), str):
+        raise FaultError(number, MALFORMED, "a turn has no text 'value'")
+    if turn.get("from") not in _ROLES:
+        raise FaultError(number, MALFORMED, f"a turn is from {turn.get('from')!r}")
+    return Turn(_ROLES[turn["from"]], turn["value"])

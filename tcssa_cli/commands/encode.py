@@ -23,6 +23,7 @@ class RuntimeName(StrEnum):
     AUTO = "auto"
     TORCH = "torch"
     ONNX = "onnx"
+    ONNX_TRT = "onnx-trt"
     TRT = "trt"
 
 
@@ -47,6 +48,12 @@ def encode(
         RuntimeName, typer.Option(help="auto goes by what the model is.")
     ] = RuntimeName.AUTO,
     device: Annotated[Device, typer.Option(help="Never replaced in silence.")] = Device.AUTO,
+    allow_cpu: Annotated[
+        bool,
+        typer.Option(
+            "--allow-cpu", help="Run on the CPU where the GPU asked for is not there, and say so."
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Encode everything again.")
     ] = False,
@@ -62,7 +69,7 @@ def encode(
     from tcssa_runtimes import encode as encode_bags
     from tcssa_runtimes import open_runtime
 
-    opened = open_runtime(model, runtime.value, device.value)
+    opened = open_runtime(model, runtime.value, device.value, allow_cpu=allow_cpu)
     report = encode_bags(features, out, opened, output, overwrite=overwrite)
     output.result(
         {"folder": out, **asdict(report), "slides_per_s": report.slides_per_s},

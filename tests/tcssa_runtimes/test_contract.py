@@ -11,12 +11,24 @@ from numpy.typing import NDArray
 
 from tcssa import CompressorOutput, SlotCompressor
 from tcssa.compressor import save_compressor
-from tcssa.errors import NonFiniteFeatureError, ShapeError
-from tcssa_exporters import export_compressor
+from tcssa.errors import ArtefactError, DeviceError, NonFiniteFeatureError, ShapeError
+from tcssa.mil.model import ClassifierConfig, SlideClassifier
+from tcssa.vqa.projector import Projector, ProjectorConfig
+from tcssa_exporters import export_compressor, export_model, open_source
 from tcssa_runtimes import Runtime, open_runtime
 
-TOLERANCE = 2e-5
-RUNTIMES = ["torch", "onnx", pytest.param("trt", marks=pytest.mark.gpu)]
+RUNTIMES = [
+    "torch",
+    "onnx",
+    "onnx-chunked",
+    "onnx-fp16",
+    "onnx-chunked-fp16",
+    pytest.param("trt", marks=pytest.mark.gpu),
+    pytest.param("trt-chunked", marks=pytest.mark.gpu),
+]
+TOLERANCE = {"fp32": 2e-5, "fp16": 4e-3}
+CHUNK_PATCHES = 64
+"""Small, so that bags of the tests have several chunks."""
 
 
 def make_model_file(kind: str, model: SlotCompressor, folder: Path, **limits: int) -> Path:
@@ -24,10 +36,23 @@ def make_model_file(kind: str, model: SlotCompressor, folder: Path, **limits: in
     if kind == "torch":
         save_compressor(model, folder / "model.safetensors")
         return folder / "model.safetensors"
-    if kind == "trt" and not torch.cuda.is_available():
-        pytest.skip("trt: no CUDA device")
-    export_compressor(model, folder / kind, format=kind, checkpoint_sha256="x", **limits)
+    if kind.startswith("trt") and not torch.cuda.is_available():
+        pytest.skip(f"{kind}: no CUDA device")
+    chunked = {"graph": "chunked", "chunk_patches": CHUNK_PATCHES} if "chunked" in kind else {}
+    export_compressor(
+        model,
+        folder / kind,
+        checkpoint_sha256="x",
+        format="trt" if kind.startswith("trt") else "onnx",
+        precision=precision(kind),
+        **chunked,
+        **limits,
+    )
     return folder / kind
+
+
+def precision(kind: str) -> str:
+    return "fp16" if kind.endswith("fp16") else "fp32"
 
 
 @pytest.fixture(scope="module", params=RUNTIMES)
@@ -51,18 +76,22 @@ def expected(
         return model(torch.from_numpy(features), mask)
 
 
-def assert_close(actual: NDArray[np.float32], wanted: torch.Tensor) -> None:
-    allowed = TOLERANCE * max(1.0, float(wanted.abs().max()))
+def assert_close(
+    kind: str, actual: NDArray[np.float32], wanted: torch.Tensor | NDArray[np.float32]
+) -> None:
+    wanted = torch.as_tensor(wanted)
+    allowed = TOLERANCE[precision(kind)] * max(1.0, float(wanted.abs().max()))
     np.testing.assert_allclose(actual, wanted.numpy(), atol=allowed, rtol=0)
 
 
 def some_features(num_patches: int, seed: int = 0) -> NDArray[np.float32]:
-    return make_features(num_patches, seed=seed).numpy()
+    """Features that float16 holds exactly, so that all runtimes are given the same."""
+    return make_features(num_patches, seed=seed).half().float().numpy()
 
 
 @pytest.mark.parametrize("num_patches", [0, 1, 4, 1000])
 def test_one_slide_equals_the_compressor(
-    runtime: Runtime, model: SlotCompressor, num_patches: int
+    kind: str, runtime: Runtime, model: SlotCompressor, num_patches: int
 ) -> None:
     features = some_features(num_patches)
     slide = runtime.encode(features)
@@ -71,12 +100,12 @@ def test_one_slide_equals_the_compressor(
     assert slide.slots.dtype == slide.mass.dtype == np.float32
     assert slide.centroids is None
     assert slide.spread is None
-    assert_close(slide.slots, wanted.slots[0])
-    assert_close(slide.mass, wanted.mass[0])
+    assert_close(kind, slide.slots, wanted.slots[0])
+    assert_close(kind, slide.mass, wanted.mass[0])
 
 
 def test_a_batch_equals_the_compressor_whatever_stands_behind_its_lengths(
-    runtime: Runtime, model: SlotCompressor
+    kind: str, runtime: Runtime, model: SlotCompressor
 ) -> None:
     features = np.stack([some_features(50, seed) for seed in range(4)])
     lengths = np.array([50, 1, 0, 17])
@@ -84,26 +113,26 @@ def test_a_batch_equals_the_compressor_whatever_stands_behind_its_lengths(
     for bag, length in zip(features, lengths, strict=True):
         bag[length:] = np.nan
     output = runtime.run(features, lengths)
-    assert_close(output.slots, wanted.slots)
-    assert_close(output.mass, wanted.mass)
-    assert_close(output.weights, wanted.weights)
+    assert_close(kind, output.slots, wanted.slots)
+    assert_close(kind, output.mass, wanted.mass)
+    assert_close(kind, output.weights, wanted.weights)
     assert np.array_equal(output.assignments, wanted.assignments.numpy())
     assert np.isnan(features[1, 1:]).all(), "the caller's array was written to"
 
 
-def test_the_order_of_patches_does_not_matter(runtime: Runtime) -> None:
+def test_the_order_of_patches_does_not_matter(kind: str, runtime: Runtime) -> None:
     features, coords = some_features(300), np.random.default_rng(0).uniform(0, 9e4, (300, 2))
     order = np.random.default_rng(1).permutation(300)
     one, other = runtime.encode(features, coords), runtime.encode(features[order], coords[order])
-    assert_close(one.slots, torch.from_numpy(other.slots))
+    assert_close(kind, one.slots, torch.from_numpy(other.slots))
     np.testing.assert_allclose(one.centroids, other.centroids, rtol=1e-5)
 
 
-def test_chunks_give_the_same_as_the_whole(runtime: Runtime) -> None:
+def test_chunks_give_the_same_as_the_whole(kind: str, runtime: Runtime) -> None:
     features, coords = some_features(300), np.random.default_rng(0).uniform(0, 9e4, (300, 2))
     whole = runtime.encode(features, coords)
     chunked = runtime.encode((features[i : i + 7] for i in range(0, 300, 7)), coords)
-    assert_close(chunked.slots, torch.from_numpy(whole.slots))
+    assert_close(kind, chunked.slots, torch.from_numpy(whole.slots))
     np.testing.assert_allclose(chunked.spread, whole.spread, rtol=1e-5)
 
 
@@ -123,11 +152,39 @@ def test_exact_ties_take_two_slots_and_the_lower_first(kind: str, tmp_path: Path
     np.testing.assert_allclose(output.weights, 1 / 6, rtol=1e-6)
 
 
+@pytest.mark.parametrize("num_patches", [1, 50, 200])
+def test_a_slide_s_bits_do_not_depend_on_how_it_is_handed_over(
+    kind: str, runtime: Runtime, num_patches: int
+) -> None:
+    features = some_features(num_patches)
+    whole = runtime.encode(features)
+    again = runtime.encode(features)
+    assert whole.slots.tobytes() == again.slots.tobytes()
+    if "chunked" in kind:
+        parts = runtime.encode(features[i : i + 33] for i in range(0, num_patches, 33))
+        assert parts.slots.tobytes() == whole.slots.tobytes()
+        (beside, _) = runtime.compress([features, some_features(70, seed=9)])
+        assert beside.slots.tobytes() == whole.slots.tobytes()
+
+
+def test_bags_of_any_sizes_are_compressed_at_once(
+    kind: str, runtime: Runtime, model: SlotCompressor
+) -> None:
+    bags = [some_features(n, seed=n) for n in (3, 150, 0, 1)]
+    for bag, encoded in zip(bags, runtime.compress(bags), strict=True):
+        wanted = expected(model, bag[None], np.array([len(bag)]))
+        assert_close(kind, encoded.slots, wanted.slots[0])
+        assert_close(kind, encoded.mass, wanted.mass[0])
+        assert np.array_equal(encoded.assignments, wanted.assignments[0].numpy())
+        assert encoded.logits is None
+        assert encoded.tokens is None
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
-def test_other_floating_types_are_taken(runtime: Runtime, dtype: type) -> None:
+def test_other_floating_types_are_taken(kind: str, runtime: Runtime, dtype: type) -> None:
     features = some_features(20).astype(dtype)
     wanted = runtime.encode(features.astype(np.float32))
-    assert_close(runtime.encode(features).slots, torch.from_numpy(wanted.slots))
+    assert_close(kind, runtime.encode(features).slots, torch.from_numpy(wanted.slots))
 
 
 def test_footprint_is_the_weighted_mean_and_deviation(runtime: Runtime) -> None:
@@ -167,10 +224,15 @@ def test_a_row_that_is_not_finite_is_named(runtime: Runtime, value: float) -> No
         runtime.run(np.stack([some_features(30), features]), np.array([30, 30]))
 
 
-def test_large_finite_features_are_no_error(runtime: Runtime) -> None:
+def test_large_finite_features_are_no_error(kind: str, runtime: Runtime) -> None:
     features = np.full((3, 16), 1e38, np.float32)
     features[:, ::2] *= -1
     features[:, 0] = 0
+    if precision(kind) == "fp16":
+        with pytest.raises(ShapeError, match=r"row 0 holds a feature beyond 65504") as caught:
+            runtime.encode(features)
+        assert caught.value.hint == "export with --precision fp32"
+        return
     try:
         runtime.encode(features)
     except NonFiniteFeatureError:
@@ -219,7 +281,95 @@ def test_limits_of_an_artefact_are_kept(model: SlotCompressor, tmp_path: Path) -
             runtime.run(np.zeros((3, 1, 16), np.float32), np.array([1, 1, 1]))
         # a bag smaller than the graph's range is padded, which changes nothing
         wanted = expected(model, some_features(3)[None], np.array([3]))
-        assert_close(runtime.encode(some_features(3)).slots, wanted.slots[0])
+        assert_close("onnx", runtime.encode(some_features(3)).slots, wanted.slots[0])
         output = runtime.run(some_features(3)[None], np.array([3]))
         assert output.assignments.shape == (1, 3, 2)
-        assert_close(output.slots, wanted.slots)
+        assert_close("onnx", output.slots, wanted.slots)
+
+
+HEADS = ["onnx", "onnx-chunked"]
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_a_classifier_s_logits_come_with_the_slots(kind: str, tmp_path: Path) -> None:
+    head = ClassifierConfig(classes=["x", "y", "z"], head_dim=8)
+    classifier = SlideClassifier(make_compressor(), head).eval()
+    classifier.save(tmp_path / "checkpoint.safetensors")
+    source = open_source(tmp_path / "checkpoint.safetensors", "classifier")
+    graph = "chunked" if "chunked" in kind else "full"
+    export_model(source, tmp_path / "artefact", graph=graph)
+    features = some_features(100)
+    with torch.no_grad():
+        wanted = classifier([torch.from_numpy(features)]).logits[0]
+    with open_runtime(tmp_path / "artefact") as runtime:
+        assert runtime.facts.classes == ("x", "y", "z")
+        slide, (bag,) = runtime.encode(features), runtime.compress([features])
+    for logits in (slide.logits, bag.logits):
+        assert logits is not None
+        assert_close(kind, logits, wanted)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_a_projector_s_tokens_come_with_the_slots(kind: str, tmp_path: Path) -> None:
+    model = make_compressor()
+    projector = Projector(ProjectorConfig(feature_dim=16, hidden_dim=24, token_dim=12)).eval()
+    save_compressor(model, tmp_path / "compressor.safetensors")
+    projector.save(tmp_path / "projector.safetensors")
+    source = open_source(
+        tmp_path / "compressor.safetensors",
+        "projector",
+        projector=tmp_path / "projector.safetensors",
+    )
+    graph = "chunked" if "chunked" in kind else "full"
+    export_model(source, tmp_path / "artefact", graph=graph)
+    features = some_features(100)
+    wanted = expected(model, features[None], np.array([100])).slots[0]
+    with open_runtime(tmp_path / "artefact") as runtime:
+        slide = runtime.encode(features)
+    assert slide.tokens is not None
+    with torch.no_grad():
+        assert_close(kind, slide.tokens, projector(wanted))
+
+
+def test_a_gpu_that_is_not_there_is_an_error_unless_the_cpu_is_allowed(
+    model: SlotCompressor, tmp_path: Path
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    for kind in ("torch", "onnx"):
+        path = make_model_file(kind, model, tmp_path)
+        with pytest.raises(DeviceError), open_runtime(path, device="cuda"):
+            pass
+        with open_runtime(path, device="cuda", allow_cpu=True) as runtime:
+            assert "cpu" in runtime.name
+            assert any("runs on the CPU, as allowed" in note for note in runtime.notes)
+            assert runtime.encode(some_features(3)).num_patches == 3
+
+
+def test_bfloat16_on_the_cpu_is_refused(model: SlotCompressor, tmp_path: Path) -> None:
+    export_compressor(model, tmp_path / "bf16", checkpoint_sha256="x", precision="bf16")
+    with (
+        pytest.raises(ArtefactError, match="no bfloat16 on the CPU"),
+        open_runtime(tmp_path / "bf16"),
+    ):
+        pass
+
+
+def test_a_truncated_graph_is_refused(model: SlotCompressor, tmp_path: Path) -> None:
+    path = make_model_file("onnx", model, tmp_path)
+    content = (path / "model.onnx").read_bytes()
+    (path / "model.onnx").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ArtefactError, match="is not the file the artefact was made with"):
+        open_runtime(path)
+
+
+def test_tensorrt_11_and_onnx_runtime_s_provider_do_not_go_together(
+    model: SlotCompressor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tcssa_runtimes.onnx_runtime.version", lambda package: "11.0.1")
+    path = make_model_file("onnx", model, tmp_path)
+    with (
+        pytest.raises(DeviceError, match=r"provider needs TensorRT 10, installed is 11\.0\.1"),
+        open_runtime(path, "onnx-trt"),
+    ):
+        pass

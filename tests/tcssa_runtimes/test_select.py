@@ -20,7 +20,7 @@ def test_auto_goes_by_what_the_path_is(checkpoint: Path, artefact: Path) -> None
     assert (by_torch.name, by_onnx.name) == ("torch (cpu)", "onnx (cpu)")
     assert by_torch.facts.encoder == by_onnx.facts.encoder == "test_encoder"
     assert by_torch.facts.sha256 == file_sha256(checkpoint)
-    assert by_onnx.facts.sha256 == Artefact.read(artefact).model_sha256
+    assert by_onnx.facts.sha256 == Artefact.read(artefact).sha256
 
 
 def test_a_runtime_that_cannot_run_the_model_says_what_to_do(
@@ -55,9 +55,9 @@ def test_a_broken_model_is_refused(artefact: Path, tmp_path: Path) -> None:
 
 def test_an_onnx_file_that_does_not_load_is_one_clear_error(artefact: Path, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no graph")
-    facts = Artefact.read(artefact).model_copy(
-        update={"model_sha256": file_sha256(tmp_path / "model.onnx")}
-    )
+    facts = Artefact.read(artefact)
+    full = facts.models["full"].model_copy(update={"sha256": file_sha256(tmp_path / "model.onnx")})
+    facts = facts.model_copy(update={"models": {"full": full}})
     facts.write(tmp_path)
     with pytest.raises(ArtefactError, match="cannot load it"), open_runtime(tmp_path):
         pass
@@ -79,7 +79,9 @@ def test_an_engine_without_a_gpu_is_an_error_before_tensorrt_is_touched(
     model: SlotCompressor, tmp_path: Path
 ) -> None:
     pytest.importorskip("tensorrt_rtx")
-    export_compressor(model, tmp_path / "a", format="trt-rtx", checkpoint_sha256="x", target="sm89")
+    export_compressor(
+        model, tmp_path / "a", format="trt-rtx", checkpoint_sha256="x", targets=["sm89"]
+    )
     with pytest.raises(DeviceError, match="no CUDA device"), open_runtime(tmp_path / "a"):
         pass
     with pytest.raises(UsageError, match="runs on a GPU only"):

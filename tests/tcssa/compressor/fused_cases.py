@@ -38,7 +38,7 @@ def interpreted_bfloat16() -> Iterator[None]:
         bits = handle.data.astype(np.uint32) << 16
         return interpreter.TensorHandle(bits.view(np.float32), tl.float32)
 
-    def create_dot(self, a, b, d, *rest):  # noqa: ANN001, ANN202
+    def create_dot(self, a, b, d, *rest):  # noqa: ANN001, ANN002, ANN202
         return original(self, values(a), values(b), d, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
