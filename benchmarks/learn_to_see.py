@@ -32,6 +32,7 @@ from lung_questions import (
 )
 
 from tcssa import atomic
+from tcssa.vqa.prompt import question_text
 from tcssa_cli.main import run as run_command
 
 NUM_VAL, NUM_TEST = 4, 12
@@ -127,7 +128,9 @@ def write_data(parts: dict[str, list[View]], out: Path, seed: int) -> None:
     draws = random.Random(seed)
     for name in ("train", "val"):
         write_conversations(out / f"captions.{name}.json", captions(parts[name]))
-        write_conversations(out / f"questions.{name}.json", questions(parts[name], draws))
+        write_conversations(
+            out / f"questions.{name}.json", questions(parts[name], draws, question_text)
+        )
     write_benchmark(
         out / "questions.test.json",
         [(view, asked) for view in parts["test"] for asked in questions_of(view, draws)],

@@ -94,7 +94,7 @@ def write_triton_models(
     _require_served(artefact.format)
     repository.mkdir(parents=True, exist_ok=True)
     written = []
-    for part, model in artefact.models.items():
+    for part in artefact.models:
         target = repository / _model_name(name or artefact_folder.resolve().name, part)
         # a server that watches the repository must not meet a half-written model
         staged_in = repository.resolve().parent

@@ -259,9 +259,9 @@ def _launch(
         table, bounds, totals, LENGTH=length, BLOCK=block, DEPTH=16
     )
     weighted_sum, rest = torch.split(totals, [num_slots * feature_dim, 4 * num_slots], dim=1)
-    mass, probs, counts, logsumexp = rest.unflatten(1, (4, num_slots)).unbind(dim=1)
+    mass, probs, counts, logsumexp = rest.reshape(-1, 4, num_slots).unbind(dim=1)
     return FusedSums(
-        weighted_sum=weighted_sum.unflatten(1, (num_slots, feature_dim)),
+        weighted_sum=weighted_sum.reshape(-1, num_slots, feature_dim),
         mass=mass,
         probs=probs,
         counts=counts,

@@ -24,7 +24,7 @@ _CASE_COLUMNS = (
 _SITE_COLUMNS = ("site", "tissue_source_site", "center", "centre", "hospital", "data_provider")
 _LABEL_COLUMNS = ("label", "isup_grade", "class", "target")
 _SLIDE_EXTENSION = re.compile(
-    r"\.(ome\.tiff?|ome\.zarr|svs|tiff?|ndpi|mrxs|scn|svslide|bif|vms|vmu|dcm|czi|h5|hdf5|pt|npy)$",
+    r"\.(ome\.tiff?|ome\.zarr|svs|tiff?|ndpi|mrxs|scn|svslide|bif|vms|vmu|dcm|czi|h5|hdf5|pt|npy|csv)$",
     re.IGNORECASE,
 )
 _TCGA = re.compile(r"^TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}", re.IGNORECASE)

@@ -40,7 +40,7 @@ def score_captions(texts: Sequence[str], references: Sequence[str]) -> CaptionSc
     if not texts:
         raise UsageError("there is no text to score")
     from rouge_score.rouge_scorer import RougeScorer
-    from sacrebleu.metrics import BLEU
+    from sacrebleu import BLEU
 
     def bleu(order: int) -> float:
         metric = BLEU(max_ngram_order=order, lowercase=True, effective_order=False)

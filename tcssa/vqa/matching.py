@@ -17,6 +17,7 @@ from tcssa.features import find_bags
 from tcssa.features.tables import patient_of, slide_name
 
 _PATIENT = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}", re.IGNORECASE)
+_UUID = re.compile(r"\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", re.IGNORECASE)
 
 
 class SeveralSlides(StrEnum):
@@ -54,8 +55,8 @@ class SlideIndex:
         for path in sorted(paths):
             name = slide_name(path.name)
             self._by_name[name].append(path)
-            barcode, _, uuid = name.partition(".")
-            if uuid:
+            barcode, has_uuid = _without_uuid(name)
+            if has_uuid:
                 self._by_barcode[barcode].append(path)
             if patient_of(name) != name:
                 self._by_patient[patient_of(name)].append(path)
@@ -80,13 +81,12 @@ class SlideIndex:
             AmbiguousFeaturesError: There are several.
         """
         name = slide_name(slide)
-        barcode, _, uuid = name.partition(".")
+        barcode, has_uuid = _without_uuid(name)
         if found := self._by_name.get(name):
             return self._only(slide, found)
-        if not uuid and (found := self._by_barcode.get(name)):
+        if not has_uuid and (found := self._by_barcode.get(name)):
             return self._only(slide, found)
-        if uuid and (found := self._by_name.get(barcode)):
-            # the file names no UUID, so it may be of this one
+        if has_uuid and (found := self._by_name.get(barcode)):  # the file names no UUID
             return self._only(slide, found)
         if _PATIENT.fullmatch(name) and (found := self._by_patient.get(name.upper())):
             return self._of_patient(name, found)
@@ -107,10 +107,16 @@ class SlideIndex:
         if self.several is SeveralSlides.FIRST:
             chosen = found[:1]
         elif self.several is SeveralSlides.DX1:
-            chosen = [p for p in found if slide_name(p.name).partition(".")[0].endswith("-DX1")]
+            chosen = [p for p in found if _without_uuid(slide_name(p.name))[0].endswith("-DX1")]
         if len(chosen) != 1:
             raise AmbiguousFeaturesError(
                 patient, found, hint="choose with --several-slides dx1 or first"
             )
         self.chosen[patient] = (chosen[0], *(path for path in found if path != chosen[0]))
         return chosen[0]
+
+
+def _without_uuid(name: str) -> tuple[str, bool]:
+    """A slide's name without the UUID that the GDC adds, and whether it had one."""
+    barcode = _UUID.sub("", name)
+    return barcode, barcode != name

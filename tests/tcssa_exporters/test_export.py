@@ -3,19 +3,24 @@
 from pathlib import Path
 
 import pytest
+import torch
 from factories import make_compressor
 
 from tcssa.artefact import Artefact
-from tcssa.errors import UsageError
-from tcssa_exporters import export_compressor
+from tcssa.compressor import save_compressor
+from tcssa.errors import CheckpointError, UsageError
+from tcssa.reporter import Silent
+from tcssa.vqa.projector import Projector, ProjectorConfig
+from tcssa_exporters import export_compressor, export_model, open_source
 
 
 def test_the_parity_table_is_stored(onnx_artefact: Path) -> None:
     artefact = Artefact.read(onnx_artefact)
     assert artefact.parity.status.startswith("passed with onnxruntime ")
     assert artefact.parity.tolerance == 2e-5
-    assert len(artefact.parity.rows) == 13
-    assert {row.routed_alike for row in artefact.parity.rows} == {1.0}
+    assert len(artefact.parity.rows) == 14
+    untied = [row for row in artefact.parity.rows if row.case != "ties"]
+    assert {row.routed_alike for row in untied} == {1.0}
     assert artefact.encoder == "test_encoder"
     assert artefact.precision["gate"] == "float32"
     assert sorted(file.name for file in onnx_artefact.iterdir()) == ["artefact.json", "model.onnx"]
@@ -55,10 +60,63 @@ def test_a_folder_of_other_things_is_never_replaced(tmp_path: Path) -> None:
         ({"max_patches": 0}, "--max-patches"),
         ({"max_batch": 0}, "--max-batch"),
         ({"workspace_mb": 0}, "--workspace"),
-        ({"target": "sm89"}, "--target"),
+        ({"targets": ["sm89"]}, "--target"),
+        ({"chunk_patches": 10}, "--chunk-patches"),
+        ({"graph": "chunked", "max_patches": 10}, "--max-patches"),
+        ({"graph": "chunked", "chunk_patches": 0}, "--chunk-patches"),
     ],
 )
 def test_limits_that_make_no_sense(limits: dict[str, int], message: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=message):
         export_compressor(make_compressor(), tmp_path / "a", checkpoint_sha256="x", **limits)  # type: ignore[arg-type]  # one name at a time
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("graph", ["full", "chunked"])
+@pytest.mark.parametrize(("precision", "rows"), [("fp32", 14), ("fp16", 30), ("bf16", 14)])
+def test_every_precision_and_graph_passes_on_every_case(
+    precision: str, rows: int, graph: str, tmp_path: Path
+) -> None:
+    artefact = export_compressor(
+        make_compressor(), tmp_path / "a", checkpoint_sha256="x", precision=precision, graph=graph
+    )
+    assert len(artefact.parity.rows) == rows
+    assert max(row.share_of_tolerance for row in artefact.parity.rows) <= 1
+    assert artefact.precision["gate"] == "float32"
+    compute = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}[precision]
+    assert artefact.precision["pooling"] == artefact.precision["experts"] == compute
+    assert set(artefact.models) == ({"full"} if graph == "full" else {"partial", "finish"})
+    assert bool(artefact.parity.not_run) == (precision != "fp32")
+
+
+def test_each_stage_is_told_in_a_line(tmp_path: Path) -> None:
+    class Listener(Silent):
+        def __init__(self) -> None:
+            super().__init__()
+            self.notes: list[str] = []
+
+        def note(self, text: str) -> None:
+            self.notes.append(text)
+
+    listener = Listener()
+    export_compressor(
+        make_compressor(), tmp_path / "a", checkpoint_sha256="x", graph="chunked", reporter=listener
+    )
+    assert [note[:3] for note in listener.notes] == ["1/3", "2/3", "3/3"]
+    assert "comparing with torch" in listener.notes[-1]
+
+
+def test_the_reference_s_pair_exports_to_tokens(tmp_path: Path) -> None:
+    projector = Projector(ProjectorConfig(feature_dim=16, hidden_dim=8, token_dim=12))
+    torch.save(projector.state_dict(), tmp_path / "projector.pt")
+    save_compressor(make_compressor(), tmp_path / "c.safetensors")
+    source = open_source(
+        tmp_path / "c.safetensors", "projector", projector=tmp_path / "projector.pt"
+    )
+    artefact = export_model(source, tmp_path / "a")
+    assert (artefact.what, artefact.token_dim) == ("projector", 12)
+    assert artefact.models["full"].outputs[-1].shape == [None, 6, 12]
+    with pytest.raises(UsageError, match="comes with no projector"):
+        open_source(tmp_path / "c.safetensors", "projector")
+    with pytest.raises(CheckpointError, match="holds no slide classifier"):
+        open_source(tmp_path / "c.safetensors", "classifier")

@@ -12,31 +12,37 @@ import pytest
 
 from tcssa import SlotCompressor
 from tcssa.artefact import Artefact
+from tcssa.errors import ParityError
 from tcssa_exporters import export_compressor
 from tcssa_exporters import onnx as onnx_module
-from tcssa_exporters.graph import ExportGraph
-from tcssa_exporters.verify import onnx_runner
+from tcssa_exporters.runners import full_run, onnx_call
 
 EXPORT = """
 import sys
 from pathlib import Path
 from factories import make_compressor
-from tcssa_exporters.graph import ExportGraph
-from tcssa_exporters.onnx import write_onnx
+from tcssa_exporters import export_compressor
 from tcssa.checksums import file_sha256
-write_onnx(ExportGraph(make_compressor()), Path("model.onnx"), {"b": "2", "a": "1"})
-print(file_sha256(Path("model.onnx")))
+precision, graph = sys.argv[1:]
+export_compressor(
+    make_compressor(), Path("artefact"), checkpoint_sha256="x", precision=precision, graph=graph
+)
+for path in sorted(Path("artefact").iterdir()):
+    print(path.name, file_sha256(path))
 """
 
 
-def test_same_checkpoint_gives_the_same_bytes_from_two_folders(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("precision", "graph"), [("fp32", "full"), ("fp16", "chunked")])
+def test_same_checkpoint_gives_the_same_bytes_from_two_folders(
+    precision: str, graph: str, tmp_path: Path
+) -> None:
     path = os.pathsep.join(map(os.path.abspath, sys.path))
     processes = []
     for folder, seed in ((tmp_path / "a", "1"), (tmp_path / "far" / "away", "2")):
         folder.mkdir(parents=True)
         processes.append(
             subprocess.Popen(
-                [sys.executable, "-c", EXPORT],
+                [sys.executable, "-c", EXPORT, precision, graph],
                 cwd=folder,
                 env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": seed},
                 stdout=subprocess.PIPE,
@@ -46,8 +52,8 @@ def test_same_checkpoint_gives_the_same_bytes_from_two_folders(tmp_path: Path) -
         )
     said = [process.communicate() for process in processes]
     assert said[0] == said[1]
-    # a hash, and none of the exporter's chatter about this machine
-    assert re.fullmatch(r"[0-9a-f]{64}\n", said[0][0])
+    # names and hashes, and none of the exporter's chatter about this machine
+    assert re.fullmatch(r"artefact\.json [0-9a-f]{64}\n(\w+\.onnx [0-9a-f]{64}\n)+", said[0][0])
     assert said[0][1] == ""
 
 
@@ -85,9 +91,15 @@ def test_large_weights_go_to_a_file_of_their_own(
         Artefact.read(out)
 
 
-def test_runs_on_other_sizes_than_it_was_traced_with(model: SlotCompressor, tmp_path: Path) -> None:
-    onnx_module.write_onnx(ExportGraph(model), tmp_path / "m.onnx", {})
-    run, _ = onnx_runner(tmp_path / "m.onnx")
+def test_runs_on_other_sizes_than_it_was_traced_with(onnx_artefact: Path) -> None:
+    run = full_run(onnx_call(onnx_artefact / "model.onnx"))
     output = run(np.zeros((5, 1, 64), np.float32), np.array([1, 0, 1, 0, 1]))
-    assert output.slots.shape == (5, 8, 64)
-    assert np.isfinite(output.slots).all()
+    assert output["slots"].shape == (5, 8, 64)
+    assert np.isfinite(output["slots"]).all()
+
+
+def test_a_truncated_file_is_refused(onnx_artefact: Path, tmp_path: Path) -> None:
+    content = (onnx_artefact / "model.onnx").read_bytes()
+    (tmp_path / "m.onnx").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ParityError, match="ONNX Runtime refuses the exported graph"):
+        onnx_call(tmp_path / "m.onnx")

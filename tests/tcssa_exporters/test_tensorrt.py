@@ -1,20 +1,24 @@
 """Real engines of TensorRT-RTX, which builds without a GPU."""
 
 import importlib.util
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
+from factories import make_compressor
 
 from tcssa import SlotCompressor
 from tcssa.artefact import Artefact
+from tcssa.compressor import save_compressor
 from tcssa.errors import ArtefactError, DeviceError, MissingExtraError, ParityError, UsageError
 from tcssa_exporters import export as export_module
 from tcssa_exporters import export_compressor
 from tcssa_exporters import tensorrt as tensorrt_module
-from tcssa_exporters.verify import Run, onnx_runner
+from tcssa_exporters.options import ExportOptions
+from tcssa_exporters.parts import make_parts
+from tcssa_exporters.source import ExportSource
+from tcssa_exporters.tensorrt import build_engine
+from tcssa_runtimes import Runtime, open_runtime
 
 needs_rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed"
@@ -32,7 +36,7 @@ def test_an_engine_is_built_and_its_profile_recorded(model: SlotCompressor, tmp_
         opt_patches=500,
         max_patches=100_000,
         max_batch=8,
-        target="sm89",
+        targets=["sm89"],
     )
     assert artefact == Artefact.read(out)
     assert artefact.format == "tensorrt-rtx"
@@ -43,50 +47,106 @@ def test_an_engine_is_built_and_its_profile_recorded(model: SlotCompressor, tmp_
     # dividing after the product would have TensorRT copy the features, 205 MB here
     assert 0 < int(artefact.models["full"].build["scratch_bytes"]) < 150e6
     assert artefact.parity.status.startswith("not yet run on a GPU")
-    assert len(artefact.parity.rows) == 13
+    assert len(artefact.parity.rows) == 14
     assert "tensorrt_rtx" in artefact.tools
     assert sorted(file.name for file in out.iterdir()) == ["artefact.json", "model.plan"]
 
 
 @needs_rtx
 def test_an_engine_is_run_where_its_gpu_is(
-    model: SlotCompressor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, onnx_artefact: Path
+    model: SlotCompressor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Plays a GPU: the engine's place is taken by an ONNX file, a right one, then a wrong one."""
-    monkeypatch.setattr(export_module, "_runs_here", lambda target: target == "sm89")
+    """Plays a GPU: torch's runtime stands in the engine's place, of the right model or another."""
+    monkeypatch.setattr(export_module, "_runs_here", lambda options: options.targets == ("sm89",))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
     opened: list[Artefact] = []
+    save_compressor(model, tmp_path / "model.safetensors")
 
-    class Engine:
-        def __init__(self, run: Run) -> None:
-            self.run = run
-
-    @contextmanager
-    def open_engine(folder: Path) -> Iterator[Engine]:
+    def open_engine(folder: Path) -> Runtime:
         opened.append(Artefact.read(folder))
-        yield Engine(onnx_runner(onnx_artefact / "model.onnx")[0])
+        return open_runtime(tmp_path / "model.safetensors", device="cpu")
 
     def export(name: str, which: SlotCompressor) -> Artefact:
         return export_compressor(
             which,
-            tmp_path / name,
+            tmp_path / "artefacts" / name,
             format="trt-rtx",
             checkpoint_sha256="x",
             max_patches=1000,
             max_batch=1,
-            target="sm89",
+            targets=["sm89"],
             open_engine=open_engine,
         )
 
     artefact = export("right", model)
     assert opened[0].format == "tensorrt-rtx"
-    assert artefact.parity.status.startswith("passed with tensorrt_rtx")
-    assert artefact.parity.status.endswith("on a GPU")
-    assert {row.batch for row in artefact.parity.rows} == {1}
-    other = type(model)(model.config).eval()
+    assert artefact.parity.status == "passed with tensorrt-rtx on a GPU"
+    assert artefact.parity.not_run == []
+    on_gpu = [row for row in artefact.parity.rows if row.runner == "tensorrt-rtx on a GPU"]
+    assert {row.batch for row in on_gpu} == {1}
     with pytest.raises(ParityError):
-        export("wrong", other)
-    assert [path.name for path in tmp_path.iterdir()] == ["right"]
+        export("wrong", type(model)(model.config).eval())
+    assert [path.name for path in (tmp_path / "artefacts").iterdir()] == ["right"]
+
+
+@needs_rtx
+def test_a_chunked_pair_is_two_engines_for_several_gpus(
+    model: SlotCompressor, tmp_path: Path
+) -> None:
+    artefact = export_compressor(
+        model,
+        tmp_path / "a",
+        format="trt-rtx",
+        checkpoint_sha256="x",
+        precision="fp16",
+        graph="chunked",
+        targets=["sm89", "sm120"],
+    )
+    assert artefact.gpu_targets == ["sm120", "sm89"]
+    assert {name: model.file for name, model in artefact.models.items()} == {
+        "partial": "partial.plan",
+        "finish": "finish.plan",
+    }
+    for graph in artefact.models.values():
+        assert int(graph.build["plan_bytes"]) > 0
+        assert "scratch_bytes" in graph.build
+
+
+@needs_rtx
+def test_turing_does_not_compute_in_bfloat16(model: SlotCompressor, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"sm75 \(Turing\) does not compute in bfloat16"):
+        export_compressor(
+            model,
+            tmp_path / "a",
+            format="trt-rtx",
+            checkpoint_sha256="x",
+            precision="bf16",
+            targets=["sm75", "sm89"],
+        )
+
+
+@needs_rtx
+@pytest.mark.parametrize(
+    ("request_", "sizes", "limit_mb"),
+    [
+        ({"max_patches": 100_000, "max_batch": 8}, "full", 300),
+        ({"graph": "chunked", "max_batch": 16}, "partial", 50),
+        ({"graph": "chunked", "max_batch": 1, "precision": "fp16"}, "partial", 60),
+    ],
+    ids=["full", "partial", "partial fp16"],
+)
+def test_scratch_memory_stays_within_its_gate(
+    request_: dict[str, int | str], sizes: str, limit_mb: int, tmp_path: Path
+) -> None:
+    artefact = export_compressor(
+        make_compressor(feature_dim=1024, num_slots=32),
+        tmp_path / "a",
+        format="trt-rtx",
+        checkpoint_sha256="x",
+        targets=["sm89"],
+        **request_,  # type: ignore[arg-type]  # some of the names an export takes
+    )
+    assert 0 < int(artefact.models[sizes].build["scratch_bytes"]) <= limit_mb * 1_000_000
 
 
 @needs_rtx
@@ -96,7 +156,7 @@ def test_data_centre_gpus_need_full_tensorrt(
 ) -> None:
     with pytest.raises(UsageError, match=f"does not support {target}.*needs full TensorRT"):
         export_compressor(
-            model, tmp_path / "a", format="trt-rtx", checkpoint_sha256="x", target=target
+            model, tmp_path / "a", format="trt-rtx", checkpoint_sha256="x", targets=[target]
         )
     assert list(tmp_path.iterdir()) == []
 
@@ -107,7 +167,7 @@ def test_an_unknown_target_is_answered_with_the_known_ones(
 ) -> None:
     with pytest.raises(UsageError, match=r"it knows .*sm89"):
         export_compressor(
-            model, tmp_path / "a", format="trt-rtx", checkpoint_sha256="x", target="rtx4090"
+            model, tmp_path / "a", format="trt-rtx", checkpoint_sha256="x", targets=["rtx4090"]
         )
 
 
@@ -121,7 +181,7 @@ def test_a_workspace_below_the_need_fails_cleanly(model: SlotCompressor, tmp_pat
             tmp_path / "a",
             format="trt-rtx",
             checkpoint_sha256="x",
-            target="sm89",
+            targets=["sm89"],
             workspace_mb=1,
         )
     assert caught.value.hint is not None
@@ -132,14 +192,10 @@ def test_a_workspace_below_the_need_fails_cleanly(model: SlotCompressor, tmp_pat
 @needs_rtx
 def test_a_graph_that_cannot_be_parsed_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"no graph")
-    from tcssa.artefact import PatchRange
-    from tcssa_exporters.options import ExportOptions
-
-    options = ExportOptions("tensorrt-rtx", "x", None, PatchRange(min=1, opt=1, max=1), 1, None, 1)
+    options = ExportOptions.resolve("tensorrt-rtx", {"targets": ["sm89"]})
+    (part,) = make_parts(ExportSource(make_compressor(), "x"), options)
     with pytest.raises(ArtefactError, match="cannot parse"):
-        tensorrt_module.build_engine(
-            tmp_path / "m.onnx", tmp_path / "m.plan", "tensorrt-rtx", options
-        )
+        build_engine(tmp_path / "m.onnx", tmp_path / "m.plan", "tensorrt-rtx", part, options)
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
@@ -175,4 +231,4 @@ def test_a_missing_tensorrt_names_the_extras(monkeypatch: pytest.MonkeyPatch) ->
 def test_full_tensorrt_without_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tensorrt_module, "require", lambda *_: None)
     with pytest.raises(DeviceError, match="no CUDA device"):
-        tensorrt_module.check_target("tensorrt", None)
+        tensorrt_module.check_targets("tensorrt", [], "fp32")
