@@ -12,7 +12,17 @@ from typing import Annotated
 import typer
 
 from tcssa_cli.commands import ask as ask_command
-from tcssa_cli.commands import compare, demo, doctor, encode, evaluate, export, extract, import_bags
+from tcssa_cli.commands import (
+    check_data,
+    compare,
+    demo,
+    doctor,
+    encode,
+    evaluate,
+    export,
+    extract,
+    import_bags,
+)
 from tcssa_cli.commands import train_mil as train_mil_command
 from tcssa_cli.commands import train_vqa as train_vqa_command
 from tcssa_cli.errors import INTERRUPTED, WRONG_USAGE, Explanation, explain
@@ -37,6 +47,7 @@ app.command("train-mil")(train_mil_command.train_mil)
 app.command("train-vqa")(train_vqa_command.train_vqa)
 app.command("eval")(evaluate.evaluate)
 app.command("compare")(compare.compare)
+app.command("check-data")(check_data.check_data)
 app.command("ask")(ask_command.ask)
 app.command("export")(export.export)
 app.command("encode")(encode.encode)

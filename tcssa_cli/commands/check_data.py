@@ -1,0 +1,84 @@
+"""`tcssa check-data`: a question file and its features, looked at before hours are spent."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from tcssa_cli.options import DebugFlag, JsonFlag
+from tcssa_cli.output import Output, make_table
+
+if TYPE_CHECKING:
+    from tcssa.vqa.check_data import DataCheck
+
+
+class FileKind(StrEnum):
+    """What a question file is."""
+
+    CONVERSATIONS = "conversations"
+    SLIDEBENCH_TCGA = "slidebench-tcga"
+    SLIDEBENCH_BCNB = "slidebench-bcnb"
+    WSI_VQA = "wsi-vqa"
+
+
+class Several(StrEnum):
+    """What to do where a patient has several slides."""
+
+    ERROR = "error"
+    DX1 = "dx1"
+    FIRST = "first"
+
+
+def check_data(
+    data: Annotated[Path, typer.Argument(help="Question file.")],
+    kind: Annotated[
+        FileKind, typer.Option(help="Conversations to train on, or a benchmark.")
+    ] = FileKind.CONVERSATIONS,
+    features: Annotated[
+        Path | None, typer.Option(help="Folder of patch features to look for the slides in.")
+    ] = None,
+    several_slides: Annotated[
+        Several, typer.Option(help="Where a question names a patient with several slides.")
+    ] = Several.ERROR,
+    train: Annotated[
+        Path | None,
+        typer.Option(help="Conversations that were trained on: they must share no patient."),
+    ] = None,
+    as_json: JsonFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Check a question file: rows, answers, slides' features, patients that were trained on.
+
+    Everything that is wrong is listed; exit code 1 if anything is.
+    """
+    output = Output(as_json)
+    from tcssa.vqa.check_data import as_json as plain
+    from tcssa.vqa.check_data import check_data as check
+    from tcssa.vqa.matching import SeveralSlides
+
+    found = check(
+        data,
+        kind.value,
+        features=features,
+        several=SeveralSlides(several_slides.value),
+        other=train,
+    )
+    output.result(plain(found), lambda console: _show(console, found))
+    if not found.is_fit:
+        raise typer.Exit(1)
+
+
+def _show(console: Console, check: DataCheck) -> None:
+    if check.findings:
+        rows = [[f.kind, f.count, "\n".join(f.examples)] for f in check.findings]
+        console.print(make_table("Wrong", ["what", "how many", "such as"], rows))
+    dims = ", ".join(f"D = {dim} of {count}" for dim, count in sorted(check.feature_dims.items()))
+    console.print(
+        f"{check.path}: {check.num_rows} rows, {check.num_usable} can be used, about "
+        f"{check.num_slides} slides{f'; features: {dims}' if dims else ''}",
+        soft_wrap=True,
+    )

@@ -1,0 +1,64 @@
+"""check-data names everything that is wrong, and says so with its exit code."""
+
+import json
+from pathlib import Path
+
+from command_line import Run
+from factories import write_bag
+from shared_data import require_shared
+
+
+def conversation(slide: str, answer: str = "yes") -> dict[str, object]:
+    said = [{"from": "human", "value": "<image>\nTumour?"}, {"from": "gpt", "value": answer}]
+    return {"id": slide, "image": [slide], "conversations": said}
+
+
+def test_a_fit_file_is_exit_0(tcssa: Run, tmp_path: Path) -> None:
+    write_bag(tmp_path / "features" / "TCGA-AA-0001-01Z-00-DX1.h5")
+    (tmp_path / "d.json").write_text(json.dumps([conversation("TCGA-AA-0001-01Z-00-DX1.csv")]))
+    done = tcssa("check-data", tmp_path / "d.json", "--features", tmp_path / "features", "--json")
+    assert done.code == 0
+    assert done.json["is_fit"]
+    assert done.json["feature_dims"] == {"16": 1}
+
+
+def test_everything_wrong_is_listed(tcssa: Run, tmp_path: Path) -> None:
+    write_bag(tmp_path / "features" / "TCGA-AA-0001-01Z-00-DX1.h5")
+    write_bag(tmp_path / "features" / "TCGA-AA-0002-01Z-00-DX1.h5")
+    write_bag(tmp_path / "features" / "TCGA-AA-0003-01Z-00-DX1.h5", feature_dim=8)
+    write_bag(tmp_path / "features" / "TCGA-AA-0004-01Z-00-DX1.h5", num_patches=0)
+    rows = [conversation(f"TCGA-AA-{i:04d}-01Z-00-DX1.csv") for i in range(1, 6)]
+    rows.append(conversation("TCGA-AA-0001-01Z-00-DX1.csv", answer=" "))
+    (tmp_path / "test.json").write_text(json.dumps(rows))
+    (tmp_path / "train.json").write_text(json.dumps([conversation("TCGA-AA-0002-01Z-00-DX2")]))
+    done = tcssa(
+        "check-data", tmp_path / "test.json", "--features", tmp_path / "features",
+        "--train", tmp_path / "train.json", "--json",
+    )  # fmt: skip
+    assert done.code == 1
+    assert {finding["kind"]: finding["count"] for finding in done.json["findings"]} == {
+        "empty answer": 1,
+        "no patches": 1,
+        "no features": 1,
+        "features of another length": 1,
+        "patient also in train.json": 1,
+    }
+    shown = tcssa("check-data", tmp_path / "test.json", "--features", tmp_path / "features")
+    assert "TCGA-AA-0003-01Z-00-DX1.csv: D = 8, most have 16" in shown.stdout
+    assert "6 rows, 5 can be used, about 5 slides" in shown.stdout
+
+
+def test_the_real_benchmark_is_fit_but_for_its_features(tcssa: Run) -> None:
+    done = tcssa(
+        "check-data", require_shared("vqa/SlideBench-VQA-TCGA.csv"), "--kind", "slidebench-tcga",
+        "--json",
+    )  # fmt: skip
+    assert done.code == 0
+    assert done.json["num_usable"] == 1489
+
+
+def test_a_file_of_another_kind_is_one_line(tcssa: Run, tmp_path: Path) -> None:
+    (tmp_path / "d.json").write_text('{"a": 1}')
+    done = tcssa("check-data", tmp_path / "d.json")
+    assert done.code == 1
+    assert "must hold a list, holds a dict" in done.stderr
