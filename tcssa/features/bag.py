@@ -7,7 +7,8 @@ pixels where the file knows them. The layouts (see docs/formats.md) differ in na
 - CLAM: HDF5 ``features``, ``coords`` without attributes, or a ``.pt`` tensor;
 - STAMP: HDF5 ``feats``, ``coords`` in µm, attributes at the root;
 - the TC-SSA reference: a ``.pt`` tensor, or a dict with ``features`` or ``feat``;
-- plain ``.npy`` arrays.
+- plain ``.npy`` arrays;
+- SlideChat's ``.npy``, which pickles a dict, and ``.csv`` (`tcssa.features.slidechat`).
 """
 
 from __future__ import annotations
@@ -22,9 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.errors import FeatureFileError
+from tcssa.features.slidechat import read_csv_features, read_pickled_npy
 
 SUFFIXES = (".h5", ".hdf5", ".pt", ".npy")
 """What a bag's file name may end with."""
+
+TABLE_SUFFIX = ".csv"
+"""SlideChat's; in a folder it counts only where there is no other kind, since tables of labels
+lie beside features."""
 
 _READ_AGAIN = "extract this slide again: the file is incomplete or damaged"
 
@@ -137,8 +143,11 @@ def open_bag(path: Path | str) -> Bag:
         bag = Bag(path, _read_pt(path), coords=None)
     elif suffix == ".npy":
         bag = Bag(path, _read_npy(path), coords=None)
+    elif suffix == TABLE_SUFFIX:
+        bag = Bag(path, read_csv_features(path), coords=None)
     else:
-        raise FeatureFileError(path, f"is no feature file: known are {', '.join(SUFFIXES)}")
+        known = ", ".join((*SUFFIXES, TABLE_SUFFIX))
+        raise FeatureFileError(path, f"is no feature file: known are {known}")
     _check_shapes(bag)
     return bag
 
@@ -196,11 +205,7 @@ def _read_npy(path: Path) -> NDArray[Any]:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
         if "object" in str(error).lower():
-            raise FeatureFileError(
-                path,
-                "is a pickled object, which could run code, and was not loaded",
-                hint="save the features as a plain array: np.save(file, features)",
-            ) from None
+            return _as_rows(read_pickled_npy(path))
         raise FeatureFileError(path, f"is not a readable array ({_plain(error)})") from None
     except (OSError, EOFError) as error:
         raise FeatureFileError(path, f"is not a readable array ({_plain(error)})") from None

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tcssa.errors import MissingDataError, UsageError
-from tcssa.features.bag import SUFFIXES
+from tcssa.features.bag import SUFFIXES, TABLE_SUFFIX
+from tcssa.features.tables import site_of
 
 _SUBFOLDERS = ("features_*", "*/features_*", "h5_files", "pt_files", "*")
 """Where TRIDENT's and our, CLAM's (twice; the first has coordinates) and STAMP's jobs keep
@@ -74,11 +75,15 @@ def _bags_below(folder: Path) -> list[Path]:
 def _bags_in(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return [
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    ]
+    files = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    bags = [path for path in files if path.suffix.lower() in SUFFIXES]
+    return bags or _tables_of_patches(files)
+
+
+def _tables_of_patches(files: Sequence[Path]) -> list[Path]:
+    """SlideChat's CSV files: of slides, as their names tell, and not of labels."""
+    tables = [path for path in files if path.suffix.lower() == TABLE_SUFFIX]
+    return [path for path in tables if site_of(path.stem) is not None]
 
 
 def _names(folders: Sequence[Path], base: Path) -> str:

@@ -17,6 +17,8 @@ from tcssa.features import find_bags
 from tcssa.features.tables import patient_of, slide_name
 
 _PATIENT = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}", re.IGNORECASE)
+_VARIANT = re.compile(r"_[01]_(512|1024)$")
+_PREFERRED = "_0_1024"
 _UUID = re.compile(r"\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", re.IGNORECASE)
 
 
@@ -52,8 +54,7 @@ class SlideIndex:
         self._by_name: defaultdict[str, list[Path]] = defaultdict(list)
         self._by_barcode: defaultdict[str, list[Path]] = defaultdict(list)
         self._by_patient: defaultdict[str, list[Path]] = defaultdict(list)
-        for path in sorted(paths):
-            name = slide_name(path.name)
+        for name, path in _by_slide(paths):
             self._by_name[name].append(path)
             barcode, has_uuid = _without_uuid(name)
             if has_uuid:
@@ -114,6 +115,21 @@ class SlideIndex:
             )
         self.chosen[patient] = (chosen[0], *(path for path in found if path != chosen[0]))
         return chosen[0]
+
+
+def _by_slide(paths: Iterable[Path]) -> list[tuple[str, Path]]:
+    """Files by their slide's name; of SlideChat's variants of one slide the preferred one.
+
+    These are called ``S.<uuid>_<i>_<size>.npy``; the field prefers ``_0_1024``.
+    """
+    named = [(slide_name(path.name), path) for path in sorted(paths)]
+    preferred = {_VARIANT.sub("", name) for name, _ in named if name.endswith(_PREFERRED)}
+    kept = []
+    for name, path in named:
+        slide = _VARIANT.sub("", name)
+        if slide == name or name.endswith(_PREFERRED) or slide not in preferred:
+            kept.append((slide, path))
+    return kept
 
 
 def _without_uuid(name: str) -> tuple[str, bool]:

@@ -116,6 +116,10 @@ def train_vqa(
     checkpoint_every_s: Annotated[
         float | None, setting(VqaTrainSettings, "checkpoint_every_s", panel=_TRAIN)
     ] = None,
+    merge: Annotated[
+        Path | None,
+        typer.Option(help="Also write one folder with everything, LoRA merged, to here."),
+    ] = None,
     config: ConfigFile = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
@@ -181,6 +185,11 @@ def train_vqa(
     from tcssa.vqa.train import train
 
     metrics = train(settings, out, output)
+    if merge is not None:
+        from tcssa.vqa.merge import merge_vqa
+
+        merge_vqa(out, merge, llm=settings.llm.llm, allow_hub=settings.llm.allow_hub)
+        output.note(f"one folder with everything: {merge}")
     output.result({"run": str(out), **metrics}, lambda console: _show(console, out, metrics))
     if settings.train.stage == 1:
         output.hint(f"next: tcssa train-vqa --stage 2 --from {out} --data QUESTIONS --out RUN")

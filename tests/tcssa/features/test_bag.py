@@ -139,7 +139,7 @@ def test_no_code_in_a_feature_file_runs(tmp_path: Path) -> None:
 def test_what_is_no_bag_says_so(tmp_path: Path) -> None:
     (tmp_path / "text.h5").write_text("hello")
     (tmp_path / "text.npy").write_text("hello")
-    (tmp_path / "s.csv").write_text("1,2")
+    (tmp_path / "s.txt").write_text("1,2")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["images"] = np.zeros(3)
     with h5py.File(tmp_path / "flat.h5", "w") as file:
@@ -156,7 +156,7 @@ def test_what_is_no_bag_says_so(tmp_path: Path) -> None:
         "missing.h5": "there is no such file",
         "text.h5": "is not a readable HDF5 file",
         "text.npy": "is not",
-        "s.csv": "is no feature file",
+        "s.txt": "is no feature file",
         "other.h5": "neither 'features' nor 'feats'.*images",
         "flat.h5": r"must be \[N, D\], found \[3, 4, 5\]",
         "ints.h5": "must be floating point, found int32",

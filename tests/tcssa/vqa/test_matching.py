@@ -61,6 +61,14 @@ def test_a_patient_with_several_slides_needs_a_rule() -> None:
     assert index(names[0]).find("TCGA-BH-A5IZ").name == names[0]
 
 
+def test_of_slidechat_s_variants_the_preferred_one_is_taken() -> None:
+    stem = f"TCGA-05-4244-01Z-00-DX1.{UUID}"
+    slides = index(*(f"{stem}_{i}_{size}.npy" for i in (0, 1) for size in (512, 1024)))
+    assert slides.find("TCGA-05-4244-01Z-00-DX1.csv").name == f"{stem}_0_1024.npy"
+    with pytest.raises(AmbiguousFeaturesError):
+        index(f"{stem}_0_512.npy", f"{stem}_1_512.npy").find(stem)
+
+
 def test_a_folder_without_features_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError):
         SlideIndex.from_folder(tmp_path)

@@ -1,0 +1,144 @@
+"""Features as SlideChat's data sets have them: pickled in ``.npy``, or text in ``.csv``.
+
+The ``.npy`` file is a 0-d object array, which is a pickle of a dict with the key ``feature``.
+Unpickling runs what the file says, so it is read by an unpickler that admits arrays, tensors and
+plain containers and nothing else.
+
+A ``.csv`` file has a row a patch: D numbers, then the patch's name; a header may stand first. The
+name says where the patch was, in ways that differ between data sets, so no coordinates are read.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import pickle
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa.errors import FeatureFileError
+
+FEATURE_KEYS = ("feature", "features", "feat")
+
+
+def read_pickled_npy(path: Path) -> NDArray[Any]:
+    """The features [N, D] in a ``.npy`` file that pickles a dict.
+
+    Raises:
+        FeatureFileError: The file holds more than data, or no features; nothing in it was run.
+    """
+    with path.open("rb") as stream:
+        try:
+            version = np.lib.format.read_magic(stream)
+            read = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }[version]
+            shape, _, dtype = read(stream)
+            if dtype != np.dtype(object) or shape != ():
+                raise FeatureFileError(path, f"holds {list(shape)} of {dtype}, not one dict")
+            content = _DataUnpickler(stream).load()
+        except _RefusedError as refused:
+            raise FeatureFileError(
+                path,
+                f"holds more than data ({refused}) and was not loaded; nothing in it was run",
+                hint="save the features as a plain array: np.save(file, features)",
+            ) from None
+        except (pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise FeatureFileError(path, f"is not a readable array ({reason})") from None
+    # the array of one object is a list of it in the pickle
+    while isinstance(content, np.ndarray | list) and np.shape(content) in ((), (1,)):
+        content = content.item() if isinstance(content, np.ndarray) else content[0]
+    if isinstance(content, dict):
+        content = next((content[key] for key in FEATURE_KEYS if key in content), None)
+    if hasattr(content, "detach"):
+        content = content.detach().float().numpy()
+    if not isinstance(content, np.ndarray) or content.dtype == object:
+        raise FeatureFileError(path, f"holds none of {', '.join(FEATURE_KEYS)}")
+    return content
+
+
+class _RefusedError(Exception):
+    """A name in a pickle that is no data."""
+
+
+class _DataUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        """Admit what arrays, tensors and plain containers are made of."""
+        admitted = _admitted().get((module.replace("numpy.core", "numpy._core"), name))
+        if admitted is None:
+            raise _RefusedError(f"{module}.{name}")
+        return admitted
+
+
+def _admitted() -> dict[tuple[str, str], Callable[..., Any]]:
+    import collections
+
+    core = np._core.multiarray  # type: ignore[attr-defined]  # numpy keeps it private
+    return {
+        ("numpy._core.multiarray", "_reconstruct"): core._reconstruct,
+        ("numpy._core.multiarray", "scalar"): core.scalar,
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+        ("collections", "OrderedDict"): collections.OrderedDict,
+        ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+        ("torch.storage", "_load_from_bytes"): _load_storage,
+    }
+
+
+def _rebuild_tensor(*arguments: Any) -> Any:
+    from torch._utils import _rebuild_tensor_v2
+
+    rebuilt: Any = _rebuild_tensor_v2(*arguments)  # type: ignore[no-untyped-call]  # torch's gap
+    return rebuilt
+
+
+def _load_storage(content: bytes) -> Any:
+    """A tensor's numbers, by torch's own restricted unpickler."""
+    import torch
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks on pickle protocols help nobody here
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise _RefusedError("a torch file with more than tensors") from None
+
+
+def read_csv_features(path: Path) -> NDArray[np.float32]:
+    """The features [N, D] in a ``.csv`` file.
+
+    Raises:
+        FeatureFileError: A row is of another length than the first, or holds no numbers; the line
+            is named.
+    """
+    rows: list[list[float]] = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            for line, cells in enumerate(csv.reader(stream), start=1):
+                numbers = _numbers(cells)
+                if line == 1 and (numbers is None or numbers == list(range(len(numbers)))):
+                    continue  # a header of names, or of the columns' numbers
+                if not numbers or (rows and len(numbers) != len(rows[0])):
+                    reason = f"line {line} must hold {len(rows[0]) if rows else 'D'} numbers"
+                    raise FeatureFileError(path, f"{reason} and the patch's name")
+                rows.append(numbers)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise FeatureFileError(path, f"is not a readable table ({error})") from None
+    if not rows:
+        raise FeatureFileError(path, "holds no features")
+    return np.array(rows, dtype=np.float32)
+
+
+def _numbers(cells: list[str]) -> list[float] | None:
+    """The numbers of a row, without the patch's name at its end; None if one is no number."""
+    try:
+        return [float(cell) for cell in cells[:-1]]
+    except ValueError:
+        return None
