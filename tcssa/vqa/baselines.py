@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +19,8 @@ class Baseline:
     rule: str
     """The rule in words, such as ``always B``."""
     fitted_on: str
-    """``nothing``, ``these rows``, ``these rows without the slide's own``, ``training rows``."""
+    """``nothing``, ``training rows``, or ``these rows``: then it knows the answers it is scored on,
+    which is generous to the baseline."""
     scores: Scores
 
 
@@ -44,9 +45,9 @@ def baselines(
         ("majority_letter", f"always {letter}", fitted_on, lambda q: _letter_index(q, letter)),
         (
             "majority_option_text",
-            "the option that is right most often elsewhere",
-            fitted_on if train is not None else "these rows without the slide's own",
-            _most_frequent(frequency, None if train is not None else asked),
+            "the option whose text is right most often",
+            fitted_on,
+            _most_frequent(frequency),
         ),
         ("longest_option", "the longest option", "nothing", _longest),
     ]
@@ -76,18 +77,12 @@ def _longest(question: Question) -> int:
     return max(range(len(question.options)), key=lambda i: (len(question.options[i]), -i))
 
 
-def _most_frequent(
-    frequency: Counter[str], own: Sequence[Question] | None
-) -> Callable[[Question], int]:
-    """Chooses the option whose text is most often right; without a slide's own rows if given."""
-    by_slide: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for question in own or ():
-        by_slide[question.slide][_normal(question.answer_text)] += 1
+def _most_frequent(frequency: Counter[str]) -> Callable[[Question], int]:
+    """Chooses the option whose text is most often right."""
 
     def choose(question: Question) -> int:
         texts = [_normal(option) for option in question.options]
-        mine = by_slide[question.slide] if own is not None else Counter()
-        return max(range(len(texts)), key=lambda i: (frequency[texts[i]] - mine[texts[i]], -i))
+        return max(range(len(texts)), key=lambda i: (frequency[texts[i]], -i))
 
     return choose
 

@@ -153,24 +153,25 @@ def export(
 def show_artefact(console: Console, folder: Path, artefact: Artefact) -> None:
     """What was compared, and what the artefact is."""
     heads = list(artefact.parity.rows[0].max_abs_heads)
-    rows = [
-        [
-            row.case,
-            row.batch,
-            row.num_patches,
-            row.runner,
-            f"{row.max_abs_slots:.1e}",
-            f"{row.max_abs_mass:.1e}",
-            *(f"{row.max_abs_heads[name]:.1e}" for name in heads),
-            f"{row.share_of_tolerance:.0%}",
-            f"{row.routed_alike:.2%}",
+    header = ["case", "slides × patches", "slots differ by", "mass", *heads, "routed alike"]
+    for runner in dict.fromkeys(row.runner for row in artefact.parity.rows):
+        rows = [
+            [
+                row.case,
+                f"{row.batch} × {row.num_patches}",
+                f"{row.max_abs_slots:.1e}",
+                f"{row.max_abs_mass:.1e}",
+                *(f"{row.max_abs_heads[name]:.1e}" for name in heads),
+                f"{row.routed_alike:.2%}",
+            ]
+            for row in artefact.parity.rows
+            if row.runner == runner
         ]
-        for row in artefact.parity.rows
-    ]
-    header = ["case", "slides", "patches", "run by", "slots differ by", "mass", *heads]
-    header += ["of tolerance", "routed alike"]
-    title = f"Parity: {artefact.parity.status}; tolerance {artefact.parity.tolerance:g}, relative"
-    console.print(make_table(title, header, rows))
+        console.print(make_table(f"Compared with torch: {runner}", header, rows))
+    console.print(
+        f"Parity: {artefact.parity.status}; tolerance {artefact.parity.tolerance:g}, relative",
+        soft_wrap=True,
+    )
     for open_end in artefact.parity.not_run:
         console.print(f"Not run: {open_end}", soft_wrap=True)
     stages = ", ".join(f"{stage} {dtype}" for stage, dtype in artefact.precision.items())

@@ -74,7 +74,7 @@ def test_baselines_answer_without_the_slide() -> None:
     letter = found["majority_letter"]
     assert letter.rule == "always B"
     assert letter.scores.overall.accuracy.value == pytest.approx(3 / 4)
-    # "no" is right for b and c; without the slide's own row it still is the commonest where offered
+    # "no" is right most often; it is right for b and c, and offered to all
     text = found["majority_option_text"].scores.overall
     assert text.num_rows == 4
     assert text.accuracy.value == pytest.approx(2 / 4)
