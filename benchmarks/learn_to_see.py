@@ -48,12 +48,14 @@ class Size:
     test_views: int
     """Views of each band and test slide."""
     mil_epochs: int
-    epochs: tuple[int, int]
-    """Of stage 1 and of stage 2."""
+    caption_epochs: int
+    """Passes over the captions in stage 1."""
+    orders: int
+    """Times that stage 2 asks each question, the options in another order each time."""
 
 
-FULL = Size(views=6, test_views=2, mil_epochs=12, epochs=(2, 1))
-QUICK = Size(views=1, test_views=1, mil_epochs=2, epochs=(1, 1))
+FULL = Size(views=6, test_views=2, mil_epochs=12, caption_epochs=2, orders=2)
+QUICK = Size(views=1, test_views=1, mil_epochs=2, caption_epochs=1, orders=1)
 
 
 def main() -> None:
@@ -97,22 +99,23 @@ def learn_to_see(cohort: Path, out: Path, llm: str, size: Size, seed: int) -> No
         for name in ("train", "val", "test")
     }
     parts["test"] = [view for view in parts["test"] if view.number < size.test_views]
-    write_data(parts, out, seed)
+    write_data(parts, out, size.orders, seed)
     tcssa(
         "train-mil", "--labels", out / "views.csv", "--features", out / "views",
-        "--num-slots", NUM_SLOTS, "--folds", 3, "--epochs", size.mil_epochs,
+        "--num-slots", NUM_SLOTS, "--folds", 5, "--epochs", size.mil_epochs,
         "--batch-size", 16, "--lr", 1e-3, "--seed", seed, "--out", out / "compressor",
     )  # fmt: skip
-    common = ["--features", out / "views", "--seed", seed, "--batch-size", 16, "--lr", 1e-3]
+    common = ["--features", out / "views", "--seed", seed, "--batch-size", 8, "--lr", 1e-3]
     tcssa(
         "train-vqa", "--stage", 1, "--compressor", out / "compressor", "--llm", llm,
         "--data", out / "captions.train.json", "--val-data", out / "captions.val.json",
-        "--epochs", size.epochs[0], *common, "--out", out / "stage-1",
+        "--epochs", size.caption_epochs, *common, "--out", out / "stage-1",
     )  # fmt: skip
     tcssa(
         "train-vqa", "--stage", 2, "--from", out / "stage-1", "--train-projector",
+        "--lora-targets", "q_proj,k_proj,v_proj,o_proj",
         "--data", out / "questions.train.json", "--val-data", out / "questions.val.json",
-        "--epochs", size.epochs[1], *common, "--out", out / "stage-2",
+        "--epochs", 1, *common, "--out", out / "stage-2",
     )  # fmt: skip
     tcssa(
         "eval", out / "stage-2", "--benchmark", "wsi-vqa", out / "questions.test.json",
@@ -120,17 +123,16 @@ def learn_to_see(cohort: Path, out: Path, llm: str, size: Size, seed: int) -> No
     )  # fmt: skip
 
 
-def write_data(parts: dict[str, list[View]], out: Path, seed: int) -> None:
+def write_data(parts: dict[str, list[View]], out: Path, orders: int, seed: int) -> None:
     """Labels for train-mil, captions and questions for train-vqa, a benchmark for eval."""
     rows = ["case_id,slide_id,label"]
     rows += [f"{view.slide_id},{view.name},{view.diagnosis} {view.band}" for view in parts["train"]]
     atomic.write_text(out / "views.csv", "\n".join(rows) + "\n")
     draws = random.Random(seed)
-    for name in ("train", "val"):
+    for name, times in (("train", orders), ("val", 1)):
         write_conversations(out / f"captions.{name}.json", captions(parts[name]))
-        write_conversations(
-            out / f"questions.{name}.json", questions(parts[name], draws, question_text)
-        )
+        asked = questions(parts[name] * times, draws, question_text)
+        write_conversations(out / f"questions.{name}.json", asked)
     write_benchmark(
         out / "questions.test.json",
         [(view, asked) for view in parts["test"] for asked in questions_of(view, draws)],

@@ -101,7 +101,8 @@ def load_parts(settings: VqaSettings, device: torch.device) -> Parts:
         train_projector=options.train_projector,
     )
     if settings.llm.gradient_checkpointing:
-        model.llm.gradient_checkpointing_enable({"use_reentrant": False})
+        llm = model.llm.get_base_model() if model.has_lora else model.llm
+        llm.activation_checkpointing_enable({"use_reentrant": False})
     model.to(device)
     return parts
 
