@@ -147,7 +147,7 @@ class VqaFit:
         sums = torch.zeros(2, dtype=torch.float64, device=self.accelerator.device)
         for index, part in self._my_micro_batches(rows):
             self._seed(f"step {self.progress.step} micro-batch {index}")
-            with self.accelerator.autocast():
+            with self._autocast():
                 output = self.model(self._batch(part))
             loss = output.loss_sum / num_targets
             sums[0] += output.loss_sum.detach()
@@ -246,7 +246,7 @@ class VqaFit:
         self.model.eval()
         sums = torch.zeros(1, dtype=torch.float64, device=self.accelerator.device)
         for _, part in self._my_micro_batches(self.val):
-            with self.accelerator.autocast():
+            with self._autocast():
                 sums[0] += self.model(self._batch(part)).loss_sum
         (loss_sum,) = self._summed(sums)
         self._require_finite(loss_sum)
@@ -274,6 +274,12 @@ class VqaFit:
                 f"the training diverged at step {self.progress.step}: the loss is {loss}",
                 hint=f"use a lower --lr than {self.settings.peak_lr:g}, and another --out",
             )
+
+    def _autocast(self) -> torch.autocast:
+        # not accelerate's: its precision cannot change between two trainings of one process
+        enabled = self.settings.precision == "bf16"
+        device = self.accelerator.device.type
+        return torch.autocast(device, dtype=torch.bfloat16, enabled=enabled)
 
     def _set_rates(self) -> None:
         for group in self.optimiser.param_groups:

@@ -204,7 +204,7 @@ class VqaSettings(Section):
         return self.model_copy(update=parts)
 
 
-def inherited(given: Mapping[str, Any]) -> Mapping[str, Any]:
+def inherited(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """What the run that training starts from says of slides and language model.
 
     Stage 2 need not repeat stage 1's compressor and model; what it does say must be the same.

@@ -35,7 +35,7 @@ from tcssa.vqa.fit import PROGRESS_FILE, Progress, VqaFit
 from tcssa.vqa.history import plot_history, write_history
 from tcssa.vqa.parts import Parts, load_parts
 from tcssa.vqa.rows import Row, count_dropped, describe_dropped
-from tcssa.vqa.settings import VqaSettings
+from tcssa.vqa.settings import VqaSettings, inherited
 from tcssa.vqa.slot_cache import SlotCache, read_features
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def train(settings: VqaSettings, out: Path, reporter: Reporter) -> dict[str, Any
     """
     settings = settings.resolved()
     _require_sources(settings)
+    _require_inherited(settings)
     accelerator = make_accelerator(settings)
     writes = accelerator.is_main_process
     reporter = reporter if writes else Silent()
@@ -131,10 +132,7 @@ def make_accelerator(settings: VqaSettings) -> Accelerator:
     from accelerate import Accelerator
 
     device = resolve_device(settings.train.device)
-    return Accelerator(
-        cpu=device.type == "cpu",
-        mixed_precision="bf16" if settings.train.precision == "bf16" else "no",
-    )
+    return Accelerator(cpu=device.type == "cpu", mixed_precision="no")
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
@@ -163,6 +161,22 @@ def _require_sources(settings: VqaSettings) -> None:
         raise UsageError(
             "stage 2 starts from a run of stage 1, else it would learn with a random projector",
             hint="give --from RUN, or --train-projector to train the projector along",
+        )
+
+
+def _require_inherited(settings: VqaSettings) -> None:
+    """Refuse what contradicts the run that training starts from, instead of passing over it."""
+    if settings.train.from_run is None:
+        return
+    told = inherited({"train": {"from_run": settings.train.from_run}})
+    asked = settings.model_dump(mode="json")
+    told["llm"].pop("llm", None)  # it may lie elsewhere now; its hash is what counts
+    mine = {part: {name: asked[part][name] for name in told[part]} for part in told}
+    changed = differences(told, mine)
+    if changed:
+        raise UsageError(
+            f"{settings.train.from_run} says otherwise: {'; '.join(changed)}",
+            hint="leave these options out: they are taken from the run that --from names",
         )
 
 
