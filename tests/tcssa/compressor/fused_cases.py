@@ -203,6 +203,7 @@ def test_small_weights_among_large_ones_keep_their_digits() -> None:
     assert_same(model, [bag.half()])
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy plays the GPU and remarks on NaN
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_a_feature_that_is_not_finite_is_named(value: float, dtype: torch.dtype) -> None:
