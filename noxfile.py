@@ -1,7 +1,6 @@
-"""What CI runs: lint, types, wheel, tests; and by name what takes longer.
+"""What CI runs: lint, types, wheel, tests, matrix; and by name what takes longer.
 
 nox                 everything that must pass before a submission
-nox -s matrix       an engine of every precision and shape
 nox -s bench        the benchmarks, for a quiet machine
 nox -s learn_to_see a real language model learns to see slides
 nox -s encoders     timm and open_clip encoders on the CUDA build of torch (several GB)
@@ -12,7 +11,7 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2024.4.15"
-nox.options.sessions = ["lint", "types", "wheel", "tests"]
+nox.options.sessions = ["lint", "types", "wheel", "tests", "matrix"]
 nox.options.error_on_missing_interpreters = True
 
 CONSTRAINED = ("-c", "constraints.txt")
