@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from tcssa.vqa.conversation import LETTERS, same_words
+
 _THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL | re.IGNORECASE)
 _PREFIX = re.compile(
     r"^(?:(?:so|therefore|thus|hence),?\s+)?"
@@ -50,8 +52,8 @@ def _read(reply: str, options: Sequence[str]) -> int | None:
     alone = _ALONE.match(reply.upper() if len(re.sub(r"\W", "", reply)) == 1 else reply)
     if alone:
         return _index(alone[1], options)
-    texts = [_normal(option) for option in options]
-    written = _normal(reply)
+    texts = [same_words(option) for option in options]
+    written = same_words(reply)
     same = [i for i, option in enumerate(texts) if option == written]
     if same:
         return same[0] if len(same) == 1 else None
@@ -59,7 +61,7 @@ def _read(reply: str, options: Sequence[str]) -> int | None:
     if labelled is None:
         return None
     index = _index(labelled[1] or labelled[2], options)
-    rest = _normal(labelled[3])
+    rest = same_words(labelled[3])
     # the text behind the letter must be that option's, alone or as the beginning of more
     if index is None or not (rest == texts[index] or rest.startswith(texts[index] + " ")):
         return None
@@ -67,15 +69,10 @@ def _read(reply: str, options: Sequence[str]) -> int | None:
 
 
 def _index(letter: str, options: Sequence[str]) -> int | None:
-    index = ord(letter) - ord("A")
+    index = LETTERS.index(letter)
     return index if index < len(options) else None
 
 
 def _plain_marks(text: str) -> str:
     """Without Markdown's emphasis and quotation marks around words."""
     return re.sub(r"[*`\"“”]+|\\boxed\{|\}", "", text)
-
-
-def _normal(text: str) -> str:
-    """Lower case, single spaces, no full stop at the end."""
-    return " ".join(text.lower().split()).strip(" .")

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from tcssa.vqa.controls import blank
-from tcssa.vqa.conversation import Question
+from tcssa.vqa.conversation import LETTERS, Question
 from tcssa.vqa.generate import Generate
 from tcssa.vqa.permutation import shifted, unshifted
 from tcssa.vqa.prefill import Prompt
-from tcssa.vqa.reply import LETTERS, Method, Reply
+from tcssa.vqa.reply import Method, Reply
 
 if TYPE_CHECKING:
     from tcssa.vqa.prompt import PromptBuilder

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from tcssa.vqa.conversation import Question
+from tcssa.vqa.conversation import LETTERS, Question, same_words
 from tcssa.vqa.metrics import Record, Scores, score
 
 
@@ -40,7 +40,7 @@ def baselines(
     known = [question for question in train or asked if question.answer is not None]
     fitted_on = "training rows" if train is not None else "these rows"
     letter = _commonest(str(question.answer) for question in known)
-    frequency = Counter(_normal(question.answer_text) for question in known)
+    frequency = Counter(same_words(question.answer_text) for question in known)
     rules: list[tuple[str, str, str, Callable[[Question], int | None]]] = [
         ("majority_letter", f"always {letter}", fitted_on, lambda q: _letter_index(q, letter)),
         (
@@ -61,7 +61,7 @@ def _record(question: Question, chosen: int | None) -> Record:
     return Record(
         row_id=question.row_id,
         slide=question.slide,
-        answer_index=ord(str(question.answer)) - ord("A"),
+        answer_index=question.answer_index,
         predicted_index=chosen,
         status="answered" if chosen is not None else "invalid",
         categories=question.categories,
@@ -69,7 +69,7 @@ def _record(question: Question, chosen: int | None) -> Record:
 
 
 def _letter_index(question: Question, letter: str) -> int | None:
-    index = ord(letter) - ord("A")
+    index = LETTERS.index(letter)
     return index if index < len(question.options) else None
 
 
@@ -81,7 +81,7 @@ def _most_frequent(frequency: Counter[str]) -> Callable[[Question], int]:
     """Chooses the option whose text is most often right."""
 
     def choose(question: Question) -> int:
-        texts = [_normal(option) for option in question.options]
+        texts = [same_words(option) for option in question.options]
         return max(range(len(texts)), key=lambda i: (frequency[texts[i]], -i))
 
     return choose
@@ -91,7 +91,3 @@ def _commonest(values: Iterable[str]) -> str:
     """The most frequent value; of equals the first in the alphabet."""
     counts = Counter(values)
     return min(counts, key=lambda value: (-counts[value], value))
-
-
-def _normal(text: str) -> str:
-    return " ".join(text.lower().split()).strip(" .")

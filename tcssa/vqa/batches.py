@@ -15,10 +15,9 @@ from torch import Tensor
 
 from tcssa.errors import SplitError
 from tcssa.vqa.model import Batch
+from tcssa.vqa.prompt import IGNORED
 from tcssa.vqa.rows import Row
 
-IGNORED = -100
-"""The label of a token that is not learned."""
 _POOL_BATCHES = 50
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import mean
 
 from tcssa.errors import UsageError
+from tcssa.vqa.conversation import same_words
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,7 @@ def score_captions(texts: Sequence[str], references: Sequence[str]) -> CaptionSc
         rouge2=mean(scores["rouge2"].fmeasure for scores in rouge),
         rouge_l=mean(scores["rougeL"].fmeasure for scores in rouge),
         exact=mean(
-            float(_normal(text) == _normal(ref))
+            float(same_words(text) == same_words(ref))
             for text, ref in zip(texts, references, strict=True)
         ),
     )
-
-
-def _normal(text: str) -> str:
-    return " ".join(text.lower().split()).strip(" .")

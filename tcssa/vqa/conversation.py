@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
+
+LETTERS = string.ascii_uppercase
+"""What options are called."""
+MAX_OPTIONS = len(LETTERS)
 
 IMAGE_MARK = "<image>"
 """Marks where the slide stands in the first user turn, as SlideInstruct writes it."""
@@ -53,3 +58,14 @@ class Question:
     """As far as the benchmark has them: broad, narrow, tumour, task."""
     source: str
     """Where it stands, as ``file.csv, row 12``."""
+
+    @property
+    def answer_index(self) -> int:
+        """The right option, from 0; of a question with options."""
+        assert self.answer is not None
+        return LETTERS.index(self.answer)
+
+
+def same_words(text: str) -> str:
+    """A form in which texts that differ in case, spaces or a full stop are one."""
+    return " ".join(text.lower().split()).strip(" .")

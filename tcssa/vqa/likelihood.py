@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from tcssa.errors import TcssaError
-from tcssa.vqa.conversation import Turn
+from tcssa.vqa.conversation import LETTERS, MAX_OPTIONS, Turn
 from tcssa.vqa.prefill import Prompt, prefill
-from tcssa.vqa.reply import LETTERS, MAX_OPTIONS, Reply
+from tcssa.vqa.reply import Reply
 
 if TYPE_CHECKING:
     from tcssa.vqa.model import SlideLanguageModel

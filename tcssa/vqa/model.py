@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 from tcssa.errors import ShapeError, UsageError
 from tcssa.vqa.projector import Projector
+from tcssa.vqa.prompt import IGNORED
 from tcssa.vqa.visual import VisualEncoder
 
-_IGNORED = -100
 _LORA = "lora_"
 """In the name of every module and parameter that LoRA adds."""
 
@@ -168,7 +168,7 @@ class SlideLanguageModel(nn.Module):
         tokens, aux_loss = self._see(batch)
         mask = batch.attention_mask
         targets = batch.labels[:, 1:]
-        is_target = targets != _IGNORED
+        is_target = targets != IGNORED
         columns = is_target.any(dim=0).nonzero().squeeze(1)
         output: Any = self.llm(
             inputs_embeds=self.embed(batch.input_ids, tokens),

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from tcssa.vqa.reply import LETTERS, Reply
+from tcssa.vqa.conversation import LETTERS
+from tcssa.vqa.reply import Reply
 
 T = TypeVar("T")
 

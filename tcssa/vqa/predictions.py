@@ -87,7 +87,7 @@ def _record(
     return Record(
         row_id=question.row_id,
         slide=question.slide,
-        answer_index=ord(str(question.answer)) - ord("A"),
+        answer_index=question.answer_index,
         predicted_index=chosen,
         status=status,
         categories=question.categories,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tcssa.errors import NothingToLearnError, PromptError, TemplateError
-from tcssa.vqa.conversation import IMAGE_MARK, Turn
+from tcssa.vqa.conversation import IMAGE_MARK, LETTERS, Turn
 from tcssa.vqa.plain_text import TextEncoder
 from tcssa.vqa.template import ChatTemplate, Piece
 
@@ -40,7 +40,7 @@ def question_text(text: str, options: Sequence[str] = ()) -> str:
     """A question as it is put to a model: options lettered from A, then what to answer with."""
     if not options:
         return text.strip()
-    lettered = [f"{chr(ord('A') + i)}. {option.strip()}" for i, option in enumerate(options)]
+    lettered = [f"{LETTERS[i]}. {option.strip()}" for i, option in enumerate(options)]
     return "\n".join([text.strip(), *lettered, _INSTRUCTION])
 
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from tcssa.vqa.prefill import Prompt
-
-LETTERS = string.ascii_uppercase
-"""What options are called."""
-MAX_OPTIONS = len(LETTERS)
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,10 @@ from tcssa.vqa.asking import CONTROLS
 from tcssa.vqa.baselines import baselines
 from tcssa.vqa.benchmark import Benchmark, Kind
 from tcssa.vqa.captions import score_captions
-from tcssa.vqa.conversation import Question
+from tcssa.vqa.conversation import LETTERS, Question
 from tcssa.vqa.faults import count_faults, num_left_out
 from tcssa.vqa.metrics import Record, Scores, score
 from tcssa.vqa.permutation import mean_choice, position_bias
-from tcssa.vqa.reply import LETTERS
 
 METRICS_FILE = "metrics.json"
 Line = Mapping[str, Any]  # one line of the answer log: JSON
@@ -112,7 +111,7 @@ def _record(question: Question, line: Line, reply: Line) -> Record:
     return Record(
         question.row_id,
         question.slide,
-        LETTERS.index(str(question.answer)),
+        question.answer_index,
         _index(reply.get("predicted")),
         line["status"],
         question.categories,
@@ -159,7 +158,7 @@ def _permutation(closed: Sequence[tuple[Question, Line]]) -> dict[str, Any] | No
         [
             {
                 "num_options": len(question.options),
-                "answer": LETTERS.index(str(question.answer)),
+                "answer": question.answer_index,
                 "orders": [_index(order["predicted"]) for order in line["orders"]],
             }
             for question, line in asked

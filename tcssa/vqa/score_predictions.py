@@ -7,8 +7,8 @@ from pathlib import Path
 from tcssa.reporter import Reporter
 from tcssa.vqa.asking import unanswered
 from tcssa.vqa.benchmark import Kind, read_benchmark
+from tcssa.vqa.conversation import LETTERS
 from tcssa.vqa.predictions import read_predictions
-from tcssa.vqa.reply import LETTERS
 from tcssa.vqa.report import (
     Report,
     describe_benchmark,

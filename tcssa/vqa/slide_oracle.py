@@ -16,10 +16,10 @@ from tcssa.errors import FeatureFileError, UsageError
 from tcssa.features import open_bag
 from tcssa.vqa.asking import Asker
 from tcssa.vqa.attribution import ablation_effects, log_likelihoods
+from tcssa.vqa.conversation import LETTERS, MAX_OPTIONS
 from tcssa.vqa.generate import Generate
 from tcssa.vqa.likelihood import Likelihood
 from tcssa.vqa.prefill import Prompt, context_length
-from tcssa.vqa.reply import LETTERS, MAX_OPTIONS
 from tcssa.vqa.run import LoadedVqa
 from tcssa.vqa.slide_tokens import UnusableSlideError, visual_tokens
 from tcssa.vqa.slot_picture import Picture, picture_slots

@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tcssa.vqa.conversation import Question
+from tcssa.vqa.conversation import LETTERS, MAX_OPTIONS, Question, same_words
 from tcssa.vqa.faults import EMPTY_ANSWER, EMPTY_QUESTION, MALFORMED, OUTSIDE, FaultError
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 SLIDEBENCH_COLUMNS = ("ID", "Slide", "Question", "A", "B", "C", "D", "Answer")
 TCGA_CATEGORIES = {"broad": "Broad Category", "narrow": "Narrow Category", "tumour": "Tumor"}
 BCNB_CATEGORIES = {"task": "Task"}
@@ -74,9 +73,11 @@ def wsi_vqa_question(row: Any, number: int, path: Path) -> Question:
     options = [str(option).strip() for option in row.get("Choice") or []]
     answer = None
     if options:
-        if not 2 <= len(options) <= len(LETTERS) or not all(options):
+        if not 2 <= len(options) <= MAX_OPTIONS or not all(options):
             raise FaultError(number, MALFORMED, f"needs 2 to 26 options, has {options!r}")
-        same = [i for i, option in enumerate(options) if _plain(option) == _plain(answer_text)]
+        same = [
+            i for i, option in enumerate(options) if same_words(option) == same_words(answer_text)
+        ]
         if not same:
             detail = f"the answer {answer_text!r} is not among {', '.join(options)}"
             raise FaultError(number, OUTSIDE, detail)
@@ -104,7 +105,3 @@ def _without_empty_end(options: Sequence[str]) -> list[str]:
     while kept and not kept[-1]:
         kept.pop()
     return kept
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.lower().split()).strip(" .")

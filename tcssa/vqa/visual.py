@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from tcssa.compressor import SlotCompressor
 from tcssa.errors import ShapeError, TooManyPatchesError, UsageError
-
-VisualKind = Literal["tcssa", "sample", "mean", "abmil", "full"]
+from tcssa.vqa.settings import VisualKind
 
 
 class VisualConfig(BaseModel):

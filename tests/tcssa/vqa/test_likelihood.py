@@ -7,9 +7,10 @@ import torch
 from vqa_runs import load_tiny_vqa
 
 from tcssa.errors import TcssaError
+from tcssa.vqa.conversation import LETTERS
 from tcssa.vqa.likelihood import Likelihood, letter_token_ids
 from tcssa.vqa.prefill import Prompt, advance, context_length, prefill, shared_length
-from tcssa.vqa.reply import LETTERS, Reply
+from tcssa.vqa.reply import Reply
 from tcssa.vqa.run import LoadedVqa
 
 QUESTIONS = [

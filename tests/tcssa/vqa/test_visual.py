@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tcssa.errors import ShapeError, TooManyPatchesError, UsageError
-from tcssa.vqa.visual import VisualConfig, VisualEncoder, VisualKind, build_visual
+from tcssa.vqa.settings import VisualKind
+from tcssa.vqa.visual import VisualConfig, VisualEncoder, build_visual
 
 D = 16
 KINDS: tuple[VisualKind, ...] = ("tcssa", "sample", "mean", "abmil", "full")
