@@ -24,6 +24,14 @@ class TorchDevice(StrEnum):
     MPS = "mps"
 
 
+class SeveralSlides(StrEnum):
+    """What to do where a question names a patient who has several slides."""
+
+    ERROR = "error"
+    DX1 = "dx1"
+    FIRST = "first"
+
+
 JsonFlag = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")
 ]

@@ -57,7 +57,7 @@ def check_data(
     kind: FileKind,
     *,
     features: Path | None = None,
-    several: SeveralSlides = SeveralSlides.ERROR,
+    several: str = SeveralSlides.ERROR,
     other: Path | None = None,
     other_kind: FileKind = "conversations",
 ) -> DataCheck:
@@ -80,7 +80,7 @@ def check_data(
     dims: Counter[int] = Counter()
     slides = sorted({slide for _, slide in rows})
     if features is not None:
-        found, dims = _features(slides, SlideIndex.from_folder(features, several))
+        found, dims = _features(slides, SlideIndex.from_folder(features, SeveralSlides(several)))
         findings += found
     if other is not None:
         _, others, _ = _read(other, other_kind)

@@ -111,7 +111,7 @@ class SlideIndex:
             chosen = [p for p in found if _without_uuid(slide_name(p.name))[0].endswith("-DX1")]
         if len(chosen) != 1:
             raise AmbiguousFeaturesError(
-                patient, found, hint="choose with --several-slides dx1 or first"
+                patient, found, hint="choose with --several dx1 or first, or name the slide"
             )
         self.chosen[patient] = (chosen[0], *(path for path in found if path != chosen[0]))
         return chosen[0]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from tcssa_cli.options import DebugFlag, JsonFlag
+from tcssa_cli.options import DebugFlag, JsonFlag, SeveralSlides
 from tcssa_cli.output import Output, make_table
 
 if TYPE_CHECKING:
@@ -25,14 +25,6 @@ class FileKind(StrEnum):
     WSI_VQA = "wsi-vqa"
 
 
-class Several(StrEnum):
-    """What to do where a patient has several slides."""
-
-    ERROR = "error"
-    DX1 = "dx1"
-    FIRST = "first"
-
-
 def check_data(
     data: Annotated[Path, typer.Argument(help="Question file.")],
     kind: Annotated[
@@ -41,9 +33,13 @@ def check_data(
     features: Annotated[
         Path | None, typer.Option(help="Folder of patch features to look for the slides in.")
     ] = None,
-    several_slides: Annotated[
-        Several, typer.Option(help="Where a question names a patient with several slides.")
-    ] = Several.ERROR,
+    several: Annotated[
+        SeveralSlides,
+        typer.Option(
+            help="Where a question names a patient with several slides: an error, the slide DX1, "
+            "or the first by name."
+        ),
+    ] = SeveralSlides.ERROR,
     train: Annotated[
         Path | None,
         typer.Option(help="Conversations that were trained on: they must share no patient."),
@@ -58,13 +54,12 @@ def check_data(
     output = Output(as_json)
     from tcssa.vqa.check_data import as_json as plain
     from tcssa.vqa.check_data import check_data as check
-    from tcssa.vqa.matching import SeveralSlides
 
     found = check(
         data,
         kind.value,
         features=features,
-        several=SeveralSlides(several_slides.value),
+        several=several.value,
         other=train,
     )
     output.result(plain(found), lambda console: _show(console, found))

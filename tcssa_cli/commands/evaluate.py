@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tcssa.errors import UsageError
-from tcssa_cli.options import DebugFlag, JsonFlag, TorchDevice
+from tcssa_cli.options import DebugFlag, JsonFlag, SeveralSlides, TorchDevice
 from tcssa_cli.output import Output
 
 _COHORT, _BENCHMARK = "Runs of train-mil", "Runs of train-vqa"
@@ -28,14 +28,6 @@ class MethodName(StrEnum):
 
     LIKELIHOOD = "likelihood"
     GENERATE = "generate"
-
-
-class Several(StrEnum):
-    """What to do where a row names a patient who has several slides."""
-
-    ERROR = "error"
-    DX1 = "dx1"
-    FIRST = "first"
 
 
 def evaluate(
@@ -119,7 +111,7 @@ def evaluate(
         ),
     ] = None,
     several: Annotated[
-        Several | None,
+        SeveralSlides | None,
         typer.Option(
             help="Where a row names a patient with several slides: count it as unanswered "
             "(error) [default], take the slide DX1, or the first by name.",
