@@ -18,14 +18,13 @@ import numpy as np
 
 from tcssa import atomic
 from tcssa.errors import RunError, UsageError
+from tcssa.intervals import Score, interval
 from tcssa.mil.metrics import (
     BOOTSTRAP_SAMPLES,
     METRICS,
     Floats,
     Ints,
-    Score,
     bootstrap,
-    interval,
     resampled,
 )
 from tcssa.mil.predictions import as_arrays, read_predictions
@@ -144,6 +143,12 @@ def _read(run: Path) -> _Tested:
 
 def _require_same_slides(first: _Tested, other: _Tested) -> None:
     differing = sorted(set(first.slides) ^ set(other.slides))
+    if not differing and first.slides != other.slides:
+        raise RunError(
+            other.run,
+            f"tested its slides another number of times than {first.run}",
+            hint="compare runs of the same --repeats, or of the same official splits",
+        )
     if differing:
         raise RunError(
             other.run,

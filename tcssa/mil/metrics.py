@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tcssa.intervals import Score, interval
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 BOOTSTRAP_SAMPLES = 1000
 _CALIBRATION_BINS = 10
-
-
-class Score(TypedDict):
-    """A figure with its 95 % interval; None where it is not defined."""
-
-    value: float | None
-    low: float | None
-    high: float | None
 
 
 def auc(labels: Ints, probs: Floats) -> float | None:
@@ -193,16 +187,3 @@ def bootstrap(
         warnings.simplefilter("ignore")  # a sample without a class is NaN here
         drawn = [metric(labels[sample], probs[sample]) for sample in samples]
     return np.array([np.nan if value is None else value for value in drawn])
-
-
-def interval(value: float | None, drawn: Floats) -> Score:
-    """A figure with the middle 95 % of its bootstrap samples.
-
-    Without an interval where the figure is not defined in half of the samples or more: it would
-    be an interval given that all classes occur, which is another thing.
-    """
-    defined = drawn[~np.isnan(drawn)]
-    if value is None or len(defined) < len(drawn) / 2:
-        return Score(value=value, low=None, high=None)
-    low, high = np.percentile(defined, [2.5, 97.5])
-    return Score(value=value, low=float(low), high=float(high))

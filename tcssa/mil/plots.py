@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tcssa import atomic
+from tcssa.intervals import Score
 from tcssa.mil.history import Epoch, SlotUse
-from tcssa.mil.metrics import Floats, Ints, Score
+from tcssa.mil.metrics import Floats, Ints
 
 if TYPE_CHECKING:
     from tcssa.mil.compare import Comparison

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.errors import UsageError
+from tcssa.intervals import Score, interval
 
 Status = Literal["answered", "invalid", "no_features", "ambiguous_features", "too_long", "missing"]
 BOOTSTRAP_SAMPLES = 1000
@@ -34,15 +35,6 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A figure with its 95 % interval; None where it is not defined."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True)
 class Tally:
     """The scores of some rows."""
 
@@ -50,9 +42,9 @@ class Tally:
     num_slides: int
     statuses: dict[str, int]
     """How many rows there are of each status."""
-    accuracy: Figure
+    accuracy: Score
     """Over all rows; a row without an answer counts as wrong."""
-    accuracy_answered: Figure
+    accuracy_answered: Score
     """Over rows that were answered with one of the options."""
     invalid_rate: float | None
     """Replies that name no option, among all replies."""
@@ -65,7 +57,7 @@ class Scores:
     overall: Tally
     groups: dict[str, dict[str, Tally]]
     """By category (``broad``, ``narrow``, ``tumour``, ``task``) and its value."""
-    macro: dict[str, Figure]
+    macro: dict[str, Score]
     """By category: the mean of its values' accuracies over all rows."""
 
     def to_dict(self) -> dict[str, Any]:  # plain data, for JSON
@@ -92,7 +84,7 @@ def score(
         raise UsageError("there is no answer to score")
     rows = _Rows(records, seed, num_samples)
     groups: dict[str, dict[str, Tally]] = {}
-    macro: dict[str, Figure] = {}
+    macro: dict[str, Score] = {}
     names = sorted({name for record in records for name in record.categories})
     for name in names:
         values = [record.categories.get(name, "") for record in records]
@@ -130,18 +122,18 @@ class _Rows:
             invalid_rate=counts["invalid"] / replies if replies else None,
         )
 
-    def macro(self, masks: Sequence[Bools]) -> Figure:
+    def macro(self, masks: Sequence[Bools]) -> Score:
         """The mean of several groups' accuracies; samples that lack a group do not count."""
         values = [float(self.right[mask].mean()) for mask in masks if mask.any()]
         if not values:
-            return Figure(None, None, None)
+            return Score(value=None, low=None, high=None)
         drawn = np.mean([self._drawn(self.right & mask, mask) for mask in masks], axis=0)
-        return _with_interval(float(np.mean(values)), drawn)
+        return interval(float(np.mean(values)), drawn)
 
-    def _figure(self, hits: Bools, rows: Bools) -> Figure:
+    def _figure(self, hits: Bools, rows: Bools) -> Score:
         if not rows.any():
-            return Figure(None, None, None)
-        return _with_interval(float(hits.sum() / rows.sum()), self._drawn(hits, rows))
+            return Score(value=None, low=None, high=None)
+        return interval(float(hits.sum() / rows.sum()), self._drawn(hits, rows))
 
     def _drawn(self, hits: Bools, rows: Bools) -> NDArray[np.float64]:
         """The share of hits in each sample; NaN where it holds none of the rows."""
@@ -150,12 +142,3 @@ class _Rows:
         total = self.draws @ np.bincount(self.slide[rows], minlength=count)
         with np.errstate(invalid="ignore"):
             return np.where(total > 0, hit / np.maximum(total, 1), np.nan)
-
-
-def _with_interval(value: float, drawn: NDArray[np.float64]) -> Figure:
-    """A figure with the middle 95 % of its samples; none where half of them lack it."""
-    defined = drawn[~np.isnan(drawn)]
-    if len(defined) < max(1, len(drawn) / 2):
-        return Figure(value, None, None)
-    low, high = np.percentile(defined, [2.5, 97.5])
-    return Figure(value, float(low), float(high))

@@ -173,7 +173,7 @@ def _permutation(closed: Sequence[tuple[Question, Line]]) -> dict[str, Any] | No
             replace(_record(question, line, line), predicted_index=chosen.get(question.row_id))
             for question, line in closed
         ]
-        figures["mean_of_orders"] = asdict(score(records).overall.accuracy)
+        figures["mean_of_orders"] = score(records).overall.accuracy
     return figures
 
 

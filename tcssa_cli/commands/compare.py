@@ -12,8 +12,8 @@ from tcssa_cli.options import DebugFlag, JsonFlag
 from tcssa_cli.output import Output, make_table
 
 if TYPE_CHECKING:
+    from tcssa.intervals import Score
     from tcssa.mil.compare import Comparison
-    from tcssa.mil.metrics import Score
 
 
 def compare(

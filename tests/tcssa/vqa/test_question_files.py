@@ -36,7 +36,7 @@ def test_always_b_is_right_in_616_of_the_real_rows() -> None:
     path = require_shared("vqa/SlideBench-VQA-TCGA.csv")
     (letter, *_) = baselines(read_benchmark("slidebench-tcga", path).questions)
     assert letter.rule == "always B"
-    assert letter.scores.overall.accuracy.value == 616 / 1489
+    assert letter.scores.overall.accuracy["value"] == 616 / 1489
 
 
 def test_the_real_wsi_vqa_is_read_whole() -> None:
