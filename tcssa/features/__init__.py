@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from tcssa.features.bag import Bag, open_bag
+from tcssa.features.bag import Bag, open_bag, read_features
 from tcssa.features.folder import find_bags, index_bags
 from tcssa.features.tables import LabelledSlide, read_labels
 
-__all__ = ["Bag", "LabelledSlide", "find_bags", "index_bags", "open_bag", "read_labels"]
+__all__ = [
+    "Bag",
+    "LabelledSlide",
+    "find_bags",
+    "index_bags",
+    "open_bag",
+    "read_features",
+    "read_labels",
+]

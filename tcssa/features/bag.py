@@ -22,7 +22,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.errors import FeatureFileError
+from tcssa.errors import FeatureDimError, FeatureFileError, NonFiniteFeatureError
 from tcssa.features.slidechat import read_csv_features, read_pickled_npy
 
 SUFFIXES = (".h5", ".hdf5", ".pt", ".npy")
@@ -150,6 +150,29 @@ def open_bag(path: Path | str) -> Bag:
         raise FeatureFileError(path, f"is no feature file: known are {known}")
     _check_shapes(bag)
     return bag
+
+
+def read_features(path: Path, feature_dim: int | None = None) -> NDArray[Any]:
+    """All patch features [N, D] of one slide, in the type they are stored in, and checked.
+
+    Args:
+        path: The feature file.
+        feature_dim: The D that they must have; None takes any.
+
+    Raises:
+        FeatureFileError: The file cannot be read.
+        FeatureDimError: D is another one.
+        NonFiniteFeatureError: A feature is NaN or infinite; it names file and row.
+    """
+    with open_bag(path) as bag:
+        features = bag.read()
+        if feature_dim not in (None, bag.feature_dim):
+            assert feature_dim is not None
+            raise FeatureDimError(path, feature_dim, bag.feature_dim)
+    finite = np.isfinite(features)
+    if not finite.all():
+        raise NonFiniteFeatureError(int(np.argmin(finite.all(axis=1))), where=str(path))
+    return np.array(features, order="C")
 
 
 def _open_hdf5(path: Path) -> Bag:

@@ -17,13 +17,11 @@ from torch import Tensor
 from tcssa.checksums import file_sha256, params_hash
 from tcssa.errors import (
     FeatureDimError,
-    FeatureFileError,
     MissingDataError,
-    NonFiniteFeatureError,
     TableError,
     UsageError,
 )
-from tcssa.features import Bag, LabelledSlide, index_bags, open_bag, read_labels
+from tcssa.features import Bag, LabelledSlide, index_bags, open_bag, read_features, read_labels
 from tcssa.mil.settings import CohortSettings
 
 
@@ -211,7 +209,7 @@ class BagStore:
         if slide.path in self._held:
             self._held.move_to_end(slide.path)
             return self._held[slide.path]
-        features = _read_checked(slide.path)
+        features = torch.from_numpy(read_features(slide.path))
         size = features.numel() * features.element_size()
         if size <= self._cache_bytes:
             self._held[slide.path] = features
@@ -235,14 +233,3 @@ class BagStore:
 
     def _load(self, batch: Sequence[CohortSlide]) -> tuple[Sequence[CohortSlide], list[Tensor]]:
         return batch, [self.get(slide) for slide in batch]
-
-
-def _read_checked(path: Path) -> Tensor:
-    with open_bag(path) as bag:
-        features = bag.read()
-    finite = np.isfinite(features)
-    if not finite.all():
-        raise NonFiniteFeatureError(int(np.argwhere(~finite.all(axis=1))[0, 0]), where=str(path))
-    if features.ndim != 2:
-        raise FeatureFileError(path, f"features must be [N, D], found {list(features.shape)}")
-    return torch.from_numpy(np.array(features, order="C"))

@@ -19,7 +19,7 @@ from tcssa.errors import (
     UsageError,
 )
 from tcssa.features import open_bag
-from tcssa.vqa.slot_cache import read_features
+from tcssa.vqa.slot_cache import feature_tensor
 
 if TYPE_CHECKING:
     from tcssa.vqa.run import LoadedVqa
@@ -78,7 +78,7 @@ def visual_tokens(loaded: LoadedVqa, path: Path) -> Tensor:
         if num_patches == 0:
             raise UnusableSlideError("no_features", f"{path.name} holds no patch")
         require_encoder(loaded, path, encoder)
-        features = read_features(path, visual.feature_dim)
+        features = feature_tensor(path, visual.feature_dim)
     except FeatureDimError:
         raise
     except (FeatureFileError, NonFiniteFeatureError) as error:

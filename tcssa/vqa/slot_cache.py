@@ -18,15 +18,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from tcssa import atomic
 from tcssa.checksums import file_sha256
 from tcssa.compressor.checkpoint import read_tensors, write_tensors
-from tcssa.errors import CheckpointError, FeatureDimError, NonFiniteFeatureError
-from tcssa.features import open_bag
+from tcssa.errors import CheckpointError
+from tcssa.features import read_features
 from tcssa.reporter import Reporter
 from tcssa.vqa.visual import VisualEncoder
 
@@ -39,7 +38,6 @@ class SlotCache:
     Args:
         folder: Where the cache lies; several encoders may share it.
         encoder: Makes the tokens that are not there yet.
-        feature_dim: D that the features must have.
     """
 
     def __init__(self, folder: Path, encoder: VisualEncoder) -> None:
@@ -107,7 +105,7 @@ class SlotCache:
     @torch.no_grad()
     def _make(self, path: Path) -> None:
         sha256 = file_sha256(path)
-        features = read_features(path, self.encoder.feature_dim)
+        features = feature_tensor(path, self.encoder.feature_dim)
         device = next(iter(self.encoder.state_dict().values()), torch.empty(0)).device
         tokens, _ = self.encoder(features.to(device), path.stem)
         self._write(path, tokens.float().cpu(), sha256)
@@ -117,22 +115,9 @@ class SlotCache:
         write_tensors(self._file(path), {_TOKENS: tokens}, facts)
 
 
-def read_features(path: Path, feature_dim: int) -> Tensor:
-    """Patch features [N, D] of one slide, checked.
-
-    Raises:
-        FeatureFileError: The file cannot be read.
-        FeatureDimError: D is another one.
-        NonFiniteFeatureError: A feature is NaN or infinite; it names file and row.
-    """
-    with open_bag(path) as bag:
-        features = bag.read()
-        if bag.feature_dim != feature_dim:
-            raise FeatureDimError(path, feature_dim, bag.feature_dim)
-    finite = np.isfinite(features).all(axis=1)
-    if not finite.all():
-        raise NonFiniteFeatureError(int(np.argmin(finite)), where=str(path))
-    return torch.from_numpy(np.array(features, dtype=np.float32, order="C"))
+def feature_tensor(path: Path, feature_dim: int) -> Tensor:
+    """Patch features [N, D] of one slide, float32; see `tcssa.features.read_features`."""
+    return torch.from_numpy(read_features(path, feature_dim)).float()
 
 
 def encoder_hash(encoder: VisualEncoder) -> str:

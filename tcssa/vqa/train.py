@@ -36,7 +36,7 @@ from tcssa.vqa.history import plot_history, write_history
 from tcssa.vqa.parts import Parts, load_parts
 from tcssa.vqa.rows import Row, count_dropped, describe_dropped
 from tcssa.vqa.settings import VqaSettings, inherited
-from tcssa.vqa.slot_cache import SlotCache, read_features
+from tcssa.vqa.slot_cache import SlotCache, feature_tensor
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -233,7 +233,7 @@ def _visual_source(
     """What of a row's slide goes into the model: tokens from the cache, or its features."""
     encoder = parts.model.visual
     if not parts.caches_tokens:
-        return lambda row: read_features(row.path, encoder.feature_dim)
+        return lambda row: feature_tensor(row.path, encoder.feature_dim)
     cache = SlotCache(settings.visual.slot_cache or out / SLOTS_FOLDER, encoder)
     paths = sorted({row.path for row in [*corpus.train, *corpus.val]})
     cache.fill(

@@ -11,7 +11,7 @@ from factories import make_compressor, write_bag
 
 from tcssa.errors import CheckpointError, FeatureDimError, NonFiniteFeatureError
 from tcssa.reporter import Silent
-from tcssa.vqa.slot_cache import SlotCache, encoder_hash, read_features
+from tcssa.vqa.slot_cache import SlotCache, encoder_hash, feature_tensor
 from tcssa.vqa.visual import VisualConfig, VisualEncoder, build_visual
 
 
@@ -30,7 +30,7 @@ def test_cached_tokens_are_the_encoder_s_to_the_bit(tmp_path: Path, bags: list[P
     assert cache.fill(bags, Silent()) == 3
     for path in bags:
         with torch.no_grad():
-            tokens, _ = encoder(read_features(path, 16), path.stem)
+            tokens, _ = encoder(feature_tensor(path, 16), path.stem)
         assert torch.equal(cache.tokens(path), tokens)
 
 
