@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from tcssa.errors import ShapeError
 from tcssa_runtimes.base import Chunk, EncodedSlide, Features, Runtime, RuntimeOutput
-from tcssa_runtimes.facts import ModelFacts
-from tcssa_runtimes.footprint import SlotPlaces
+from tcssa_runtimes.footprint import SlotMoments
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -60,9 +59,6 @@ class ArtefactRuntime(Runtime):
         name: What runs where.
     """
 
-    def __init__(self, facts: ModelFacts, name: str) -> None:
-        super().__init__(facts, name)
-
     @abstractmethod
     def _call(self, graph: str, feed: Arrays) -> Arrays:
         """Run one graph: ``full``, ``partial`` or ``finish``."""
@@ -81,7 +77,7 @@ class ArtefactRuntime(Runtime):
     def _encode(self, chunks: Iterator[Chunk], *, has_coords: bool) -> EncodedSlide:
         if self.facts.chunk_patches is None:
             return super()._encode(chunks, has_coords=has_coords)
-        sums, places, num_patches = self._no_sums(), SlotPlaces(self.facts.num_slots), 0
+        sums, places, num_patches = self._no_sums(), SlotMoments(self.facts.num_slots), 0
         for features, positions in _rows_of(chunks, self.facts.chunk_patches):
             part = self._partial(features)
             sums.add(part["mean"], part["mass"])
@@ -153,24 +149,28 @@ class ArtefactRuntime(Runtime):
 
 
 def _rows_of(chunks: Iterator[Chunk], size: int) -> Iterator[Chunk]:
-    """The same patches in chunks of ``size``, the last one smaller, however they came."""
+    """The same patches in chunks of ``size``, the last one smaller, however they came.
+
+    Parts are views of what came; only a chunk of several parts is copied together.
+    """
     held: list[Chunk] = []
-    count = 0
+    room = size
     for features, positions in chunks:
-        held.append((features, positions))
-        count += len(features)
-        while count >= size:
-            taken, rest = _cut(held, size)
-            yield taken
-            held, count = [rest], count - size
-    if count:
-        yield _cut(held, count)[0]
+        begin = 0
+        while begin < len(features):
+            end = min(begin + room, len(features))
+            held.append((features[begin:end], None if positions is None else positions[begin:end]))
+            room -= end - begin
+            begin = end
+            if room == 0:
+                yield _joined(held)
+                held, room = [], size
+    if held:
+        yield _joined(held)
 
 
-def _cut(held: list[Chunk], size: int) -> tuple[Chunk, Chunk]:
-    features = np.concatenate([part for part, _ in held])
-    places = [xy for _, xy in held if xy is not None]
-    if not places:
-        return (features[:size], None), (features[size:], None)
-    positions = np.concatenate(places)
-    return (features[:size], positions[:size]), (features[size:], positions[size:])
+def _joined(parts: list[Chunk]) -> Chunk:
+    if len(parts) == 1:
+        return parts[0]
+    places = [xy for _, xy in parts if xy is not None]
+    return np.concatenate([part for part, _ in parts]), np.concatenate(places) if places else None

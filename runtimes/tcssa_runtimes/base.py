@@ -26,7 +26,7 @@ from tcssa_runtimes.checks import (
     check_size,
 )
 from tcssa_runtimes.facts import ModelFacts
-from tcssa_runtimes.footprint import SlotPlaces
+from tcssa_runtimes.footprint import SlotMoments
 
 Features = NDArray[np.float32]
 Chunk = tuple[Features, NDArray[np.float64] | None]
@@ -230,7 +230,7 @@ class Runtime(ABC):
         centroids = spread = None
         if has_coords:
             positions = [np.empty((0, 2)), *(xy for _, xy in parts if xy is not None)]
-            places = SlotPlaces(self.facts.num_slots)
+            places = SlotMoments(self.facts.num_slots)
             places.add(
                 output.assignments[0, :num_patches],
                 output.weights[0, :num_patches],

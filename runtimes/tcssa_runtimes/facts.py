@@ -42,6 +42,7 @@ class ModelFacts:
     @classmethod
     def of_artefact(cls, folder: Path, artefact: Artefact) -> Self:
         """The facts that an artefact states."""
+        takes_features = artefact.models["full" if artefact.graph == "full" else "partial"]
         return cls(
             path=folder,
             feature_dim=artefact.feature_dim,
@@ -52,7 +53,7 @@ class ModelFacts:
             encoder=artefact.encoder,
             sha256=artefact.sha256,
             chunk_patches=artefact.chunk_patches,
-            input_dtype=next(iter(artefact.models.values())).inputs[0].dtype,
+            input_dtype=takes_features.inputs[0].dtype,
             heads=_HEADS[artefact.what],
             classes=None if artefact.classes is None else tuple(artefact.classes),
         )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-class SlotPlaces:
+class SlotMoments:
     """Weighted moments of the positions of each slot's patches; they add up over chunks.
 
     Args:
