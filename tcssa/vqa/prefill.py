@@ -64,8 +64,7 @@ def prefill(
     prefix = _read_prefix(model, prompts[0], shared)
     for begin in range(0, len(prompts), batch_size):
         batch = prompts[begin : begin + batch_size]
-        # cloned, since a slice would keep the whole prompt's embeddings in memory
-        yield _read(model, prefix, shared, [_embed(model, row)[shared:].clone() for row in batch])
+        yield _read(model, prefix, shared, [_embed(model, row, shared) for row in batch])
 
 
 def context_length(model: SlideLanguageModel) -> int:
@@ -100,7 +99,7 @@ def advance(model: SlideLanguageModel, step: Step, tokens: Tensor) -> Step:
 def _read_prefix(model: SlideLanguageModel, prompt: Prompt, shared: int) -> DynamicCache:
     cache = DynamicCache(config=model.llm.config)
     if shared:
-        embeds = _embed(model, prompt)[None, :shared]
+        embeds = _embed(model, prompt, 0, shared)[None]
         mask = torch.ones(1, shared, dtype=torch.bool, device=embeds.device)
         positions = torch.arange(shared, device=embeds.device)[None]
         _forward(model, embeds, mask, positions, cache)
@@ -125,9 +124,12 @@ def _read(
     return Step(logits, cache, mask, shared + lengths)
 
 
-def _embed(model: SlideLanguageModel, prompt: Prompt) -> Tensor:
-    ids = torch.tensor([list(prompt.ids)], device=prompt.visual.device)
-    return model.embed(ids, [prompt.visual])[0]
+def _embed(model: SlideLanguageModel, prompt: Prompt, begin: int, end: int | None = None) -> Tensor:
+    """A stretch of a prompt, its visual tokens in place, [L, H]; nothing else is projected."""
+    ids, placeholder = list(prompt.ids), model.image_token_id
+    first = ids[:begin].count(placeholder)
+    visual = prompt.visual[first : first + ids[begin:end].count(placeholder)]
+    return model.embed(torch.tensor([ids[begin:end]], device=visual.device), [visual])[0]
 
 
 def _forward(
