@@ -38,6 +38,14 @@ class Section(BaseModel):
 S = TypeVar("S", bound=Section)
 
 
+def absolute(section: S, *names: str) -> S:
+    """The same section with absolute paths in these fields, where they are given."""
+    paths = {name: getattr(section, name) for name in names}
+    return section.model_copy(
+        update={name: path.resolve() for name, path in paths.items() if path is not None}
+    )
+
+
 def resolve(
     kind: type[S],
     *,

@@ -16,8 +16,7 @@ from tcssa.mil import plots
 from tcssa.mil.classifiers import load_classifier
 from tcssa.mil.cohort import BagStore, Cohort, listed, read_cohort
 from tcssa.mil.fit import predict
-from tcssa.mil.metrics import score_all
-from tcssa.mil.predictions import Prediction, as_arrays, write_predictions
+from tcssa.mil.predictions import Prediction, as_arrays, score_predictions, write_predictions
 from tcssa.mil.settings import CohortSettings, MilSettings
 from tcssa.mil.split_files import read_parts
 from tcssa.mil.splits import read_split_cases
@@ -184,8 +183,8 @@ def _predict_ensemble(
 def _write(
     folder: Path, predictions: list[Prediction], cohort: Cohort, settings: MilSettings
 ) -> dict[str, Any]:
-    labels, probs, cases = as_arrays(predictions)
-    pooled = score_all(labels, probs, cases, seed=settings.train.seed)
+    labels, probs, _ = as_arrays(predictions)
+    pooled = score_predictions(predictions, seed=settings.train.seed)
     metrics = {"classes": cohort.classes, "pooled": pooled, "skipped": cohort.skipped}
     write_predictions(folder / "predictions.csv", predictions, cohort.classes)
     plots.plot_roc(folder / "roc.png", labels, probs, cohort.classes)

@@ -7,11 +7,12 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tcssa import atomic
-from tcssa.mil.metrics import Floats, Ints
+from tcssa.mil.metrics import Floats, Ints, score_all
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,17 @@ def as_arrays(predictions: Sequence[Prediction]) -> tuple[Ints, Floats, list[str
     labels = np.array([row.label for row in predictions], dtype=np.int64)
     probs = np.array([row.probs for row in predictions], dtype=np.float64)
     return labels, probs, [row.case_id for row in predictions]
+
+
+def score_predictions(predictions: Sequence[Prediction], *, seed: int = 0) -> dict[str, Any]:
+    """All metrics of predictions; see `score_all`.
+
+    A slide that several folds tested has as many predictions, and counts as one slide.
+    """
+    labels, probs, cases = as_arrays(predictions)
+    scores = score_all(labels, probs, cases, seed=seed)
+    num_slides = len({row.slide_id for row in predictions})
+    return {**scores, "num_slides": num_slides, "num_predictions": len(predictions)}
 
 
 def write_predictions(

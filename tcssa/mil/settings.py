@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field
 
-from tcssa.settings import Section
+from tcssa.settings import Section, absolute
 
 
 class CohortSettings(Section):
@@ -35,13 +35,6 @@ class CohortSettings(Section):
         default=False,
         description="Leave out labelled slides without features or patches, and name them.",
     )
-
-    def resolved(self) -> Self:
-        """The same with absolute paths, so that a run can be evaluated from any folder."""
-        paths = {"labels": self.labels, "features": self.features}
-        return self.model_copy(
-            update={name: path.resolve() for name, path in paths.items() if path is not None}
-        )
 
 
 class ModelSettings(Section):
@@ -142,3 +135,13 @@ class MilSettings(Section):
     model: ModelSettings = ModelSettings()
     split: SplitSettings = SplitSettings()
     train: TrainSettings = TrainSettings()
+
+    def resolved(self) -> Self:
+        """The same with absolute paths, so that a run can be evaluated from any folder."""
+        sections = {"cohort": ("labels", "features"), "model": ("init",), "split": ("files",)}
+        return self.model_copy(
+            update={
+                section: absolute(getattr(self, section), *names)
+                for section, names in sections.items()
+            }
+        )

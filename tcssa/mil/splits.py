@@ -184,6 +184,12 @@ def _without(slides: Sequence[CohortSlide], held_out: Sequence[CohortSlide]) -> 
     return [slide for slide in slides if slide.slide_id not in names]
 
 
+def unused_slides(slides: Sequence[CohortSlide], folds: Sequence[Fold]) -> list[str]:
+    """Slides that stand in no fold, as official splits may leave some out."""
+    used = {s.slide_id for fold in folds for part in PARTS for s in getattr(fold, part)}
+    return sorted(slide.slide_id for slide in slides if slide.slide_id not in used)
+
+
 def write_splits(
     path: Path, slides: Sequence[CohortSlide], folds: Sequence[Fold], classes: Sequence[str]
 ) -> None:

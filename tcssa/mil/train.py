@@ -30,11 +30,17 @@ from tcssa.mil.classifiers import MethodFacts, save_classifier
 from tcssa.mil.cohort import BagStore, Cohort, listed, read_cohort
 from tcssa.mil.fit import PROGRESS_FILE, FoldFit, Progress, predict
 from tcssa.mil.history import Epoch, write_history
-from tcssa.mil.metrics import METRICS, point_scores, score_all
-from tcssa.mil.predictions import Prediction, as_arrays, read_predictions, write_predictions
+from tcssa.mil.metrics import METRICS, point_scores
+from tcssa.mil.predictions import (
+    Prediction,
+    as_arrays,
+    read_predictions,
+    score_predictions,
+    write_predictions,
+)
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.sites import SiteConfound, site_confound
-from tcssa.mil.splits import Fold, make_folds, write_splits
+from tcssa.mil.splits import Fold, make_folds, unused_slides, write_splits
 from tcssa.reporter import Reporter
 from tcssa.run import CHECKPOINT_FILE, RUN_FILE, read_run, write_run
 from tcssa.settings import RESOLVED_FILE, read_yaml, write_resolved
@@ -77,7 +83,7 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any
         RunError: ``out`` holds a run of other settings or another cohort.
         TcssaError: The cohort is faulty; see `read_cohort` and `make_folds`.
     """
-    settings = settings.model_copy(update={"cohort": settings.cohort.resolved()})
+    settings = settings.resolved()
     cohort = read_cohort(settings.cohort)
     folds = make_folds(
         cohort.slides,
@@ -94,6 +100,12 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any
             f"the table names no patient for {cohort.unknown_patients} slides: each counts as a "
             "patient of its own; name the column with --case-column if there is one"
         )
+    unused = unused_slides(cohort.slides, folds)
+    if unused:
+        reporter.warn(
+            f"{len(unused)} labelled slides stand in no fold of the splits and take no part: "
+            f"{', '.join(unused[:5])}"
+        )
     confound = site_confound(folds)
     if confound is not None and confound.gives_label_away and settings.split.group_by != "site":
         reporter.warn(confound.sentence())
@@ -103,7 +115,13 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any
     out.mkdir(parents=True, exist_ok=True)
     atomic.discard_leftovers(out)
     write_resolved(settings, out)
-    run: dict[str, Any] = {"kind": KIND, "cohort": cohort.fingerprint()}
+    init = settings.model.init
+    run: dict[str, Any] = {
+        "kind": KIND,
+        "cohort": cohort.fingerprint(),
+        "init_sha256": None if init is None else file_sha256(init),
+        "unused": unused,
+    }
     write_run(out, {**run, "complete": False})
     write_splits(out / SPLITS_FILE, cohort.slides, folds, cohort.classes)
     store = BagStore(int(settings.train.cache_gb * 1e9))
@@ -238,8 +256,8 @@ def _sum_up(
 ) -> dict[str, Any]:
     """Pool the test slides of all folds; write metrics, predictions and plots."""
     predictions = [row for result in results for row in result.test]
-    labels, probs, cases = as_arrays(predictions)
-    pooled = score_all(labels, probs, cases, seed=settings.train.seed)
+    labels, probs, _ = as_arrays(predictions)
+    pooled = score_predictions(predictions, seed=settings.train.seed)
     metrics = {
         "classes": cohort.classes,
         "pooled": pooled,

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
-from tcssa.settings import RESOLVED_FILE, Section, read_yaml
-
-S = TypeVar("S", bound=Section)
+from tcssa.settings import RESOLVED_FILE, Section, absolute, read_yaml
 
 DEFAULT_LLM = "Qwen/Qwen3-4B-Instruct-2507"
 _CACHE_SETTINGS = ("slot_cache", "use_slot_cache")
@@ -53,7 +51,7 @@ class CorpusSettings(Section):
 
     def resolved(self) -> Self:
         """The same with absolute paths."""
-        return _absolute(self, "data", "features", "val_data")
+        return absolute(self, "data", "features", "val_data")
 
 
 class VisualSettings(Section):
@@ -87,7 +85,7 @@ class VisualSettings(Section):
 
     def resolved(self) -> Self:
         """The same with absolute paths."""
-        return _absolute(self, "compressor", "slot_cache")
+        return absolute(self, "compressor", "slot_cache")
 
 
 class LlmSettings(Section):
@@ -182,7 +180,7 @@ class VqaTrainSettings(Section):
 
     def resolved(self) -> Self:
         """The same with absolute paths, and with the rate that is in force."""
-        return _absolute(self, "from_run").model_copy(update={"lr": self.peak_lr})
+        return absolute(self, "from_run").model_copy(update={"lr": self.peak_lr})
 
 
 class VqaSettings(Section):
@@ -222,10 +220,3 @@ def inherited(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     visual = {k: v for k, v in before.get("visual", {}).items() if k not in _CACHE_SETTINGS}
     llm = {k: v for k, v in before.get("llm", {}).items() if k in ("llm", "system")}
     return {"visual": visual, "llm": llm}
-
-
-def _absolute(section: S, *names: str) -> S:
-    paths = {name: getattr(section, name) for name in names}
-    return section.model_copy(
-        update={name: path.resolve() for name, path in paths.items() if path is not None}
-    )

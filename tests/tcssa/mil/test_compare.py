@@ -73,6 +73,11 @@ def test_other_slides_or_labels_are_refused(runs: tuple[Path, Path], tmp_path: P
     renamed = rewritten(runs[0], tmp_path / "renamed", "s03,", "s99,")
     with pytest.raises(RunError, match=r"2 test slides are not those of .*: s03, s99"):
         compare([runs[0], renamed], "auc", Silent())
+    repeated = rewritten(runs[0], tmp_path / "repeated", "", "")
+    rows = (repeated / "predictions.csv").read_text().splitlines()
+    (repeated / "predictions.csv").write_text("\n".join([*rows, *rows[1:]]) + "\n")
+    with pytest.raises(RunError, match="another number of times"):
+        compare([runs[0], repeated], "auc", Silent())
     relabelled = rewritten(runs[0], tmp_path / "relabelled", "s03,p03,b", "s03,p03,a")
     with pytest.raises(RunError, match="its labels differ: s03"):
         compare([runs[0], relabelled], "auc", Silent())

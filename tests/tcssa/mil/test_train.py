@@ -14,9 +14,12 @@ from factories import write_bag
 
 from tcssa import load_compressor
 from tcssa.errors import CheckpointError, DivergedError, RunError
+from tcssa.mil.cohort import BagStore, read_cohort
 from tcssa.mil.evaluate import evaluate
+from tcssa.mil.fit import FoldFit
 from tcssa.mil.history import SlotUse
-from tcssa.mil.settings import CohortSettings, MilSettings, ModelSettings
+from tcssa.mil.settings import CohortSettings, MilSettings, ModelSettings, SplitSettings
+from tcssa.mil.splits import Fold
 from tcssa.mil.train import read_metrics, train
 from tcssa.reporter import Silent
 from tcssa.run import read_run
@@ -211,3 +214,35 @@ def test_another_method_trains_and_is_evaluated(name: str, tmp_path: Path) -> No
     assert again.metrics["pooled"]["auc"] == metrics["pooled"]["auc"]
     with pytest.raises(CheckpointError, match="holds no tcssa compressor"):
         load_compressor(tmp_path / "run")
+
+
+def test_repeats_and_official_splits_train_and_are_evaluated_alike(tmp_path: Path) -> None:
+    settings = small_run(write_cohort(tmp_path), epochs=3)
+    twice = settings.model_copy(update={"split": SplitSettings(repeats=2)})
+    metrics = train(twice, tmp_path / "twice", Silent())
+    assert metrics["pooled"]["num_slides"] == 18
+    assert metrics["pooled"]["num_predictions"] == 36
+    assert len(metrics["folds"]) == 6
+    assert evaluate(tmp_path / "twice", Silent()).metrics["pooled"] == metrics["pooled"]
+    # a run's own table of folds, one slide less, as official splits
+    rows = (tmp_path / "twice" / "splits.csv").read_text().splitlines()
+    (tmp_path / "given.csv").write_text("\n".join(r for r in rows if not r.startswith("s07,")))
+    given = settings.model_copy(update={"split": SplitSettings(files=tmp_path / "given.csv")})
+    reporter = Silent()
+    metrics = train(given, tmp_path / "given", reporter)
+    assert any("1 labelled slides stand in no fold" in text for text in reporter.warnings)
+    assert read_run(tmp_path / "given")["unused"] == ["s07"]
+    assert metrics["pooled"]["num_slides"] == 17
+    assert evaluate(tmp_path / "given", Silent()).metrics["pooled"] == metrics["pooled"]
+
+
+def test_balanced_sampling_draws_classes_alike(tmp_path: Path) -> None:
+    cohort = read_cohort(write_cohort(tmp_path, num_slides=60))
+    rare = [slide for slide in cohort.slides if slide.label == 1][:5]
+    common = [slide for slide in cohort.slides if slide.label == 0]
+    settings = small_run(CohortSettings(), balanced_sampling=True)
+    fold = Fold(train=[*common, *rare], val=[], test=[])
+    fit = FoldFit(cohort, fold, 0, settings, tmp_path, BagStore(0))
+    drawn = [fold.train[i].label for _ in range(20) for i in fit._order()]
+    assert len(drawn) == 20 * 35
+    assert 0.4 < sum(drawn) / len(drawn) < 0.6
