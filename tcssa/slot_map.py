@@ -71,7 +71,7 @@ def draw_slot_map(
         fontsize=8,
         title="first slot",
     )
-    left.set_title(title, fontsize=10)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     right.set_title(f"{len(slots)} patches, {len(used)} slots", fontsize=10)
     with atomic.replacing(path) as temporary:
         figure.savefig(temporary, dpi=120, format="png")

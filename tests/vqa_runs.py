@@ -23,14 +23,16 @@ HEADER = [
 ]  # fmt: skip
 
 
-def write_tiny_run(folder: Path, *, encoder: str | None = ENCODER, seed: int = 0) -> Path:
-    """A run directory of random weights: K = 6 slots of D = 16, and a tiny Qwen3."""
+def write_tiny_run(
+    folder: Path, *, encoder: str | None = ENCODER, seed: int = 0, feature_dim: int = 16
+) -> Path:
+    """A run directory of random weights: K = 6 slots, and a tiny Qwen3."""
     llm = load_llm(str(tiny_qwen3(folder / "llm", seed)))
     torch.manual_seed(seed)
     width = llm.model.get_input_embeddings().weight.shape[1]
-    projector = Projector(ProjectorConfig(feature_dim=16, hidden_dim=32, token_dim=width))
+    projector = Projector(ProjectorConfig(feature_dim=feature_dim, hidden_dim=32, token_dim=width))
     prompts = PromptBuilder(llm.tokenizer, ChatTemplate.of(llm.tokenizer))
-    visual = build_visual(VisualConfig(kind="tcssa"), make_compressor(seed=seed))
+    visual = build_visual(VisualConfig(kind="tcssa"), make_compressor(feature_dim, seed=seed))
     model = SlideLanguageModel(visual, projector, llm.model, prompts.image_token_id)
     save_vqa(folder / "run", model, prompts, llm, stage=1, encoder=encoder)
     return folder / "run"

@@ -63,7 +63,8 @@ def extract_slide(
     file = SlideFile(slide, slide_id_of(slide))
     (result,) = extract([file], job, settings, reporter).slides
     if result.status == "failed":
-        raise SlideError(slide, result.reason or "its features cannot be extracted")
+        reason = result.reason or "its features cannot be extracted"
+        raise SlideError(slide, reason.removeprefix(f"{slide}: "))
     if not result.num_patches:
         raise SlideError(slide, result.reason or "holds no tissue")
     return JobLayout.of(job, settings).features_file(file.slide_id)

@@ -44,6 +44,21 @@ def test_an_answer_is_written_without_options(tcssa: Run, folder: Path) -> None:
     assert done.json["picture"] is None
 
 
+def test_a_slide_is_extracted_with_the_run_s_encoder_and_asked(tcssa: Run, tmp_path: Path) -> None:
+    run = write_tiny_run(tmp_path, encoder="efficientnet_lite0", feature_dim=1280)
+    slide = write_slide(tmp_path / "S.tif", stained(600, 600))
+    done = tcssa(
+        "ask", run, "Is there tumour?", "--slide", slide, "--option", "yes", "--option", "no",
+        "--out", tmp_path / "out", "--device", "cpu", "--json",
+    )  # fmt: skip
+    assert done.code == 0, done.stderr
+    assert done.json["slide"] == "S"
+    assert (tmp_path / "out" / "slots.png").exists()
+    again = tcssa("ask", run, "What?", "--slide", tmp_path / "out" / "answer.json")
+    assert again.code == 1
+    assert again.stderr.count(str(tmp_path / "out" / "answer.json")) == 2  # a warning, and an error
+
+
 def test_a_slide_needs_an_encoder_that_is_known(tcssa: Run, folder: Path, tmp_path: Path) -> None:
     slide = write_slide(tmp_path / "S.tif", stained(600, 600))
     done = tcssa("ask", folder / "run", "What is it?", "--slide", slide)
