@@ -35,8 +35,8 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 app = typer.Typer(
     name="tcssa",
-    help="Whole-slide images to semantic slots: extract patch features, train slide classifiers, "
-    "export the compressor, encode archives.",
+    help="Whole-slide images to semantic slots: extract patch features, train slide classifiers "
+    "and language models that answer questions about slides, export them, encode archives.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
