@@ -6,8 +6,8 @@ the number of targets of the whole step, so the gradient is the mean over all ta
 step was cut. Noise and dropout of a micro-batch follow from (seed, step, micro-batch). So neither
 the number of processes nor a kill changes what is computed, but for the order of summation.
 
-A checkpoint is the trained tensors with AdamW's two moments. Batches, rates and random numbers
-follow from the step's number, so nothing else needs to be kept.
+Batches, rates and random numbers follow from the step's number; `tcssa.vqa.progress` keeps the
+rest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,44 +24,20 @@ import torch
 from torch import Tensor, nn
 
 from tcssa.compressor.checkpoint import read_tensors, write_tensors
-from tcssa.errors import CheckpointError, DivergedError
+from tcssa.errors import DivergedError
 from tcssa.reporter import Reporter, Task
 from tcssa.vqa.batches import collate, epoch_batches
 from tcssa.vqa.history import Record
 from tcssa.vqa.model import Batch, SlideLanguageModel
+from tcssa.vqa.progress import Progress, load_weights, read_progress, write_progress
 from tcssa.vqa.rows import Row
 from tcssa.vqa.settings import VqaTrainSettings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-PROGRESS_FILE = "progress.safetensors"
 RECORDS_PER_EPOCH = 50
 _NOTE_EVERY_S = 60.0
-
-
-@dataclass
-class Progress:
-    """Where a training stands after a whole step."""
-
-    step: int = 0
-    records: list[Record] = field(default_factory=list)
-    best_step: int | None = None
-    best_val_loss: float | None = None
-    loss_sum: float = 0.0
-    """Since the last record, as the next ones."""
-    num_targets: int = 0
-    aux_sum: float = 0.0
-    num_steps: int = 0
-    total_tokens: int = 0
-    """Of all steps, padding left out."""
-    seconds: float = 0.0
-    """Spent on steps, over all starts."""
-
-    @property
-    def tokens_per_s(self) -> float:
-        """Tokens that went through the model in a second."""
-        return self.total_tokens / self.seconds if self.seconds else 0.0
 
 
 class VqaFit:
@@ -312,50 +287,19 @@ class VqaFit:
     def _load_best(self) -> None:
         self.accelerator.wait_for_everyone()
         tensors, _ = read_tensors(self._best_file(self.progress.best_step))
-        self._load(tensors)
-
-    @torch.no_grad()
-    def _load(self, tensors: dict[str, Tensor]) -> None:
-        for name, parameter in self.parameters.items():
-            parameter.copy_(tensors[name])
+        load_weights(self.parameters, tensors)
 
     def _save(self) -> None:
-        if not self.accelerator.is_main_process:
-            return
-        tensors = {name: value.detach() for name, value in self.parameters.items()}
-        for name, parameter in self.parameters.items():
-            state = self.optimiser.state[parameter]
-            tensors |= {
-                f"{_FIRST}{name}": state["exp_avg"],
-                f"{_SECOND}{name}": state["exp_avg_sq"],
-            }
-        progress = self.progress
-        facts = {**vars(progress), "records": [record.model_dump() for record in progress.records]}
-        write_tensors(self.folder / PROGRESS_FILE, tensors, facts)
+        if self.accelerator.is_main_process:
+            write_progress(self.folder, self.progress, self.parameters, self.optimiser)
 
     def _take_up(self) -> None:
-        path = self.folder / PROGRESS_FILE
-        if not path.exists():
-            return
-        tensors, facts = read_tensors(path)
-        try:
-            records = [Record.model_validate(record) for record in facts.pop("records")]
-            self.progress = Progress(**facts, records=records)
-            self._load(tensors)
-            for name, parameter in self.parameters.items():
-                self.optimiser.state[parameter] = {
-                    "step": torch.tensor(float(self.progress.step)),
-                    "exp_avg": tensors[f"{_FIRST}{name}"].to(parameter.device),
-                    "exp_avg_sq": tensors[f"{_SECOND}{name}"].to(parameter.device),
-                }
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise CheckpointError(
-                path, f"is no checkpoint of this training ({error})", hint="give another --out"
-            ) from None
+        found = read_progress(self.folder, self.parameters, self.optimiser)
+        if found is not None:
+            self.progress = found
 
 
 _COMPRESSOR = "visual.compressor."
-_FIRST, _SECOND = "adamw.first.", "adamw.second."
 
 
 def _parameter_groups(

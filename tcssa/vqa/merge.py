@@ -10,7 +10,8 @@ from pathlib import Path
 from tcssa.errors import RunError
 from tcssa.vqa.llm import LoadedLLM, hash_of_files, weight_files
 from tcssa.vqa.model import SlideLanguageModel
-from tcssa.vqa.run import HERE, load_vqa, save_vqa
+from tcssa.vqa.run import load_vqa, save_vqa
+from tcssa.vqa.run_file import HERE
 
 
 def merge_vqa(folder: Path, out: Path, *, llm: str | None = None, allow_hub: bool = False) -> None:

@@ -31,9 +31,10 @@ from tcssa.reporter import Reporter, Silent
 from tcssa.run import RUN_FILE, read_run, write_run
 from tcssa.settings import RESOLVED_FILE, read_yaml, write_resolved
 from tcssa.vqa.corpus import Corpus, read_corpus
-from tcssa.vqa.fit import PROGRESS_FILE, Progress, VqaFit
+from tcssa.vqa.fit import VqaFit
 from tcssa.vqa.history import plot_history, write_history
 from tcssa.vqa.parts import Parts, load_parts
+from tcssa.vqa.progress import PROGRESS_FILE, Progress
 from tcssa.vqa.rows import Row, count_dropped, describe_dropped
 from tcssa.vqa.settings import VqaSettings, inherited
 from tcssa.vqa.slot_cache import SlotCache, feature_tensor

@@ -23,7 +23,8 @@ from tcssa.vqa.merge import merge_vqa
 from tcssa.vqa.model import Batch, SlideLanguageModel
 from tcssa.vqa.projector import Projector, ProjectorConfig
 from tcssa.vqa.prompt import PromptBuilder
-from tcssa.vqa.run import LoadedVqa, load_vqa, read_vqa, save_vqa
+from tcssa.vqa.run import LoadedVqa, load_vqa, save_vqa
+from tcssa.vqa.run_file import read_vqa
 from tcssa.vqa.settings import LoraSettings, VisualKind
 from tcssa.vqa.template import ChatTemplate
 from tcssa.vqa.visual import VisualConfig, build_visual

@@ -1,0 +1,119 @@
+"""``vqa.json``: what a slide language model is, with the hashes of all its files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tcssa.checksums import file_sha256
+from tcssa.errors import RunError
+from tcssa.vqa.adapter import ADAPTER_FILES
+from tcssa.vqa.template import ChatTemplate
+from tcssa.vqa.visual import VisualConfig
+
+SCHEMA_VERSION = 1
+VQA_FILE = "vqa.json"
+COMPRESSOR_FILE = "compressor.safetensors"
+VISUAL_FILE = "visual.safetensors"
+PROJECTOR_FILE = "projector.safetensors"
+ADAPTER_FOLDER = "adapter"
+TOKENIZER_FOLDER = "tokenizer"
+HERE = "."
+"""The id of a language model that lies in the folder itself."""
+
+
+class BaseModelFacts(BaseModel):
+    """The language model that a run belongs to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    """Its name or path; ``.`` where it lies in the folder itself."""
+    sha256: str
+    """Of its weights, see `LoadedLLM`."""
+    dtype: str
+    """Of its weights in training."""
+    trust_remote_code: bool
+
+
+class VqaRun(BaseModel):
+    """The content of ``vqa.json``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int
+    tcssa_version: str
+    stage: Literal[1, 2]
+    encoder: str | None
+    """Encoder of the features it was trained on; None where nobody noted it."""
+    num_visual_tokens: int | None
+    """Tokens that every slide becomes; None where it depends on the slide."""
+    feature_dim: int
+    """D."""
+    visual: VisualConfig
+    template: ChatTemplate
+    image_token: str
+    system: str | None
+    llm: BaseModelFacts
+    files: dict[str, str]
+    """SHA-256 of each other file, by its path in the folder."""
+
+
+def read_vqa(folder: Path) -> VqaRun:
+    """Read ``vqa.json`` and check that every file it names is the one that was saved.
+
+    Raises:
+        RunError: The folder is no finished run, or a file is missing or another one.
+    """
+    path = folder / VQA_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(
+            folder,
+            f"is no finished run of train-vqa (no {VQA_FILE})",
+            hint="train one, or give the train command again to finish it",
+        ) from None
+    except (OSError, ValueError) as error:
+        raise RunError(path, f"cannot be read ({error})") from None
+    found = content.get("schema_version") if isinstance(content, dict) else None
+    if found != SCHEMA_VERSION:
+        raise RunError(
+            path,
+            f"has schema version {found}, this tcssa reads {SCHEMA_VERSION}",
+            hint="use the tcssa version that made it",
+        )
+    try:
+        settings = VqaRun.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise RunError(path, f"is not valid: {place}: {first['msg']}") from None
+    for name in _required(settings):
+        if name not in settings.files:
+            raise RunError(path, f"lists no {name}, which this run must have")
+    for name, sha256 in settings.files.items():
+        if not (folder / name).is_file():
+            raise RunError(
+                folder / name, "the run lacks this file", hint="copy the run again, whole"
+            )
+        if file_sha256(folder / name) != sha256:
+            raise RunError(
+                folder / name,
+                "is not the file that was saved with the run (another SHA-256)",
+                hint="copy the run again, whole",
+            )
+    return settings
+
+
+def _required(settings: VqaRun) -> list[str]:
+    """The files that a run cannot be without."""
+    names = [PROJECTOR_FILE]
+    own = {"tcssa": COMPRESSOR_FILE, "abmil": VISUAL_FILE}.get(settings.visual.kind)
+    names += [own] if own else []
+    if settings.stage == 2 and settings.llm.id != HERE:
+        names += [f"{ADAPTER_FOLDER}/{name}" for name in ADAPTER_FILES]
+    return names
