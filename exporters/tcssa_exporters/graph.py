@@ -47,16 +47,22 @@ class Pooling(nn.Module):
 
     Args:
         dtype: float32, or bfloat16, which has the range of float32.
+        features_first: Multiply xᵀ P̃ and turn the result, instead of P̃ᵀ x. ONNX Runtime packs the
+            right-hand side of a product, so on a CPU this takes a fifth less time than to pack the
+            features; TensorRT copies features that stand on the left.
     """
 
-    def __init__(self, dtype: torch.dtype) -> None:
+    def __init__(self, dtype: torch.dtype, *, features_first: bool) -> None:
         super().__init__()
         self.dtype = dtype
+        self.features_first = features_first
 
     def forward(self, share_BNK: Tensor, features_BND: Tensor, lengths_B: Tensor) -> Tensor:
         """Means [B, K, D], float32, of patches by their shares, which add up to 1 in every slot."""
-        shares = share_BNK.to(self.dtype).transpose(1, 2)
-        return (shares @ features_BND.to(self.dtype)).float()
+        shares, features = share_BNK.to(self.dtype), features_BND.to(self.dtype)
+        if self.features_first:
+            return (features.transpose(1, 2) @ shares).transpose(1, 2).float()
+        return (shares.transpose(1, 2) @ features).float()
 
 
 class HalfPooling(Pooling):
@@ -68,8 +74,8 @@ class HalfPooling(Pooling):
     must fit into float16 too: up to 65504 at 8192 patches, up to 4094 at 131,072.
     """
 
-    def __init__(self) -> None:
-        super().__init__(torch.float16)
+    def __init__(self, *, features_first: bool) -> None:
+        super().__init__(torch.float16, features_first=features_first)
 
     def forward(self, share_BNK: Tensor, features_BND: Tensor, lengths_B: Tensor) -> Tensor:
         """See `Pooling.forward`."""
@@ -180,7 +186,11 @@ class FullGraph(nn.Module):
 
 
 def build_graphs(
-    model: SlotCompressor, heads: Mapping[str, nn.Module], dtype: torch.dtype
+    model: SlotCompressor,
+    heads: Mapping[str, nn.Module],
+    dtype: torch.dtype,
+    *,
+    features_first: bool = False,
 ) -> tuple[PartialGraph, FinishGraph]:
     """Both halves of a model, in evaluation mode and on the CPU.
 
@@ -188,9 +198,13 @@ def build_graphs(
         model: The compressor; it is copied and stays as it is.
         heads: Output name to module, likewise.
         dtype: Of pooling, experts and heads; the gate is float32 always.
+        features_first: For ONNX Runtime, and not for TensorRT; see `Pooling`.
     """
     model = copy.deepcopy(model).cpu().eval()
-    pooling = HalfPooling() if dtype == torch.float16 else Pooling(dtype)
+    if dtype == torch.float16:
+        pooling: Pooling = HalfPooling(features_first=features_first)
+    else:
+        pooling = Pooling(dtype, features_first=features_first)
     partial = PartialGraph(model.router.gate.float(), model.config.top_k, pooling)
     copies = {name: copy.deepcopy(head).to("cpu", dtype) for name, head in heads.items()}
     finish = FinishGraph(model.experts.to(dtype), copies)

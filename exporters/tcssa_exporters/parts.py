@@ -60,7 +60,12 @@ def make_parts(source: ExportSource, options: ExportOptions) -> list[Part]:
     """One full graph, or the chunked pair; the model stays as it is."""
     from tcssa_exporters import graph
 
-    partial, finish = graph.build_graphs(source.compressor, source.heads, options.precision.dtype)
+    partial, finish = graph.build_graphs(
+        source.compressor,
+        source.heads,
+        options.precision.dtype,
+        features_first=not options.is_engine,
+    )
     config = source.compressor.config
     slots, dim, top_k = config.num_slots, config.feature_dim, config.top_k
 
@@ -89,7 +94,8 @@ def make_parts(source: ExportSource, options: ExportOptions) -> list[Part]:
     if options.chunk_patches is None:
         outputs = (centers("slots", "batch"), *routing("patches"), *heads("batch"))
         return [Part("full", graph.FullGraph(partial, finish), inputs("patches"), outputs)]
-    rows = options.chunk_patches
+    # an engine is fastest at one size; on a CPU a slide's last chunk need not be padded to it
+    rows = options.chunk_patches if options.is_engine else "patches"
     return [
         Part("partial", partial, inputs(rows), (centers("mean", "batch"), *routing(rows))),
         Part(

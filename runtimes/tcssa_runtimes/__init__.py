@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from tcssa_runtimes.base import EncodedSlide, Runtime, RuntimeOutput
+from tcssa_runtimes.base import Runtime
 from tcssa_runtimes.encode import EncodeReport, FailedSlide, encode
 from tcssa_runtimes.facts import ModelFacts
+from tcssa_runtimes.inputs import Shard
+from tcssa_runtimes.outputs import EncodedSlide, RuntimeOutput
 from tcssa_runtimes.select import open_runtime
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "ModelFacts",
     "Runtime",
     "RuntimeOutput",
+    "Shard",
     "encode",
     "open_runtime",
 ]

@@ -1,92 +1,34 @@
 """The contract of every runtime.
 
 A runtime is a context manager: it allocates on entering, frees on leaving, and checks what it is
-given before it runs. A backend fills in `_open`, `_close` and `_run`; one that can stream a
-slide also `_encode`. Backends of artefacts are made in `tcssa_runtimes.artefact_runtime`.
+given before it runs. Some take a slide as a whole. Those whose facts tell `chunk_patches` stream
+it: `sum_up` what chunks add to their slides, `finish` slides whose chunks are all in. Both take
+several at once, of any slides, which is what `tcssa_runtimes.packing` does.
 
-Shapes: B bags, N patches, D features, K slots, T = top_k. Arrays are NumPy.
+A backend fills in `_open`, `_close`, `_run`, and, if it streams, `_sum_up` and `_refine`. Backends
+of artefacts are made in `tcssa_runtimes.artefact_runtime`.
+
+Shapes: B bags, N patches, n rows of a chunk, S slides, D features, K slots, T = top_k. Arrays are
+NumPy.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.errors import ShapeError
-from tcssa_runtimes.checks import (
-    check_batch,
-    check_features,
-    check_finite,
-    check_range,
-    check_size,
-)
+from tcssa_runtimes.checks import check_batch, check_features, check_finite, check_range, check_size
+from tcssa_runtimes.chunks import Chunk, Features, rows_of
 from tcssa_runtimes.facts import ModelFacts
 from tcssa_runtimes.footprint import SlotMoments
-
-Features = NDArray[np.float32]
-Chunk = tuple[Features, NDArray[np.float64] | None]
-"""Some patches of a slide: features [n, D], and positions [n, 2] or None."""
-
-
-@dataclass(frozen=True)
-class RuntimeOutput:
-    """What becomes of a padded batch."""
-
-    slots: NDArray[np.float32]
-    """[B, K, D]."""
-    mass: NDArray[np.float32]
-    """Sum of routing weights of each slot, [B, K]; 0 marks an empty slot."""
-    assignments: NDArray[np.int64]
-    """The slots of each patch, most probable first, [B, N, T]; -1 for padding."""
-    weights: NDArray[np.float32]
-    """Their routing probabilities, [B, N, T]; 0 for padding."""
-    logits: NDArray[np.float32] | None = None
-    """A classifier's, [B, C]."""
-    tokens: NDArray[np.float32] | None = None
-    """A projector's, [B, K, H]."""
-
-
-@dataclass(frozen=True)
-class EncodedBag:
-    """What becomes of one bag of `Runtime.compress`."""
-
-    slots: NDArray[np.float32]
-    """[K, D]."""
-    mass: NDArray[np.float32]
-    """[K]; 0 marks an empty slot."""
-    assignments: NDArray[np.int64]
-    """[N, T]."""
-    weights: NDArray[np.float32]
-    """[N, T]."""
-    logits: NDArray[np.float32] | None = None
-    """A classifier's, [C]."""
-    tokens: NDArray[np.float32] | None = None
-    """A projector's, [K, H]."""
-
-
-@dataclass(frozen=True)
-class EncodedSlide:
-    """What becomes of one slide."""
-
-    slots: NDArray[np.float32]
-    """[K, D]."""
-    mass: NDArray[np.float32]
-    """[K]; 0 marks an empty slot."""
-    centroids: NDArray[np.float64] | None
-    """Weighted mean position of each slot's patches, [K, 2], in the unit of the positions that
-    were given; NaN for an empty slot. None where no positions were given."""
-    spread: NDArray[np.float64] | None
-    """Weighted standard deviation of the positions, [K, 2]; likewise."""
-    num_patches: int
-    logits: NDArray[np.float32] | None = None
-    """A classifier's, [C]."""
-    tokens: NDArray[np.float32] | None = None
-    """A projector's, [K, H]."""
+from tcssa_runtimes.outputs import EncodedBag, EncodedSlide, Refined, RuntimeOutput
+from tcssa_runtimes.sums import ChunkSums, SlideSums
 
 
 class Runtime(ABC):
@@ -102,6 +44,8 @@ class Runtime(ABC):
         self.name = name
         self.notes: list[str] = []
         """What a report must say of how the model runs, such as a fallback that was allowed."""
+        self.chunks_at_once = 1
+        """Chunks that `sum_up` is best given together."""
         self._is_open = False
 
     def __enter__(self) -> Self:
@@ -140,6 +84,7 @@ class Runtime(ABC):
             check_finite(bag[:length], where=f"bag {index}")
             check_range(bag[:length], self.facts.input_dtype, where=f"bag {index}")
         output = self._run(padded, lengths)
+        self.require_finite(output.slots)
         return replace(
             output,
             assignments=output.assignments[:, :num_patches],
@@ -201,7 +146,83 @@ class Runtime(ABC):
         """
         self._require_open()
         chunks = [features] if isinstance(features, np.ndarray) else features
-        return self._encode(self._checked(chunks, coords), has_coords=coords is not None)
+        checked = self._checked(chunks, coords)
+        if self.facts.chunk_patches is None:
+            slide = self._encode_whole(checked, has_coords=coords is not None)
+        else:
+            sums = self.no_sums(has_coords=coords is not None)
+            for chunk, positions in rows_of(checked, self.facts.chunk_patches):
+                (part,) = self._sum_up([chunk])
+                sums.add(part, positions)
+            (slide,) = self.finish([sums])
+        self.require_finite(slide.slots)
+        return slide
+
+    def require_finite(self, slots: NDArray[np.float32]) -> None:
+        """Refuse slots that are no numbers, though the features were: float16 overflowed.
+
+        Raises:
+            ShapeError: They are not.
+        """
+        if self.facts.input_dtype == "float16" and not np.isfinite(slots).all():
+            raise ShapeError(
+                "the slots are not finite: these features are too large for half precision",
+                hint="export with --precision fp32",
+            )
+
+    def no_sums(self, *, has_coords: bool) -> SlideSums:
+        """The sums of a slide none of whose chunks has been seen."""
+        return SlideSums(self.facts.num_slots, self.facts.feature_dim, has_coords)
+
+    def check_chunk(self, chunk: NDArray[Any], first_row: int) -> Features:
+        """A chunk of a slide in the form that `sum_up` takes; may run in any thread.
+
+        Args:
+            chunk: Features [n, D] of any floating type.
+            first_row: Number of the first of them within the slide.
+
+        Raises:
+            ShapeError: Shape or type do not fit the model.
+            NonFiniteFeatureError: A patch has a NaN or an infinity; it names the row.
+        """
+        if chunk.ndim != 2:
+            shape = list(chunk.shape)
+            raise ShapeError(f"features must be [N, {self.facts.feature_dim}], got {shape}")
+        check_features(self.facts, chunk)
+        features = chunk.astype(np.float32, copy=False)
+        check_finite(features, first_row=first_row)
+        check_range(features, self.facts.input_dtype, first_row=first_row)
+        return features
+
+    def sum_up(self, chunks: Sequence[Features]) -> list[ChunkSums]:
+        """What each chunk adds to its slide. Of a runtime that streams.
+
+        Args:
+            chunks: At most `chunks_at_once` of at most ``facts.chunk_patches`` rows each, as
+                `check_chunk` returns them, of any slides.
+        """
+        self._require_open()
+        return self._sum_up(chunks)
+
+    def finish(self, sums: Sequence[SlideSums]) -> list[EncodedSlide]:
+        """Slides whose chunks are all in. Of a runtime that streams.
+
+        Slots may not be finite, where half precision overflowed: see `require_finite`.
+        """
+        self._require_open()
+        found = self._refine(np.stack([slide.mean() for slide in sums]))
+        return [
+            EncodedSlide(
+                slots=found.slots[s],
+                mass=slide.mass,
+                centroids=None if slide.places is None else slide.places.centroids(),
+                spread=None if slide.places is None else slide.places.spread(),
+                num_patches=slide.num_patches,
+                logits=None if found.logits is None else found.logits[s],
+                tokens=None if found.tokens is None else found.tokens[s],
+            )
+            for s, slide in enumerate(sums)
+        ]
 
     @abstractmethod
     def _open(self) -> None:
@@ -215,8 +236,16 @@ class Runtime(ABC):
     def _run(self, features: Features, lengths: NDArray[np.int64]) -> RuntimeOutput:
         """Run a checked batch; rows beyond the lengths are zero."""
 
-    def _encode(self, chunks: Iterator[Chunk], *, has_coords: bool) -> EncodedSlide:
-        """Run one slide from its checked chunks. A graph needs all of them at once."""
+    @abstractmethod
+    def _sum_up(self, chunks: Sequence[Features]) -> list[ChunkSums]:
+        """See `sum_up`."""
+
+    @abstractmethod
+    def _refine(self, means: NDArray[np.float32]) -> Refined:
+        """Slots and the heads' outputs of the slides' means [S, K, D]."""
+
+    def _encode_whole(self, chunks: Iterator[Chunk], *, has_coords: bool) -> EncodedSlide:
+        """Run one slide from its checked chunks, which a full graph needs all at once."""
         parts = list(chunks)
         num_patches = sum(len(part) for part, _ in parts)
         # a graph runs on at least one row; of an empty bag that is padding
@@ -253,15 +282,9 @@ class Runtime(ABC):
         """The chunks of a slide in float32 with their positions, each checked as it passes."""
         begin = 0
         for chunk in chunks:
-            if chunk.ndim != 2:
-                shape = list(chunk.shape)
-                raise ShapeError(f"features must be [N, {self.facts.feature_dim}], got {shape}")
-            check_features(self.facts, chunk)
+            features = self.check_chunk(chunk, begin)
             end = begin + len(chunk)
             check_size(self.facts, end)
-            features = chunk.astype(np.float32, copy=False)
-            check_finite(features, first_row=begin)
-            check_range(features, self.facts.input_dtype, first_row=begin)
             yield features, None if coords is None else coords[begin:end].astype(np.float64)
             begin = end
         if coords is not None and coords.shape != (begin, 2):

@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.errors import NonFiniteFeatureError, ShapeError
+from tcssa.errors import (
+    FeatureDimError,
+    FeatureFileError,
+    NonFiniteFeatureError,
+    ShapeError,
+)
 from tcssa_runtimes.facts import ModelFacts
+
+
+def require_fitting(facts: ModelFacts, path: Path, feature_dim: int, encoder: str | None) -> None:
+    """Refuse a slide that the model was not made for, before its features are read.
+
+    Args:
+        facts: The model.
+        path: The slide's feature file.
+        feature_dim: D of its features.
+        encoder: What made them; None if nobody noted it.
+
+    Raises:
+        FeatureFileError: Its features are of another encoder or length.
+    """
+    if feature_dim != facts.feature_dim:
+        raise FeatureDimError(path, facts.feature_dim, feature_dim)
+    if None not in (encoder, facts.encoder) and encoder != facts.encoder:
+        raise FeatureFileError(
+            path,
+            f"its features are of {encoder!r}, the model was trained on {facts.encoder!r}",
+            hint="use features of the encoder that the model was trained on",
+        )
 
 
 def check_batch(

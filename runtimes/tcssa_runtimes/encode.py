@@ -1,8 +1,9 @@
-"""Encoding an archive: feature files in, a file of slots for each slide out.
+"""Encoding an archive: feature files in, a file of slots for each slide and an index out.
 
-A slide that cannot be encoded is recorded with its reason and the others go on. The same command
-again does what is left: a slide is done when its file says that it was made by this model from
-this very input.
+Slides are read by several threads (`tcssa_runtimes.reader_pool`), their chunks packed into full
+launches (`tcssa_runtimes.packing`), and the results written by another thread. A slide that cannot
+be encoded is recorded with its reason and the others go on. The same command again does what is
+left: a slide is done when its file says that it was made by this model from this very content.
 """
 
 from __future__ import annotations
@@ -10,23 +11,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tcssa import atomic
-from tcssa.errors import (
-    FeatureDimError,
-    FeatureFileError,
-    FileError,
-    NonFiniteFeatureError,
-    ShapeError,
-    TcssaError,
-    UsageError,
-)
-from tcssa.features import find_bags
-from tcssa.reporter import Reporter, Silent
-from tcssa_runtimes.base import EncodedSlide, Runtime
+from tcssa.errors import FileError, TcssaError
+from tcssa.reporter import Reporter, Silent, Task
+from tcssa_runtimes.archive_index import write_failures, write_index
+from tcssa_runtimes.background import Background
+from tcssa_runtimes.base import Runtime
 from tcssa_runtimes.facts import ModelFacts
-from tcssa_runtimes.read_ahead import ReadAhead, SlideHeader
+from tcssa_runtimes.inputs import Shard, archive
+from tcssa_runtimes.packing import Empty, Encoded, Failed, Packer
+from tcssa_runtimes.reader_pool import ReaderPool
 from tcssa_runtimes.slide_features import (
     FOLDER,
     Origin,
@@ -63,23 +60,46 @@ class EncodeReport:
     notes: list[str] = field(default_factory=list)
     """What one must know of how the model ran, such as a fallback to the CPU that was allowed."""
     num_patches: int = 0
+    num_bytes: int = 0
+    """Of features read, as they are stored."""
+    readers: int = 2
     total_s: float = 0.0
+    encode_s: float = 0.0
+    """Seconds from the opened model to the last file; the shares are of these."""
     read_s: float = 0.0
-    """Seconds of reading; most of them beside the computing, so the parts exceed the total."""
-    wait_s: float = 0.0
-    """Seconds in which nothing computed because the next patches were not read yet."""
+    """Seconds of reading, the mean of the readers."""
+    copy_s: float = 0.0
+    """Seconds of conversion, checks and hashes, the mean of the readers."""
     compute_s: float = 0.0
+    idle_s: float = 0.0
+    """Seconds in which the model had nothing to run on."""
     write_s: float = 0.0
 
     @property
     def slides_per_s(self) -> float:
-        """Slides encoded per second of the whole call."""
-        return self.num_encoded / self.total_s if self.total_s else 0.0
+        """Slides encoded per second."""
+        return self.num_encoded / self.encode_s if self.encode_s else 0.0
 
     @property
     def patches_per_s(self) -> float:
-        """Patches encoded per second of the whole call."""
-        return self.num_patches / self.total_s if self.total_s else 0.0
+        """Patches encoded per second."""
+        return self.num_patches / self.encode_s if self.encode_s else 0.0
+
+    @property
+    def gb_per_s(self) -> float:
+        """Features read per second, 10^9 bytes."""
+        return self.num_bytes / self.encode_s / 1e9 if self.encode_s else 0.0
+
+    def shares(self) -> dict[str, float]:
+        """Which share of the time each part was busy; they overlap, but compute and idle do not."""
+        parts = {
+            "read": self.read_s,
+            "copy": self.copy_s,
+            "compute": self.compute_s,
+            "write": self.write_s,
+            "idle": self.idle_s,
+        }
+        return {name: seconds / (self.encode_s or 1.0) for name, seconds in parts.items()}
 
 
 def encode(
@@ -88,29 +108,40 @@ def encode(
     runtime: Runtime,
     reporter: Reporter | None = None,
     *,
+    manifest: Path | None = None,
+    shard: Shard | None = None,
+    memory_mb: int = 2048,
+    readers: int = 2,
     overwrite: bool = False,
 ) -> EncodeReport:
-    """Encode feature files into ``OUT/slide_features_tcssa/S.h5``.
+    """Encode feature files into ``OUT/slide_features_tcssa/S.h5``; ``OUT/index.csv`` lists them.
 
     Args:
-        bags: Feature files, and folders of them, as `tcssa.features.find_bags` takes them.
+        bags: Feature files, folders of them, and patterns; see `tcssa_runtimes.inputs.archive`.
         out: The output folder.
         runtime: The model, as `open_runtime` returns it; it is entered only if there is work.
         reporter: Told of progress and of slides that fail.
+        manifest: A table of more feature files.
+        shard: Encode this part only; its tables bear its number.
+        memory_mb: What features may take in memory, 10^6 bytes.
+        readers: Threads that read.
         overwrite: Encode slides again that are done already.
 
     Raises:
         MissingDataError: A path does not exist, or a folder holds no feature file.
-        UsageError: Two of the files are of the same slide.
+        TableError: The manifest is faulty.
+        UsageError: Two of the files are of the same slide, or the memory is too small.
         DeviceError: The runtime's device is not there.
         DiskFullError: There is no space left; finished slides are kept.
     """
     begin = time.perf_counter()
     reporter = reporter or Silent()
-    report = EncodeReport(runtime.name)
-    paths = find_bags(bags)
-    _require_distinct(paths)
+    report = EncodeReport(runtime.name, readers=readers)
+    paths = archive(bags, manifest)
+    if shard is not None:
+        paths = shard.of(paths)
     atomic.discard_leftovers(out / FOLDER)
+    atomic.discard_leftovers(out)
     to_do = [path for path in paths if overwrite or not _is_done(path, out, runtime.facts)]
     report.num_skipped = len(paths) - len(to_do)
     if to_do:
@@ -118,111 +149,89 @@ def encode(
             for note in runtime.notes:
                 reporter.warn(note)
             report.runtime, report.notes = runtime.name, list(runtime.notes)
-            _encode_all(to_do, out, runtime, reporter, report)
+            run = _Run(to_do, out, runtime, reporter, report)
+            run.encode_all(memory_mb * 1_000_000)
+    _write_tables(paths, out, shard, report)
     report.total_s = time.perf_counter() - begin
     return report
 
 
-def _encode_all(
-    paths: Sequence[Path], out: Path, runtime: Runtime, reporter: Reporter, report: EncodeReport
-) -> None:
-    with (
-        reporter.task("encode", total=len(paths), unit="slide") as task,
-        ReadAhead(paths) as reader,
-    ):
-        for path in paths:
-            task.describe(path.stem)
-            try:
-                header, slide = _encode_next(reader, runtime, report)
-            except _NoPatchesError:
-                report.empty.append(path)
-                reporter.warn(f"{path.name} holds no patches and has no slots")
-            except (FileError, ShapeError, NonFiniteFeatureError) as error:
-                report.failed.append(_failure(path, error))
-                reporter.warn(f"{path.name} was not encoded: {report.failed[-1].reason}")
-            else:
-                _write(slide, header, out, runtime, report)
-            finally:
-                reader.finish()
-            task.advance()
-        report.read_s, report.wait_s = reader.read_s, reader.wait_s
+@dataclass
+class _Run:
+    """One call's work."""
 
+    paths: Sequence[Path]
+    out: Path
+    runtime: Runtime
+    reporter: Reporter
+    report: EncodeReport
 
-def _encode_next(
-    reader: ReadAhead, runtime: Runtime, report: EncodeReport
-) -> tuple[SlideHeader, EncodedSlide]:
-    header = reader.header()
-    if header.num_patches == 0:
-        raise _NoPatchesError
-    _require_fitting(header, runtime.facts)
-    begin, waited = time.perf_counter(), reader.wait_s
-    slide = runtime.encode(reader.chunks(), header.coords)
-    report.compute_s += time.perf_counter() - begin - (reader.wait_s - waited)
-    return header, slide
+    def encode_all(self, memory_bytes: int) -> None:
+        begin = time.perf_counter()
+        report = self.report
+        with (
+            self.reporter.task("encode", total=len(self.paths), unit="slide") as task,
+            Background() as writer,
+            ReaderPool(self.paths, self.runtime, memory_bytes, report.readers) as pool,
+        ):
+            packer = Packer(self.runtime, pool)
+            for outcome in packer.outcomes():
+                match outcome:
+                    case Encoded():
+                        writer.do(partial(self._write, outcome, task))
+                    case Failed(index, error):
+                        self._fail(self.paths[index], error)
+                        task.advance()
+                    case Empty(index):
+                        report.empty.append(self.paths[index])
+                        self.reporter.warn(
+                            f"{self.paths[index].name} holds no patches and has no slots"
+                        )
+                        task.advance()
+        report.failed.sort(key=lambda slide: slide.path)
+        report.empty.sort()
+        report.encode_s = time.perf_counter() - begin
+        report.num_bytes = pool.num_bytes
+        report.read_s, report.copy_s = pool.read_s / report.readers, pool.prepare_s / report.readers
+        report.compute_s, report.idle_s = packer.compute_s, packer.idle_s
+        report.write_s = writer.busy_s
 
-
-def _write(
-    slide: EncodedSlide,
-    header: SlideHeader,
-    out: Path,
-    runtime: Runtime,
-    report: EncodeReport,
-) -> None:
-    begin = time.perf_counter()
-    target = slide_features_path(out, header.path.stem)
-    report.num_renewed += target.exists()
-    write_slide_features(
-        target,
-        slide,
-        origin=Origin.of(header.path, header.stat, runtime.facts.sha256),
-        positions=header.positions,
-        encoder=header.encoder or runtime.facts.encoder,
-        runtime=runtime.name,
-        classes=runtime.facts.classes,
-    )
-    report.write_s += time.perf_counter() - begin
-    report.num_encoded += 1
-    report.num_patches += slide.num_patches
-
-
-class _NoPatchesError(Exception):
-    """A slide without a single patch."""
-
-
-def _require_fitting(header: SlideHeader, facts: ModelFacts) -> None:
-    """Refuse a slide that the model was not made for, before its features are read.
-
-    Raises:
-        FeatureFileError: Its features are of another encoder or length.
-    """
-    if header.feature_dim != facts.feature_dim:
-        raise FeatureDimError(header.path, facts.feature_dim, header.feature_dim)
-    if None not in (header.encoder, facts.encoder) and header.encoder != facts.encoder:
-        raise FeatureFileError(
-            header.path,
-            f"its features are of {header.encoder!r}, the model was trained on {facts.encoder!r}",
-            hint="use features of the encoder that the model was trained on",
+    def _write(self, done: Encoded, task: Task) -> None:
+        header, facts = done.header, self.runtime.facts
+        target = slide_features_path(self.out, header.path.stem)
+        self.report.num_renewed += target.exists()
+        write_slide_features(
+            target,
+            done.slide,
+            origin=Origin.of(header.path, header.stat, facts.sha256, done.input_hash),
+            positions=header.positions,
+            encoder=header.encoder or facts.encoder,
+            runtime=self.runtime.name,
+            classes=facts.classes,
         )
+        self.report.num_encoded += 1
+        self.report.num_patches += done.slide.num_patches
+        task.advance()
+
+    def _fail(self, path: Path, error: TcssaError) -> None:
+        reason = error.reason if isinstance(error, FileError) else str(error)
+        self.report.failed.append(FailedSlide(path, reason, error.hint))
+        self.reporter.warn(f"{path.name} was not encoded: {reason}")
 
 
 def _is_done(path: Path, out: Path, facts: ModelFacts) -> bool:
-    target = slide_features_path(out, path.stem)
-    if not target.exists() or not path.exists():  # in a folder a link may lead nowhere
+    origin = read_origin(slide_features_path(out, path.stem))
+    try:
+        return origin is not None and origin.is_of(path, facts.sha256)
+    except (OSError, FileError):  # the reading will tell what is wrong with it
         return False
-    return read_origin(target) == Origin.of(path, path.stat(), facts.sha256)
 
 
-def _require_distinct(paths: Sequence[Path]) -> None:
-    seen: dict[str, Path] = {}
-    for path in paths:
-        if path.stem in seen:
-            raise UsageError(
-                f"two files are of slide {path.stem!r}: {seen[path.stem]} and {path}",
-                hint="give one of them, or encode them into different folders",
-            )
-        seen[path.stem] = path
-
-
-def _failure(path: Path, error: TcssaError) -> FailedSlide:
-    reason = error.reason if isinstance(error, FileError) else str(error)
-    return FailedSlide(path, reason, error.hint)
+def _write_tables(
+    paths: Sequence[Path], out: Path, shard: Shard | None, report: EncodeReport
+) -> None:
+    suffix = "" if shard is None else shard.suffix
+    not_done = {slide.path for slide in report.failed} | set(report.empty)
+    done = [slide_features_path(out, path.stem) for path in paths if path not in not_done]
+    write_index(out / f"index{suffix}.csv", done)
+    write_failures(out / f"failed{suffix}.csv", report.failed)

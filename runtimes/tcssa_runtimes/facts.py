@@ -32,6 +32,9 @@ class ModelFacts:
     """Hash of the model's files: tells which model made a result."""
     chunk_patches: int | None = None
     """Rows of a chunk, where an artefact takes bags in chunks; None where they must come whole."""
+    fixed_rows: bool = False
+    """Whether a launch takes chunks of exactly so many rows, as engines do; shorter ones are
+    padded."""
     input_dtype: str = "float32"
     """What features are handed over in; float16 for artefacts of half precision."""
     heads: tuple[str, ...] = ()
@@ -53,6 +56,7 @@ class ModelFacts:
             encoder=artefact.encoder,
             sha256=artefact.sha256,
             chunk_patches=artefact.chunk_patches,
+            fixed_rows=takes_features.inputs[0].shape[1] is not None,
             input_dtype=takes_features.inputs[0].dtype,
             heads=_HEADS[artefact.what],
             classes=None if artefact.classes is None else tuple(artefact.classes),

@@ -21,25 +21,44 @@ from typing import Literal, Self
 import h5py
 
 from tcssa import __version__, atomic
-from tcssa_runtimes.base import EncodedSlide
+from tcssa.features.content import content_hash
+from tcssa_runtimes.outputs import EncodedSlide
 
 FOLDER = "slide_features_tcssa"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What an encoded slide was made from; equal origins need no second encoding."""
+    """What an encoded slide was made from."""
 
     model_sha256: str
     input_name: str
     input_bytes: int
     input_mtime_ns: int
+    input_hash: str
+    """Of features and coordinates; see `tcssa.features.content`."""
 
     @classmethod
-    def of(cls, bag: Path, stat: os.stat_result, model_sha256: str) -> Self:
+    def of(cls, bag: Path, stat: os.stat_result, model_sha256: str, input_hash: str) -> Self:
         """The origin that encoding a bag in this state has."""
-        return cls(model_sha256, bag.name, stat.st_size, stat.st_mtime_ns)
+        return cls(model_sha256, bag.name, stat.st_size, stat.st_mtime_ns, input_hash)
+
+    def is_of(self, bag: Path, model_sha256: str) -> bool:
+        """Whether encoding a bag with a model would come to the same.
+
+        A file of the same name, size and time is taken for the same, as build tools do; of another
+        time, as a copy has, the content is compared.
+
+        Raises:
+            FeatureFileError: The content cannot be read.
+        """
+        if (self.model_sha256, self.input_name) != (model_sha256, bag.name):
+            return False
+        stat = bag.stat()
+        if (self.input_bytes, self.input_mtime_ns) == (stat.st_size, stat.st_mtime_ns):
+            return True
+        return self.input_hash == content_hash(bag)
 
 
 @dataclass(frozen=True)
@@ -113,6 +132,7 @@ def read_origin(path: Path) -> Origin | None:
                 input_name=str(attributes["input_name"]),
                 input_bytes=int(attributes["input_bytes"]),
                 input_mtime_ns=int(attributes["input_mtime_ns"]),
+                input_hash=str(attributes["input_hash"]),
             )
     except (OSError, KeyError, ValueError):
         return None

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.artefact import PatchRange
-from tcssa_runtimes.base import Chunk, EncodedSlide, Features, Runtime, RuntimeOutput
+from tcssa_runtimes.base import Runtime
+from tcssa_runtimes.chunks import Features
 from tcssa_runtimes.facts import ModelFacts
+from tcssa_runtimes.outputs import Refined, RuntimeOutput
+from tcssa_runtimes.sums import ChunkSums
 
 if TYPE_CHECKING:
     import torch
 
     from tcssa.compressor import LoadedCompressor
+
+_CHUNK_PATCHES = 4096
+_CHUNKS_AT_ONCE = 16
+"""On a GPU, where the fused kernel takes them in one launch."""
 
 
 class TorchRuntime(Runtime):
@@ -37,10 +44,13 @@ class TorchRuntime(Runtime):
             max_batch=None,
             encoder=checkpoint.encoder,
             sha256=checkpoint.sha256,
+            chunk_patches=_CHUNK_PATCHES,
         )
         super().__init__(facts, f"torch ({device})")
         self._model = checkpoint.model.float().eval()
         self._device = device
+        if device != "cpu":
+            self.chunks_at_once = _CHUNKS_AT_ONCE
 
     def _open(self) -> None:
         self._model.to(self._device)
@@ -61,29 +71,31 @@ class TorchRuntime(Runtime):
             weights=output.weights.cpu().numpy(),
         )
 
-    def _encode(self, chunks: Iterator[Chunk], *, has_coords: bool) -> EncodedSlide:
+    def _sum_up(self, chunks: Sequence[Features]) -> list[ChunkSums]:
         import torch
 
-        state = self._model.start()
-        for features, positions in chunks:
-            coords = None if positions is None else torch.from_numpy(positions)
-            state = self._model.update(state, self._tensor(features), coords)
-        centroids = spread = None
-        if has_coords:
-            assert state.footprint is not None  # every chunk came with its positions
-            centroids = state.footprint.centroids().numpy()
-            spread = state.footprint.spread().numpy()
-        return EncodedSlide(
-            slots=self._model.finish(state).cpu().numpy(),
-            mass=state.mass.cpu().numpy(),
-            centroids=centroids,
-            spread=spread,
-            num_patches=state.num_patches,
-        )
+        with torch.no_grad():
+            parts = self._model.aggregate([self._tensor(chunk) for chunk in chunks])
+        return [
+            ChunkSums(
+                weighted_sum=part.state.weighted_sum.cpu().numpy(),
+                mass=part.state.mass.cpu().numpy(),
+                assignments=part.assignments.cpu().numpy(),
+                weights=part.weights.cpu().numpy(),
+            )
+            for part in parts
+        ]
 
-    def _tensor(self, features: Features) -> torch.Tensor:
+    def _refine(self, means: NDArray[np.float32]) -> Refined:
         import torch
 
-        if not features.flags.writeable:  # torch warns of arrays that it must not write to
-            features = features.copy()
-        return torch.from_numpy(features).to(self._device)
+        with torch.no_grad():
+            slots = self._model.experts(self._tensor(means))
+        return Refined(slots.cpu().numpy())
+
+    def _tensor(self, values: NDArray[np.float32]) -> torch.Tensor:
+        import torch
+
+        if not values.flags.writeable:  # torch warns of arrays that it must not write to
+            values = values.copy()
+        return torch.from_numpy(values).to(self._device)

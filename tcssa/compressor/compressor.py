@@ -76,12 +76,15 @@ class BagsOutput:
         return self.routing.balance_loss()
 
 
-class _Aggregate(NamedTuple):
+class Aggregate(NamedTuple):
     """One bag's way to its slot centres."""
 
     state: SlotState
+    """What the bag adds to its slide."""
     assignments: Tensor
+    """The slots of its patches, most probable first, [N, T], int64."""
     weights: Tensor
+    """Their routing probabilities, [N, T], float32."""
     routing: RoutingSums
 
 
@@ -165,19 +168,7 @@ class SlotCompressor(nn.Module):
             ShapeError: There is no bag, or a bag's shape and the model's disagree.
             NonFiniteFeatureError: A patch has a NaN or an infinity; it names bag and row.
         """
-        if not bags:
-            raise ShapeError("the batch holds no bag")
-        for bag in bags:
-            self._check_features(bag, num_dims=2)
-        if self._is_fused(bags):
-            parts = self._aggregate_fused(bags)
-        else:
-            parts = []
-            for index, bag in enumerate(bags):
-                try:
-                    parts.append(self._aggregate(bag))
-                except NonFiniteFeatureError as error:
-                    raise NonFiniteFeatureError(error.row, bag=index) from None
+        parts = self.aggregate(bags)
         return BagsOutput(
             slots=self.experts(torch.stack([part.state.centers() for part in parts])),
             mass=torch.stack([part.state.mass for part in parts]),
@@ -185,6 +176,30 @@ class SlotCompressor(nn.Module):
             weights=[part.weights for part in parts],
             routing=reduce(RoutingSums.merge, [part.routing for part in parts]),
         )
+
+    def aggregate(self, bags: Sequence[Tensor]) -> list[Aggregate]:
+        """The first half of `compress`: what every bag adds to its slide, experts left out.
+
+        Args:
+            bags: Patch features of each bag, or of each chunk of one, [N, D].
+
+        Raises:
+            ShapeError: There is no bag, or a bag's shape and the model's disagree.
+            NonFiniteFeatureError: A patch has a NaN or an infinity; it names bag and row.
+        """
+        if not bags:
+            raise ShapeError("the batch holds no bag")
+        for bag in bags:
+            self._check_features(bag, num_dims=2)
+        if self._is_fused(bags):
+            return self._aggregate_fused(bags)
+        parts = []
+        for index, bag in enumerate(bags):
+            try:
+                parts.append(self._aggregate(bag))
+            except NonFiniteFeatureError as error:
+                raise NonFiniteFeatureError(error.row, bag=index) from None
+        return parts
 
     def start(self) -> SlotState:
         """The state of a slide none of whose patches has been seen."""
@@ -225,7 +240,7 @@ class SlotCompressor(nn.Module):
         slots: Tensor = self.experts(state.centers().unsqueeze(0))
         return slots.squeeze(0)
 
-    def _aggregate(self, features: Tensor, coords: Tensor | None = None) -> _Aggregate:
+    def _aggregate(self, features: Tensor, coords: Tensor | None = None) -> Aggregate:
         """Route and sum up one bag [N, D].
 
         Without gradients the bag streams through in chunks and nothing of size [N, K] or [N, D]
@@ -256,7 +271,7 @@ class SlotCompressor(nn.Module):
             assignments.append(routing.indices_NT)
             weights.append(routing.weights_NT)
         assert parts is not None
-        return _Aggregate(parts[0], torch.cat(assignments), torch.cat(weights), parts[1])
+        return Aggregate(parts[0], torch.cat(assignments), torch.cat(weights), parts[1])
 
     def _is_fused(self, bags: Sequence[Tensor]) -> bool:
         """Whether the fused kernel does these bags; it knows no noise on the logits."""
@@ -266,7 +281,7 @@ class SlotCompressor(nn.Module):
 
     def _aggregate_fused(
         self, bags: Sequence[Tensor], coords: Tensor | None = None
-    ) -> list[_Aggregate]:
+    ) -> list[Aggregate]:
         """Route and sum up all bags in one launch; coordinates are of a single one."""
         gate = self.router.gate
         sums = fused.fused_sums(bags, gate.weight, gate.bias, self.config.top_k)
@@ -282,15 +297,15 @@ class SlotCompressor(nn.Module):
                 footprint = Footprint.of(dense.scatter(1, indices, weights), coords)
             state = SlotState(sums.weighted_sum[i], sums.mass[i], lengths[i], footprint)
             routing = RoutingSums(sums.probs[i], sums.counts[i], sums.logsumexp[i], lengths[i])
-            parts.append(_Aggregate(state, indices, weights, routing))
+            parts.append(Aggregate(state, indices, weights, routing))
         return parts
 
-    def _nothing(self, device: torch.device) -> _Aggregate:
+    def _nothing(self, device: torch.device) -> Aggregate:
         """What a bag without patches adds up to."""
         top_k, num_slots = self.config.top_k, self.config.num_slots
         nowhere = torch.empty(0, top_k, dtype=torch.int64, device=device)
         weightless = torch.empty(0, top_k, device=device)
-        return _Aggregate(self.start(), nowhere, weightless, RoutingSums.empty(num_slots, device))
+        return Aggregate(self.start(), nowhere, weightless, RoutingSums.empty(num_slots, device))
 
     def _check_features(self, features: Tensor, num_dims: int) -> None:
         expected = ["B", "N", str(self.config.feature_dim)][3 - num_dims :]

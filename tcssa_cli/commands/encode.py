@@ -37,9 +37,13 @@ class Device(StrEnum):
 
 def encode(
     features: Annotated[
-        list[Path],
-        typer.Argument(help="Feature files or folders: TRIDENT, CLAM, STAMP, .pt, .npy."),
-    ],
+        list[Path] | None,
+        typer.Argument(
+            help="Feature files, folders or patterns: TRIDENT, CLAM, STAMP, .pt, .npy.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
     model: Annotated[
         Path, typer.Option("--model", "-m", help="Artefact, run directory or checkpoint.")
     ],
@@ -54,32 +58,62 @@ def encode(
             "--allow-cpu", help="Run on the CPU where the GPU asked for is not there, and say so."
         ),
     ] = False,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="Table of feature files: a CSV with a column path, or a path a line."),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="Encode every N-th slide from the I-th, for job arrays."),
+    ] = None,
+    memory: Annotated[
+        int, typer.Option(min=1, help="What features may take in memory, in MB.")
+    ] = 2048,
+    readers: Annotated[int, typer.Option(min=1, help="Threads that read.")] = 2,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Encode everything again.")
     ] = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
-    """Encode slides into slots: one file a slide, with K tokens and where they lie.
+    """Encode slides into slots: one file a slide with K tokens and where they lie, and an index.
 
     Slides that were encoded by this model from this very input are skipped. A slide that cannot
     be encoded is named at the end, and the others go on.
     """
     output = Output(as_json)
+    from tcssa_runtimes import Shard, open_runtime
     from tcssa_runtimes import encode as encode_bags
-    from tcssa_runtimes import open_runtime
 
+    part = None if shard is None else Shard.parse(shard)
     opened = open_runtime(model, runtime.value, device.value, allow_cpu=allow_cpu)
-    report = encode_bags(features, out, opened, output, overwrite=overwrite)
+    report = encode_bags(
+        features or [],
+        out,
+        opened,
+        output,
+        manifest=manifest,
+        shard=part,
+        memory_mb=memory,
+        readers=readers,
+        overwrite=overwrite,
+    )
     output.result(
-        {"folder": out, **asdict(report), "slides_per_s": report.slides_per_s},
-        lambda console: _show(console, out, report),
+        {
+            "folder": out,
+            **asdict(report),
+            "slides_per_s": report.slides_per_s,
+            "patches_per_s": report.patches_per_s,
+            "gb_per_s": report.gb_per_s,
+            "shares": report.shares(),
+        },
+        lambda console: _show(console, out, part.suffix if part else "", report),
     )
     if report.failed:
         raise typer.Exit(1)
 
 
-def _show(console: Console, out: Path, report: EncodeReport) -> None:
+def _show(console: Console, out: Path, suffix: str, report: EncodeReport) -> None:
     if report.failed:
         rows = [[str(failed.path), failed.reason, failed.hint or ""] for failed in report.failed]
         console.print(make_table("Not encoded", ["file", "reason", "what to do"], rows))
@@ -92,8 +126,10 @@ def _show(console: Console, out: Path, report: EncodeReport) -> None:
     )
     if report.num_encoded:
         console.print(
-            f"{report.num_patches:,} patches in {report.total_s:.1f} s: "
-            f"{report.slides_per_s:.1f} slides/s, {report.patches_per_s:,.0f} patches/s; "
-            f"computing {report.compute_s:.1f} s, waiting for the disk {report.wait_s:.1f} s, "
-            f"writing {report.write_s:.1f} s"
+            f"{report.num_patches:,} patches in {report.encode_s:.1f} s: "
+            f"{report.slides_per_s:.1f} slides/s, {report.patches_per_s:,.0f} patches/s, "
+            f"{report.gb_per_s:.2f} GB/s"
         )
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in report.shares().items())
+        console.print(f"busy, of this time: {shares}")
+    console.print(f"index: {out / f'index{suffix}.csv'}", soft_wrap=True)

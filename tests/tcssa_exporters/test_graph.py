@@ -10,17 +10,21 @@ from tcssa_exporters.graph import FullGraph, build_graphs
 HALF = [(torch.float16, 3e-3), (torch.bfloat16, 3e-2)]
 
 
-def full(model: nn.Module, dtype: torch.dtype = torch.float32) -> FullGraph:
-    return FullGraph(*build_graphs(model, {}, dtype))
+def full(
+    model: nn.Module, dtype: torch.dtype = torch.float32, *, features_first: bool = False
+) -> FullGraph:
+    return FullGraph(*build_graphs(model, {}, dtype, features_first=features_first))
 
 
+@pytest.mark.parametrize("features_first", [False, True])
 @pytest.mark.parametrize("top_k", [1, 2, 3, 6])
 @torch.no_grad()
-def test_equals_the_compressor(top_k: int) -> None:
+def test_equals_the_compressor(top_k: int, features_first: bool) -> None:
     model = make_compressor(top_k=top_k)
     features = torch.randn(3, 40, 16)
     lengths = torch.tensor([40, 0, 3])
-    slots, mass, assignments, weights = full(model)(features, lengths)
+    run = full(model, features_first=features_first)
+    slots, mass, assignments, weights = run(features, lengths)
     expected = model(features, torch.arange(40) < lengths.unsqueeze(1))
     torch.testing.assert_close(slots, expected.slots, atol=2e-5, rtol=0)
     torch.testing.assert_close(mass, expected.mass)

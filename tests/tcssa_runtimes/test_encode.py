@@ -1,8 +1,10 @@
 """Encoding an archive: what is written, what is resumed, what is refused."""
 
+import csv
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,15 @@ from factories import make_compressor, write_bag
 from shared_data import require_shared
 
 from tcssa import SlotCompressor
+from tcssa.checksums import file_sha256
 from tcssa.compressor import save_compressor
-from tcssa.errors import DeviceError, MissingDataError, UsageError
+from tcssa.errors import DeviceError, MissingDataError, TableError, UsageError
 from tcssa.features import open_bag
+from tcssa.features.content import content_hash
 from tcssa.reporter import Silent
-from tcssa_runtimes import EncodeReport, encode, open_runtime, read_ahead
+from tcssa_exporters import export_compressor
+from tcssa_runtimes import EncodeReport, Shard, encode, open_runtime
+from tcssa_runtimes.reader_pool import Piece, ReaderPool
 from tcssa_runtimes.slide_features import FOLDER
 
 
@@ -39,7 +45,7 @@ def bags(tmp_path: Path) -> Path:
     return tmp_path / "bags"
 
 
-def run(model_file: Path, bags: Path, out: Path, **options: bool) -> EncodeReport:
+def run(model_file: Path, bags: Path, out: Path, **options: Any) -> EncodeReport:
     return encode([bags], out, open_runtime(model_file, device="cpu"), **options)
 
 
@@ -75,16 +81,26 @@ def test_a_slide_becomes_its_slots(
     assert found["complete"]
 
 
-def test_a_slide_of_many_chunks_is_read_whole(
-    checkpoint: Path, bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_chunks_of_many_slides_are_packed_and_come_to_their_slides(
+    model: SlotCompressor, tmp_path: Path
 ) -> None:
-    run(checkpoint, bags, tmp_path / "whole")
-    monkeypatch.setattr(read_ahead, "CHUNK_PATCHES", 1)  # more chunks than the queue holds
-    run(checkpoint, bags, tmp_path / "chunked")
-    for name in contents(tmp_path / "whole"):
-        one, other = (read(tmp_path / out / FOLDER / name) for out in ("whole", "chunked"))
-        np.testing.assert_allclose(one["features"], other["features"], atol=2e-5)
-        np.testing.assert_allclose(one["spread"], other["spread"], rtol=1e-5)
+    """Slides of no, one and several chunks, read by three threads in whatever order."""
+    sizes = [150, 1, 64, 129, 3, 65, 200, 128, *range(2, 30)]
+    for i, size in enumerate(sizes):
+        write_bag(tmp_path / "bags" / f"s{i:02d}.h5", size, seed=i)
+    options = {"graph": "chunked", "chunk_patches": 64, "max_batch": 4}
+    export_compressor(model, tmp_path / "a", checkpoint_sha256="x", **options)
+    runtime = open_runtime(tmp_path / "a")
+    runtime.chunks_at_once = 4  # as a GPU has it
+    report = encode([tmp_path / "bags"], tmp_path / "out", runtime, readers=3)
+    assert (report.num_encoded, report.num_patches) == (len(sizes), sum(sizes))
+    for i in range(len(sizes)):
+        with open_bag(tmp_path / "bags" / f"s{i:02d}.h5") as bag:
+            features = torch.from_numpy(bag.read())
+        found = read(tmp_path / "out" / FOLDER / f"s{i:02d}.h5")
+        expected = model(features[None])
+        np.testing.assert_allclose(found["features"], expected.slots[0].detach(), atol=2e-5)
+        np.testing.assert_allclose(found["mass"], expected.mass[0].detach(), atol=2e-5)
 
 
 def test_a_second_run_does_nothing(checkpoint: Path, bags: Path, tmp_path: Path) -> None:
@@ -112,48 +128,180 @@ def test_what_changed_is_renewed(checkpoint: Path, bags: Path, tmp_path: Path) -
     assert run(tmp_path / "other.safetensors", bags, out).num_renewed == 6
 
 
-ENCODE_SLOWLY = """
-import sys, time
-from contextlib import contextmanager
+ENCODE = """
+import sys
 from pathlib import Path
-from tcssa.reporter import Silent
 from tcssa_runtimes import encode, open_runtime
 
-class Talking(Silent):
-    @contextmanager
-    def task(self, description, total, unit):
-        yield self
-    def describe(self, text):
-        pass
-    def advance(self, amount=1):
-        print("one more", flush=True)
-        time.sleep(0.02)
-
 model, bags, out = map(Path, sys.argv[1:])
-encode([bags], out, open_runtime(model, device="cpu"), Talking())
+encode([bags], out, open_runtime(model, device="cpu"))
 """
 
 
-def test_a_killed_run_is_finished_by_the_next(checkpoint: Path, tmp_path: Path) -> None:
-    bags = tmp_path / "bags"
-    for i in range(30):
-        write_bag(bags / f"s{i:02d}.h5", 100, seed=i)
-    process = subprocess.Popen(
-        [sys.executable, "-c", ENCODE_SLOWLY, checkpoint, bags, tmp_path / "killed"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        assert process.stdout is not None
-        for _ in range(7):
-            assert process.stdout.readline() == "one more\n"
+def test_an_archive_of_200_slides_is_killed_three_times_and_comes_to_the_same_bytes(
+    model: SlotCompressor, tmp_path: Path
+) -> None:
+    bags, killed, undisturbed = (tmp_path / name for name in ("bags", "killed", "undisturbed"))
+    for i in range(200):
+        write_bag(bags / f"s{i:03d}.h5", 50 + i % 90, seed=i)
+    options = {"graph": "chunked", "chunk_patches": 64}
+    export_compressor(model, tmp_path / "a", checkpoint_sha256="x", **options)
+    for kill, num_done in enumerate([30, 80, 140]):
+        process = subprocess.Popen(
+            [sys.executable, "-c", ENCODE, tmp_path / "a", bags, killed],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+        )
+        deadline = time.monotonic() + 60
+        while len(list(killed.glob(f"{FOLDER}/s*.h5"))) < num_done:
+            assert process.poll() is None, "it ended before it could be killed"
+            assert time.monotonic() < deadline
         process.kill()  # SIGKILL: nothing is tidied up
-    report = run(checkpoint, bags, tmp_path / "killed")
-    assert 7 <= report.num_skipped < 30
-    assert report.num_encoded == 30 - report.num_skipped
-    run(checkpoint, bags, tmp_path / "undisturbed")
-    assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
+        process.wait()
+        assert not (killed / "index.csv").exists(), f"kill {kill} came too late"
+    report = run(tmp_path / "a", bags, killed)
+    assert 140 <= report.num_skipped < 200
+    assert report.num_encoded == 200 - report.num_skipped
+    run(tmp_path / "a", bags, undisturbed)
+    assert contents(killed) == contents(undisturbed)
+    assert len(contents(killed)) == 200
+    assert (killed / "index.csv").read_bytes() == (undisturbed / "index.csv").read_bytes()
+
+
+def test_a_copy_without_its_time_is_known_by_its_content(
+    checkpoint: Path, bags: Path, tmp_path: Path
+) -> None:
+    run(checkpoint, bags, tmp_path / "out")
+    os.utime(bags / "s1.h5", (1, 1))
+    with h5py.File(bags / "s2.h5", "r+") as file:  # the same size, another time and content
+        file["coords"][3] += 224
+    report = run(checkpoint, bags, tmp_path / "out")
+    assert (report.num_encoded, report.num_renewed, report.num_skipped) == (1, 1, 4)
+
+
+def test_the_index_says_what_slides_were_made_from(
+    checkpoint: Path, bags: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run(checkpoint, bags, out)
+    with (out / "index.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["slide_id"] for row in rows] == [f"s{i}" for i in range(5)]
+    found = read(out / FOLDER / "s3.h5")
+    share = found["mass"] / found["mass"].sum()
+    assert int(rows[3]["num_patches"]) == 23
+    assert float(rows[3]["mass_entropy"]) == pytest.approx(-(share * np.log(share)).sum(), abs=1e-5)
+    assert int(rows[3]["slots_in_use"]) == (share > 0).sum()
+    assert rows[3]["input_hash"] == content_hash(bags / "s3.h5") == found["input_hash"]
+    assert rows[3]["model_sha256"] == file_sha256(checkpoint)
+    assert len({row["input_hash"] for row in rows}) == 5
+
+
+def test_failed_slides_have_a_table_until_none_is_left(
+    checkpoint: Path, bags: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    (bags / "s9.h5").write_bytes(b"nothing")
+    run(checkpoint, bags, out)
+    with (out / "failed.csv").open(newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    assert row["path"] == str(bags / "s9.h5")
+    assert "not a readable HDF5 file" in row["reason"]
+    assert "s9" not in (out / "index.csv").read_text()
+    write_bag(bags / "s9.h5")
+    run(checkpoint, bags, out)
+    assert not (out / "failed.csv").exists()
+
+
+def test_shards_together_are_the_archive(checkpoint: Path, bags: Path, tmp_path: Path) -> None:
+    run(checkpoint, bags, tmp_path / "whole")
+    out, tables = tmp_path / "out", []
+    for part in ("1/3", "2/3", "3/3"):
+        run(checkpoint, bags, out, shard=Shard.parse(part))
+        tables.append((out / f"index-{part[0]}-of-3.csv").read_text().splitlines())
+    assert contents(out) == contents(tmp_path / "whole")
+    assert [len(table) - 1 for table in tables] == [2, 2, 1]
+    whole = (tmp_path / "whole" / "index.csv").read_text().splitlines()
+    assert sorted(line for table in tables for line in table[1:]) == whole[1:]
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0"])
+def test_no_shard(text: str) -> None:
+    with pytest.raises(UsageError, match="a shard is i/n with i from 1 to n"):
+        Shard.parse(text)
+
+
+def test_features_by_pattern_and_by_manifest(checkpoint: Path, bags: Path, tmp_path: Path) -> None:
+    report = run(checkpoint, bags / "s[0-2].h5", tmp_path / "pattern")
+    assert report.num_encoded == 3
+    with pytest.raises(MissingDataError, match="nothing matches"):
+        run(checkpoint, bags / "x*.h5", tmp_path / "pattern")
+    table = tmp_path / "table.csv"
+    table.write_text("slide,path\na,bags/s1.h5\nb,bags/s4.h5\n")
+    lines = tmp_path / "table.txt"
+    lines.write_text(f"{bags / 's1.h5'}\n\nbags/s4.h5\n")
+    for manifest in (table, lines):
+        runtime = open_runtime(checkpoint, device="cpu")
+        report = encode([], tmp_path / manifest.suffix, runtime, manifest=manifest)
+        assert report.num_encoded == 2
+        assert sorted(contents(tmp_path / manifest.suffix)) == ["s1.h5", "s4.h5"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv", "file\na.h5\n", "has no column 'path'"),
+        ("t.csv", "path\na.h5\n", "a.h5: there is no such file"),
+        ("t.txt", "\n\n", "lists no file"),
+    ],
+)
+def test_a_faulty_manifest(
+    name: str, content: str, message: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(TableError, match=message):
+        encode([], tmp_path / "out", open_runtime(checkpoint), manifest=tmp_path / name)
+    with pytest.raises(UsageError, match="no features were given"):
+        encode([], tmp_path / "out", open_runtime(checkpoint))
+
+
+def test_features_take_no_more_memory_than_allowed(
+    checkpoint: Path, artefact: Path, tmp_path: Path
+) -> None:
+    """1 MB: half of it for pieces, 7812 rows of 16 features; torch's chunks have 4096."""
+    write_bag(tmp_path / "bags" / "s.h5", 10_000)
+    with pytest.raises(UsageError, match="--memory must be at least 2 MB for this model, got 1"):
+        run(checkpoint, tmp_path / "bags", tmp_path / "out", memory_mb=1)
+    assert run(checkpoint, tmp_path / "bags", tmp_path / "out", memory_mb=2).num_encoded == 1
+    write_bag(tmp_path / "bags" / "t.h5", 5_000)
+    report = run(artefact, tmp_path / "bags", tmp_path / "full", memory_mb=1)
+    assert report.num_encoded == 1
+    assert [slide.path.name for slide in report.failed] == ["s.h5"]
+    assert "needs 1 MB at once, more than half of --memory" in report.failed[0].reason
+
+
+def test_memory_does_not_grow_with_the_slide(checkpoint: Path, tmp_path: Path) -> None:
+    """What is read ahead of a slow model is bounded, whatever the slides."""
+    write_bag(tmp_path / "bags" / "s.h5", 60_000)
+    runtime = open_runtime(checkpoint, device="cpu")
+    held: list[int] = []
+    chunk_bytes = 4096 * 16 * 4
+    with runtime, ReaderPool([tmp_path / "bags" / "s.h5"], runtime, 6 * chunk_bytes, 1) as pool:
+        for message in pool.messages():
+            if isinstance(message, Piece):
+                held.append(pool.held_bytes())
+                pool.give_back(message)
+    assert len(held) == 15
+    assert max(held) <= 3 * chunk_bytes
+
+
+def test_the_report_tells_where_the_time_went(checkpoint: Path, bags: Path, tmp_path: Path) -> None:
+    report = run(checkpoint, bags, tmp_path / "out")
+    shares = report.shares()
+    assert set(shares) == {"read", "copy", "compute", "write", "idle"}
+    assert all(share > 0 for share in shares.values())
+    assert shares["compute"] + shares["idle"] <= 1
+    assert report.num_bytes == 110 * 16 * 4
+    assert report.gb_per_s > 0
 
 
 def test_bad_files_are_listed_and_the_rest_goes_on(

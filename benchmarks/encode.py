@@ -1,0 +1,188 @@
+"""The archive pipeline beside its two limits, measured in one run.
+
+    python benchmarks/encode.py [--slides 200] [--runtime torch|onnx|onnx-chunked]
+
+An archive of slides of 5,000 to 20,000 patches (float16, D = 1024, K = 32) is written, and then
+
+- read by the pipeline's readers with nothing behind them (the limit of reading),
+- computed from memory with nothing before it (the limit of computing),
+- encoded.
+
+Rounds go through all three in turn, and the best round of each counts. The share is the slower
+limit over the pipeline's time. Last, one slide of 500,000 patches is encoded by a process of its
+own, whose peak memory is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the tcssa command does
+
+import h5py
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from tcssa import CompressorConfig, SlotCompressor
+from tcssa.compressor import save_compressor
+from tcssa_exporters import export_compressor
+from tcssa_runtimes import Runtime, encode, open_runtime
+from tcssa_runtimes.packing import SLIDES_AT_ONCE
+from tcssa_runtimes.reader_pool import Piece, ReaderPool
+
+FEATURE_DIM, NUM_SLOTS = 1024, 32
+MEMORY_BYTES, READERS = 1_000_000_000, 2
+LARGE = 500_000
+
+PEAK = """
+import sys
+from pathlib import Path
+from tcssa_runtimes import encode, open_runtime
+report = encode([Path(sys.argv[2])], Path(sys.argv[3]), open_runtime(sys.argv[1]), memory_mb=256)
+assert report.num_encoded == 1, report.failed
+# not getrusage: its peak is inherited from the process that started this one
+(peak,) = [x for x in open("/proc/self/status") if x.startswith("VmHWM")]
+print(int(peak.split()[1]) * 1024)
+"""
+
+
+def write_archive(folder: Path, sizes: Sequence[int]) -> list[Path]:
+    """Feature files as `tcssa extract` writes them: float16, in blocks of 1024 rows."""
+    noise = np.random.default_rng(0).standard_normal((40_000, FEATURE_DIM), np.float32)
+    block = noise.astype(np.float16)
+    paths = []
+    for number, size in enumerate(sizes):
+        path = folder / f"s{number:04d}.h5"
+        with h5py.File(path, "w") as file:
+            features = file.create_dataset(
+                "features", (size, FEATURE_DIM), np.float16, chunks=(1024, FEATURE_DIM)
+            )
+            for begin in range(0, size, len(block)):
+                shift = (17 * number + begin) % 1000
+                rows = np.roll(block, shift, axis=0) if size > len(block) else block[shift:]
+                features[begin : begin + len(block)] = rows[: size - begin]
+            coords = np.stack(np.divmod(np.arange(size), 100), axis=1) * 224
+            file.create_dataset("coords", data=coords).attrs["patch_size_level0"] = 224
+        paths.append(path)
+    return paths
+
+
+def make_model(folder: Path, kind: str) -> Path:
+    """A checkpoint, or an artefact of it."""
+    torch.manual_seed(0)
+    model = SlotCompressor(CompressorConfig(feature_dim=FEATURE_DIM, num_slots=NUM_SLOTS)).eval()
+    if kind == "torch":
+        save_compressor(model, folder / "model.safetensors")
+        return folder / "model.safetensors"
+    graph = "chunked" if kind == "onnx-chunked" else "full"
+    export_compressor(model, folder / kind, checkpoint_sha256="x", graph=graph)
+    return folder / kind
+
+
+def read_all(paths: Sequence[Path], runtime: Runtime) -> list[Piece]:
+    """What the readers bring, thrown away but for the first slides."""
+    kept = []
+    with ReaderPool(paths, runtime, MEMORY_BYTES, READERS) as pool:
+        for message in pool.messages():
+            if isinstance(message, Piece):
+                pool.give_back(message)
+                if message.slide < SLIDES_AT_ONCE:
+                    kept.append(message)
+    return kept
+
+
+def compute_all(kept: Sequence[Piece], num_patches: int, runtime: Runtime) -> None:
+    """Compute as many patches as the archive has, from slides in memory, over and over."""
+    done = 0
+    while done < num_patches:
+        sums = {piece.slide: runtime.no_sums(has_coords=True) for piece in kept}
+        for piece in kept:
+            if runtime.facts.chunk_patches is None:
+                runtime.encode(piece.features, piece.positions)
+            else:
+                (part,) = runtime.sum_up([piece.features])
+                sums[piece.slide].add(part, piece.positions)
+            done += len(piece.features)
+            if done >= num_patches:
+                break
+        if runtime.facts.chunk_patches is not None:
+            runtime.finish(list(sums.values()))
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long it takes."""
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def compare(
+    paths: list[Path], sizes: Sequence[int], model: Path, folder: Path, rounds: int
+) -> Table:
+    """The pipeline beside its limits."""
+    runtime = open_runtime(model, device="cpu")
+    times: dict[str, list[float]] = {"read": [], "compute": [], "encode": []}
+    shares: dict[str, float] = {}
+    with runtime:
+        kept = read_all(paths, runtime)  # and the files are in the page cache
+    for _ in range(rounds):
+        with runtime:
+            times["read"].append(seconds(lambda: read_all(paths, runtime)))
+            times["compute"].append(seconds(lambda: compute_all(kept, sum(sizes), runtime)))
+        out = folder / "out"
+        report = encode(paths, out, runtime, memory_mb=MEMORY_BYTES // 10**6, readers=READERS)
+        assert report.num_encoded == len(paths), report.failed
+        times["encode"].append(report.encode_s)
+        if report.encode_s == min(times["encode"]):
+            shares = report.shares()
+        shutil.rmtree(out)
+    best = {name: min(values) for name, values in times.items()}
+    limit = max(best["read"], best["compute"])
+    table = Table(title=f"{len(paths)} slides, {sum(sizes):,} patches, {runtime.name}")
+    for title in ("", "s", "patches/s", "of the slower limit"):
+        table.add_column(title, justify="right")
+    for name, label in (("read", "read only"), ("compute", "compute only"), ("encode", "encode")):
+        share = f"{limit / best[name]:.0%}" if name == "encode" else ""
+        table.add_row(label, f"{best[name]:.2f}", f"{sum(sizes) / best[name]:,.0f}", share)
+    table.caption = "busy while encoding: " + ", ".join(f"{k} {v:.0%}" for k, v in shares.items())
+    return table
+
+
+def main() -> None:
+    """Print the table and the peak memory."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--slides", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--runtime", choices=["torch", "onnx", "onnx-chunked"], default="onnx-chunked"
+    )
+    parser.add_argument("--folder", type=Path, default=None, help="where the archive is written")
+    arguments = parser.parse_args()
+    rng = np.random.default_rng(1)
+    sizes = [int(size) for size in rng.integers(5_000, 20_001, arguments.slides)]
+    console = Console(width=100)
+    with TemporaryDirectory(dir=arguments.folder) as name:
+        folder = Path(name)
+        model = make_model(folder, arguments.runtime)
+        (folder / "bags").mkdir()
+        paths = write_archive(folder / "bags", sizes)
+        console.print(compare(paths, sizes, model, folder, arguments.rounds))
+        shutil.rmtree(folder / "bags")
+        (large,) = write_archive(folder, [LARGE])
+        command = [sys.executable, "-c", PEAK, str(model), str(large), str(folder / "large")]
+        peak = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        console.print(f"a slide of {LARGE:,} patches: {peak / 1e6:,.0f} MB at most, all included")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""The index of an encoded archive: a row a slide, and the slides that failed.
+
+``index.csv`` says of every slide that is done what it was made from, so that an archive can be
+searched without opening its files. Its bytes follow from the slides' files alone: no time, no order
+in which they were computed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa import atomic
+
+if TYPE_CHECKING:
+    from tcssa_runtimes.encode import FailedSlide
+
+COLUMNS = (
+    "slide_id",
+    "num_patches",
+    "mass_entropy",
+    "slots_in_use",
+    "input_name",
+    "input_hash",
+    "model_sha256",
+    "runtime",
+)
+FAILED_COLUMNS = ("path", "reason", "what_to_do")
+
+
+def mass_entropy(mass: NDArray[np.float32]) -> float:
+    """Entropy of how a slide's mass is spread over its slots, in nats.
+
+    0 where one slot has it all, log K where all have the same.
+    """
+    share = mass.astype(np.float64)[mass > 0]
+    share = share / share.sum() if share.size else share
+    return float(-(share * np.log(share)).sum() + 0.0)
+
+
+def write_index(path: Path, slides: Iterable[Path]) -> None:
+    """Write the index of encoded slides, atomically.
+
+    Args:
+        path: The table.
+        slides: Files of encoded slides.
+    """
+    _write(path, COLUMNS, (_row(slide) for slide in sorted(slides)))
+
+
+def write_failures(path: Path, failed: Sequence[FailedSlide]) -> None:
+    """Write the slides that failed; no file where there are none."""
+    if not failed:
+        path.unlink(missing_ok=True)
+        return
+    rows = sorted([str(slide.path), slide.reason, slide.hint or ""] for slide in failed)
+    _write(path, FAILED_COLUMNS, rows)
+
+
+def _row(path: Path) -> list[object]:
+    with h5py.File(path, "r") as file:
+        facts, mass = dict(file["features"].attrs), file["mass"][:]
+    return [
+        facts["name"],
+        facts["num_patches"],
+        f"{mass_entropy(mass):.6f}",
+        int((mass > 0).sum()),
+        facts["input_name"],
+        facts["input_hash"],
+        facts["model_sha256"],
+        facts["runtime"],
+    ]
+
+
+def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(columns)
+    table.writerows(rows)
+    atomic.write_text(path, text.getvalue())

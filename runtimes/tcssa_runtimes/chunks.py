@@ -1,0 +1,40 @@
+"""Chunks of a slide: some of its patches with their positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+Features = NDArray[np.float32]
+Chunk = tuple[Features, NDArray[np.float64] | None]
+"""Features [n, D], and positions [n, 2] or None."""
+
+
+def rows_of(chunks: Iterator[Chunk], size: int) -> Iterator[Chunk]:
+    """The same patches in chunks of ``size``, the last one smaller, however they came.
+
+    Parts are views of what came; only a chunk of several parts is copied together.
+    """
+    held: list[Chunk] = []
+    room = size
+    for features, positions in chunks:
+        begin = 0
+        while begin < len(features):
+            end = min(begin + room, len(features))
+            held.append((features[begin:end], None if positions is None else positions[begin:end]))
+            room -= end - begin
+            begin = end
+            if room == 0:
+                yield _joined(held)
+                held, room = [], size
+    if held:
+        yield _joined(held)
+
+
+def _joined(parts: list[Chunk]) -> Chunk:
+    if len(parts) == 1:
+        return parts[0]
+    places = [xy for _, xy in parts if xy is not None]
+    return np.concatenate([part for part, _ in parts]), np.concatenate(places) if places else None

@@ -1,0 +1,132 @@
+"""Which feature files an archive consists of: files, folders, patterns, a manifest, a shard."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import io
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from tcssa.errors import MissingDataError, TableError, UsageError
+from tcssa.features import find_bags
+
+PATH_COLUMN = "path"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of several equal parts of an archive, for job arrays."""
+
+    index: int
+    """From 1 to ``count``."""
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``i/n``.
+
+        Raises:
+            UsageError: It is something else.
+        """
+        match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise UsageError(
+                f"a shard is i/n with i from 1 to n, got {text!r}",
+                hint="in a job array of 4: --shard 1/4, --shard 2/4, --shard 3/4, --shard 4/4",
+            )
+        return cls(int(match[1]), int(match[2]))
+
+    def of(self, paths: Sequence[Path]) -> list[Path]:
+        """This part: every n-th one. All parts together are all paths, each once."""
+        return list(paths[self.index - 1 :: self.count])
+
+    @property
+    def suffix(self) -> str:
+        """For names of files that each shard writes for itself."""
+        return f"-{self.index}-of-{self.count}"
+
+
+def archive(inputs: Iterable[Path], manifest: Path | None = None) -> list[Path]:
+    """All feature files of an archive, sorted by slide.
+
+    Args:
+        inputs: Files, folders, and patterns as ``job/*/S-1*.h5``, which are for shells that do not
+            expand them and for more files than a command line takes.
+        manifest: A table of files; see `read_manifest`.
+
+    Raises:
+        MissingDataError: A path or pattern leads to nothing.
+        TableError: The manifest is faulty.
+        UsageError: Nothing was given, or two of the files are of the same slide.
+    """
+    given = [path for each in inputs for path in _expanded(each)]
+    if manifest is not None:
+        given += read_manifest(manifest)
+    if not given:
+        raise UsageError(
+            "no features were given", hint="give files or folders, or a table with --manifest"
+        )
+    paths = find_bags(given)
+    _require_distinct(paths)
+    return paths
+
+
+def read_manifest(manifest: Path) -> list[Path]:
+    """The files that a manifest lists: a CSV with a column ``path``, or a path in each line.
+
+    Relative paths are relative to the manifest's folder.
+
+    Raises:
+        MissingDataError: There is no such file.
+        TableError: It is no text, lists nothing, or lists what is not there; all are named.
+    """
+    try:
+        text = manifest.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise MissingDataError(f"{manifest}: there is no such manifest") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise TableError(manifest, [f"cannot be read ({error})"]) from None
+    lines = _column(text) if manifest.suffix.lower() == ".csv" else text.splitlines()
+    if lines is None:
+        raise TableError(manifest, [f"has no column {PATH_COLUMN!r}"], hint="name it in line 1")
+    paths = [manifest.parent / line.strip() for line in lines if line.strip()]
+    if not paths:
+        raise TableError(manifest, ["lists no file"])
+    missing = [f"{path}: there is no such file" for path in paths if not path.exists()]
+    if missing:
+        raise TableError(manifest, missing, hint="mend the paths, or take the rows out")
+    return paths
+
+
+def _column(text: str) -> list[str] | None:
+    rows = csv.DictReader(io.StringIO(text))
+    if PATH_COLUMN not in (rows.fieldnames or ()):
+        return None
+    return [row[PATH_COLUMN] or "" for row in rows]
+
+
+def _expanded(path: Path) -> list[Path]:
+    """A path, or what a pattern matches."""
+    pattern = str(path)
+    if path.exists() or not glob.has_magic(pattern):
+        return [path]
+    # Path.glob takes no absolute pattern
+    found = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
+    if not found:
+        raise MissingDataError(f"{pattern}: nothing matches this pattern")
+    return found
+
+
+def _require_distinct(paths: Sequence[Path]) -> None:
+    seen: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in seen:
+            raise UsageError(
+                f"two files are of slide {path.stem!r}: {seen[path.stem]} and {path}",
+                hint="give one of them, or encode them into different folders",
+            )
+        seen[path.stem] = path

@@ -1,0 +1,80 @@
+"""What runtimes return.
+
+Shapes: B bags, N patches, S slides, D features, K slots, T = top_k, C classes, H width of a
+language model. Arrays are NumPy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class RuntimeOutput:
+    """What becomes of a padded batch."""
+
+    slots: NDArray[np.float32]
+    """[B, K, D]."""
+    mass: NDArray[np.float32]
+    """Sum of routing weights of each slot, [B, K]; 0 marks an empty slot."""
+    assignments: NDArray[np.int64]
+    """The slots of each patch, most probable first, [B, N, T]; -1 for padding."""
+    weights: NDArray[np.float32]
+    """Their routing probabilities, [B, N, T]; 0 for padding."""
+    logits: NDArray[np.float32] | None = None
+    """A classifier's, [B, C]."""
+    tokens: NDArray[np.float32] | None = None
+    """A projector's, [B, K, H]."""
+
+
+@dataclass(frozen=True)
+class Refined:
+    """What becomes of the means of slides."""
+
+    slots: NDArray[np.float32]
+    """[S, K, D]."""
+    logits: NDArray[np.float32] | None = None
+    """A classifier's, [S, C]."""
+    tokens: NDArray[np.float32] | None = None
+    """A projector's, [S, K, H]."""
+
+
+@dataclass(frozen=True)
+class EncodedBag:
+    """What becomes of one bag of `Runtime.compress`."""
+
+    slots: NDArray[np.float32]
+    """[K, D]."""
+    mass: NDArray[np.float32]
+    """[K]; 0 marks an empty slot."""
+    assignments: NDArray[np.int64]
+    """[N, T]."""
+    weights: NDArray[np.float32]
+    """[N, T]."""
+    logits: NDArray[np.float32] | None = None
+    """A classifier's, [C]."""
+    tokens: NDArray[np.float32] | None = None
+    """A projector's, [K, H]."""
+
+
+@dataclass(frozen=True)
+class EncodedSlide:
+    """What becomes of one slide."""
+
+    slots: NDArray[np.float32]
+    """[K, D]."""
+    mass: NDArray[np.float32]
+    """[K]; 0 marks an empty slot."""
+    centroids: NDArray[np.float64] | None
+    """Weighted mean position of each slot's patches, [K, 2], in the unit of the positions that
+    were given; NaN for an empty slot. None where no positions were given."""
+    spread: NDArray[np.float64] | None
+    """Weighted standard deviation of the positions, [K, 2]; likewise."""
+    num_patches: int
+    logits: NDArray[np.float32] | None = None
+    """A classifier's, [C]."""
+    tokens: NDArray[np.float32] | None = None
+    """A projector's, [K, H]."""

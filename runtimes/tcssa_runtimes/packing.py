@@ -1,0 +1,191 @@
+"""Packing chunks of many slides into full launches.
+
+The device gets as many chunks at once as it takes, of whatever slides are at hand. What a chunk
+adds to its slide goes to that slide's sums; when its last chunk is in, the slide waits for others,
+and the experts, whose weights are most of what a small slide reads, run on all of them at once.
+
+A slide's result does not depend on its neighbours: its chunks begin at fixed rows, they are added
+in order, and the experts' launches are of one size, filled up with empty slides at the end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tcssa.errors import FileError, NonFiniteFeatureError, ShapeError, TcssaError
+from tcssa_runtimes.base import Runtime
+from tcssa_runtimes.outputs import EncodedSlide
+from tcssa_runtimes.reader_pool import (
+    Begun,
+    Broken,
+    Ended,
+    Message,
+    Piece,
+    ReaderPool,
+    SlideHeader,
+)
+from tcssa_runtimes.sums import SlideSums
+
+SLIDES_AT_ONCE = 16
+"""That the experts run on; of 16 slides they take 3 to 4 times as long as of one."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A slide that is done."""
+
+    index: int
+    header: SlideHeader
+    slide: EncodedSlide
+    input_hash: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A slide that cannot be encoded."""
+
+    index: int
+    error: TcssaError
+
+
+@dataclass(frozen=True)
+class Empty:
+    """A slide without a single patch."""
+
+    index: int
+
+
+Outcome = Encoded | Failed | Empty
+
+
+@dataclass
+class _Open:
+    """A slide on its way."""
+
+    header: SlideHeader
+    sums: SlideSums
+    whole: EncodedSlide | None = None
+    """Where the model takes slides whole."""
+    input_hash: str = ""
+
+
+class Packer:
+    """Computes what a `ReaderPool` reads.
+
+    Args:
+        runtime: The model; it is open.
+        pool: The slides.
+    """
+
+    def __init__(self, runtime: Runtime, pool: ReaderPool) -> None:
+        self.compute_s = 0.0
+        """Seconds in which the model ran."""
+        self.idle_s = 0.0
+        """Seconds in which nothing was read yet that it could run on."""
+        self._runtime, self._pool = runtime, pool
+        self._open: dict[int, _Open] = {}
+        self._waiting: list[Piece | Ended] = []
+        self._complete: dict[int, _Open] = {}
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """What becomes of every slide, as it becomes known.
+
+        Raises:
+            TcssaError: Something is wrong that is not one slide's fault.
+        """
+        messages = self._pool.messages()
+        while (message := self._next(messages)) is not None:
+            yield from self._take(message)
+        yield from self._launch()
+        yield from self._finish()
+
+    def _next(self, messages: Iterator[Message]) -> Message | None:
+        begin = time.perf_counter()
+        message = next(messages, None)
+        self.idle_s += time.perf_counter() - begin
+        return message
+
+    def _take(self, message: Message) -> Iterator[Outcome]:
+        match message:
+            case Begun(slide, header):
+                sums = self._runtime.no_sums(has_coords=header.coords is not None)
+                self._open[slide] = _Open(header, sums)
+            case Broken(slide, error):
+                self._open.pop(slide, None)
+                yield _failed(slide, error)
+            case Piece() if self._runtime.facts.chunk_patches is None:
+                yield from self._encode_whole(message)
+            case Piece() | Ended():
+                self._waiting.append(message)
+                chunks = sum(isinstance(waiting, Piece) for waiting in self._waiting)
+                if chunks == self._runtime.chunks_at_once or not chunks:
+                    yield from self._launch()
+
+    def _encode_whole(self, piece: Piece) -> Iterator[Outcome]:
+        begin = time.perf_counter()
+        try:
+            slide = self._runtime.encode(piece.features, piece.positions)
+        except (ShapeError, NonFiniteFeatureError) as error:
+            del self._open[piece.slide]
+            yield _failed(piece.slide, error)
+        else:
+            self._open[piece.slide].whole = slide
+        finally:
+            self.compute_s += time.perf_counter() - begin
+            self._pool.give_back(piece)
+
+    def _launch(self) -> Iterator[Outcome]:
+        """Compute the chunks that wait, and note which slides end with them."""
+        waiting, self._waiting = self._waiting, []
+        pieces = [message for message in waiting if isinstance(message, Piece)]
+        # of a slide that broke later on, nothing is wanted any more
+        wanted = [piece for piece in pieces if piece.slide in self._open]
+        begin = time.perf_counter()
+        found = self._runtime.sum_up([piece.features for piece in wanted]) if wanted else []
+        self.compute_s += time.perf_counter() - begin
+        for piece, sums in zip(wanted, found, strict=True):
+            self._open[piece.slide].sums.add(sums, piece.positions)
+        for piece in pieces:
+            self._pool.give_back(piece)
+        for message in waiting:
+            if isinstance(message, Ended) and message.slide in self._open:
+                yield from self._end(message)
+
+    def _end(self, message: Ended) -> Iterator[Outcome]:
+        slide = self._open.pop(message.slide)
+        slide.input_hash = message.input_hash
+        if slide.header.num_patches == 0:
+            yield Empty(message.slide)
+        elif slide.whole is not None:
+            yield Encoded(message.slide, slide.header, slide.whole, slide.input_hash)
+        else:
+            self._complete[message.slide] = slide
+            if len(self._complete) == SLIDES_AT_ONCE:
+                yield from self._finish()
+
+    def _finish(self) -> Iterator[Outcome]:
+        """Make slots of the slides that are complete."""
+        complete, self._complete = self._complete, {}
+        if not complete:
+            return
+        begin = time.perf_counter()
+        sums = [slide.sums for slide in complete.values()]
+        filling = [self._runtime.no_sums(has_coords=False)] * (SLIDES_AT_ONCE - len(sums))
+        encoded = self._runtime.finish([*sums, *filling])[: len(sums)]
+        self.compute_s += time.perf_counter() - begin
+        for (index, opened), slide in zip(complete.items(), encoded, strict=True):
+            try:
+                self._runtime.require_finite(slide.slots)
+            except ShapeError as error:
+                yield _failed(index, error)
+            else:
+                yield Encoded(index, opened.header, slide, opened.input_hash)
+
+
+def _failed(slide: int, error: BaseException) -> Failed:
+    """A fault of one slide; any other is raised."""
+    if isinstance(error, FileError | ShapeError | NonFiniteFeatureError):
+        return Failed(slide, error)
+    raise error

@@ -1,0 +1,66 @@
+"""What the chunks of a slide add up to; the same monoid as `tcssa.SlotState`, in NumPy.
+
+Shapes: n rows of a chunk, D features, K slots, T = top_k.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa_runtimes.footprint import Floats, SlotMoments
+
+
+@dataclass(frozen=True)
+class ChunkSums:
+    """What one chunk adds to its slide."""
+
+    weighted_sum: NDArray[np.float32]
+    """Σ P̃x, [K, D]."""
+    mass: NDArray[np.float32]
+    """Σ P̃, [K]."""
+    assignments: NDArray[np.int64]
+    """The slots of each patch, most probable first, [n, T]."""
+    weights: NDArray[np.float32]
+    """Their routing probabilities, [n, T]."""
+
+
+@dataclass
+class SlideSums:
+    """What the chunks of one slide have added up to so far.
+
+    Args:
+        num_slots: K.
+        feature_dim: D.
+        has_coords: Whether the chunks come with their positions.
+    """
+
+    num_slots: int
+    feature_dim: int
+    has_coords: bool = False
+    num_patches: int = 0
+    weighted_sum: NDArray[np.float32] = field(init=False)
+    mass: NDArray[np.float32] = field(init=False)
+    places: SlotMoments | None = field(init=False)
+    """Of the positions; None where there are none."""
+
+    def __post_init__(self) -> None:
+        self.weighted_sum = np.zeros((self.num_slots, self.feature_dim), np.float32)
+        self.mass = np.zeros(self.num_slots, np.float32)
+        self.places = SlotMoments(self.num_slots) if self.has_coords else None
+
+    def add(self, chunk: ChunkSums, positions: Floats | None = None) -> None:
+        """Add a chunk and the positions of its patches, [n, 2]."""
+        self.weighted_sum += chunk.weighted_sum
+        self.mass += chunk.mass
+        self.num_patches += len(chunk.weights)
+        if self.places is not None:
+            assert positions is not None  # every chunk of the slide comes with them
+            self.places.add(chunk.assignments, chunk.weights, positions)
+
+    def mean(self) -> NDArray[np.float32]:
+        """The slide's weighted means, [K, D]; 0 for an empty slot."""
+        divisor: NDArray[np.float32] = np.where(self.mass > 0, self.mass, np.float32(1))
+        return self.weighted_sum / divisor[:, None]

@@ -1,0 +1,53 @@
+"""A hash of a bag's content, whatever file it is kept in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from tcssa.features.bag import open_bag
+
+_ROWS = 4096
+
+
+class ContentHash:
+    """XXH3 (128 bit) of the features as they are stored and of the coordinates.
+
+    Equal for a bag and its copy, whatever the times of the files; it does not depend on how the
+    rows are cut. It tells a change, and is no signature: XXH3 is not made against forgery.
+
+    Args:
+        feature_dim: D.
+    """
+
+    def __init__(self, feature_dim: int) -> None:
+        self._hash = xxhash.xxh3_128(f"features {feature_dim}\n".encode())
+
+    def add(self, rows: NDArray[Any]) -> None:
+        """Add the next rows of features, [n, D], in the type they are stored in."""
+        self._hash.update(np.ascontiguousarray(rows).data)
+
+    def digest(self, coords: NDArray[Any] | None) -> str:
+        """32 hex digits of all rows, and of the bag's coordinates [N, 2] as they are stored."""
+        whole = self._hash.copy()
+        if coords is not None:
+            whole.update(f"coords {coords.dtype.str}\n".encode())
+            whole.update(np.ascontiguousarray(coords).data)
+        return whole.hexdigest()
+
+
+def content_hash(path: Path) -> str:
+    """The hash of a feature file's content.
+
+    Raises:
+        FeatureFileError: It cannot be read.
+    """
+    with open_bag(path) as bag:
+        content = ContentHash(bag.feature_dim)
+        for begin in range(0, bag.num_patches, _ROWS):
+            content.add(bag.read(begin, begin + _ROWS))
+        return content.digest(bag.read_coords())
