@@ -22,6 +22,7 @@ from tcssa_cli.commands import (
     export,
     extract,
     import_bags,
+    inspect,
 )
 from tcssa_cli.commands import train_mil as train_mil_command
 from tcssa_cli.commands import train_vqa as train_vqa_command
@@ -51,6 +52,7 @@ app.command("check-data")(check_data.check_data)
 app.command("ask")(ask_command.ask)
 app.command("export")(export.export)
 app.command("encode")(encode.encode)
+app.command("inspect")(inspect.inspect)
 app.command("import-bags")(import_bags.import_bags)
 app.command("doctor")(doctor.doctor)
 

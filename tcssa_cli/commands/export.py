@@ -73,7 +73,7 @@ def export(
         typer.Option("--class", help="Class name of a reference checkpoint; once for each."),
     ] = None,
     chunk_patches: Annotated[
-        int | None, typer.Option(help="Patches of a chunk.", show_default="8192")
+        int | None, typer.Option(help="Patches of a chunk.", show_default="2048, engines 8192")
     ] = None,
     min_patches: Annotated[
         int | None, typer.Option(help="Fewest patches a full engine takes.", show_default="1")

@@ -1,0 +1,75 @@
+"""`tcssa inspect`: what a file or folder of the toolkit is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from tcssa_cli.options import DebugFlag, JsonFlag
+from tcssa_cli.output import Output, make_table
+
+if TYPE_CHECKING:
+    from tcssa_cli.inspection import Inspected
+
+
+def inspect(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="Artefact, run, checkpoint, feature file, folder of features, encoded slide or "
+            "archive."
+        ),
+    ],
+    as_json: JsonFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Say what a file or folder of ours is, what it was made from, and what to do with it.
+
+    Nothing is run or changed. An artefact's files are checked against their hashes.
+    """
+    output = Output(as_json)
+    from tcssa_cli.inspection import inspect as look_at
+
+    found = look_at(path)
+    output.result(
+        {
+            "path": path,
+            "kind": found.kind,
+            "facts": found.facts,
+            **found.tables,
+            "next": found.next,
+        },
+        lambda console: _show(console, found),
+    )
+
+
+def _show(console: Console, found: Inspected) -> None:
+    console.print(f"[bold]{escape(found.kind)}[/]  {escape(str(found.path))}", soft_wrap=True)
+    width = max((len(name) for name in found.facts), default=0)
+    for name, value in found.facts.items():
+        console.print(f"  {name:<{width}}  {escape(_text(value))}", soft_wrap=True)
+    for title, rows in found.tables.items():
+        if rows:
+            header = list(dict.fromkeys(name for row in rows for name in row))
+            cells = [[row.get(name) for name in header] for row in rows]
+            console.print(make_table(title, header, cells))
+    if found.next:
+        console.print(f"next: {escape(found.next)}", soft_wrap=True)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {item}" for name, item in value.items())
+    return str(value).replace("\n", "\\n")

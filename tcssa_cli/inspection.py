@@ -1,0 +1,275 @@
+"""What a file or folder of the toolkit is, and what is known of it without running anything.
+
+Each kind has a function that answers None where the path is something else; the first answer
+counts.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tcssa.errors import MissingDataError, UsageError
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What a path is."""
+
+    path: Path
+    kind: str
+    facts: Facts
+    """Name to number, text, list or dict."""
+    tables: dict[str, list[Facts]] = field(default_factory=dict)
+    """Rows of facts that belong together, by title."""
+    next: str | None = None
+    """A command to go on with."""
+
+
+def inspect(path: Path) -> Inspected:
+    """Find out what a path is.
+
+    Raises:
+        MissingDataError: It does not exist.
+        UsageError: It is nothing that the toolkit knows.
+        FileError: It is something of the toolkit's, and broken.
+    """
+    if not path.exists():
+        raise MissingDataError(f"{path}: there is no such file or folder")
+    for kind in _KINDS:
+        found = kind(path)
+        if found is not None:
+            return found
+    raise UsageError(
+        f"{path} is nothing that tcssa knows",
+        hint="known are artefacts, runs, checkpoints, projectors, feature files and folders of "
+        "them, and encoded slides",
+    )
+
+
+def _artefact(path: Path) -> Inspected | None:
+    from tcssa.artefact import Artefact, is_artefact
+
+    if not is_artefact(path):
+        return None
+    artefact = Artefact.read(path)
+    facts: Facts = artefact.model_dump(exclude={"models", "parity", "schema_version"})
+    facts = {name: value for name, value in facts.items() if value not in (None, [], {})}
+    facts["sha256"] = artefact.sha256
+    facts["parity"] = artefact.parity.status
+    facts["parity_cases"] = len(artefact.parity.rows)
+    if artefact.parity.rows:
+        facts["parity_share_of_tolerance"] = max(
+            row.share_of_tolerance for row in artefact.parity.rows
+        )
+    tensors = [
+        {
+            "graph": graph,
+            "": side,
+            "tensor": tensor.name,
+            "type": tensor.dtype,
+            "shape": _shape(tensor.shape),
+        }
+        for graph, model in artefact.models.items()
+        for side, specs in (("in", model.inputs), ("out", model.outputs))
+        for tensor in specs
+    ]
+    files = [
+        {
+            "file": model.file,
+            "MB": (path / model.file).stat().st_size / 1e6,
+            **model.build,
+        }
+        for model in artefact.models.values()
+    ]
+    return Inspected(
+        path,
+        f"artefact: {artefact.what}, {artefact.graph}, for {artefact.format}",
+        facts,
+        {"Tensors": tensors, "Files": files},
+        f"tcssa encode FEATURES --model {path} --out ENCODED",
+    )
+
+
+def _run(path: Path) -> Inspected | None:
+    from tcssa.run import CHECKPOINT_FILE, RUN_FILE, read_run
+
+    if path.is_dir() and (path / CHECKPOINT_FILE).is_file() and not (path / RUN_FILE).is_file():
+        return _checkpoint(path / CHECKPOINT_FILE)
+    if not (path / RUN_FILE).is_file():
+        return None
+    content = read_run(path)
+    kind = str(content.pop("kind", "run"))
+    facts = _flat(content)
+    following = f"tcssa {kind} …, the same command again" if not content.get("complete") else None
+    if kind == "train-mil":
+        following = following or f"tcssa export {path} --out ARTEFACT"
+    if kind == "train-vqa":
+        facts |= _vqa_facts(path)
+        following = following or f"tcssa ask {path} --features S.h5 'question'"
+    return Inspected(path, f"run of {kind}", facts, next=following)
+
+
+def _vqa_facts(path: Path) -> Facts:
+    from tcssa.vqa.run_file import VQA_FILE, read_vqa
+
+    if not (path / VQA_FILE).is_file():  # it is not finished
+        return {}
+    dumped: Facts = read_vqa(path).model_dump()
+    files = dumped.pop("files", None)
+    return _flat(dumped) | ({"files": len(files)} if files else {})
+
+
+def _checkpoint(path: Path) -> Inspected | None:
+    if path.suffix != ".safetensors" or not path.is_file():
+        return None
+    from tcssa.compressor.checkpoint import read_tensors
+
+    tensors, facts = read_tensors(path)
+    known = {name for name in ("compressor", "classifier", "projector", "model") if name in facts}
+    kind = f"checkpoint: {', '.join(sorted(known))}" if known else "checkpoint"
+    numbers = {"parameters": sum(tensor.numel() for tensor in tensors.values())}
+    rows = [
+        {"tensor": name, "shape": _shape(list(tensor.shape)), "type": str(tensor.dtype)[6:]}
+        for name, tensor in sorted(tensors.items())
+    ]
+    return Inspected(path, kind, {**_flat(facts), **numbers}, {"Tensors": rows})
+
+
+def _encoded_slide(path: Path) -> Inspected | None:
+    import h5py
+
+    from tcssa_runtimes.archive_index import mass_entropy
+    from tcssa_runtimes.slide_features import read_origin
+
+    if path.suffix != ".h5" or path.is_dir() or read_origin(path) is None:
+        return None
+    with h5py.File(path, "r") as file:
+        facts = {name: _plain(value) for name, value in file["features"].attrs.items()}
+        mass = file["mass"][:]
+        rows = [
+            {
+                "dataset": name,
+                "shape": _shape(list(file[name].shape)),
+                "type": str(file[name].dtype),
+            }
+            for name in file
+        ]
+    facts["slots_in_use"] = int((mass > 0).sum())
+    facts["mass_entropy"] = mass_entropy(mass)
+    facts["mass_entropy_of_equal_slots"] = math.log(len(mass))
+    return Inspected(path, "encoded slide", facts, {"Datasets": rows})
+
+
+def _encoded_archive(path: Path) -> Inspected | None:
+    from tcssa_runtimes.slide_features import FOLDER
+
+    tables = sorted(path.glob("index*.csv")) if (path / FOLDER).is_dir() else []
+    if not tables:
+        return None
+    rows: list[dict[str, str]] = []
+    for table in tables:
+        with table.open(encoding="utf-8", newline="") as stream:
+            rows += csv.DictReader(stream)
+    failed = 0
+    for table in path.glob("failed*.csv"):
+        with table.open(encoding="utf-8", newline="") as stream:
+            failed += sum(1 for _ in csv.DictReader(stream))
+    facts: Facts = {
+        "slides": len(rows),
+        "failed": failed,
+        "patches": sum(int(row["num_patches"]) for row in rows),
+        "models": dict(Counter(row["model_sha256"][:12] for row in rows)),
+        "runtimes": dict(Counter(row["runtime"] for row in rows)),
+        "tables": [table.name for table in tables],
+    }
+    return Inspected(path, "encoded archive", facts)
+
+
+def _bag(path: Path) -> Inspected | None:
+    from tcssa.features import open_bag
+    from tcssa.features.bag import SUFFIXES, TABLE_SUFFIX
+
+    if not path.is_file() or path.suffix.lower() not in (*SUFFIXES, TABLE_SUFFIX):
+        return None
+    with open_bag(path) as bag:
+        facts: Facts = {
+            "slide_id": bag.slide_id,
+            "patches": bag.num_patches,
+            "feature_dim": bag.feature_dim,
+            "type": str(bag.features.dtype),
+            "encoder": bag.encoder or "not named",
+            "coords": "none" if bag.coords is None else f"top-left corners, {bag.coords_unit}",
+        }
+        noted = {name: _plain(value) for name, value in sorted(bag.attributes.items())}
+    return Inspected(path, "patch features of one slide", facts, {"Attributes": _rows(noted)})
+
+
+def _folder_of_bags(path: Path) -> Inspected | None:
+    from tcssa.features import find_bags, open_bag
+
+    if not path.is_dir():
+        return None
+    try:
+        bags = find_bags([path])
+    except MissingDataError:
+        return None
+    patches: list[int] = []
+    kinds: Counter[str] = Counter()
+    for each in bags:
+        with open_bag(each) as bag:
+            patches.append(bag.num_patches)
+            kinds[f"{bag.encoder or 'encoder not named'}, D = {bag.feature_dim}"] += 1
+    facts: Facts = {
+        "slides": len(bags),
+        "patches": sum(patches),
+        "patches_of_a_slide": f"{min(patches):,} to {max(patches):,}",
+        "features": dict(kinds),
+        "without_patches": sum(not number for number in patches),
+        "folder": str(bags[0].parent),
+    }
+    return Inspected(
+        path, "patch features", facts, next=f"tcssa encode {path} --model MODEL --out ENCODED"
+    )
+
+
+_KINDS: list[Callable[[Path], Inspected | None]] = [
+    _artefact,
+    _run,
+    _checkpoint,
+    _encoded_slide,
+    _encoded_archive,
+    _bag,
+    _folder_of_bags,
+]
+
+
+def _flat(facts: Mapping[str, Any], prefix: str = "") -> Facts:
+    """Nested facts under dotted names; what is not known is left out."""
+    flat: Facts = {}
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        elif value is not None:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _rows(facts: Mapping[str, Any]) -> list[Facts]:
+    return [{"name": name, "value": value} for name, value in facts.items()]
+
+
+def _plain(value: Any) -> Any:
+    """An HDF5 attribute as a plain value."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _shape(shape: list[int | None]) -> str:
+    return f"[{', '.join('any' if size is None else str(size) for size in shape)}]"
