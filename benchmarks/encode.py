@@ -4,9 +4,10 @@
 
 An archive of slides of 5,000 to 20,000 patches (float16, D = 1024, K = 32) is written, and then
 
-- read by the pipeline's readers with nothing behind them (the limit of reading),
-- computed from memory with nothing before it (the limit of computing),
-- encoded.
+- read with as many threads as the pipeline, nothing behind them (the limit of reading),
+- computed from features in memory, as they are stored, in chunks and 16 slides at the experts, with
+  nothing before it (the limit of computing),
+- encoded: read, checked, hashed, computed and written.
 
 Rounds go through all three in turn, and the best round of each counts. The share is the slower
 limit over the pipeline's time. Last, one slide of 500,000 patches is encoded by a process of its
@@ -22,26 +23,29 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the tcssa command does
 
 import h5py
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from tcssa import CompressorConfig, SlotCompressor
 from tcssa.compressor import save_compressor
+from tcssa.features import open_bag, read_features
 from tcssa_exporters import export_compressor
 from tcssa_runtimes import Runtime, encode, open_runtime
 from tcssa_runtimes.packing import SLIDES_AT_ONCE
-from tcssa_runtimes.reader_pool import Piece, ReaderPool
 
 FEATURE_DIM, NUM_SLOTS = 1024, 32
-MEMORY_BYTES, READERS = 1_000_000_000, 2
+MEMORY_MB, READERS, ROWS = 1000, 2, 4096
 LARGE = 500_000
 
 PEAK = """
@@ -89,34 +93,38 @@ def make_model(folder: Path, kind: str) -> Path:
     return folder / kind
 
 
-def read_all(paths: Sequence[Path], runtime: Runtime) -> list[Piece]:
-    """What the readers bring, thrown away but for the first slides."""
-    kept = []
-    with ReaderPool(paths, runtime, MEMORY_BYTES, READERS) as pool:
-        for message in pool.messages():
-            if isinstance(message, Piece):
-                pool.give_back(message)
-                if message.slide < SLIDES_AT_ONCE:
-                    kept.append(message)
-    return kept
+def read_all(paths: Sequence[Path]) -> None:
+    """Read all features as they are stored, and throw them away."""
+
+    def read(path: Path) -> None:
+        with open_bag(path) as bag:
+            for begin in range(0, bag.num_patches, ROWS):
+                bag.read(begin, begin + ROWS)
+
+    with ThreadPoolExecutor(READERS) as pool:
+        list(pool.map(read, paths))
 
 
-def compute_all(kept: Sequence[Piece], num_patches: int, runtime: Runtime) -> None:
-    """Compute as many patches as the archive has, from slides in memory, over and over."""
+def compute_all(bags: Sequence[NDArray[Any]], num_patches: int, runtime: Runtime) -> None:
+    """Compute as many patches as the archive has, from bags in memory, over and over."""
     done = 0
     while done < num_patches:
-        sums = {piece.slide: runtime.no_sums(has_coords=True) for piece in kept}
-        for piece in kept:
+        slides = []
+        for bag in bags:
             if runtime.facts.chunk_patches is None:
-                runtime.encode(piece.features, piece.positions)
+                runtime.encode(bag)
             else:
-                (part,) = runtime.sum_up([piece.features])
-                sums[piece.slide].add(part, piece.positions)
-            done += len(piece.features)
+                sums = runtime.no_sums(has_coords=False)
+                for begin in range(0, len(bag), runtime.facts.chunk_patches):
+                    chunk = bag[begin : begin + runtime.facts.chunk_patches]
+                    (part,) = runtime.sum_up([runtime.check_chunk(chunk, begin)])
+                    sums.add(part)
+                slides.append(sums)
+            done += len(bag)
             if done >= num_patches:
                 break
-        if runtime.facts.chunk_patches is not None:
-            runtime.finish(list(sums.values()))
+        if slides:
+            runtime.finish(slides)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -133,14 +141,14 @@ def compare(
     runtime = open_runtime(model, device="cpu")
     times: dict[str, list[float]] = {"read": [], "compute": [], "encode": []}
     shares: dict[str, float] = {}
-    with runtime:
-        kept = read_all(paths, runtime)  # and the files are in the page cache
+    bags = [read_features(path) for path in paths[:SLIDES_AT_ONCE]]
+    read_all(paths)  # now all files are in the page cache
     for _ in range(rounds):
+        times["read"].append(seconds(lambda: read_all(paths)))
         with runtime:
-            times["read"].append(seconds(lambda: read_all(paths, runtime)))
-            times["compute"].append(seconds(lambda: compute_all(kept, sum(sizes), runtime)))
+            times["compute"].append(seconds(lambda: compute_all(bags, sum(sizes), runtime)))
         out = folder / "out"
-        report = encode(paths, out, runtime, memory_mb=MEMORY_BYTES // 10**6, readers=READERS)
+        report = encode(paths, out, runtime, memory_mb=MEMORY_MB, readers=READERS)
         assert report.num_encoded == len(paths), report.failed
         times["encode"].append(report.encode_s)
         if report.encode_s == min(times["encode"]):

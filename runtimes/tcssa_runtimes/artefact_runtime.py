@@ -48,8 +48,8 @@ class ArtefactRuntime(Runtime):
 
     def _run(self, features: Features, lengths: NDArray[np.int64]) -> RuntimeOutput:
         if self.facts.chunk_patches is None:
-            feed = {"features": features.astype(self.facts.input_dtype), "lengths": lengths}
-            return _run_output(self._call("full", feed))
+            given = features.astype(self.facts.input_dtype, copy=False)
+            return _run_output(self._call("full", {"features": given, "lengths": lengths}))
         return self._run_chunked(features, lengths, self.facts.chunk_patches)
 
     def _run_chunked(

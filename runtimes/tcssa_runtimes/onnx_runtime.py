@@ -6,6 +6,7 @@ GPU and then runs on the CPU in silence, so what a session really uses is looked
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -100,10 +101,24 @@ class OnnxRuntime(ArtefactRuntime):
 def _start(ort: Any, file: Path, provider: str, *, on_gpu: bool) -> Any:  # onnxruntime: no types
     try:
         with _quiet_start(ort, on_gpu=on_gpu):
-            return ort.InferenceSession(str(file), providers=[provider])
+            return ort.InferenceSession(str(file), _options(ort), providers=[provider])
     except Exception as error:  # its error classes share no narrower base
         reason = " ".join(str(error).split())[:300]
         raise ArtefactError(file, f"ONNX Runtime cannot load it ({reason})") from error
+
+
+def _options(ort: Any) -> Any:  # onnxruntime has no types
+    """As many threads as this process may use, and none that waits by spinning.
+
+    By itself ONNX Runtime counts the machine's cores; on fewer, as job schedulers give, its threads
+    get into each other's way. Spinning takes the cores from those that read the next slides: without
+    it two cores encoded 389,000 patches a second instead of 280,000.
+    """
+    options = ort.SessionOptions()
+    if hasattr(os, "sched_getaffinity"):  # on Linux
+        options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
 
 
 def _require_tensorrt_10() -> None:
