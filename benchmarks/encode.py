@@ -117,7 +117,7 @@ def compute_all(bags: Sequence[NDArray[Any]], num_patches: int, runtime: Runtime
                 sums = runtime.no_sums(has_coords=False)
                 for begin in range(0, len(bag), runtime.facts.chunk_patches):
                     chunk = bag[begin : begin + runtime.facts.chunk_patches]
-                    (part,) = runtime.sum_up([runtime.check_chunk(chunk, begin)])
+                    (part,) = runtime.launch([runtime.check_chunk(chunk, begin)])()
                     sums.add(part)
                 slides.append(sums)
             done += len(bag)

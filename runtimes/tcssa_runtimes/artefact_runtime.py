@@ -84,15 +84,7 @@ class ArtefactRuntime(Runtime):
         else:
             features = self._packed(chunks)
         found = self._call("partial", {"features": features, "lengths": lengths})
-        return [
-            ChunkSums(
-                weighted_sum=found["mean"][b] * found["mass"][b][:, None],
-                mass=found["mass"][b],
-                assignments=found["assignments"][b, :length],
-                weights=found["weights"][b, :length],
-            )
-            for b, length in enumerate(lengths.tolist())
-        ]
+        return chunk_sums(found, lengths.tolist())
 
     def _packed(self, chunks: Sequence[Features]) -> NDArray[Any]:
         """Chunks as one batch [B, C, D]; rows beyond a chunk are zero."""
@@ -108,6 +100,19 @@ class ArtefactRuntime(Runtime):
     def _refine(self, means: NDArray[np.float32]) -> Refined:
         found = self._call("finish", {"mean": means})
         return Refined(found["slots"], found.get("logits"), found.get("tokens"))
+
+
+def chunk_sums(found: Arrays, lengths: Sequence[int]) -> list[ChunkSums]:
+    """What ``partial`` says of each chunk, without the padding behind it."""
+    return [
+        ChunkSums(
+            weighted_sum=found["mean"][b] * found["mass"][b][:, None],
+            mass=found["mass"][b],
+            assignments=found["assignments"][b, :length],
+            weights=found["weights"][b, :length],
+        )
+        for b, length in enumerate(lengths)
+    ]
 
 
 def _run_output(arrays: Arrays) -> RuntimeOutput:

@@ -2,11 +2,13 @@
 
 A runtime is a context manager: it allocates on entering, frees on leaving, and checks what it is
 given before it runs. Some take a slide as a whole. Those whose facts tell `chunk_patches` stream
-it: `sum_up` what chunks add to their slides, `finish` slides whose chunks are all in. Both take
-several at once, of any slides, which is what `tcssa_runtimes.packing` does.
+it: they `launch` chunks, which gives what these add to their slides, and `finish` slides whose
+chunks are all in. Both take several at once, of any slides, which is what `tcssa_runtimes.packing`
+does.
 
-A backend fills in `_open`, `_close`, `_run`, and, if it streams, `_sum_up` and `_refine`. Backends
-of artefacts are made in `tcssa_runtimes.artefact_runtime`.
+A backend fills in `_open`, `_close`, `_run`, and, if it streams, `_sum_up` and `_refine`; one that
+computes beside the caller also `_launch`. Backends of artefacts are made in
+`tcssa_runtimes.artefact_runtime`.
 
 Shapes: B bags, N patches, n rows of a chunk, S slides, D features, K slots, T = top_k. Arrays are
 NumPy.
@@ -15,7 +17,7 @@ NumPy.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -29,6 +31,8 @@ from tcssa_runtimes.facts import ModelFacts
 from tcssa_runtimes.footprint import SlotMoments
 from tcssa_runtimes.outputs import EncodedBag, EncodedSlide, Refined, RuntimeOutput
 from tcssa_runtimes.sums import ChunkSums, SlideSums
+
+Pending = Callable[[], list[ChunkSums]]
 
 
 class Runtime(ABC):
@@ -45,7 +49,9 @@ class Runtime(ABC):
         self.notes: list[str] = []
         """What a report must say of how the model runs, such as a fallback that was allowed."""
         self.chunks_at_once = 1
-        """Chunks that `sum_up` is best given together."""
+        """Chunks that a launch takes best."""
+        self.launches_at_once = 1
+        """Launches that may be under way before the first of them is waited for."""
         self._is_open = False
 
     def __enter__(self) -> Self:
@@ -175,7 +181,7 @@ class Runtime(ABC):
         return SlideSums(self.facts.num_slots, self.facts.feature_dim, has_coords)
 
     def check_chunk(self, chunk: NDArray[Any], first_row: int) -> Features:
-        """A chunk of a slide in the form that `sum_up` takes; may run in any thread.
+        """A chunk of a slide in the form that `launch` takes; may run in any thread.
 
         Args:
             chunk: Features [n, D] of any floating type.
@@ -194,15 +200,19 @@ class Runtime(ABC):
         check_range(features, self.facts.input_dtype, first_row=first_row)
         return features
 
-    def sum_up(self, chunks: Sequence[Features]) -> list[ChunkSums]:
-        """What each chunk adds to its slide. Of a runtime that streams.
+    def launch(self, chunks: Sequence[Features]) -> Pending:
+        """Begin to compute what each chunk adds to its slide. Of a runtime that streams.
 
         Args:
             chunks: At most `chunks_at_once` of at most ``facts.chunk_patches`` rows each, as
                 `check_chunk` returns them, of any slides.
+
+        Returns:
+            A function that waits for the sums of each chunk. Of several launches it is called in
+            their order, before `launches_at_once` more have begun.
         """
         self._require_open()
-        return self._sum_up(chunks)
+        return self._launch(chunks)
 
     def finish(self, sums: Sequence[SlideSums]) -> list[EncodedSlide]:
         """Slides whose chunks are all in. Of a runtime that streams.
@@ -236,9 +246,14 @@ class Runtime(ABC):
     def _run(self, features: Features, lengths: NDArray[np.int64]) -> RuntimeOutput:
         """Run a checked batch; rows beyond the lengths are zero."""
 
+    def _launch(self, chunks: Sequence[Features]) -> Pending:
+        """See `launch`; here it is computed at once."""
+        found = self._sum_up(chunks)
+        return lambda: found
+
     @abstractmethod
     def _sum_up(self, chunks: Sequence[Features]) -> list[ChunkSums]:
-        """See `sum_up`."""
+        """What each chunk adds to its slide."""
 
     @abstractmethod
     def _refine(self, means: NDArray[np.float32]) -> Refined:

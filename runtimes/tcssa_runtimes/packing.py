@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tcssa.errors import FileError, NonFiniteFeatureError, ShapeError, TcssaError
-from tcssa_runtimes.base import Runtime
+from tcssa_runtimes.base import Pending, Runtime
 from tcssa_runtimes.outputs import EncodedSlide
 from tcssa_runtimes.reader_pool import (
     Begun,
@@ -71,6 +71,15 @@ class _Open:
     input_hash: str = ""
 
 
+@dataclass(frozen=True)
+class _Launch:
+    """Chunks under way, and the ends of slides that came among them."""
+
+    messages: list[Piece | Ended]
+    pieces: list[Piece]
+    pending: Pending
+
+
 class Packer:
     """Computes what a `ReaderPool` reads.
 
@@ -87,6 +96,7 @@ class Packer:
         self._runtime, self._pool = runtime, pool
         self._open: dict[int, _Open] = {}
         self._waiting: list[Piece | Ended] = []
+        self._launched: list[_Launch] = []
         self._complete: dict[int, _Open] = {}
 
     def outcomes(self) -> Iterator[Outcome]:
@@ -99,6 +109,8 @@ class Packer:
         while (message := self._next(messages)) is not None:
             yield from self._take(message)
         yield from self._launch()
+        while self._launched:
+            yield from self._collect()
         yield from self._finish()
 
     def _next(self, messages: Iterator[Message]) -> Message | None:
@@ -120,7 +132,7 @@ class Packer:
             case Piece() | Ended():
                 self._waiting.append(message)
                 chunks = sum(isinstance(waiting, Piece) for waiting in self._waiting)
-                if chunks == self._runtime.chunks_at_once or not chunks:
+                if chunks == self._runtime.chunks_at_once or not (chunks or self._launched):
                     yield from self._launch()
 
     def _encode_whole(self, piece: Piece) -> Iterator[Outcome]:
@@ -137,19 +149,27 @@ class Packer:
             self._pool.give_back(piece)
 
     def _launch(self) -> Iterator[Outcome]:
-        """Compute the chunks that wait, and note which slides end with them."""
+        """Begin to compute the chunks that wait; wait for the oldest launch if there are enough."""
         waiting, self._waiting = self._waiting, []
         pieces = [message for message in waiting if isinstance(message, Piece)]
-        # of a slide that broke later on, nothing is wanted any more
-        wanted = [piece for piece in pieces if piece.slide in self._open]
         begin = time.perf_counter()
-        found = self._runtime.sum_up([piece.features for piece in wanted]) if wanted else []
+        pending = self._runtime.launch([piece.features for piece in pieces]) if pieces else list
         self.compute_s += time.perf_counter() - begin
-        for piece, sums in zip(wanted, found, strict=True):
-            self._open[piece.slide].sums.add(sums, piece.positions)
-        for piece in pieces:
+        self._launched.append(_Launch(waiting, pieces, pending))
+        while len(self._launched) >= self._runtime.launches_at_once:
+            yield from self._collect()
+
+    def _collect(self) -> Iterator[Outcome]:
+        """Wait for the oldest launch, and note which slides end with it."""
+        launch = self._launched.pop(0)
+        begin = time.perf_counter()
+        found = launch.pending()
+        self.compute_s += time.perf_counter() - begin
+        for piece, sums in zip(launch.pieces, found, strict=True):
             self._pool.give_back(piece)
-        for message in waiting:
+            if piece.slide in self._open:  # a slide that broke later on is not wanted any more
+                self._open[piece.slide].sums.add(sums, piece.positions)
+        for message in launch.messages:
             if isinstance(message, Ended) and message.slide in self._open:
                 yield from self._end(message)
 

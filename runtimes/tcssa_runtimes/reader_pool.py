@@ -103,7 +103,7 @@ class ReaderPool:
         threads: How many read.
 
     Raises:
-        UsageError: The memory does not hold two launches of the model.
+        UsageError: The memory does not hold the launches that the model takes at once.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class ReaderPool:
         """Of features read, as they are stored."""
         self._paths, self._runtime = paths, runtime
         self._pieces, self._files = Budget(memory_bytes // 2), Budget(memory_bytes // 2)
-        _require_two_launches(runtime, self._pieces)
+        _require_launches(runtime, self._pieces)
         self._queue: queue.Queue[Message | None] = queue.Queue()
         self._places = iter(range(len(paths)))
         self._lock = threading.Lock()
@@ -232,14 +232,15 @@ class ReaderPool:
             self.num_bytes += num_bytes
 
 
-def _require_two_launches(runtime: Runtime, pieces: Budget) -> None:
-    """One launch computes while the next one is read.
+def _require_launches(runtime: Runtime, pieces: Budget) -> None:
+    """While launches are computed, the next one is read.
 
     Raises:
         UsageError: There is not enough memory for that.
     """
-    rows = runtime.chunks_at_once * (runtime.facts.chunk_patches or 0)
-    needed = 2 * rows * runtime.facts.feature_dim * _FLOAT32_BYTES
+    launches = runtime.launches_at_once + 1
+    rows = launches * runtime.chunks_at_once * (runtime.facts.chunk_patches or 0)
+    needed = rows * runtime.facts.feature_dim * _FLOAT32_BYTES
     if needed > pieces.num_bytes:
         raise UsageError(
             f"--memory must be at least {math.ceil(2 * needed / 1e6)} MB for this model, got "

@@ -7,14 +7,26 @@ fails in ways that Python cannot catch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tcssa.artefact import Artefact
+from tcssa.artefact import Artefact, TensorSpec
 from tcssa.errors import ArtefactError, DeviceError
 from tcssa.optional import require
-from tcssa_runtimes.artefact_runtime import Arrays, ArtefactRuntime
+from tcssa_runtimes.artefact_runtime import Arrays, ArtefactRuntime, chunk_sums
+from tcssa_runtimes.base import Pending
+from tcssa_runtimes.chunks import Features
 from tcssa_runtimes.facts import ModelFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from tcssa_runtimes.launch_buffers import LaunchBuffers
 
 _MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 
@@ -36,6 +48,9 @@ class TensorRTRuntime(ArtefactRuntime):
         self._engines: dict[str, Any] = {}
         self._contexts: dict[str, Any] = {}
         self._stream: Any = None
+        self._ring: Iterator[LaunchBuffers] | None = None
+        if self.facts.chunk_patches is not None:
+            self.launches_at_once = 2
 
     def _open(self) -> None:
         import torch
@@ -59,23 +74,58 @@ class TensorRTRuntime(ArtefactRuntime):
                     f"{trt.__name__} {trt.__version__} cannot load the engine",
                     hint="export it again on this machine",
                 )
-            context = engine.create_execution_context()
-            if context is None:
-                raise DeviceError(
-                    f"the GPU's memory is too small for the engine {model.file}",
-                    hint="export again with smaller --max-patches or --max-batch",
-                )
-            self._engines[name], self._contexts[name] = engine, context
+            self._engines[name] = engine
+            self._contexts[name] = self._context(name)
         # TensorRT synchronises on the default stream
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch's gap
 
     def _close(self) -> None:
         # in this order: each needs the one after it
+        self._ring = None
         self._contexts = {}
         self._engines = {}
         self._runtime = None
         self._logger = None
         self._stream = None
+
+    def _context(self, graph: str) -> Any:  # TensorRT has no types
+        context = self._engines[graph].create_execution_context()
+        if context is None:
+            raise DeviceError(
+                f"the GPU's memory is too small for the engine {graph} of {self._folder}",
+                hint="export again with smaller --max-patches or --max-batch",
+            )
+        return context
+
+    def _launch(self, chunks: Sequence[Features]) -> Pending:
+        if self._ring is None:
+            self._ring = cycle([self._launch_buffers() for _ in range(self.launches_at_once)])
+        buffers = next(self._ring)
+        buffers.start(chunks)
+        lengths = [len(chunk) for chunk in chunks]
+        return lambda: chunk_sums(buffers.wait(), lengths)
+
+    def _launch_buffers(self) -> LaunchBuffers:
+        """Memory of one launch, and a context of its own, whose addresses stay what they are."""
+        from tcssa_runtimes.launch_buffers import LaunchBuffers
+
+        model = self._artefact.models["partial"]
+        inputs, outputs = (
+            [_with_batch(tensor, self.chunks_at_once) for tensor in tensors]
+            for tensors in (model.inputs, model.outputs)
+        )
+        execute = partial(self._execute, self._context("partial"), [each.name for each in inputs])
+        return LaunchBuffers(inputs, outputs, "cuda", execute)
+
+    def _execute(
+        self, context: Any, inputs: Sequence[str], tensors: Mapping[str, Tensor], stream: int
+    ) -> None:
+        for name in inputs:
+            context.set_input_shape(name, tuple(tensors[name].shape))
+        for name, tensor in tensors.items():
+            context.set_tensor_address(name, tensor.data_ptr())
+        if not context.execute_async_v3(stream):
+            raise DeviceError(f"the engine partial of {self._folder} failed to run")
 
     def _call(self, graph: str, feed: Arrays) -> Arrays:
         import torch
@@ -113,3 +163,8 @@ class TensorRTRuntime(ArtefactRuntime):
                 f"the engine was built with {module} {built}, installed is {installed}",
                 hint=f"export it again, or pip install {module.replace('_', '-')}=={built}",
             )
+
+
+def _with_batch(tensor: TensorSpec, batch: int) -> TensorSpec:
+    """A tensor whose first axis, the only one that varies, has its size."""
+    return tensor.model_copy(update={"shape": [batch, *tensor.shape[1:]]})

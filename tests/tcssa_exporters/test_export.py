@@ -120,3 +120,21 @@ def test_the_reference_s_pair_exports_to_tokens(tmp_path: Path) -> None:
         open_source(tmp_path / "c.safetensors", "projector")
     with pytest.raises(CheckpointError, match="holds no slide classifier"):
         open_source(tmp_path / "c.safetensors", "classifier")
+
+
+@pytest.mark.parametrize("graph", ["full", "chunked"])
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_heads_in_half_precision_pass_parity(precision: str, graph: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    projector = Projector(ProjectorConfig(feature_dim=16, hidden_dim=8, token_dim=12))
+    projector.save(tmp_path / "projector.safetensors")
+    save_compressor(make_compressor(), tmp_path / "c.safetensors")
+    source = open_source(
+        tmp_path / "c.safetensors", "projector", projector=tmp_path / "projector.safetensors"
+    )
+    artefact = export_model(source, tmp_path / "a", precision=precision, graph=graph)
+    assert artefact.precision["head"] == {"fp16": "float16", "bf16": "bfloat16"}[precision]
+    deviations = [row.max_abs_heads["tokens"] for row in artefact.parity.rows]
+    assert len(deviations) >= 14
+    assert max(deviations) > 0
+    assert max(row.share_of_tolerance for row in artefact.parity.rows) <= 1

@@ -1,0 +1,134 @@
+"""Launch buffers on the CPU, ONNX Runtime in the place of an engine; double-buffered packing."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from factories import make_features, write_bag
+from torch import Tensor
+
+from tcssa import SlotCompressor
+from tcssa.artefact import Artefact
+from tcssa.features import open_bag
+from tcssa_exporters import export_compressor
+from tcssa_runtimes import encode, open_runtime
+from tcssa_runtimes.artefact_runtime import chunk_sums
+from tcssa_runtimes.base import Pending
+from tcssa_runtimes.chunks import Features
+from tcssa_runtimes.launch_buffers import LaunchBuffers
+from tcssa_runtimes.onnx_runtime import OnnxRuntime, bound_call
+from tcssa_runtimes.slide_features import FOLDER, slide_features_path
+
+ROWS, BATCH = 64, 3
+
+
+@pytest.fixture(scope="module", params=["fp32", "fp16"])
+def pair(
+    request: pytest.FixtureRequest, model: SlotCompressor, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    out = tmp_path_factory.mktemp("pair") / "artefact"
+    export_compressor(
+        model,
+        out,
+        checkpoint_sha256="x",
+        graph="chunked",
+        chunk_patches=ROWS,
+        precision=request.param,
+    )
+    return out
+
+
+def launch_buffers(pair: Path) -> LaunchBuffers:
+    partial = Artefact.read(pair).models["partial"]
+    session = onnxruntime.InferenceSession(pair / partial.file, providers=["CPUExecutionProvider"])
+    sizes = {
+        tensor.name: [BATCH, *[ROWS if size is None else size for size in tensor.shape[1:]]]
+        for tensor in (*partial.inputs, *partial.outputs)
+    }
+    inputs, outputs = (
+        [tensor.model_copy(update={"shape": sizes[tensor.name]}) for tensor in tensors]
+        for tensors in (partial.inputs, partial.outputs)
+    )
+
+    def execute(tensors: Mapping[str, Tensor], stream: int) -> None:
+        assert stream == 0
+        names = [tensor.name for tensor in outputs]
+        feed = {tensor.name: tensors[tensor.name].numpy() for tensor in inputs}
+        for name, array in zip(names, session.run(names, feed), strict=True):
+            tensors[name].copy_(torch.from_numpy(array))
+
+    return LaunchBuffers(inputs, outputs, "cpu", execute)
+
+
+def chunks(*sizes: int) -> list[Features]:
+    return [make_features(size, seed=size).half().float().numpy() for size in sizes]
+
+
+def test_a_launch_sums_up_as_the_runtime_does_whatever_was_there_before(pair: Path) -> None:
+    with open_runtime(pair) as runtime:
+        buffers = launch_buffers(pair)
+        for given in (chunks(64, 64, 64), chunks(5, 64, 1), chunks(7)):
+            buffers.start(given)
+            found = chunk_sums(buffers.wait(), [len(chunk) for chunk in given])
+            for sums, chunk in zip(found, given, strict=True):
+                (expected,) = runtime.launch([chunk])()
+                np.testing.assert_allclose(sums.weighted_sum, expected.weighted_sum, atol=1e-2)
+                np.testing.assert_allclose(sums.mass, expected.mass, atol=1e-5)
+                assert np.array_equal(sums.assignments, expected.assignments)
+                assert len(sums.weights) == len(chunk)
+
+
+class DoubleBuffered(OnnxRuntime):
+    """ONNX Runtime on two launch buffers in turn, as TensorRT runs."""
+
+    def _launch(self, chunks: Sequence[Features]) -> Pending:
+        buffers = self.ring[0]
+        self.ring.reverse()
+        buffers.start(chunks)
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+
+        def wait() -> list:
+            self.under_way -= 1
+            return chunk_sums(buffers.wait(), [len(chunk) for chunk in chunks])
+
+        return wait
+
+
+def test_two_launches_at_once_come_to_the_same_slides(pair: Path, tmp_path: Path) -> None:
+    sizes = [150, 1, 64, 129, 3, 65, 200, 128, 40, 41, 42, 700]
+    for i, size in enumerate(sizes):
+        write_bag(tmp_path / "bags" / f"s{i:02d}.h5", size, seed=i)
+    runtime = DoubleBuffered(pair, Artefact.read(pair), "cpu")
+    runtime.ring = [launch_buffers(pair), launch_buffers(pair)]
+    runtime.under_way = runtime.most_under_way = 0
+    runtime.chunks_at_once, runtime.launches_at_once = BATCH, 2
+    report = encode([tmp_path / "bags"], tmp_path / "out", runtime)
+    assert (report.num_encoded, report.failed, runtime.under_way) == (len(sizes), [], 0)
+    assert runtime.most_under_way == 2
+    with open_runtime(pair) as one_by_one:
+        for i in range(len(sizes)):
+            with open_bag(tmp_path / "bags" / f"s{i:02d}.h5") as bag:
+                expected = one_by_one.encode(bag.read())
+            with open_bag(slide_features_path(tmp_path / "out", f"s{i:02d}")) as slots:
+                assert slots.path.parent.name == FOLDER
+                np.testing.assert_allclose(slots.read(), expected.slots, atol=4e-3)
+
+
+def test_a_session_runs_on_bound_memory(pair: Path) -> None:
+    partial = Artefact.read(pair).models["partial"]
+    session = onnxruntime.InferenceSession(pair / partial.file, providers=["CPUExecutionProvider"])
+    for size in (3, 50, 7):  # shapes vary from call to call
+        (features,) = chunks(size)
+        feed = {
+            "features": features[None].astype(partial.inputs[0].dtype),
+            "lengths": np.array([size]),
+        }
+        found = bound_call(session, feed, "cpu")
+        names = [output.name for output in session.get_outputs()]
+        assert list(found) == names
+        for name, expected in zip(names, session.run(names, feed), strict=True):
+            assert np.array_equal(found[name], expected)
