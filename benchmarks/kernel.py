@@ -3,8 +3,8 @@
     python benchmarks/kernel.py [--patches 100000]
 
 The floor is reading x once at the bandwidth that this GPU copies with, measured in the same run.
-Rounds time the kernel, plain torch (logits, softmax, top-2, dense weights, a product) and the copy in
-turn; the median of each counts. Not yet run on a GPU.
+Rounds time the kernel, plain torch (logits, softmax, top-2, dense weights, a product) and the copy
+in turn; the median of each counts. Not yet run on a GPU.
 """
 
 from __future__ import annotations

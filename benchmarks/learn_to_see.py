@@ -30,9 +30,10 @@ from lung_questions import (
     write_benchmark,
     write_conversations,
 )
+from lung_table import table_of
+from rich.console import Console
 
 from tcssa import atomic
-from tcssa.vqa.prompt import question_text
 from tcssa_cli.main import run as run_command
 
 NUM_VAL, NUM_TEST = 4, 12
@@ -50,12 +51,10 @@ class Size:
     mil_epochs: int
     caption_epochs: int
     """Passes over the captions in stage 1."""
-    orders: int
-    """Times that stage 2 asks each question, the options in another order each time."""
 
 
-FULL = Size(views=6, test_views=2, mil_epochs=12, caption_epochs=2, orders=2)
-QUICK = Size(views=1, test_views=1, mil_epochs=2, caption_epochs=1, orders=1)
+FULL = Size(views=6, test_views=2, mil_epochs=12, caption_epochs=2)
+QUICK = Size(views=1, test_views=1, mil_epochs=2, caption_epochs=1)
 
 
 def main() -> None:
@@ -99,7 +98,7 @@ def learn_to_see(cohort: Path, out: Path, llm: str, size: Size, seed: int) -> No
         for name in ("train", "val", "test")
     }
     parts["test"] = [view for view in parts["test"] if view.number < size.test_views]
-    write_data(parts, out, size.orders, seed)
+    write_data(parts, out, seed)
     tcssa(
         "train-mil", "--labels", out / "views.csv", "--features", out / "views",
         "--num-slots", NUM_SLOTS, "--folds", 5, "--epochs", size.mil_epochs,
@@ -119,20 +118,20 @@ def learn_to_see(cohort: Path, out: Path, llm: str, size: Size, seed: int) -> No
     )  # fmt: skip
     tcssa(
         "eval", out / "stage-2", "--benchmark", "wsi-vqa", out / "questions.test.json",
-        "--features", out / "views", "--out", out / "eval",
+        "--method", "text", "--features", out / "views", "--out", out / "eval",
     )  # fmt: skip
+    Console(width=150).print(table_of(out))
 
 
-def write_data(parts: dict[str, list[View]], out: Path, orders: int, seed: int) -> None:
+def write_data(parts: dict[str, list[View]], out: Path, seed: int) -> None:
     """Labels for train-mil, captions and questions for train-vqa, a benchmark for eval."""
     rows = ["case_id,slide_id,label"]
     rows += [f"{view.slide_id},{view.name},{view.diagnosis} {view.band}" for view in parts["train"]]
     atomic.write_text(out / "views.csv", "\n".join(rows) + "\n")
     draws = random.Random(seed)
-    for name, times in (("train", orders), ("val", 1)):
+    for name in ("train", "val"):
         write_conversations(out / f"captions.{name}.json", captions(parts[name]))
-        asked = questions(parts[name] * times, draws, question_text)
-        write_conversations(out / f"questions.{name}.json", asked)
+        write_conversations(out / f"questions.{name}.json", questions(parts[name], draws))
     write_benchmark(
         out / "questions.test.json",
         [(view, asked) for view in parts["test"] for asked in questions_of(view, draws)],

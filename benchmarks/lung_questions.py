@@ -13,7 +13,7 @@ from __future__ import annotations
 import csv
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,40 +71,41 @@ class Asked:
 
 @dataclass(frozen=True)
 class Talk:
-    """One question and its answer, as they are said."""
+    """What is said about a view: questions and their answers, in order."""
 
     view: View
-    question: str
-    answer: str
+    turns: tuple[tuple[str, str], ...]
 
 
 def compose_views(
     features: Path, labels: dict[str, str], out: Path, per_band: int, seed: int
 ) -> list[View]:
     """Draw ``per_band`` views of each band from every slide, and write them as feature files."""
-    tumour_tiles = _read_tiles()
     views = []
-    for slide_id, path in sorted(index_bags(features).items()):
-        with open_bag(path) as bag:
-            rows, corners = bag.read(), bag.read_coords()
-        assert corners is not None
-        tiles = (corners - BORDER_PX) // TILE_PX
-        is_tumour = np.array([f"r{y}c{x}" in tumour_tiles[slide_id] for x, y in tiles])
-        rng = np.random.default_rng([seed, int(slide_id.split("-")[1], 16)])
+    for slide in _read_slides(features):
+        rng = slide.draws(seed)
         for band in BANDS:
             for index in range(per_band):
                 low, high = TUMOUR_PATCHES[band]
                 count = int(rng.integers(low, high + 1))
-                chosen = np.concatenate(
-                    [
-                        rng.choice(np.flatnonzero(is_tumour), count, replace=False),
-                        rng.choice(np.flatnonzero(~is_tumour), VIEW_PATCHES - count, replace=False),
-                    ]
-                )
-                name = f"{slide_id}-{BANDS.index(band)}{index:02d}"
-                _write_bag(out / f"{name}.h5", rows[chosen], corners[chosen])
-                views.append(View(name, slide_id, labels[slide_id], band, index))
+                name = f"{slide.slide_id}-{BANDS.index(band)}{index:02d}"
+                slide.write_bag(out / f"{name}.h5", count, VIEW_PATCHES - count, rng)
+                views.append(View(name, slide.slide_id, labels[slide.slide_id], band, index))
     return views
+
+
+def write_mixed_bags(
+    features: Path, out: Path, num_patches: int, num_tumour: int, per_slide: int, seed: int
+) -> dict[str, str]:
+    """Draw bags with so many tumour patches from every slide; each bag's name to its slide."""
+    bags = {}
+    for slide in _read_slides(features):
+        rng = slide.draws(seed)
+        for index in range(per_slide):
+            name = f"{slide.slide_id}-{index:02d}"
+            slide.write_bag(out / f"{name}.h5", num_tumour, num_patches - num_tumour, rng)
+            bags[name] = slide.slide_id
+    return bags
 
 
 def split_slides(labels: dict[str, str], num_val: int, num_test: int, seed: int) -> dict[str, str]:
@@ -149,15 +150,13 @@ def caption_of(view: View) -> str:
 
 def captions(views: Sequence[View]) -> list[Talk]:
     """Stage 1: what is to be seen."""
-    return [Talk(view, "Describe the slide.", caption_of(view)) for view in views]
+    return [Talk(view, (("Describe the slide.", caption_of(view)),)) for view in views]
 
 
-def questions(
-    views: Sequence[View], rng: random.Random, wording: Callable[[str, Sequence[str]], str]
-) -> list[Talk]:
-    """Stage 2: every question of every view, answered by its letter."""
+def questions(views: Sequence[View], rng: random.Random) -> list[Talk]:
+    """Stage 2: every question of every view, answered in words."""
     return [
-        Talk(view, wording(asked.text, asked.options), LETTERS[asked.answer])
+        Talk(view, ((asked.text, asked.options[asked.answer]),))
         for view in views
         for asked in questions_of(view, rng)
     ]
@@ -165,17 +164,19 @@ def questions(
 
 def write_conversations(path: Path, talks: Sequence[Talk]) -> None:
     """Write conversations as SlideInstruct has them."""
-    content = [
-        {
-            "id": f"{talk.view.name}-{number}",
-            "image": [f"./{talk.view.name}.h5"],
-            "conversations": [
-                {"from": "human", "value": f"<image>\n{talk.question}"},
-                {"from": "gpt", "value": talk.answer},
-            ],
-        }
-        for number, talk in enumerate(talks)
-    ]
+    content = []
+    for number, talk in enumerate(talks):
+        said = []
+        for question, answer in talk.turns:
+            said.append({"from": "human", "value": question if said else f"<image>\n{question}"})
+            said.append({"from": "gpt", "value": answer})
+        content.append(
+            {
+                "id": f"{talk.view.name}-{number}",
+                "image": [f"./{talk.view.name}.h5"],
+                "conversations": said,
+            }
+        )
     atomic.write_text(path, json.dumps(content, indent=1) + "\n")
 
 
@@ -193,13 +194,44 @@ def write_benchmark(path: Path, rows: Sequence[tuple[View, Asked]]) -> None:
     atomic.write_text(path, json.dumps(content, indent=1) + "\n")
 
 
-def _read_tiles() -> dict[str, set[str]]:
+@dataclass(frozen=True)
+class _Slide:
+    """A slide's patches, and which of them are of tumour."""
+
+    slide_id: str
+    features: np.ndarray
+    corners: np.ndarray
+    is_tumour: np.ndarray
+
+    def draws(self, seed: int) -> np.random.Generator:
+        """Random numbers of this slide."""
+        return np.random.default_rng([seed, int(self.slide_id.split("-")[1], 16)])
+
+    def write_bag(
+        self, path: Path, num_tumour: int, num_normal: int, rng: np.random.Generator
+    ) -> None:
+        """Draw patches of both kinds and write them as a feature file."""
+        chosen = np.concatenate(
+            [
+                rng.choice(np.flatnonzero(self.is_tumour), num_tumour, replace=False),
+                rng.choice(np.flatnonzero(~self.is_tumour), num_normal, replace=False),
+            ]
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(path, "w") as file:
+            file["features"], file["coords"] = self.features[chosen], self.corners[chosen]
+            file["features"].attrs["encoder"] = "efficientnet_lite0"
+
+
+def _read_slides(features: Path) -> Iterator[_Slide]:
     with TILES.open(encoding="utf-8") as stream:
-        return {row["slide_id"]: set(row["tumour_tiles"].split()) for row in csv.DictReader(stream)}
-
-
-def _write_bag(path: Path, features: np.ndarray, coords: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(path, "w") as file:
-        file["features"], file["coords"] = features, coords
-        file["features"].attrs["encoder"] = "efficientnet_lite0"
+        tumour_tiles = {
+            row["slide_id"]: set(row["tumour_tiles"].split()) for row in csv.DictReader(stream)
+        }
+    for slide_id, path in sorted(index_bags(features).items()):
+        with open_bag(path) as bag:
+            rows, corners = bag.read(), bag.read_coords()
+        assert corners is not None
+        tiles = (corners - BORDER_PX) // TILE_PX
+        is_tumour = np.array([f"r{y}c{x}" in tumour_tiles[slide_id] for x, y in tiles])
+        yield _Slide(slide_id, rows, corners, is_tumour)

@@ -51,7 +51,9 @@ def main() -> None:
         "generation, 8 tokens": lambda: choices(writer, rows, shown),
     }
     print(f"{len(rows)} questions of one slide, {len(rows[0].ids)} tokens each")
-    likelihood.reply(rows[:1], shown[:1])  # warms up
+    for way in (likelihood, writer):  # warms up
+        way.reply(rows[:1], shown[:1])
+    alone(model, likelihood, rows[:1])
     chosen = {}
     for name, way in ways.items():
         began = time.perf_counter()

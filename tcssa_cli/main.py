@@ -24,6 +24,7 @@ from tcssa_cli.commands import (
     import_bags,
     inspect,
 )
+from tcssa_cli.commands import sweep as sweep_command
 from tcssa_cli.commands import train_mil as train_mil_command
 from tcssa_cli.commands import train_vqa as train_vqa_command
 from tcssa_cli.errors import INTERRUPTED, WRONG_USAGE, Explanation, explain
@@ -45,6 +46,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("extract")(extract.extract)
 app.command("train-mil")(train_mil_command.train_mil)
+app.command("sweep")(sweep_command.sweep)
 app.command("train-vqa")(train_vqa_command.train_vqa)
 app.command("eval")(evaluate.evaluate)
 app.command("compare")(compare.compare)

@@ -100,6 +100,7 @@ def _build_tcssa(
         classes=list(classes),
         head_dim=settings.head_dim,
         dropout=settings.head_dropout,
+        pool=settings.pool,
         encoder=encoder,
     )
     return SlideClassifier(SlotCompressor(shape), head)

@@ -1,7 +1,7 @@
-"""The slide classifier: compressor, mean over the slots, a small head.
+"""The slide classifier: compressor, a pool over the slots, a small head.
 
-The head is the reference's: LayerNorm(D), Linear(512), GELU, Dropout(0.3), Linear(C). The mean
-runs over all slots, empty ones too, as there.
+The head is the reference's: LayerNorm(D), Linear(512), GELU, Dropout(0.3), Linear(C), and so is the
+pool by default, the mean of all slots, empty ones too. `tcssa.mil.slot_pool` has others.
 
 Shapes: B bags, N patches, D features, K slots, C classes.
 """
@@ -25,6 +25,7 @@ from tcssa.compressor.checkpoint import (
 )
 from tcssa.errors import CheckpointError
 from tcssa.mil.methods.base import BagClassifier, BagsLogits
+from tcssa.mil.slot_pool import PoolName, build_pool
 
 _HEAD_LAYERS = {"0": "norm", "1": "hidden", "4": "out"}
 
@@ -37,23 +38,26 @@ class ClassifierConfig(BaseModel):
     classes: list[str]
     head_dim: int = 512
     dropout: float = 0.3
+    pool: PoolName = "mean"
     encoder: str | None = None
     """Encoder of the features that it was trained on."""
 
 
 class SlideHead(nn.Module):
-    """Slots [B, K, D] to logits [B, C]."""
+    """Slots [B, K, D], and their masses where the pool needs them, to logits [B, C]."""
 
-    def __init__(self, feature_dim: int, head_dim: int, num_classes: int, dropout: float) -> None:
+    def __init__(self, feature_dim: int, config: ClassifierConfig) -> None:
         super().__init__()
+        self.pool = build_pool(config.pool, feature_dim)
         self.norm = nn.LayerNorm(feature_dim)
-        self.hidden = nn.Linear(feature_dim, head_dim)
-        self.activation = nn.Sequential(nn.GELU(), nn.Dropout(dropout))
-        self.out = nn.Linear(head_dim, num_classes)
+        self.hidden = nn.Linear(feature_dim, config.head_dim)
+        self.activation = nn.Sequential(nn.GELU(), nn.Dropout(config.dropout))
+        self.out = nn.Linear(config.head_dim, len(config.classes))
 
-    def forward(self, slots: Tensor) -> Tensor:
-        """Classify the mean slot."""
-        logits: Tensor = self.out(self.activation(self.hidden(self.norm(slots.mean(dim=1)))))
+    def forward(self, slots: Tensor, mass: Tensor | None = None) -> Tensor:
+        """Classify the pooled slots."""
+        pooled = self.norm(self.pool(slots, mass))
+        logits: Tensor = self.out(self.activation(self.hidden(pooled)))
         return logits
 
 
@@ -64,14 +68,12 @@ class SlideClassifier(BagClassifier):
         super().__init__()
         self.config = config
         self.compressor = compressor
-        self.head = SlideHead(
-            compressor.config.feature_dim, config.head_dim, len(config.classes), config.dropout
-        )
+        self.head = SlideHead(compressor.config.feature_dim, config)
 
     def forward(self, bags: Sequence[Tensor], labels: Tensor | None = None) -> BagsLogits:
         """Classify bags of any sizes at once; see `BagClassifier.forward`."""
         output = self.compressor.compress(bags)
-        return BagsLogits(self.head(output.slots), routing=output.routing)
+        return BagsLogits(self.head(output.slots, output.mass), routing=output.routing)
 
     @classmethod
     def from_reference_state(cls, state: Mapping[str, Tensor], classes: Sequence[str]) -> Self:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -129,6 +129,51 @@ def _draw_interval(axes: Axes, row: int, score: Score) -> None:
         axes.plot([score["low"], score["high"]], [row, row], color=_INK, linewidth=1.5)
     if score["value"] is not None:
         axes.plot(score["value"], row, "o", color=_INK, markersize=5)
+
+
+def plot_sweep(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Pooled test AUC against K: a line for each combination of the other settings.
+
+    Points are means over seeds. Bars are the SD over seeds where there are several, else the 95 %
+    interval of the one run.
+    """
+    not_lines = {"num_slots", "seed"}
+    lines: dict[str, dict[int, list[Mapping[str, Any]]]] = {}
+    for row in rows:
+        if row.get("auc") is None or "num_slots" not in row:
+            continue
+        settings = list(row)[: list(row).index("auc")]
+        label = ", ".join(f"{name} {row[name]}" for name in settings if name not in not_lines)
+        lines.setdefault(label, {}).setdefault(int(row["num_slots"]), []).append(row)
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    ticks = sorted({slots for line in lines.values() for slots in line})
+    for label, line in lines.items():
+        slots = sorted(line)
+        values = [[float(row["auc"]) for row in line[k]] for k in slots]
+        means = np.array([np.mean(each) for each in values])
+        bars = np.array([_bar(line[k]) for k in slots]).T
+        axes.errorbar(
+            [ticks.index(k) for k in slots], means, yerr=bars, marker="o", capsize=3, label=label
+        )
+    axes.set_xticks(range(len(ticks)), [str(k) for k in ticks])
+    axes.set(xlabel="number K of slots", ylabel="AUC, pooled test slides")
+    axes.spines[["top", "right"]].set_visible(False)
+    if any(lines):
+        axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def _bar(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    """How far the error bar goes down and up."""
+    values = [float(row["auc"]) for row in rows]
+    if len(values) > 1:
+        deviation = float(np.std(values, ddof=1))
+        return deviation, deviation
+    (row,) = rows
+    if row["auc_low"] is None:
+        return 0.0, 0.0
+    return values[0] - float(row["auc_low"]), float(row["auc_high"]) - values[0]
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -55,6 +55,11 @@ class ModelSettings(Section):
     hidden_dim: int = Field(default=512, ge=1, description="Hidden width of a slot's expert.")
     dropout: float = Field(default=0.25, ge=0, lt=1, description="Dropout inside the experts.")
     noise_std: float = Field(default=0.1, ge=0, description="Noise on the gate in training.")
+    pool: Literal["mean", "mass", "attention", "max"] = Field(
+        default="mean",
+        description="From slots to one vector: their mean as in the paper, weighted by mass, by "
+        "attention, or their maximum.",
+    )
     head_dim: int = Field(default=512, ge=1, description="Hidden width of the classifier.")
     head_dropout: float = Field(default=0.3, ge=0, lt=1, description="Dropout in the classifier.")
 

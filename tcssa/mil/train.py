@@ -43,7 +43,7 @@ from tcssa.mil.sites import SiteConfound, site_confound
 from tcssa.mil.splits import Fold, make_folds, unused_slides, write_splits
 from tcssa.reporter import Reporter
 from tcssa.run import CHECKPOINT_FILE, RUN_FILE, read_run, write_run
-from tcssa.settings import RESOLVED_FILE, read_yaml, write_resolved
+from tcssa.settings import RESOLVED_FILE, read_yaml, validate, write_resolved
 
 KIND = "train-mil"
 METRICS_FILE = "metrics.json"
@@ -158,7 +158,8 @@ def _is_complete(settings: MilSettings, cohort: Cohort, out: Path) -> bool:
     if not (out / RUN_FILE).exists():
         return False
     run = read_run(out)
-    before = read_yaml(out / RESOLVED_FILE)
+    # a setting that this version added had its default
+    before = validate(MilSettings, read_yaml(out / RESOLVED_FILE)).model_dump(mode="json")
     after = settings.model_dump(mode="json")
     for name in _FREE_TO_CHANGE:
         after["train"].pop(name)

@@ -93,13 +93,13 @@ class Asker:
 
     def prompt(self, text: str, options: Sequence[str], visual: Tensor) -> Prompt:
         """The prompt of a question about a slide of these visual tokens."""
-        turn = self.prompts.question_turn(text, options)
+        shown = options if self.method.shows_options else ()
+        turn = self.prompts.question_turn(text, shown)
         return Prompt(self.prompts.prompt_ids([turn], len(visual)), visual)
 
     def room(self, options: Sequence[str]) -> int:
         """Tokens that the answer may take."""
-        by_letter = options and self.method.name != self.writer.name
-        return 1 if by_letter else self.writer.max_new_tokens
+        return self.method.room(options) if options else self.writer.room()
 
     def _orders(self, question: Question, visual: Tensor, *, permute: bool) -> list[_Order]:
         """The prompts of a question: as it is, or with its options in every cyclic order."""

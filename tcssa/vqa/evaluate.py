@@ -15,7 +15,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from tcssa import atomic
-from tcssa.errors import AmbiguousFeaturesError, MissingFeaturesError
+from tcssa.errors import AmbiguousFeaturesError, MissingFeaturesError, UsageError
 from tcssa.reporter import Reporter
 from tcssa.vqa.answer_log import AnswerLog
 from tcssa.vqa.asking import OTHER, Asker, unanswered
@@ -26,6 +26,7 @@ from tcssa.vqa.generate import Generate
 from tcssa.vqa.likelihood import Likelihood
 from tcssa.vqa.matching import SeveralSlides, SlideIndex
 from tcssa.vqa.prefill import context_length
+from tcssa.vqa.reply import Method
 from tcssa.vqa.report import (
     Report,
     describe_benchmark,
@@ -36,6 +37,7 @@ from tcssa.vqa.report import (
 )
 from tcssa.vqa.run import LoadedVqa, load_vqa
 from tcssa.vqa.slide_tokens import SlideTokens, UnusableSlideError
+from tcssa.vqa.text_likelihood import TextLikelihood
 
 ANSWERS_FILE = "answers.jsonl"
 
@@ -44,7 +46,7 @@ ANSWERS_FILE = "answers.jsonl"
 class EvalOptions:
     """How a benchmark is put to a model."""
 
-    method: Literal["likelihood", "generate"] = "likelihood"
+    method: Literal["likelihood", "text", "generate"] = "likelihood"
     permute: bool = False
     """Ask every cyclic order of the options."""
     max_new_tokens: int = 64
@@ -93,6 +95,8 @@ def evaluate(
         UsageError: Features are of another encoder than the model's.
     """
     options = options or EvalOptions()
+    if options.permute and options.method == "text":
+        raise UsageError("--permute has no meaning with --method text, which shows no options")
     benchmark = read_benchmark(kind, file)
     warn_of_faults(benchmark, reporter)
     loaded = load_vqa(run, llm=llm, allow_hub=allow_hub, device=device)
@@ -152,8 +156,12 @@ def _plan(questions: Sequence[Question], index: SlideIndex) -> _Plan:
 def _asker(loaded: LoadedVqa, options: EvalOptions) -> Asker:
     model, prompts = loaded.model, loaded.prompts
     writer = Generate(model, prompts, options.batch_size, options.max_new_tokens)
-    likelihood = options.method == "likelihood"
-    method = Likelihood(model, prompts, options.batch_size) if likelihood else writer
+    methods: dict[str, Method] = {
+        "likelihood": Likelihood(model, prompts, options.batch_size),
+        "text": TextLikelihood(model, prompts, options.batch_size),
+        "generate": writer,
+    }
+    method = methods[options.method]
     return Asker(prompts, method, writer, context_length(model), permute=options.permute)
 
 
@@ -213,5 +221,5 @@ def _made_from(
 
 
 def _folder_name(kind: Kind, options: EvalOptions) -> str:
-    parts = ["eval", kind, *(["generate"] if options.method == "generate" else [])]
+    parts = ["eval", kind, *([] if options.method == "likelihood" else [options.method])]
     return "-".join([*parts, *([f"first-{options.limit}"] if options.limit else [])])

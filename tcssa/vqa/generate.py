@@ -27,6 +27,7 @@ class Generate:
     """
 
     name = "generate"
+    shows_options = True
 
     def __init__(
         self,
@@ -38,6 +39,10 @@ class Generate:
         self.model, self.tokenizer = model, prompts.tokenizer
         self.batch_size, self.max_new_tokens = batch_size, max_new_tokens
         self.stops = stop_token_ids(model, prompts)
+
+    def room(self, options: Sequence[str] = ()) -> int:
+        """See `Method.room`."""
+        return self.max_new_tokens
 
     def reply(self, prompts: Sequence[Prompt], options: Sequence[Sequence[str]]) -> list[Reply]:
         """See `Method.reply`; an answer that does not say which option it means has none."""

@@ -62,11 +62,16 @@ class Likelihood:
     """
 
     name = "likelihood"
+    shows_options = True
 
     def __init__(
         self, model: SlideLanguageModel, prompts: PromptBuilder, batch_size: int = 16
     ) -> None:
         self.model, self.prompts, self.batch_size = model, prompts, batch_size
+
+    def room(self, options: Sequence[str]) -> int:
+        """See `Method.room`."""
+        return 1
 
     @cached_property
     def letters(self) -> list[int]:

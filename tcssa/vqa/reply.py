@@ -16,10 +16,11 @@ class Reply:
     predicted: int | None
     """The option chosen, counted from 0 as they were shown; None if the answer names none."""
     log_probs: tuple[float, ...] | None = None
-    """Of each option's letter, normalised over the options; None where text was generated."""
+    """Of each option, its letter or its text, normalised over the options; None where text was
+    generated."""
     letter_mass: float | None = None
-    """The share of all next tokens' probability that the letters have together. Near 0 the model
-    would not answer with a letter at all, and comparing letters says little."""
+    """The probability that the letters, or the texts, have together among all that the model could
+    say. Near 0 it would say none of them, and comparing them says little."""
     text: str | None = None
     """What was generated."""
 
@@ -28,11 +29,16 @@ class Method(Protocol):
     """A way to get answers out of a language model."""
 
     name: str
+    shows_options: bool
+    """Whether the options stand in the prompt."""
+
+    def room(self, options: Sequence[str]) -> int:
+        """Tokens that the answer to a question with these options may take."""
 
     def reply(self, prompts: Sequence[Prompt], options: Sequence[Sequence[str]]) -> list[Reply]:
         """Answer questions of one slide; none depends on which others stand beside it.
 
         Args:
-            prompts: The questions, options included.
-            options: The options of each, as they are shown.
+            prompts: The questions, with their options if the method shows them.
+            options: The options of each, in the order they are shown.
         """

@@ -27,6 +27,7 @@ class MethodName(StrEnum):
     """How questions with options are answered."""
 
     LIKELIHOOD = "likelihood"
+    TEXT = "text"
     GENERATE = "generate"
 
 
@@ -83,8 +84,9 @@ def evaluate(
     method: Annotated[
         MethodName | None,
         typer.Option(
-            help="Compare the likelihoods of the options' letters [default], or read the option "
-            "off a generated answer.",
+            help="Compare the likelihoods of the options' letters [default: likelihood], or of "
+            "their texts without showing options (text), or read the option off a generated answer "
+            "(generate).",
             rich_help_panel=_BENCHMARK,
         ),
     ] = None,

@@ -58,6 +58,7 @@ def train_mil(
     num_slots: Annotated[int | None, setting(ModelSettings, "num_slots", panel=_MODEL)] = None,
     top_k: Annotated[int | None, setting(ModelSettings, "top_k", panel=_MODEL)] = None,
     hidden_dim: Annotated[int | None, setting(ModelSettings, "hidden_dim", panel=_MODEL)] = None,
+    pool: Annotated[str | None, setting(ModelSettings, "pool", panel=_MODEL)] = None,
     splits: Annotated[
         Path | None, setting(SplitSettings, "files", "--splits", panel=_SPLIT)
     ] = None,
@@ -112,6 +113,7 @@ def train_mil(
             "num_slots": num_slots,
             "top_k": top_k,
             "hidden_dim": hidden_dim,
+            "pool": pool,
         },
         "split": {
             "files": splits,

@@ -1,0 +1,95 @@
+"""From a slide's slots to one vector, by name.
+
+``mean`` is the paper's: all slots count alike, empty ones too. The others are for evidence that few
+patches carry, which the mean dilutes twice: within a slot and among the slots.
+
+- ``mass``: slots count by their mass, Σ_k m_k y_k / Σ_k m_k; empty ones do not.
+- ``attention``: gated attention over the slots (Ilse et al. 2018, equations 8 and 9):
+  a_k = softmax_k(wᵀ(tanh(V y_k) ⊙ sigm(U y_k))), the vector is Σ_k a_k y_k.
+- ``max``: the largest value of each feature over the slots.
+
+Shapes: B bags, K slots, D features.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+PoolName = Literal["mean", "mass", "attention", "max"]
+
+_ATTENTION_DIM = 128
+
+
+class SlotPool(nn.Module):
+    """Pools slots [B, K, D] to vectors [B, D]."""
+
+    needs_mass = False
+    """Whether it looks at the slots' masses."""
+
+    def forward(self, slots: Tensor, mass: Tensor | None = None) -> Tensor:
+        """Pool slots.
+
+        Args:
+            slots: [B, K, D].
+            mass: Σ of the routing weights of each slot, [B, K].
+        """
+        raise NotImplementedError
+
+
+class MeanSlots(SlotPool):
+    """The mean of all slots."""
+
+    def forward(self, slots: Tensor, mass: Tensor | None = None) -> Tensor:
+        """See `SlotPool.forward`."""
+        return slots.mean(dim=1)
+
+
+class MaxSlots(SlotPool):
+    """The largest value of each feature."""
+
+    def forward(self, slots: Tensor, mass: Tensor | None = None) -> Tensor:
+        """See `SlotPool.forward`."""
+        return slots.amax(dim=1)
+
+
+class MassSlots(SlotPool):
+    """The mean of the slots, weighted by their masses; of a bag without patches 0."""
+
+    needs_mass = True
+
+    def forward(self, slots: Tensor, mass: Tensor | None = None) -> Tensor:
+        """See `SlotPool.forward`."""
+        assert mass is not None
+        total = mass.sum(dim=1, keepdim=True)
+        share = mass / torch.where(total > 0, total, torch.ones_like(total))
+        return (share.to(slots.dtype).unsqueeze(1) @ slots).squeeze(1)
+
+
+class AttendSlots(SlotPool):
+    """Gated attention over the slots.
+
+    Args:
+        feature_dim: D.
+    """
+
+    def __init__(self, feature_dim: int) -> None:
+        super().__init__()
+        self.tanh = nn.Linear(feature_dim, _ATTENTION_DIM)
+        self.gate = nn.Linear(feature_dim, _ATTENTION_DIM)
+        self.score = nn.Linear(_ATTENTION_DIM, 1)
+
+    def forward(self, slots: Tensor, mass: Tensor | None = None) -> Tensor:
+        """See `SlotPool.forward`."""
+        scores: Tensor = self.score(self.tanh(slots).tanh() * self.gate(slots).sigmoid())
+        return (scores.softmax(dim=1).transpose(1, 2) @ slots).squeeze(1)
+
+
+def build_pool(name: PoolName, feature_dim: int) -> SlotPool:
+    """The pool of a name, with random weights where it has some."""
+    if name == "attention":
+        return AttendSlots(feature_dim)
+    pools: dict[str, type[SlotPool]] = {"mean": MeanSlots, "mass": MassSlots, "max": MaxSlots}
+    return pools[name]()

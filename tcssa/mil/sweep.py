@@ -1,0 +1,239 @@
+"""A sweep: the same cohort and folds, trained with every combination of some settings.
+
+Every combination is a run of its own (`tcssa.mil.train`), in a process of its own, several side by
+side. Runs are kept, so a sweep goes on where it was, and grows when values are added.
+
+::
+
+    SWEEP/
+      runs/num_slots=8,seed=0/ …   a run directory each
+      sweep.csv                    a row a run: its settings, pooled figures, mean and SD over folds
+      failed.csv                   combinations that could not be trained, if there are any
+      auc_by_slots.png             where K is swept
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tcssa import atomic
+from tcssa.errors import TcssaError, UnknownNameError, UsageError
+from tcssa.mil.settings import MilSettings
+from tcssa.reporter import Reporter, Silent
+from tcssa.settings import validate
+
+Axis = tuple[str, tuple[str, ...]]
+"""A setting as ``section.field``, and the values it takes."""
+
+_SECTIONS = ("model", "split", "train")
+_METHOD = "model.name"
+_SCORES = ("auc", "balanced_accuracy", "macro_f1", "auprc", "brier")
+_OF_TCSSA_ONLY = ("train.aux_weight",)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One combination."""
+
+    values: dict[str, str]
+    """Setting to value."""
+
+    @property
+    def name(self) -> str:
+        """The folder of its run."""
+        return ",".join(f"{_short(name)}={value}" for name, value in self.values.items())
+
+
+@dataclass
+class SweepResult:
+    """What became of a sweep."""
+
+    out: Path
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """Of every run that is complete: settings and figures."""
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    """Name and reason."""
+
+
+def parse_axis(text: str) -> Axis:
+    """Read ``num_slots=8,16,32``; dashes do for underscores, ``model`` is the method.
+
+    Raises:
+        UsageError: It is no assignment, or the setting is unknown.
+    """
+    name, equals, values = text.partition("=")
+    found = tuple(dict.fromkeys(value.strip() for value in values.split(",") if value.strip()))
+    if not equals or not found:
+        raise UsageError(f"--over takes NAME=VALUE,VALUE, got {text!r}")
+    return _full_name(name.strip().replace("-", "_")), found
+
+
+def points(axes: Sequence[Axis]) -> list[Point]:
+    """All combinations; settings that a method does not have make no difference to it.
+
+    Raises:
+        UsageError: There is no axis, or one is given twice.
+    """
+    names = [name for name, _ in axes]
+    if not axes or len(set(names)) < len(names):
+        raise UsageError("give each setting to sweep once: --over num_slots=8,16 --over seed=0,1,2")
+    found: dict[str, Point] = {}
+    for values in itertools.product(*(values for _, values in axes)):
+        chosen = dict(zip(names, values, strict=True))
+        if chosen.get(_METHOD, "tcssa") != "tcssa":
+            chosen = {name: value for name, value in chosen.items() if not _is_of_tcssa(name)}
+        point = Point(chosen)
+        found.setdefault(point.name, point)
+    return list(found.values())
+
+
+def sweep(
+    settings: MilSettings,
+    axes: Sequence[Axis],
+    out: Path,
+    reporter: Reporter | None = None,
+    *,
+    jobs: int = 1,
+) -> SweepResult:
+    """Train every combination, several at once, and write table and chart.
+
+    Args:
+        settings: What all runs share.
+        axes: What differs; see `parse_axis`.
+        out: The sweep's folder.
+        reporter: Told of progress, and of runs that fail.
+        jobs: Processes side by side; they share the cores.
+
+    Raises:
+        UsageError: An axis or one of its values is not valid.
+    """
+    reporter = reporter or Silent()
+    result = SweepResult(out)
+    todo = [(point, _settings_of(settings, point)) for point in points(axes)]
+    metrics: dict[str, dict[str, Any]] = {}
+    with reporter.task("sweep", len(todo), "runs") as task:
+        for name, outcome in _train_all(todo, out / "runs", jobs):
+            if isinstance(outcome, str):
+                result.failed.append((name, outcome))
+                reporter.warn(f"{name} was not trained: {outcome}")
+            else:
+                metrics[name] = outcome
+            task.advance()
+    result.rows = [_row(point, metrics[point.name]) for point, _ in todo if point.name in metrics]
+    result.failed.sort()
+    _write_tables(result, [name for name, _ in axes])
+    if result.rows and "model.num_slots" in dict(axes):
+        from tcssa.mil.plots import plot_sweep
+
+        plot_sweep(out / "auc_by_slots.png", result.rows)
+    return result
+
+
+def _train_all(
+    todo: Sequence[tuple[Point, MilSettings]], runs: Path, jobs: int
+) -> Iterator[tuple[str, dict[str, Any] | str]]:
+    """Names of runs with their metrics, or with why there are none, as they end."""
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    # spawned: torch's threads do not survive a fork
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        futures: dict[Future[dict[str, Any] | str], str] = {
+            pool.submit(_train_one, settings, runs / point.name, threads): point.name
+            for point, settings in todo
+        }
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _train_one(settings: MilSettings, out: Path, threads: int) -> dict[str, Any] | str:
+    """In a process of its own: a run's metrics with its seconds, or why there are none."""
+    import torch
+
+    from tcssa.mil.train import train
+
+    torch.set_num_threads(threads)
+    begin = time.perf_counter()
+    try:
+        return {**train(settings, out, Silent()), "seconds": time.perf_counter() - begin}
+    except TcssaError as error:
+        return str(error)
+
+
+def _settings_of(settings: MilSettings, point: Point) -> MilSettings:
+    values = settings.model_dump()
+    for name, value in point.values.items():
+        section, _, setting = name.partition(".")
+        values[section][setting] = value
+    return validate(MilSettings, values)
+
+
+def _row(point: Point, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    row: dict[str, Any] = {_short(name): value for name, value in point.values.items()}
+    for name in _SCORES:
+        pooled, folds = metrics["pooled"][name], metrics["over_folds"][name]
+        row |= {
+            name: pooled["value"],
+            f"{name}_low": pooled["low"],
+            f"{name}_high": pooled["high"],
+            f"{name}_fold_mean": None if folds is None else folds["mean"],
+            f"{name}_fold_sd": None if folds is None else folds["sd"],
+        }
+    slots = [fold["effective_slots"] for fold in metrics["folds"]]
+    row["effective_slots"] = sum(slots) / len(slots) if None not in slots else None
+    return row
+
+
+def _write_tables(result: SweepResult, names: Sequence[str]) -> None:
+    settings = [_short(name) for name in names]
+    figures = [name for name in (result.rows[0] if result.rows else {}) if name not in settings]
+    _write(result.out / "sweep.csv", [*settings, *figures], result.rows)
+    failed = result.out / "failed.csv"
+    if result.failed:
+        rows = [{"run": name, "reason": reason} for name, reason in result.failed]
+        _write(failed, ["run", "reason"], rows)
+    else:
+        failed.unlink(missing_ok=True)
+
+
+def _write(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    atomic.write_text(path, text.getvalue())
+
+
+def _full_name(name: str) -> str:
+    known = [
+        f"{section}.{setting}"
+        for section in _SECTIONS
+        for setting in MilSettings.model_fields[section].get_default().__class__.model_fields
+    ]
+    if name == "model":
+        return _METHOD
+    for full in known:
+        if name in (full, full.partition(".")[2]):
+            return full
+    raise UnknownNameError("setting", name, [full.partition(".")[2] for full in known])
+
+
+def _short(name: str) -> str:
+    return "model" if name == _METHOD else name.partition(".")[2]
+
+
+def _is_of_tcssa(name: str) -> bool:
+    return name in _OF_TCSSA_ONLY or (name.startswith("model.") and name != _METHOD)

@@ -1,0 +1,109 @@
+"""Answering by the likelihood of the options' texts.
+
+The options are not shown: the question stands alone, and each option's text is scored as the
+assistant's whole answer, its end mark included (the sum of its tokens' log-probabilities). Small
+language models seldom tie an option to its letter, and this asks nothing of the kind; a model that
+was trained to answer by letters is asked by `tcssa.vqa.likelihood`.
+
+Long texts are at a disadvantage in a model that was not trained on such answers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from tcssa.errors import TcssaError
+from tcssa.vqa.conversation import MAX_OPTIONS, Turn
+from tcssa.vqa.prefill import Prompt, Step, advance, prefill
+from tcssa.vqa.reply import Reply
+
+if TYPE_CHECKING:
+    from tcssa.vqa.model import SlideLanguageModel
+    from tcssa.vqa.prompt import PromptBuilder
+
+
+class TextLikelihood:
+    """Chooses the option whose text is the most probable answer.
+
+    Args:
+        model: The model, in evaluation mode.
+        prompts: Its prompt builder.
+        batch_size: Options read at a time.
+    """
+
+    name = "text"
+    shows_options = False
+
+    def __init__(
+        self, model: SlideLanguageModel, prompts: PromptBuilder, batch_size: int = 16
+    ) -> None:
+        self.model, self.prompts, self.batch_size = model, prompts, batch_size
+
+    def room(self, options: Sequence[str]) -> int:
+        """See `Method.room`."""
+        return max(len(self.answer_ids(text)) for text in options)
+
+    def answer_ids(self, text: str) -> list[int]:
+        """The tokens that an assistant says a text with, and ends its turn with."""
+        question = self.prompts.question_turn("?")
+        begin = self.prompts.prompt_ids([question], 1)
+        turns = [question, Turn("assistant", text)]
+        supervised = self.prompts.conversation_ids(turns, 1)
+        answer = list(supervised.input_ids)[len(begin) :]
+        return answer[: supervised.num_supervised]
+
+    @torch.no_grad()
+    def reply(self, prompts: Sequence[Prompt], options: Sequence[Sequence[str]]) -> list[Reply]:
+        """See `Method.reply`; the prompts hold no options.
+
+        Raises:
+            TcssaError: A question has fewer than 2 or more than 26 options.
+        """
+        for shown in options:
+            if not 2 <= len(shown) <= MAX_OPTIONS:
+                raise TcssaError(f"a question has {len(shown)} options, 2 to {MAX_OPTIONS} can be")
+        rows = [
+            (prompt, text) for prompt, shown in zip(prompts, options, strict=True) for text in shown
+        ]
+        answers = [self.answer_ids(text) for _, text in rows]
+        log_probs: list[float] = []
+        steps = prefill(self.model, [prompt for prompt, _ in rows], self.batch_size) if rows else ()
+        for step in steps:
+            begin = len(log_probs)
+            log_probs += self._score(step, answers[begin : begin + len(step.logits)])
+        left = iter(log_probs)
+        return [_reply([next(left) for _ in shown]) for shown in options]
+
+    def _score(self, step: Step, answers: Sequence[Sequence[int]]) -> list[float]:
+        """The log-probability of each answer after its prompt."""
+        longest = max(len(answer) for answer in answers)
+        device = step.logits.device
+        padded = torch.zeros(len(answers), longest, dtype=torch.long, device=device)
+        for row, answer in zip(padded, answers, strict=True):
+            row[: len(answer)] = torch.tensor(answer, device=device)
+        lengths = torch.tensor([len(answer) for answer in answers], device=device)
+        total = torch.zeros(len(answers), dtype=torch.float64, device=device)
+        for place in range(longest):
+            found = _log_probs(step.logits, padded[:, place])
+            total += torch.where(place < lengths, found, 0.0)
+            if place + 1 < longest:
+                step = advance(self.model, step, padded[:, place])
+        return [float(value) for value in total]
+
+
+def _log_probs(logits: Tensor, tokens: Tensor) -> Tensor:
+    """Of each row's token, float64 [B]."""
+    return logits.double().log_softmax(-1).gather(1, tokens[:, None])[:, 0]
+
+
+def _reply(log_probs: Sequence[float]) -> Reply:
+    """The reply that the options' log-probabilities stand for; of equal ones the first counts."""
+    total = float(torch.tensor(log_probs, dtype=torch.float64).logsumexp(0))
+    best = max(range(len(log_probs)), key=log_probs.__getitem__)
+    normalised = tuple(value - total for value in log_probs)
+    return Reply(best, normalised, letter_mass=math.exp(total))

@@ -1,0 +1,98 @@
+"""`tcssa sweep`: a cohort trained with every combination of some settings."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from tcssa.mil.settings import CohortSettings, MilSettings
+from tcssa.presets import named_preset, preset_names
+from tcssa.settings import resolve
+from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag, setting
+from tcssa_cli.output import Output, make_table
+
+if TYPE_CHECKING:
+    from tcssa.mil.sweep import SweepResult
+
+
+def sweep(
+    over: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME=V,V,…",
+            help="Setting of train-mil and its values; repeat it: --over num_slots=8,16,32 "
+            "--over aux_weight=0,0.1 --over model=tcssa,abmil --over seed=0,1,2.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the sweep.")],
+    dataset: Annotated[
+        str | None,
+        typer.Option(help=f"Preset: {', '.join(preset_names())}.", autocompletion=preset_names),
+    ] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Where presets find their files; else TCSSA_DATA.")
+    ] = None,
+    labels: Annotated[Path | None, setting(CohortSettings, "labels")] = None,
+    features: Annotated[Path | None, setting(CohortSettings, "features")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs side by side; they share cores.")] = 1,
+    config: ConfigFile = None,
+    as_json: JsonFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Train every combination of some settings on the same folds: a table, and AUC against K.
+
+    All other settings come from --config, the environment or the preset. Runs are kept: the same
+    command goes on where it was, and one with more values trains only what is new.
+    """
+    output = Output(as_json)
+    flags = {"dataset": dataset, "cohort": {"labels": labels, "features": features}}
+    settings = resolve(
+        MilSettings, flags=flags, config=config, preset=partial(named_preset, data_root=data_root)
+    )
+    from tcssa.mil.sweep import parse_axis
+    from tcssa.mil.sweep import sweep as train_all
+
+    result = train_all(settings, [parse_axis(text) for text in over], out, output, jobs=jobs)
+    failed = [{"run": name, "reason": reason} for name, reason in result.failed]
+    output.result(
+        {"folder": out, "runs": result.rows, "failed": failed},
+        lambda console: _show(console, result),
+    )
+    if result.failed:
+        raise typer.Exit(1)
+
+
+def _show(console: Console, result: SweepResult) -> None:
+    if result.rows:
+        settings = list(dict.fromkeys(n for row in result.rows for n in _settings(row)))
+        rows = [[row.get(name, "–") for name in settings] + _figures(row) for row in result.rows]
+        header = [*settings, "AUC (95 %)", "folds, mean ± SD", "bal. acc.", "slots in use"]
+        console.print(make_table(f"{len(rows)} runs", header, rows))
+    if result.failed:
+        console.print(make_table("Not trained", ["run", "reason"], result.failed))
+    console.print(f"table: {result.out / 'sweep.csv'}", soft_wrap=True)
+    if (result.out / "auc_by_slots.png").exists():
+        console.print(f"chart: {result.out / 'auc_by_slots.png'}", soft_wrap=True)
+
+
+def _settings(row: dict[str, Any]) -> list[str]:
+    return list(row)[: list(row).index("auc")]
+
+
+def _figures(row: dict[str, Any]) -> list[Any]:
+    if row["auc"] is None:
+        return ["not defined", "–", row["balanced_accuracy"], row["effective_slots"]]
+    interval = "" if row["auc_low"] is None else f" ({row['auc_low']:.3f} – {row['auc_high']:.3f})"
+    folds = "–"
+    if row["auc_fold_mean"] is not None:
+        folds = f"{row['auc_fold_mean']:.3f} ± {row['auc_fold_sd'] or 0:.3f}"
+    return [
+        f"{row['auc']:.3f}{interval}",
+        folds,
+        row["balanced_accuracy"],
+        row["effective_slots"],
+    ]
