@@ -9,6 +9,7 @@
       metrics.json              pooled over all test slides, with intervals; and fold by fold
       predictions.csv           every slide, predicted by the fold that did not know it
       plots/                    roc, confusion, training, utilisation
+      report.html               all of this on one page
       fold-0/ …                 checkpoint.safetensors, history.csv, utilisation.csv, metrics.json
 """
 
@@ -38,6 +39,7 @@ from tcssa.mil.predictions import (
     score_predictions,
     write_predictions,
 )
+from tcssa.mil.report import write_report
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.sites import SiteConfound, site_confound
 from tcssa.mil.splits import Fold, make_folds, unused_slides, write_splits
@@ -143,6 +145,7 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any
         "checkpoint_sha256": file_sha256(checkpoint),
         "skipped": cohort.skipped,
     }
+    write_report(out, settings, metrics, run)
     write_run(out, {**run, "complete": True})
     return metrics
 

@@ -12,8 +12,8 @@ from tcssa_cli.options import DebugFlag, JsonFlag
 from tcssa_cli.output import Output, make_table
 
 if TYPE_CHECKING:
+    from tcssa.page import Section
     from tcssa_cli.demo.chain import Demonstration
-    from tcssa_cli.demo.report import Section
 
 
 def demo(
@@ -31,13 +31,13 @@ def demo(
     nuclei and not in colour. Takes a few minutes; run again, it only does what is missing.
     """
     output = Output(as_json)
+    from tcssa.page import write_page
     from tcssa_cli.demo.chain import Demonstration, run_demonstration
-    from tcssa_cli.demo.report import write_report
 
     done = Demonstration(out, slides, seed)
     run_demonstration(done, output)
     report = out / "report.html"
-    write_report(report, "tcssa demo", _sections(done))
+    write_page(report, "tcssa demo", _sections(done))
     output.result(_data(done, report), lambda console: _show(console, done, report))
 
 
@@ -97,7 +97,7 @@ def _next_commands(done: Demonstration) -> str:
 
 
 def _sections(done: Demonstration) -> list[Section]:
-    from tcssa_cli.demo.report import Figure, Section
+    from tcssa.page import Figure, Section
 
     first = done.slot_maps[0].stem
     pooled = done.metrics["pooled"]

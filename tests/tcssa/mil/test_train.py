@@ -73,6 +73,20 @@ def test_the_run_directory_has_what_it_promises(run: tuple[MilSettings, Path]) -
     assert not list(folder.glob("**/progress.pt"))
 
 
+def test_the_report_needs_no_other_file_and_says_what_was_found(
+    run: tuple[MilSettings, Path],
+) -> None:
+    _, out = run
+    page = (out / "report.html").read_text()
+    auc = read_metrics(out)["pooled"]["auc"]
+    assert f"{auc['value']:.3f}" in page
+    assert f"{auc['low']:.3f} – {auc['high']:.3f}" in page
+    assert page.count("src='data:image/png;base64,") == 4
+    assert "http" not in page.replace("&#x27;", "")
+    assert read_run(out)["checkpoint_sha256"] in page
+    assert "num_slots: 4" in page
+
+
 def test_the_selected_fold_has_the_lowest_validation_loss(run: tuple[MilSettings, Path]) -> None:
     folds = read_metrics(run[1])["folds"]
     best = min(folds, key=lambda fold: fold["val_loss"])["fold"]

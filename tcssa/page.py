@@ -1,4 +1,4 @@
-"""The page a demonstration leaves behind: one HTML file that holds its own pictures."""
+"""A page to look at: one HTML file that holds its own pictures."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Section:
     code: str = ""
 
 
-def write_report(path: Path, title: str, sections: Sequence[Section]) -> None:
+def write_page(path: Path, title: str, sections: Sequence[Section]) -> None:
     """Write the page, atomically."""
     body = "\n".join(_section(section) for section in sections)
     atomic.write_text(
