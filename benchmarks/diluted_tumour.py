@@ -24,10 +24,10 @@ from rich.table import Table
 VARIANTS: dict[str, list[str]] = {
     "abmil": ["--model", "abmil"],
     "tcssa (the paper's: mean)": [],
-    "tcssa, no balance loss": ["--aux-weight", "0"],
-    "tcssa, pool mass": ["--pool", "mass"],
-    "tcssa, pool max": ["--pool", "max"],
     "tcssa, pool attention": ["--pool", "attention"],
+    "tcssa, pool max": ["--pool", "max"],
+    "tcssa, pool mass": ["--pool", "mass"],
+    "tcssa, no balance loss": ["--aux-weight", "0"],
 }
 BAG_PATCHES = 16
 
