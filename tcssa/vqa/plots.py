@@ -66,9 +66,11 @@ def comparison_figure(
         for accuracy in floors.values():
             axes.axhline(100 * accuracy, color=_FLOOR, lw=0.8, ls=":")
         axes.spines[["top", "right"]].set_visible(False)
-    for name, accuracy in floors.items():
+    for accuracy in dict.fromkeys(floors.values()):
+        # equal ones share a line, so they share its label
+        names = ", ".join(name for name, found in floors.items() if found == accuracy)
         panels[0].annotate(
-            f"{name} {100 * accuracy:.1f}",
+            f"{names} {100 * accuracy:.1f}",
             (0, 100 * accuracy),
             xycoords=("axes fraction", "data"),
             xytext=(4, 2),
