@@ -74,6 +74,8 @@ def wheel(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     session.install(*CONSTRAINED, "-e", ".[dev]")
     session.run("python", "benchmarks/compressor.py", *session.posargs)
+    session.run("python", "benchmarks/runtimes.py", "--quick", "--out", session.create_tmp())
+    session.run("python", "benchmarks/encode.py", "--slides", "40")
 
 
 @nox.session
