@@ -147,10 +147,10 @@ def test_nothing_in_a_malicious_file_runs(tcssa: Run, trained: Path, tmp_path: P
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of half a megabyte."""
+    """A disk of a megabyte."""
     mount = tmp_path / "disk"
     mount.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(mount)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=1024k", "tmpfs", str(mount)]
     if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
         pytest.skip("no right to mount a tmpfs here")
     yield mount
@@ -159,7 +159,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_in_training(tcssa: Run, tmp_path: Path, small_disk: Path) -> None:
     cohort = write_cohort(tmp_path)
-    (small_disk / "ballast").write_bytes(bytes(440_000))
+    (small_disk / "ballast").write_bytes(bytes(964_000))
     done = train_on(tcssa, cohort, small_disk / "run")
     assert_one_line(done, "no space left on the disk")
     assert "the same command again" in done.stderr
@@ -169,7 +169,7 @@ def test_a_full_disk_in_training(tcssa: Run, tmp_path: Path, small_disk: Path) -
 
 
 def test_a_full_disk_in_encoding(tcssa: Run, trained: Path, small_disk: Path) -> None:
-    (small_disk / "ballast").write_bytes(bytes(450_000))
+    (small_disk / "ballast").write_bytes(bytes(974_000))
     arguments = ("encode", trained / "features", "--model", trained / "run", "--out", small_disk)
     full = tcssa(*arguments)
     assert_one_line(full, "no space left on the disk")
@@ -191,7 +191,7 @@ def test_a_full_disk_at_a_checkpoint_and_the_same_command_again(
         "--out", small_disk / "run", *SMALL, "--checkpoint-every-s", "0",
     )  # fmt: skip
     ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(490_000))
+    ballast.write_bytes(bytes(1_014_000))
     full = tcssa(*command)
     assert_one_line(full, "progress.pt", "no space left on the disk")
     ballast.unlink()
