@@ -6,10 +6,12 @@ disk and renamed. A process killed at any instant leaves at most a hidden tempor
 
 from __future__ import annotations
 
+import csv
 import errno
+import io
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -54,6 +56,15 @@ def write_text(target: Path, text: str) -> None:
     """Write a text file atomically (UTF-8)."""
     with replacing(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_csv(target: Path, header: Iterable[object], rows: Iterable[Iterable[object]]) -> None:
+    """Write a table atomically: UTF-8, commas, a line feed after each row; None is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(target, text.getvalue())
 
 
 def write_bytes(target: Path, content: bytes | memoryview) -> None:

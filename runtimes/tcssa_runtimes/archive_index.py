@@ -7,8 +7,6 @@ in which they were computed.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,7 +50,7 @@ def write_index(path: Path, slides: Iterable[Path]) -> None:
         path: The table.
         slides: Files of encoded slides.
     """
-    _write(path, COLUMNS, (_row(slide) for slide in sorted(slides)))
+    atomic.write_csv(path, COLUMNS, (_row(slide) for slide in sorted(slides)))
 
 
 def write_failures(path: Path, failed: Sequence[FailedSlide]) -> None:
@@ -61,7 +59,7 @@ def write_failures(path: Path, failed: Sequence[FailedSlide]) -> None:
         path.unlink(missing_ok=True)
         return
     rows = sorted([str(slide.path), slide.reason, slide.hint or ""] for slide in failed)
-    _write(path, FAILED_COLUMNS, rows)
+    atomic.write_csv(path, FAILED_COLUMNS, rows)
 
 
 def _row(path: Path) -> list[object]:
@@ -77,11 +75,3 @@ def _row(path: Path) -> list[object]:
         facts["model_sha256"],
         facts["runtime"],
     ]
-
-
-def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(columns)
-    table.writerows(rows)
-    atomic.write_text(path, text.getvalue())

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from tcssa.errors import FeatureFileError, ShapeError, UsageError
 from tcssa.features import Bag, open_bag
+from tcssa.features.bag import LOADED_WHOLE
 from tcssa.features.content import ContentHash
 from tcssa_runtimes.base import Runtime
 from tcssa_runtimes.budget import Budget, CancelledError
@@ -31,8 +32,6 @@ from tcssa_runtimes.chunks import Features
 from tcssa_runtimes.slide_features import Positions
 
 _FLOAT32_BYTES = 4
-_LOADED_WHOLE = (".pt", ".csv")
-"""Files that cannot be read in parts."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +175,7 @@ class ReaderPool:
         try:
             # before reading: a file that changes meanwhile is renewed by the next call
             stat = path.stat()
-            held = stat.st_size if path.suffix.lower() in _LOADED_WHOLE else 0
+            held = stat.st_size if path.suffix.lower() in LOADED_WHOLE else 0
             _require_room(path, held, self._files)
             self._files.take(held)
             try:

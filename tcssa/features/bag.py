@@ -32,6 +32,9 @@ TABLE_SUFFIX = ".csv"
 """SlideChat's; in a folder it counts only where there is no other kind, since tables of labels
 lie beside features."""
 
+LOADED_WHOLE = (".pt", TABLE_SUFFIX)
+"""Files that cannot be read in parts."""
+
 _READ_AGAIN = "extract this slide again: the file is incomplete or damaged"
 
 

@@ -7,7 +7,6 @@ feature file a bag, and a label table.
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 from dataclasses import dataclass
@@ -58,17 +57,15 @@ def import_bags(table: Path, out: Path, *, standardise: bool = False) -> Importe
     faults += [f"bag {bag:g} is no whole number" for bag in np.unique(bags[bags % 1 != 0])]
     if faults:
         raise TableError(table, faults)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["case_id", "slide_id", "label"])
+    listed: list[list[str]] = []
     width = len(f"{bags.max():g}")
     for bag in np.unique(bags):
         slide_id = f"bag-{int(bag):0{width}d}"
         _write(out / "features" / f"{slide_id}.h5", features[bags == bag], table.name)
-        writer.writerow(
+        listed.append(
             [slide_id, slide_id, np.format_float_positional(labels[bags == bag][0], trim="-")]
         )
-    atomic.write_text(out / "labels.csv", text.getvalue())
+    atomic.write_csv(out / "labels.csv", ["case_id", "slide_id", "label"], listed)
     return ImportedBags(
         out / "labels.csv",
         out / "features",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -84,13 +82,5 @@ def write_history(folder: Path, epochs: Sequence[Epoch]) -> None:
             row += [getattr(use, field) for field in of_slots]
         slots = [f"slot_{k}" for k in range(len(uses[0].utilisation))]
         shares = [[row.epoch, *use.utilisation] for row, use in zip(epochs, uses, strict=True)]
-        _write_csv(folder / "utilisation.csv", ["epoch", *slots], shares)
-    _write_csv(folder / "history.csv", figures, history)
-
-
-def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    atomic.write_text(path, text.getvalue())
+        atomic.write_csv(folder / "utilisation.csv", ["epoch", *slots], shares)
+    atomic.write_csv(folder / "history.csv", figures, history)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,16 +48,15 @@ def write_predictions(
     path: Path, predictions: Sequence[Prediction], classes: Sequence[str]
 ) -> None:
     """Write ``slide_id, case_id, label, predicted, fold, prob_<class>…``, atomically."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     columns = [f"prob_{name}" for name in classes]
-    writer.writerow(["slide_id", "case_id", "label", "predicted", "fold", *columns])
+    table: list[list[object]] = []
     for row in predictions:
         predicted = classes[int(np.argmax(row.probs))]
         fold = "" if row.fold is None else row.fold
         probs = [repr(p) for p in row.probs]  # repr comes back bit for bit
-        writer.writerow([row.slide_id, row.case_id, classes[row.label], predicted, fold, *probs])
-    atomic.write_text(path, text.getvalue())
+        table.append([row.slide_id, row.case_id, classes[row.label], predicted, fold, *probs])
+    header = ["slide_id", "case_id", "label", "predicted", "fold", *columns]
+    atomic.write_csv(path, header, table)
 
 
 def read_predictions(path: Path, classes: Sequence[str]) -> list[Prediction]:

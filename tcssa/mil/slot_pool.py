@@ -13,6 +13,7 @@ Shapes: B bags, K slots, D features.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
@@ -23,12 +24,13 @@ PoolName = Literal["mean", "mass", "attention", "max"]
 _ATTENTION_DIM = 128
 
 
-class SlotPool(nn.Module):
+class SlotPool(nn.Module, ABC):
     """Pools slots [B, K, D] to vectors [B, D]."""
 
     needs_mass = False
     """Whether it looks at the slots' masses."""
 
+    @abstractmethod
     def forward(self, slots: Tensor, mass: Tensor | None = None) -> Tensor:
         """Pool slots.
 
@@ -36,7 +38,6 @@ class SlotPool(nn.Module):
             slots: [B, K, D].
             mass: Σ of the routing weights of each slot, [B, K].
         """
-        raise NotImplementedError
 
 
 class MeanSlots(SlotPool):

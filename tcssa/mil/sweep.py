@@ -14,8 +14,6 @@ side. Runs are kept, so a sweep goes on where it was, and grows when values are 
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import multiprocessing
 import os
@@ -200,21 +198,14 @@ def _row(point: Point, metrics: Mapping[str, Any]) -> dict[str, Any]:
 def _write_tables(result: SweepResult, names: Sequence[str]) -> None:
     settings = [_short(name) for name in names]
     figures = [name for name in (result.rows[0] if result.rows else {}) if name not in settings]
-    _write(result.out / "sweep.csv", [*settings, *figures], result.rows)
+    header = [*settings, *figures]
+    rows = [[row.get(name, "") for name in header] for row in result.rows]
+    atomic.write_csv(result.out / "sweep.csv", header, rows)
     failed = result.out / "failed.csv"
     if result.failed:
-        rows = [{"run": name, "reason": reason} for name, reason in result.failed]
-        _write(failed, ["run", "reason"], rows)
+        atomic.write_csv(failed, ["run", "reason"], result.failed)
     else:
         failed.unlink(missing_ok=True)
-
-
-def _write(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    text = io.StringIO()
-    table = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    atomic.write_text(path, text.getvalue())
 
 
 def _full_name(name: str) -> str:

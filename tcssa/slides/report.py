@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,11 +89,7 @@ def update_failures(path: Path, slides: Sequence[SlideResult]) -> None:
     if not rows:
         path.unlink(missing_ok=True)
         return
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    atomic.write_text(path, text.getvalue())
+    atomic.write_csv(path, _COLUMNS, ([row[name] for name in _COLUMNS] for row in rows))
 
 
 def _read(path: Path) -> list[dict[str, str]]:

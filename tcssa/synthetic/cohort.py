@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 from pathlib import Path
 
 import openslide
 
-from tcssa.atomic import write_text
+from tcssa.atomic import write_csv
 from tcssa.synthetic.pyramid import write_pyramid
 from tcssa.synthetic.slide import draw_slide
 from tcssa.synthetic.spec import LABELS, MPP, SlideSpec
@@ -94,9 +92,6 @@ def _description_of(path: Path) -> str | None:
 
 
 def _write_labels(path: Path, specs: list[SlideSpec]) -> Path:
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["case_id", "slide_id", "label"])
-    writer.writerows([f"CASE-{spec.case:03d}", slide_id(spec), spec.label] for spec in specs)
-    write_text(path, table.getvalue())
+    rows = ([f"CASE-{spec.case:03d}", slide_id(spec), spec.label] for spec in specs)
+    write_csv(path, ["case_id", "slide_id", "label"], rows)
     return path

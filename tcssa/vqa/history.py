@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,11 +31,8 @@ class Record(BaseModel):
 
 def write_history(path: Path, records: Sequence[Record]) -> None:
     """Write ``history.csv``: a line a record."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Record.model_fields)
-    writer.writerows(record.model_dump().values() for record in records)
-    atomic.write_text(path, text.getvalue())
+    rows = (record.model_dump().values() for record in records)
+    atomic.write_csv(path, Record.model_fields, rows)
 
 
 def plot_history(path: Path, records: Sequence[Record], best_step: int | None) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from tcssa.errors import TcssaError
 from tcssa.vqa.conversation import LETTERS, MAX_OPTIONS, Turn
 from tcssa.vqa.prefill import Prompt, prefill
-from tcssa.vqa.reply import Reply
+from tcssa.vqa.reply import Reply, require_options
 
 if TYPE_CHECKING:
     from tcssa.vqa.model import SlideLanguageModel
@@ -85,9 +85,7 @@ class Likelihood:
         Raises:
             TcssaError: A question has fewer than 2 or more than 26 options.
         """
-        for shown in options:
-            if not 2 <= len(shown) <= MAX_OPTIONS:
-                raise TcssaError(f"a question has {len(shown)} options, 2 to {MAX_OPTIONS} can be")
+        require_options(options)
         steps = prefill(self.model, prompts, self.batch_size) if prompts else ()
         left = iter(options)
         return [

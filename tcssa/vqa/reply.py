@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from tcssa.errors import TcssaError
+from tcssa.vqa.conversation import MAX_OPTIONS
 from tcssa.vqa.prefill import Prompt
 
 
@@ -23,6 +25,17 @@ class Reply:
     say. Near 0 it would say none of them, and comparing them says little."""
     text: str | None = None
     """What was generated."""
+
+
+def require_options(options: Sequence[Sequence[str]]) -> None:
+    """Check that questions can be answered by comparing their options.
+
+    Raises:
+        TcssaError: One has fewer than 2 or more than 26.
+    """
+    for shown in options:
+        if not 2 <= len(shown) <= MAX_OPTIONS:
+            raise TcssaError(f"a question has {len(shown)} options, 2 to {MAX_OPTIONS} can be")
 
 
 class Method(Protocol):

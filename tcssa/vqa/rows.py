@@ -6,9 +6,7 @@ counted and listed; none is cut to fit.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -194,9 +192,6 @@ def describe_dropped(dropped: Sequence[Dropped]) -> str:
 
 def write_dropped(path: Path, dropped: Sequence[Dropped]) -> None:
     """Write ``skipped.csv``: a line a row that was left out."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row_id", "source", "slide", "reason", "detail"])
-    for row in dropped:
-        writer.writerow([row.row_id, row.source, row.slide, row.reason, row.detail])
-    atomic.write_text(path, text.getvalue())
+    header = ["row_id", "source", "slide", "reason", "detail"]
+    rows = [[row.row_id, row.source, row.slide, row.reason, row.detail] for row in dropped]
+    atomic.write_csv(path, header, rows)

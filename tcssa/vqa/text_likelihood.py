@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tcssa.errors import TcssaError
-from tcssa.vqa.conversation import MAX_OPTIONS, Turn
+from tcssa.vqa.conversation import Turn
 from tcssa.vqa.prefill import Prompt, Step, advance, prefill
-from tcssa.vqa.reply import Reply
+from tcssa.vqa.reply import Reply, require_options
 
 if TYPE_CHECKING:
     from tcssa.vqa.model import SlideLanguageModel
@@ -64,9 +63,7 @@ class TextLikelihood:
         Raises:
             TcssaError: A question has fewer than 2 or more than 26 options.
         """
-        for shown in options:
-            if not 2 <= len(shown) <= MAX_OPTIONS:
-                raise TcssaError(f"a question has {len(shown)} options, 2 to {MAX_OPTIONS} can be")
+        require_options(options)
         rows = [
             (prompt, text) for prompt, shown in zip(prompts, options, strict=True) for text in shown
         ]
