@@ -83,13 +83,14 @@ def discard_leftovers(folder: Path) -> int:
     host = socket.gethostname()
     for leftover in folder.glob(f".*{_SUFFIX}"):
         stem, _, pid = leftover.name.removesuffix(_SUFFIX).rpartition(".")
-        if stem.endswith(f".{host}") and pid.isdigit() and not _alive(int(pid)):
+        if stem.endswith(f".{host}") and pid.isdigit() and not alive(int(pid)):
             leftover.unlink(missing_ok=True)
             removed += 1
     return removed
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether a process of this machine lives; where that cannot be told, it does."""
     if os.name == "nt":
         return True  # there os.kill would interrupt it; leftovers stay until someone removes them
     try:

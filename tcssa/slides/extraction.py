@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
 
 from tcssa import atomic
 from tcssa.encoders import Encoder, EncoderSpec, encoder_spec
-from tcssa.errors import DiskFullError, TcssaError
+from tcssa.errors import TcssaError
+from tcssa.locks import FolderLocks
 from tcssa.reporter import Reporter, Silent, Task
 from tcssa.settings import write_resolved
-from tcssa.slides.encode import encode_slide
+from tcssa.slides.encoding import Encoding, SlideWork
+from tcssa.slides.feature_files import FeatureFiles
 from tcssa.slides.layout import JobLayout
 from tcssa.slides.manifest import SlideFile, find_slides
-from tcssa.slides.pipeline import Part, PlannedSlide, closing, parts, planned
+from tcssa.slides.pipeline import Part, Planned, parts, planned
 from tcssa.slides.plan import SlidePlan, plan_slide
 from tcssa.slides.reader import PatchReader
 from tcssa.slides.report import ExtractReport, SlideResult, update_failures
-from tcssa.slides.resume import finished, params_of
+from tcssa.slides.resume import params_of
 from tcssa.slides.settings import ExtractSettings
+from tcssa.slides.sinks import PatchSink, SlideSink, finished_by_all
 
 _MAX_DEFAULT_WORKERS = 8
+_FAILURES = "failures"
+_FAILURES_WAIT_S = 10.0
 _TOO_COARSE = 1.1
 
 
@@ -34,17 +38,24 @@ def extract(
     out: Path | str,
     settings: ExtractSettings | None = None,
     reporter: Reporter | None = None,
+    *,
+    keep_features: bool = True,
+    more_sinks: Sequence[SlideSink] = (),
 ) -> ExtractReport:
     """Extract the patch features of slides into a job folder.
 
     Slides that are finished already are skipped, so a run that was cut short goes on where it
-    stood. A slide that cannot be read is reported as failed, and the others go on.
+    stood. A slide that cannot be read is reported as failed, and the others go on. Several
+    processes, on one machine or on many, may be given the same slides and the same job: each
+    takes the next slide that no other has.
 
     Args:
         slides: What `find_slides` gives, or paths.
         out: The job's folder.
         settings: How; None takes the defaults.
         reporter: Told of progress, and of what is doubtful.
+        keep_features: Whether to write the features.
+        more_sinks: What else takes them, such as a compressor that makes slots of them.
 
     Returns:
         What became of every slide.
@@ -58,23 +69,22 @@ def extract(
     files = _as_files(slides)
     layout = JobLayout.of(Path(out), settings)
     spec = encoder_spec(settings.encoder)
+    sinks = [*([FeatureFiles(layout, settings)] if keep_features else []), *more_sinks]
     report = ExtractReport(layout.features)
-    pending = _skip_finished(files, settings, layout, spec, report)
+    pending = _skip_finished(files, settings, sinks, spec, report)
     for folder in layout.folders:
         atomic.discard_leftovers(folder)
     with reporter.task("extracting", len(files), "slides") as task:
         task.advance(len(files) - len(pending))
         if pending:
-            write_resolved(settings, layout.features)
-            encoder = spec.load(settings.device)
-            report.device = encoder.device
-            run = _Run(settings, layout, spec, encoder, reporter, task, report)
-            began = time.perf_counter()
-            try:
-                _work_on(pending, run)
-            finally:
-                report.seconds = time.perf_counter() - began
-                update_failures(layout.failures, report.slides)
+            with FolderLocks(layout.features) as locks:
+                write_resolved(settings, layout.features)
+                encoder = spec.load(settings.device)
+                for sink in sinks:
+                    sink.check(spec, encoder)
+                report.device = encoder.device
+                run = _Run(settings, layout, spec, encoder, sinks, locks, reporter, task, report)
+                run.extract(pending)
     return report
 
 
@@ -86,15 +96,149 @@ class _Run:
     layout: JobLayout
     spec: EncoderSpec
     encoder: Encoder
+    sinks: Sequence[SlideSink]
+    locks: FolderLocks
     reporter: Reporter
     task: Task
     report: ExtractReport
 
-    def plan(self, slide: SlideFile) -> tuple[SlidePlan, PatchReader]:
-        """Plan a slide; runs in a thread of its own."""
+    def extract(self, pending: Sequence[SlideFile]) -> None:
+        """Work on all slides, and bring the table of failures up to date."""
+        began = time.perf_counter()
+        try:
+            self._say_of_encoder()
+            self._work_on(pending)
+        finally:
+            self.report.seconds = time.perf_counter() - began
+            self._write_failures()
+
+    def _say_of_encoder(self) -> None:
+        encoder, settings = self.encoder, self.settings
+        if encoder.input_px != settings.patch_size:
+            self.reporter.note(
+                f"{encoder.name} takes patches of {encoder.input_px} px: "
+                f"those of {settings.patch_size} px are resized to it"
+            )
+
+    def _work_on(self, pending: Sequence[SlideFile]) -> None:
+        encoder, settings = self.encoder, self.settings
+        workers = settings.num_workers or min(_num_cores(), _MAX_DEFAULT_WORKERS)
+        batch_size = settings.batch_size or encoder.batch_size
+        num_ahead = 2 * workers + batch_size // 4
+        encoding = Encoding(
+            encoder,
+            batch_size=batch_size,
+            dtype=settings.dtype,
+            max_failed=settings.max_failed,
+            begin=self._begin,
+            on_progress=self._show_progress,
+            on_end=self._end,
+        )
+        began = time.perf_counter()
+        planner, readers = ThreadPoolExecutor(1, "plan"), ThreadPoolExecutor(workers, "read")
+        try:
+            stream = parts(planned(pending, self._plan, planner), readers, num_ahead)
+            encoding.run(self._of_slides_to_read(stream))
+        finally:
+            planner.shutdown(cancel_futures=True)
+            readers.shutdown(cancel_futures=True)
+            self.report.num_encoded = encoding.num_encoded
+            total_s = time.perf_counter() - began
+            self.report.shares = encoding.times.shares(total_s, workers)
+
+    def _plan(self, slide: SlideFile) -> Planned | SlideResult:
+        """Take a slide, if it is free, and plan it; runs in a thread of its own."""
+        owner = self.locks.take(slide.slide_id)
+        if owner is not None:
+            return SlideResult(slide.slide_id, slide.path, "taken", reason=f"by {owner}")
+        if not self.settings.overwrite:  # another process may have done it since we looked
+            done = finished_by_all(slide, self.sinks, params_of(slide, self.settings, self.spec))
+            if done is not None:
+                return done
         plan = plan_slide(slide, self.settings, self.layout)
-        size = plan.spec.patch_size_level0
-        return plan, PatchReader(slide.path, size, self.encoder.input_px)
+        return plan, PatchReader(slide.path, plan.spec.patch_size_level0, self.encoder.input_px)
+
+    def _of_slides_to_read(self, stream: Iterable[Part]) -> Iterator[Part]:
+        """The parts of slides that have a plan; the others end here."""
+        for part in stream:
+            slide, made = part.slide.slide, part.slide.made
+            if isinstance(made, tuple):
+                yield part
+            elif isinstance(made, SlideResult):
+                self._record(made)
+            else:
+                self._record(self._failed(SlideResult(slide.slide_id, slide.path, "failed"), made))
+
+    def _begin(self, plan: SlidePlan) -> list[PatchSink]:
+        """Open what takes the features of a slide."""
+        name, mpp = plan.slide.slide_id, plan.resolution.mpp
+        self.task.describe(name)
+        if mpp > _TOO_COARSE * self.settings.mpp:
+            self.reporter.warn(
+                f"{name}: its {mpp:g} µm per pixel are coarser than the "
+                f"{self.settings.mpp:g} asked for; the patches are enlarged"
+            )
+        params = params_of(plan.slide, self.settings, self.spec)
+        return [sink.begin(plan, params, self.encoder) for sink in self.sinks]
+
+    def _show_progress(self, work: SlideWork) -> None:
+        total = len(work.plan.corners)
+        self.task.describe(f"{work.plan.slide.slide_id}: {work.num_patches} of {total} patches")
+
+    def _end(self, work: SlideWork) -> None:
+        """Record what became of a slide that was read."""
+        plan, name, total = work.plan, work.plan.slide.slide_id, len(work.plan.corners)
+        result = SlideResult(
+            name,
+            plan.slide.path,
+            "done",
+            mpp=plan.resolution.mpp,
+            seconds=time.perf_counter() - work.began,
+        )
+        if work.error is not None:
+            self._record(self._failed(result, work.error))
+            return
+        result = replace(result, num_patches=work.num_patches, num_failed=work.num_failed)
+        if total == 0:
+            result = replace(result, status="empty", reason=self._why_empty(plan))
+            self.reporter.warn(f"{name}: {result.reason}")
+        elif work.num_failed:
+            reason = f"{work.num_failed} of {total} patches could not be read and are left out"
+            result = replace(result, reason=reason)
+            self.reporter.warn(f"{name}: {reason}; the file lists them as failed_coords")
+        self._record(result)
+
+    def _failed(self, result: SlideResult, error: TcssaError) -> SlideResult:
+        self.reporter.warn(f"{result.slide_id} failed: {error}")
+        reason = f"{error} ({error.hint})" if error.hint else str(error)
+        return replace(result, status="failed", reason=reason)
+
+    def _record(self, result: SlideResult) -> None:
+        if result.status != "taken":
+            self.locks.release(result.slide_id)
+        self.report.slides.append(result)
+        self.task.advance()
+
+    def _why_empty(self, plan: SlidePlan) -> str:
+        if len(plan.spec.corners(*plan.dimensions)) == 0:
+            width, height = plan.dimensions
+            side = plan.spec.patch_size_level0
+            return (
+                f"the slide ({width} x {height}) is smaller than one patch ({side} level-0 pixels)"
+            )
+        picture = self.layout.contours_file(plan.slide.slide_id)
+        return f"no patch holds {self.settings.min_tissue:.0%} of tissue, see {picture}"
+
+    def _write_failures(self) -> None:
+        """Processes that share the job take turns."""
+        deadline = time.monotonic() + _FAILURES_WAIT_S
+        while (owner := self.locks.take(_FAILURES)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if owner is not None:
+            self.reporter.warn(f"{self.layout.failures} is held by {owner}: not brought up to date")
+            return
+        update_failures(self.layout.failures, self.report.slides)
+        self.locks.release(_FAILURES)
 
 
 def _as_files(slides: Sequence[SlideFile | Path | str]) -> list[SlideFile]:
@@ -106,101 +250,21 @@ def _as_files(slides: Sequence[SlideFile | Path | str]) -> list[SlideFile]:
 def _skip_finished(
     files: Sequence[SlideFile],
     settings: ExtractSettings,
-    layout: JobLayout,
+    sinks: Sequence[SlideSink],
     spec: EncoderSpec,
     report: ExtractReport,
 ) -> list[SlideFile]:
     """The slides still to be done. All are checked before anything is begun."""
     pending: list[SlideFile] = []
     for file in files:
-        params = params_of(file, settings, spec)
-        before = None if settings.overwrite else finished(file, layout, params)
+        before = None
+        if not settings.overwrite:
+            before = finished_by_all(file, sinks, params_of(file, settings, spec))
         if before is None:
             pending.append(file)
         else:
             report.slides.append(before)
     return pending
-
-
-def _work_on(pending: Sequence[SlideFile], run: _Run) -> None:
-    encoder, settings = run.encoder, run.settings
-    if encoder.input_px != settings.patch_size:
-        run.reporter.note(
-            f"{encoder.name} takes patches of {encoder.input_px} px: "
-            f"those of {settings.patch_size} px are resized to it"
-        )
-    workers = settings.num_workers or min(_num_cores(), _MAX_DEFAULT_WORKERS)
-    num_ahead = 2 * workers + (settings.batch_size or encoder.batch_size) // 4
-    planner, readers = ThreadPoolExecutor(1, "plan"), ThreadPoolExecutor(workers, "read")
-    try:
-        stream = parts(planned(pending, run.plan, planner), readers, num_ahead)
-        for slide, slide_parts in groupby(stream, key=lambda part: part.slide):
-            run.task.describe(slide.slide.slide_id)
-            run.report.slides.append(_one_slide(slide, slide_parts, run))
-            run.task.advance()
-    finally:
-        planner.shutdown(cancel_futures=True)
-        readers.shutdown(cancel_futures=True)
-
-
-def _one_slide(slide: PlannedSlide, slide_parts: Iterable[Part], run: _Run) -> SlideResult:
-    """Encode a slide. Whatever is wrong with it is its own result and ends nothing else."""
-    began = time.perf_counter()
-    result = SlideResult(slide.slide.slide_id, slide.slide.path, "failed")
-    try:
-        if isinstance(slide.made, TcssaError):
-            raise slide.made
-        plan, reader = slide.made
-        result = replace(result, mpp=plan.resolution.mpp)
-        with closing(reader, slide_parts):
-            result = _encoded(result, plan, slide_parts, run)
-    except DiskFullError:
-        raise
-    except TcssaError as error:
-        run.reporter.warn(f"{slide.slide.slide_id} failed: {error}")
-        reason = f"{error} ({error.hint})" if error.hint else str(error)
-        result = replace(result, reason=reason)
-    return replace(result, seconds=time.perf_counter() - began)
-
-
-def _encoded(
-    result: SlideResult, plan: SlidePlan, slide_parts: Iterable[Part], run: _Run
-) -> SlideResult:
-    name, total = result.slide_id, len(plan.corners)
-    if plan.resolution.mpp > _TOO_COARSE * run.settings.mpp:
-        run.reporter.warn(
-            f"{name}: its {plan.resolution.mpp:g} µm per pixel are coarser than the "
-            f"{run.settings.mpp:g} asked for; the patches are enlarged"
-        )
-    writer = encode_slide(
-        plan,
-        slide_parts,
-        run.encoder,
-        settings=run.settings,
-        layout=run.layout,
-        params=params_of(plan.slide, run.settings, run.spec),
-        on_progress=lambda done: run.task.describe(f"{name}: {done} of {total} patches"),
-    )
-    run.report.num_encoded += writer.num_patches
-    result = replace(result, num_patches=writer.num_patches, num_failed=writer.num_failed)
-    if total == 0:
-        reason = _why_empty(plan, run)
-        run.reporter.warn(f"{name}: {reason}")
-        return replace(result, status="empty", reason=reason)
-    if writer.num_failed == 0:
-        return replace(result, status="done")
-    reason = f"{writer.num_failed} of {total} patches could not be read and are left out"
-    run.reporter.warn(f"{name}: {reason}; the file lists them as failed_coords")
-    return replace(result, status="done", reason=reason)
-
-
-def _why_empty(plan: SlidePlan, run: _Run) -> str:
-    if len(plan.spec.corners(*plan.dimensions)) == 0:
-        width, height = plan.dimensions
-        side = plan.spec.patch_size_level0
-        return f"the slide ({width} x {height}) is smaller than one patch ({side} level-0 pixels)"
-    picture = run.layout.contours_file(plan.slide.slide_id)
-    return f"no patch holds {run.settings.min_tissue:.0%} of tissue, see {picture}"
 
 
 def _num_cores() -> int:

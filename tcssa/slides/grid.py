@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from tcssa.errors import UsageError
 from tcssa.slides.tissue import Tissue
 
+_BLOCK_PX = 2048
+"""Side of a block, in pixels at the resolution of the patches."""
+
 
 @dataclass(frozen=True)
 class GridSpec:
@@ -54,7 +57,10 @@ class GridSpec:
         return self.patch_size_level0 * self.mpp_level0 / self.patch_size
 
     def corners(self, width: int, height: int) -> NDArray[np.int64]:
-        """Level-0 corners (x, y), ``[n, 2]``, of all patches wholly inside, row by row.
+        """Level-0 corners (x, y), ``[n, 2]``, of all patches wholly inside.
+
+        They come block by block, and row by row within a block: a file's tiles are decoded once
+        for all patches on them, and need not be remembered for a whole row of the slide.
 
         Raises:
             UsageError: The step is below one level-0 pixel.
@@ -66,7 +72,10 @@ class GridSpec:
                 hint="give a larger --mpp, a larger --patch-size or a smaller --overlap",
             )
         x, y = self._along(width), self._along(height)
-        return np.stack([np.tile(x, len(y)), np.repeat(y, len(x))], axis=1)
+        column, row = np.tile(np.arange(len(x)), len(y)), np.repeat(np.arange(len(y)), len(x))
+        block = max(1, _BLOCK_PX // (self.patch_size - self.overlap))
+        order = np.lexsort((column, row, column // block, row // block))
+        return np.stack([x[column[order]], y[row[order]]], axis=1)
 
     def _along(self, length: int) -> NDArray[np.int64]:
         number = int(length / self.step) + 1

@@ -1,15 +1,14 @@
 """Reading ahead of the encoder: slides are planned and patches decoded while it works.
 
 Everything comes in order and in a bounded number, so the memory does not grow with the slide,
-and the batches (and with them the last bit of every feature) do not depend on timing.
+and the batches do not depend on timing.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,22 +19,26 @@ from tcssa.errors import DiskFullError, TcssaError
 from tcssa.slides.manifest import SlideFile
 from tcssa.slides.plan import SlidePlan
 from tcssa.slides.reader import PatchReader
+from tcssa.slides.report import SlideResult
 
 T = TypeVar("T")
-ScalarT = TypeVar("ScalarT", bound=np.generic)
 
 _READ_PATCHES = 8
 """Patches a thread reads at a time."""
 
 Pixels = tuple[NDArray[np.uint8], NDArray[np.bool_]]
+Planned = tuple[SlidePlan, PatchReader]
 
 
 @dataclass(frozen=True, eq=False)
 class PlannedSlide:
-    """A slide with its plan and what reads its patches, or with the reason why it has none."""
+    """A slide with its plan and what reads its patches, or with why it has none.
+
+    That is an error, or a result: another process has the slide, or had it and is done.
+    """
 
     slide: SlideFile
-    made: tuple[SlidePlan, PatchReader] | TcssaError
+    made: Planned | SlideResult | TcssaError
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +48,8 @@ class Part:
     slide: PlannedSlide
     corners: NDArray[np.int64]
     pixels: Future[Pixels] | None = None
+    is_last: bool = True
+    """Whether the slide's other parts have all come before."""
 
 
 def ahead(items: Iterable[T], number: int) -> Iterator[T]:
@@ -59,7 +64,7 @@ def ahead(items: Iterable[T], number: int) -> Iterator[T]:
 
 def planned(
     slides: Sequence[SlideFile],
-    plan: Callable[[SlideFile], tuple[SlidePlan, PatchReader]],
+    plan: Callable[[SlideFile], Planned | SlideResult],
     pool: ThreadPoolExecutor,
 ) -> Iterator[PlannedSlide]:
     """Plan slides, one ahead.
@@ -69,7 +74,7 @@ def planned(
     """
     futures = ((slide, pool.submit(plan, slide)) for slide in slides)
     for slide, future in ahead(futures, 1):
-        made: tuple[SlidePlan, PatchReader] | TcssaError
+        made: Planned | SlideResult | TcssaError
         try:
             made = future.result()
         except DiskFullError:
@@ -84,55 +89,14 @@ def parts(slides: Iterable[PlannedSlide], pool: ThreadPoolExecutor, number: int)
     return ahead(_started(slides, pool), number)
 
 
-def batches(
-    slide_parts: Iterable[Part], size: int, on_failed: Callable[[NDArray[np.int64]], None]
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
-    """Readable patches of one slide as pixels ``[b, px, px, 3]`` and corners ``[b, 2]``.
-
-    Args:
-        slide_parts: The slide's parts.
-        size: b, but for the last one.
-        on_failed: Told the corners of patches that could not be read.
-    """
-    pixels: list[NDArray[np.uint8]] = []
-    corners: list[NDArray[np.int64]] = []
-    for part in slide_parts:
-        if part.pixels is None:
-            continue
-        read, readable = part.pixels.result()
-        if not readable.all():
-            on_failed(part.corners[~readable])
-        pixels.append(read if readable.all() else read[readable])
-        corners.append(part.corners[readable])
-        while sum(map(len, corners)) >= size:
-            joined, places = _joined(pixels), _joined(corners)
-            yield joined[:size], places[:size]
-            pixels, corners = [joined[size:]], [places[size:]]
-    if sum(map(len, corners)):
-        yield _joined(pixels), _joined(corners)
-
-
-@contextmanager
-def closing(reader: PatchReader, slide_parts: Iterable[Part]) -> Iterator[None]:
-    """Close a slide's reader after the block, once no thread reads from it."""
-    try:
-        yield
-    finally:
-        reader.stop()
-        wait([part.pixels for part in slide_parts if part.pixels is not None])
-        reader.close()
-
-
 def _started(slides: Iterable[PlannedSlide], pool: ThreadPoolExecutor) -> Iterator[Part]:
     for slide in slides:
-        if isinstance(slide.made, TcssaError) or len(slide.made[0].corners) == 0:
+        if not isinstance(slide.made, tuple) or len(slide.made[0].corners) == 0:
             yield Part(slide, np.empty((0, 2), np.int64))
             continue
         plan, reader = slide.made
         for begin in range(0, len(plan.corners), _READ_PATCHES):
-            some = plan.corners[begin : begin + _READ_PATCHES]
-            yield Part(slide, some, pool.submit(reader.read, some))
-
-
-def _joined(arrays: list[NDArray[ScalarT]]) -> NDArray[ScalarT]:
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+            end = begin + _READ_PATCHES
+            some = plan.corners[begin:end]
+            pixels = pool.submit(reader.read, some)
+            yield Part(slide, some, pixels, is_last=end >= len(plan.corners))

@@ -10,7 +10,7 @@ from typing import Literal
 
 from tcssa import atomic
 
-Status = Literal["done", "skipped", "empty", "failed"]
+Status = Literal["done", "skipped", "empty", "failed", "taken"]
 
 _COLUMNS = ("slide_id", "path", "reason")
 
@@ -23,11 +23,11 @@ class SlideResult:
         slide_id: Its name.
         path: Its file.
         status: ``done``; ``skipped`` as it was done before; ``empty`` as no patch holds tissue;
-            ``failed``.
+            ``failed``; ``taken`` as another process is working on it.
         num_patches: Rows of its features.
         num_failed: Patches that could not be read.
         mpp: Level-0 resolution, None if it is not known.
-        seconds: Time the encoder's thread spent on it.
+        seconds: From its first patch to its last; slides overlap.
         reason: Why it failed, or what is to be known of it.
     """
 
@@ -53,6 +53,9 @@ class ExtractReport:
     """Patches encoded in this run, without those of skipped slides."""
     device: str | None = None
     """Where the encoder ran, None if there was nothing to encode."""
+    shares: dict[str, float] = field(default_factory=dict)
+    """Of the time: ``wait``, ``encode`` and ``write`` of the thread that encodes, and ``decode`` of
+    those that read, the mean over them."""
 
     def count(self, status: Status) -> int:
         """How many slides ended so."""

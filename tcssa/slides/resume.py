@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
+
+import xxhash
 
 from tcssa.checksums import params_hash
 from tcssa.encoders.base import EncoderSpec
@@ -21,24 +24,48 @@ from tcssa.slides.settings import ExtractSettings
 
 Params = Mapping[str, object]
 
+_END_BYTES = 65_536
+
 
 def params_of(slide: SlideFile, settings: ExtractSettings, encoder: EncoderSpec) -> Params:
-    """Everything that decides the content of a slide's features.
-
-    The slide itself stands there by its size: enough to notice another slide of the same name
-    without reading either.
-    """
+    """Everything that decides the content of a slide's features."""
     return {
-        "slide_bytes": slide.path.stat().st_size if slide.path.exists() else None,
+        "slide": fingerprint(slide.path),
         "encoder": encoder.name,
         "encoder_weights": encoder.weights_hash,
         "mpp": settings.mpp,
         "patch_size": settings.patch_size,
         "overlap": settings.overlap,
+        "tissue": settings.tissue,
+        "keep_pen": settings.keep_pen,
+        "mask": fingerprint(mask) if (mask := settings.mask_of(slide.slide_id)) else None,
         "min_tissue": settings.min_tissue,
         "slide_mpp": settings.slide_mpp if slide.mpp is None else slide.mpp,
         "dtype": settings.dtype,
     }
+
+
+def fingerprint(path: Path) -> str | None:
+    """What tells a file from another of its name without reading gigabytes: size, begin and end.
+
+    Of a folder, as an OME-Zarr is one, the names and sizes below it. None if there is nothing.
+    """
+    digest = xxhash.xxh3_64()
+    if path.is_dir():
+        for below in sorted(path.rglob("*")):
+            if below.is_file():
+                name = below.relative_to(path).as_posix()
+                digest.update(f"{name} {below.stat().st_size}\n".encode())
+    elif path.is_file():
+        size = path.stat().st_size
+        digest.update(str(size).encode())
+        with path.open("rb") as stream:
+            digest.update(stream.read(_END_BYTES))
+            stream.seek(max(0, size - _END_BYTES))
+            digest.update(stream.read(_END_BYTES))
+    else:
+        return None
+    return digest.hexdigest()
 
 
 def finished(slide: SlideFile, layout: JobLayout, params: Params) -> SlideResult | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from pathlib import Path
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,6 +11,9 @@ from tcssa.settings import Section
 
 MIN_MPP, MAX_MPP = 0.05, 20.0
 """Resolutions that a slide's level 0 can believably have, in µm per pixel."""
+
+
+MASK_SUFFIXES = (".geojson", ".json", ".png", ".tif", ".tiff", ".jpg")
 
 
 class ExtractSettings(Section):
@@ -27,6 +31,9 @@ class ExtractSettings(Section):
         description="Resolution of the patches, in µm per pixel; met exactly, not by the "
         "nearest magnification.",
     )
+    magnification: float | None = Field(
+        default=None, gt=0, description="In place of --mpp: 20 stands for 10 / 20 = 0.5 µm."
+    )
     patch_size: int = Field(
         default=224,
         ge=16,
@@ -36,12 +43,28 @@ class ExtractSettings(Section):
     overlap: int = Field(
         default=0, ge=0, description="Pixels that neighbouring patches share; less than their side."
     )
+    stride: int | None = Field(
+        default=None, ge=1, description="In place of --overlap: pixels from a patch to the next."
+    )
     slide_mpp: float | None = Field(
         default=None,
         ge=MIN_MPP,
         le=MAX_MPP,
         description="Level-0 resolution of all slides, in µm per pixel, in place of what they "
         "state themselves; a manifest's own value comes before it.",
+    )
+    tissue: str = Field(
+        default="otsu",
+        description="How tissue is found: otsu (colour), texture (pale or grey stains), all "
+        "(every patch), or module:factory of your own.",
+    )
+    mask: Path | None = Field(
+        default=None,
+        description="Tissue that you outlined, in place of finding it: a folder with S.geojson "
+        "(level-0 pixels) or S.png for every slide S, or the file of the one slide.",
+    )
+    keep_pen: bool = Field(
+        default=False, description="Count pen marks and dark edges as tissue if they look like it."
     )
     min_tissue: float = Field(
         default=0.25, ge=0, le=1, description="Least share of a patch that is tissue."
@@ -72,6 +95,29 @@ class ExtractSettings(Section):
         default=False, description="Make features again that are there already."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _by_other_names(cls, values: Any) -> Any:
+        """Magnification and stride, which are kept as mpp and overlap."""
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        power, stride = values.pop("magnification", None), values.pop("stride", None)
+        if power is not None:
+            _require_alone(values, "mpp", "magnification")
+            if not float(power) > 0:
+                raise ValueError(f"magnification = {power} must be above 0")
+            values["mpp"] = 10 / float(power)
+        if stride is not None:
+            _require_alone(values, "overlap", "stride")
+            patch_size = int(values.get("patch_size", cls.model_fields["patch_size"].default))
+            if not 1 <= int(stride) <= patch_size:
+                raise ValueError(
+                    f"stride = {stride} px must be from 1 to patch_size = {patch_size} px"
+                )
+            values["overlap"] = patch_size - int(stride)
+        return values
+
     @model_validator(mode="after")
     def _overlap_is_less_than_a_patch(self) -> Self:
         if self.overlap >= self.patch_size:
@@ -79,3 +125,19 @@ class ExtractSettings(Section):
                 f"overlap = {self.overlap} px must be less than patch_size = {self.patch_size} px"
             )
         return self
+
+    def mask_of(self, slide_id: str) -> Path | None:
+        """The file of a slide's outlined tissue; None if it is to be found.
+
+        In a folder it has the slide's name; where several kinds are there, outlines come first.
+        A slide without one has the path that is missing.
+        """
+        if self.mask is None or not self.mask.is_dir():
+            return self.mask
+        candidates = [self.mask / f"{slide_id}{suffix}" for suffix in MASK_SUFFIXES]
+        return next((path for path in candidates if path.is_file()), candidates[0])
+
+
+def _require_alone(values: dict[str, Any], name: str, other: str) -> None:
+    if values.get(name) is not None:
+        raise ValueError(f"give {name} or {other}, not both")

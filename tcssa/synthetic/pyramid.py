@@ -40,7 +40,7 @@ def write_pyramid(
             height=level.shape[0],
             tile=_TILE,
             mpp=mpp * pixels.shape[1] / level.shape[1],
-            tiles=list(_encoded_tiles(level)),
+            tiles=list(encoded_tiles(level)),
         )
         for level in _levels(pixels)
     ]
@@ -51,21 +51,26 @@ def _levels(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
     """Yield the slide itself and a quarter of it, then quarters until one tile holds it all."""
     yield pixels
     while True:
-        size = (max(pixels.shape[1] // _STEP, 1), max(pixels.shape[0] // _STEP, 1))
-        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        pixels = reduced(pixels)
         yield pixels
-        if max(size) <= _TILE:
+        if max(pixels.shape) <= _TILE:
             return
 
 
-def _encoded_tiles(level: NDArray[np.uint8]) -> Iterator[bytes]:
-    """Yield the JPEG tiles of a level, row by row."""
+def reduced(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The next level of a pyramid: a quarter of the sides, averaged by areas."""
+    size = (max(pixels.shape[1] // _STEP, 1), max(pixels.shape[0] // _STEP, 1))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def encoded_tiles(level: NDArray[np.uint8], side: int = _TILE) -> Iterator[bytes]:
+    """The JPEG tiles of a level, row by row."""
     height, width = level.shape[:2]
     # Repeated edges keep the padding from ringing into the pixels that are shown.
-    padded = np.pad(level, ((0, -height % _TILE), (0, -width % _TILE), (0, 0)), mode="edge")
-    for top in range(0, height, _TILE):
-        for left in range(0, width, _TILE):
-            tile = np.ascontiguousarray(padded[top : top + _TILE, left : left + _TILE])
+    padded = np.pad(level, ((0, -height % side), (0, -width % side), (0, 0)), mode="edge")
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            tile = np.ascontiguousarray(padded[top : top + side, left : left + side])
             buffer = io.BytesIO()
             Image.fromarray(tile).save(
                 buffer, format="JPEG", quality=_QUALITY, subsampling=_HALVED_CHROMA

@@ -61,9 +61,12 @@ def jpeg_tiff(levels: list[JpegLevel], description: str | None = None) -> bytes:
     file = bytearray(struct.pack("<2sHI", b"II", 42, 0))
     link = 4
     for number, level in enumerate(levels):
+        stored: dict[bytes, int] = {}  # tiles that are alike are stored once
         offsets = []
         for tile in level.tiles:
-            offsets.append(_append(file, tile))
+            if tile not in stored:
+                stored[tile] = _append(file, tile)
+            offsets.append(stored[tile])
         tags = _tags(level, offsets, reduced=number > 0)
         if number == 0 and description is not None:
             tags.append(_Tag(270, _ASCII, tuple(description.encode("ascii") + b"\0")))

@@ -223,7 +223,7 @@ def test_a_second_run_does_nothing(
     lung: list[Path], lung_job: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in lung_job.rglob("*") if path.is_file()}
-    monkeypatch.setattr("tcssa.slides.extraction._work_on", lambda *_: pytest.fail("worked"))
+    monkeypatch.setattr("tcssa.slides.extraction._Run", lambda *_: pytest.fail("worked"))
     report = extract(lung, lung_job)
     assert report.count("skipped") == len(lung)
     assert report.num_patches > 0
@@ -310,7 +310,7 @@ def test_a_killed_run_goes_on_and_equals_an_undisturbed_one(
 def test_leftovers_of_a_dead_process_are_discarded(
     lung: list[Path], lung_job: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(atomic, "_alive", lambda _pid: False)
+    monkeypatch.setattr(atomic, "alive", lambda _pid: False)
     leftover = atomic._temporary_name(lung_job / FEATURES / "x.h5")
     leftover.write_bytes(b"half")
     extract(lung, lung_job)
