@@ -14,7 +14,8 @@ from tcssa.slides.thumbnail import Thumbnail
 
 _MIN_SIDE, _MAX_SIDE = 1000, 2400
 _OUTLINE, _HOLE, _GRID = (0, 140, 60), (20, 90, 200), (40, 40, 40)  # RGB
-_UNREADABLE = (200, 0, 0)
+_UNREADABLE, _PEN = (200, 0, 0), (235, 130, 0)
+_HATCH_PX = 12
 _JPEG_QUALITY = 88
 _VEIL = 0.45
 _LEAST_BOX = 8
@@ -26,7 +27,11 @@ def thumbnail_jpeg(thumbnail: Thumbnail) -> bytes:
 
 
 def overview_jpeg(
-    thumbnail: Thumbnail, contours: Sequence[Contour], corners: NDArray[np.int64], side: int
+    thumbnail: Thumbnail,
+    contours: Sequence[Contour],
+    corners: NDArray[np.int64],
+    side: int,
+    removed: NDArray[np.bool_] | None = None,
 ) -> bytes:
     """The slide with its tissue outlined and its patches drawn; what is left out is paler.
 
@@ -35,6 +40,7 @@ def overview_jpeg(
         contours: The tissue.
         corners: Level-0 corners (x, y) of the patches, ``[n, 2]``.
         side: Their side, in level-0 pixels.
+        removed: What was taken for pen, on the thumbnail; hatched.
     """
     picture, scale = _fitted(thumbnail)
     taken = np.zeros(picture.shape[:2], np.uint8)
@@ -51,6 +57,10 @@ def overview_jpeg(
         _draw(picture, contour.outline, scale, _OUTLINE, thickness)
         for hole in contour.holes:
             _draw(picture, hole, scale, _HOLE, thickness)
+    if removed is not None and removed.any():
+        rows, columns = np.indices(picture.shape[:2])
+        hatch = (rows + columns) % _HATCH_PX < _HATCH_PX // 4
+        picture[_like(removed, picture) & hatch] = _PEN
     if thumbnail.unreadable.any():
         picture[_like(thumbnail.unreadable, picture)] = _UNREADABLE
     return _jpeg(picture)

@@ -19,11 +19,13 @@ from tcssa.slides.contours import tissue_contours, to_geojson
 from tcssa.slides.grid import GridSpec, magnification, nominal_magnification, tissue_corners
 from tcssa.slides.layout import JobLayout
 from tcssa.slides.manifest import SlideFile
+from tcssa.slides.masks import read_mask
 from tcssa.slides.pictures import overview_jpeg, thumbnail_jpeg
+from tcssa.slides.segmenters import segmenter
 from tcssa.slides.settings import ExtractSettings
 from tcssa.slides.slide import Resolution, Slide
-from tcssa.slides.thumbnail import thumbnail_of
-from tcssa.slides.tissue import find_tissue
+from tcssa.slides.thumbnail import Thumbnail, thumbnail_of
+from tcssa.slides.tissue import Tissue, find_tissue
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,14 +92,16 @@ def plan_slide(slide: SlideFile, settings: ExtractSettings, layout: JobLayout) -
         spec = GridSpec(settings.patch_size, settings.overlap, settings.mpp, resolution.mpp)
         thumbnail = thumbnail_of(opened, resolution.mpp)
         dimensions = opened.dimensions
-    tissue = find_tissue(thumbnail, resolution.mpp)
+    tissue = _tissue_of(slide, settings, thumbnail, resolution.mpp, dimensions)
     corners = tissue_corners(spec, dimensions, tissue, settings.min_tissue)
     plan = SlidePlan(slide, resolution, dimensions, spec, corners)
     if not settings.overwrite:
         _require_same_patches(plan, layout)
 
     contours = tissue_contours(tissue)
-    overview = overview_jpeg(thumbnail, contours, corners, spec.patch_size_level0)
+    overview = overview_jpeg(
+        thumbnail, contours, corners, spec.patch_size_level0, removed=tissue.removed
+    )
     name = slide.slide_id
     atomic.write_bytes(layout.thumbnail_file(name), thumbnail_jpeg(thumbnail))
     atomic.write_bytes(layout.contours_file(name), overview)
@@ -105,6 +109,20 @@ def plan_slide(slide: SlideFile, settings: ExtractSettings, layout: JobLayout) -
     header = plan.header(layout, "None", {"min_tissue": settings.min_tissue})
     write_coords(layout.patches_file(name), header, corners)
     return plan
+
+
+def _tissue_of(
+    slide: SlideFile,
+    settings: ExtractSettings,
+    thumbnail: Thumbnail,
+    mpp: float,
+    dimensions: tuple[int, int],
+) -> Tissue:
+    mask = settings.mask_of(slide.slide_id)
+    if mask is None:
+        return find_tissue(thumbnail, mpp, segmenter(settings.tissue), keep_pen=settings.keep_pen)
+    inside = read_mask(mask, thumbnail.unreadable.shape, thumbnail.scale, dimensions)
+    return Tissue(inside, thumbnail.scale)
 
 
 def _require_same_patches(plan: SlidePlan, layout: JobLayout) -> None:

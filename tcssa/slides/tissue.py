@@ -1,8 +1,4 @@
-"""Where the tissue is: Otsu's threshold on the saturation of a small picture.
-
-Stain has colour and glass has none. Otsu splits whatever it is given, so its threshold is held
-within bounds: a slide that is all tissue stays all tissue, and a blank one stays empty.
-"""
+"""Where the tissue of a slide is, and how much of it each patch holds."""
 
 from __future__ import annotations
 
@@ -13,14 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tcssa.slides.pen import pen_marks
+from tcssa.slides.segmenters import Segmenter, by_saturation
 from tcssa.slides.thumbnail import Thumbnail
 
-_LEAST, _MOST = 12, 20
-"""Bounds of the threshold, of 255. Glass measures 0 to 6, faintly tinted glass up to 10; pale
-tissue and the air of a lung's alveoli 20 to 40, strong stain above 90."""
-_BLACK = 40
-"""Darker pixels (pen, edges of a scan) have a colour only by chance."""
-_BLUR_PX = 5
 _GAP_UM = 40.0
 _HOLE_UM2 = 20_000.0
 _SPECK_UM2 = 10_000.0
@@ -33,10 +25,12 @@ class Tissue:
     Attributes:
         mask: True where tissue is, ``[h, w]``; from the slide's upper left corner.
         scale: Level-0 pixels a mask pixel, a real number.
+        removed: ``[h, w]``, what looked like tissue and was taken for a pen mark or a dark edge.
     """
 
     mask: NDArray[np.bool_]
     scale: float
+    removed: NDArray[np.bool_] | None = None
 
     def share_per_patch(self, corners: NDArray[np.int64], side: float) -> NDArray[np.float64]:
         """Share of each patch's area that is tissue, from 0 to 1.
@@ -57,24 +51,32 @@ class Tissue:
         return np.clip(inside / (side / self.scale) ** 2, 0.0, 1.0)
 
 
-def find_tissue(thumbnail: Thumbnail, mpp: float) -> Tissue:
+def find_tissue(
+    thumbnail: Thumbnail,
+    mpp: float,
+    segment: Segmenter = by_saturation,
+    *,
+    keep_pen: bool = False,
+) -> Tissue:
     """Find the tissue in the picture of a slide.
 
     Args:
         thumbnail: The picture. Where it could not be read, tissue is assumed: whether its
             patches can be is found out, and counted, when they are read.
         mpp: The slide's level-0 resolution.
+        segment: How it is told from glass. Gaps and small holes in what it finds are filled, and
+            specks dropped.
+        keep_pen: Whether pen marks count as the tissue that they look like.
     """
     um_per_px = mpp * thumbnail.scale
-    hue_saturation_value = cv2.cvtColor(thumbnail.pixels, cv2.COLOR_RGB2HSV)
-    saturation = np.where(hue_saturation_value[..., 2] < _BLACK, 0, hue_saturation_value[..., 1])
-    saturation = cv2.medianBlur(saturation.astype(np.uint8), _BLUR_PX)
-    otsu, _ = cv2.threshold(saturation, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    mask = (saturation > min(max(otsu, _LEAST), _MOST)) | thumbnail.unreadable
+    mask = segment(thumbnail.pixels, um_per_px)
+    removed = np.zeros_like(mask) if keep_pen else mask & pen_marks(thumbnail.pixels, um_per_px)
+    mask = (mask & ~removed) | thumbnail.unreadable
     mask = _close_gaps(mask, _GAP_UM / um_per_px)
     mask = ~_without_specks(~mask, _HOLE_UM2 / um_per_px**2)
     mask = _without_specks(mask, _SPECK_UM2 / um_per_px**2)
-    return Tissue(mask | thumbnail.unreadable, thumbnail.scale)
+    mask = (mask & ~removed) | thumbnail.unreadable
+    return Tissue(mask, thumbnail.scale, removed & ~mask)
 
 
 def _between(
