@@ -11,7 +11,7 @@ in order, and the experts' launches are of one size, filled up with empty slides
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tcssa.errors import FileError, NonFiniteFeatureError, ShapeError, TcssaError
@@ -191,9 +191,7 @@ class Packer:
         if not complete:
             return
         begin = time.perf_counter()
-        sums = [slide.sums for slide in complete.values()]
-        filling = [self._runtime.no_sums(has_coords=False)] * (SLIDES_AT_ONCE - len(sums))
-        encoded = self._runtime.finish([*sums, *filling])[: len(sums)]
+        encoded = finish_slides(self._runtime, [slide.sums for slide in complete.values()])
         self.compute_s += time.perf_counter() - begin
         for (index, opened), slide in zip(complete.items(), encoded, strict=True):
             try:
@@ -202,6 +200,15 @@ class Packer:
                 yield _failed(index, error)
             else:
                 yield Encoded(index, opened.header, slide, opened.input_hash)
+
+
+def finish_slides(runtime: Runtime, sums: Sequence[SlideSums]) -> list[EncodedSlide]:
+    """Slots of at most `SLIDES_AT_ONCE` slides.
+
+    The batch always has that size, so that a slide's last bits do not depend on its company.
+    """
+    filling = [runtime.no_sums(has_coords=False)] * (SLIDES_AT_ONCE - len(sums))
+    return runtime.finish([*sums, *filling])[: len(sums)]
 
 
 def _failed(slide: int, error: BaseException) -> Failed:

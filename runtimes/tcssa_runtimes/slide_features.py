@@ -6,6 +6,9 @@ pixels, or in µm where the input is (attribute ``coords_unit``), and of patch c
 input tells the patch's size, else of its top-left corners (attribute ``coords_point``). A model
 with a head adds ``logits`` (C,) with the attribute ``classes``, or ``tokens`` (K, H).
 
+Slots made in one pass with the features (`tcssa_runtimes.slot_sink`) also have ``failed_coords``,
+the patches that could not be read, where there are any.
+
 Attributes stand on ``features``, as TRIDENT has them, and say what the slots were made from.
 """
 
@@ -13,15 +16,18 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Self
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
 from tcssa import __version__, atomic
 from tcssa.features.content import content_hash
+from tcssa.features.writer import Attribute
 from tcssa_runtimes.outputs import EncodedSlide
 
 FOLDER = "slide_features_tcssa"
@@ -85,8 +91,22 @@ def write_slide_features(
     encoder: str | None,
     runtime: str,
     classes: Sequence[str] | None = None,
+    failed_coords: NDArray[np.int64] | None = None,
+    more: Mapping[str, Attribute] | None = None,
 ) -> None:
     """Write an encoded slide, atomically; the same content gives the same bytes.
+
+    Args:
+        path: The file.
+        slide: The slide.
+        origin: What it was made from.
+        positions: What its coordinates are, None if it has none.
+        encoder: Of the features.
+        runtime: What ran the model.
+        classes: Of the logits.
+        failed_coords: Corners of patches that could not be read, ``[n, 2]``, where the slide itself
+            was.
+        more: Further attributes.
 
     Raises:
         DiskFullError: There is no space left.
@@ -105,6 +125,8 @@ def write_slide_features(
             logits.attrs["classes"] = list(classes or [])
         if slide.tokens is not None:
             file.create_dataset("tokens", data=slide.tokens)
+        if failed_coords is not None:
+            file.create_dataset("failed_coords", data=failed_coords)
         features.attrs.update(
             {
                 "name": path.stem,
@@ -115,6 +137,7 @@ def write_slide_features(
                 "tcssa_version": __version__,
                 "format_version": FORMAT_VERSION,
                 "complete": True,
+                **(more or {}),
             }
         )
     atomic.write_bytes(path, content.getvalue())

@@ -41,7 +41,7 @@ class SlideWork:
     slide: PlannedSlide
     plan: SlidePlan
     reader: PatchReader
-    sinks: Sequence[PatchSink]
+    sinks: Sequence[PatchSink] = ()
     num_patches: int = 0
     num_failed: int = 0
     num_waiting: int = 0
@@ -142,7 +142,8 @@ class Encoding:
         if slide not in self._open:
             assert isinstance(slide.made, tuple)  # the caller's promise
             plan, reader = slide.made
-            self._open[slide] = SlideWork(slide, plan, reader, self._begin(plan))
+            work = self._open[slide] = SlideWork(slide, plan, reader)
+            work.sinks = self._begin(plan)
         return self._open[slide]
 
     def _sort(

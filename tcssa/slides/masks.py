@@ -117,5 +117,5 @@ def _from_picture(
     # the slide's picture may reach a little beyond the slide: map centres, not corners
     rows = ((np.arange(shape[0]) + 0.5) * scale * height / dimensions[1]).astype(np.int64)
     columns = ((np.arange(shape[1]) + 0.5) * scale * width / dimensions[0]).astype(np.int64)
-    inside = np.asarray(picture > 0)
+    inside: NDArray[np.bool_] = np.asarray(picture > 0)
     return inside[np.minimum(rows, height - 1)][:, np.minimum(columns, width - 1)]

@@ -36,7 +36,7 @@ def pen_marks(pixels: NDArray[np.uint8], um_per_px: float) -> NDArray[np.bool_]:
     hsv = cv2.cvtColor(cv2.medianBlur(pixels, 3), cv2.COLOR_RGB2HSV)
     found = np.zeros(pixels.shape[:2], np.uint8)
     for low, high in (_GREEN_AND_BLUE, _VIOLET_BLUE, *_RED, _BLACK):
-        found |= cv2.inRange(hsv, np.array(low), np.array(high))
+        found |= np.asarray(cv2.inRange(hsv, np.array(low), np.array(high)), np.uint8)
     # strokes are thin and broken: their parts are joined before they are measured
     close = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
     joined = cv2.morphologyEx(found, cv2.MORPH_CLOSE, close)

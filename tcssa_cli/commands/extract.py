@@ -18,7 +18,7 @@ from tcssa_cli.output import Output, make_table
 if TYPE_CHECKING:
     from tcssa.slides import ExtractReport
 
-_PATCHES, _ENCODER = "Patches", "Encoder and speed"
+_PATCHES, _ENCODER, _SLOTS = "Patches", "Encoder and speed", "Slots"
 _MOST_ROWS = 40
 
 
@@ -30,13 +30,36 @@ def extract(
     manifest: Annotated[
         Path | None, typer.Option(help="CSV of slides, with their mpp where they lack it.")
     ] = None,
+    compress: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Artefact, run or checkpoint: make slots of each slide in the same pass.",
+            rich_help_panel=_SLOTS,
+        ),
+    ] = None,
+    no_features: Annotated[
+        bool,
+        typer.Option(
+            "--no-features", help="Keep the slots alone, no features.", rich_help_panel=_SLOTS
+        ),
+    ] = False,
     mpp: Annotated[float | None, setting(ExtractSettings, "mpp", panel=_PATCHES)] = None,
+    magnification: Annotated[
+        float | None, setting(ExtractSettings, "magnification", panel=_PATCHES)
+    ] = None,
     patch_size: Annotated[
         int | None, setting(ExtractSettings, "patch_size", panel=_PATCHES)
     ] = None,
     overlap: Annotated[int | None, setting(ExtractSettings, "overlap", panel=_PATCHES)] = None,
+    stride: Annotated[int | None, setting(ExtractSettings, "stride", panel=_PATCHES)] = None,
     slide_mpp: Annotated[
         float | None, setting(ExtractSettings, "slide_mpp", panel=_PATCHES)
+    ] = None,
+    tissue: Annotated[str | None, setting(ExtractSettings, "tissue", panel=_PATCHES)] = None,
+    mask: Annotated[Path | None, setting(ExtractSettings, "mask", panel=_PATCHES)] = None,
+    keep_pen: Annotated[
+        bool | None, setting(ExtractSettings, "keep_pen", "--keep-pen", panel=_PATCHES)
     ] = None,
     min_tissue: Annotated[
         float | None, setting(ExtractSettings, "min_tissue", panel=_PATCHES)
@@ -66,12 +89,21 @@ def extract(
     output = Output(as_json)
     if not slides and manifest is None:
         raise UsageError("no slides were given", hint="name slides, folders, or a --manifest")
+    if no_features and compress is None:
+        raise UsageError(
+            "--no-features leaves nothing to write", hint="give a model with --compress MODEL"
+        )
     flags = {
         "encoder": encoder,
         "mpp": mpp,
+        "magnification": magnification,
         "patch_size": patch_size,
         "overlap": overlap,
+        "stride": stride,
         "slide_mpp": slide_mpp,
+        "tissue": tissue,
+        "mask": mask,
+        "keep_pen": keep_pen,
         "min_tissue": min_tissue,
         "max_failed": max_failed,
         "dtype": dtype,
@@ -81,18 +113,42 @@ def extract(
         "overwrite": overwrite,
     }
     settings = resolve(ExtractSettings, flags=flags, config=config)
-    from tcssa.slides import extract as extract_slides
     from tcssa.slides import find_slides
 
-    report = extract_slides(find_slides(slides or [], manifest), out, settings, output)
-    output.result(_data(report), lambda console: show_report(console, report))
+    files = find_slides(slides or [], manifest)
+    if compress is None:
+        from tcssa.slides import extract as extract_slides
+
+        report = extract_slides(files, out, settings, output)
+        index = None
+    else:
+        from tcssa_runtimes.compress_slides import compress_slides
+
+        report, index = compress_slides(
+            files, out, compress, settings, output, keep_features=not no_features
+        )
+    show_features = None if no_features else report.features_folder
+    output.result(
+        {**_data(report), "features": show_features, "index": index},
+        lambda console: show_report(console, report, show_features, index),
+    )
     if report.failed:
         raise typer.Exit(1)
-    output.hint(f"next: tcssa train-mil --labels CSV --features {report.features_folder} --out RUN")
+    if show_features is not None:
+        output.hint(f"next: tcssa train-mil --labels CSV --features {show_features} --out RUN")
 
 
-def show_report(console: Console, report: ExtractReport) -> None:
-    """What became of every slide, and the sums."""
+def show_report(
+    console: Console, report: ExtractReport, features: Path | None, index: Path | None = None
+) -> None:
+    """What became of every slide, and the sums.
+
+    Args:
+        console: Where to.
+        report: The extraction's.
+        features: Where the features are, None if they were not kept.
+        index: The table of the slots, None if none were made.
+    """
     rows = [
         [
             slide.slide_id,
@@ -104,33 +160,36 @@ def show_report(console: Console, report: ExtractReport) -> None:
         ]
         # in a large cohort the table is of what went wrong
         for slide in report.slides
-        if len(report.slides) <= _MOST_ROWS or slide.status in ("failed", "empty")
+        if len(report.slides) <= _MOST_ROWS or slide.status in ("failed", "empty", "taken")
     ]
     if rows:
         header = ["slide", "status", "patches", "unreadable", "mpp", "remark"]
         console.print(make_table(None, header, rows))
     counts = ", ".join(
         f"{report.count(status)} {status}"
-        for status in ("done", "skipped", "empty", "failed")
+        for status in ("done", "skipped", "empty", "failed", "taken")
         if report.count(status)
     )
-    console.print(
-        f"{counts}; {report.num_patches:,} patches in {report.features_folder}", soft_wrap=True
-    )
+    where = "" if features is None else f" in {features}"
+    console.print(f"{counts}; {report.num_patches:,} patches{where}", soft_wrap=True)
+    if index is not None:
+        console.print(f"slots: {index.parent / 'slide_features_tcssa'}, index: {index}")
     if report.num_encoded:
         console.print(
             f"{report.num_encoded:,} patches encoded in {report.seconds:.1f} s: "
             f"{report.patches_per_s:.0f}/s end to end on {report.device}"
         )
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in report.shares.items())
+        console.print(f"busy, of this time: {shares}")
 
 
 def _data(report: ExtractReport) -> dict[str, object]:
     return {
-        "features": report.features_folder,
         "slides": [asdict(slide) for slide in report.slides],
         "num_patches": report.num_patches,
         "num_encoded": report.num_encoded,
         "seconds": report.seconds,
         "patches_per_s": report.patches_per_s,
         "device": report.device,
+        "shares": report.shares,
     }

@@ -1,0 +1,56 @@
+"""Slides to slots in one pass: extraction with a compressor behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tcssa.reporter import Reporter, Silent
+from tcssa.slides.extraction import extract
+from tcssa.slides.layout import JobLayout
+from tcssa.slides.manifest import SlideFile
+from tcssa.slides.report import ExtractReport
+from tcssa.slides.settings import ExtractSettings
+from tcssa_runtimes.select import open_runtime
+from tcssa_runtimes.slot_sink import SlotFiles
+
+
+def compress_slides(
+    slides: Sequence[SlideFile | Path | str],
+    out: Path,
+    model: Path,
+    settings: ExtractSettings | None = None,
+    reporter: Reporter | None = None,
+    *,
+    keep_features: bool = False,
+) -> tuple[ExtractReport, Path]:
+    """Extract patches, encode and compress them, and write each slide's slots.
+
+    Args:
+        slides: What `tcssa.slides.find_slides` gives, or paths.
+        out: The job's folder. Slots go to ``slide_features_tcssa`` beside the features of the grid.
+        model: Artefact, run directory or checkpoint; it runs where the encoder does.
+        settings: The extraction's; None takes the defaults.
+        reporter: Told of progress, and of what is doubtful.
+        keep_features: Whether to write the features too.
+
+    Returns:
+        What became of every slide, and the index of the slots.
+
+    Raises:
+        UsageError: The model does not fit the encoder, or what is there was made otherwise.
+        DeviceError: The device is not there.
+        DiskFullError: There is no space left; what is finished is kept.
+    """
+    settings, reporter = settings or ExtractSettings(), reporter or Silent()
+    with open_runtime(model, device=settings.device) as runtime:
+        for note in runtime.notes:
+            reporter.warn(note)
+        slots = SlotFiles(JobLayout.of(out, settings).grid, runtime)
+        try:
+            report = extract(
+                slides, out, settings, reporter, keep_features=keep_features, more_sinks=[slots]
+            )
+        finally:
+            index = slots.write_index()
+    return report, index

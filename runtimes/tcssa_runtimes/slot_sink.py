@@ -1,0 +1,208 @@
+"""Slides compressed as their patches are encoded: a gigapixel slide becomes K tokens in one pass.
+
+What `tcssa.slides.extract` takes as a sink. The slots are those that `tcssa_runtimes.encode` would
+make of the slide's feature file, byte for byte on a CPU: of the features in the type they would be
+stored in, in the same chunks. The hash of their input is the same too, so that encoding the
+features later on finds the slide done.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa import atomic
+from tcssa.checksums import params_hash
+from tcssa.encoders.base import Encoder, EncoderSpec
+from tcssa.errors import UsageError
+from tcssa.features.content import ContentHash
+from tcssa.slides.manifest import SlideFile
+from tcssa.slides.plan import SlidePlan
+from tcssa.slides.report import SlideResult
+from tcssa.slides.resume import Params
+from tcssa_runtimes.archive_index import write_index
+from tcssa_runtimes.base import Runtime
+from tcssa_runtimes.checks import check_size
+from tcssa_runtimes.chunks import Chunk, rows_of
+from tcssa_runtimes.packing import finish_slides
+from tcssa_runtimes.slide_features import (
+    FOLDER,
+    Origin,
+    Positions,
+    slide_features_path,
+    write_slide_features,
+)
+
+
+class SlotFiles:
+    """See `tcssa.slides.sinks.SlideSink`.
+
+    Args:
+        out: Slots go to ``OUT/slide_features_tcssa/S.h5``, as those of `tcssa_runtimes.encode`.
+        runtime: The model; it is open.
+    """
+
+    def __init__(self, out: Path, runtime: Runtime) -> None:
+        self.out, self._runtime = out, runtime
+        atomic.discard_leftovers(out / FOLDER)
+
+    def finished(self, slide: SlideFile, params: Params) -> SlideResult | None:
+        """What an earlier run made of a slide.
+
+        Raises:
+            UsageError: Its slots are of another model, or were made with other parameters.
+        """
+        path = slide_features_path(self.out, slide.slide_id)
+        made = _read_attributes(path)
+        if made is None:
+            return None
+        other = None
+        if made.get("model_sha256") != self._runtime.facts.sha256:
+            other = "of another model"
+        elif made.get("params_hash") != params_hash(params):
+            other = "of patches made with other parameters"
+        if other:
+            hint = "give --overwrite to make them again, or another --out"
+            raise UsageError(f"{path}: these slots are {other}", hint=hint)
+        return SlideResult(
+            slide.slide_id,
+            slide.path,
+            "skipped",
+            num_patches=int(made["num_patches"]),
+            num_failed=int(made["n_failed"]),
+            mpp=float(made["mpp_level0"]),
+        )
+
+    def check(self, spec: EncoderSpec, encoder: Encoder) -> None:
+        """See that the model was made for this encoder.
+
+        Raises:
+            UsageError: It was not.
+        """
+        facts = self._runtime.facts
+        hint = "use --encoder with the encoder that the model was trained on"
+        if facts.feature_dim != encoder.feature_dim:
+            raise UsageError(
+                f"{facts.path} takes D = {facts.feature_dim}, {spec.name} gives "
+                f"D = {encoder.feature_dim}",
+                hint=hint,
+            )
+        if facts.encoder is not None and facts.encoder != spec.name:
+            raise UsageError(
+                f"{facts.path} was trained on {facts.encoder!r}, not on {spec.name!r}", hint=hint
+            )
+
+    def begin(self, plan: SlidePlan, params: Params, encoder: Encoder) -> SlotFile:
+        """Begin the sums of a slide."""
+        return SlotFile(self.out, self._runtime, plan, params, encoder)
+
+    def write_index(self) -> Path:
+        """List all slides that have slots here, those of other processes too."""
+        index = self.out / "index.csv"
+        write_index(index, (self.out / FOLDER).glob("*.h5"))
+        return index
+
+
+class SlotFile:
+    """See `tcssa.slides.sinks.PatchSink`."""
+
+    def __init__(
+        self, out: Path, runtime: Runtime, plan: SlidePlan, params: Params, encoder: Encoder
+    ) -> None:
+        self._out, self._runtime, self._plan = out, runtime, plan
+        self._params, self._encoder = params, encoder
+        self._content = ContentHash(encoder.feature_dim)
+        self._coords: list[NDArray[np.int64]] = []
+        self._failed: list[NDArray[np.int64]] = []
+        self._waiting: list[Chunk] = []
+        self._num_rows = 0
+        self._num_waiting = 0
+        self._sums = runtime.no_sums(has_coords=True)
+
+    def append(self, features: NDArray[Any], coords: NDArray[np.int64]) -> None:
+        """Add patches to the sums, a chunk at a time; a model of whole slides gets them at the end.
+
+        Raises:
+            NonFiniteFeatureError: A feature is NaN or infinite.
+            ShapeError: A feature is beyond what the model takes, or there are too many patches.
+        """
+        check_size(self._runtime.facts, self._num_rows + len(coords))
+        self._content.add(features)
+        checked = self._runtime.check_chunk(features, self._num_rows)
+        centres = coords.astype(np.float64) + self._plan.spec.patch_size_level0 / 2
+        self._coords.append(coords)
+        self._waiting.append((checked, centres))
+        self._num_rows += len(coords)
+        self._num_waiting += len(coords)
+        rows = self._runtime.facts.chunk_patches
+        if rows is not None and self._num_waiting >= rows:
+            self._sum_up(rows)
+
+    def fail(self, coords: NDArray[np.int64]) -> None:
+        """Note patches that could not be read."""
+        self._failed.append(coords)
+
+    def finish(self) -> None:
+        """Make the slots and write them; of a slide without patches nothing is written.
+
+        Raises:
+            ShapeError: Half precision overflowed.
+            DiskFullError: There is no space left.
+        """
+        if self._num_rows == 0:
+            return
+        rows = self._runtime.facts.chunk_patches
+        if rows is None:
+            ((features, centres),) = rows_of(iter(self._waiting), self._num_rows)
+            slide = self._runtime.encode(features, centres)
+        else:
+            self._sum_up(rows, whole_only=False)
+            (slide,) = finish_slides(self._runtime, [self._sums])
+            self._runtime.require_finite(slide.slots)
+        coords = np.concatenate(self._coords)
+        name, facts = self._plan.slide.slide_id, self._runtime.facts
+        write_slide_features(
+            slide_features_path(self._out, name),
+            slide,
+            origin=Origin(facts.sha256, f"{name}.h5", 0, 0, self._content.digest(coords)),
+            positions=Positions("level0_px", "centre"),
+            encoder=self._encoder.name,
+            runtime=self._runtime.name,
+            classes=facts.classes,
+            failed_coords=np.concatenate(self._failed) if self._failed else None,
+            more={
+                "params_hash": params_hash(self._params),
+                "n_failed": sum(map(len, self._failed)),
+                "mpp_level0": self._plan.resolution.mpp,
+                "mpp_effective": self._plan.spec.mpp_effective,
+            },
+        )
+
+    def discard(self) -> None:
+        """Nothing was written yet."""
+        self._waiting.clear()
+
+    def _sum_up(self, rows: int, *, whole_only: bool = True) -> None:
+        """Add what waits to the sums, in chunks of ``rows``; the last, smaller one if asked."""
+        chunks, self._waiting = rows_of(iter(self._waiting), rows), []
+        for features, centres in chunks:
+            if whole_only and len(features) < rows:
+                self._waiting = [(features, centres)]
+            else:
+                (part,) = self._runtime.launch([features])()
+                self._sums.add(part, centres)
+        self._num_waiting = sum(len(features) for features, _ in self._waiting)
+
+
+def _read_attributes(path: Path) -> dict[str, Any] | None:
+    """What a slots file says of itself; None if it is not there, not whole, or not from a slide."""
+    try:
+        with h5py.File(path, "r") as file:
+            attributes = dict(file["features"].attrs)
+    except (OSError, KeyError):
+        return None
+    return attributes if attributes.get("complete") else None
