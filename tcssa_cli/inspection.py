@@ -196,8 +196,12 @@ def _encoded_archive(path: Path) -> Inspected | None:
 def _bag(path: Path) -> Inspected | None:
     from tcssa.features import open_bag
     from tcssa.features.bag import SUFFIXES, TABLE_SUFFIX
+    from tcssa.features.selection import bag_file, split_selection
 
-    if not path.is_file() or path.suffix.lower() not in (*SUFFIXES, TABLE_SUFFIX):
+    if not bag_file(path).is_file() or split_selection(path)[0].suffix.lower() not in (
+        *SUFFIXES,
+        TABLE_SUFFIX,
+    ):
         return None
     with open_bag(path) as bag:
         facts: Facts = {
