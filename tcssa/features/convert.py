@@ -7,11 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tcssa import atomic
-from tcssa.errors import DiskFullError, FeatureFileError, TcssaError, UnknownNameError, UsageError
+from tcssa.errors import (
+    DiskFullError,
+    FeatureFileError,
+    FileError,
+    TcssaError,
+    UnknownNameError,
+    UsageError,
+)
 from tcssa.features.bag import open_bag
 from tcssa.features.described import describe
 from tcssa.features.folder import find_bags
 from tcssa.features.layouts import LAYOUTS, Layout
+from tcssa.features.selection import bag_file
 from tcssa.reporter import Reporter, Silent
 
 
@@ -91,10 +99,11 @@ def convert(
             except DiskFullError:
                 raise
             except TcssaError as error:
-                report.failed.append(NotConverted(path, str(error), error.hint))
+                report.failed.append(NotConverted(path, _reason(error), error.hint))
             task.advance()
     for fact, slides in report.unknown.items():
-        reporter.warn(f"the {fact} of {len(slides)} slides is not known from their files")
+        more = f" and {len(slides) - 3} more" if len(slides) > 3 else ""
+        reporter.warn(f"{fact} not known of {len(slides)} slides: {', '.join(slides[:3])}{more}")
     return report
 
 
@@ -107,22 +116,28 @@ def _convert_one(
     report: ConvertReport,
 ) -> None:
     with open_bag(path) as bag:
-        target = layout.done(out, bag.slide_id, bag.encoder)
-        if target.exists() and not overwrite:
+        targets = layout.files(out, bag.slide_id, bag.encoder)
+        if targets[-1].exists() and not overwrite:
             report.num_skipped += 1
             return
         if not bag.num_patches:
             report.empty.append(bag.slide_id)
             return
-        if target.exists() and target.samefile(bag.path):
+        source = bag_file(bag.path)
+        if any(target.exists() and target.samefile(source) for target in targets):
             raise FeatureFileError(path, "would be replaced by what is made of it")
         known = describe(bag, mpp, needs_mpp=layout.needs_mpp)
-        atomic.discard_leftovers(target.parent)
+        for target in targets:
+            atomic.discard_leftovers(target.parent)
         layout.write(bag, known, out)
         report.num_converted += 1
         report.num_patches += bag.num_patches
         for fact in known.unknown():
             report.unknown.setdefault(fact, []).append(bag.slide_id)
+
+
+def _reason(error: TcssaError) -> str:
+    return error.reason if isinstance(error, FileError) else str(error)
 
 
 def _require_distinct(paths: Iterable[Path]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -75,11 +77,12 @@ def describe(bag: Bag, mpp: float | None, *, needs_mpp: bool) -> Described:
         needs_mpp: Whether its coordinates cannot be written without a resolution.
 
     Raises:
-        FeatureFileError: The unit of the coordinates is not told.
+        FeatureFileError: The unit of the coordinates is not told, or CLAM's patches are broken.
         MissingMppError: The resolution is needed and not known.
     """
     has_coords = bag.coords is not None
     said = {name: plain(value) for name, value in bag.attributes.items()}
+    said = {**_clam_patches(bag.path), **said}
     in_um = has_coords and bag.coords_unit == "um"
     if has_coords and not in_um and getattr(bag.features, "name", None) == "/feats":
         reason = "does not tell the unit of its coordinates, as old files of STAMP"
@@ -89,7 +92,7 @@ def describe(bag: Bag, mpp: float | None, *, needs_mpp: bool) -> Described:
         raise MissingMppError(
             bag.path, f"the level-0 resolution of slide {bag.slide_id!r} is not known"
         )
-    level0 = bag.patch_size_level0
+    level0 = _whole(said.get("patch_size_level0"))
     tile_um = _number(said.get("tile_size_um")) or (
         _number(said.get("tile_size")) if in_um else None
     )
@@ -106,6 +109,25 @@ def describe(bag: Bag, mpp: float | None, *, needs_mpp: bool) -> Described:
         in_um=in_um,
         attributes=said,
     )
+
+
+def _clam_patches(path: Path) -> dict[str, Any]:
+    """What CLAM's ``patches/S.h5`` says, where it lies beside ``h5_files/S.h5``."""
+    patches = path.parent.parent / "patches" / path.name
+    if path.parent.name != "h5_files" or not patches.is_file():
+        return {}
+    try:
+        with h5py.File(patches, "r") as file:
+            said = dict(file["coords"].attrs)
+            side = said["patch_size"] * said["downsample"][0] * said.get("custom_downsample", 1)
+    except (OSError, KeyError, TypeError, IndexError) as error:
+        reason = f"is no readable file of CLAM's patches ({' '.join(str(error).split())[:200]})"
+        raise FeatureFileError(patches, reason, hint="mend it, or take it away") from None
+    known: dict[str, Any] = {"patch_size_level0": int(np.rint(side))}
+    if said.get("patch_level") == 0 and "level_dim" in said:
+        width, height = said["level_dim"]
+        known |= {"level0_width": int(width), "level0_height": int(height)}
+    return known
 
 
 def plain(value: Any) -> Any:

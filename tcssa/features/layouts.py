@@ -42,18 +42,19 @@ class Layout:
     """How one tool keeps features.
 
     Attributes:
-        done: The file that is there once a slide is done; of folder, slide and encoder.
+        files: What a slide's files are called, of folder, slide and encoder. The last is there
+            once the slide is done.
         write: Writes a slide.
         needs_mpp: Whether pixels cannot be written without a resolution.
     """
 
-    done: Callable[[Path, str, str | None], Path]
+    files: Callable[[Path, str, str | None], tuple[Path, ...]]
     write: Callable[[Bag, Described, Path], None]
     needs_mpp: bool = False
 
 
-def _trident_path(out: Path, slide_id: str, encoder: str | None) -> Path:
-    return out / f"features_{_folder_name(encoder)}" / f"{slide_id}.h5"
+def _trident_files(out: Path, slide_id: str, encoder: str | None) -> tuple[Path, ...]:
+    return (out / f"features_{_folder_name(encoder)}" / f"{slide_id}.h5",)
 
 
 def _write_trident(bag: Bag, known: Described, out: Path) -> None:
@@ -78,8 +79,9 @@ def _write_trident(bag: Bag, known: Described, out: Path) -> None:
         coords=_chosen(said, _GRID),
         ours=_chosen(said, _OURS),
     )
+    (path,) = _trident_files(out, bag.slide_id, known.encoder)
     with writing_features(
-        _trident_path(out, bag.slide_id, known.encoder),
+        path,
         header,
         num_expected=bag.num_patches,
         feature_dim=bag.feature_dim,
@@ -90,20 +92,20 @@ def _write_trident(bag: Bag, known: Described, out: Path) -> None:
             writer.append(features, known.pixels(coords))
 
 
-def _clam_path(out: Path, slide_id: str, encoder: str | None) -> Path:
-    return out / "pt_files" / f"{slide_id}.pt"
+def _clam_files(out: Path, slide_id: str, encoder: str | None) -> tuple[Path, ...]:
+    name = f"{slide_id}.h5"
+    return out / "h5_files" / name, out / "patches" / name, out / "pt_files" / f"{slide_id}.pt"
 
 
 def _write_clam(bag: Bag, known: Described, out: Path) -> None:
     """``h5_files`` and ``patches`` where coordinates are known, and ``pt_files`` last."""
     import torch
 
-    name = f"{bag.slide_id}.h5"
+    with_coords, patches, target = _clam_files(out, bag.slide_id, known.encoder)
     if known.has_coords:
-        _write_clam_h5(bag, known, out / "h5_files" / name)
+        _write_clam_h5(bag, known, with_coords)
         if known.patch_size_level0 is not None:
-            _write_clam_patches(bag, known, out / "patches" / name)
-    target = _clam_path(out, bag.slide_id, known.encoder)
+            _write_clam_patches(bag, known, patches)
     rows = torch.empty((bag.num_patches, bag.feature_dim), dtype=torch.float32)
     begin = 0
     for features, coords in bag.chunks(ROWS):
@@ -148,12 +150,12 @@ def _write_clam_patches(bag: Bag, known: Described, path: Path) -> None:
             dataset.attrs.update(level_dim=size, downsampled_level_dim=size)
 
 
-def _stamp_path(out: Path, slide_id: str, encoder: str | None) -> Path:
-    return out / _folder_name(encoder) / f"{slide_id}.h5"
+def _stamp_files(out: Path, slide_id: str, encoder: str | None) -> tuple[Path, ...]:
+    return (out / _folder_name(encoder) / f"{slide_id}.h5",)
 
 
 def _write_stamp(bag: Bag, known: Described, out: Path) -> None:
-    path = _stamp_path(out, bag.slide_id, known.encoder)
+    (path,) = _stamp_files(out, bag.slide_id, known.encoder)
     with new_file(path) as (file, disk):
         feats = file.create_dataset("feats", (bag.num_patches, bag.feature_dim), "float16")
         where = (
@@ -211,7 +213,7 @@ def _chosen(said: dict[str, Any], names: tuple[str, ...]) -> dict[str, Attribute
 
 
 LAYOUTS = {
-    "trident": Layout(_trident_path, _write_trident),
-    "clam": Layout(_clam_path, _write_clam),
-    "stamp": Layout(_stamp_path, _write_stamp, needs_mpp=True),
+    "trident": Layout(_trident_files, _write_trident),
+    "clam": Layout(_clam_files, _write_clam),
+    "stamp": Layout(_stamp_files, _write_stamp, needs_mpp=True),
 }

@@ -80,9 +80,6 @@ def _show(console: Console, out: Path, report: ConvertReport) -> None:
     if report.failed:
         rows = [[str(failed.path), failed.reason, failed.hint or ""] for failed in report.failed]
         console.print(make_table("Not converted", ["file", "reason", "what to do"], rows))
-    for fact, slides in report.unknown.items():
-        more = f" and {len(slides) - 3} more" if len(slides) > 3 else ""
-        console.print(f"{fact} not known: {', '.join(slides[:3])}{more}", soft_wrap=True)
     console.print(
         f"{report.num_converted} slides converted ({report.num_patches:,} patches), "
         f"{report.num_skipped} were done, {len(report.empty)} have no patches, "
