@@ -90,6 +90,8 @@ def convert(
     reporter = reporter or Silent()
     paths = find_bags(sources)
     _require_distinct(paths)
+    for folder in out.glob("*/"):  # every layout keeps its files one folder down
+        atomic.discard_leftovers(folder)
     report = ConvertReport()
     with reporter.task(f"converting to {to}", len(paths), "slides") as task:
         for path in paths:
@@ -127,8 +129,6 @@ def _convert_one(
         if any(target.exists() and target.samefile(source) for target in targets):
             raise FeatureFileError(path, "would be replaced by what is made of it")
         known = describe(bag, mpp, needs_mpp=layout.needs_mpp)
-        for target in targets:
-            atomic.discard_leftovers(target.parent)
         layout.write(bag, known, out)
         report.num_converted += 1
         report.num_patches += bag.num_patches

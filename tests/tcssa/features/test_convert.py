@@ -4,6 +4,7 @@ What we write is read here by h5py and torch alone, after the description of the
 not by our reader.
 """
 
+import socket
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -228,6 +229,15 @@ def test_what_is_there_is_kept_until_overwritten(tmp_path: Path) -> None:
     assert not np.array_equal(content(made)["features"], content(path)["features"])
     assert convert([path], "trident", tmp_path / "out", overwrite=True).num_converted == 1
     assert np.array_equal(content(made)["features"], content(path)["features"])
+
+
+def test_what_a_killed_call_left_behind_is_removed(tmp_path: Path) -> None:
+    host = socket.gethostname()
+    left = tmp_path / f"out/h5_files/.b.h5.{host}.{2**22 + 1}.tcssa-tmp"  # above any process id
+    left.parent.mkdir(parents=True)
+    left.touch()
+    convert([write_bag(tmp_path / "a.h5")], "clam", tmp_path / "out")
+    assert not left.exists()
 
 
 def test_a_source_is_not_replaced_by_what_is_made_of_it(tmp_path: Path) -> None:
