@@ -41,7 +41,9 @@ def inspect(path: Path) -> Inspected:
         UsageError: It is nothing that the toolkit knows.
         FileError: It is something of the toolkit's, and broken.
     """
-    if not path.exists():
+    from tcssa.features.selection import split_selection
+
+    if not split_selection(path)[0].exists():
         raise MissingDataError(f"{path}: there is no such file or folder")
     for kind in _KINDS:
         found = kind(path)
@@ -196,8 +198,12 @@ def _encoded_archive(path: Path) -> Inspected | None:
 def _bag(path: Path) -> Inspected | None:
     from tcssa.features import open_bag
     from tcssa.features.bag import SUFFIXES, TABLE_SUFFIX
+    from tcssa.features.selection import bag_file, split_selection
 
-    if not path.is_file() or path.suffix.lower() not in (*SUFFIXES, TABLE_SUFFIX):
+    if not bag_file(path).is_file() or split_selection(path)[0].suffix.lower() not in (
+        *SUFFIXES,
+        TABLE_SUFFIX,
+    ):
         return None
     with open_bag(path) as bag:
         facts: Facts = {
@@ -214,8 +220,9 @@ def _bag(path: Path) -> Inspected | None:
 
 def _folder_of_bags(path: Path) -> Inspected | None:
     from tcssa.features import find_bags, open_bag
+    from tcssa.features.selection import split_selection
 
-    if not path.is_dir():
+    if not split_selection(path)[0].is_dir():
         return None
     try:
         bags = find_bags([path])

@@ -15,6 +15,7 @@ from tcssa_cli.commands import ask as ask_command
 from tcssa_cli.commands import (
     check_data,
     compare,
+    convert,
     demo,
     doctor,
     encode,
@@ -54,6 +55,7 @@ app.command("check-data")(check_data.check_data)
 app.command("ask")(ask_command.ask)
 app.command("export")(export.export)
 app.command("encode")(encode.encode)
+app.command("convert")(convert.convert)
 app.command("inspect")(inspect.inspect)
 app.command("import-bags")(import_bags.import_bags)
 app.command("doctor")(doctor.doctor)

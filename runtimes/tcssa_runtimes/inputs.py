@@ -13,6 +13,7 @@ from typing import Self
 
 from tcssa.errors import MissingDataError, TableError, UsageError
 from tcssa.features import find_bags
+from tcssa.features.selection import bag_file
 
 PATH_COLUMN = "path"
 
@@ -96,7 +97,7 @@ def read_manifest(manifest: Path) -> list[Path]:
     paths = [manifest.parent / line.strip() for line in lines if line.strip()]
     if not paths:
         raise TableError(manifest, ["lists no file"])
-    missing = [f"{path}: there is no such file" for path in paths if not path.exists()]
+    missing = [f"{path}: there is no such file" for path in paths if not bag_file(path).exists()]
     if missing:
         raise TableError(manifest, missing, hint="mend the paths, or take the rows out")
     return paths

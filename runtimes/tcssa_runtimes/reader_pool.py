@@ -25,6 +25,7 @@ from tcssa.errors import FeatureFileError, ShapeError, UsageError
 from tcssa.features import Bag, open_bag
 from tcssa.features.bag import LOADED_WHOLE
 from tcssa.features.content import ContentHash
+from tcssa.features.selection import bag_file
 from tcssa_runtimes.base import Runtime
 from tcssa_runtimes.budget import Budget, CancelledError
 from tcssa_runtimes.checks import check_size, require_fitting
@@ -174,7 +175,7 @@ class ReaderPool:
         path = self._paths[slide]
         try:
             # before reading: a file that changes meanwhile is renewed by the next call
-            stat = path.stat()
+            stat = bag_file(path).stat()
             held = stat.st_size if path.suffix.lower() in LOADED_WHOLE else 0
             _require_room(path, held, self._files)
             self._files.take(held)

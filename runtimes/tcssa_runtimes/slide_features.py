@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from tcssa import __version__, atomic
 from tcssa.features.content import content_hash
+from tcssa.features.selection import bag_file, bag_name
 from tcssa.features.writer import Attribute
 from tcssa_runtimes.outputs import EncodedSlide
 
@@ -48,7 +49,7 @@ class Origin:
     @classmethod
     def of(cls, bag: Path, stat: os.stat_result, model_sha256: str, input_hash: str) -> Self:
         """The origin that encoding a bag in this state has."""
-        return cls(model_sha256, bag.name, stat.st_size, stat.st_mtime_ns, input_hash)
+        return cls(model_sha256, bag_name(bag), stat.st_size, stat.st_mtime_ns, input_hash)
 
     def is_of(self, bag: Path, model_sha256: str) -> bool:
         """Whether encoding a bag with a model would come to the same.
@@ -59,9 +60,9 @@ class Origin:
         Raises:
             FeatureFileError: The content cannot be read.
         """
-        if (self.model_sha256, self.input_name) != (model_sha256, bag.name):
+        if (self.model_sha256, self.input_name) != (model_sha256, bag_name(bag)):
             return False
-        stat = bag.stat()
+        stat = bag_file(bag).stat()
         if (self.input_bytes, self.input_mtime_ns) == (stat.st_size, stat.st_mtime_ns):
             return True
         return self.input_hash == content_hash(bag)

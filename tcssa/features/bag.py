@@ -7,6 +7,8 @@ pixels where the file knows them. The layouts (see docs/formats.md) differ in na
 - CLAM: HDF5 ``features``, ``coords`` without attributes, or a ``.pt`` tensor;
 - STAMP: HDF5 ``feats``, ``coords`` in µm, attributes at the root;
 - the TC-SSA reference: a ``.pt`` tensor, or a dict with ``features`` or ``feat``;
+- AtlasPatch: HDF5 ``features``, a group of datasets, and ``coords`` of five columns;
+- LazySlide: a Zarr store (`tcssa.features.lazyslide`);
 - plain ``.npy`` arrays;
 - SlideChat's ``.npy``, which pickles a dict, and ``.csv`` (`tcssa.features.slidechat`).
 """
@@ -23,10 +25,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.errors import FeatureDimError, FeatureFileError, NonFiniteFeatureError
+from tcssa.features.lazyslide import read_store
+from tcssa.features.selection import (
+    STORE_SUFFIX,
+    choose_set,
+    is_store,
+    split_selection,
+    with_selection,
+)
 from tcssa.features.slidechat import read_csv_features, read_pickled_npy
 
-SUFFIXES = (".h5", ".hdf5", ".pt", ".npy")
-"""What a bag's file name may end with."""
+SUFFIXES = (".h5", ".hdf5", ".pt", ".npy", STORE_SUFFIX)
+"""What a bag's file name may end with; the last is a folder."""
 
 TABLE_SUFFIX = ".csv"
 """SlideChat's; in a folder it counts only where there is no other kind, since tables of labels
@@ -132,16 +142,29 @@ class Bag:
 def open_bag(path: Path | str) -> Bag:
     """Open the features of one slide.
 
+    Args:
+        path: Its file or LazySlide store; ``S.h5::NAME`` where that holds several sets.
+
     Raises:
-        FeatureFileError: The file is missing, broken, holds no bag, or would have to run code
-            to be read.
+        FeatureFileError: The file is missing, broken, holds no bag or not the set that was
+            named, or would have to run code to be read.
+        MissingExtraError: A LazySlide store needs a package that is not installed.
     """
-    path = Path(path)
+    path, wanted = split_selection(Path(path))
+    if is_store(path):
+        store = read_store(path, wanted)
+        bag = Bag(
+            with_selection(path, wanted), store.features, store.coords, attributes=store.attributes
+        )
+        _check_shapes(bag)
+        return bag
     if not path.is_file():
         raise FeatureFileError(path, "there is no such file")
     suffix = path.suffix.lower()
+    if wanted is not None and suffix not in (".h5", ".hdf5"):
+        raise FeatureFileError(path, f"holds one set of features, and no {wanted!r}")
     if suffix in (".h5", ".hdf5"):
-        bag = _open_hdf5(path)
+        bag = _open_hdf5(path, wanted)
     elif suffix == ".pt":
         bag = Bag(path, _read_pt(path), coords=None)
     elif suffix == ".npy":
@@ -178,13 +201,18 @@ def read_features(path: Path, feature_dim: int | None = None) -> NDArray[Any]:
     return np.array(features, order="C")
 
 
-def _open_hdf5(path: Path) -> Bag:
+def _open_hdf5(path: Path, wanted: str | None) -> Bag:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
         reason = f"is not a readable HDF5 file ({_plain(error)})"
         raise FeatureFileError(path, reason, hint=_READ_AGAIN) from None
     features = file.get("features", file.get("feats"))
+    if isinstance(features, h5py.Group):
+        return _open_atlaspatch(path, file, features, wanted)
+    if wanted is not None:
+        file.close()
+        raise FeatureFileError(path, f"holds one set of features, and no {wanted!r}")
     if not isinstance(features, h5py.Dataset):
         found = ", ".join(file) or "nothing"
         file.close()
@@ -200,6 +228,29 @@ def _open_hdf5(path: Path) -> Bag:
         raise FeatureFileError(path, "was not written to its end", hint=_READ_AGAIN)
     unit = "um" if file.attrs.get("unit") == "um" else "level0_px"
     return Bag(path, features, coords, unit, attributes, file)
+
+
+def _open_atlaspatch(path: Path, file: h5py.File, sets: h5py.Group, wanted: str | None) -> Bag:
+    """A bag of AtlasPatch: ``coords`` are x, y, read_w, read_h, level."""
+    try:
+        names = [name for name, each in sets.items() if isinstance(each, h5py.Dataset)]
+        name = choose_set(path, names, wanted)
+        coords = file.get("coords")
+        attributes = {**file.attrs, **sets[name].attrs, "encoder": name}
+        if isinstance(coords, h5py.Dataset):
+            attributes |= dict(coords.attrs)
+            if "patch_size_level0" not in attributes and coords.ndim == 2 and coords.shape[1] == 5:
+                sizes = np.unique(coords[:, 2:], axis=0)
+                if len(sizes) == 1 and sizes[0, 2] == 0:  # all were read at level 0, in one size
+                    attributes["patch_size_level0"] = int(sizes[0, 0])
+        else:
+            coords = None
+    except (FeatureFileError, OSError) as error:
+        file.close()
+        if isinstance(error, FeatureFileError):
+            raise
+        raise FeatureFileError(path, f"cannot be read ({_plain(error)})") from None
+    return Bag(with_selection(path, wanted), sets[name], coords, attributes=attributes, file=file)
 
 
 def _read_pt(path: Path) -> NDArray[Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tcssa.errors import MissingDataError, UsageError
 from tcssa.features.bag import SUFFIXES, TABLE_SUFFIX
+from tcssa.features.selection import STORE_SUFFIX, is_store, split_selection, with_selection
 from tcssa.features.tables import site_of
 
 _SUBFOLDERS = ("features_*", "*/features_*", "h5_files", "pt_files", "*")
@@ -17,18 +18,20 @@ features, below the folder of the job; the first that holds any counts."""
 def find_bags(paths: Iterable[Path]) -> list[Path]:
     """All feature files among files and folders, sorted by slide.
 
-    A folder is a folder of feature files, or the job folder above exactly one such folder.
+    A folder is a folder of feature files, or the job folder above exactly one such folder; a
+    LazySlide store is a file in this. ``PATH::NAME`` names one of several sets in each file.
 
     Raises:
         MissingDataError: A path does not exist, or a folder holds no feature file.
         UsageError: A job folder holds features of several encoders.
     """
     found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found.extend(_bags_below(path))
-        elif path.exists():
-            found.append(path)
+    for given in paths:
+        path, name = split_selection(given)
+        if is_store(path) or path.is_file():
+            found.append(with_selection(path, name))
+        elif path.is_dir():
+            found.extend(with_selection(bag, name) for bag in _bags_below(path))
         else:
             raise MissingDataError(f"{path}: there is no such file or folder")
     once = {path.resolve(): path for path in reversed(found)}
@@ -76,8 +79,13 @@ def _bags_in(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     files = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    bags = [path for path in files if path.suffix.lower() in SUFFIXES]
+    bags = [path for path in files if _may_be_bag(path)]
     return bags or _tables_of_patches(files)
+
+
+def _may_be_bag(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    return is_store(path) if suffix == STORE_SUFFIX else suffix in SUFFIXES
 
 
 def _tables_of_patches(files: Sequence[Path]) -> list[Path]:

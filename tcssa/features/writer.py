@@ -50,7 +50,13 @@ class FeatureWriter:
     """Takes the features of one slide; made by `writing_features`."""
 
     def __init__(
-        self, path: Path, file: h5py.File, disk: GuardedFile, shape: tuple[int, int], dtype: str
+        self,
+        path: Path,
+        file: h5py.File,
+        disk: GuardedFile,
+        shape: tuple[int, int],
+        dtype: str,
+        with_coords: bool = True,
     ) -> None:
         num_expected, feature_dim = shape
         self.path = path
@@ -65,29 +71,24 @@ class FeatureWriter:
             chunks=(min(max(num_expected, 1), _CHUNK_ROWS), feature_dim),
             dtype=dtype,
         )
-        self._coords = _empty_coords(file, "coords")
-        self._failed = _empty_coords(file, "failed_coords")
+        self._coords = _empty_coords(file, "coords") if with_coords else None
+        self._failed = _empty_coords(file, "failed_coords") if with_coords else None
 
-    def append(self, features: NDArray[Any], coords: NDArray[np.int64]) -> None:
+    def append(self, features: NDArray[Any], coords: NDArray[np.int64] | None) -> None:
         """Add patches: features ``[b, d]`` and their level-0 corners ``[b, 2]``.
+
+        Corners are None in a file without coordinates.
 
         Raises:
             FeatureFileError: A feature is not finite in the type it is stored in.
         """
-        with np.errstate(over="ignore"):
-            stored = features.astype(self._features.dtype)
-        if not np.isfinite(stored).all():
-            row = int(np.flatnonzero(~np.isfinite(stored).all(axis=1))[0])
-            raise FeatureFileError(
-                self.path,
-                f"the features of the patch at x, y = {coords[row].tolist()} are not finite "
-                f"in {stored.dtype}",
-                hint="store float32, or look at this place of the slide",
-            )
+        stored = as_stored(self.path, features, coords, self._features.dtype)
         _append(self._features, stored)
-        _append(self._coords, coords)
+        if self._coords is not None:
+            assert coords is not None
+            _append(self._coords, coords)
         self._disk.check()
-        self.num_patches += len(coords)
+        self.num_patches += len(stored)
 
     def fail(self, coords: NDArray[np.int64]) -> None:
         """Note the level-0 corners ``[b, 2]`` of patches that could not be read."""
@@ -97,7 +98,8 @@ class FeatureWriter:
     def describe(self, header: BagHeader) -> None:
         """Write all attributes; the last thing done to a file."""
         ours = {**header.ours, **_stamp(self.num_failed)}
-        _describe_coords(self._coords, header, ours)
+        if self._coords is not None:
+            _describe_coords(self._coords, header, ours)
         self._features.attrs.update(
             name=header.name,
             savetodir=str(self.path.parent.resolve()),
@@ -114,6 +116,7 @@ def writing_features(
     num_expected: int,
     feature_dim: int,
     dtype: str = "float32",
+    with_coords: bool = True,
 ) -> Iterator[FeatureWriter]:
     """Write the features of one slide; the file is there once the block ends well.
 
@@ -123,12 +126,14 @@ def writing_features(
         num_expected: About how many patches will come.
         feature_dim: D.
         dtype: What features are stored in, ``float32`` or ``float16``.
+        with_coords: Whether it is known where the patches lie.
 
     Raises:
         DiskFullError: There is no space left.
     """
-    with _new_file(path) as (file, disk):
-        writer = FeatureWriter(path, file, disk, (num_expected, feature_dim), dtype)
+    with new_file(path) as (file, disk):
+        shape = (num_expected, feature_dim)
+        writer = FeatureWriter(path, file, disk, shape, dtype, with_coords)
         yield writer
         writer.describe(header)
 
@@ -139,14 +144,40 @@ def write_coords(path: Path, header: BagHeader, coords: NDArray[np.int64]) -> No
     Raises:
         DiskFullError: There is no space left.
     """
-    with _new_file(path) as (file, _):
+    with new_file(path) as (file, _):
         dataset = _empty_coords(file, "coords")
         _append(dataset, coords)
         _describe_coords(dataset, header, {**header.ours, **_stamp(0)})
 
 
+def as_stored(
+    path: Path, features: NDArray[Any], coords: NDArray[Any] | None, dtype: Any
+) -> NDArray[Any]:
+    """Features ``[b, d]`` in the type that they are stored in.
+
+    Raises:
+        FeatureFileError: One is not finite in that type; it names the patch.
+    """
+    with np.errstate(over="ignore"):
+        stored = features.astype(dtype)
+    if not np.isfinite(stored).all():
+        row = int(np.flatnonzero(~np.isfinite(stored).all(axis=1))[0])
+        where = f"of row {row}" if coords is None else f"at x, y = {coords[row].tolist()}"
+        raise FeatureFileError(
+            path,
+            f"the features of the patch {where} are not finite in {stored.dtype}",
+            hint="store float32, or look at this place of the slide",
+        )
+    return stored
+
+
 @contextmanager
-def _new_file(path: Path) -> Iterator[tuple[h5py.File, GuardedFile]]:
+def new_file(path: Path) -> Iterator[tuple[h5py.File, GuardedFile]]:
+    """A new HDF5 file that is there once the block ends well, and what guards its writes.
+
+    Raises:
+        DiskFullError: There is no space left.
+    """
     with atomic.replacing(path) as temporary, closing(GuardedFile(temporary)) as disk:
         with h5py.File(disk, "w") as file:
             yield file, disk

@@ -113,6 +113,37 @@ def read_manifest(path: Path, folders: Sequence[Path] = ()) -> list[SlideFile]:
     return slides
 
 
+def read_resolutions(path: Path) -> dict[str, float]:
+    """The level-0 resolutions that a manifest states, by slide; the slides need not be there.
+
+    Raises:
+        TableError: A column is missing, or a resolution makes no sense; all faults are listed.
+    """
+    rows = read_rows(path)
+    columns = list(rows[0]) if rows else []
+    mpp_column = find_column(columns, _MPP_COLUMNS)
+    id_column = find_column(columns, _ID_COLUMNS)
+    path_column = find_column(columns, _PATH_COLUMNS)
+    if mpp_column is None or (id_column or path_column) is None:
+        found = ", ".join(columns) or "no rows"
+        raise TableError(path, [f"needs columns wsi (or slide_id) and mpp, found: {found}"])
+    faults: list[str] = []
+    known: dict[str, float] = {}
+    for line, row in enumerate(rows, start=2):
+        named = slide_name(row[id_column]) if id_column else ""
+        try:
+            mpp = _plausible(row[mpp_column])
+        except ValueError as fault:
+            faults.append(f"line {line}: {fault}")
+            continue
+        slide = named or (_slide_id(Path(row[path_column])) if path_column else "")
+        if mpp is not None and slide:
+            known[slide] = mpp
+    if faults:
+        raise TableError(path, faults, hint="correct these lines of the manifest")
+    return known
+
+
 def _existing(text: str, roots: Sequence[Path]) -> Path:
     if not text:
         raise ValueError("the slide's path is empty")

@@ -19,6 +19,7 @@ from tcssa.errors import (
     UsageError,
 )
 from tcssa.features import open_bag
+from tcssa.features.selection import bag_file
 from tcssa.vqa.slot_cache import feature_tensor
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class SlideTokens:
 
     def fingerprint(self) -> str:
         """Changes with any feature file: its name, size or time of change."""
-        stats = {name: path.stat() for name, path in sorted(self.paths.items())}
+        stats = {name: bag_file(path).stat() for name, path in sorted(self.paths.items())}
         return params_hash({name: [s.st_size, s.st_mtime_ns] for name, s in stats.items()})
 
     def of(self, slide: str) -> Tensor:

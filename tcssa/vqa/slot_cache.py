@@ -26,6 +26,7 @@ from tcssa.checksums import file_sha256
 from tcssa.compressor.checkpoint import read_tensors, write_tensors
 from tcssa.errors import CheckpointError
 from tcssa.features import read_features
+from tcssa.features.selection import bag_file
 from tcssa.reporter import Reporter
 from tcssa.vqa.visual import VisualEncoder
 
@@ -130,5 +131,5 @@ def encoder_hash(encoder: VisualEncoder) -> str:
 
 
 def _stamp(path: Path) -> list[Any]:
-    found = path.stat()
+    found = bag_file(path).stat()
     return [found.st_size, found.st_mtime_ns]

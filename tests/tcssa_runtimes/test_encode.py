@@ -388,3 +388,35 @@ def test_genuine_files_of_other_tools(
             assert file["centroids"].attrs["coords_unit"] == unit
             assert file["centroids"].attrs["coords_point"] == point
             assert np.nanmin(file["centroids"][:]) >= 0
+
+
+def test_another_set_of_the_same_file_is_not_taken_for_the_same(
+    model: SlotCompressor, tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "of-any-encoder.safetensors"
+    save_compressor(model, checkpoint)
+    rng = np.random.default_rng(0)
+    with h5py.File(tmp_path / "s.h5", "w") as file:  # as AtlasPatch writes it
+        file["coords"] = np.array([[0, 0, 224, 224, 0], [224, 0, 224, 224, 0]], np.int32)
+        for name in ("conch_v1.5", "uni"):
+            file[f"features/{name}"] = rng.standard_normal((2, 16)).astype(np.float32)
+    found = []
+    for name in ("conch_v1.5", "uni"):
+        report = run(checkpoint, Path(f"{tmp_path / 's.h5'}::{name}"), tmp_path / "out")
+        assert (report.num_encoded, report.failed) == (1, [])
+        found.append(read(tmp_path / "out" / FOLDER / "s.h5"))
+    assert not np.array_equal(found[0]["features"], found[1]["features"])
+    assert found[1]["input_name"] == "s.h5::uni"
+    again = run(checkpoint, Path(f"{tmp_path / 's.h5'}::uni"), tmp_path / "out")
+    assert (again.num_encoded, again.num_skipped) == (0, 1)
+
+
+def test_a_lazyslide_store_is_encoded(tmp_path: Path) -> None:
+    pytest.importorskip("zarr")
+    pytest.importorskip("pyarrow")
+    store = require_shared("interop/lazyslide") / "LC-001c11.zarr"
+    wide = make_compressor(feature_dim=512)
+    save_compressor(wide, tmp_path / "wide.safetensors")
+    report = run(tmp_path / "wide.safetensors", store, tmp_path / "out")
+    assert (report.num_encoded, report.num_patches, report.failed) == (1, 28, [])
+    assert run(tmp_path / "wide.safetensors", store, tmp_path / "out").num_skipped == 1

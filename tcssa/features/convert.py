@@ -1,0 +1,151 @@
+"""Patch features from any layout that is read into one that another tool reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tcssa import atomic
+from tcssa.errors import (
+    DiskFullError,
+    FeatureFileError,
+    FileError,
+    TcssaError,
+    UnknownNameError,
+    UsageError,
+)
+from tcssa.features.bag import open_bag
+from tcssa.features.described import describe
+from tcssa.features.folder import find_bags
+from tcssa.features.layouts import LAYOUTS, Layout
+from tcssa.features.selection import bag_file
+from tcssa.reporter import Reporter, Silent
+
+
+@dataclass(frozen=True)
+class NotConverted:
+    """A slide that failed: its file, why, and what to do."""
+
+    path: Path
+    reason: str
+    hint: str | None
+
+
+@dataclass
+class ConvertReport:
+    """What became of the slides.
+
+    Attributes:
+        num_converted: Slides written.
+        num_skipped: Slides that were there already.
+        num_patches: Patches written.
+        empty: Slides without patches, which get no file.
+        unknown: Slides by what their source does not tell: ``coordinates``, ``mpp``,
+            ``encoder``, ``patch size``.
+        failed: Slides that could not be converted.
+    """
+
+    num_converted: int = 0
+    num_skipped: int = 0
+    num_patches: int = 0
+    empty: list[str] = field(default_factory=list)
+    unknown: dict[str, list[str]] = field(default_factory=dict)
+    failed: list[NotConverted] = field(default_factory=list)
+
+
+def convert(
+    sources: Iterable[Path],
+    to: str,
+    out: Path,
+    reporter: Reporter | None = None,
+    *,
+    slide_mpp: float | None = None,
+    resolutions: Mapping[str, float] | None = None,
+    overwrite: bool = False,
+) -> ConvertReport:
+    """Write bags in another layout; a slide that fails is named and the others go on.
+
+    Args:
+        sources: Feature files, and folders of them.
+        to: ``trident``, ``clam`` or ``stamp``.
+        out: The folder to write.
+        reporter: Told of progress.
+        slide_mpp: Level-0 resolution of every slide; beats the others.
+        resolutions: Level-0 resolutions by slide; they beat what a file says.
+        overwrite: Write slides that are there already.
+
+    Returns:
+        What became of the slides.
+
+    Raises:
+        DiskFullError: There is no space left.
+        MissingDataError: A source is not there.
+        UnknownNameError: There is no such layout.
+        UsageError: Two sources are of one slide.
+    """
+    if to not in LAYOUTS:
+        raise UnknownNameError("layout", to, LAYOUTS)
+    layout = LAYOUTS[to]
+    reporter = reporter or Silent()
+    paths = find_bags(sources)
+    _require_distinct(paths)
+    for folder in out.glob("*/"):  # every layout keeps its files one folder down
+        atomic.discard_leftovers(folder)
+    report = ConvertReport()
+    with reporter.task(f"converting to {to}", len(paths), "slides") as task:
+        for path in paths:
+            mpp = slide_mpp or (resolutions or {}).get(path.stem)
+            try:
+                _convert_one(path, layout, out, mpp, overwrite, report)
+            except DiskFullError:
+                raise
+            except TcssaError as error:
+                report.failed.append(NotConverted(path, _reason(error), error.hint))
+            task.advance()
+    for fact, slides in report.unknown.items():
+        more = f" and {len(slides) - 3} more" if len(slides) > 3 else ""
+        reporter.warn(f"{fact} not known of {len(slides)} slides: {', '.join(slides[:3])}{more}")
+    return report
+
+
+def _convert_one(
+    path: Path,
+    layout: Layout,
+    out: Path,
+    mpp: float | None,
+    overwrite: bool,
+    report: ConvertReport,
+) -> None:
+    with open_bag(path) as bag:
+        targets = layout.files(out, bag.slide_id, bag.encoder)
+        if targets[-1].exists() and not overwrite:
+            report.num_skipped += 1
+            return
+        if not bag.num_patches:
+            report.empty.append(bag.slide_id)
+            return
+        source = bag_file(bag.path)
+        if any(target.exists() and target.samefile(source) for target in targets):
+            raise FeatureFileError(path, "would be replaced by what is made of it")
+        known = describe(bag, mpp, needs_mpp=layout.needs_mpp)
+        layout.write(bag, known, out)
+        report.num_converted += 1
+        report.num_patches += bag.num_patches
+        for fact in known.unknown():
+            report.unknown.setdefault(fact, []).append(bag.slide_id)
+
+
+def _reason(error: TcssaError) -> str:
+    return error.reason if isinstance(error, FileError) else str(error)
+
+
+def _require_distinct(paths: Iterable[Path]) -> None:
+    seen: dict[str, Path] = {}
+    for path in paths:
+        other = seen.setdefault(path.stem, path)
+        if other is not path:
+            raise UsageError(
+                f"two files are of slide {path.stem!r}: {other} and {path}",
+                hint="give one of them, or convert them into different folders",
+            )

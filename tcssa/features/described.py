@@ -1,0 +1,147 @@
+"""What is known of a bag, whichever tool wrote it, in the terms that layouts are written in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa.errors import FeatureFileError, MissingMppError
+from tcssa.features.bag import Bag
+
+
+@dataclass(frozen=True)
+class Described:
+    """A bag's facts; None is not known.
+
+    Attributes:
+        mpp: Level-0 resolution, µm per pixel.
+        encoder: The encoder's name.
+        patch_size: Side of a patch as the encoder saw it, in pixels.
+        patch_size_level0: Side of a patch in level-0 pixels.
+        level0_size: Width and height of the slide in level-0 pixels.
+        has_coords: Whether it is known where the patches lie.
+        in_um: Whether the bag's coordinates are in µm.
+        attributes: All that the file says, as plain values.
+    """
+
+    mpp: float | None
+    encoder: str | None
+    patch_size: int | None
+    patch_size_level0: int | None
+    level0_size: tuple[int, int] | None
+    has_coords: bool
+    in_um: bool
+    attributes: Mapping[str, Any]
+
+    def unknown(self) -> list[str]:
+        """What the source does not tell."""
+        facts = {
+            "coordinates": self.has_coords or None,
+            "mpp": self.mpp,
+            "encoder": self.encoder,
+            "patch size": self.patch_size_level0,
+        }
+        return [name for name, value in facts.items() if value is None]
+
+    def pixels(self, coords: NDArray[Any] | None) -> NDArray[np.int64] | None:
+        """The bag's corners in level-0 pixels, rounded."""
+        if coords is None:
+            return None
+        if self.in_um:
+            assert self.mpp is not None
+            coords = coords.astype(np.float64) / self.mpp
+        return np.rint(coords).astype(np.int64)
+
+    def microns(self, coords: NDArray[Any] | None) -> NDArray[np.float32] | None:
+        """The bag's corners in µm."""
+        if coords is None:
+            return None
+        if not self.in_um:
+            assert self.mpp is not None
+            coords = coords.astype(np.float64) * self.mpp
+        return coords.astype(np.float32)
+
+
+def describe(bag: Bag, mpp: float | None, *, needs_mpp: bool) -> Described:
+    """Gather what is known of a bag.
+
+    Args:
+        bag: The bag.
+        mpp: Level-0 resolution as the user states it; else the file's counts.
+        needs_mpp: Whether its coordinates cannot be written without a resolution.
+
+    Raises:
+        FeatureFileError: The unit of the coordinates is not told, or CLAM's patches are broken.
+        MissingMppError: The resolution is needed and not known.
+    """
+    has_coords = bag.coords is not None
+    said = {name: plain(value) for name, value in bag.attributes.items()}
+    said = {**_clam_patches(bag.path), **said}
+    in_um = has_coords and bag.coords_unit == "um"
+    if has_coords and not in_um and getattr(bag.features, "name", None) == "/feats":
+        reason = "does not tell the unit of its coordinates, as old files of STAMP"
+        raise FeatureFileError(bag.path, reason, hint="extract this slide again with a newer STAMP")
+    mpp = mpp or _number(said.get("mpp_level0"))
+    if mpp is None and has_coords and (needs_mpp or in_um):
+        raise MissingMppError(
+            bag.path, f"the level-0 resolution of slide {bag.slide_id!r} is not known"
+        )
+    level0 = _whole(said.get("patch_size_level0"))
+    tile_um = _number(said.get("tile_size_um")) or (
+        _number(said.get("tile_size")) if in_um else None
+    )
+    if level0 is None and tile_um and mpp:
+        level0 = round(tile_um / mpp)
+    width, height = _whole(said.get("level0_width")), _whole(said.get("level0_height"))
+    return Described(
+        mpp=mpp,
+        encoder=bag.encoder,
+        patch_size=_whole(said.get("patch_size")) or _whole(said.get("tile_size_px")),
+        patch_size_level0=level0,
+        level0_size=(width, height) if width and height else None,
+        has_coords=has_coords,
+        in_um=in_um,
+        attributes=said,
+    )
+
+
+def _clam_patches(path: Path) -> dict[str, Any]:
+    """What CLAM's ``patches/S.h5`` says, where it lies beside ``h5_files/S.h5``."""
+    patches = path.parent.parent / "patches" / path.name
+    if path.parent.name != "h5_files" or not patches.is_file():
+        return {}
+    try:
+        with h5py.File(patches, "r") as file:
+            said = dict(file["coords"].attrs)
+            side = said["patch_size"] * said["downsample"][0] * said.get("custom_downsample", 1)
+    except (OSError, KeyError, TypeError, IndexError) as error:
+        reason = f"is no readable file of CLAM's patches ({' '.join(str(error).split())[:200]})"
+        raise FeatureFileError(patches, reason, hint="mend it, or take it away") from None
+    known: dict[str, Any] = {"patch_size_level0": int(np.rint(side))}
+    if said.get("patch_level") == 0 and "level_dim" in said:
+        width, height = said["level_dim"]
+        known |= {"level0_width": int(width), "level0_height": int(height)}
+    return known
+
+
+def plain(value: Any) -> Any:
+    """An attribute as HDF5 gives it, as a plain value where it is one."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _number(value: Any) -> float | None:
+    is_number = isinstance(value, int | float) and np.isfinite(value) and value > 0
+    return float(value) if is_number else None
+
+
+def _whole(value: Any) -> int | None:
+    number = _number(value)
+    return None if number is None else int(number)

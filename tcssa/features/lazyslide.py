@@ -1,0 +1,143 @@
+"""Reading the Zarr store that LazySlide keeps beside a slide.
+
+``tables/<model>_<region>/X`` holds features and its ``obs`` the key of each row's tile;
+``shapes/<region>`` holds the tiles as polygons in level-0 pixels. Zarr and Parquet come with
+the extra ``lazyslide``.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa.errors import FeatureFileError
+from tcssa.features.selection import choose_set
+from tcssa.optional import require
+
+_EXTRA = "lazyslide"
+_WKB_POLYGON = 3
+
+
+@dataclass(frozen=True)
+class LazySlideFeatures:
+    """One set of features of a store.
+
+    Attributes:
+        features: A Zarr array [N, D], read where sliced.
+        coords: Top-left corners (x, y) in level-0 pixels, int64 [N, 2].
+        attributes: What the store says of slide and tiles, in TRIDENT's names.
+    """
+
+    features: Any
+    coords: NDArray[np.int64]
+    attributes: dict[str, Any]
+
+
+def read_store(path: Path, wanted: str | None = None) -> LazySlideFeatures:
+    """Open one set of features.
+
+    Args:
+        path: The store, a folder ``S.zarr``.
+        wanted: The model whose features are meant; None where there is one only.
+
+    Raises:
+        FeatureFileError: It is no such store, holds no such features, or its tables and shapes
+            do not belong together.
+        MissingExtraError: Zarr or pyarrow is not installed.
+    """
+    zarr = require("zarr", _EXTRA)
+    parquet = require("pyarrow.parquet", _EXTRA)
+    facts = _root_attributes(path)
+    regions = _feature_tables(path)
+    model = choose_set(path, list(regions), wanted)
+    region = regions[model]
+    shapes = path / "shapes" / region / "shapes.parquet"
+    try:
+        table = zarr.open_group(path / "tables" / f"{model}_{region}", mode="r")
+        features, keys = table["X"], np.asarray(table["obs/tile_id"][:])
+        tiles = parquet.read_table(shapes, columns=["tile_id", "geometry"])
+        tile_ids = tiles["tile_id"].to_numpy()
+        bounds = np.array([_bounds(shape.as_py()) for shape in tiles["geometry"]])
+    except (KeyError, OSError, ValueError, struct.error) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise FeatureFileError(path, f"is no readable LazySlide store ({reason})") from None
+    if not hasattr(features, "shape"):
+        raise FeatureFileError(path, f"the features of {model} are sparse, expected a dense array")
+    rows = bounds.reshape(-1, 4)[_positions(path, tile_ids, keys)]
+    corners = np.rint(rows[:, :2]).astype(np.int64)
+    sides = np.unique(np.rint(rows[:, 2:] - rows[:, :2]))
+    side = int(sides[0]) if len(sides) == 1 else None
+    return LazySlideFeatures(features, corners, _described(facts, region, model, side))
+
+
+def _root_attributes(path: Path) -> dict[str, Any]:
+    try:
+        attributes = json.loads((path / "zarr.json").read_text(encoding="utf-8"))["attributes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        attributes = None
+    if not isinstance(attributes, dict):
+        reason = "is no LazySlide store (no zarr.json with attributes)"
+        raise FeatureFileError(path, reason, hint="known are stores of Zarr version 3")
+    return attributes
+
+
+def _feature_tables(path: Path) -> dict[str, str]:
+    """The region of tiles that each model's features are of, by model."""
+    regions = sorted((shape.parent.name for shape in path.glob("shapes/*/shapes.parquet")), key=len)
+    found: dict[str, str] = {}
+    for table in sorted(path.glob("tables/*/X")):
+        for region in regions:
+            model = table.parent.name.removesuffix(f"_{region}")
+            if model != table.parent.name:
+                found[model] = region
+    return found
+
+
+def _positions(path: Path, tile_ids: NDArray[Any], keys: NDArray[Any]) -> NDArray[np.intp]:
+    """Where each key stands among the tiles."""
+    order = np.argsort(tile_ids, kind="stable")
+    places = np.searchsorted(tile_ids, keys, sorter=order)
+    found = order[np.minimum(places, len(order) - 1)] if len(order) else places
+    strangers = keys[tile_ids[found] != keys] if len(order) else keys
+    if len(strangers):
+        reason = f"{len(strangers)} rows of features belong to no tile, such as {strangers[0]}"
+        raise FeatureFileError(path, reason, hint="extract its features again with LazySlide")
+    return found
+
+
+def _bounds(shape: bytes) -> tuple[float, float, float, float]:
+    """Least x and y and greatest x and y of a polygon in well-known binary form."""
+    order = "<" if shape[0] == 1 else ">"
+    kind, num_rings, num_points = struct.unpack_from(f"{order}III", shape, 1)
+    if kind != _WKB_POLYGON or not num_rings:
+        raise ValueError("a tile is no polygon")
+    points = np.frombuffer(shape, f"{order}f8", 2 * num_points, offset=13).reshape(-1, 2)
+    return (*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
+
+
+def _described(
+    facts: Mapping[str, Any], region: str, model: str, side: int | None
+) -> dict[str, Any]:
+    slide = facts.get("slide_properties") or {}
+    spec = (facts.get("tile_spec") or {}).get(region) or {}
+    height, width = slide.get("shape") or (None, None)
+    known = {
+        "encoder": model,
+        "patch_size": spec.get("width"),
+        "patch_size_level0": side,
+        "level0_magnification": slide.get("magnification"),
+        "level0_width": width,
+        "level0_height": height,
+        "mpp_level0": slide.get("mpp"),
+        "mpp_target": spec.get("mpp"),
+    }
+    if None not in (spec.get("width"), spec.get("stride_width")):
+        known["overlap"] = spec["width"] - spec["stride_width"]
+    return {name: value for name, value in known.items() if value is not None}

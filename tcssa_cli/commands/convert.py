@@ -1,0 +1,88 @@
+"""`tcssa convert`: patch features in the layout of another tool."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from tcssa_cli.options import DebugFlag, JsonFlag
+from tcssa_cli.output import Output, make_table
+
+if TYPE_CHECKING:
+    from tcssa.features.convert import ConvertReport
+
+
+class LayoutName(StrEnum):
+    """Whose layout to write."""
+
+    TRIDENT = "trident"
+    CLAM = "clam"
+    STAMP = "stamp"
+
+
+def convert(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SRC...",
+            help="Feature files and folders; PATH::NAME names one of several sets.",
+        ),
+    ],
+    *,
+    to: Annotated[LayoutName, typer.Option(help="Whose layout to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
+    slide_mpp: Annotated[
+        float | None,
+        typer.Option(min=0.05, max=20.0, help="Level-0 resolution of all slides, µm per pixel."),
+    ] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="Table with a column mpp, and wsi or slide_id.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write slides that are there already.")
+    ] = False,
+    as_json: JsonFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Write patch features in the layout of TRIDENT, CLAM or STAMP.
+
+    Slides that are there already are skipped. A slide that cannot be converted is named at the
+    end, and the others go on.
+    """
+    output = Output(as_json)
+    from tcssa.features.convert import convert as convert_bags
+
+    resolutions: dict[str, float] = {}
+    if manifest is not None:
+        from tcssa.slides.manifest import read_resolutions
+
+        resolutions = read_resolutions(manifest)
+    report = convert_bags(
+        sources,
+        to.value,
+        out,
+        output,
+        slide_mpp=slide_mpp,
+        resolutions=resolutions,
+        overwrite=overwrite,
+    )
+    output.result({"folder": out, **asdict(report)}, lambda console: _show(console, out, report))
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def _show(console: Console, out: Path, report: ConvertReport) -> None:
+    if report.failed:
+        rows = [[str(failed.path), failed.reason, failed.hint or ""] for failed in report.failed]
+        console.print(make_table("Not converted", ["file", "reason", "what to do"], rows))
+    console.print(
+        f"{report.num_converted} slides converted ({report.num_patches:,} patches), "
+        f"{report.num_skipped} were done, {len(report.empty)} have no patches, "
+        f"{len(report.failed)} failed: {out}",
+        soft_wrap=True,
+    )
