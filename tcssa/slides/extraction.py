@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -21,6 +22,8 @@ from tcssa.slides.manifest import SlideFile, find_slides
 from tcssa.slides.pipeline import Part, PlannedSlide, closing, parts, planned
 from tcssa.slides.plan import SlidePlan, plan_slide
 from tcssa.slides.reader import PatchReader
+from tcssa.slides.readers.registry import check_readers
+from tcssa.slides.remote import SlideCache
 from tcssa.slides.report import ExtractReport, SlideResult, update_failures
 from tcssa.slides.resume import finished, params_of
 from tcssa.slides.settings import ExtractSettings
@@ -55,6 +58,7 @@ def extract(
         DiskFullError: There is no space left; what is finished is kept.
     """
     settings, reporter = settings or ExtractSettings(), reporter or Silent()
+    check_readers(settings.reader, reporter)
     files = _as_files(slides)
     layout = JobLayout.of(Path(out), settings)
     spec = encoder_spec(settings.encoder)
@@ -68,10 +72,11 @@ def extract(
             write_resolved(settings, layout.features)
             encoder = spec.load(settings.device)
             report.device = encoder.device
-            run = _Run(settings, layout, spec, encoder, reporter, task, report)
             began = time.perf_counter()
             try:
-                _work_on(pending, run)
+                with SlideCache(settings.cache, round(settings.cache_size * 1e9)) as cache:
+                    run = _Run(settings, layout, spec, encoder, reporter, task, report, cache)
+                    _work_on(pending, run)
             finally:
                 report.seconds = time.perf_counter() - began
                 update_failures(layout.failures, report.slides)
@@ -89,17 +94,20 @@ class _Run:
     reporter: Reporter
     task: Task
     report: ExtractReport
+    cache: SlideCache
 
     def plan(self, slide: SlideFile) -> tuple[SlidePlan, PatchReader]:
         """Plan a slide; runs in a thread of its own."""
-        plan = plan_slide(slide, self.settings, self.layout)
-        size = plan.spec.patch_size_level0
-        return plan, PatchReader(slide.path, size, self.encoder.input_px)
+        with ExitStack() as held:
+            local = held.enter_context(slide.local(self.cache))
+            plan = plan_slide(local, self.settings, self.layout)
+            size, px = plan.spec.patch_size_level0, self.encoder.input_px
+            return plan, PatchReader(local.path, size, px, self.settings.reader, held.pop_all())
 
 
 def _as_files(slides: Sequence[SlideFile | Path | str]) -> list[SlideFile]:
     known = [slide for slide in slides if isinstance(slide, SlideFile)]
-    paths = [Path(slide) for slide in slides if not isinstance(slide, SlideFile)]
+    paths = [slide for slide in slides if not isinstance(slide, SlideFile)]
     return [*known, *find_slides(paths)] if paths else known
 
 

@@ -8,6 +8,7 @@ tried once more before it counts as failed.
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,20 @@ class PatchReader:
         path: The slide's file.
         size_level0: Side of a patch, in level-0 pixels.
         out_px: Side it is resampled to.
+        reader: As `Slide` takes it.
+        held: What is to be freed when the reader is closed, such as a copy of a remote slide.
     """
 
-    def __init__(self, path: Path, size_level0: int, out_px: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        size_level0: int,
+        out_px: int,
+        reader: str | None = None,
+        held: ExitStack | None = None,
+    ) -> None:
         self.path, self.size_level0, self.out_px = path, size_level0, out_px
+        self._reader, self._held = reader, held
         self._slides: dict[int, Slide] = {}
         self._lock = threading.Lock()
         self._stopped = False
@@ -62,6 +73,8 @@ class PatchReader:
         with self._lock:
             while self._slides:
                 self._slides.popitem()[1].close()
+        if self._held is not None:
+            self._held.close()
 
     def _read_or_retry(self, x: int, y: int) -> NDArray[np.uint8] | None:
         for _ in range(2):
@@ -75,7 +88,7 @@ class PatchReader:
         thread = threading.get_ident()
         slide = self._slides.get(thread)
         if slide is None:
-            slide = Slide(self.path)
+            slide = Slide(self.path, self._reader)
             with self._lock:
                 self._slides[thread] = slide
         return slide

@@ -25,11 +25,11 @@ Params = Mapping[str, object]
 def params_of(slide: SlideFile, settings: ExtractSettings, encoder: EncoderSpec) -> Params:
     """Everything that decides the content of a slide's features.
 
-    The slide itself stands there by its size: enough to notice another slide of the same name
-    without reading either.
+    The slide itself stands there by its size, or its address if it is remote: enough to notice
+    another slide of the same name without reading either.
     """
     return {
-        "slide_bytes": slide.path.stat().st_size if slide.path.exists() else None,
+        **slide.identity(),
         "encoder": encoder.name,
         "encoder_weights": encoder.weights_hash,
         "mpp": settings.mpp,
@@ -38,6 +38,8 @@ def params_of(slide: SlideFile, settings: ExtractSettings, encoder: EncoderSpec)
         "min_tissue": settings.min_tissue,
         "slide_mpp": settings.slide_mpp if slide.mpp is None else slide.mpp,
         "dtype": settings.dtype,
+        # only where it is forced, so that files made before there was a choice still count
+        **({} if settings.reader is None else {"reader": settings.reader}),
     }
 
 
