@@ -14,7 +14,7 @@ import openslide
 from numpy.typing import NDArray
 
 from tcssa.errors import SlideError
-from tcssa.slides.readers.protocol import starts_with
+from tcssa.slides.readers.protocol import TIFF_MAGICS, starts_with
 
 _DICOM_MAGIC, _DICOM_MAGIC_AT = b"DICM", 128
 
@@ -27,7 +27,11 @@ class OpenSlideReader:
     def accepts(self, path: Path) -> bool:
         """See `SlideReader.accepts`."""
         file = _file_of(path)
-        return file is not None and openslide.OpenSlide.detect_format(str(file)) is not None
+        return (
+            file is not None
+            and openslide.OpenSlide.detect_format(str(file)) is not None
+            and not _lacks_compression(file)
+        )
 
     def open(self, path: Path) -> OpenSlideBackend:
         """See `SlideReader.open`."""
@@ -78,6 +82,17 @@ class OpenSlideBackend:
         except ValueError:
             return None
         return value if math.isfinite(value) and value > 0 else None
+
+
+def _lacks_compression(file: Path) -> bool:
+    """Whether it is a TIFF that OpenSlide recognises and cannot decode: only opening it tells."""
+    if not starts_with(file, *TIFF_MAGICS):
+        return False
+    try:
+        openslide.OpenSlide(str(file)).close()
+    except openslide.OpenSlideError as error:
+        return "Unsupported TIFF compression" in str(error)
+    return False
 
 
 def _file_of(path: Path) -> Path | None:

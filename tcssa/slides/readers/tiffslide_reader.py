@@ -1,4 +1,4 @@
-"""Tiffslide: tiled TIFF whose compression OpenSlide lacks (JPEG XL, Zstandard, LERC, ...).
+"""Tiffslide: tiled TIFF whose compression OpenSlide lacks (JPEG XL, WebP, LZMA, LERC, ...).
 
 An optional extra. It decodes through tifffile and imagecodecs.
 """
