@@ -22,7 +22,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import url2pathname
 
-from tcssa.errors import DiskFullError, SlideError
+from tcssa.errors import DiskFullError, SlideError, UsageError
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters or more: C:\ is a disk
 _CHUNK_BYTES = 1 << 22
@@ -58,6 +58,9 @@ class SlideCache:
         folder: Where copies are kept; None takes a temporary folder and keeps nothing.
         max_bytes: What is kept once no slide is being read. While one is read it stays, so the
             folder may be larger by the slides in use.
+
+    Raises:
+        UsageError: The folder cannot be made.
     """
 
     def __init__(self, folder: Path | None, max_bytes: int) -> None:
@@ -65,6 +68,12 @@ class SlideCache:
         if folder is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="tcssa-slides-")
             folder, max_bytes = Path(self._temporary.name), 0
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"{folder}: cannot be the --cache ({error.strerror})", hint="name another folder"
+            ) from None
         self.folder, self.max_bytes = folder, max_bytes
 
     def __enter__(self) -> SlideCache:

@@ -12,7 +12,7 @@ import fsspec
 import pytest
 from slide_files import stained, write_slide
 
-from tcssa.errors import SlideError
+from tcssa.errors import SlideError, UsageError
 from tcssa.features import open_bag
 from tcssa.slides import ExtractSettings, extract, find_slides
 from tcssa.slides.manifest import read_manifest
@@ -209,6 +209,12 @@ def test_remote_slides_are_extracted_and_an_unreachable_one_fails_alone(
     memory.store.clear()  # what is finished is not asked for again
     again = extract(slides, tmp_path / "job", settings)
     assert sorted(result.status for result in again.slides) == ["failed", "skipped", "skipped"]
+
+
+def test_a_cache_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="cannot be the --cache"):
+        SlideCache(tmp_path / "file" / "cache", 10)
 
 
 def test_a_manifest_may_hold_addresses(tmp_path: Path) -> None:
