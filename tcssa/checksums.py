@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+_END_BYTES = 65_536
+
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
@@ -18,3 +20,28 @@ def params_hash(params: Mapping[str, object]) -> str:
     """Sixteen hex digits that change when any of these JSON-able parameters changes."""
     text = json.dumps(params, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def fingerprint(path: Path) -> str | None:
+    """What tells a file from another of its name without reading gigabytes: size, begin and end.
+
+    Of a folder the names and sizes of the files directly in it: the instances of a DICOM slide, the
+    metadata of an OME-Zarr. None if there is nothing.
+    """
+    import xxhash
+
+    digest = xxhash.xxh3_64()
+    if path.is_dir():
+        for file in sorted(path.iterdir()):
+            if file.is_file():
+                digest.update(f"{file.name} {file.stat().st_size}\n".encode())
+    elif path.is_file():
+        size = path.stat().st_size
+        digest.update(str(size).encode())
+        with path.open("rb") as stream:
+            digest.update(stream.read(_END_BYTES))
+            stream.seek(max(0, size - _END_BYTES))
+            digest.update(stream.read(_END_BYTES))
+    else:
+        return None
+    return digest.hexdigest()

@@ -66,3 +66,61 @@ def damage_tile(path: Path, *, column: int, row: int) -> int:
         stream.seek(offset)
         stream.write(b"\0" * size)
     return side
+
+
+def write_pyramid(path: Path, levels: list[Pixels], *, mpp: float) -> Path:
+    """A tiled TIFF of several levels, without loss."""
+    with tifffile.TiffWriter(path) as tiff:
+        for number, pixels in enumerate(levels):
+            tiff.write(
+                pixels,
+                tile=(256, 256),
+                photometric="rgb",
+                subfiletype=1 if number else 0,
+                resolution=(10_000 / mpp / 2**number,) * 2,
+                resolutionunit="CENTIMETER",
+                metadata=None,
+                software=False,
+            )
+    return path
+
+
+def write_zarr(
+    path: Path,
+    levels: list[NDArray[Any]],
+    *,
+    mpp: float | None,
+    unit: str = "micrometer",
+    axes: str = "cyx",
+    version: str = "0.5",
+) -> Path:
+    """An OME-Zarr of levels ``[h, w, c]``, each half of the one before."""
+    import zarr
+
+    group = zarr.open_group(str(path), mode="w", zarr_format=3 if version == "0.5" else 2)
+    datasets = []
+    for number, pixels in enumerate(levels):
+        missing = [axis for axis in axes if axis not in "yxc"]
+        stacked = np.expand_dims(pixels, tuple(range(len(missing))))
+        array = stacked.transpose([("".join(missing) + "yxc").index(axis) for axis in axes])
+        group.create_array(str(number), data=np.ascontiguousarray(array))
+        scale = [(mpp or 1.0) * 2**number if axis in "yx" else 1.0 for axis in axes]
+        transforms = [{"type": "scale", "scale": scale}]
+        datasets.append({"path": str(number), "coordinateTransformations": transforms})
+    multiscales = [
+        {
+            "axes": [
+                {"name": axis, "type": "space", **({"unit": unit} if mpp else {})}
+                if axis in "xyz"
+                else {"name": axis, "type": "channel"}
+                for axis in axes
+            ],
+            "datasets": datasets,
+            "version": version,
+        }
+    ]
+    if version == "0.5":
+        group.attrs["ome"] = {"version": version, "multiscales": multiscales}
+    else:
+        group.attrs["multiscales"] = multiscales
+    return path

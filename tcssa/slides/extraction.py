@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from tcssa.slides.manifest import SlideFile, find_slides
 from tcssa.slides.pipeline import Part, Planned, parts, planned
 from tcssa.slides.plan import SlidePlan, plan_slide
 from tcssa.slides.reader import PatchReader
+from tcssa.slides.readers.registry import check_readers
+from tcssa.slides.remote import SlideCache
 from tcssa.slides.report import ExtractReport, SlideResult, update_failures
 from tcssa.slides.resume import params_of
 from tcssa.slides.settings import ExtractSettings
@@ -66,6 +69,7 @@ def extract(
         DiskFullError: There is no space left; what is finished is kept.
     """
     settings, reporter = settings or ExtractSettings(), reporter or Silent()
+    check_readers(settings.reader, reporter)
     files = _as_files(slides)
     layout = JobLayout.of(Path(out), settings)
     spec = encoder_spec(settings.encoder)
@@ -77,14 +81,21 @@ def extract(
     with reporter.task("extracting", len(files), "slides") as task:
         task.advance(len(files) - len(pending))
         if pending:
-            with FolderLocks(layout.features) as locks:
+            with (
+                FolderLocks(layout.features) as locks,
+                SlideCache(settings.cache, round(settings.cache_size * 1e9)) as cache,
+            ):
                 write_resolved(settings, layout.features)
                 encoder = spec.load(settings.device)
                 for sink in sinks:
                     sink.check(spec, encoder)
                 report.device = encoder.device
-                run = _Run(settings, layout, spec, encoder, sinks, locks, reporter, task, report)
+                run = _Run(
+                    settings, layout, spec, encoder, sinks, locks, cache, reporter, task, report
+                )
                 run.extract(pending)
+    places = {file.slide_id: place for place, file in enumerate(files)}
+    report.slides.sort(key=lambda slide: places[slide.slide_id])
     return report
 
 
@@ -98,6 +109,7 @@ class _Run:
     encoder: Encoder
     sinks: Sequence[SlideSink]
     locks: FolderLocks
+    cache: SlideCache
     reporter: Reporter
     task: Task
     report: ExtractReport
@@ -155,8 +167,11 @@ class _Run:
             done = finished_by_all(slide, self.sinks, params_of(slide, self.settings, self.spec))
             if done is not None:
                 return done
-        plan = plan_slide(slide, self.settings, self.layout)
-        return plan, PatchReader(slide.path, plan.spec.patch_size_level0, self.encoder.input_px)
+        with ExitStack() as held:
+            local = held.enter_context(slide.local(self.cache))
+            plan = plan_slide(local, self.settings, self.layout)
+            size, px = plan.spec.patch_size_level0, self.encoder.input_px
+            return plan, PatchReader(local.path, size, px, self.settings.reader, held.pop_all())
 
     def _of_slides_to_read(self, stream: Iterable[Part]) -> Iterator[Part]:
         """The parts of slides that have a plan; the others end here."""
@@ -243,7 +258,7 @@ class _Run:
 
 def _as_files(slides: Sequence[SlideFile | Path | str]) -> list[SlideFile]:
     known = [slide for slide in slides if isinstance(slide, SlideFile)]
-    paths = [Path(slide) for slide in slides if not isinstance(slide, SlideFile)]
+    paths = [slide for slide in slides if not isinstance(slide, SlideFile)]
     return [*known, *find_slides(paths)] if paths else known
 
 

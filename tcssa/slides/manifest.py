@@ -7,18 +7,25 @@ Manifests come in the spellings of the field: ``wsi,mpp`` (TRIDENT, AtlasPatch),
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
+from typing import Self
 
+from tcssa.checksums import fingerprint
 from tcssa.errors import MissingDataError, TableError, UsageError
 from tcssa.features.tables import find_column, read_rows, slide_name
+from tcssa.slides.remote import SlideCache, is_remote, local_path, plain_address
 from tcssa.slides.settings import MAX_MPP, MIN_MPP
 
 SLIDE_SUFFIXES = (
     ".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".svslide", ".bif", ".vms", ".vmu", ".czi",
 )  # fmt: skip
-"""What a slide's name ends with in a folder. A DICOM slide is many files: name one of them."""
+"""What a slide's name ends with in a folder. Plain images are slides only where they are named:
+thumbnails, masks and labels lie in such folders too."""
+_ZARR_SUFFIX, _DICOM_SUFFIX = ".zarr", ".dcm"
 
 _PATH_COLUMNS = ("wsi", "image_path", "path", "slide", "filename")
 _MPP_COLUMNS = ("mpp", "spacing_at_level_0")
@@ -33,19 +40,49 @@ class SlideFile:
         path: Its file.
         slide_id: What its features are called.
         mpp: Its level-0 resolution as a manifest states it, None if it does not.
+        source: Its address if it is remote; ``path`` is then only a name until `local` fetched it.
     """
 
     path: Path
     slide_id: str
     mpp: float | None = None
+    source: str | None = None
+
+    @classmethod
+    def at(cls, place: Path | str, slide_id: str | None = None, mpp: float | None = None) -> Self:
+        """The slide at a path or a remote address, called as its file unless it is said how."""
+        source = str(place) if is_remote(place) else None
+        path = Path(plain_address(source)) if source else local_path(place)
+        return cls(path, slide_id or _slide_id(path), mpp, source)
+
+    @contextmanager
+    def local(self, cache: SlideCache) -> Iterator[SlideFile]:
+        """The same slide as a file of this machine, which stays there within the block.
+
+        Raises:
+            SlideError: It is remote and cannot be fetched.
+            DiskFullError: There is no space left for its copy.
+        """
+        if self.source is None:
+            yield self
+        else:
+            with cache.copy_of(self.source) as path:
+                yield replace(self, path=path)
+
+    def identity(self) -> dict[str, object]:
+        """What tells this slide from another of the same name, without reading it whole."""
+        if self.source is not None:
+            return {"slide_address": plain_address(self.source)}
+        return {"slide": fingerprint(self.path)}
 
 
-def find_slides(paths: Iterable[Path], manifest: Path | None = None) -> list[SlideFile]:
+def find_slides(paths: Iterable[Path | str], manifest: Path | None = None) -> list[SlideFile]:
     """Gather slides from files, folders and a manifest.
 
     Args:
-        paths: Slide files, and folders. A folder stands for all slides in it; beside a manifest
-            it is only where the manifest's relative paths are looked for.
+        paths: Slide files, remote addresses, and folders. A folder stands for all slides in it,
+            unless it is a slide itself (OME-Zarr, DICOM); beside a manifest it is only where the
+            manifest's relative paths are looked for.
         manifest: A table with a column of paths, and if known one of resolutions.
 
     Raises:
@@ -53,16 +90,17 @@ def find_slides(paths: Iterable[Path], manifest: Path | None = None) -> list[Sli
         TableError: The manifest has faults; all are listed.
         UsageError: Two slides have the same name.
     """
-    paths = [Path(path) for path in paths]
-    for path in paths:
-        if not path.exists():
-            raise MissingDataError(f"{path}: there is no such file or folder")
-    folders = [path for path in paths if path.is_dir()]
+    places = [path if is_remote(path) else local_path(path) for path in paths]
+    for place in places:
+        if isinstance(place, Path) and not place.exists():
+            raise MissingDataError(f"{place}: there is no such file or folder")
+    folders = [place for place in places if isinstance(place, Path) and _is_plain_folder(place)]
     slides = [] if manifest is None else read_manifest(manifest, folders)
-    for path in paths:
-        found = _slides_below(path) if path.is_dir() else [path]
-        if not path.is_dir() or manifest is None:
-            slides.extend(SlideFile(slide, _slide_id(slide)) for slide in found)
+    for place in places:
+        if place not in folders:
+            slides.append(SlideFile.at(place))
+        elif manifest is None:
+            slides.extend(map(SlideFile.at, _slides_below(Path(place))))
     slides = _without_repeats(slides)
     if not slides:
         where = ", ".join(map(str, folders)) or "nothing was given"
@@ -103,9 +141,7 @@ def read_manifest(path: Path, folders: Sequence[Path] = ()) -> list[SlideFile]:
             slide = _existing(row[path_column], roots)
             mpp = _plausible(row[mpp_column]) if mpp_column else None
             named = row[id_column] if id_column else ""
-            slides.append(
-                SlideFile(slide, slide_name(_safe_id(named)) if named else _slide_id(slide), mpp)
-            )
+            slides.append(SlideFile.at(slide, slide_name(_safe_id(named)) if named else None, mpp))
         except ValueError as fault:
             faults.append(f"line {line}: {fault}")
     if faults:
@@ -144,12 +180,14 @@ def read_resolutions(path: Path) -> dict[str, float]:
     return known
 
 
-def _existing(text: str, roots: Sequence[Path]) -> Path:
+def _existing(text: str, roots: Sequence[Path]) -> Path | str:
     if not text:
         raise ValueError("the slide's path is empty")
-    path = Path(text)
+    if is_remote(text):
+        return text
+    path = local_path(text)
     for candidate in [path] if path.is_absolute() else [root / path for root in roots]:
-        if candidate.is_file():
+        if candidate.is_file() or (candidate.is_dir() and not _is_plain_folder(candidate)):
             return candidate
     raise ValueError(f"there is no file {text!r}")
 
@@ -180,20 +218,31 @@ def _slide_id(path: Path) -> str:
 
 
 def _slides_below(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SLIDE_SUFFIXES
-        and not path.name.startswith(".")
-        and path.is_file()
-    )
+    """The slides at any depth, sorted; a folder that is a slide is not searched."""
+    found: list[Path] = []
+    for parent, inner, files in os.walk(folder):
+        here = Path(parent)
+        slides = [name for name in inner if not _is_plain_folder(here / name)]
+        inner[:] = [name for name in inner if name not in slides]
+        named = [name for name in files if Path(name).suffix.lower() in SLIDE_SUFFIXES]
+        found.extend(here / name for name in [*slides, *named] if not name.startswith("."))
+    return sorted(found)
+
+
+def _is_plain_folder(path: Path) -> bool:
+    """Whether a folder holds slides, rather than being one (OME-Zarr, a series of DICOM files)."""
+    if not path.is_dir():
+        return False
+    if path.suffix.lower() == _ZARR_SUFFIX:
+        return False
+    return not any(file.suffix.lower() == _DICOM_SUFFIX for file in path.iterdir())
 
 
 def _without_repeats(slides: Sequence[SlideFile]) -> list[SlideFile]:
     """Each file once, as it was named first; two files of one name cannot be told apart."""
-    by_path: dict[Path, SlideFile] = {}
+    by_path: dict[Path | str, SlideFile] = {}
     for slide in slides:
-        by_path.setdefault(slide.path.resolve(), slide)
+        by_path.setdefault(slide.source or slide.path.resolve(), slide)
     by_id: dict[str, SlideFile] = {}
     for slide in by_path.values():
         # Two names that differ by case alone are one file on some disks.

@@ -87,7 +87,7 @@ def plan_slide(slide: SlideFile, settings: ExtractSettings, layout: JobLayout) -
         DiskFullError: There is no space left.
     """
     given = settings.slide_mpp if slide.mpp is None else slide.mpp
-    with Slide(slide.path) as opened:
+    with Slide(slide.path, settings.reader) as opened:
         resolution = opened.resolution(given)
         spec = GridSpec(settings.patch_size, settings.overlap, settings.mpp, resolution.mpp)
         thumbnail = thumbnail_of(opened, resolution.mpp)

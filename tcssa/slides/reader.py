@@ -1,9 +1,9 @@
 """Patches of one slide, read by many threads.
 
-The threads share one handle, and with it the tiles that it has decoded: neighbouring patches lie
-on the same tiles. OpenSlide remembers an error, and after one damaged tile a handle refuses every
-other tile too. So a patch that fails is tried once more through a handle of its own, which no
-other thread's bad tile can spoil, and the others go on with a new shared one.
+Where the format's reader allows it, the threads share one handle, and with it the tiles that it
+has decoded: neighbouring patches lie on the same tiles. OpenSlide remembers an error, and after one
+damaged tile a handle refuses every other tile too. So a patch that fails is tried once more through
+a handle of its own, which no other thread's bad tile can spoil; the others go on with a new one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 
 from tcssa.errors import SlideError
 from tcssa.slides.slide import Slide
+
+_ALL_THREADS = -1
+"""Stands for the thread where one handle serves all."""
 
 
 @dataclass
@@ -33,6 +36,7 @@ class _Handle:
     def close_if_unused(self) -> None:
         if self.retired and self.users == 0:
             self.slide.close()
+            self.retired = False  # closed once
 
 
 class PatchReader:
@@ -42,13 +46,23 @@ class PatchReader:
         path: The slide's file.
         size_level0: Side of a patch, in level-0 pixels.
         out_px: Side it is resampled to.
+        reader: As `Slide` takes it.
+        held: What is to be freed when the reader is closed, such as a copy of a remote slide.
     """
 
-    def __init__(self, path: Path, size_level0: int, out_px: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        size_level0: int,
+        out_px: int,
+        reader: str | None = None,
+        held: ExitStack | None = None,
+    ) -> None:
         self.path, self.size_level0, self.out_px = path, size_level0, out_px
         self.decode_s = 0.0
         """Seconds of reading, the sum over all threads."""
-        self._current: _Handle | None = None
+        self._reader, self._held = reader, held
+        self._handles: dict[int, _Handle] = {}
         self._lock = threading.Lock()
         self._stopped = False
 
@@ -79,42 +93,46 @@ class PatchReader:
     def close(self) -> None:
         """Close the slide, once no thread reads from it any more."""
         with self._lock:
-            self._retire()
+            for handle in list(self._handles.values()):
+                self._retire(handle)
+        if self._held is not None:
+            self._held.close()
 
     def _read_or_retry(self, x: int, y: int) -> NDArray[np.uint8] | None:
         try:
-            with self._shared() as slide:
+            with self._open_slide() as slide:
                 return slide.read_patch(x, y, self.size_level0, self.out_px)
         except SlideError:
             pass
         try:
-            with Slide(self.path) as slide:
+            with Slide(self.path, self._reader) as slide:
                 return slide.read_patch(x, y, self.size_level0, self.out_px)
         except SlideError:
             return None
 
     @contextmanager
-    def _shared(self) -> Iterator[Slide]:
+    def _open_slide(self) -> Iterator[Slide]:
+        """The handle that all threads share, or this thread's own where the format needs that."""
         with self._lock:
-            if self._current is None:
-                self._current = _Handle(Slide(self.path))
-            handle = self._current
+            handle = self._handles.get(_ALL_THREADS) or self._handles.get(threading.get_ident())
+            if handle is None:
+                slide = Slide(self.path, self._reader)
+                key = _ALL_THREADS if slide.is_shareable else threading.get_ident()
+                handle = self._handles[key] = _Handle(slide)
             handle.users += 1
         try:
             yield handle.slide
         except SlideError:
             with self._lock:
-                if self._current is handle:
-                    self._retire()
+                self._retire(handle)
             raise
         finally:
             with self._lock:
                 handle.users -= 1
                 handle.close_if_unused()
 
-    def _retire(self) -> None:
-        """Let go of the shared handle; whoever reads from it last closes it."""
-        handle, self._current = self._current, None
-        if handle is not None:
-            handle.retired = True
-            handle.close_if_unused()
+    def _retire(self, handle: _Handle) -> None:
+        """Let go of a handle; whoever reads from it last closes it."""
+        self._handles = {key: other for key, other in self._handles.items() if other is not handle}
+        handle.retired = True
+        handle.close_if_unused()

@@ -43,7 +43,7 @@ class SlideResult:
 
 @dataclass
 class ExtractReport:
-    """All slides, in the order they were worked on, and their sums."""
+    """All slides, in the order they were given, and their sums."""
 
     features_folder: Path
     slides: list[SlideResult] = field(default_factory=list)

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 
-import xxhash
-
-from tcssa.checksums import params_hash
+from tcssa.checksums import fingerprint, params_hash
 from tcssa.encoders.base import EncoderSpec
 from tcssa.errors import FeatureFileError, UsageError
 from tcssa.features.bag import open_bag
@@ -24,13 +21,11 @@ from tcssa.slides.settings import ExtractSettings
 
 Params = Mapping[str, object]
 
-_END_BYTES = 65_536
-
 
 def params_of(slide: SlideFile, settings: ExtractSettings, encoder: EncoderSpec) -> Params:
     """Everything that decides the content of a slide's features."""
     return {
-        "slide": fingerprint(slide.path),
+        **slide.identity(),
         "encoder": encoder.name,
         "encoder_weights": encoder.weights_hash,
         "mpp": settings.mpp,
@@ -42,30 +37,9 @@ def params_of(slide: SlideFile, settings: ExtractSettings, encoder: EncoderSpec)
         "min_tissue": settings.min_tissue,
         "slide_mpp": settings.slide_mpp if slide.mpp is None else slide.mpp,
         "dtype": settings.dtype,
+        # only where it is forced, so that files made before there was a choice still count
+        **({} if settings.reader is None else {"reader": settings.reader}),
     }
-
-
-def fingerprint(path: Path) -> str | None:
-    """What tells a file from another of its name without reading gigabytes: size, begin and end.
-
-    Of a folder, as an OME-Zarr is one, the names and sizes below it. None if there is nothing.
-    """
-    digest = xxhash.xxh3_64()
-    if path.is_dir():
-        for below in sorted(path.rglob("*")):
-            if below.is_file():
-                name = below.relative_to(path).as_posix()
-                digest.update(f"{name} {below.stat().st_size}\n".encode())
-    elif path.is_file():
-        size = path.stat().st_size
-        digest.update(str(size).encode())
-        with path.open("rb") as stream:
-            digest.update(stream.read(_END_BYTES))
-            stream.seek(max(0, size - _END_BYTES))
-            digest.update(stream.read(_END_BYTES))
-    else:
-        return None
-    return digest.hexdigest()
 
 
 def finished(slide: SlideFile, layout: JobLayout, params: Params) -> SlideResult | None:

@@ -75,6 +75,18 @@ class ExtractSettings(Section):
         le=1,
         description="Share of unreadable patches above which a slide fails as a whole.",
     )
+    reader: str | None = Field(
+        default=None,
+        description="What reads the slides: openslide, tiffslide, zarr, image, cucim or a "
+        "plug-in's name (default: what their content asks for).",
+    )
+    cache: Path | None = Field(
+        default=None,
+        description="Folder that keeps copies of remote slides (default: none is kept).",
+    )
+    cache_size: float = Field(
+        default=50.0, ge=0, description="What --cache keeps at most, in GB; the oldest go first."
+    )
     dtype: Literal["float32", "float16"] = Field(
         default="float32", description="Type the features are stored in."
     )

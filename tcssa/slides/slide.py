@@ -1,23 +1,22 @@
-"""One slide file: its size, its resolution, and pixels read at any scale.
+"""One slide: its size, its resolution, and pixels read at any scale.
 
-OpenSlide opens the file; what it leaves to its callers is here: which resolution to believe,
-which level to read from, and what the unscanned surroundings look like.
+One of `tcssa.slides.readers` opens it; what they leave to their callers is here: which resolution
+to believe, which level to read from, and what the unscanned surroundings look like.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import cv2
 import numpy as np
-import openslide
 from numpy.typing import NDArray
 
 from tcssa.errors import MissingMppError, SlideError
 from tcssa.features.tables import slide_name
+from tcssa.slides.readers.registry import open_backend
 from tcssa.slides.settings import MAX_MPP, MIN_MPP
 
 _MAX_ANISOTROPY = 0.05
@@ -36,22 +35,32 @@ class Resolution:
 
 
 class Slide:
-    """A slide open for reading; use it as a context manager, and in one thread.
+    """A slide open for reading; use it as a context manager.
+
+    It is used by one thread at a time, unless it `is_shareable`.
 
     Args:
-        path: The slide's file.
+        path: The slide's file, or its folder.
+        reader: The name of the reader to use; None takes the one that the content asks for.
 
     Raises:
-        SlideError: The file is missing, cut short, or of no format that OpenSlide knows.
+        SlideError: The file is missing, cut short, or of no format that a reader knows.
+        MissingExtraError: Its reader needs a package that is not installed.
+        UnknownNameError: There is no reader of that name.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
-        self._handle = _open(self.path)
-        self.dimensions: tuple[int, int] = tuple(self._handle.dimensions)
+    def __init__(self, path: Path | str, reader: str | None = None) -> None:
+        self.path, self._reader = Path(path), reader
+        self._backend = open_backend(self.path, reader)
+        self.level_dimensions: tuple[tuple[int, int], ...] = tuple(self._backend.level_dimensions)
+        self.dimensions: tuple[int, int] = self.level_dimensions[0]
         """Width and height of level 0."""
-        self.downsamples: tuple[float, ...] = tuple(self._handle.level_downsamples)
-        self.level_dimensions: tuple[tuple[int, int], ...] = tuple(self._handle.level_dimensions)
+        self.downsamples: tuple[float, ...] = tuple(self._backend.level_downsamples)
+
+    @property
+    def is_shareable(self) -> bool:
+        """Whether several threads may read at once."""
+        return bool(getattr(self._backend, "is_shareable", False))
 
     @property
     def slide_id(self) -> str:
@@ -70,10 +79,9 @@ class Slide:
         """
         if given_mpp is not None:
             return Resolution(given_mpp, "given")
-        mpp_x, mpp_y = self._number("openslide.mpp-x"), self._number("openslide.mpp-y")
-        if mpp_x is not None and mpp_y is not None:
-            return Resolution(self._square(mpp_x, mpp_y), "properties")
-        power = self._number("openslide.objective-power")
+        if self._backend.mpp is not None:
+            return Resolution(self._square(*self._backend.mpp), "properties")
+        power = self._backend.objective_power
         if power is not None:
             return Resolution(self._believable(10 / power, f"objective {power:g}x"), "objective")
         raise MissingMppError(self.path)
@@ -99,11 +107,13 @@ class Slide:
             SlideError: A tile is damaged. `reopen` the slide before the next read.
         """
         try:
-            region = self._handle.read_region((x, y), level, (width, height))
-        except openslide.OpenSlideError as error:
+            region = self._backend.read_region(x, y, level, width, height)
+        except MemoryError:
+            raise
+        except Exception as error:  # the decoders' errors have no common type
             reason = f"cannot be read at x = {x}, y = {y}, level {level} ({_plain(error)})"
             raise SlideError(self.path, reason) from None
-        return _over_white(np.asarray(region))
+        return _over_white(region)
 
     def read_patch(self, x: int, y: int, size_level0: int, out_px: int) -> NDArray[np.uint8]:
         """A square of the slide as ``[out_px, out_px, 3]``.
@@ -124,26 +134,18 @@ class Slide:
 
     def reopen(self) -> None:
         """Open the file anew: after an error OpenSlide's handle refuses everything."""
-        self._handle.close()
-        self._handle = _open(self.path)
+        self._backend.close()
+        self._backend = open_backend(self.path, self._reader)
 
     def close(self) -> None:
         """Close the file."""
-        self._handle.close()
+        self._backend.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-    def _number(self, key: str) -> float | None:
-        """A property as a positive number, None if it is absent or no such thing."""
-        try:
-            value = float(self._handle.properties.get(key, ""))
-        except ValueError:
-            return None
-        return value if math.isfinite(value) and value > 0 else None
 
     def _square(self, mpp_x: float, mpp_y: float) -> float:
         mpp = (mpp_x + mpp_y) / 2
@@ -166,9 +168,14 @@ class Slide:
 
 
 def slide_id_of(path: Path) -> str:
-    """The name of a slide's file without its extension (``.ome.tif`` is stripped whole)."""
+    """The name of a slide without its extension (of ``.ome.tif`` and ``.ome.zarr`` all of it)."""
     name = slide_name(path.name)
-    return path.stem if name == path.name else name
+    if name != path.name:
+        return name
+    if path.suffix.lower() == ".zarr":
+        return path.stem.removesuffix(".ome")
+    # the name of a DICOM folder has no extension, but it may have dots
+    return path.name if path.is_dir() else path.stem
 
 
 def resized(pixels: NDArray[np.uint8], out_px: int) -> NDArray[np.uint8]:
@@ -180,27 +187,12 @@ def resized(pixels: NDArray[np.uint8], out_px: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(pixels, (out_px, out_px), interpolation=method), np.uint8)
 
 
-def _open(path: Path) -> Any:  # openslide ships no types
-    if not path.exists():
-        raise SlideError(path, "there is no such file")
-    if path.is_dir():
-        raise SlideError(path, "is a folder, not a slide")
-    try:
-        return openslide.OpenSlide(str(path))
-    except openslide.OpenSlideUnsupportedFormatError:
-        raise SlideError(
-            path,
-            "is no slide that OpenSlide can read, or the file is cut short",
-            hint="compare its size with the original, or copy it again",
-        ) from None
-    except (openslide.OpenSlideError, OSError) as error:
-        raise SlideError(path, f"cannot be opened ({_plain(error)})") from None
-
-
 def _over_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
     rgb, alpha = rgba[..., :3], rgba[..., 3:]
+    if alpha.shape[-1] == 0:
+        return rgb
     if alpha.min() == 255:
-        return np.ascontiguousarray(rgb)
+        return np.asarray(cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB), np.uint8)
     share = alpha.astype(np.float32) / 255
     return np.rint(rgb * share + 255 * (1 - share)).astype(np.uint8)
 

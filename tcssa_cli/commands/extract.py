@@ -18,14 +18,15 @@ from tcssa_cli.output import Output, make_table
 if TYPE_CHECKING:
     from tcssa.slides import ExtractReport
 
-_PATCHES, _ENCODER, _SLOTS = "Patches", "Encoder and speed", "Slots"
+_PATCHES, _ENCODER, _SLOTS, _READING = "Patches", "Encoder and speed", "Slots", "Reading"
 _MOST_ROWS = 40
 
 
 def extract(
     out: Annotated[Path, typer.Option("--out", "-o", help="Job folder to write.")],
     slides: Annotated[
-        list[Path] | None, typer.Argument(help="Slides, or folders of slides.", show_default=False)
+        list[str] | None,
+        typer.Argument(help="Slides, folders of slides, or addresses.", show_default=False),
     ] = None,
     manifest: Annotated[
         Path | None, typer.Option(help="CSV of slides, with their mpp where they lack it.")
@@ -75,6 +76,11 @@ def extract(
     num_workers: Annotated[
         int | None, setting(ExtractSettings, "num_workers", panel=_ENCODER)
     ] = None,
+    reader: Annotated[str | None, setting(ExtractSettings, "reader", panel=_READING)] = None,
+    cache: Annotated[Path | None, setting(ExtractSettings, "cache", panel=_READING)] = None,
+    cache_size: Annotated[
+        float | None, setting(ExtractSettings, "cache_size", panel=_READING)
+    ] = None,
     device: Annotated[str | None, setting(ExtractSettings, "device", panel=_ENCODER)] = None,
     overwrite: Annotated[bool | None, setting(ExtractSettings, "overwrite", "--overwrite")] = None,
     config: ConfigFile = None,
@@ -110,6 +116,9 @@ def extract(
         "batch_size": batch_size,
         "num_workers": num_workers,
         "device": device,
+        "reader": reader,
+        "cache": cache,
+        "cache_size": cache_size,
         "overwrite": overwrite,
     }
     settings = resolve(ExtractSettings, flags=flags, config=config)

@@ -6,7 +6,9 @@ import h5py
 import numpy as np
 import pytest
 from command_line import SMALL, Run
+from PIL import Image
 from shared_data import require_shared
+from slide_files import stained
 
 
 def test_extract_a_real_slide_at_its_true_resolution(tcssa: Run, tmp_path: Path) -> None:
@@ -32,6 +34,18 @@ def test_a_slide_without_resolution_is_refused_and_takes_one(tcssa: Run, tmp_pat
     given = tcssa("extract", slide, "--out", tmp_path, "--slide-mpp", "0.25", "--json")
     assert given.code == 0
     assert given.json["num_patches"] > 10
+
+
+def test_extract_takes_a_reader_and_refuses_an_unknown_one(tcssa: Run, tmp_path: Path) -> None:
+    picture = tmp_path / "a.png"
+    Image.fromarray(stained(300, 300)).save(picture)
+    job = tmp_path / "job"
+    flags = ("--reader", "image", "--slide-mpp", "0.5", "--cache", tmp_path / "c", "--json")
+    done = tcssa("extract", picture, "--out", job, *flags)
+    assert (done.code, done.json["num_patches"]) == (0, 1)
+    unknown = tcssa("extract", picture, "--out", job, "--reader", "imag")
+    assert unknown.code == 2
+    assert "did you mean image?" in unknown.stderr
 
 
 def test_train_reports_and_does_nothing_twice(tcssa: Run, trained: Path) -> None:

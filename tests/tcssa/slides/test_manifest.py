@@ -91,3 +91,16 @@ def test_a_manifest_without_paths_names_what_it_needs(folder: Path) -> None:
     table.write_text("case,mpp\nb,0.5\n")
     with pytest.raises(TableError, match="needs a column wsi"):
         read_manifest(table)
+
+
+def test_folders_that_are_slides_are_found_and_not_searched(folder: Path) -> None:
+    for name in ("d.ome.zarr/0/x.tif", "series.1/1.dcm", "series.1/2.dcm", "thumbnail.png"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert [slide.slide_id for slide in find_slides([folder])] == ["a", "b", "d", "series.1", "c"]
+    assert [slide.slide_id for slide in find_slides([folder / "series.1"])] == ["series.1"]
+    assert [slide.slide_id for slide in find_slides([folder / "thumbnail.png"])] == ["thumbnail"]
+    table = folder / "list.csv"
+    table.write_text("wsi\nd.ome.zarr\nseries.1\n")
+    assert [slide.slide_id for slide in read_manifest(table)] == ["d", "series.1"]

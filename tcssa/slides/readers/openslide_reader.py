@@ -1,0 +1,113 @@
+"""OpenSlide: Aperio, Hamamatsu, Leica, Mirax, Ventana, Zeiss, DICOM, tiled TIFF and others.
+
+A handle remembers an error and refuses everything after it. A DICOM slide is many files in one
+folder; OpenSlide is given one and finds the others, so a folder stands for its first one.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import openslide
+from numpy.typing import NDArray
+
+from tcssa.errors import SlideError
+from tcssa.slides.readers.protocol import TIFF_MAGICS, starts_with
+
+_CACHE_BYTES = 256 * 2**20
+_DICOM_MAGIC, _DICOM_MAGIC_AT = b"DICM", 128
+
+
+class OpenSlideReader:
+    """See `SlideReader`."""
+
+    name = "openslide"
+
+    def accepts(self, path: Path) -> bool:
+        """See `SlideReader.accepts`."""
+        file = _file_of(path)
+        return (
+            file is not None
+            and openslide.OpenSlide.detect_format(str(file)) is not None
+            and not _lacks_compression(file)
+        )
+
+    def open(self, path: Path) -> OpenSlideBackend:
+        """See `SlideReader.open`."""
+        file = _file_of(path)
+        if file is None:
+            raise SlideError(path, "is a folder that holds no DICOM slide")
+        try:
+            return OpenSlideBackend(openslide.OpenSlide(str(file)))
+        except openslide.OpenSlideUnsupportedFormatError:
+            raise SlideError(
+                path,
+                "is no slide that OpenSlide can read, or the file is cut short",
+                hint="compare its size with the original, or copy it again",
+            ) from None
+
+
+class OpenSlideBackend:
+    """See `SlideBackend`."""
+
+    is_shareable = True
+
+    def __init__(self, handle: openslide.OpenSlide) -> None:
+        self._handle = handle
+        # of its own 32 MB a tile of 4096 px does not even fit in, and is decoded for every patch
+        handle.set_cache(openslide.OpenSlideCache(_CACHE_BYTES))
+        self.level_dimensions: tuple[tuple[int, int], ...] = tuple(handle.level_dimensions)
+        self.level_downsamples: tuple[float, ...] = tuple(handle.level_downsamples)
+
+    @property
+    def mpp(self) -> tuple[float, float] | None:
+        """See `SlideBackend.mpp`."""
+        mpp_x, mpp_y = self._number("openslide.mpp-x"), self._number("openslide.mpp-y")
+        return None if mpp_x is None or mpp_y is None else (mpp_x, mpp_y)
+
+    @property
+    def objective_power(self) -> float | None:
+        """See `SlideBackend.objective_power`."""
+        return self._number("openslide.objective-power")
+
+    def read_region(self, x: int, y: int, level: int, width: int, height: int) -> NDArray[np.uint8]:
+        """See `SlideBackend.read_region`; RGBA, where nothing was scanned transparent."""
+        return np.asarray(self._handle.read_region((x, y), level, (width, height)))
+
+    def close(self) -> None:
+        """See `SlideBackend.close`."""
+        self._handle.close()
+
+    def _number(self, key: str) -> float | None:
+        """A property as a positive number, None if it is absent or no such thing."""
+        try:
+            value = float(self._handle.properties.get(key, ""))
+        except ValueError:
+            return None
+        return value if math.isfinite(value) and value > 0 else None
+
+
+def _lacks_compression(file: Path) -> bool:
+    """Whether it is a TIFF that OpenSlide recognises and cannot decode: only opening it tells."""
+    if not starts_with(file, *TIFF_MAGICS):
+        return False
+    try:
+        openslide.OpenSlide(str(file)).close()
+    except openslide.OpenSlideError as error:
+        return "Unsupported TIFF compression" in str(error)
+    return False
+
+
+def _file_of(path: Path) -> Path | None:
+    """The file to give to OpenSlide: of a folder the first DICOM file that it knows."""
+    if not path.is_dir():
+        return path
+    for file in sorted(path.iterdir()):
+        if (
+            starts_with(file, _DICOM_MAGIC, at=_DICOM_MAGIC_AT)
+            and openslide.OpenSlide.detect_format(str(file)) is not None
+        ):
+            return file
+    return None

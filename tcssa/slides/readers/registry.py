@@ -1,0 +1,144 @@
+"""Which reader opens a slide: chosen by what the file holds, OpenSlide before all others.
+
+Plug-ins register an object with ``name``, ``accepts`` and ``open`` (see `protocol`) under the
+entry-point group ``tcssa.readers``. One that is broken is told of and ends nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+from tcssa.errors import SlideError, TcssaError, UnknownNameError
+from tcssa.reporter import Reporter
+from tcssa.slides.readers.cucim_reader import CuCimReader
+from tcssa.slides.readers.image_reader import ImageReader
+from tcssa.slides.readers.openslide_reader import OpenSlideReader
+from tcssa.slides.readers.protocol import SlideBackend, SlideReader
+from tcssa.slides.readers.tiffslide_reader import TiffSlideReader
+from tcssa.slides.readers.zarr_reader import ZarrReader
+
+GROUP = "tcssa.readers"
+_FIRST: tuple[SlideReader, ...] = (OpenSlideReader(),)
+_LAST: tuple[SlideReader, ...] = (ZarrReader(), TiffSlideReader(), ImageReader(), CuCimReader())
+
+
+@dataclass(frozen=True)
+class Readers:
+    """All readers in the order in which they are asked, and what is wrong with plug-ins."""
+
+    readers: tuple[SlideReader, ...]
+    faults: tuple[str, ...]
+
+
+@cache
+def all_readers() -> Readers:
+    """Ours and those of plug-ins; looked for once a process."""
+    plugins: list[SlideReader] = []
+    faults: list[str] = []
+    taken = {reader.name for reader in (*_FIRST, *_LAST)}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        try:
+            reader = _loaded(point)
+            if reader.name in taken:
+                raise ValueError(f"there is a reader called {reader.name!r} already")
+        except Exception as error:  # a stranger's code: whatever it raises is its fault alone
+            owner = point.dist.name if point.dist else point.value
+            faults.append(
+                f"the reader plug-in {point.name!r} of {owner} is left out: {_line(error)}"
+            )
+            continue
+        taken.add(reader.name)
+        plugins.append(reader)
+    return Readers((*_FIRST, *plugins, *_LAST), tuple(faults))
+
+
+def reader_named(name: str) -> SlideReader:
+    """The reader of a name.
+
+    Raises:
+        UnknownNameError: There is none.
+    """
+    by_name = {reader.name: reader for reader in all_readers().readers}
+    if name not in by_name:
+        raise UnknownNameError("reader", name, by_name)
+    return by_name[name]
+
+
+def check_readers(name: str | None, reporter: Reporter) -> None:
+    """Before a run: is there a reader of that name, and which plug-ins are broken?
+
+    Raises:
+        UnknownNameError: There is no such reader.
+    """
+    for fault in all_readers().faults:
+        reporter.warn(fault)
+    if name is not None:
+        reader_named(name)
+
+
+def open_backend(path: Path, reader: str | None = None) -> SlideBackend:
+    """Open a slide by the reader that its content asks for.
+
+    Args:
+        path: A file, or a folder where the format is one of folders.
+        reader: The name of the reader to use whatever the content.
+
+    Raises:
+        SlideError: It is missing, damaged, or of no format that a reader knows.
+        MissingExtraError: Its reader needs a package that is not installed.
+        UnknownNameError: There is no reader of that name.
+    """
+    if not path.exists():
+        raise SlideError(path, "there is no such file")
+    chosen = reader_named(reader) if reader else _accepting(path)
+    try:
+        return chosen.open(path)
+    except (TcssaError, MemoryError):
+        raise
+    except Exception as error:  # decoders and plug-ins have no common type of error
+        raise SlideError(path, f"cannot be opened by {chosen.name} ({_line(error)})") from None
+
+
+def _loaded(point: EntryPoint) -> SlideReader:
+    reader = point.load()
+    missing = [part for part in ("name", "accepts", "open") if not hasattr(reader, part)]
+    if missing:
+        raise TypeError(f"it has no {', '.join(missing)}")
+    found: SlideReader = reader
+    return found
+
+
+def _accepting(path: Path) -> SlideReader:
+    known = all_readers()
+    for reader in known.readers:
+        try:
+            accepted = reader.accepts(path)
+        except Exception as error:  # as in open_backend
+            reason = (
+                f"the reader {reader.name} fails to tell whether it is a slide ({_line(error)})"
+            )
+            raise SlideError(path, reason, hint="name another one with --reader") from None
+        if accepted:
+            return reader
+    if path.is_dir():
+        raise SlideError(
+            path, "is a folder, not a slide", hint="folders are slides in OME-Zarr and DICOM alone"
+        )
+    raise SlideError(
+        path,
+        "is no slide that any reader knows, or the file is cut short "
+        f"(asked: {_names(known.readers)}{''.join(f'; {fault}' for fault in known.faults)})",
+        hint="compare its size with the original, or copy it again",
+    )
+
+
+def _names(readers: Sequence[SlideReader]) -> str:
+    return ", ".join(reader.name for reader in readers)
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

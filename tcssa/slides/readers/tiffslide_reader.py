@@ -1,0 +1,101 @@
+"""Tiffslide: tiled TIFF whose compression OpenSlide lacks (JPEG XL, WebP, LZMA, LERC, ...).
+
+An optional extra. It decodes through tifffile and imagecodecs.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa.optional import require
+from tcssa.slides.readers.protocol import TIFF_MAGICS, starts_with, white_outside
+from tcssa.slides.readers.tiff_directories import is_whole_tiff
+
+
+class TiffSlideReader:
+    """See `SlideReader`."""
+
+    name = "tiffslide"
+
+    def accepts(self, path: Path) -> bool:
+        """See `SlideReader.accepts`: a tiled TIFF; a flat one is a plain image."""
+        if not starts_with(path, *TIFF_MAGICS) or not is_whole_tiff(path):
+            return False
+        try:
+            import tiffslide
+            from tifffile import TiffFile
+        except ImportError:  # no extra, no such reader
+            return False
+        try:
+            with TiffFile(path) as tiff:
+                pages: list[Any] = list(tiff.pages)  # its types do not tell pages from frames
+                tiled = bool(pages[0].is_tiled) and all(map(_has_its_tiles, pages))
+            if tiled:
+                tiffslide.TiffSlide(path).close()
+        except Exception:  # tifffile raises whatever a broken directory leads it into
+            return False
+        return tiled
+
+    def open(self, path: Path) -> TiffSlideBackend:
+        """See `SlideReader.open`."""
+        tiffslide: Any = require("tiffslide", "tiffslide")
+        return TiffSlideBackend(tiffslide.TiffSlide(path))
+
+
+def _has_its_tiles(page: Any) -> bool:
+    """Whether all tiles lie within the file: it may be cut short behind its directories."""
+    ends = map(sum, zip(page.dataoffsets, page.databytecounts, strict=True))
+    return bool(max(ends, default=0) <= page.parent.filehandle.size)
+
+
+class TiffSlideBackend:
+    """See `SlideBackend`."""
+
+    def __init__(self, handle: Any) -> None:  # an optional package without types
+        self._handle = handle
+        self.level_dimensions: tuple[tuple[int, int], ...] = tuple(
+            (int(width), int(height)) for width, height in handle.level_dimensions
+        )
+        self.level_downsamples: tuple[float, ...] = tuple(map(float, handle.level_downsamples))
+
+    @property
+    def mpp(self) -> tuple[float, float] | None:
+        """See `SlideBackend.mpp`."""
+        mpp_x, mpp_y = self._number("tiffslide.mpp-x"), self._number("tiffslide.mpp-y")
+        return None if mpp_x is None or mpp_y is None else (mpp_x, mpp_y)
+
+    @property
+    def objective_power(self) -> float | None:
+        """See `SlideBackend.objective_power`."""
+        return self._number("tiffslide.objective-power")
+
+    def read_region(self, x: int, y: int, level: int, width: int, height: int) -> NDArray[np.uint8]:
+        """See `SlideBackend.read_region`; to the nearest pixel of the level."""
+        downsample = self.level_downsamples[level]
+
+        def read(x0: int, y0: int, x1: int, y1: int) -> NDArray[np.uint8]:
+            # what it is given is divided by the downsample and cut off: half a pixel more rounds
+            corner = (int((x0 + 0.5) * downsample), int((y0 + 0.5) * downsample))
+            region = self._handle.read_region(corner, level, (x1 - x0, y1 - y0), as_array=True)
+            if region.dtype != np.uint8:
+                raise ValueError(f"its pixels are {region.dtype}, not uint8")
+            return np.asarray(region)
+
+        left, top = round(x / downsample), round(y / downsample)
+        return white_outside(left, top, width, height, self.level_dimensions[level], read)
+
+    def close(self) -> None:
+        """See `SlideBackend.close`."""
+        self._handle.close()
+
+    def _number(self, key: str) -> float | None:
+        try:
+            value = float(self._handle.properties.get(key) or "nan")
+        except ValueError:
+            return None
+        return value if math.isfinite(value) and value > 0 else None

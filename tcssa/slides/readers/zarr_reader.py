@@ -1,0 +1,166 @@
+"""OME-Zarr 0.4 and 0.5: a folder of chunked arrays, one a level, and metadata beside them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa.errors import SlideError
+from tcssa.optional import require
+from tcssa.slides.readers.protocol import white_outside
+
+_METADATA_FILES = ("zarr.json", ".zattrs")
+_UM_OF_UNIT = {
+    "angstrom": 1e-4,
+    "nanometer": 1e-3,
+    "micrometer": 1.0,
+    "millimeter": 1e3,
+    "centimeter": 1e4,
+    "meter": 1e6,
+}
+_FIRST_IMAGE = "0"
+"""Where a folder that bioformats2raw wrote keeps its first image."""
+
+
+class ZarrReader:
+    """See `SlideReader`."""
+
+    name = "zarr"
+
+    def accepts(self, path: Path) -> bool:
+        """See `SlideReader.accepts`: by the metadata; the package need not be there for it."""
+        return path.is_dir() and _image_folder(path) is not None
+
+    def open(self, path: Path) -> ZarrBackend:
+        """See `SlideReader.open`."""
+        folder = _image_folder(path)
+        if folder is None:
+            raise SlideError(path, "is no OME-Zarr image: it has no multiscales metadata")
+        zarr: Any = require("zarr", "zarr")
+        multiscale = _metadata(folder)["multiscales"][0]
+        try:
+            levels = _levels(path, zarr.open_group(str(folder), mode="r"), multiscale)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            raise SlideError(path, f"its OME-Zarr metadata makes no sense ({reason})") from None
+        return ZarrBackend(levels, _mpp(multiscale, levels[0]))
+
+
+@dataclass(frozen=True)
+class _Level:
+    """An array, where its axes lie, and µm or whatever unit a pixel of it."""
+
+    array: Any  # zarr ships types, but is not always installed
+    axes: str
+    scale_x: float
+    scale_y: float
+
+    @property
+    def size(self) -> tuple[int, int]:
+        shape = self.array.shape
+        return int(shape[self.axes.index("x")]), int(shape[self.axes.index("y")])
+
+    def read(self, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.uint8]:
+        spans: dict[str, slice | int] = {"x": slice(x0, x1), "y": slice(y0, y1), "c": slice(0, 3)}
+        block = np.asarray(self.array[tuple(spans.get(axis, 0) for axis in self.axes)])
+        left = [axis for axis in self.axes if axis in spans]
+        order = [left.index(axis) for axis in "yxc"]
+        return np.ascontiguousarray(block.transpose(order))
+
+
+class ZarrBackend:
+    """See `SlideBackend`."""
+
+    objective_power: float | None = None
+
+    def __init__(self, levels: Sequence[_Level], mpp: tuple[float, float] | None) -> None:
+        self._levels = list(levels)
+        self.mpp: tuple[float, float] | None = mpp
+        first = levels[0]
+        self.level_dimensions: tuple[tuple[int, int], ...] = tuple(level.size for level in levels)
+        self.level_downsamples: tuple[float, ...] = tuple(
+            (level.scale_x / first.scale_x + level.scale_y / first.scale_y) / 2 for level in levels
+        )
+
+    def read_region(self, x: int, y: int, level: int, width: int, height: int) -> NDArray[np.uint8]:
+        """See `SlideBackend.read_region`; to the nearest pixel of the level."""
+        source, downsample = self._levels[level], self.level_downsamples[level]
+        left, top = round(x / downsample), round(y / downsample)
+        return white_outside(left, top, width, height, source.size, source.read)
+
+    def close(self) -> None:
+        """See `SlideBackend.close`."""
+        self._levels.clear()
+
+
+def _image_folder(path: Path) -> Path | None:
+    """The folder with the multiscales: the one given, or the first image within it."""
+    for folder in (path, path / _FIRST_IMAGE):
+        scales = _metadata(folder).get("multiscales")
+        if isinstance(scales, list) and scales:
+            return folder
+    return None
+
+
+def _metadata(folder: Path) -> Mapping[str, Any]:
+    """The OME attributes of a group, empty where there are none."""
+    for name in _METADATA_FILES:
+        try:
+            content = json.loads((folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if name == "zarr.json":
+            content = content.get("attributes", {}) if isinstance(content, dict) else {}
+        if isinstance(content, dict):
+            found = content.get("ome", content)
+            return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _levels(path: Path, group: Any, multiscale: Mapping[str, Any]) -> list[_Level]:
+    axes = "".join(axis["name"] for axis in multiscale["axes"])
+    if not set("xyc") <= set(axes) <= set("tczyx"):
+        raise SlideError(path, f"its axes are {axes}, not x, y and c", hint="convert it to RGB")
+    common = _scale(multiscale, len(axes))
+    levels = []
+    for dataset in multiscale["datasets"]:
+        scale = [a * b for a, b in zip(common, _scale(dataset, len(axes)), strict=True)]
+        level = _Level(group[dataset["path"]], axes, scale[axes.index("x")], scale[axes.index("y")])
+        _require_rgb(path, level)
+        levels.append(level)
+    return sorted(levels, key=lambda level: level.scale_x)
+
+
+def _require_rgb(path: Path, level: _Level) -> None:
+    shape = dict(zip(level.axes, level.array.shape, strict=True))
+    if level.array.dtype != np.uint8 or shape["c"] != 3:
+        raise SlideError(
+            path,
+            f"its pixels are {level.array.dtype} of {shape['c']} channels, not uint8 of 3",
+            hint="only pictures in 8-bit RGB are read; convert it",
+        )
+    if any(shape.get(axis, 1) != 1 for axis in "tz"):
+        raise SlideError(path, "is a stack of pictures (t or z above 1), not one slide")
+
+
+def _scale(holder: Mapping[str, Any], num_axes: int) -> list[float]:
+    for transform in holder.get("coordinateTransformations") or []:
+        if transform.get("type") == "scale":
+            scale = [float(value) for value in transform["scale"]]
+            if len(scale) != num_axes or not all(math.isfinite(s) and s > 0 for s in scale):
+                raise ValueError(f"a scale of {scale} for {num_axes} axes")
+            return scale
+    return [1.0] * num_axes
+
+
+def _mpp(multiscale: Mapping[str, Any], first: _Level) -> tuple[float, float] | None:
+    units = {axis["name"]: _UM_OF_UNIT.get(axis.get("unit", "")) for axis in multiscale["axes"]}
+    x, y = units["x"], units["y"]
+    return None if x is None or y is None else (first.scale_x * x, first.scale_y * y)
