@@ -85,7 +85,11 @@ def draw_slot_map(
 def _legend(
     labels: Mapping[int, str], colours: Mapping[int, tuple[float, float, float]]
 ) -> Sequence[Rectangle]:
-    return [
+    named = [
         Rectangle((0, 0), 1, 1, color=colours[slot], label=label)
         for slot, label in list(labels.items())[:_MOST_NAMED]
     ]
+    if len(labels) > _MOST_NAMED:
+        more = f"and {len(labels) - _MOST_NAMED} more"
+        named.append(Rectangle((0, 0), 1, 1, alpha=0, label=more))
+    return named

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from click import Context
+from typing import Any
+
 from typer.core import TyperGroup
 
 
@@ -13,7 +14,8 @@ class DefaultCommand(TyperGroup):
     that is called like a command is given as ``./slots``.
     """
 
-    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+    # typer brings its own copy of click in some versions and not in others, hence Any
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the default command in front where none is named and no help is asked for."""
         named = bool(args) and (
             args[0] in self.commands or args[0] in self.get_help_option_names(ctx)

@@ -88,7 +88,7 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     scaled = p[order] * len(p) / np.arange(1, len(p) + 1)
     q = np.empty_like(p)
     q[order] = np.minimum.accumulate(scaled[::-1])[::-1]  # never below a smaller p's
-    return np.minimum(q, 1.0).tolist()
+    return [float(value) for value in np.minimum(q, 1.0)]
 
 
 def _by_patient(slides: Sequence[RoutedSlide]) -> tuple[NDArray[np.int64], Floats]:

@@ -53,14 +53,14 @@ def choose_exemplars(slides: Sequence[RoutedSlide], places: Mapping[str, Places]
     candidates: dict[int, list[tuple[float, str, int]]] = defaultdict(list)
     for routed in slides:
         for slot in np.unique(routed.slots).tolist():
-            weight = routed.weight_in(slot)
-            for patch in np.argsort(-weight, kind="stable")[:PER_SLIDE].tolist():
-                if weight[patch] > 0:
-                    found = (float(weight[patch]), routed.slide.slide_id, patch)
+            weights = routed.weight_in(slot)
+            for patch in np.argsort(-weights, kind="stable")[:PER_SLIDE].tolist():
+                if weights[patch] > 0:
+                    found = (float(weights[patch]), routed.slide.slide_id, patch)
                     candidates[slot].append(found)
     exemplars = []
-    for slot, found in sorted(candidates.items()):
-        best = sorted(found, key=lambda row: (-row[0], row[1], row[2]))[:PER_SLOT]
+    for slot, rows in sorted(candidates.items()):
+        best = sorted(rows, key=lambda row: (-row[0], row[1], row[2]))[:PER_SLOT]
         for rank, (weight, slide_id, patch) in enumerate(best):
             corner, side = None, None
             if slide_id in places:

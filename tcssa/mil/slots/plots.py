@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from tcssa import atomic
 from tcssa.mil.history import Epoch
+from tcssa.mil.metrics import Floats
 from tcssa.mil.slots.ablation import SlotAblation
 from tcssa.mil.slots.association import FoldAssociations
 from tcssa.mil.slots.embedding import Embedding
@@ -72,7 +73,8 @@ def plot_cosine(path: Path, folds: Sequence[TokenCosine]) -> None:
         between = "" if cosine.between is None else f": {cosine.between:.2f} between slots"
         axes.set(xlabel="slot", ylabel="slot", title=f"fold {cosine.fold}{between}")
     if image is not None:
-        figure.colorbar(image, ax=panels, shrink=0.6, label="cosine")
+        # beside all panels, the unused one too: beside some of them the layout fails
+        figure.colorbar(image, ax=figure.axes, shrink=0.6, label="cosine")
     _save(figure, path)
 
 
@@ -97,7 +99,7 @@ def plot_association(path: Path, folds: Sequence[FoldAssociations], classes: Seq
 
 def plot_ablation(path: Path, folds: Sequence[Sequence[SlotAblation]]) -> None:
     """Change of the log-odds of the true class when a slot is emptied: mean and SD over slides."""
-    figure, panels = _panels(len(folds), height=2.6)
+    figure, panels = _panels(len(folds), height=2.6, sharey=True)
     for axes, rows in zip(panels, folds, strict=True):
         known = [row for row in rows if row.true_mean is not None]
         axes.errorbar(
@@ -126,32 +128,32 @@ def plot_embedding(path: Path, embedding: Embedding, colours: Mapping[int, Colou
     folds, first, xy = embedding.folds, embedding.first, embedding.xy
     for axes, (fold, of_slot) in zip(panels, colours.items(), strict=True):
         inside = folds == fold
-        axes.scatter(*xy[~inside].T, s=3, color="#e6e6e6", linewidths=0)
-        axes.scatter(*xy[inside].T, s=7, c=[of_slot[int(k)] for k in first[inside]], linewidths=0)
+        axes.scatter(xy[~inside, 0], xy[~inside, 1], s=3, color="#d9d9d9", linewidths=0)
+        shades = [of_slot[int(k)] for k in first[inside]]
+        axes.scatter(xy[inside, 0], xy[inside, 1], s=12, c=shades, linewidths=0)
         for slot in np.unique(first[inside]).tolist():
             members = xy[inside & (first == slot)]
             if len(members) >= _LEAST_NAMED * inside.sum():
-                _name_heap(axes, members, slot)
+                _name_heap(axes, members, slot, of_slot[slot])
         axes.set(xticks=[], yticks=[], title=f"fold {fold}: {inside.sum()} patches")
     _save(figure, path)
 
 
-def _name_heap(
-    axes: Axes, members: np.ndarray[tuple[int, int], np.dtype[np.float64]], slot: int
-) -> None:
+def _name_heap(axes: Axes, members: Floats, slot: int, colour: tuple[float, float, float]) -> None:
     """Write a slot's number on the patch of it that is nearest to their median."""
     middle = np.median(members, axis=0)
     x, y = members[np.argmin(((members - middle) ** 2).sum(axis=1))]
     box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8}
-    axes.text(x, y, str(slot), fontsize=8, ha="center", va="center", bbox=box)
+    name = axes.text(x, y, str(slot), color=colour, bbox=box, ha="center", va="center")
+    name.set(fontsize=9, fontweight="bold")
 
 
-def _panels(count: int, *, height: float) -> tuple[Figure, list[Axes]]:
+def _panels(count: int, *, height: float, sharey: bool = False) -> tuple[Figure, list[Axes]]:
     """A figure with one panel a fold, three in a row."""
     columns = min(count, _COLUMNS)
     rows = math.ceil(count / columns)
     figure = Figure(figsize=(max(3.8 * columns, 4.5), height * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False)
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=sharey)
     panels: list[Axes] = grid.ravel().tolist()
     for unused in panels[count:]:
         unused.set_axis_off()

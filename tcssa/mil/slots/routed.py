@@ -52,7 +52,8 @@ class RoutedSlide:
     @property
     def mass_share(self) -> Floats:
         """Each slot's part of the slide's mass, [K]; sums to 1."""
-        return self.mass / self.mass.sum()
+        share: Floats = self.mass / self.mass.sum()
+        return share
 
     @property
     def predicted(self) -> int:
@@ -95,8 +96,8 @@ def route(model: SlideClassifier, features: Tensor, slide: CohortSlide, fold: in
 
 def _mean_entropy(model: SlideClassifier, features: Tensor) -> float:
     total = 0.0
-    for chunk in features.split(CHUNK_PATCHES):
-        probs = model.compressor.router(chunk).probs_NK
+    for begin in range(0, len(features), CHUNK_PATCHES):
+        probs = model.compressor.router(features[begin : begin + CHUNK_PATCHES]).probs_NK
         total -= float(torch.xlogy(probs, probs).sum())
     return total / len(features) / math.log(model.compressor.config.num_slots)
 

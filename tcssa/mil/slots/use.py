@@ -45,12 +45,12 @@ class SlotsInUse:
     @property
     def dead(self) -> list[int]:
         """Slots without a patch in any test slide."""
-        return np.flatnonzero(self.any_share == 0).tolist()
+        return [slot for slot, share in enumerate(self.any_share) if share == 0]
 
     @property
     def by_mass(self) -> list[int]:
         """All slots, the one with the most mass first."""
-        return np.argsort(-self.mass_share, kind="stable").tolist()
+        return [int(slot) for slot in np.argsort(-self.mass_share, kind="stable")]
 
 
 def use_of(slides: Sequence[RoutedSlide]) -> SlotsInUse:
