@@ -54,7 +54,8 @@ def plot_use(path: Path, folds: Sequence[SlotsInUse]) -> None:
         slots = np.arange(len(use.mass_share))
         axes.bar(slots, use.mass_share, color=_INK, width=0.8)
         axes.axhline(1 / len(slots), color="grey", linewidth=0.8, linestyle=":")
-        axes.plot(use.dead, np.zeros(len(use.dead)), "x", color=_MARK, clip_on=False)
+        if use.dead:  # a line without points and clipping spoils the layout
+            axes.plot(use.dead, np.zeros(len(use.dead)), "x", color=_MARK, clip_on=False)
         axes.set(
             xlabel="slot",
             ylabel="share of mass",
