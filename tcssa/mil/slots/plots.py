@@ -74,8 +74,7 @@ def plot_cosine(path: Path, folds: Sequence[TokenCosine]) -> None:
         between = "" if cosine.between is None else f": {cosine.between:.2f} between slots"
         axes.set(xlabel="slot", ylabel="slot", title=f"fold {cosine.fold}{between}")
     if image is not None:
-        # beside all panels, the unused one too: beside some of them the layout fails
-        figure.colorbar(image, ax=figure.axes, shrink=0.6, label="cosine")
+        figure.colorbar(image, ax=panels, shrink=0.6, label="cosine")
     _save(figure, path)
 
 
