@@ -28,6 +28,7 @@ def draw_slot_map(
     *,
     title: str,
     labels: Mapping[int, str] | None = None,
+    colours: Mapping[int, tuple[float, float, float]] | None = None,
 ) -> None:
     """Draw a slide beside the same slide with patches coloured by their first slot.
 
@@ -43,6 +44,8 @@ def draw_slot_map(
         title: Stands above.
         labels: The slots to colour, most important first, and what the legend says of each;
             None colours all.
+        colours: RGB of each slot, 0 to 1, where slides are to be alike; None gives the most
+            important slots of this slide the most distinct ones.
     """
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -55,16 +58,18 @@ def draw_slot_map(
             int(used[i]): f"{used[i]}: {counts[i]} patches"
             for i in np.argsort(-counts, kind="stable")
         }
-    palette = colormaps["tab10" if len(labels) <= 10 else "tab20"]
+    if colours is None:
+        palette = colormaps["tab10" if len(labels) <= 10 else "tab20"]
+        colours = {slot: palette(rank % palette.N)[:3] for rank, slot in enumerate(labels)}
     side = patch_size_level0 / level0_per_pixel
-    for rank, slot in enumerate(labels):
+    for slot in labels:
         squares = [
             Rectangle((x, y), side, side) for x, y in coords[slots == slot] / level0_per_pixel
         ]
-        collection = PatchCollection(squares, facecolor=palette(rank % palette.N), alpha=0.55, lw=0)
+        collection = PatchCollection(squares, facecolor=colours[slot], alpha=0.55, lw=0)
         right.add_collection(collection)
     right.legend(
-        handles=_legend(labels, palette),
+        handles=_legend(labels, colours),
         loc="center left",
         bbox_to_anchor=(1.0, 0.5),
         frameon=False,
@@ -77,9 +82,14 @@ def draw_slot_map(
         figure.savefig(temporary, dpi=120, format="png")
 
 
-def _legend(labels: Mapping[int, str], palette: Any) -> Sequence[Rectangle]:
-    return [
-        Rectangle((0, 0), 1, 1, color=palette(rank % palette.N), label=label)
-        for rank, label in enumerate(labels.values())
-        if rank < _MOST_NAMED
+def _legend(
+    labels: Mapping[int, str], colours: Mapping[int, tuple[float, float, float]]
+) -> Sequence[Rectangle]:
+    named = [
+        Rectangle((0, 0), 1, 1, color=colours[slot], label=label)
+        for slot, label in list(labels.items())[:_MOST_NAMED]
     ]
+    if len(labels) > _MOST_NAMED:
+        more = f"and {len(labels) - _MOST_NAMED} more"
+        named.append(Rectangle((0, 0), 1, 1, alpha=0, label=more))
+    return named

@@ -25,9 +25,11 @@ from tcssa_cli.commands import (
     import_bags,
     inspect,
 )
+from tcssa_cli.commands import inspect_slots as inspect_slots_command
 from tcssa_cli.commands import sweep as sweep_command
 from tcssa_cli.commands import train_mil as train_mil_command
 from tcssa_cli.commands import train_vqa as train_vqa_command
+from tcssa_cli.default_command import DefaultCommand
 from tcssa_cli.errors import INTERRUPTED, WRONG_USAGE, Explanation, explain
 from tcssa_cli.output import Output
 
@@ -56,7 +58,12 @@ app.command("ask")(ask_command.ask)
 app.command("export")(export.export)
 app.command("encode")(encode.encode)
 app.command("convert")(convert.convert)
-app.command("inspect")(inspect.inspect)
+inspect_app = typer.Typer(
+    cls=DefaultCommand, help="Say what a file or folder of ours is, or look at a run's slots."
+)
+inspect_app.command("path")(inspect.inspect)
+inspect_app.command("slots")(inspect_slots_command.inspect_slots)
+app.add_typer(inspect_app, name="inspect")
 app.command("import-bags")(import_bags.import_bags)
 app.command("doctor")(doctor.doctor)
 

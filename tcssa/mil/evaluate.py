@@ -76,7 +76,7 @@ def evaluate(
         raise UsageError("a new cohort needs both --labels and --features")
     settings = validate(MilSettings, read_yaml(run / RESOLVED_FILE))
     if labels is None or features is None:
-        cohort = _read_own_cohort(settings, run, content)
+        cohort = read_own_cohort(settings, run, content)
         predictions = _predict_test(run, settings, cohort, device, reporter)
         folder = out or run / "eval"
     else:
@@ -96,7 +96,18 @@ def evaluate(
     return Evaluation(folder, _write(folder, predictions, cohort, settings))
 
 
-def _read_own_cohort(settings: MilSettings, run: Path, content: dict[str, Any]) -> Cohort:
+def read_own_cohort(settings: MilSettings, run: Path, content: dict[str, Any]) -> Cohort:
+    """The cohort that a run was trained on, from where its settings say it lies.
+
+    Args:
+        settings: Of the run.
+        run: Its directory.
+        content: Of its ``run.json``.
+
+    Raises:
+        RunError: Labels or features are not what they were.
+        TcssaError: They cannot be read; see `read_cohort`.
+    """
     cohort = read_cohort(settings.cohort)
     if cohort.fingerprint() != content["cohort"]:
         raise RunError(

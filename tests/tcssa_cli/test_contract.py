@@ -10,7 +10,15 @@ from command_line import Run
 
 from tcssa_cli.main import app
 
-COMMANDS = [command.name for command in app.registered_commands]
+COMMANDS = [
+    *([command.name] for command in app.registered_commands),
+    *(
+        [group.name, command.name]
+        for group in app.registered_groups
+        if group.typer_instance is not None
+        for command in group.typer_instance.registered_commands
+    ),
+]
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
@@ -18,8 +26,8 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("command", [None, *COMMANDS])
-def test_help_loads_nothing_heavy(command: str | None) -> None:
-    arguments = ["--help"] if command is None else [command, "--help"]
+def test_help_loads_nothing_heavy(command: list[str] | None) -> None:
+    arguments = ["--help"] if command is None else [*command, "--help"]
     code = (
         "import sys\n"
         "from tcssa_cli.main import run\n"

@@ -1,0 +1,112 @@
+"""What the prediction owes to each slot: the slot is emptied, and the slide classified again.
+
+"Emptied" means what the model itself does with a slot that no patch went to: its centre is 0 and
+its token is the constant that its expert makes of that, its mass is 0. With the pools ``mean``,
+``attention`` and ``max`` the constant token stays in, as it does for every slot that is empty by
+itself; with ``mass`` it has no weight. So one rule serves every pool, the model never meets a
+number of slots that it was not trained with, and emptying an empty slot changes nothing. With
+top_k = 1 it equals leaving the slot's patches out; with more, they still stand in their other slot.
+
+Shapes: S slides, K slots, D features, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from tcssa.mil.model import SlideClassifier
+    from tcssa.mil.slots.routed import RoutedSlide
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SlotAblation:
+    """What emptying one slot does, over the slides in which it holds patches."""
+
+    fold: int
+    slot: int
+    num_slides: int
+    true_mean: float | None
+    """Mean change of the log-odds of the true class; negative where the slot spoke for it.
+    None if the slot is empty everywhere."""
+    true_sd: float | None
+    """None for fewer than two slides."""
+    predicted_mean: float | None
+    """The same of the class that was predicted."""
+    predicted_sd: float | None
+    num_flips: int
+    """Slides whose predicted class becomes another one."""
+
+
+@torch.no_grad()
+def emptied_logits(model: SlideClassifier, tokens: Tensor, mass: Tensor) -> Tensor:
+    """The logits of a slide if one slot were empty, for each slot in turn, [K, C].
+
+    Args:
+        model: In evaluation mode.
+        tokens: The slide's slots, [K, D].
+        mass: Their masses, [K].
+    """
+    num_slots = len(tokens)
+    slots = torch.arange(num_slots, device=tokens.device)
+    constant = model.compressor.experts(torch.zeros_like(tokens).unsqueeze(0))[0]
+    changed = tokens.repeat(num_slots, 1, 1)
+    changed[slots, slots] = constant.to(changed.dtype)
+    masses = mass.repeat(num_slots, 1)
+    masses[slots, slots] = 0
+    logits: Tensor = model.head(changed, masses)
+    return logits
+
+
+def log_odds(logits: Floats) -> Floats:
+    """Log-odds log(p / (1 − p)) of every class, from logits [..., C].
+
+    A constant added to all logits changes no prediction, and does not change this either.
+    """
+    num_classes = logits.shape[-1]
+    others = [np.delete(logits, c, axis=-1) for c in range(num_classes)]
+    rest = [np.logaddexp.reduce(other, axis=-1) for other in others]
+    odds: Floats = logits - np.stack(rest, axis=-1)
+    return odds
+
+
+def ablation_of(slides: Sequence[RoutedSlide]) -> list[SlotAblation]:
+    """Sum up over the test slides of one fold, slot by slot."""
+    masses = np.stack([slide.mass for slide in slides])  # [S, K]
+    labels = np.array([slide.slide.label for slide in slides])
+    predicted = np.array([slide.predicted for slide in slides])
+    emptied = np.stack([slide.emptied for slide in slides])  # [S, K, C]
+    whole = np.stack([slide.logits for slide in slides])[:, None]
+    change = log_odds(emptied) - log_odds(whole)
+    flips = emptied.argmax(axis=2) != predicted[:, None]
+    found = []
+    for slot in range(masses.shape[1]):
+        used = np.flatnonzero(masses[:, slot] > 0)
+        of_true = change[used, slot, labels[used]]
+        of_predicted = change[used, slot, predicted[used]]
+        found.append(
+            SlotAblation(
+                slides[0].fold,
+                slot,
+                len(used),
+                *_spread(of_true),
+                *_spread(of_predicted),
+                int(flips[used, slot].sum()),
+            )
+        )
+    return found
+
+
+def _spread(values: Floats) -> tuple[float | None, float | None]:
+    """Mean and standard deviation, as far as there are enough values."""
+    mean = float(values.mean()) if len(values) else None
+    return mean, float(values.std(ddof=1)) if len(values) > 1 else None

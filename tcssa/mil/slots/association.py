@@ -1,0 +1,129 @@
+"""Whether a slot holds more of a slide in one class than in another.
+
+Of each slot of a fold the share of the slide's mass is tested against the label: Mann–Whitney for
+two classes, Kruskal–Wallis for more. The unit is the patient: slides of one patient with one label
+are averaged first. The p-values of a fold's slots are corrected together (Benjamini and Hochberg
+1995). Shares sum to 1 over the slots, so slots are not independent of each other: where one grows
+others must shrink.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa.mil.slots.routed import RoutedSlide
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SlotAssociation:
+    """One slot's mass share against the label."""
+
+    fold: int
+    slot: int
+    test: str
+    statistic: float
+    """U of the last class of two, or H."""
+    p_value: float
+    q_value: float
+    """p after the correction over the slots of the fold."""
+    auc: float
+    """Chance that a patient of `auc_class` has a larger share than one of the others; 0.5 is
+    none."""
+    auc_class: int
+    """Of two classes the second; of more, the one whose AUC is farthest from 0.5."""
+
+
+@dataclass(frozen=True)
+class FoldAssociations:
+    """All slots of a fold against the label."""
+
+    fold: int
+    counts: dict[int, int]
+    """Patients of each class that occurs among the test slides."""
+    slots: list[SlotAssociation]
+    """Empty where the test slides are all of one class."""
+
+    @property
+    def smallest_p(self) -> float | None:
+        """The smallest p that so few patients could give, had one slot parted two classes."""
+        if len(self.counts) != 2:
+            return None
+        one, other = self.counts.values()
+        return min(1.0, 2 / math.comb(one + other, one))
+
+
+def association_of(slides: Sequence[RoutedSlide], num_classes: int) -> FoldAssociations:
+    """Test every slot of one fold.
+
+    Args:
+        slides: The fold's test slides.
+        num_classes: Of the cohort; two of them make it Mann–Whitney.
+    """
+    labels, shares = _by_patient(slides)
+    classes, sizes = np.unique(labels, return_counts=True)
+    counts = dict(zip(classes.tolist(), sizes.tolist(), strict=True))
+    fold = slides[0].fold
+    if len(classes) < 2:
+        return FoldAssociations(fold, counts, [])
+    tested = [_test(labels, column, num_classes) for column in shares.T]
+    q_values = benjamini_hochberg([p for _, _, p in tested])
+    rows = []
+    for slot, ((name, statistic, p), q) in enumerate(zip(tested, q_values, strict=True)):
+        area, of_class = _largest_auc(labels, shares[:, slot], num_classes)
+        rows.append(SlotAssociation(fold, slot, name, statistic, p, q, area, of_class))
+    return FoldAssociations(fold, counts, rows)
+
+
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """q-values: the smallest false discovery rate at which each hypothesis is rejected."""
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    scaled = p[order] * len(p) / np.arange(1, len(p) + 1)
+    q = np.empty_like(p)
+    q[order] = np.minimum.accumulate(scaled[::-1])[::-1]  # never below a smaller p's
+    return [float(value) for value in np.minimum(q, 1.0)]
+
+
+def _by_patient(slides: Sequence[RoutedSlide]) -> tuple[NDArray[np.int64], Floats]:
+    """Labels [P] and mean mass shares [P, K] of patients; one with two labels counts twice."""
+    groups: dict[tuple[str, int], list[Floats]] = {}
+    for slide in slides:
+        key = (slide.slide.case_id, slide.slide.label)
+        groups.setdefault(key, []).append(slide.mass_share)
+    labels = np.array([label for _, label in groups], dtype=np.int64)
+    return labels, np.stack([np.mean(shares, axis=0) for shares in groups.values()])
+
+
+def _test(labels: NDArray[np.int64], share: Floats, num_classes: int) -> tuple[str, float, float]:
+    """Name of the test, its statistic and p; a slot whose share never varies has p = 1."""
+    from scipy.stats import kruskal, mannwhitneyu  # type: ignore[import-untyped]  # ships no types
+
+    if num_classes == 2:
+        first, second = share[labels == 0], share[labels == 1]
+        if np.ptp(share) == 0:
+            return "Mann-Whitney", len(first) * len(second) / 2, 1.0
+        found = mannwhitneyu(second, first, alternative="two-sided")
+        return "Mann-Whitney", float(found.statistic), float(found.pvalue)
+    if np.ptp(share) == 0:
+        return "Kruskal-Wallis", 0.0, 1.0
+    found = kruskal(*(share[labels == c] for c in np.unique(labels)))
+    return "Kruskal-Wallis", float(found.statistic), float(found.pvalue)
+
+
+def _largest_auc(labels: NDArray[np.int64], share: Floats, num_classes: int) -> tuple[float, int]:
+    present = [1] if num_classes == 2 else np.unique(labels).tolist()
+    areas = [(_auc(share[labels == c], share[labels != c]), c) for c in present]
+    return max(areas, key=lambda found: abs(found[0] - 0.5))
+
+
+def _auc(inside: Floats, outside: Floats) -> float:
+    """Share of pairs in which the one inside is larger; ties count half."""
+    difference = inside[:, None] - outside[None]
+    return float((difference > 0).mean() + (difference == 0).mean() / 2)

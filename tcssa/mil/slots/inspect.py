@@ -1,0 +1,279 @@
+"""A whole inspection: every fold's test slides through its model, tables, pictures, one page.
+
+::
+
+    OUT/
+      slots.html                      all pictures, and what each means
+      folds.csv slots.csv             use of the slots; epochs.csv during training
+      slides.csv slide_slots.csv      slide by slide
+      cosine.csv association.csv ablation.csv exemplars.csv embedding.csv
+      plots/                          the pictures of these tables
+      maps/fold-0/S.png, S.geojson    slot maps
+      exemplars/fold-0.jpg            contact sheets
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tcssa.devices import resolve_device
+from tcssa.errors import RunError, SlideError, UsageError
+from tcssa.mil.classifiers import TCSSA
+from tcssa.mil.cohort import BagStore, Cohort, CohortSlide, listed
+from tcssa.mil.evaluate import read_own_cohort
+from tcssa.mil.history import Epoch
+from tcssa.mil.model import SlideClassifier
+from tcssa.mil.settings import MilSettings
+from tcssa.mil.slots import plots, tables
+from tcssa.mil.slots.ablation import ablation_of
+from tcssa.mil.slots.association import association_of
+from tcssa.mil.slots.embedding import Method, embed, require_method
+from tcssa.mil.slots.exemplars import choose_exemplars, crop_exemplars, write_sheet
+from tcssa.mil.slots.inspection import SlotInspection
+from tcssa.mil.slots.maps import draw_map, write_geojson
+from tcssa.mil.slots.places import Colours, Places, picture_of, read_places, slot_colours
+from tcssa.mil.slots.report import write_page_of
+from tcssa.mil.slots.routed import RoutedSlide, route
+from tcssa.mil.slots.use import cosine_of, use_of
+from tcssa.mil.split_files import read_parts
+from tcssa.mil.train import KIND, METRICS_FILE, SPLITS_FILE, read_metrics
+from tcssa.reporter import Reporter
+from tcssa.run import CHECKPOINT_FILE, read_run
+from tcssa.settings import RESOLVED_FILE, read_yaml, validate
+from tcssa.slides.manifest import find_slides
+
+
+def inspect_slots(
+    run: Path,
+    out: Path,
+    reporter: Reporter,
+    *,
+    features: Path | None = None,
+    slides: Path | None = None,
+    slide_ids: Sequence[str] = (),
+    all_maps: bool = False,
+    embedding: Method = Method.TSNE,
+    seed: int = 0,
+    device: str = "auto",
+) -> SlotInspection:
+    """Look at the slots of a finished run of a tcssa model.
+
+    Args:
+        run: The run directory of train-mil.
+        out: Where tables, pictures and the page go.
+        reporter: Is told of progress, and of everything that is left out.
+        features: Where the run's features lie now, if they were moved.
+        slides: Folder of the slides, for exemplar crops and for pictures to draw maps on.
+        slide_ids: Test slides to draw maps of; if none is given, the first of each class and fold.
+        all_maps: Draw maps of all test slides.
+        embedding: How patches come into the plane.
+        seed: Of the sample of patches and of the embedding.
+        device: Where the models run.
+
+    Raises:
+        RunError: The run is not finished, or of a method without slots, or its cohort changed.
+        MissingDataError: Features or the folder of slides are gone.
+        UsageError: A slide is asked for that is no test slide of the run.
+    """
+    require_method(embedding)
+    content, settings = _read_tcssa_run(run)
+    if features is not None:
+        cohort_settings = settings.cohort.model_copy(update={"features": features})
+        settings = settings.model_copy(update={"cohort": cohort_settings})
+    cohort = read_own_cohort(settings, run, content)
+    files = {} if slides is None else {s.slide_id: s.path for s in find_slides([slides])}
+    folds = _test_slides(run, cohort, reporter)
+    chosen = _slides_to_map(folds, slide_ids, all_maps)
+    model = settings.model
+    found = SlotInspection(run, out, cohort.classes, model.pool, model.num_slots, model.top_k)
+    _route_all(found, folds, device, reporter)
+    places = _places(found.slides, reporter)
+    _sum_up(found, places, reporter)
+    found.embedding = embed(found.slides, embedding, seed)
+    if found.embedding is None:
+        reporter.warn("there are too few patches for a picture of them in the plane")
+    colours = {use.fold: slot_colours(use.by_mass) for use in found.use}
+    _write_tables(found, colours)
+    _draw_maps(found, chosen, places, files, colours, reporter)
+    if slides is not None:
+        _draw_sheets(found, files, reporter)
+    write_page_of(found)
+    return found
+
+
+def _read_tcssa_run(run: Path) -> tuple[dict[str, Any], MilSettings]:
+    content = read_run(run)
+    if content.get("kind") != KIND or not content.get("complete"):
+        raise RunError(run, "is no finished run of train-mil", hint="train it to its end first")
+    settings = validate(MilSettings, read_yaml(run / RESOLVED_FILE))
+    if settings.model.name != TCSSA:
+        raise RunError(
+            run,
+            f"is a run of --model {settings.model.name}, which has no slots",
+            hint="give a run of train-mil --model tcssa",
+        )
+    return content, settings
+
+
+def _test_slides(run: Path, cohort: Cohort, reporter: Reporter) -> dict[int, list[CohortSlide]]:
+    """The test slides of every fold; a fold without any is left out, and named."""
+    folds = {
+        index: [slide for slide in cohort.slides if parts.get(slide.slide_id) == "test"]
+        for index, parts in enumerate(read_parts(run / SPLITS_FILE))
+    }
+    without = [index for index, slides in folds.items() if not slides]
+    if without:
+        reporter.warn(f"folds without test slides are left out: {without}")
+    if len(without) == len(folds):
+        raise RunError(run, "has no test slides to look at")
+    return {index: slides for index, slides in folds.items() if slides}
+
+
+def _slides_to_map(
+    folds: Mapping[int, Sequence[CohortSlide]], slide_ids: Sequence[str], all_maps: bool
+) -> set[tuple[int, str]]:
+    """Fold and name of the slides that get a map."""
+    every = {(fold, slide.slide_id) for fold, slides in folds.items() for slide in slides}
+    unknown = sorted(set(slide_ids) - {slide_id for _, slide_id in every})
+    if unknown:
+        raise UsageError(
+            f"no test slides of this run: {', '.join(unknown)}",
+            hint="splits.csv of the run lists them",
+        )
+    if all_maps:
+        return every
+    if slide_ids:
+        return {(fold, slide_id) for fold, slide_id in every if slide_id in slide_ids}
+    first: dict[tuple[int, int], str] = {}
+    for fold, slides in folds.items():
+        for slide in slides:
+            first.setdefault((fold, slide.label), slide.slide_id)
+    return {(fold, slide_id) for (fold, _), slide_id in first.items()}
+
+
+def _route_all(
+    found: SlotInspection,
+    folds: Mapping[int, Sequence[CohortSlide]],
+    device: str,
+    reporter: Reporter,
+) -> None:
+    store = BagStore(cache_bytes=0)
+    where = resolve_device(device)
+    total = sum(map(len, folds.values()))
+    with reporter.task("routing test slides", total, "slides") as task:
+        for fold, slides in folds.items():
+            folder = found.run / f"fold-{fold}"
+            model = SlideClassifier.load(folder / CHECKPOINT_FILE).to(where)
+            epochs = read_metrics(folder)["epochs"] if (folder / METRICS_FILE).exists() else []
+            found.epochs[fold] = [Epoch.model_validate(epoch) for epoch in epochs]
+            for (slide,), (bag,) in store.batches([[slide] for slide in slides]):
+                found.slides.append(route(model, _float(bag.to(where)), slide, fold))
+                task.advance()
+
+
+def _float(features: torch.Tensor) -> torch.Tensor:
+    return features if features.is_floating_point() else features.float()
+
+
+def _places(slides: Sequence[RoutedSlide], reporter: Reporter) -> dict[str, Places]:
+    """Where patches lie, of the slides that tell; the others are named."""
+    known: dict[str, Places] = {}
+    without: dict[str, str] = {}
+    for routed in slides:
+        place = read_places(routed.slide.path)
+        if isinstance(place, str):
+            without[routed.slide.slide_id] = place
+        else:
+            known[routed.slide.slide_id] = place
+    if without:
+        reporter.warn(f"{len(without)} slides get no map and no crops: {listed(without)}")
+    return known
+
+
+def _sum_up(found: SlotInspection, places: Mapping[str, Places], reporter: Reporter) -> None:
+    for fold in found.epochs:
+        slides = [routed for routed in found.slides if routed.fold == fold]
+        found.use.append(use_of(slides))
+        found.cosine.append(cosine_of(slides))
+        found.association.append(association_of(slides, len(found.classes)))
+        found.ablation.append(ablation_of(slides))
+        found.exemplars += choose_exemplars(slides, places)
+    untested = [fold.fold for fold in found.association if not fold.slots]
+    if untested:
+        reporter.warn(f"the test slides of folds {untested} are of one class: no association")
+
+
+def _write_tables(found: SlotInspection, colours: Mapping[int, Colours]) -> None:
+    out, pictures = found.folder, found.folder / "plots"
+    tables.write_epochs(out / "epochs.csv", found.epochs)
+    tables.write_use(out, found.use)
+    tables.write_slides(out, found.slides, found.classes)
+    tables.write_cosine(out / "cosine.csv", found.cosine)
+    tables.write_association(out / "association.csv", found.association, found.classes)
+    tables.write_ablation(out / "ablation.csv", found.ablation)
+    tables.write_exemplars(out / "exemplars.csv", found.exemplars)
+    plots.plot_epochs(pictures / "epochs.png", found.epochs)
+    plots.plot_use(pictures / "use.png", found.use)
+    plots.plot_cosine(pictures / "cosine.png", found.cosine)
+    plots.plot_association(pictures / "association.png", found.association, found.classes)
+    plots.plot_ablation(pictures / "ablation.png", found.ablation)
+    if found.embedding is not None:
+        tables.write_embedding(out / "embedding.csv", found.embedding)
+        plots.plot_embedding(pictures / "embedding.png", found.embedding, colours)
+
+
+def _draw_maps(
+    found: SlotInspection,
+    chosen: set[tuple[int, str]],
+    places: Mapping[str, Places],
+    files: Mapping[str, Path],
+    colours: Mapping[int, Colours],
+    reporter: Reporter,
+) -> None:
+    grids: list[str] = []
+    failed: dict[str, str] = {}
+    wanted = [r for r in found.slides if (r.fold, r.slide.slide_id) in chosen]
+    for routed in [r for r in wanted if r.slide.slide_id in places]:
+        slide_id = routed.slide.slide_id
+        place, of_slot = places[slide_id], colours[routed.fold]
+        try:
+            picture, is_slide = picture_of(routed.slide.path, files.get(slide_id), place)
+        except SlideError as error:
+            failed[slide_id] = error.reason
+            picture, is_slide = picture_of(routed.slide.path, None, place)
+        if not is_slide:
+            grids.append(slide_id)
+        # a grid of patches begins at its first corner, not at the slide's
+        drawn = place if is_slide else place.from_own_corner()
+        stem = found.folder / "maps" / f"fold-{routed.fold}" / slide_id
+        label = found.classes[routed.slide.label]
+        title = f"{slide_id}, {label}, fold {routed.fold}"
+        png = stem.with_name(f"{slide_id}.png")
+        draw_map(png, routed, drawn, picture, of_slot, title)
+        write_geojson(stem.with_name(f"{slide_id}.geojson"), routed, place, of_slot)
+        found.maps.append(png)
+    if failed:
+        reporter.warn(f"{len(failed)} slides cannot be read: {listed(failed)}")
+    if grids:
+        reporter.warn(
+            f"{len(grids)} maps are drawn on the grid of patches, for want of a thumbnail or a "
+            f"slide: {', '.join(grids[:5])}"
+        )
+
+
+def _draw_sheets(found: SlotInspection, files: Mapping[str, Path], reporter: Reporter) -> None:
+    crops, failed = crop_exemplars(found.exemplars, files)
+    names = [routed.slide.slide_id for routed in found.slides]
+    lacking = {name: "no slide file" for name in names if name not in files} | failed
+    if lacking:
+        reporter.warn(f"no crops of {len(lacking)} test slides: {listed(lacking)}")
+    for use in found.use:
+        of_fold = {e: pixels for e, pixels in crops.items() if e.fold == use.fold}
+        if of_fold:
+            sheet = found.folder / "exemplars" / f"fold-{use.fold}.jpg"
+            write_sheet(sheet, of_fold, use.by_mass, use.mass_share)
+            found.sheets.append(sheet)

@@ -1,0 +1,41 @@
+"""The result of an inspection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tcssa.mil.history import Epoch
+from tcssa.mil.slots.ablation import SlotAblation
+from tcssa.mil.slots.association import FoldAssociations
+from tcssa.mil.slots.embedding import Embedding
+from tcssa.mil.slots.exemplars import Exemplar
+from tcssa.mil.slots.routed import RoutedSlide
+from tcssa.mil.slots.use import SlotsInUse, TokenCosine
+
+
+@dataclass
+class SlotInspection:
+    """What an inspection found, fold by fold, and what it wrote."""
+
+    run: Path
+    folder: Path
+    classes: list[str]
+    pool: str
+    num_slots: int
+    top_k: int
+    epochs: dict[int, list[Epoch]] = field(default_factory=dict)
+    slides: list[RoutedSlide] = field(default_factory=list)
+    use: list[SlotsInUse] = field(default_factory=list)
+    cosine: list[TokenCosine] = field(default_factory=list)
+    association: list[FoldAssociations] = field(default_factory=list)
+    ablation: list[list[SlotAblation]] = field(default_factory=list)
+    exemplars: list[Exemplar] = field(default_factory=list)
+    embedding: Embedding | None = None
+    maps: list[Path] = field(default_factory=list)
+    sheets: list[Path] = field(default_factory=list)
+
+    @property
+    def page(self) -> Path:
+        """The page to look at."""
+        return self.folder / "slots.html"

@@ -1,0 +1,167 @@
+"""Pictures of a run's slots, one panel a fold, drawn without a display."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from tcssa import atomic
+from tcssa.mil.history import Epoch
+from tcssa.mil.metrics import Floats
+from tcssa.mil.slots.ablation import SlotAblation
+from tcssa.mil.slots.association import FoldAssociations
+from tcssa.mil.slots.embedding import Embedding
+from tcssa.mil.slots.places import Colours
+from tcssa.mil.slots.use import SlotsInUse, TokenCosine
+
+FDR = 0.05
+"""Below this q a slot counts as associated."""
+_INK, _MARK = "#3b2a5a", "firebrick"
+_COLUMNS = 3
+_LEAST_NAMED = 0.02
+
+
+def plot_epochs(path: Path, folds: Mapping[int, Sequence[Epoch]]) -> None:
+    """Effective slots, largest share and unused slots of the training patches, epoch by epoch."""
+    figure = Figure(figsize=(11, 3.2), layout="constrained")
+    titles = {
+        "effective_slots": "effective slots",
+        "largest_share": "largest share of assignments",
+        "unused_slots": "unused slots",
+    }
+    for axes, (name, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
+        for fold, epochs in folds.items():
+            values = [getattr(row.slots, name) for row in epochs if row.slots]
+            axes.plot(values, label=f"fold {fold}")
+        axes.set(xlabel="epoch", title=title)
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].legend(frameon=False, fontsize=8)
+    _save(figure, path)
+
+
+def plot_use(path: Path, folds: Sequence[SlotsInUse]) -> None:
+    """Mass share of every slot, and the share of slides that have patches in it."""
+    figure, panels = _panels(len(folds), height=2.6)
+    for axes, use in zip(panels, folds, strict=True):
+        slots = np.arange(len(use.mass_share))
+        axes.bar(slots, use.mass_share, color=_INK, width=0.8)
+        axes.axhline(1 / len(slots), color="grey", linewidth=0.8, linestyle=":")
+        if use.dead:  # a line without points and clipping spoils the layout
+            axes.plot(use.dead, np.zeros(len(use.dead)), "x", color=_MARK, clip_on=False)
+        axes.set(
+            xlabel="slot",
+            ylabel="share of mass",
+            title=f"fold {use.fold}: {use.effective_slots:.1f} effective, {len(use.dead)} dead",
+        )
+    _save(figure, path)
+
+
+def plot_cosine(path: Path, folds: Sequence[TokenCosine]) -> None:
+    """Mean cosine of every two slot tokens; pairs that never meet are grey."""
+    figure, panels = _panels(len(folds), height=3.2)
+    image = None
+    for axes, cosine in zip(panels, folds, strict=True):
+        axes.set_facecolor("lightgrey")
+        image = axes.imshow(cosine.mean, cmap="RdBu_r", vmin=-1, vmax=1, aspect="equal")
+        between = "" if cosine.between is None else f": {cosine.between:.2f} between slots"
+        axes.set(xlabel="slot", ylabel="slot", title=f"fold {cosine.fold}{between}")
+    if image is not None:
+        figure.colorbar(image, ax=panels, shrink=0.6, label="cosine")
+    _save(figure, path)
+
+
+def plot_association(path: Path, folds: Sequence[FoldAssociations], classes: Sequence[str]) -> None:
+    """AUC of each slot's mass share; filled where it stands after the correction."""
+    figure, panels = _panels(len(folds), height=2.6)
+    for axes, fold in zip(panels, folds, strict=True):
+        for row in fold.slots:
+            stands = row.q_value < FDR
+            face = _MARK if stands else "white"
+            axes.plot(row.slot, row.auc, "o", color=_MARK if stands else _INK, mfc=face)
+        axes.axhline(0.5, color="grey", linewidth=0.8, linestyle=":")
+        counts = ", ".join(f"{count} {classes[label]}" for label, count in fold.counts.items())
+        axes.set(
+            xlabel="slot",
+            ylabel=f"AUC for {classes[1]}" if len(classes) == 2 else "AUC, farthest class",
+            ylim=(-0.03, 1.03),
+            title=f"fold {fold.fold}: {counts}",
+        )
+    _save(figure, path)
+
+
+def plot_ablation(path: Path, folds: Sequence[Sequence[SlotAblation]]) -> None:
+    """Change of the log-odds of the true class when a slot is emptied: mean and SD over slides."""
+    figure, panels = _panels(len(folds), height=2.6, sharey=True)
+    for axes, rows in zip(panels, folds, strict=True):
+        known = [row for row in rows if row.true_mean is not None]
+        axes.errorbar(
+            [row.slot for row in known],
+            [row.true_mean or 0.0 for row in known],
+            yerr=[row.true_sd or 0.0 for row in known],
+            fmt="o",
+            color=_INK,
+            markersize=4,
+            linewidth=1,
+        )
+        axes.axhline(0, color="grey", linewidth=0.8, linestyle=":")
+        axes.set(xlabel="slot", ylabel="change of log-odds", title=f"fold {rows[0].fold}")
+    _save(figure, path)
+
+
+def plot_embedding(path: Path, embedding: Embedding, colours: Mapping[int, Colours]) -> None:
+    """Sampled patches; in a fold's panel its test patches have their slots' colours and names.
+
+    Args:
+        path: The PNG.
+        embedding: The patches in the plane.
+        colours: Of every fold, of its slots.
+    """
+    figure, panels = _panels(len(colours), height=3.6)
+    folds, first, xy = embedding.folds, embedding.first, embedding.xy
+    for axes, (fold, of_slot) in zip(panels, colours.items(), strict=True):
+        inside = folds == fold
+        axes.scatter(xy[~inside, 0], xy[~inside, 1], s=3, color="#d9d9d9", linewidths=0)
+        shades = [of_slot[int(k)] for k in first[inside]]
+        axes.scatter(xy[inside, 0], xy[inside, 1], s=12, c=shades, linewidths=0)
+        for slot in np.unique(first[inside]).tolist():
+            members = xy[inside & (first == slot)]
+            if len(members) >= _LEAST_NAMED * inside.sum():
+                _name_heap(axes, members, slot, of_slot[slot])
+        axes.set(xticks=[], yticks=[], title=f"fold {fold}: {inside.sum()} patches")
+    _save(figure, path)
+
+
+def _name_heap(axes: Axes, members: Floats, slot: int, colour: tuple[float, float, float]) -> None:
+    """Write a slot's number on the patch of it that is nearest to their median."""
+    middle = np.median(members, axis=0)
+    x, y = members[np.argmin(((members - middle) ** 2).sum(axis=1))]
+    box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8}
+    name = axes.text(x, y, str(slot), color=colour, bbox=box, ha="center", va="center")
+    name.set(fontsize=9, fontweight="bold")
+
+
+def _panels(count: int, *, height: float, sharey: bool = False) -> tuple[Figure, list[Axes]]:
+    """A figure with one panel a fold, three in a row."""
+    columns = min(count, _COLUMNS)
+    rows = math.ceil(count / columns)
+    figure = Figure(figsize=(max(3.8 * columns, 4.5), height * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=sharey)
+    panels: list[Axes] = grid.ravel().tolist()
+    for unused in panels[count:]:
+        unused.set_axis_off()
+    for axes in panels[:count]:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure, panels[:count]
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with atomic.replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")

@@ -1,0 +1,159 @@
+"""``slots.html``: the pictures of an inspection, and what each can and cannot tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tcssa.mil.slots.embedding import Method
+from tcssa.mil.slots.inspection import SlotInspection
+from tcssa.mil.slots.plots import FDR
+from tcssa.page import Figure, Section, write_page
+
+_LEAST_ROWS = 3
+"""Slots of each fold that the tables show, however weak."""
+
+
+def write_page_of(found: SlotInspection) -> None:
+    """Write the page, atomically."""
+    write_page(found.page, f"Slots of {found.run.name}", list(_sections(found)))
+
+
+def _sections(found: SlotInspection) -> Iterator[Section]:
+    pictures = found.folder / "plots"
+    num_slides = sum(use.num_slides for use in found.use)
+    yield Section(
+        "What this is",
+        f"{num_slides} test slides, each seen with the model of the fold that did not train on it. "
+        f"{found.num_slots} slots, {found.top_k} a patch, pool {found.pool}. A slot is a number: "
+        "what tissue it holds is for you to see, and slots of two folds have nothing to do with "
+        "each other even where their numbers agree.",
+        rows=list(_use_rows(found)),
+    )
+    yield Section(
+        "Use of the slots",
+        "Bars: each slot's share of the gate weight of all test patches; the line is equal use, a "
+        "cross is a dead slot, one that no test patch goes to.",
+        figures=[Figure(pictures / "use.png", "Share of mass of each slot, fold by fold")],
+    )
+    yield Section(
+        "Use during training",
+        "Effective slots are exp(entropy of use), K if all are used alike; the largest share is at "
+        "most 1 / top_k.",
+        figures=[Figure(pictures / "epochs.png", "Training patches, epoch by epoch")],
+    )
+    yield Section(
+        "Likeness of slot tokens",
+        "Cosine of every two tokens of a slide, averaged over the slides in which both slots hold "
+        "patches; grey pairs never meet. Near 1 means that two slots tell the classifier the same.",
+        figures=[Figure(pictures / "cosine.png", "Mean cosine of slot tokens")],
+    )
+    yield _association(found)
+    yield _ablation(found)
+    if found.embedding is not None:
+        yield _plane(found)
+    yield Section(
+        "Slot maps",
+        "Patches coloured by their first slot; a colour is one slot throughout a fold. The GeoJSON "
+        "beside each picture opens in QuPath.",
+        figures=[Figure(path, f"{path.parent.name}, {path.stem}") for path in found.maps],
+    )
+    if found.sheets:
+        yield Section(
+            "Exemplar patches",
+            "The test patches with the greatest gate weight of each slot, at most two of a slide. "
+            "They are a slot's extremes and not its average; the maps show all of it.",
+            figures=[Figure(path, path.stem) for path in found.sheets],
+        )
+
+
+def _use_rows(found: SlotInspection) -> Iterator[list[str]]:
+    yield [
+        "fold", "slides", "patches", "effective slots", "largest share", "dead slots",
+        "empty a slide", "first gate weight", "gate entropy / log K", "token cosine",
+    ]  # fmt: skip
+    for use, cosine in zip(found.use, found.cosine, strict=True):
+        yield [
+            str(use.fold),
+            str(use.num_slides),
+            str(use.num_patches),
+            f"{use.effective_slots:.1f}",
+            f"{use.largest_share:.3f}",
+            str(len(use.dead)),
+            f"{use.empty_per_slide:.1f}",
+            f"{use.first_weight:.3f}",
+            f"{use.entropy:.3f}",
+            "not defined" if cosine.between is None else f"{cosine.between:.2f}",
+        ]
+
+
+def _association(found: SlotInspection) -> Section:
+    limits = [
+        f"fold {fold.fold}: {' + '.join(map(str, fold.counts.values()))} patients, p ≥ "
+        f"{fold.smallest_p:.2g}"
+        for fold in found.association
+        if fold.smallest_p is not None
+    ]
+    reach = f" What so few patients can reach at best: {'; '.join(limits)}." if limits else ""
+    rows = [["fold", "slot", "AUC", "for", "p", "q"]]
+    for fold in found.association:
+        ranked = sorted(fold.slots, key=lambda row: (row.p_value, row.slot))
+        shown = max(_LEAST_ROWS, sum(row.q_value < FDR for row in ranked))
+        rows += [
+            [
+                str(row.fold),
+                str(row.slot),
+                f"{row.auc:.2f}",
+                found.classes[row.auc_class],
+                f"{row.p_value:.2g}",
+                f"{row.q_value:.2g}",
+            ]
+            for row in ranked[:shown]
+        ]
+    count = sum(row.q_value < FDR for fold in found.association for row in fold.slots)
+    return Section(
+        "Slots and the label",
+        f"Does a slot hold more of a patient's slides in one class? {count} slots stand at a false "
+        f"discovery rate of {FDR:g} within their fold (filled points). Shares sum to 1, so where "
+        f"one slot grows others must shrink.{reach}",
+        rows=rows,
+        figures=[Figure(found.folder / "plots" / "association.png", "AUC of each slot's share")],
+    )
+
+
+def _ablation(found: SlotInspection) -> Section:
+    rows = [["fold", "slot", "slides", "change, mean ± SD", "predictions that change"]]
+    for of_fold in found.ablation:
+        known = [row for row in of_fold if row.true_mean is not None]
+        known.sort(key=lambda row: -abs(row.true_mean or 0))
+        for row in known[:_LEAST_ROWS]:
+            spread = "" if row.true_sd is None else f" ± {row.true_sd:.2f}"
+            # a true minus, in the typeface of the page
+            change = f"{row.true_mean:+.2f}{spread}".replace("-", "−")
+            numbers = [str(row.num_slides), change, str(row.num_flips)]
+            rows.append([str(row.fold), str(row.slot), *numbers])
+    return Section(
+        "What the prediction owes to a slot",
+        "Each slot is emptied in turn, as if no patch had gone to it, and the slide classified "
+        "again: the change of the log-odds of the true class, over the slides in which the slot "
+        "holds patches. Below 0 the slot spoke for the true class. Evidence that two slots share "
+        "does not show here, since the other still has it.",
+        rows=rows,
+        figures=[
+            Figure(found.folder / "plots" / "ablation.png", "Mean and SD over slides, by slot")
+        ],
+    )
+
+
+def _plane(found: SlotInspection) -> Section:
+    embedding = found.embedding
+    assert embedding is not None
+    name = {Method.TSNE: "t-SNE", Method.UMAP: "UMAP"}[embedding.method]
+    return Section(
+        f"Patches by {name}",
+        f"{len(embedding.patches)} of {embedding.num_all} test patches, drawn at random, placed by "
+        "their features (PCA first); the colour and the number are of the first slot. Neighbours "
+        "are alike; distances between heaps and their sizes mean nothing.",
+        figures=[
+            Figure(found.folder / "plots" / "embedding.png", "Patches of each fold in colour")
+        ],
+    )

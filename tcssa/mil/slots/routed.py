@@ -1,0 +1,116 @@
+"""One test slide through its fold's model: where its patches went, and what came of its slots.
+
+Shapes: N patches, T = top_k, K slots, D features, C classes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tcssa.compressor.compressor import CHUNK_PATCHES
+from tcssa.mil.cohort import CohortSlide
+from tcssa.mil.model import SlideClassifier
+from tcssa.mil.slots.ablation import emptied_logits
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RoutedSlide:
+    """A test slide as its fold's model sees it."""
+
+    fold: int
+    slide: CohortSlide
+    slots: NDArray[np.int16]
+    """The slots of each patch, most probable first, [N, T]."""
+    weights: NDArray[np.float32]
+    """Their gate weights, [N, T]."""
+    entropy: float
+    """Mean over patches of the entropy of all K gate probabilities, divided by log K: 0 is sure,
+    1 is uniform."""
+    mass: Floats
+    """Sum of gate weights of each slot, [K]; 0 marks an empty one."""
+    cosine: Floats
+    """Cosine of every two slot tokens, [K, K]; NaN where one of the two slots is empty."""
+    logits: Floats
+    """[C]."""
+    emptied: Floats
+    """The logits if one slot were empty, for each slot, [K, C]."""
+
+    @property
+    def first(self) -> NDArray[np.int16]:
+        """The first slot of each patch, [N]."""
+        first: NDArray[np.int16] = self.slots[:, 0]
+        return first
+
+    @property
+    def mass_share(self) -> Floats:
+        """Each slot's part of the slide's mass, [K]; sums to 1."""
+        share: Floats = self.mass / self.mass.sum()
+        return share
+
+    @property
+    def predicted(self) -> int:
+        """The class with the largest logit."""
+        return int(self.logits.argmax())
+
+    def weight_in(self, slot: int) -> NDArray[np.float32]:
+        """The weight that each patch has in a slot, [N]; 0 where it does not go there."""
+        weight: NDArray[np.float32] = np.where(self.slots == slot, self.weights, 0).sum(axis=1)
+        return weight
+
+
+@torch.no_grad()
+def route(model: SlideClassifier, features: Tensor, slide: CohortSlide, fold: int) -> RoutedSlide:
+    """Send a slide through a model, in float32.
+
+    Args:
+        model: In evaluation mode, on the device of the features.
+        features: The slide's patches, [N, D].
+        slide: Which slide it is.
+        fold: Whose model it is.
+
+    Raises:
+        NonFiniteFeatureError: A patch has a NaN or an infinity.
+    """
+    output = model.compressor.compress([features])
+    tokens, mass = output.slots[0], output.mass[0]
+    return RoutedSlide(
+        fold=fold,
+        slide=slide,
+        slots=output.assignments[0].cpu().numpy().astype(np.int16),
+        weights=output.weights[0].cpu().numpy(),
+        entropy=_mean_entropy(model, features),
+        mass=_plain(mass),
+        cosine=_plain(_cosine(tokens, mass)),
+        logits=_plain(model.head(output.slots, output.mass)[0]),
+        emptied=_plain(emptied_logits(model, tokens, mass)),
+    )
+
+
+def _mean_entropy(model: SlideClassifier, features: Tensor) -> float:
+    total = 0.0
+    for begin in range(0, len(features), CHUNK_PATCHES):
+        probs = model.compressor.router(features[begin : begin + CHUNK_PATCHES]).probs_NK
+        total -= float(torch.xlogy(probs, probs).sum())
+    return total / len(features) / math.log(model.compressor.config.num_slots)
+
+
+def _cosine(tokens: Tensor, mass: Tensor) -> Tensor:
+    """An empty slot's token is a constant of its expert and says nothing of the slide."""
+    unit = torch.nn.functional.normalize(tokens.float(), dim=1)
+    cosine = unit @ unit.T
+    empty = mass == 0
+    cosine[empty] = torch.nan
+    cosine[:, empty] = torch.nan
+    return cosine
+
+
+def _plain(values: Tensor) -> Floats:
+    return values.double().cpu().numpy()

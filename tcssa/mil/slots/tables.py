@@ -1,0 +1,119 @@
+"""The figures as CSV tables: a row a fold, a slide, a slot, a pair of slots, or a patch.
+
+A slot is named by ``fold`` and ``slot`` together, in every table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, fields
+from pathlib import Path
+
+import numpy as np
+
+from tcssa import atomic
+from tcssa.mil.history import Epoch
+from tcssa.mil.slots.ablation import SlotAblation
+from tcssa.mil.slots.association import FoldAssociations, SlotAssociation
+from tcssa.mil.slots.embedding import Embedding
+from tcssa.mil.slots.exemplars import Exemplar
+from tcssa.mil.slots.routed import RoutedSlide
+from tcssa.mil.slots.use import SlotsInUse, TokenCosine
+
+_OF_FOLD = (
+    "num_slides", "num_patches", "effective_slots", "largest_share", "empty_per_slide",
+    "first_weight", "entropy",
+)  # fmt: skip
+_OF_SLOT = ("first_share", "any_share", "mass_share", "slide_share")
+
+
+def write_epochs(path: Path, folds: Mapping[int, Sequence[Epoch]]) -> None:
+    """Slot use of the training patches, epoch by epoch, as the run recorded it."""
+    figures = ("effective_slots", "largest_share", "unused_slots", "aux_excess")
+    rows = [
+        [fold, row.epoch, *(getattr(row.slots, name) for name in figures)]
+        for fold, epochs in folds.items()
+        for row in epochs
+        if row.slots is not None
+    ]
+    atomic.write_csv(path, ["fold", "epoch", *figures], rows)
+
+
+def write_use(folder: Path, folds: Sequence[SlotsInUse]) -> None:
+    """``folds.csv`` and ``slots.csv``."""
+    header = ["fold", *_OF_FOLD, "dead_slots"]
+    rows = [[use.fold, *(getattr(use, name) for name in _OF_FOLD), len(use.dead)] for use in folds]
+    atomic.write_csv(folder / "folds.csv", header, rows)
+    of_slots = [
+        [use.fold, slot, *(getattr(use, name)[slot] for name in _OF_SLOT)]
+        for use in folds
+        for slot in range(len(use.mass_share))
+    ]
+    atomic.write_csv(folder / "slots.csv", ["fold", "slot", *_OF_SLOT], of_slots)
+
+
+def write_slides(folder: Path, slides: Sequence[RoutedSlide], classes: Sequence[str]) -> None:
+    """``slides.csv``, and ``slide_slots.csv`` with the mass of every slot of every slide."""
+    rows, of_slots = [], []
+    for routed in slides:
+        who = [routed.fold, routed.slide.slide_id, routed.slide.case_id]
+        classed = [classes[routed.slide.label], classes[routed.predicted]]
+        empty = int((routed.mass == 0).sum())
+        confidence = [float(routed.weights[:, 0].mean()), routed.entropy]
+        rows.append([*who, *classed, len(routed.slots), empty, *confidence])
+        patches = np.bincount(routed.first, minlength=len(routed.mass))
+        for slot, share in enumerate(routed.mass_share):
+            of_slots.append([*who, slot, routed.mass[slot], share, patches[slot]])
+    who_header = ["fold", "slide_id", "case_id"]
+    confidence_header = ["first_weight", "entropy"]
+    header = [*who_header, "label", "predicted", "num_patches", "empty_slots", *confidence_header]
+    atomic.write_csv(folder / "slides.csv", header, rows)
+    header = [*who_header, "slot", "mass", "mass_share", "first_patches"]
+    atomic.write_csv(folder / "slide_slots.csv", header, of_slots)
+
+
+def write_cosine(path: Path, folds: Sequence[TokenCosine]) -> None:
+    """Every pair of slots once; no cosine where they never meet on a slide."""
+    rows = []
+    for cosine in folds:
+        for one, other in zip(*np.triu_indices(len(cosine.mean), k=1), strict=True):
+            value, count = cosine.mean[one, other], cosine.num_slides[one, other]
+            rows.append([cosine.fold, one, other, value if count else None, count])
+    atomic.write_csv(path, ["fold", "slot", "other_slot", "mean_cosine", "num_slides"], rows)
+
+
+def write_association(
+    path: Path, folds: Sequence[FoldAssociations], classes: Sequence[str]
+) -> None:
+    """Every slot's test; classes by name."""
+    names = [field.name for field in fields(SlotAssociation)]
+    rows = [[*astuple(row)[:-1], classes[row.auc_class]] for fold in folds for row in fold.slots]
+    atomic.write_csv(path, names, rows)
+
+
+def write_ablation(path: Path, folds: Sequence[Sequence[SlotAblation]]) -> None:
+    """Every slot's ablation."""
+    names = [field.name for field in fields(SlotAblation)]
+    atomic.write_csv(path, names, [astuple(row) for rows in folds for row in rows])
+
+
+def write_exemplars(path: Path, exemplars: Sequence[Exemplar]) -> None:
+    """The exemplar patches; without coordinates only their rows."""
+    header = ["fold", "slot", "rank", "slide_id", "patch", "weight", "x", "y", "side_level0"]
+    rows = [
+        [e.fold, e.slot, e.rank, e.slide_id, e.patch, e.weight, *(e.corner or ("", "")), e.side]
+        for e in exemplars
+    ]
+    atomic.write_csv(path, header, rows)
+
+
+def write_embedding(path: Path, embedding: Embedding) -> None:
+    """The sampled patches in the plane."""
+    owners = embedding.slides
+    rows = [
+        [routed.fold, routed.slide.slide_id, patch, slot, x, y]
+        for routed, patch, slot, (x, y) in zip(
+            owners, embedding.patches, embedding.first, embedding.xy, strict=True
+        )
+    ]
+    atomic.write_csv(path, ["fold", "slide_id", "patch", "first_slot", "x", "y"], rows)

@@ -1,0 +1,120 @@
+"""`tcssa inspect slots`: what the slots of a trained run hold."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from tcssa_cli.options import DebugFlag, JsonFlag, TorchDevice
+from tcssa_cli.output import Output, make_table
+
+if TYPE_CHECKING:
+    from tcssa.mil.slots import SlotInspection
+
+
+class Plane(StrEnum):
+    """How patches come into the plane; UMAP needs the package umap-learn."""
+
+    TSNE = "tsne"
+    UMAP = "umap"
+
+
+def inspect_slots(
+    run: Annotated[Path, typer.Argument(help="Finished run of train-mil, of a tcssa model.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for tables, pictures and slots.html.")
+    ],
+    features: Annotated[
+        Path | None, typer.Option(help="The run's features, if they were moved.")
+    ] = None,
+    slides: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the slides: for crops of patches, and to draw maps on."),
+    ] = None,
+    slide: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID",
+            help="Draw a map of this test slide; repeat it for more. "
+            "[default: the first of each class and fold]",
+            show_default=False,
+        ),
+    ] = None,
+    all_maps: Annotated[bool, typer.Option("--all-maps", help="Draw maps of all slides.")] = False,
+    embedding: Annotated[
+        Plane, typer.Option(help="Picture of the patches; umap needs umap-learn.")
+    ] = Plane.TSNE,
+    seed: Annotated[int, typer.Option(help="Of the sample of patches and its picture.")] = 0,
+    device: Annotated[
+        TorchDevice, typer.Option(help="Never replaced in silence.")
+    ] = TorchDevice.AUTO,
+    as_json: JsonFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Look at the slots of a run: use, likeness, labels, ablation, maps, example patches.
+
+    Every fold's test slides are seen with the fold's own model; nothing is averaged over folds.
+    """
+    output = Output(as_json)
+    from tcssa.mil.slots import inspect_slots as look_at
+    from tcssa.mil.slots.embedding import Method
+
+    found = look_at(
+        run,
+        out,
+        output,
+        features=features,
+        slides=slides,
+        slide_ids=slide or (),
+        all_maps=all_maps,
+        embedding=Method(embedding.value),
+        seed=seed,
+        device=device.value,
+    )
+    output.result(_plain(found), lambda console: _show(console, found))
+
+
+def _plain(found: SlotInspection) -> dict[str, Any]:
+    return {
+        "run": found.run,
+        "folder": found.folder,
+        "page": found.page,
+        "maps": found.maps,
+        "sheets": found.sheets,
+        "folds": _rows(found),
+    }
+
+
+def _rows(found: SlotInspection) -> list[dict[str, Any]]:
+    from tcssa.mil.slots.plots import FDR
+
+    return [
+        {
+            "fold": use.fold,
+            "test_slides": use.num_slides,
+            "effective_slots": round(use.effective_slots, 2),
+            "largest_share": round(use.largest_share, 4),
+            "dead_slots": use.dead,
+            "first_weight": round(use.first_weight, 4),
+            "associated_slots": [row.slot for row in fold.slots if row.q_value < FDR],
+        }
+        for use, fold in zip(found.use, found.association, strict=True)
+    ]
+
+
+def _show(console: Console, found: SlotInspection) -> None:
+    rows = _rows(found)
+    cells = [[_text(value) for value in row.values()] for row in rows]
+    header = [name.replace("_", " ") for name in rows[0]]
+    console.print(make_table(f"slots of {found.run.name}, on test slides", header, cells))
+    console.print(f"tables, pictures and page: {found.page}", soft_wrap=True)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return str(value)
