@@ -45,10 +45,7 @@ def classify(
         labels: See `BagClassifier.forward`.
     """
     if isinstance(model, PlacedClassifier):
-        coords = [
-            store.coords(slide).to(bag.device) for slide, bag in zip(slides, bags, strict=True)
-        ]
-        placed: BagsLogits = model(bags, labels, coords)
+        placed: BagsLogits = model(bags, labels, [store.coords(slide) for slide in slides])
         return placed
     output: BagsLogits = model(bags, labels)
     return output

@@ -21,7 +21,7 @@ class PatchGrid:
     height: int
     width: int
     cells: Tensor
-    """Row by row, of every patch, [N]."""
+    """Row by row, of every patch, [N], on the CPU."""
 
     @classmethod
     def of(cls, coords: Tensor) -> Self:
@@ -38,7 +38,7 @@ class PatchGrid:
         """
         if coords.ndim != 2 or coords.shape[1] != 2 or not len(coords):
             raise ShapeError(f"coords must be [N, 2], got {list(coords.shape)}")
-        corners = coords.double()
+        corners = coords.cpu().double()  # Apple's GPUs have no float64
         if not torch.isfinite(corners).all():
             raise ShapeError("coords hold NaN or infinities")
         pitch = pitch_of(corners)
@@ -59,14 +59,15 @@ class PatchGrid:
             empty: [dim], for cells without a patch.
         """
         num_cells = self.height * self.width
-        counts = torch.bincount(self.cells, minlength=num_cells).unsqueeze(1)
-        sums = tokens.new_zeros(num_cells, tokens.shape[1]).index_add(0, self.cells, tokens)
-        cells = torch.where(counts > 0, sums / counts.clamp(min=1), empty)
-        return cells.reshape(self.height, self.width, -1)
+        counts = torch.bincount(self.cells, minlength=num_cells).unsqueeze(1).to(tokens.device)
+        cells = self.cells.to(tokens.device)
+        sums = tokens.new_zeros(num_cells, tokens.shape[1]).index_add(0, cells, tokens)
+        filled = torch.where(counts > 0, sums / counts.clamp(min=1), empty)
+        return filled.reshape(self.height, self.width, -1)
 
     def read(self, grid: Tensor) -> Tensor:
         """The cell of every patch, [N, dim], out of [H, W, dim]."""
-        return grid.flatten(0, 1)[self.cells]
+        return grid.flatten(0, 1)[self.cells.to(grid.device)]
 
 
 def pitch_of(corners: Tensor) -> float:

@@ -53,6 +53,14 @@ def test_places_matter(model: Mamba2D) -> None:
     assert not torch.allclose(logits_of(model, bag, turned), logits_of(model, bag, HOLES))
 
 
+@torch.no_grad()
+def test_bfloat16_changes_little(model: Mamba2D) -> None:
+    bag, coords = make_features(300), square(300)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = logits_of(model, bag, coords)
+    torch.testing.assert_close(half.float(), logits_of(model, bag, coords), atol=0.02, rtol=0.02)
+
+
 def test_the_filling_token_learns_where_there_are_holes(model: Mamba2D) -> None:
     model.zero_grad()
     model([make_features(6)], coords=[HOLES]).logits.sum().backward()
