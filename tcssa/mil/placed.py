@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from tcssa.errors import MissingDataError
-from tcssa.mil.cohort import BagStore, CohortSlide, listed
+from tcssa.mil.cohort import BagStore, CohortSlide
 from tcssa.mil.methods import BagClassifier, BagsLogits, PlacedClassifier
+
+_NAMED = 5
 
 
 def check_coords(model: BagClassifier, slides: Sequence[CohortSlide]) -> None:
@@ -19,11 +21,12 @@ def check_coords(model: BagClassifier, slides: Sequence[CohortSlide]) -> None:
     """
     if not isinstance(model, PlacedClassifier):
         return
-    without = {slide.slide_id: slide.path.name for slide in slides if not slide.has_coords}
+    without = [slide.slide_id for slide in slides if not slide.has_coords]
     if without:
+        more = f" and {len(without) - _NAMED} more" if len(without) > _NAMED else ""
         raise MissingDataError(
             f"{type(model).__name__} reads where patches lie, and the features of {len(without)} "
-            f"of {len(slides)} slides have no coords: {listed(without)}",
+            f"of {len(slides)} slides have no coords: {', '.join(without[:_NAMED])}{more}",
             hint="extract them with tcssa extract, or take a --model that does without",
         )
 

@@ -38,7 +38,7 @@ def test_2dmamba_trains_on_coords_and_is_evaluated(tmp_path: Path) -> None:
 def test_slides_without_coords_are_named_before_anything_is_trained(tmp_path: Path) -> None:
     cohort = write_cohort(tmp_path)
     drop_coords(tmp_path / "features", "s03", "s07")
-    with pytest.raises(MissingDataError, match=r"2 of 18 slides have no coords: s03 .*, s07"):
+    with pytest.raises(MissingDataError, match=r"2 of 18 slides have no coords: s03, s07$"):
         train(small(cohort, 1, name="2dmamba"), tmp_path / "run", Silent())
     assert not list((tmp_path / "run").glob("**/*.safetensors"))
     train(small(cohort, 1, name="abmil"), tmp_path / "other", Silent())  # which has no need of them
