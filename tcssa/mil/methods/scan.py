@@ -24,8 +24,8 @@ from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 _MOST_STATES = 2**22
-"""States that are held at once; more channels wait and are computed again in the backward pass, so
-memory grows with the patches and not with patches times states."""
+"""States that are held at once. Where a grid has more, its channels go one part after another, and
+the backward pass computes each part again, so that memory grows with cells and not with states."""
 
 
 class _Recurrence(torch.autograd.Function):
