@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from tcssa.errors import MissingDataError
 from tcssa.mil.methods import METHODS
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.train import train
@@ -42,7 +43,11 @@ def main() -> None:
     print(f"| model | {' | '.join(f'{name}, mean (seeds)' for name in SHOWN)} |")
     print("| --- | " + " | ".join("---" for _ in SHOWN) + " |")
     for model in given.models.split(","):
-        pooled = [run(given, model, seed) for seed in seeds]
+        try:
+            pooled = [run(given, model, seed) for seed in seeds]
+        except MissingDataError as error:  # a method that reads coords, on bags without them
+            print(f"| {model} | {error} |" + " |" * (len(SHOWN) - 1), flush=True)
+            continue
         print(f"| {model} | {' | '.join(cell(pooled, name) for name in SHOWN)} |", flush=True)
 
 

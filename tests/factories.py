@@ -27,6 +27,13 @@ def make_features(num_patches: int, feature_dim: int = 16, seed: int = 0) -> Ten
     return torch.randn(num_patches, feature_dim, generator=generator)
 
 
+def square(num_patches: int, pitch: int = 224) -> Tensor:
+    """Corners [N, 2] of patches that fill a square row by row."""
+    side = max(int(num_patches**0.5), 1)
+    at = torch.arange(num_patches)
+    return torch.stack([at % side, at // side], dim=1) * pitch
+
+
 def write_bag(
     path: Path,
     num_patches: int = 20,

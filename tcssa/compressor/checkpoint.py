@@ -84,6 +84,12 @@ def open_checkpoint(path: Path | str) -> LoadedCompressor:
     if path.suffix == ".safetensors":
         tensors, facts = read_tensors(path)
         config = config_from_facts(facts, path)
+        if behind := facts.get("behind"):
+            raise CheckpointError(
+                path,
+                f"its compressor stands behind {behind} and takes no features of patches by itself",
+                hint="eval predicts with it; to export or encode, train without --embed-dim",
+            )
         encoder = facts.get("encoder")
         state = {
             name.removeprefix(_PREFIX): value
@@ -98,9 +104,19 @@ def open_checkpoint(path: Path | str) -> LoadedCompressor:
     return LoadedCompressor(model.eval(), path, file_sha256(path), encoder)
 
 
-def compressor_facts(config: CompressorConfig, encoder: str | None) -> dict[str, Any]:
-    """The facts by which `load_compressor` knows a checkpoint that holds more than it."""
-    return {"layout": _LAYOUT_VERSION, "compressor": config.model_dump(), "encoder": encoder}
+def compressor_facts(
+    config: CompressorConfig, encoder: str | None, *, behind: str | None = None
+) -> dict[str, Any]:
+    """The facts by which `load_compressor` knows a checkpoint that holds more than it.
+
+    Args:
+        config: Of the compressor.
+        encoder: Of the features.
+        behind: What stands between the features and the compressor, if anything does; such a
+            compressor is not given out alone.
+    """
+    facts = {"layout": _LAYOUT_VERSION, "compressor": config.model_dump(), "encoder": encoder}
+    return facts if behind is None else {**facts, "behind": behind}
 
 
 def config_from_facts(facts: Mapping[str, Any], path: Path) -> CompressorConfig:

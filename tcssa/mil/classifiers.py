@@ -89,7 +89,7 @@ def _build_tcssa(
     settings: ModelSettings, feature_dim: int, classes: Sequence[str], encoder: str | None
 ) -> SlideClassifier:
     shape = CompressorConfig(
-        feature_dim=feature_dim,
+        feature_dim=settings.embed_dim or feature_dim,
         num_slots=settings.num_slots,
         top_k=settings.top_k,
         hidden_dim=settings.hidden_dim,
@@ -102,6 +102,7 @@ def _build_tcssa(
         dropout=settings.head_dropout,
         pool=settings.pool,
         encoder=encoder,
+        embedded_from=feature_dim if settings.embed_dim else None,
     )
     return SlideClassifier(SlotCompressor(shape), head)
 

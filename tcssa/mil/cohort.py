@@ -17,6 +17,7 @@ from torch import Tensor
 from tcssa.checksums import file_sha256, params_hash
 from tcssa.errors import (
     FeatureDimError,
+    FeatureFileError,
     MissingDataError,
     TableError,
     UsageError,
@@ -37,6 +38,8 @@ class CohortSlide:
     num_patches: int
     site: str | None = None
     """Where the slide was made, if known."""
+    has_coords: bool = False
+    """Whether its file says where patches lie."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,13 @@ def _open_bags(
                 continue
             label = classes.index(row.label)
             slide = CohortSlide(
-                row.slide_id, row.case_id, label, bag.path, bag.num_patches, row.site
+                row.slide_id,
+                row.case_id,
+                label,
+                bag.path,
+                bag.num_patches,
+                row.site,
+                has_coords=bag.coords is not None,
             )
             facts = (bag.feature_dim, bag.encoder, _sample(bag), row.case_is_known)
             opened.append(_Opened(slide, *facts))
@@ -198,6 +207,7 @@ class BagStore:
         self._cache_bytes = cache_bytes
         self._held_bytes = 0
         self._held: OrderedDict[Path, Tensor] = OrderedDict()
+        self._coords: dict[Path, Tensor] = {}
 
     def get(self, slide: CohortSlide) -> Tensor:
         """Features [N, D] of a slide, in the type they are stored in.
@@ -218,6 +228,20 @@ class BagStore:
                 _, dropped = self._held.popitem(last=False)
                 self._held_bytes -= dropped.numel() * dropped.element_size()
         return features
+
+    def coords(self, slide: CohortSlide) -> Tensor:
+        """Corners (x, y) of a slide's patches, [N, 2]; kept, since they are small.
+
+        Raises:
+            FeatureFileError: The file cannot be read, or has no coords.
+        """
+        if slide.path not in self._coords:
+            with open_bag(slide.path) as bag:
+                corners = bag.read_coords()
+            if corners is None:
+                raise FeatureFileError(slide.path, "does not say where its patches lie (coords)")
+            self._coords[slide.path] = torch.from_numpy(corners.astype(np.float64))
+        return self._coords[slide.path]
 
     def batches(
         self, batches: Iterable[Sequence[CohortSlide]]

@@ -31,6 +31,7 @@ from tcssa.mil.cohort import BagStore, Cohort, CohortSlide
 from tcssa.mil.history import Epoch, SlotUse
 from tcssa.mil.methods import BagClassifier
 from tcssa.mil.metrics import auc
+from tcssa.mil.placed import check_coords, classify
 from tcssa.mil.predictions import Prediction, as_arrays
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.splits import Fold
@@ -101,6 +102,7 @@ class FoldFit:
         self.device = resolve_device(self.train.device)
         self._seed("weights")
         model = build_classifier(settings.model, cohort.feature_dim, cohort.classes, cohort.encoder)
+        check_coords(model, cohort.slides)
         self.model = model.to(self.device)
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(),
@@ -148,7 +150,8 @@ class FoldFit:
             self.optimiser.zero_grad()
             with self._autocast():
                 labels = torch.tensor([slide.label for slide in slides], device=self.device)
-                output = self.model([bag.to(self.device) for bag in bags], labels)
+                on_device = [bag.to(self.device) for bag in bags]
+                output = classify(self.model, slides, on_device, self.store, labels)
                 loss = self.model.loss(output, labels)
             total = loss
             if output.routing is not None:
@@ -252,10 +255,11 @@ def predict(
 ) -> list[Prediction]:
     """Predict slides one by one, so that no prediction depends on the others."""
     model.eval()
+    check_coords(model, slides)
     predictions = []
     for (slide,), (bag,) in store.batches([[slide] for slide in slides]):
         with _autocast(device, precision):
-            logits = model([bag.to(device)]).logits
+            logits = classify(model, [slide], [bag.to(device)], store).logits
         probs = tuple(logits[0].cpu().double().softmax(dim=0).tolist())
         predictions.append(Prediction(slide.slide_id, slide.case_id, slide.label, probs, fold))
     return predictions

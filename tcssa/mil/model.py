@@ -3,6 +3,9 @@
 The head is the reference's: LayerNorm(D), Linear(512), GELU, Dropout(0.3), Linear(C), and so is the
 pool by default, the mean of all slots, empty ones too. `tcssa.mil.slot_pool` has others.
 
+Patches go to the compressor as they are, as in the paper, or through a learned embedding, a linear
+layer and ReLU, as most attention methods have it: then the gate sees features made for the task.
+
 Shapes: B bags, N patches, D features, K slots, C classes.
 """
 
@@ -12,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
@@ -41,6 +45,8 @@ class ClassifierConfig(BaseModel):
     pool: PoolName = "mean"
     encoder: str | None = None
     """Encoder of the features that it was trained on."""
+    embedded_from: int | None = None
+    """D of the patches where a learned embedding takes them to the compressor's D; else None."""
 
 
 class SlideHead(nn.Module):
@@ -68,12 +74,20 @@ class SlideClassifier(BagClassifier):
         super().__init__()
         self.config = config
         self.compressor = compressor
+        self.embed = _build_embedding(config.embedded_from, compressor.config.feature_dim)
         self.head = SlideHead(compressor.config.feature_dim, config)
 
     def forward(self, bags: Sequence[Tensor], labels: Tensor | None = None) -> BagsLogits:
         """Classify bags of any sizes at once; see `BagClassifier.forward`."""
-        output = self.compressor.compress(bags)
+        output = self.compressor.compress(self._embedded(bags))
         return BagsLogits(self.head(output.slots, output.mass), routing=output.routing)
+
+    def _embedded(self, bags: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Bags behind the embedding; packed, since one large product is quicker than many."""
+        if self.embed is None:
+            return bags
+        embedded = self.embed(torch.cat([bag.float() for bag in bags]))
+        return torch.split(embedded, [len(bag) for bag in bags])
 
     @classmethod
     def from_reference_state(cls, state: Mapping[str, Tensor], classes: Sequence[str]) -> Self:
@@ -99,9 +113,10 @@ class SlideClassifier(BagClassifier):
     def save(self, path: Path) -> None:
         """Write compressor and head as one safetensors file, atomically.
 
-        `tcssa.load_compressor` reads the compressor out of it.
+        `tcssa.load_compressor` reads the compressor out of it, unless patches are embedded before.
         """
-        facts = compressor_facts(self.compressor.config, self.config.encoder)
+        embedding = None if self.embed is None else "a learned embedding of the patches"
+        facts = compressor_facts(self.compressor.config, self.config.encoder, behind=embedding)
         write_tensors(path, self.state_dict(), {**facts, "classifier": self.config.model_dump()})
 
     @classmethod
@@ -122,3 +137,9 @@ class SlideClassifier(BagClassifier):
         model = cls(SlotCompressor(shape), config)
         load_strictly(model, tensors, path)
         return model.eval()
+
+
+def _build_embedding(patch_dim: int | None, feature_dim: int) -> nn.Module | None:
+    if patch_dim is None:
+        return None
+    return nn.Sequential(nn.Linear(patch_dim, feature_dim), nn.ReLU())

@@ -42,13 +42,19 @@ class ModelSettings(Section):
 
     name: str = Field(
         default="tcssa",
-        description="Method: tcssa, abmil, abmilx, clam_mb, clam_sb, dsmil, max, mean, rrt, "
-        "transmil, or module:factory of your own. The settings below are of tcssa.",
+        description="Method: tcssa, 2dmamba, abmil, abmilx, clam_mb, clam_sb, dsmil, max, mean, "
+        "rrt, transmil, or module:factory of your own. The settings below are of tcssa.",
     )
     init: Path | None = Field(
         default=None,
         description="Weights to start from: a checkpoint of tcssa, or of a published "
         "implementation of the method.",
+    )
+    embed_dim: int | None = Field(
+        default=None,
+        ge=1,
+        description="Width of a learned embedding (linear, ReLU) before the gate; the paper has "
+        "none.",
     )
     num_slots: int = Field(default=32, ge=2, description="Number K of slots a slide becomes.")
     top_k: int = Field(default=2, ge=1, description="Slots that every patch is routed to.")

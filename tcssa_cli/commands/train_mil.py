@@ -55,6 +55,7 @@ def train_mil(
     ] = None,
     model: Annotated[str | None, setting(ModelSettings, "name", "--model", panel=_MODEL)] = None,
     init: Annotated[Path | None, setting(ModelSettings, "init", panel=_MODEL)] = None,
+    embed_dim: Annotated[int | None, setting(ModelSettings, "embed_dim", panel=_MODEL)] = None,
     num_slots: Annotated[int | None, setting(ModelSettings, "num_slots", panel=_MODEL)] = None,
     top_k: Annotated[int | None, setting(ModelSettings, "top_k", panel=_MODEL)] = None,
     hidden_dim: Annotated[int | None, setting(ModelSettings, "hidden_dim", panel=_MODEL)] = None,
@@ -110,6 +111,7 @@ def train_mil(
         "model": {
             "name": model,
             "init": init,
+            "embed_dim": embed_dim,
             "num_slots": num_slots,
             "top_k": top_k,
             "hidden_dim": hidden_dim,

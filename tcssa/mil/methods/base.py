@@ -49,6 +49,25 @@ class BagClassifier(nn.Module, ABC):
         return loss if output.extra_loss is None else loss + output.extra_loss
 
 
+class PlacedClassifier(BagClassifier):
+    """A method that also reads where patches lie on the slide."""
+
+    @abstractmethod
+    def forward(
+        self,
+        bags: Sequence[Tensor],
+        labels: Tensor | None = None,
+        coords: Sequence[Tensor] | None = None,
+    ) -> BagsLogits:
+        """Classify bags of any sizes at once.
+
+        Args:
+            bags: Patch features of each bag, [N, D].
+            labels: See `BagClassifier.forward`.
+            coords: Corners (x, y) of each bag's patches, [N, 2], in level-0 pixels or microns.
+        """
+
+
 class OneByOne(BagClassifier):
     """A method that looks at one bag at a time."""
 

@@ -11,6 +11,7 @@ from tcssa.mil.methods.abmilx import ABMILX
 from tcssa.mil.methods.base import BagClassifier
 from tcssa.mil.methods.clam import CLAM
 from tcssa.mil.methods.dsmil import DSMIL
+from tcssa.mil.methods.mamba2d import Mamba2D
 from tcssa.mil.methods.pooling import ABMIL, MaxPooling, MeanPooling
 from tcssa.mil.methods.rrt import RRTMIL
 from tcssa.mil.methods.transmil import TransMIL
@@ -19,6 +20,7 @@ Factory = Callable[[int, int], BagClassifier]
 """From D and the number of classes to a model."""
 
 METHODS: dict[str, Factory] = {
+    "2dmamba": Mamba2D,
     "abmil": ABMIL,
     "abmilx": ABMILX,
     "clam_mb": partial(CLAM, multi_branch=True),

@@ -11,6 +11,7 @@ from shared_data import shared
 from tcssa import load_compressor
 from tcssa.errors import CheckpointError
 from tcssa.mil.model import ClassifierConfig, SlideClassifier
+from tcssa_exporters import open_source
 
 GOLDEN = sorted(shared("golden").glob("*.safetensors"))
 
@@ -46,6 +47,46 @@ def test_a_bag_is_classified_alike_alone_and_with_others() -> None:
     together = model(bags).logits
     for bag, logits in zip(bags, together, strict=True):
         assert torch.allclose(model([bag]).logits[0], logits, atol=1e-6)
+
+
+def make_embedded() -> SlideClassifier:
+    torch.manual_seed(3)
+    config = ClassifierConfig(classes=["x", "y"], head_dim=8, embedded_from=20)
+    return SlideClassifier(make_compressor(feature_dim=16), config).eval()
+
+
+@torch.no_grad()
+def test_an_embedding_stands_before_the_compressor_and_is_kept(tmp_path: Path) -> None:
+    model = make_embedded()
+    bags = [make_features(n, feature_dim=20, seed=n) for n in (3, 30, 1)]
+    logits = model(bags).logits
+    weight, bias = model.embed[0].weight, model.embed[0].bias
+    by_hand = [(bag @ weight.T + bias).clamp(min=0) for bag in bags]
+    plain = SlideClassifier(model.compressor, ClassifierConfig(classes=["x", "y"], head_dim=8))
+    plain.head = model.head
+    torch.testing.assert_close(logits, plain.eval()(by_hand).logits)
+    alone = torch.cat([model([bag]).logits for bag in bags])
+    torch.testing.assert_close(logits, alone, atol=1e-6, rtol=1e-5)
+    assert torch.equal(model([bags[1].half()]).logits, model([bags[1].half().float()]).logits)
+    model.save(tmp_path / "c.safetensors")
+    assert torch.equal(SlideClassifier.load(tmp_path / "c.safetensors")(bags).logits, logits)
+
+
+def test_a_compressor_behind_an_embedding_is_not_given_out_alone(tmp_path: Path) -> None:
+    make_embedded().save(tmp_path / "c.safetensors")
+    with pytest.raises(CheckpointError, match="behind a learned embedding") as caught:
+        load_compressor(tmp_path / "c.safetensors")
+    assert caught.value.hint is not None
+    assert "--embed-dim" in caught.value.hint
+    with pytest.raises(CheckpointError, match="behind a learned embedding"):
+        open_source(tmp_path / "c.safetensors", "classifier")
+
+
+def test_an_embedding_learns() -> None:
+    model = make_embedded().train()
+    output = model([make_features(9, feature_dim=20)])
+    model.loss(output, torch.tensor([1])).backward()
+    assert model.embed[0].weight.grad.abs().sum() > 0
 
 
 def test_a_reference_state_without_a_head_is_refused() -> None:
