@@ -24,6 +24,7 @@ from tcssa_cli.commands import (
     extract,
     import_bags,
     inspect,
+    verify,
 )
 from tcssa_cli.commands import inspect_slots as inspect_slots_command
 from tcssa_cli.commands import sweep as sweep_command
@@ -58,6 +59,7 @@ app.command("ask")(ask_command.ask)
 app.command("export")(export.export)
 app.command("encode")(encode.encode)
 app.command("convert")(convert.convert)
+app.command("verify")(verify.verify)
 inspect_app = typer.Typer(
     cls=DefaultCommand, help="Say what a file or folder of ours is, or look at a run's slots."
 )

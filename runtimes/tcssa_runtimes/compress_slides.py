@@ -23,16 +23,20 @@ def compress_slides(
     reporter: Reporter | None = None,
     *,
     keep_features: bool = False,
+    slots_out: Path | None = None,
 ) -> tuple[ExtractReport, Path]:
     """Extract patches, encode and compress them, and write each slide's slots.
 
     Args:
         slides: What `tcssa.slides.find_slides` gives, or paths.
-        out: The job's folder. Slots go to ``slide_features_tcssa`` beside the features of the grid.
+        out: The job's folder.
         model: Artefact, run directory or checkpoint; it runs where the encoder does.
-        settings: The extraction's; None takes the defaults.
+        settings: The extraction's; None takes the defaults. An encoder that they do not name is the
+            one that the model was trained on.
         reporter: Told of progress, and of what is doubtful.
         keep_features: Whether to write the features too.
+        slots_out: Slots go to ``slide_features_tcssa`` in this folder; None takes the job's folder
+            of the grid, where features are too.
 
     Returns:
         What became of every slide, and the index of the slots.
@@ -46,7 +50,9 @@ def compress_slides(
     with open_runtime(model, device=settings.device) as runtime:
         for note in runtime.notes:
             reporter.warn(note)
-        slots = SlotFiles(JobLayout.of(out, settings).grid, runtime)
+        if "encoder" not in settings.model_fields_set and runtime.facts.encoder is not None:
+            settings = settings.model_copy(update={"encoder": runtime.facts.encoder})
+        slots = SlotFiles(slots_out or JobLayout.of(out, settings).grid, runtime)
         try:
             report = extract(
                 slides, out, settings, reporter, keep_features=keep_features, more_sinks=[slots]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
-from typing import Self
+from typing import Literal, Self
 
 from tcssa.checksums import fingerprint
 from tcssa.errors import MissingDataError, TableError, UsageError
@@ -30,6 +30,9 @@ _ZARR_SUFFIX, _DICOM_SUFFIX = ".zarr", ".dcm"
 _PATH_COLUMNS = ("wsi", "image_path", "path", "slide", "filename")
 _MPP_COLUMNS = ("mpp", "spacing_at_level_0")
 _ID_COLUMNS = ("slide_id", "sample_id")
+
+
+Names = Literal["file", "path"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,9 @@ class SlideFile:
         return {"slide": fingerprint(self.path)}
 
 
-def find_slides(paths: Iterable[Path | str], manifest: Path | None = None) -> list[SlideFile]:
+def find_slides(
+    paths: Iterable[Path | str], manifest: Path | None = None, names: Names = "file"
+) -> list[SlideFile]:
     """Gather slides from files, folders and a manifest.
 
     Args:
@@ -84,6 +89,8 @@ def find_slides(paths: Iterable[Path | str], manifest: Path | None = None) -> li
             unless it is a slide itself (OME-Zarr, DICOM); beside a manifest it is only where the
             manifest's relative paths are looked for.
         manifest: A table with a column of paths, and if known one of resolutions.
+        names: What slides found in a folder are called: ``file``, after their file; ``path``, after
+            the folders on the way to it too, joined by ``__``.
 
     Raises:
         MissingDataError: A path does not exist, or there is no slide at all.
@@ -100,7 +107,7 @@ def find_slides(paths: Iterable[Path | str], manifest: Path | None = None) -> li
         if place not in folders:
             slides.append(SlideFile.at(place))
         elif manifest is None:
-            slides.extend(map(SlideFile.at, _slides_below(Path(place))))
+            slides.extend(_named(slide, Path(place), names) for slide in _slides_below(Path(place)))
     slides = _without_repeats(slides)
     if not slides:
         where = ", ".join(map(str, folders)) or "nothing was given"
@@ -109,6 +116,17 @@ def find_slides(paths: Iterable[Path | str], manifest: Path | None = None) -> li
             hint=f"known slide files end with {', '.join(SLIDE_SUFFIXES)}",
         )
     return slides
+
+
+def are_slides(place: Path | str) -> bool:
+    """Whether a path that a user named is a slide, or a folder of slides and not of features."""
+    if is_remote(str(place)):
+        return True
+    path = local_path(place)
+    if not _is_plain_folder(path):
+        return path.is_dir() or path.suffix.lower() in SLIDE_SUFFIXES
+    holds_features = any(path.rglob("*.h5")) or any(path.glob("*.pt")) or any(path.glob("*.npy"))
+    return not holds_features and bool(_slides_below(path))
 
 
 def read_manifest(path: Path, folders: Sequence[Path] = ()) -> list[SlideFile]:
@@ -238,6 +256,14 @@ def _is_plain_folder(path: Path) -> bool:
     return not any(file.suffix.lower() == _DICOM_SUFFIX for file in path.iterdir())
 
 
+def _named(path: Path, folder: Path, names: Names) -> SlideFile:
+    slide = SlideFile.at(path)
+    if names == "file":
+        return slide
+    folders = path.relative_to(folder).parent.parts
+    return replace(slide, slide_id="__".join((*folders, slide.slide_id)))
+
+
 def _without_repeats(slides: Sequence[SlideFile]) -> list[SlideFile]:
     """Each file once, as it was named first; two files of one name cannot be told apart."""
     by_path: dict[Path | str, SlideFile] = {}
@@ -250,6 +276,7 @@ def _without_repeats(slides: Sequence[SlideFile]) -> list[SlideFile]:
         if other is not slide:
             raise UsageError(
                 f"two slides are called {slide.slide_id!r}: {other.path} and {slide.path}",
-                hint="name them apart in a manifest with a column slide_id, or leave one out",
+                hint="name them after their folders with --names path, or in a manifest with a "
+                "column slide_id",
             )
     return list(by_path.values())

@@ -118,4 +118,5 @@ def _from_picture(
     rows = ((np.arange(shape[0]) + 0.5) * scale * height / dimensions[1]).astype(np.int64)
     columns = ((np.arange(shape[1]) + 0.5) * scale * width / dimensions[0]).astype(np.int64)
     inside: NDArray[np.bool_] = np.asarray(picture > 0)
-    return inside[np.minimum(rows, height - 1)][:, np.minimum(columns, width - 1)]
+    rows, columns = np.minimum(rows, height - 1), np.minimum(columns, width - 1)
+    return np.asarray(inside[np.ix_(rows, columns)])

@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from tcssa.errors import UsageError
+from tcssa.settings import resolve
+from tcssa.slides.settings import ExtractSettings
+from tcssa_cli.commands.extract import report_data, show_report
 from tcssa_cli.options import DebugFlag, JsonFlag
 from tcssa_cli.output import Output, make_table
 
@@ -37,9 +41,10 @@ class Device(StrEnum):
 
 def encode(
     features: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Argument(
-            help="Feature files, folders or patterns: TRIDENT, CLAM, STAMP, .pt, .npy.",
+            help="Feature files, folders or patterns: TRIDENT, CLAM, STAMP, AtlasPatch, LazySlide, "
+            ".pt, .npy. Or slides and folders of slides, which are extracted on the way.",
             show_default=False,
         ),
     ] = None,
@@ -69,6 +74,10 @@ def encode(
     memory: Annotated[
         int, typer.Option(min=1, help="What features may take in memory, in MB.")
     ] = 2048,
+    extract_config: Annotated[
+        Path | None,
+        typer.Option(help="Of slides: YAML of settings of tcssa extract, e.g. mpp."),
+    ] = None,
     readers: Annotated[int, typer.Option(min=1, help="Threads that read.")] = 2,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Encode everything again.")
@@ -82,13 +91,26 @@ def encode(
     be encoded is named at the end, and the others go on.
     """
     output = Output(as_json)
+    if _are_slides(features or []):
+        if runtime != RuntimeName.AUTO or allow_cpu or shard:
+            raise UsageError(
+                "--runtime, --allow-cpu and --shard are for features",
+                hint="processes that are given the same slides share them without --shard; or make "
+                "features first with tcssa extract",
+            )
+        flags = {"device": device.value, "overwrite": overwrite or None}
+        settings = resolve(ExtractSettings, flags=flags, config=extract_config)
+        _encode_slides(features or [], out, model, settings, manifest, output)
+        return
+    if extract_config is not None:
+        raise UsageError("--extract-config is for slides, and these are features")
     from tcssa_runtimes import Shard, open_runtime
     from tcssa_runtimes import encode as encode_bags
 
     part = None if shard is None else Shard.parse(shard)
     opened = open_runtime(model, runtime.value, device.value, allow_cpu=allow_cpu)
     report = encode_bags(
-        features or [],
+        [Path(path) for path in features or []],
         out,
         opened,
         output,
@@ -108,6 +130,45 @@ def encode(
             "shares": report.shares(),
         },
         lambda console: _show(console, out, part.suffix if part else "", report),
+    )
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def _are_slides(inputs: list[str]) -> bool:
+    """Whether slides were given.
+
+    Raises:
+        UsageError: Some are slides and some are not.
+    """
+    from tcssa.slides.manifest import are_slides
+
+    slides = [place for place in inputs if are_slides(place)]
+    if slides and len(slides) < len(inputs):
+        other = next(place for place in inputs if place not in slides)
+        raise UsageError(
+            f"{slides[0]} is a slide or a folder of slides, and {other} is not",
+            hint="encode slides and features in two calls",
+        )
+    return bool(slides)
+
+
+def _encode_slides(
+    inputs: list[str],
+    out: Path,
+    model: Path,
+    settings: ExtractSettings,
+    manifest: Path | None,
+    output: Output,
+) -> None:
+    from tcssa.slides import find_slides
+    from tcssa_runtimes.compress_slides import compress_slides
+
+    files = find_slides(inputs, manifest)
+    report, index = compress_slides(files, out, model, settings, output, slots_out=out)
+    output.result(
+        {**report_data(report), "folder": out, "index": index},
+        lambda console: show_report(console, report, None, index),
     )
     if report.failed:
         raise typer.Exit(1)

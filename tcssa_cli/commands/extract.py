@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,13 @@ _PATCHES, _ENCODER, _SLOTS, _READING = "Patches", "Encoder and speed", "Slots", 
 _MOST_ROWS = 40
 
 
+class SlideNames(StrEnum):
+    """What slides that are found in a folder are called."""
+
+    FILE = "file"
+    PATH = "path"
+
+
 def extract(
     out: Annotated[Path, typer.Option("--out", "-o", help="Job folder to write.")],
     slides: Annotated[
@@ -31,6 +39,13 @@ def extract(
     manifest: Annotated[
         Path | None, typer.Option(help="CSV of slides, with their mpp where they lack it.")
     ] = None,
+    names: Annotated[
+        SlideNames,
+        typer.Option(
+            help="What slides of a folder are called: file, after their file; path, after the "
+            "folders on the way to it too (sub__S), where several have the same name."
+        ),
+    ] = SlideNames.FILE,
     compress: Annotated[
         Path | None,
         typer.Option(
@@ -124,7 +139,7 @@ def extract(
     settings = resolve(ExtractSettings, flags=flags, config=config)
     from tcssa.slides import find_slides
 
-    files = find_slides(slides or [], manifest)
+    files = find_slides(slides or [], manifest, names.value)
     if compress is None:
         from tcssa.slides import extract as extract_slides
 
@@ -138,7 +153,7 @@ def extract(
         )
     show_features = None if no_features else report.features_folder
     output.result(
-        {**_data(report), "features": show_features, "index": index},
+        {**report_data(report), "features": show_features, "index": index},
         lambda console: show_report(console, report, show_features, index),
     )
     if report.failed:
@@ -192,7 +207,8 @@ def show_report(
         console.print(f"busy, of this time: {shares}")
 
 
-def _data(report: ExtractReport) -> dict[str, object]:
+def report_data(report: ExtractReport) -> dict[str, object]:
+    """What ``--json`` tells of an extraction."""
     return {
         "slides": [asdict(slide) for slide in report.slides],
         "num_patches": report.num_patches,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from functools import partial
 
@@ -15,6 +14,7 @@ from tcssa.mil.methods.mamba2d import Mamba2D
 from tcssa.mil.methods.pooling import ABMIL, MaxPooling, MeanPooling
 from tcssa.mil.methods.rrt import RRTMIL
 from tcssa.mil.methods.transmil import TransMIL
+from tcssa.plugins import load_factory
 
 Factory = Callable[[int, int], BagClassifier]
 """From D and the number of classes to a model."""
@@ -55,14 +55,7 @@ def build_method(name: str, feature_dim: int, num_classes: int) -> BagClassifier
 
 
 def _build_from(name: str, feature_dim: int, num_classes: int) -> BagClassifier:
-    module, _, attribute = name.partition(":")
-    try:
-        factory = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(
-            f"the model {name!r} cannot be imported ({error})",
-            hint="give module:factory, importable from where you are (PYTHONPATH)",
-        ) from None
+    factory = load_factory("model", name)
     model = factory(feature_dim, num_classes)
     if not isinstance(model, BagClassifier):
         raise UsageError(

@@ -1,0 +1,57 @@
+"""`tcssa verify`: is every file of a job whole?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from tcssa_cli.options import DebugFlag, JsonFlag
+from tcssa_cli.output import Output, make_table
+
+if TYPE_CHECKING:
+    from tcssa.slides.verify import VerifyReport
+
+
+def verify(
+    job: Annotated[Path, typer.Argument(help="Job folder that tcssa extract wrote.")],
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair", help="Move faulty files to JOB/faulty, so that extract makes them again."
+        ),
+    ] = False,
+    as_json: JsonFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Read every feature and slot of a job, and name the files that are damaged."""
+    output = Output(as_json)
+    from tcssa.slides.verify import verify as verify_job
+
+    report = verify_job(job, repair=repair, reporter=output)
+    output.result(asdict(report), lambda console: _show(console, report))
+    if report.num_requeued:
+        output.hint("give the same tcssa extract again: it makes what is missing")
+    elif report.faults:
+        output.hint(f"tcssa verify {job} --repair moves them aside, for extract to make them again")
+    if len(report.faults) > report.num_requeued:
+        raise typer.Exit(1)
+
+
+def _show(console: Console, report: VerifyReport) -> None:
+    if report.faults:
+        rows = [[str(fault.path), fault.reason] for fault in report.faults]
+        console.print(make_table("Faults", ["file", "reason"], rows))
+    aside = f", {report.num_requeued} moved aside" if report.num_requeued else ""
+    console.print(
+        f"{report.num_features} files of features ({report.num_patches:,} patches), "
+        f"{report.num_slots} of slots: {len(report.faults)} faulty{aside}",
+        soft_wrap=True,
+    )
+    if report.leftovers:
+        console.print(
+            f"{len(report.leftovers)} temporary files or locks, of runs that go on or were killed"
+        )
