@@ -125,7 +125,7 @@ class ConvStem(nn.Module):
     """CTransPath's three convolutions in place of a Swin transformer's cut into patches.
 
     Args:
-        img_size: Side of the picture.
+        img_size: Height and width of the picture.
         patch_size: 4, which two strides of two make.
         embed_dim: Channels out.
         norm_layer: Of the result.
@@ -133,10 +133,15 @@ class ConvStem(nn.Module):
     """
 
     def __init__(
-        self, img_size: int, patch_size: int, embed_dim: int, norm_layer: Any, **_options: Any
+        self,
+        img_size: tuple[int, int],
+        patch_size: int,
+        embed_dim: int,
+        norm_layer: Any,
+        **_options: Any,
     ) -> None:
         super().__init__()
-        self.grid_size = (img_size // patch_size,) * 2
+        self.grid_size = (img_size[0] // patch_size, img_size[1] // patch_size)
         self.num_patches = self.grid_size[0] * self.grid_size[1]
         narrow, wide = embed_dim // 8, embed_dim // 4
         self.proj = nn.Sequential(

@@ -57,7 +57,7 @@ def extract(
     settings, reporter = settings or ExtractSettings(), reporter or Silent()
     files = _as_files(slides)
     layout = JobLayout.of(Path(out), settings)
-    spec = encoder_spec(settings.encoder)
+    spec = encoder_spec(settings.encoder, settings.weights)
     report = ExtractReport(layout.features)
     pending = _skip_finished(files, settings, layout, spec, report)
     for folder in layout.folders:
@@ -129,6 +129,8 @@ def _work_on(pending: Sequence[SlideFile], run: _Run) -> None:
             f"{encoder.name} takes patches of {encoder.input_px} px: "
             f"those of {settings.patch_size} px are resized to it"
         )
+    for doubt in run.spec.doubts(settings.mpp):
+        run.reporter.warn(doubt)
     workers = settings.num_workers or min(_num_cores(), _MAX_DEFAULT_WORKERS)
     num_ahead = 2 * workers + (settings.batch_size or encoder.batch_size) // 4
     planner, readers = ThreadPoolExecutor(1, "plan"), ThreadPoolExecutor(workers, "read")
