@@ -81,7 +81,9 @@ def _network(folder: Path) -> Network:
     with quiet():
         try:
             model: Any = library.AutoModel.from_pretrained(folder, local_files_only=True)
-            processor: Any = library.AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+            processor: Any = library.AutoImageProcessor.from_pretrained(
+                folder, local_files_only=True
+            )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(folder, f"transformers cannot load the model: {reason}") from None

@@ -76,9 +76,7 @@ def class_and_mean(first: int) -> Callable[[Tensor], Tensor]:
 
 
 def kaiko(architecture: str, **more: Any) -> Original:
-    return timm_vit(
-        model_name=architecture, num_classes=0, dynamic_img_size=True, depth=2, **more
-    )
+    return timm_vit(model_name=architecture, num_classes=0, dynamic_img_size=True, depth=2, **more)
 
 
 OPTIMUS = {"num_classes": 0, "img_size": 224, "global_pool": "token", "init_values": 1e-5}
@@ -152,9 +150,7 @@ def reference_features(
     return result
 
 
-def assert_same_features(
-    entry: Entry, weights: Path, forward: Callable[[Tensor], Tensor]
-) -> None:
+def assert_same_features(entry: Entry, weights: Path, forward: Callable[[Tensor], Tensor]) -> None:
     encoder = load(entry, weights)
     assert (encoder.feature_dim, encoder.input_px) == (entry.feature_dim, entry.input_px)
     patches = random_patches(entry.input_px)
@@ -192,9 +188,7 @@ def test_resnet50_ends_after_its_third_stage(tmp_path: Path) -> None:
     save_file(whole.state_dict(), tmp_path / "model.safetensors")  # with its 1000 classes
     cut = timm.create_model("resnet50", features_only=True, out_indices=[3]).eval()
     cut.load_state_dict(whole.state_dict(), strict=False)
-    assert_same_features(
-        ENTRIES["resnet50"], tmp_path, lambda pixels: cut(pixels)[0].mean((2, 3))
-    )
+    assert_same_features(ENTRIES["resnet50"], tmp_path, lambda pixels: cut(pixels)[0].mean((2, 3)))
 
 
 @needs_timm
@@ -367,9 +361,7 @@ def transformers_original(name: str) -> Any:
     return shaken(getattr(transformers, f"{kind}Model")(made))
 
 
-def expected_features(
-    name: str, model: Any, patches: NDArray[np.uint8]
-) -> NDArray[np.float32]:
+def expected_features(name: str, model: Any, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
     mean, std = (np.asarray(part, np.float32) for part in ENTRIES[name].pixels)
     pixels = torch.from_numpy(((patches / 255 - mean) / std).astype(np.float32))
     with torch.inference_mode():
