@@ -15,6 +15,7 @@ from tcssa_cli.output import Output, make_table
 
 if TYPE_CHECKING:
     from tcssa.artefact import Artefact
+    from tcssa.artefact import What as Ending
 
 
 class Format(StrEnum):
@@ -47,6 +48,14 @@ class What(StrEnum):
     CLASSIFIER = "classifier"
     PROJECTOR = "projector"
     ENCODER = "encoder"
+
+
+_ENDS: dict[What, Ending] = {
+    What.COMPRESSOR: "compressor",
+    What.CLASSIFIER: "classifier",
+    What.PROJECTOR: "projector",
+}
+"""What the graph of a trained model ends with."""
 
 
 def export(
@@ -157,7 +166,7 @@ def export(
     if triton is not None:
         check_triton(format.value, out.name, triton, graph.value, overwrite=overwrite)
     artefact = export_model(
-        open_source(model, what.value, projector=projector, classes=classes),
+        open_source(model, _ENDS[what], projector=projector, classes=classes),
         out,
         format=format.value,
         overwrite=overwrite,

@@ -127,7 +127,7 @@ def test_graphs_that_are_no_encoders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("no model")
     with pytest.raises(ArtefactError, match="cannot load"):
         encoder_spec(f"onnx:{tmp_path / 'text.onnx'}")
-    with pytest.raises(ArtefactError, match="fixed side|its input is"):
+    with pytest.raises(ArtefactError, match="and gives"):
         encoder_spec(f"onnx:{write_mean_model(tmp_path / 'm.onnx', ['b', 3, 'h', 'h'])}")
     path = write_mean_model(tmp_path / "n.onnx", ["b", 3, 8, 8], mean="[1]", std="[1]")
     with pytest.raises(ArtefactError, match="three numbers"):
