@@ -109,7 +109,7 @@ def export_encoder(
             format=options.format,
             file=file.name,
             sha256=file_sha256(file),
-            data_file=data[0].name if data else None,
+            data_files={path.name: file_sha256(path) for path in data},
             name=spec.name,
             weights_hash=spec.weights_hash,
             feature_dim=network.feature_dim,

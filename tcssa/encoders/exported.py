@@ -33,8 +33,8 @@ class ExportedEncoder(BaseModel):
     format: Literal["onnx", "tensorrt", "tensorrt-rtx"]
     file: str
     sha256: str
-    data_file: str | None
-    """Weights beyond the 2 GiB that a graph's own file holds."""
+    data_files: dict[str, str]
+    """Hash by name of the weights beyond the 2 GiB that a graph's own file holds."""
     name: str
     weights_hash: str
     """Those of the encoder that was exported: its features may be mixed with this one's."""

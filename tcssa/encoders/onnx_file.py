@@ -77,8 +77,11 @@ def _exported_spec(ours: ExportedEncoder, path: Path) -> EncoderSpec:
         raise ArtefactError(
             path, f"{ours.format} engines are not run here", hint="export with --format onnx"
         )
-    if file_sha256(path) != ours.sha256:
-        raise ArtefactError(path, "it is not the file that was exported: its content changed")
+    for part, digest in {path.name: ours.sha256, **ours.data_files}.items():
+        if file_sha256(path.with_name(part)) != digest:
+            raise ArtefactError(
+                path.with_name(part), "it is not the file that was exported: its content changed"
+            )
 
     def load(device: Device) -> OnnxFileEncoder:
         return OnnxFileEncoder(ours.name, path, ours.weights_hash, device)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,7 +96,8 @@ def _download(name: str, source: HubFiles) -> Path:
         try:
             path = Path(hf_hub_download(source.repo, file, repo_type=source.repo_type))
             if source.with_config:
-                hf_hub_download(source.repo, "config.json", repo_type=source.repo_type)
+                with suppress(EntryNotFoundError):  # the catalogue knows the architecture too
+                    hf_hub_download(source.repo, "config.json", repo_type=source.repo_type)
         except LocalEntryNotFoundError:
             reason = "the hub cannot be reached from here, and its cache does not hold them"
         except EntryNotFoundError:
