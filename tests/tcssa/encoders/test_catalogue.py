@@ -23,6 +23,7 @@ from tcssa.encoders.base import Encoder
 from tcssa.encoders.catalogue import ENTRIES, Entry
 from tcssa.errors import CheckpointError, TcssaError
 from tcssa.optional import require
+from tcssa_exporters import export_encoder
 
 
 def installed(package: str) -> bool:
@@ -177,6 +178,15 @@ def test_a_vision_transformer_computes_what_its_authors_loading_computes(
     else:
         torch.save(network.state_dict(), path)
     assert_same_features(shallow(ENTRIES[name], depth=depth), path, forward)
+
+
+@needs_timm
+def test_a_vision_transformer_is_exported(tmp_path: Path) -> None:
+    network, _ = TIMM_VITS["kaiko-vits16"][0]()
+    save_file(shaken(network).state_dict(), tmp_path / "model.safetensors")
+    spec = named_encoder.spec(shallow(ENTRIES["kaiko-vits16"], depth=2), tmp_path)
+    made = export_encoder(spec, tmp_path / "out")
+    assert max(row.relative for row in made.parity) < 1e-4
 
 
 @needs_timm

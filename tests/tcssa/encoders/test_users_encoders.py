@@ -157,6 +157,13 @@ def test_an_exported_encoder_is_the_same_encoder(tmp_path: Path) -> None:
         np.testing.assert_allclose(again.load("cpu").encode(patches), expected, atol=1e-5)
 
 
+def test_a_transformer_is_exported(tmp_path: Path) -> None:
+    save_hf(tmp_path, "class token")
+    made = export_encoder(encoder_spec(f"hf:{tmp_path}"), tmp_path / "out")
+    assert (made.feature_dim, made.input_px) == (32, 32)
+    assert max(row.relative for row in made.parity) < 1e-4
+
+
 def test_a_changed_export_is_not_taken_for_the_encoder(tmp_path: Path) -> None:
     export_encoder(small_spec(), tmp_path / "out")
     write_mean_model(tmp_path / "out" / "model.onnx", ["b", 3, 16, 16])
