@@ -85,6 +85,6 @@ def encoders(session: nox.Session) -> None:
     pins = Path("constraints.txt").read_text(encoding="utf-8").splitlines()
     kept = [pin for pin in pins if not pin.startswith("torch==")]
     without_torch.write_text("\n".join(kept), encoding="utf-8")
-    session.install("torch==2.14.1", "torchvision==0.29.1")
     session.install("-c", str(without_torch), "-e", ".[dev,encoders]")
+    session.install("torch==2.14.1", "torchvision==0.29.1")  # last: the line above may replace them
     session.run("pytest", "tests/tcssa/encoders", *session.posargs)

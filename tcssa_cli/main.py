@@ -19,6 +19,7 @@ from tcssa_cli.commands import (
     demo,
     doctor,
     encode,
+    encoders,
     evaluate,
     export,
     extract,
@@ -49,6 +50,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("extract")(extract.extract)
+app.command("encoders")(encoders.encoders)
 app.command("train-mil")(train_mil_command.train_mil)
 app.command("sweep")(sweep_command.sweep)
 app.command("train-vqa")(train_vqa_command.train_vqa)

@@ -6,6 +6,20 @@ Nothing heavy is imported here: `load_encoder` brings in ONNX Runtime or timm wh
 from __future__ import annotations
 
 from tcssa.encoders.base import Encoder, EncoderSpec
-from tcssa.encoders.registry import encoder_names, encoder_spec, load_encoder
+from tcssa.encoders.registry import (
+    EncoderFacts,
+    encoder_names,
+    encoder_spec,
+    list_encoders,
+    load_encoder,
+)
 
-__all__ = ["Encoder", "EncoderSpec", "encoder_names", "encoder_spec", "load_encoder"]
+__all__ = [
+    "Encoder",
+    "EncoderFacts",
+    "EncoderSpec",
+    "encoder_names",
+    "encoder_spec",
+    "list_encoders",
+    "load_encoder",
+]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tcssa.checksums import file_sha256, params_hash
-from tcssa.encoders.base import Device, Encoder, EncoderSpec
+from tcssa.encoders.base import Device, Encoder, EncoderSpec, Network
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 NAME = "efficientnet_lite0"
 RANDOM_NAME = "efficientnet_lite0_random"
 
-_FEATURE_DIM = 1280
-_INPUT_PX = 224
+FEATURE_DIM = 1280
+INPUT_PX = 224
 _PIXEL_MEAN, _PIXEL_STD = 127.0, 128.0
 _RANDOM_SEED = 0
 
@@ -44,38 +44,44 @@ def _spec(name: str, weights_hash: str, *, pretrained: bool) -> EncoderSpec:
 
         return OnnxEncoder(
             name,
-            feature_dim=_FEATURE_DIM,
-            input_px=_INPUT_PX,
+            feature_dim=FEATURE_DIM,
+            input_px=INPUT_PX,
             weights_hash=weights_hash,
             build=lambda: _build(pretrained=pretrained),
             device=device,
         )
 
-    return EncoderSpec(name, weights_hash, load)
+    return EncoderSpec(name, weights_hash, load, network=lambda: _network(pretrained=pretrained))
 
 
 def _build(*, pretrained: bool) -> nn.Module:
     """The network from uint8 NHWC pixels to features, as one torch module."""
+    from tcssa.encoders.pixels import PixelsToFeatures
+
+    return PixelsToFeatures(_network(pretrained=pretrained))
+
+
+def _network(*, pretrained: bool) -> Network:
     import torch
     from efficientnet_lite_pytorch import EfficientNet
     from torch import Tensor, nn
 
-    class _PixelsToFeatures(nn.Module):
-        def __init__(self, network: nn.Module) -> None:
+    class _Features(nn.Module):
+        def __init__(self, trunk: nn.Module) -> None:
             super().__init__()
-            self.network = network
+            self.trunk = trunk
 
-        def forward(self, patches: Tensor) -> Tensor:
-            pixels = (patches.permute(0, 3, 1, 2).float() - _PIXEL_MEAN) / _PIXEL_STD
-            features: Tensor = self.network.extract_features(pixels).mean((2, 3))  # type: ignore[operator]  # the package ships no types
+        def forward(self, pixels: Tensor) -> Tensor:
+            features: Tensor = self.trunk.extract_features(pixels).mean((2, 3))  # type: ignore[operator]  # the package ships no types
             return features
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_RANDOM_SEED)
-        network = EfficientNet.from_name("efficientnet-lite0")
+        trunk = EfficientNet.from_name("efficientnet-lite0")
     if pretrained:
-        network.load_state_dict(torch.load(_weights_path(), map_location="cpu", weights_only=True))
-    return _PixelsToFeatures(network).eval()
+        trunk.load_state_dict(torch.load(_weights_path(), map_location="cpu", weights_only=True))
+    mean, std = (_PIXEL_MEAN / 255,) * 3, (_PIXEL_STD / 255,) * 3
+    return Network(_Features(trunk).eval(), FEATURE_DIM, INPUT_PX, mean, std)
 
 
 def _weights_path() -> Path:

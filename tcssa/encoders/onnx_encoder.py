@@ -56,9 +56,9 @@ class OnnxEncoder:
         self.name, self.weights_hash = name, weights_hash
         self.feature_dim, self.input_px = feature_dim, input_px
         if device == "cuda":
-            _require_cuda()
+            require_cuda()
         model = cached_onnx(name, weights_hash, input_px, build)
-        self._session, self.device = _open_session(model, device)
+        self._session, self.device = open_session(model, device)
         self.batch_size = _CUDA_BATCH if self.device == "cuda" else _CPU_BATCH
 
     def encode(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -68,8 +68,8 @@ class OnnxEncoder:
         return result
 
 
-def _open_session(model: bytes, device: Device) -> tuple[Any, str]:
-    """A session and the device it truly runs on."""
+def open_session(model: bytes | str, device: Device) -> tuple[Any, str]:
+    """A session of a model, or of the file of one, and the device it truly runs on."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -94,7 +94,8 @@ def _open_session(model: bytes, device: Device) -> tuple[Any, str]:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]), "cpu"
 
 
-def _require_cuda() -> None:
+def require_cuda() -> None:
+    """Raise unless ONNX Runtime may find a GPU."""
     if not _has_cuda():
         raise DeviceError(
             "device cuda was asked for, but there is no CUDA driver here, or ONNX Runtime lacks it",

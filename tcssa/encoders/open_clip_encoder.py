@@ -7,30 +7,33 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tcssa.checksums import file_sha256, params_hash
-from tcssa.encoders.base import Device, EncoderSpec
+from tcssa.encoders.base import EncoderSpec, Network
+from tcssa.encoders.torch_encoder import torch_spec
 from tcssa.errors import MissingDataError, UnknownNameError, UsageError
 from tcssa.optional import require
-
-if TYPE_CHECKING:
-    from tcssa.encoders.torch_encoder import TorchEncoder
 
 PREFIX = "open_clip:"
 
 
-def spec(name: str) -> EncoderSpec:
+def spec(name: str, file: Path | None = None) -> EncoderSpec:
     """The encoder of an open_clip model.
 
     Args:
         name: ``open_clip:<model>/<pretrained>``.
+        file: Must be None: a file is named in the name.
 
     Raises:
         MissingExtraError: open_clip is not installed.
-        UsageError: The name does not say which weights.
+        UsageError: The name does not say which weights, or a file was given beside it.
         UnknownNameError: open_clip has no model of this name.
     """
+    if file is not None:
+        raise UsageError(
+            f"{name} takes no --weights", hint=f"name the file: {PREFIX}<model>/{file}"
+        )
     open_clip = require("open_clip", extra="encoders")
     model, _, weights = name.removeprefix(PREFIX).partition("/")
     if model not in open_clip.list_models():
@@ -44,24 +47,18 @@ def spec(name: str) -> EncoderSpec:
     content = file_sha256(Path(weights)) if Path(weights).is_file() else weights
     weights_hash = params_hash({"open_clip": open_clip.__version__, "name": name, "is": content})
 
-    def load(device: Device) -> TorchEncoder:
-        from tcssa.devices import resolve_device
-        from tcssa.encoders.torch_encoder import TorchEncoder
-
+    def network() -> Network:
         visual = _load(open_clip, model, weights)
         size = visual.image_size
-        return TorchEncoder(
-            name,
-            visual,
+        return Network(
+            visual.eval(),
             feature_dim=int(visual.output_dim),
             input_px=int(size[0] if isinstance(size, tuple | list) else size),
             mean=visual.image_mean,
             std=visual.image_std,
-            weights_hash=weights_hash,
-            device=resolve_device(device).type,
         )
 
-    return EncoderSpec(name, weights_hash, load)
+    return torch_spec(name, weights_hash, network)
 
 
 def _load(open_clip: ModuleType, model: str, weights: str) -> Any:  # open_clip ships no types

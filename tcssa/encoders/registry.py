@@ -3,51 +3,117 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
-from tcssa.encoders import efficientnet, open_clip_encoder, timm_encoder
+from tcssa.encoders import (
+    efficientnet,
+    hf_encoder,
+    named_encoder,
+    onnx_file,
+    open_clip_encoder,
+    python_encoder,
+    timm_encoder,
+)
 from tcssa.encoders.base import Device, Encoder, EncoderSpec
-from tcssa.errors import UnknownNameError
+from tcssa.encoders.catalogue import ENTRIES
+from tcssa.encoders.weights import cached
+from tcssa.errors import UnknownNameError, UsageError
 
-_FAMILIES: dict[str, Callable[[str], EncoderSpec]] = {
-    timm_encoder.PREFIX: timm_encoder.spec,
-    open_clip_encoder.PREFIX: open_clip_encoder.spec,
+_FAMILIES: dict[str, tuple[Callable[[str, Path | None], EncoderSpec], str]] = {
+    timm_encoder.PREFIX: (timm_encoder.spec, "<model>"),
+    open_clip_encoder.PREFIX: (open_clip_encoder.spec, "<model>/<weights>"),
+    hf_encoder.PREFIX: (hf_encoder.spec, "<repository>"),
+    onnx_file.PREFIX: (onnx_file.spec, "<file>"),
+    python_encoder.PREFIX: (python_encoder.spec, "<module>:<factory>"),
 }
-_SPECS: dict[str, Callable[[], EncoderSpec]] = {
+_EMBEDDED: dict[str, Callable[[], EncoderSpec]] = {
     efficientnet.NAME: efficientnet.pretrained_spec,
     efficientnet.RANDOM_NAME: efficientnet.random_spec,
 }
 
 
+@dataclass(frozen=True)
+class EncoderFacts:
+    """What is known of an encoder without loading it."""
+
+    name: str
+    feature_dim: int
+    feature: str
+    input_px: int
+    trained_mpp: tuple[float, ...]
+    licence: str
+    gated: bool
+    needs: str | None
+    """The extra of tcssa that it needs."""
+    repo: str | None
+    """Where its weights are published; None if they come along."""
+    files: tuple[str, ...]
+    """Published files, any of which can be given as ``--weights``."""
+    is_here: bool
+    """Whether the weights are on this machine."""
+
+
 def encoder_names() -> list[str]:
     """The names that can be given; ``timm:<model>`` stands for all models of timm."""
-    return [*_SPECS, *(f"{prefix}<model>" for prefix in _FAMILIES)]
+    families = [prefix + what for prefix, (_, what) in _FAMILIES.items()]
+    return [*_EMBEDDED, *ENTRIES, *families]
 
 
-def encoder_spec(name: str) -> EncoderSpec:
+def list_encoders() -> list[EncoderFacts]:
+    """The encoders that come along and those of the catalogue."""
+    embedded = [
+        EncoderFacts(
+            name, efficientnet.FEATURE_DIM, "mean of the last stage", efficientnet.INPUT_PX, (),
+            "Apache-2.0", False, None, None, (), True,
+        )
+        for name in _EMBEDDED
+    ]  # fmt: skip
+    return embedded + [
+        EncoderFacts(
+            entry.name, entry.feature_dim, entry.feature, entry.input_px, entry.trained_mpp,
+            entry.source.licence, entry.source.gated, entry.needs, entry.source.repo,
+            entry.source.files, cached(entry.source) is not None,
+        )
+        for entry in ENTRIES.values()
+    ]  # fmt: skip
+
+
+def encoder_spec(name: str, weights: Path | None = None) -> EncoderSpec:
     """Find an encoder without loading it.
+
+    Args:
+        name: One of `encoder_names`.
+        weights: The user's own file of weights, for encoders that take one.
 
     Raises:
         UnknownNameError: No encoder has this name; the nearest ones are offered.
-        MissingExtraError: An encoder of timm or open_clip, which is not installed.
+        MissingExtraError: It needs a package that is not installed.
+        MissingDataError: Its weights are nowhere; the error says whom to ask for them.
+        UsageError: It takes no weights.
     """
-    for prefix, family in _FAMILIES.items():
+    for prefix, (family, _) in _FAMILIES.items():
         if name.startswith(prefix):
-            return family(name)
-    if name not in _SPECS:
+            return family(name, weights)
+    if name in ENTRIES:
+        return named_encoder.spec(ENTRIES[name], weights)
+    if name not in _EMBEDDED:
         raise UnknownNameError("encoder", name, encoder_names())
-    return _SPECS[name]()
+    if weights is not None:
+        raise UsageError(f"{name} has its weights and takes no --weights")
+    return _EMBEDDED[name]()
 
 
-def load_encoder(name: str, device: Device = "auto") -> Encoder:
+def load_encoder(name: str, device: Device = "auto", weights: Path | None = None) -> Encoder:
     """Load an encoder by its name.
 
     Args:
         name: One of `encoder_names`.
         device: ``auto`` takes CUDA where it truly works and the CPU elsewhere.
+        weights: The user's own file of weights.
 
     Raises:
-        UnknownNameError: No encoder has this name.
-        MissingExtraError: It needs a package that is not installed.
         DeviceError: ``cuda`` was asked for and is not there.
+        TcssaError: See `encoder_spec`.
     """
-    return encoder_spec(name).load(device)
+    return encoder_spec(name, weights).load(device)

@@ -1,15 +1,47 @@
-"""An encoder that runs in eager torch: a network and how it wants its pixels."""
+"""Encoders that run in eager torch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tcssa.encoders.base import Device, EncoderSpec, Network, Precision
+
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor
+
+_CPU_BATCH, _CUDA_BATCH = 8, 64
+
+
+def torch_spec(
+    name: str,
+    weights_hash: str,
+    network: Callable[[], Network],
+    *,
+    trained_mpp: tuple[float, ...] = (),
+    remarks: tuple[str, ...] = (),
+) -> EncoderSpec:
+    """The spec of an encoder that is a torch network.
+
+    Args:
+        name: What users call it.
+        weights_hash: Changes when the weights would.
+        network: Makes the network; called when the encoder is loaded.
+        trained_mpp: See `EncoderSpec`.
+        remarks: See `EncoderSpec`.
+    """
+
+    def load(device: Device) -> TorchEncoder:
+        from tcssa.devices import resolve_device
+
+        resolved = resolve_device(device).type
+        return TorchEncoder(name, network(), weights_hash=weights_hash, device=resolved)
+
+    return EncoderSpec(name, weights_hash, load, trained_mpp, remarks, network)
 
 
 class TorchEncoder:
@@ -17,45 +49,37 @@ class TorchEncoder:
 
     Args:
         name: What users call it.
-        network: Normalised pixels [B, 3, H, W] to features [B, D].
-        feature_dim: D.
-        input_px: Side of the patches it takes.
-        mean: Of each channel, in [0, 1].
-        std: Deviation of each channel, in [0, 1].
+        network: The network and how it wants its pixels.
         weights_hash: Changes when the weights would.
         device: Where it runs.
     """
 
-    def __init__(
-        self,
-        name: str,
-        network: nn.Module,
-        *,
-        feature_dim: int,
-        input_px: int,
-        mean: Sequence[float],
-        std: Sequence[float],
-        weights_hash: str,
-        device: str,
-    ) -> None:
-        import torch
+    def __init__(self, name: str, network: Network, *, weights_hash: str, device: str) -> None:
+        from tcssa.encoders.pixels import PixelsToFeatures
 
         self.name = name
         self.weights_hash = weights_hash
         self.device = device
-        self.input_px = input_px
-        self.feature_dim = feature_dim
-        self.batch_size = 64 if device == "cuda" else 8
-        self._network = network.eval().to(device)
-        self._mean = torch.tensor(mean, device=device).view(1, 3, 1, 1) * 255
-        self._std = torch.tensor(std, device=device).view(1, 3, 1, 1) * 255
+        self.input_px = network.input_px
+        self.feature_dim = network.feature_dim
+        self.batch_size = _CUDA_BATCH if device == "cuda" else _CPU_BATCH
+        self._precision = network.gpu_precision
+        self._module = PixelsToFeatures(network).to(device)
 
     def encode(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Encode RGB patches ``[b, input_px, input_px, 3]`` into features ``[b, d]``."""
         import torch
 
-        with torch.inference_mode():
-            pixels = torch.from_numpy(patches).to(self.device).permute(0, 3, 1, 2).float()
-            features = self._network((pixels - self._mean) / self._std)
+        with torch.inference_mode(), _computing_in(self._precision, self.device):
+            features: Tensor = self._module(torch.from_numpy(patches).to(self.device))
         result: NDArray[np.float32] = features.float().cpu().numpy()
         return result
+
+
+def _computing_in(precision: Precision, device: str) -> AbstractContextManager[object]:
+    """Half precision where the device is made for it; weights stay float32."""
+    import torch
+
+    if device != "cuda" or precision == "float32":
+        return nullcontext()
+    return torch.autocast(device, dtype=getattr(torch, precision))

@@ -72,7 +72,7 @@ def extract(
     check_readers(settings.reader, reporter)
     files = _as_files(slides)
     layout = JobLayout.of(Path(out), settings)
-    spec = encoder_spec(settings.encoder)
+    spec = encoder_spec(settings.encoder, settings.weights)
     sinks = [*([FeatureFiles(layout, settings)] if keep_features else []), *more_sinks]
     report = ExtractReport(layout.features)
     pending = _skip_finished(files, settings, sinks, spec, report)
@@ -131,6 +131,8 @@ class _Run:
                 f"{encoder.name} takes patches of {encoder.input_px} px: "
                 f"those of {settings.patch_size} px are resized to it"
             )
+        for doubt in self.spec.doubts(settings.mpp):
+            self.reporter.warn(doubt)
 
     def _work_on(self, pending: Sequence[SlideFile]) -> None:
         encoder, settings = self.encoder, self.settings

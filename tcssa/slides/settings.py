@@ -22,7 +22,12 @@ class ExtractSettings(Section):
     encoder: str = Field(
         default="efficientnet_lite0",
         description="Patch encoder: efficientnet_lite0 (comes along, ImageNet), "
-        "efficientnet_lite0_random (a control), timm:<model>, open_clip:<model>/<weights>.",
+        "efficientnet_lite0_random (a control), one that `tcssa encoders` lists, timm:<model>, "
+        "open_clip:<model>/<weights>, hf:<repository>, onnx:<file>, python:<module>:<factory>.",
+    )
+    weights: Path | None = Field(
+        default=None,
+        description="The encoder's weights, where they are not in the Hugging Face cache.",
     )
     mpp: float = Field(
         default=0.5,

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from tcssa.errors import UsageError
 from tcssa_cli.options import DebugFlag, JsonFlag
 from tcssa_cli.output import Output, make_table
 
 if TYPE_CHECKING:
     from tcssa.artefact import Artefact
+    from tcssa.artefact import What as Ending
 
 
 class Format(StrEnum):
@@ -45,11 +47,22 @@ class What(StrEnum):
     COMPRESSOR = "compressor"
     CLASSIFIER = "classifier"
     PROJECTOR = "projector"
+    ENCODER = "encoder"
+
+
+_ENDS: dict[What, Ending] = {
+    What.COMPRESSOR: "compressor",
+    What.CLASSIFIER: "classifier",
+    What.PROJECTOR: "projector",
+}
+"""What the graph of a trained model ends with."""
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="Run directory or checkpoint.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the artefact.")],
+    model: Annotated[
+        Path | None, typer.Argument(help="Run directory or checkpoint.", show_default=False)
+    ] = None,
     format: Annotated[
         Format,
         typer.Option(help="onnx; trt takes the TensorRT that is installed; trt-rtx the RTX one."),
@@ -62,8 +75,12 @@ def export(
         typer.Option(help="full: one graph for whole slides; chunked: a pair, slides of any size."),
     ] = Graph.FULL,
     what: Annotated[
-        What, typer.Option(help="End with slots, a classifier's logits, or a projector's tokens.")
+        What, typer.Option(help="End with slots, logits, or tokens; or the patch encoder.")
     ] = What.COMPRESSOR,
+    encoder: Annotated[
+        str | None, typer.Option(help="The patch encoder of --what encoder, by name.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="The encoder's own weights.")] = None,
     projector: Annotated[
         Path | None,
         typer.Option(help="Projector's file, where the model is no train-vqa run."),
@@ -112,13 +129,44 @@ def export(
     bags. A deviation ends the command without an artefact.
     """
     output = Output(as_json)
+    if what is What.ENCODER:
+        from tcssa_cli.commands.export_encoder import export_named
+
+        export_named(
+            output,
+            encoder,
+            out,
+            weights=weights,
+            format=format.value,
+            max_batch=max_batch,
+            targets=_split(target),
+            workspace_mb=workspace,
+            overwrite=overwrite,
+            without_meaning={
+                "MODEL": model is not None,
+                "--precision": precision is not Precision.FP32,
+                "--graph": graph is not Graph.FULL,
+                "--triton": triton is not None,
+                "--projector": projector is not None,
+                "--class": bool(classes),
+                "--chunk-patches": chunk_patches is not None,
+                "--min-patches": min_patches is not None,
+                "--opt-patches": opt_patches is not None,
+                "--max-patches": max_patches is not None,
+            },
+        )
+        return
+    if model is None:
+        raise UsageError("no model was given", hint="name a run or a checkpoint")
+    if encoder is not None or weights is not None:
+        raise UsageError("--encoder and --weights have a meaning only with --what encoder")
     from tcssa_exporters import check_triton, export_model, open_source, write_triton_models
     from tcssa_runtimes import open_runtime
 
     if triton is not None:
         check_triton(format.value, out.name, triton, graph.value, overwrite=overwrite)
     artefact = export_model(
-        open_source(model, what.value, projector=projector, classes=classes),
+        open_source(model, _ENDS[what], projector=projector, classes=classes),
         out,
         format=format.value,
         overwrite=overwrite,
@@ -131,7 +179,7 @@ def export(
         opt_patches=opt_patches,
         max_patches=max_patches,
         max_batch=max_batch,
-        targets=[name.strip() for name in target.split(",")] if target is not None else [],
+        targets=_split(target),
         workspace_mb=workspace,
     )
     models: list[Path] = []
@@ -148,6 +196,10 @@ def export(
     for folder in models:
         output.note(f"Triton model: {folder}")
     output.hint(f"next: tcssa encode FEATURES --model {out} --out DIR")
+
+
+def _split(target: str | None) -> list[str]:
+    return [name.strip() for name in target.split(",")] if target is not None else []
 
 
 def show_artefact(console: Console, folder: Path, artefact: Artefact) -> None:

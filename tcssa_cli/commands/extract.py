@@ -84,6 +84,7 @@ def extract(
         float | None, setting(ExtractSettings, "max_failed", panel=_PATCHES)
     ] = None,
     encoder: Annotated[str | None, setting(ExtractSettings, "encoder", panel=_ENCODER)] = None,
+    weights: Annotated[Path | None, setting(ExtractSettings, "weights", panel=_ENCODER)] = None,
     dtype: Annotated[str | None, setting(ExtractSettings, "dtype", panel=_ENCODER)] = None,
     batch_size: Annotated[
         int | None, setting(ExtractSettings, "batch_size", panel=_ENCODER)
@@ -116,6 +117,7 @@ def extract(
         )
     flags = {
         "encoder": encoder,
+        "weights": weights,
         "mpp": mpp,
         "magnification": magnification,
         "patch_size": patch_size,

@@ -62,7 +62,7 @@ def test_pixels_are_scaled_as_the_weights_expect() -> None:
     photos = [load_sample_image(name) for name in ("china.jpg", "flower.jpg")]
     photos = [cv2.resize(photo[:, 100:527], (224, 224)) for photo in photos]
     module = efficientnet._build(pretrained=True)
-    stem, seen = module.network._bn0, []
+    stem, seen = module.network.trunk._bn0, []
     stem.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0]))
     with torch.inference_mode():
         module(torch.from_numpy(np.stack(photos)))

@@ -1,0 +1,185 @@
+"""An encoder as an ONNX graph or a TensorRT engine, from bytes of patches to features.
+
+The graph is compared with torch before anything is written; a deviation leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa import __version__
+from tcssa.checksums import file_sha256
+from tcssa.encoders.base import EncoderSpec, Network
+from tcssa.encoders.exported import EncoderParity, ExportedEncoder, is_exported
+from tcssa.encoders.onnx_export import INPUT_NAME, OUTPUT_NAME
+from tcssa.errors import ParityError, UsageError
+from tcssa.reporter import Reporter, Silent
+from tcssa_exporters.onnx import write_onnx
+from tcssa_exporters.options import ExportOptions
+from tcssa_exporters.parts import NamedTensor, Part
+from tcssa_exporters.staging import staged_folder
+from tcssa_exporters.tensorrt import build_engine, check_targets, flavour
+
+if TYPE_CHECKING:
+    from torch import nn
+
+TOLERANCE = 1e-4
+"""Largest difference from torch, relative to the largest entry of a feature."""
+
+_DEFAULT_MAX_BATCH = 64
+
+
+def export_encoder(
+    spec: EncoderSpec,
+    out: Path,
+    *,
+    format: Literal["onnx", "trt", "trt-rtx"] = "onnx",
+    max_batch: int | None = None,
+    targets: Sequence[str] = (),
+    workspace_mb: int = 2048,
+    overwrite: bool = False,
+    reporter: Reporter | None = None,
+) -> ExportedEncoder:
+    """Export an encoder and prove that the graph computes the same.
+
+    Args:
+        spec: The encoder; one that is a torch network.
+        out: The folder to make. ``onnx:OUT`` is an encoder then, of the same name.
+        format: ``onnx``; ``trt`` for the TensorRT that is installed; ``trt-rtx``.
+        max_batch: Most patches an engine takes at once; 64.
+        targets: GPUs an engine is for, as ``sm89``.
+        workspace_mb: Scratch memory an engine may use.
+        overwrite: Replace an exported encoder that stands at ``out``.
+        reporter: Told of every stage.
+
+    Raises:
+        UsageError: The encoder is no torch network, or something stands at ``out``.
+        ParityError: The exported graph differs from torch.
+        ArtefactError: The ONNX checker or the engine's builder refused.
+        MissingExtraError: The TensorRT asked for is not installed.
+    """
+    if spec.network is None:
+        raise UsageError(
+            f"{spec.name} is no torch network, so there is nothing to export",
+            hint="tcssa encoders lists those that are",
+        )
+    from tcssa.encoders.pixels import PixelsToFeatures
+
+    kind = "onnx" if format == "onnx" else flavour(format)
+    if kind != "onnx" and max_batch is None:
+        max_batch = _DEFAULT_MAX_BATCH
+    # an engine of chunks is tuned for its largest batch, which is how patches come
+    options = ExportOptions.resolve(
+        kind,
+        {
+            "graph": "chunked" if kind != "onnx" else "full",
+            "max_batch": max_batch,
+            "targets": targets,
+            "workspace_mb": workspace_mb,
+        },
+    )
+    if options.format != "onnx":
+        check_targets(options.format, options.targets, "fp32")
+    reporter = reporter or Silent()
+    with staged_folder(out, "exported encoder", is_exported, overwrite=overwrite) as folder:
+        reporter.note(f"loading {spec.name}")
+        network = spec.network()
+        part = _part(PixelsToFeatures(network), network)
+        reporter.note("tracing to ONNX and checking the file")
+        graph = folder / "model.onnx"
+        data = write_onnx(part, graph, {"encoder": spec.name, "weights_hash": spec.weights_hash})
+        reporter.note("comparing with torch: ONNX Runtime")
+        rows = compare(part.module, graph, network.input_px)
+        tools, facts, file = _tools(), {}, graph
+        if options.format != "onnx":
+            reporter.note(f"building the engine with {kind}")
+            file = folder / "model.plan"
+            built = build_engine(graph, file, options.format, part, options)
+            tools[built.module] = built.version
+            facts = {"onnx_sha256": file_sha256(graph), **built.facts}
+            for path in (graph, *data):
+                path.unlink()
+            data = []
+        made = ExportedEncoder(
+            format=options.format,
+            file=file.name,
+            sha256=file_sha256(file),
+            data_files={path.name: file_sha256(path) for path in data},
+            name=spec.name,
+            weights_hash=spec.weights_hash,
+            feature_dim=network.feature_dim,
+            input_px=network.input_px,
+            mean=tuple(network.mean),
+            std=tuple(network.std),
+            trained_mpp=spec.trained_mpp,
+            max_batch=max_batch,
+            tolerance=TOLERANCE,
+            parity=rows,
+            not_run=None if options.format == "onnx" else "the engine: not yet run on a GPU",
+            tools=tools,
+            build=facts,
+        )
+        made.write(folder)
+    return made
+
+
+def _part(module: nn.Module, network: Network) -> Part:
+    side = network.input_px
+    patches = NamedTensor(INPUT_NAME, "uint8", ("batch", side, side, 3))
+    features = NamedTensor(OUTPUT_NAME, "float32", ("batch", network.feature_dim))
+    return Part("encoder", module, (patches,), (features,))
+
+
+def compare(module: nn.Module, graph: Path, input_px: int) -> list[EncoderParity]:
+    """Compare a graph with torch on random and constant patches, alone and in threes.
+
+    Raises:
+        ParityError: They differ by more than `TOLERANCE`.
+    """
+    import onnxruntime
+    import torch
+
+    session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
+    rows = []
+    for name, patches in _cases(input_px):
+        with torch.inference_mode():
+            expected = module(torch.from_numpy(patches)).numpy()
+        (found,) = session.run([OUTPUT_NAME], {INPUT_NAME: patches})
+        scale = max(float(np.abs(expected).max()), 1e-12)
+        relative = float(np.abs(found - expected).max()) / scale
+        rows.append(EncoderParity(patches=name, batch=len(patches), relative=relative))
+        if not relative <= TOLERANCE:  # also where it is no number
+            raise ParityError(
+                f"the exported encoder differs from torch by {relative:.1e} (relative) on "
+                f"{len(patches)} {name} patches; {TOLERANCE:g} is allowed"
+            )
+    return rows
+
+
+def _cases(side: int) -> list[tuple[str, NDArray[np.uint8]]]:
+    random = np.random.default_rng(0)
+    cases = []
+    for batch in (1, 3):
+        shape = (batch, side, side, 3)
+        cases.append(("random", random.integers(0, 256, shape, dtype=np.uint8)))
+        levels = random.integers(0, 256, (batch, 1, 1, 3), dtype=np.uint8)
+        cases.append(("constant", np.ascontiguousarray(np.broadcast_to(levels, shape))))
+    return cases
+
+
+def _tools() -> dict[str, str]:
+    import onnx
+    import onnxruntime
+    import torch
+
+    return {
+        "tcssa": __version__,
+        "torch": str(torch.__version__),
+        "onnx": str(onnx.__version__),
+        "onnxruntime": str(onnxruntime.__version__),
+    }

@@ -1,0 +1,77 @@
+"""What an exported encoder says of itself: ``encoder.json`` beside its graph or engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tcssa import atomic
+from tcssa.errors import ArtefactError
+
+FILE = "encoder.json"
+
+
+class EncoderParity(BaseModel):
+    """One comparison of the exported graph with torch."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    patches: str
+    batch: int
+    relative: float
+    """Largest difference, relative to the largest entry of torch's features."""
+
+
+class ExportedEncoder(BaseModel):
+    """An encoder that was exported, as its folder describes it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["encoder"] = "encoder"
+    format: Literal["onnx", "tensorrt", "tensorrt-rtx"]
+    file: str
+    sha256: str
+    data_files: dict[str, str]
+    """Hash by name of the weights beyond the 2 GiB that a graph's own file holds."""
+    name: str
+    weights_hash: str
+    """Those of the encoder that was exported: its features may be mixed with this one's."""
+    feature_dim: int
+    input_px: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    """Of the normalisation, which is a part of the graph."""
+    trained_mpp: tuple[float, ...]
+    max_batch: int | None
+    tolerance: float
+    parity: list[EncoderParity]
+    not_run: str | None
+    """What the comparison leaves open."""
+    tools: dict[str, str]
+    build: dict[str, int | str]
+
+    def write(self, folder: Path) -> None:
+        """Write the description into the folder."""
+        atomic.write_text(folder / FILE, self.model_dump_json(indent=2) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> ExportedEncoder:
+        """Read the description of a folder.
+
+        Raises:
+            ArtefactError: It is not there, or is no such description.
+        """
+        path = folder / FILE
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ArtefactError(folder, f"it holds no {FILE}") from None
+        except (ValidationError, UnicodeDecodeError) as error:
+            raise ArtefactError(path, f"it is not readable: {str(error).splitlines()[0]}") from None
+
+
+def is_exported(path: Path) -> bool:
+    """Whether a folder holds an exported encoder."""
+    return (path / FILE).is_file()

@@ -1,0 +1,235 @@
+"""A user's ONNX model as an encoder: ``onnx:<file>``, or the folder of an encoder we exported.
+
+Two kinds of graphs are taken: uint8 [B, px, px, 3], which normalises by itself as our exports
+do, and float [B, 3, px, px], which wants normalised pixels. Side and D are read from the graph.
+Mean and deviation are the lists ``mean`` and ``std`` of the file's metadata; a file without them
+is given ImageNet's, and that is said.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa.checksums import file_sha256, params_hash
+from tcssa.encoders.base import Device, EncoderSpec
+from tcssa.encoders.catalogue import IMAGENET
+from tcssa.encoders.exported import ExportedEncoder, is_exported
+from tcssa.errors import ArtefactError, MissingDataError, UsageError
+
+PREFIX = "onnx:"
+
+_FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+_CPU_BATCH, _CUDA_BATCH = 8, 128
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """What an ONNX file says about itself."""
+
+    input: str
+    output: str
+    input_px: int
+    feature_dim: int
+    batch: int | None
+    """The only number of patches it takes; None takes any."""
+    float_type: Any
+    """numpy's type of normalised pixels; None takes bytes."""
+    metadata: dict[str, str]
+
+
+def spec(name: str, weights: Path | None = None) -> EncoderSpec:
+    """The encoder of an ONNX file.
+
+    Args:
+        name: ``onnx:<file or folder>``.
+        weights: Must be None: the file is named in the name.
+
+    Raises:
+        UsageError: ``weights`` were given.
+        MissingDataError: There is no such file.
+        ArtefactError: It is no ONNX model, no encoder, or not the file it was exported as.
+    """
+    if weights is not None:
+        raise UsageError(f"{name} takes no --weights", hint="name the file itself: onnx:FILE")
+    path = Path(name.removeprefix(PREFIX))
+    folder = path if path.is_dir() else path.parent
+    ours = ExportedEncoder.read(folder) if is_exported(folder) else None
+    if path.is_dir():
+        if ours is None:
+            raise ArtefactError(path, "it holds no exported encoder", hint="name the .onnx file")
+        path = folder / ours.file
+    if not path.is_file():
+        raise MissingDataError(f"there is no ONNX file {path}")
+    if ours is not None and ours.file == path.name:
+        return _exported_spec(ours, path)
+    return _foreign_spec(name, path)
+
+
+def _exported_spec(ours: ExportedEncoder, path: Path) -> EncoderSpec:
+    """One of ours goes by the name of what it was exported from, which it was proven to equal."""
+    if ours.format != "onnx":
+        raise ArtefactError(
+            path, f"{ours.format} engines are not run here", hint="export with --format onnx"
+        )
+    for part, digest in {path.name: ours.sha256, **ours.data_files}.items():
+        if file_sha256(path.with_name(part)) != digest:
+            raise ArtefactError(
+                path.with_name(part), "it is not the file that was exported: its content changed"
+            )
+
+    def load(device: Device) -> OnnxFileEncoder:
+        return OnnxFileEncoder(ours.name, path, ours.weights_hash, device)
+
+    return EncoderSpec(ours.name, ours.weights_hash, load, ours.trained_mpp)
+
+
+def _foreign_spec(name: str, path: Path) -> EncoderSpec:
+    graph = _describe(_session(path, "cpu")[0], path)
+    remarks: tuple[str, ...] = ()
+    if graph.float_type is not None and _normalisation(graph, path) is None:
+        remarks = (
+            f"{path.name} does not say how pixels are normalised: ImageNet's mean and deviation "
+            "are taken (metadata mean and std would say)",
+        )
+
+    beside = [path.with_name(path.name + ".data")]
+    content = [file_sha256(part) for part in (path, *beside) if part.is_file()]
+    weights_hash = params_hash({"content": content})
+
+    def load(device: Device) -> OnnxFileEncoder:
+        return OnnxFileEncoder(name, path, weights_hash, device)
+
+    return EncoderSpec(name, weights_hash, load, remarks=remarks)
+
+
+class OnnxFileEncoder:
+    """See `tcssa.encoders.base.Encoder`.
+
+    Args:
+        name: What users call it.
+        path: The ONNX file.
+        weights_hash: Changes when the weights would.
+        device: Where to run.
+
+    Raises:
+        ArtefactError: The file is no ONNX model of an encoder.
+        DeviceError: CUDA was asked for and is not there.
+    """
+
+    def __init__(self, name: str, path: Path, weights_hash: str, device: Device = "auto") -> None:
+        self.name, self.weights_hash = name, weights_hash
+        self._session, self.device = _session(path, device)
+        self._graph = _describe(self._session, path)
+        self.input_px, self.feature_dim = self._graph.input_px, self._graph.feature_dim
+        usual = _CUDA_BATCH if self.device == "cuda" else _CPU_BATCH
+        self.batch_size = self._graph.batch or usual
+        mean, std = _normalisation(self._graph, path) or IMAGENET
+        self._mean = np.asarray(mean, np.float32).reshape(1, 3, 1, 1) * 255
+        self._std = np.asarray(std, np.float32).reshape(1, 3, 1, 1) * 255
+
+    def encode(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Encode RGB patches ``[b, input_px, input_px, 3]`` into features ``[b, d]``."""
+        size = self._graph.batch
+        if size is None:
+            return self._run(patches)
+        parts = [patches[first : first + size] for first in range(0, len(patches), size)]
+        return np.concatenate([self._run(_filled(part, size))[: len(part)] for part in parts])
+
+    def _run(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+        pixels: NDArray[Any] = patches
+        if self._graph.float_type is not None:
+            planes = patches.transpose(0, 3, 1, 2).astype(np.float32)
+            pixels = ((planes - self._mean) / self._std).astype(self._graph.float_type)
+        (features,) = self._session.run([self._graph.output], {self._graph.input: pixels})
+        return np.asarray(features, np.float32).reshape(len(patches), self.feature_dim)
+
+
+def _filled(patches: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """The last patches of a slide, repeated to the only size that the graph takes."""
+    return patches[np.arange(size) % len(patches)]
+
+
+def _session(path: Path, device: Device) -> tuple[Any, str]:
+    from onnxruntime.capi.onnxruntime_pybind11_state import (
+        Fail,
+        InvalidArgument,
+        InvalidGraph,
+        InvalidProtobuf,
+        NotImplemented,
+        RuntimeException,
+    )
+
+    from tcssa.encoders.onnx_encoder import open_session, require_cuda
+
+    if device == "cuda":
+        require_cuda()
+    refusals = (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NotImplemented)
+    try:
+        return open_session(str(path), device)
+    except (*refusals, RuntimeException) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ArtefactError(
+            path, f"ONNX Runtime cannot load it: {reason}", hint="give an ONNX model"
+        ) from None
+
+
+def _describe(session: Any, path: Path) -> _Graph:
+    """Read sizes and types off a graph.
+
+    Raises:
+        ArtefactError: It is not one picture in, one feature out.
+    """
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if len(inputs) != 1:
+        raise ArtefactError(path, f"it has {len(inputs)} inputs, an encoder has one")
+    (picture,), feature = inputs, outputs[0]
+    shape = list(picture.shape)
+    by_pixel = picture.type == "tensor(uint8)"
+    channels_at, side_at = (3, 1) if by_pixel else (1, 2)
+    if len(shape) != 4 or shape[channels_at] != 3 or shape[side_at] != shape[side_at + 1]:
+        raise ArtefactError(
+            path,
+            f"its input is {picture.type} {shape}",
+            hint="an encoder takes uint8 [B, px, px, 3], or float [B, 3, px, px]",
+        )
+    side, dim = shape[side_at], feature.shape[-1] if feature.shape else None
+    if not by_pixel and picture.type not in _FLOATS:
+        raise ArtefactError(path, f"its input is {picture.type}, neither bytes nor floats")
+    if not isinstance(side, int) or not isinstance(dim, int) or len(feature.shape) != 2:
+        raise ArtefactError(
+            path,
+            f"it takes {shape} and gives {list(feature.shape)}",
+            hint="export it with a fixed side of the picture and features [B, D]",
+        )
+    return _Graph(
+        input=picture.name,
+        output=feature.name,
+        input_px=side,
+        feature_dim=dim,
+        batch=shape[0] if isinstance(shape[0], int) else None,
+        float_type=None if by_pixel else _FLOATS[picture.type],
+        metadata=dict(session.get_modelmeta().custom_metadata_map),
+    )
+
+
+def _normalisation(graph: _Graph, path: Path) -> tuple[list[float], list[float]] | None:
+    """Mean and deviation of the file's metadata."""
+    if "mean" not in graph.metadata or "std" not in graph.metadata:
+        return None
+    try:
+        mean, std = (json.loads(graph.metadata[name]) for name in ("mean", "std"))
+        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+            raise ValueError
+        return [float(value) for value in mean], [float(value) for value in std]
+    except (TypeError, ValueError):
+        raise ArtefactError(
+            path,
+            "its metadata mean and std are not three numbers each",
+            hint="write them as [0.485, 0.456, 0.406], within [0, 1]",
+        ) from None

@@ -1,0 +1,90 @@
+"""A user's own code as an encoder: ``python:<module>:<factory>``.
+
+The factory takes nothing and returns an object that has what `tcssa.encoders.base.Encoder`
+names; it is tried with one black patch before a run begins.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tcssa.encoders.base import Device, Encoder, EncoderSpec
+from tcssa.errors import DeviceError, UsageError
+
+PREFIX = "python:"
+
+_EXPECTED: dict[str, type] = {
+    "name": str, "weights_hash": str, "device": str,
+    "feature_dim": int, "input_px": int, "batch_size": int,
+}  # fmt: skip
+
+
+def spec(name: str, weights: Path | None = None) -> EncoderSpec:
+    """The encoder that a function of the user returns.
+
+    Args:
+        name: ``python:<module>:<factory>``.
+        weights: Must be None: the code finds its own.
+
+    Raises:
+        UsageError: There is no such function, or what it returns is no encoder.
+    """
+    if weights is not None:
+        raise UsageError(f"{name} takes no --weights", hint="let the factory read its own")
+    encoder = _checked(name, _factory(name)())
+
+    def load(device: Device) -> Encoder:
+        if device not in ("auto", encoder.device):
+            raise DeviceError(
+                f"{name} runs on {encoder.device}, and --device {device} was asked for",
+                hint="leave --device out, or let the factory choose another device",
+            )
+        return encoder
+
+    trained = tuple(float(mpp) for mpp in getattr(encoder, "trained_mpp", ()))
+    return EncoderSpec(encoder.name, encoder.weights_hash, load, trained)
+
+
+def _factory(name: str) -> Any:
+    module_name, _, function = name.removeprefix(PREFIX).partition(":")
+    if not module_name or not function:
+        raise UsageError(f"{name!r} does not name a function", hint="give python:MODULE:FACTORY")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"{name}: {error}", hint="put its folder on PYTHONPATH: PYTHONPATH=. tcssa extract …"
+        ) from None
+    factory = getattr(module, function, None)
+    if not callable(factory):
+        raise UsageError(f"{name}: {module_name} has no function {function}")
+    return factory
+
+
+def _checked(name: str, encoder: Any) -> Encoder:
+    """The object, if it is an encoder in all that can be seen."""
+    wrong = [
+        f"{attribute} is {value!r}, expected {kind.__name__}"
+        for attribute, kind in _EXPECTED.items()
+        if not isinstance(value := getattr(encoder, attribute, None), kind) or not value
+    ]
+    if not callable(getattr(encoder, "encode", None)):
+        wrong.append("encode is no method")
+    if not wrong:
+        side = encoder.input_px
+        made = encoder.encode(np.zeros((1, side, side, 3), np.uint8))
+        expected = (1, encoder.feature_dim)
+        if not isinstance(made, np.ndarray) or made.shape != expected or made.dtype != np.float32:
+            found = f"{getattr(made, 'dtype', type(made).__name__)} {getattr(made, 'shape', '')}"
+            wrong.append(f"encode made {found} of one patch, expected float32 {expected}")
+    if wrong:
+        raise UsageError(
+            f"{name} returned no encoder: {'; '.join(wrong)}",
+            hint="docs/encoders.md shows one that is",
+        )
+    checked: Encoder = encoder
+    return checked
