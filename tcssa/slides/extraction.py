@@ -172,8 +172,15 @@ class _Run:
         with ExitStack() as held:
             local = held.enter_context(slide.local(self.cache))
             plan = plan_slide(local, self.settings, self.layout)
-            size, px = plan.spec.patch_size_level0, self.encoder.input_px
-            return plan, PatchReader(local.path, size, px, self.settings.reader, held.pop_all())
+            reader = PatchReader(
+                local.path,
+                plan.spec.patch_size_level0,
+                self.encoder.input_px,
+                self.settings.reader,
+                held.pop_all(),
+                self.settings.resample,
+            )
+            return plan, reader
 
     def _of_slides_to_read(self, stream: Iterable[Part]) -> Iterator[Part]:
         """The parts of slides that have a plan; the others end here."""

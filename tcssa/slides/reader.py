@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.errors import SlideError
+from tcssa.slides.settings import Resample
 from tcssa.slides.slide import Slide
 
 _ALL_THREADS = -1
@@ -48,6 +49,7 @@ class PatchReader:
         out_px: Side it is resampled to.
         reader: As `Slide` takes it.
         held: What is to be freed when the reader is closed, such as a copy of a remote slide.
+        resample: How patches are brought to ``out_px``.
     """
 
     def __init__(
@@ -57,11 +59,12 @@ class PatchReader:
         out_px: int,
         reader: str | None = None,
         held: ExitStack | None = None,
+        resample: Resample = "area",
     ) -> None:
         self.path, self.size_level0, self.out_px = path, size_level0, out_px
         self.decode_s = 0.0
         """Seconds of reading, the sum over all threads."""
-        self._reader, self._held = reader, held
+        self._reader, self._held, self._resample = reader, held, resample
         self._handles: dict[int, _Handle] = {}
         self._lock = threading.Lock()
         self._stopped = False
@@ -101,14 +104,17 @@ class PatchReader:
     def _read_or_retry(self, x: int, y: int) -> NDArray[np.uint8] | None:
         try:
             with self._open_slide() as slide:
-                return slide.read_patch(x, y, self.size_level0, self.out_px)
+                return self._patch(slide, x, y)
         except SlideError:
             pass
         try:
             with Slide(self.path, self._reader) as slide:
-                return slide.read_patch(x, y, self.size_level0, self.out_px)
+                return self._patch(slide, x, y)
         except SlideError:
             return None
+
+    def _patch(self, slide: Slide, x: int, y: int) -> NDArray[np.uint8]:
+        return slide.read_patch(x, y, self.size_level0, self.out_px, self._resample)
 
     @contextmanager
     def _open_slide(self) -> Iterator[Slide]:

@@ -31,6 +31,7 @@ def params_of(slide: SlideFile, settings: ExtractSettings, encoder: EncoderSpec)
         "mpp": settings.mpp,
         "patch_size": settings.patch_size,
         "overlap": settings.overlap,
+        "resample": settings.resample,
         "tissue": settings.tissue,
         "keep_pen": settings.keep_pen,
         "mask": fingerprint(mask) if (mask := settings.mask_of(slide.slide_id)) else None,

@@ -13,6 +13,8 @@ MIN_MPP, MAX_MPP = 0.05, 20.0
 """Resolutions that a slide's level 0 can believably have, in µm per pixel."""
 
 
+Resample = Literal["lanczos", "area"]
+
 MASK_SUFFIXES = (".geojson", ".json", ".png", ".tif", ".tiff", ".jpg")
 
 
@@ -57,6 +59,11 @@ class ExtractSettings(Section):
         le=MAX_MPP,
         description="Level-0 resolution of all slides, in µm per pixel, in place of what they "
         "state themselves; a manifest's own value comes before it.",
+    )
+    resample: Resample = Field(
+        default="area",
+        description="How patches are brought to their size: area, quick, and exact where scales are "
+        "whole multiples; lanczos, which keeps features of slides of unlike scales closer together.",
     )
     tissue: str = Field(
         default="otsu",

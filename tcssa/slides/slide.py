@@ -13,11 +13,12 @@ from typing import Literal, Self
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from tcssa.errors import MissingMppError, SlideError
 from tcssa.features.tables import slide_name
 from tcssa.slides.readers.registry import open_backend
-from tcssa.slides.settings import MAX_MPP, MIN_MPP
+from tcssa.slides.settings import MAX_MPP, MIN_MPP, Resample
 
 _MAX_ANISOTROPY = 0.05
 _LEVEL_TOLERANCE = 1.01
@@ -115,7 +116,9 @@ class Slide:
             raise SlideError(self.path, reason) from None
         return _over_white(region)
 
-    def read_patch(self, x: int, y: int, size_level0: int, out_px: int) -> NDArray[np.uint8]:
+    def read_patch(
+        self, x: int, y: int, size_level0: int, out_px: int, resample: Resample = "area"
+    ) -> NDArray[np.uint8]:
         """A square of the slide as ``[out_px, out_px, 3]``.
 
         Args:
@@ -123,6 +126,7 @@ class Slide:
             y: Top edge, in level-0 pixels.
             size_level0: Side, in level-0 pixels.
             out_px: Side it is resampled to.
+            resample: How.
 
         Raises:
             SlideError: As `read_level`.
@@ -130,7 +134,7 @@ class Slide:
         level = self.best_level(size_level0 / out_px)
         side = max(1, round(size_level0 / self.downsamples[level]))
         pixels = self.read_level(x, y, level, side, side)
-        return resized(pixels, out_px)
+        return resized(pixels, out_px, resample)
 
     def reopen(self) -> None:
         """Open the file anew: after an error OpenSlide's handle refuses everything."""
@@ -178,11 +182,23 @@ def slide_id_of(path: Path) -> str:
     return path.name if path.is_dir() else path.stem
 
 
-def resized(pixels: NDArray[np.uint8], out_px: int) -> NDArray[np.uint8]:
-    """A square picture at another size: by areas when it shrinks, cubic when it grows."""
+def resized(
+    pixels: NDArray[np.uint8], out_px: int, resample: Resample = "area"
+) -> NDArray[np.uint8]:
+    """A square picture at another size.
+
+    Args:
+        pixels: ``[side, side, 3]``.
+        out_px: The side wanted.
+        resample: ``area`` averages, as pyramids are made, and enlarges by cubics; ``lanczos`` blurs
+            less where the scale is no whole number, and takes thirty times as long.
+    """
     side = pixels.shape[0]
     if side == out_px:
         return pixels
+    if resample == "lanczos":
+        picture = Image.fromarray(pixels).resize((out_px, out_px), Image.Resampling.LANCZOS)
+        return np.asarray(picture, np.uint8)
     method = cv2.INTER_AREA if side > out_px else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(pixels, (out_px, out_px), interpolation=method), np.uint8)
 

@@ -72,6 +72,7 @@ def extract(
     slide_mpp: Annotated[
         float | None, setting(ExtractSettings, "slide_mpp", panel=_PATCHES)
     ] = None,
+    resample: Annotated[str | None, setting(ExtractSettings, "resample", panel=_PATCHES)] = None,
     tissue: Annotated[str | None, setting(ExtractSettings, "tissue", panel=_PATCHES)] = None,
     mask: Annotated[Path | None, setting(ExtractSettings, "mask", panel=_PATCHES)] = None,
     keep_pen: Annotated[
@@ -124,6 +125,7 @@ def extract(
         "overlap": overlap,
         "stride": stride,
         "slide_mpp": slide_mpp,
+        "resample": resample,
         "tissue": tissue,
         "mask": mask,
         "keep_pen": keep_pen,
