@@ -62,8 +62,8 @@ class ExtractSettings(Section):
     )
     resample: Resample = Field(
         default="area",
-        description="How patches are brought to their size: area, quick, and exact where scales are "
-        "whole multiples; lanczos, which keeps features of slides of unlike scales closer together.",
+        description="How patches are brought to their size: area, quick, and exact for whole "
+        "multiples; lanczos, which keeps features of slides of unlike scales closer together.",
     )
     tissue: str = Field(
         default="otsu",
