@@ -11,8 +11,9 @@ from pathlib import Path
 from tcssa import atomic
 from tcssa.errors import UsageError
 from tcssa.reporter import Reporter
+from tcssa.slides.small_picture import picture_beside
 from tcssa.vqa.run import load_vqa
-from tcssa.vqa.slide_features import extract_slide, picture_beside
+from tcssa.vqa.slide_features import extract_slide
 from tcssa.vqa.slide_oracle import Answer, SlideOracle, check_question
 
 

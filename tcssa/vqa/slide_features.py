@@ -1,21 +1,16 @@
-"""The features and the picture of one slide: from its file, or from a job that was extracted."""
+"""The features of one slide, extracted on the spot."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from tcssa.encoders.registry import encoder_names
 from tcssa.errors import SlideError, UsageError
-from tcssa.features import open_bag
 from tcssa.reporter import Reporter
 from tcssa.slides import ExtractSettings, extract
 from tcssa.slides.layout import JobLayout
 from tcssa.slides.manifest import SlideFile
 from tcssa.slides.slide import slide_id_of
-from tcssa.vqa.slot_picture import Picture
 
 
 def extract_slide(
@@ -68,20 +63,3 @@ def extract_slide(
     if not result.num_patches:
         raise SlideError(slide, result.reason or "holds no tissue")
     return JobLayout.of(job, settings).features_file(file.slide_id)
-
-
-def picture_beside(features: Path) -> Picture | None:
-    """The slide in small, where the features lie in a job folder with its thumbnail."""
-    above = features.resolve().parents
-    if len(above) < 3:
-        return None
-    thumbnail = above[2] / "thumbnails" / f"{features.stem}.jpg"
-    if not thumbnail.is_file():
-        return None
-    with open_bag(features) as bag:
-        width = bag.attributes.get("level0_width")
-    pixels = cv2.imread(str(thumbnail))
-    if width is None or pixels is None:
-        return None
-    rgb = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
-    return Picture(rgb, float(width) / rgb.shape[1])

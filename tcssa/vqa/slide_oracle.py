@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tcssa.errors import FeatureFileError, UsageError
 from tcssa.features import open_bag
+from tcssa.slides.small_picture import Picture
 from tcssa.vqa.asking import Asker
 from tcssa.vqa.attribution import ablation_effects, log_likelihoods
 from tcssa.vqa.conversation import LETTERS, MAX_OPTIONS
@@ -22,7 +23,7 @@ from tcssa.vqa.likelihood import Likelihood
 from tcssa.vqa.prefill import Prompt, context_length
 from tcssa.vqa.run import LoadedVqa
 from tcssa.vqa.slide_tokens import UnusableSlideError, visual_tokens
-from tcssa.vqa.slot_picture import Picture, picture_slots
+from tcssa.vqa.slot_picture import picture_slots
 from tcssa.vqa.slot_table import SlotPlaces, slot_places
 
 MAX_ABLATED = 256

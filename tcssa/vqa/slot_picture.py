@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tcssa.slides.small_picture import Picture, grid_picture
 from tcssa.slot_map import draw_slot_map
-
-_GRID_PX = 700
-_GLASS, _TISSUE = 255, 214
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A slide in small."""
-
-    pixels: NDArray[np.uint8]
-    """RGB [h, w, 3]."""
-    scale: float
-    """Level-0 pixels a picture pixel."""
 
 
 def picture_slots(
@@ -61,16 +48,3 @@ def picture_slots(
         title=title,
         labels=labels,
     )
-
-
-def grid_picture(coords: NDArray[Any], patch_size: int) -> Picture:
-    """A picture of the patches alone: grey squares on white, from corners that begin at 0."""
-    extent = coords.max(axis=0) + patch_size
-    scale = max(float(extent.max()) / _GRID_PX, 1e-9)
-    width, height = np.ceil(extent / scale).astype(int)
-    pixels = np.full((height, width, 3), _GLASS, np.uint8)
-    for x, y in coords / scale:
-        left, top = round(x), round(y)
-        right, bottom = round(x + patch_size / scale), round(y + patch_size / scale)
-        pixels[top:bottom, left:right] = _TISSUE
-    return Picture(pixels, scale)

@@ -116,7 +116,7 @@ def _openslide() -> Finding:
 
 def _encoders() -> Finding:
     extra = [name for name in ("timm", "open_clip") if importlib.util.find_spec(name)]
-    found = ", ".join(["efficientnet_lite0", *extra])
+    found = ", ".join(["efficientnet_lite0", *extra]) + "; all names: tcssa encoders"
     return Finding(
         "encoders", True, found, "" if "timm" in extra else "pip install 'tcssa[encoders]'"
     )

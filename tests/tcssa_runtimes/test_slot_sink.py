@@ -152,5 +152,5 @@ def test_a_model_of_another_encoder_is_refused_before_anything_is_done(
     with pytest.raises(UsageError, match="takes D = 16, efficientnet_lite0 gives D = 1280"):
         compress_slides(slides, tmp_path / "job", narrow)
     with pytest.raises(UsageError, match="was trained on 'uni_v1'"):
-        compress_slides(slides, tmp_path / "job", foreign)
+        compress_slides(slides, tmp_path / "job", foreign, ExtractSettings(encoder=ENCODER))
     assert not list((tmp_path / "job").rglob("*.jpg"))

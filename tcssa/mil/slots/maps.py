@@ -11,8 +11,8 @@ import numpy as np
 from tcssa import atomic
 from tcssa.mil.slots.places import Colours, Places
 from tcssa.mil.slots.routed import RoutedSlide
+from tcssa.slides.small_picture import Picture
 from tcssa.slot_map import draw_slot_map
-from tcssa.vqa.slot_picture import Picture
 
 
 def draw_map(

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from tcssa.errors import MissingMppError
 from tcssa.features import open_bag
 from tcssa.slides.slide import Slide
+from tcssa.slides.small_picture import Picture, grid_picture, picture_beside
 from tcssa.slides.thumbnail import thumbnail_of
-from tcssa.vqa.slide_features import picture_beside
-from tcssa.vqa.slot_picture import Picture, grid_picture
 
 _GOLDEN = 0.618034
 _ASSUMED_MPP = 0.25

@@ -14,6 +14,7 @@ from vqa_runs import load_tiny_vqa
 from tcssa.errors import FeatureDimError, FeatureFileError, UsageError
 from tcssa.features import open_bag
 from tcssa.reporter import Silent
+from tcssa.slides.small_picture import grid_picture
 from tcssa.vqa.ask import answer_question
 from tcssa.vqa.attribution import ablation_effects, log_likelihoods
 from tcssa.vqa.controls import without
@@ -21,7 +22,6 @@ from tcssa.vqa.prefill import Prompt
 from tcssa.vqa.run import LoadedVqa
 from tcssa.vqa.slide_features import extract_slide
 from tcssa.vqa.slide_oracle import SlideOracle
-from tcssa.vqa.slot_picture import grid_picture
 
 OPTIONS = ["lung", "breast", "skin"]
 
