@@ -32,7 +32,7 @@ class SlideWork:
         reader: What reads it.
         sinks: What takes its features.
         num_patches: Encoded so far.
-        num_failed: Patches that could not be read.
+        failed: Level-0 corners ``[n, 2]`` of patches that could not be read.
         num_waiting: Patches that are read and wait for a full batch.
         all_read: Whether its last patch has come.
         error: Why it failed.
@@ -43,11 +43,16 @@ class SlideWork:
     reader: PatchReader
     sinks: Sequence[PatchSink] = ()
     num_patches: int = 0
-    num_failed: int = 0
+    failed: list[NDArray[np.int64]] = field(default_factory=list)
     num_waiting: int = 0
     all_read: bool = False
     error: TcssaError | None = None
     began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def num_failed(self) -> int:
+        """How many patches could not be read."""
+        return sum(map(len, self.failed))
 
     def give_up(self, error: TcssaError) -> None:
         """Fail; what is still being read of it is not wanted any more."""
@@ -164,7 +169,7 @@ class Encoding:
             self._waiting.append((work, pixels, corners))
 
     def _note_failed(self, work: SlideWork, corners: NDArray[np.int64]) -> None:
-        work.num_failed += len(corners)
+        work.failed.append(corners)
         for sink in work.sinks:
             sink.fail(corners)
         total = len(work.plan.corners)

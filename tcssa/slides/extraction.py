@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from tcssa import atomic
 from tcssa.encoders import Encoder, EncoderSpec, encoder_spec
 from tcssa.errors import TcssaError
@@ -20,8 +22,9 @@ from tcssa.slides.encoding import Encoding, SlideWork
 from tcssa.slides.feature_files import FeatureFiles
 from tcssa.slides.layout import JobLayout
 from tcssa.slides.manifest import SlideFile, find_slides
+from tcssa.slides.pictures import with_dropped
 from tcssa.slides.pipeline import Part, Planned, parts, planned
-from tcssa.slides.plan import SlidePlan, plan_slide
+from tcssa.slides.plan import SlidePlan, plan_slide, why_empty
 from tcssa.slides.reader import PatchReader
 from tcssa.slides.readers.registry import check_readers
 from tcssa.slides.remote import SlideCache
@@ -224,13 +227,24 @@ class _Run:
             return
         result = replace(result, num_patches=work.num_patches, num_failed=work.num_failed)
         if total == 0:
-            result = replace(result, status="empty", reason=self._why_empty(plan))
+            result = replace(
+                result, status="empty", reason=why_empty(plan, self.settings, self.layout)
+            )
             self.reporter.warn(f"{name}: {result.reason}")
         elif work.num_failed:
             reason = f"{work.num_failed} of {total} patches could not be read and are left out"
             result = replace(result, reason=reason)
             self.reporter.warn(f"{name}: {reason}; the file lists them as failed_coords")
+            self._cross_out(work)
         self._record(result)
+
+    def _cross_out(self, work: SlideWork) -> None:
+        """Show the dropped patches on the slide's picture."""
+        plan = work.plan
+        picture = self.layout.contours_file(plan.slide.slide_id)
+        side, width = plan.spec.patch_size_level0, plan.dimensions[0]
+        dropped = np.concatenate(work.failed)
+        atomic.write_bytes(picture, with_dropped(picture.read_bytes(), dropped, side, width))
 
     def _failed(self, result: SlideResult, error: TcssaError) -> SlideResult:
         self.reporter.warn(f"{result.slide_id} failed: {error}")
@@ -242,16 +256,6 @@ class _Run:
             self.locks.release(result.slide_id)
         self.report.slides.append(result)
         self.task.advance()
-
-    def _why_empty(self, plan: SlidePlan) -> str:
-        if len(plan.spec.corners(*plan.dimensions)) == 0:
-            width, height = plan.dimensions
-            side = plan.spec.patch_size_level0
-            return (
-                f"the slide ({width} x {height}) is smaller than one patch ({side} level-0 pixels)"
-            )
-        picture = self.layout.contours_file(plan.slide.slide_id)
-        return f"no patch holds {self.settings.min_tissue:.0%} of tissue, see {picture}"
 
     def _write_failures(self) -> None:
         """Processes that share the job take turns."""

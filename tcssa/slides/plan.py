@@ -111,6 +111,16 @@ def plan_slide(slide: SlideFile, settings: ExtractSettings, layout: JobLayout) -
     return plan
 
 
+def why_empty(plan: SlidePlan, settings: ExtractSettings, layout: JobLayout) -> str:
+    """What to say of a slide that has no patch."""
+    if len(plan.spec.corners(*plan.dimensions)) == 0:
+        width, height = plan.dimensions
+        side = plan.spec.patch_size_level0
+        return f"the slide ({width} x {height}) is smaller than one patch ({side} level-0 pixels)"
+    picture = layout.contours_file(plan.slide.slide_id)
+    return f"no patch holds {settings.min_tissue:.0%} of tissue, see {picture}"
+
+
 def _tissue_of(
     slide: SlideFile,
     settings: ExtractSettings,

@@ -171,6 +171,15 @@ def test_a_damaged_tile_drops_its_patches_and_no_other(
         assert file["failed_coords"][:].tolist() == places[hit].tolist()
     assert any("could not be read" in warning for warning in reporter.warnings)
 
+    marked = cv2.imread(str(tmp_path / "job/contours" / f"{cmu.stem}.jpg")).astype(int)
+    scale = attributes["level0_width"] / marked.shape[1]
+    red = marked[..., 2] - marked[..., :2].max(axis=2) > 80  # of a box and its cross
+    for corner in places.tolist():
+        left, top = ((np.array(corner) + 0.25 * size) / scale).astype(int)
+        side = int(0.5 * size / scale)
+        crossed = red[top : top + side, left : left + side].mean() > 0.03
+        assert crossed == (corner in places[hit].tolist()), corner
+
 
 def test_too_many_damaged_patches_fail_the_slide_as_a_whole(cmu: Path, tmp_path: Path) -> None:
     path = tmp_path / cmu.name
