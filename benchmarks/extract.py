@@ -1,6 +1,7 @@
 """Patches per second of tcssa extract, beside a plain loop and beside its own two halves alone.
 
-    python benchmarks/extract.py --slides FOLDER [--cases native,read]
+    python benchmarks/extract.py --slides FOLDER    # of slides
+    python benchmarks/extract.py --region SLIDE     # two slides of 64 MP, its upper left repeated
 
 In one run, on the same patches, with the embedded encoder:
 
@@ -13,8 +14,8 @@ The limit is the slower of decode and encode alone, as if each had the whole mac
 share the cores: together they could reach 1 / (1/decode + 1/encode), printed as ``shared``. Loading
 the encoder is not counted anywhere.
 
-Cases: ``native`` reads 224 px at 0.5 µm, so that encoding is the slower; ``read`` 1024 px resized
-to 224, so that decoding is.
+Cases: ``native`` reads 224 px at 0.5 µm, so that encoding is the slower; ``read`` 800 px resized to
+224, so that decoding is.
 """
 
 from __future__ import annotations
@@ -39,10 +40,11 @@ from tcssa.slides.layout import JobLayout
 from tcssa.slides.manifest import SlideFile
 from tcssa.slides.plan import SlidePlan, plan_slide
 from tcssa.slides.reader import PatchReader
+from tcssa.synthetic.repeated import real_region, write_large_slide
 
 CASES = {
     "native": ExtractSettings(mpp=0.5, patch_size=224),
-    "read": ExtractSettings(mpp=0.5, patch_size=1024, min_tissue=0.05),
+    "read": ExtractSettings(mpp=0.5, patch_size=800, stride=400),
 }
 BATCH, PX = 8, 224
 
@@ -52,14 +54,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--slides", type=Path, required=True, help="folder of slides")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--slides", type=Path, help="folder of slides")
+    source.add_argument("--region", type=Path, help="a slide with tissue in its upper left 2048 px")
     parser.add_argument("--cases", default="native,read")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--plain-patches", type=int, default=200, help="that the plain loop takes")
     arguments = parser.parse_args()
-    slides = find_slides([arguments.slides])
-    for name in arguments.cases.split(","):
-        _case(name, slides, arguments.repeats, arguments.plain_patches)
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.region:
+            region = real_region(arguments.region)
+            for number in range(2):
+                write_large_slide(Path(folder) / f"slide-{number}.tif", region, 4, mpp=0.5)
+        slides = find_slides([arguments.slides or Path(folder)])
+        for name in arguments.cases.split(","):
+            _case(name, slides, arguments.repeats, arguments.plain_patches)
 
 
 def _case(name: str, slides: list[SlideFile], repeats: int, plain_patches: int) -> None:
@@ -118,14 +127,12 @@ def _decode(plans: list[SlidePlan]) -> None:
 
 def _encode_s(number: int) -> float:
     encoder = load_encoder("efficientnet_lite0", "cpu")
-    pixels = np.random.default_rng(0).integers(0, 255, (BATCH, PX, PX, 3), np.uint8)
-    encoder.encode(pixels)
-
-    def run() -> None:
-        for _ in range(number // BATCH):
-            encoder.encode(pixels)
-
-    return _seconds(run)
+    shape = (encoder.batch_size, PX, PX, 3)
+    pixels = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+    calls = number // encoder.batch_size
+    with ThreadPoolExecutor(getattr(encoder, "calls_at_once", 1)) as pool:
+        list(pool.map(lambda _: encoder.encode(pixels), range(4)))
+        return _seconds(lambda: list(pool.map(lambda _: encoder.encode(pixels), range(calls))))
 
 
 def _plain_s(plans: list[SlidePlan], number: int) -> float:

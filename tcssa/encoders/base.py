@@ -19,7 +19,10 @@ _MPP_TOLERANCE = 0.1
 
 
 class Encoder(Protocol):
-    """A loaded encoder, on one device."""
+    """A loaded encoder, on one device.
+
+    One that has an attribute ``calls_at_once`` is called by so many threads at once; others by one.
+    """
 
     name: str
     feature_dim: int

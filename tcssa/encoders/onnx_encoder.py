@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tcssa.cores import num_cores
 from tcssa.encoders.base import Device
 from tcssa.encoders.onnx_export import INPUT_NAME, OUTPUT_NAME, cached_onnx
 from tcssa.errors import DeviceError
@@ -19,7 +20,7 @@ from tcssa.onnx_cuda import preload_cuda
 if TYPE_CHECKING:
     from torch import nn
 
-_CPU_BATCH, _CUDA_BATCH = 8, 128  # on a CPU larger batches fall out of its caches
+_CPU_BATCH, _CUDA_BATCH = 4, 128  # on a CPU larger batches fall out of its caches
 _CUDA = "CUDAExecutionProvider"
 _CUDA_OPTIONS = {
     "use_tf32": "0",  # features agree with the CPU's
@@ -59,7 +60,8 @@ class OnnxEncoder:
             require_cuda()
         model = cached_onnx(name, weights_hash, input_px, build)
         self._session, self.device = open_session(model, device)
-        self.batch_size = _CUDA_BATCH if self.device == "cuda" else _CPU_BATCH
+        self.batch_size = usual_batch(self.device)
+        self.calls_at_once = calls_at_once(self.device)
 
     def encode(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Encode RGB patches ``[b, input_px, input_px, 3]`` into features ``[b, d]``."""
@@ -74,8 +76,9 @@ def open_session(model: bytes | str, device: Device) -> tuple[Any, str]:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
-    # Workers that spin between two calls take the cores from the threads that decode patches.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # On a CPU every call has one core, and there are as many calls as cores: their threads never
+    # wait for one another, nor for the core of a thread that decodes patches.
+    options.intra_op_num_threads = 1
     if device != "cpu" and _has_cuda():
         preload_cuda()
         session = onnxruntime.InferenceSession(
@@ -92,6 +95,16 @@ def open_session(model: bytes | str, device: Device) -> tuple[Any, str]:
         _log.warning("there is a GPU, but ONNX Runtime cannot use it: encoding on the CPU")
         return session, "cpu"
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]), "cpu"
+
+
+def usual_batch(device: str) -> int:
+    """Patches a call that are quickest."""
+    return _CUDA_BATCH if device == "cuda" else _CPU_BATCH
+
+
+def calls_at_once(device: str) -> int:
+    """How many calls of a session keep its device busy."""
+    return 1 if device == "cuda" else num_cores()
 
 
 def require_cuda() -> None:

@@ -25,7 +25,6 @@ from tcssa.errors import ArtefactError, MissingDataError, UsageError
 PREFIX = "onnx:"
 
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
-_CPU_BATCH, _CUDA_BATCH = 8, 128
 
 
 @dataclass(frozen=True)
@@ -124,11 +123,13 @@ class OnnxFileEncoder:
 
     def __init__(self, name: str, path: Path, weights_hash: str, device: Device = "auto") -> None:
         self.name, self.weights_hash = name, weights_hash
+        from tcssa.encoders.onnx_encoder import calls_at_once, usual_batch
+
         self._session, self.device = _session(path, device)
         self._graph = _describe(self._session, path)
         self.input_px, self.feature_dim = self._graph.input_px, self._graph.feature_dim
-        usual = _CUDA_BATCH if self.device == "cuda" else _CPU_BATCH
-        self.batch_size = self._graph.batch or usual
+        self.batch_size = self._graph.batch or usual_batch(self.device)
+        self.calls_at_once = calls_at_once(self.device)
         mean, std = _normalisation(self._graph, path) or IMAGENET
         self._mean = np.asarray(mean, np.float32).reshape(1, 3, 1, 1) * 255
         self._std = np.asarray(std, np.float32).reshape(1, 3, 1, 1) * 255

@@ -7,7 +7,9 @@ slide is its own result and ends nothing else.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,23 +64,30 @@ class SlideWork:
             sink.discard()
 
 
+Batch = list[tuple[SlideWork, NDArray[np.uint8], NDArray[np.int64]]]
+"""Patches of slides: their pixels [n, px, px, 3] and corners [n, 2]."""
+
+
 @dataclass
 class Times:
-    """Seconds of the thread that encodes, and of those that decode."""
+    """Seconds that went by in each part; the parts overlap."""
 
     wait_s: float = 0.0
-    encode_s: float = 0.0
+    """For pixels, with nothing to encode."""
     write_s: float = 0.0
+    encode_s: float = 0.0
+    """The sum over the calls at once."""
     decode_s: float = 0.0
-    """The sum over the threads."""
+    """The sum over the threads that read."""
+    calls_at_once: int = 1
 
-    def shares(self, total_s: float, num_threads: int) -> dict[str, float]:
-        """The shares of a time; of decoding the mean over its threads."""
+    def shares(self, total_s: float, num_readers: int) -> dict[str, float]:
+        """The shares of a time; of encoding and decoding the mean over their threads."""
         return {
             "wait": self.wait_s / total_s,
-            "encode": self.encode_s / total_s,
+            "encode": self.encode_s / total_s / self.calls_at_once,
             "write": self.write_s / total_s,
-            "decode": self.decode_s / total_s / num_threads,
+            "decode": self.decode_s / total_s / num_readers,
         }
 
 
@@ -106,13 +115,16 @@ class Encoding:
         on_progress: Callable[[SlideWork], None],
         on_end: Callable[[SlideWork], None],
     ) -> None:
-        self.times = Times()
+        # an encoder on a CPU takes several calls at once, each on a core; users' own need not say
+        self._calls_at_once: int = getattr(encoder, "calls_at_once", 1)
+        self.times = Times(calls_at_once=self._calls_at_once)
         self.num_encoded = 0
         self._encoder, self._batch_size, self._dtype = encoder, batch_size, np.dtype(dtype)
         self._max_failed = max_failed
         self._begin, self._on_progress, self._on_end = begin, on_progress, on_end
         self._open: dict[PlannedSlide, SlideWork] = {}
-        self._waiting: list[tuple[SlideWork, NDArray[np.uint8], NDArray[np.int64]]] = []
+        self._waiting: Batch = []
+        self._launched: deque[tuple[Batch, Future[tuple[NDArray[Any], float]]]] = deque()
 
     def run(self, stream: Iterable[Part]) -> None:
         """Encode all parts; they are of slides with a plan.
@@ -121,16 +133,19 @@ class Encoding:
             DiskFullError: There is no space left. Slides under way are discarded.
         """
         try:
-            for part in stream:
-                self._take(part)
-            while self._waiting:
-                self._encode()
+            with ThreadPoolExecutor(self._calls_at_once, "encode") as pool:
+                for part in stream:
+                    self._take(part, pool)
+                while self._waiting:
+                    self._launch(pool)
+                while self._launched:
+                    self._collect()
         finally:
             for work in self._open.values():  # only after an error
                 for sink in work.sinks:
                     sink.discard()
 
-    def _take(self, part: Part) -> None:
+    def _take(self, part: Part, pool: ThreadPoolExecutor) -> None:
         work = self._work_of(part.slide)
         if part.pixels is not None:
             begin = time.perf_counter()
@@ -140,7 +155,7 @@ class Encoding:
                 self._sort(work, pixels, part.corners, readable)
         work.all_read = part.is_last
         while sum(len(corners) for _, _, corners in self._waiting) >= self._batch_size:
-            self._encode()
+            self._launch(pool)
         self._end_if_done(work)
 
     def _work_of(self, slide: PlannedSlide) -> SlideWork:
@@ -185,14 +200,30 @@ class Encoding:
                 )
             )
 
-    def _encode(self) -> None:
-        """Encode a batch, the last one of all perhaps not full, and hand its features on."""
+    def _launch(self, pool: ThreadPoolExecutor) -> None:
+        """Begin to encode a batch, the last one of all perhaps not full.
+
+        One more than the encoder takes at once is under way, so that it never waits for us.
+        """
         batch, self._waiting = _split(self._waiting, self._batch_size)
+        pixels = np.concatenate([pixels for _, pixels, _ in batch])
+        self._launched.append((batch, pool.submit(self._encode, pixels)))
+        if len(self._launched) > self._calls_at_once:
+            self._collect()
+
+    def _encode(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[Any], float]:
+        """Features as they are stored, and the seconds they took."""
         begin = time.perf_counter()
-        encoded = self._encoder.encode(np.concatenate([pixels for _, pixels, _ in batch]))
+        encoded = self._encoder.encode(pixels)
         with np.errstate(over="ignore"):
             features = encoded.astype(self._dtype)
-        self.times.encode_s += time.perf_counter() - begin
+        return features, time.perf_counter() - begin
+
+    def _collect(self) -> None:
+        """Wait for the oldest batch, and hand its features on."""
+        batch, future = self._launched.popleft()
+        features, seconds = future.result()
+        self.times.encode_s += seconds
         self.num_encoded += len(features)
         row = 0
         for work, _, corners in batch:
@@ -236,11 +267,10 @@ class Encoding:
         self._on_end(work)
 
 
-def _split(
-    waiting: Sequence[tuple[SlideWork, NDArray[np.uint8], NDArray[np.int64]]], size: int
-) -> tuple[list[Any], list[Any]]:
+def _split(waiting: Batch, size: int) -> tuple[Batch, Batch]:
     """The first ``size`` patches, and the rest."""
-    batch, rest = [], []
+    batch: Batch = []
+    rest: Batch = []
     room = size
     for work, pixels, corners in waiting:
         if room:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tcssa import atomic
+from tcssa.cores import num_cores
 from tcssa.encoders import Encoder, EncoderSpec, encoder_spec
 from tcssa.errors import TcssaError
 from tcssa.locks import FolderLocks
@@ -139,9 +139,9 @@ class _Run:
 
     def _work_on(self, pending: Sequence[SlideFile]) -> None:
         encoder, settings = self.encoder, self.settings
-        workers = settings.num_workers or min(_num_cores(), _MAX_DEFAULT_WORKERS)
+        workers = settings.num_workers or min(num_cores(), _MAX_DEFAULT_WORKERS)
         batch_size = settings.batch_size or encoder.batch_size
-        num_ahead = 2 * workers + batch_size // 4
+        num_ahead = 2 * workers + batch_size * getattr(encoder, "calls_at_once", 1) // 4
         encoding = Encoding(
             encoder,
             batch_size=batch_size,
@@ -293,10 +293,3 @@ def _skip_finished(
         else:
             report.slides.append(before)
     return pending
-
-
-def _num_cores() -> int:
-    """The cores this process may use, fewer than the machine's in a container or a job."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -47,8 +47,9 @@ def overview_jpeg(
     boxes = np.rint(np.concatenate([corners, corners + side], axis=1) / scale).astype(int).tolist()
     for left, top, right, bottom in boxes:
         taken[top:bottom, left:right] = 1
-    veiled = np.rint(picture * (1 - _VEIL) + 255 * _VEIL).astype(np.uint8)
-    picture = np.where(taken[..., None] > 0, picture, veiled)
+    white = np.full_like(picture, 255)
+    veiled = np.asarray(cv2.addWeighted(picture, 1 - _VEIL, white, _VEIL, 0), np.uint8)
+    picture = np.asarray(cv2.copyTo(picture, taken, veiled), np.uint8)
     drawn = boxes if side / scale >= _LEAST_BOX else []  # smaller ones would blacken the picture
     for left, top, right, bottom in drawn:
         cv2.rectangle(picture, (left, top), (right, bottom), _GRID, 1)

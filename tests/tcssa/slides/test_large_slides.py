@@ -10,13 +10,13 @@ import cv2
 import h5py
 import numpy as np
 import pytest
-from large_slides import real_region, write_large_slide
 from slide_files import write_slide
 
 from tcssa.slides import ExtractSettings, extract
 from tcssa.slides.grid import GridSpec
 from tcssa.slides.reader import PatchReader
 from tcssa.slides.slide import Slide
+from tcssa.synthetic.repeated import real_region, write_large_slide
 
 
 @pytest.fixture(scope="module")

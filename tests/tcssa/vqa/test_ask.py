@@ -155,7 +155,7 @@ def test_the_grid_of_patches_stands_for_a_slide_that_is_not_there(bag: Path) -> 
 
 @pytest.mark.parametrize(
     ("encoder", "message"),
-    [(None, "does not say which encoder"), ("conch_v1", "tcssa cannot load")],
+    [(None, "does not say which encoder"), ("my_encoder", "tcssa cannot load")],
 )
 def test_a_slide_of_an_unknown_encoder_is_refused(
     encoder: str | None, message: str, tmp_path: Path

@@ -1,4 +1,9 @@
-"""Slides of many gigapixels, composed of a real region that is repeated."""
+"""Slides of many gigapixels for tests and benchmarks: a real region, repeated.
+
+Tiles that are alike are stored once, so that such a slide takes a few megabytes.
+"""
+
+from __future__ import annotations
 
 from pathlib import Path
 
