@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tcssa.checksums import params_hash
 from tcssa.encoders.base import Encoder, EncoderSpec
-from tcssa.features.writer import Attribute, writing_features
+from tcssa.features.writer import CHUNK_ROWS, Attribute, writing_features
 from tcssa.slides.layout import JobLayout
 from tcssa.slides.manifest import SlideFile
 from tcssa.slides.plan import SlidePlan
@@ -50,6 +50,7 @@ class FeatureFile:
         self, layout: JobLayout, plan: SlidePlan, params: Params, encoder: Encoder, dtype: str
     ) -> None:
         self._stack = ExitStack()
+        self._waiting: list[tuple[NDArray[Any], NDArray[np.int64]]] = []
         header = plan.header(layout, encoder.name, _attributes(params, encoder))
         self._writer = self._stack.enter_context(
             writing_features(
@@ -62,8 +63,10 @@ class FeatureFile:
         )
 
     def append(self, features: NDArray[Any], coords: NDArray[np.int64]) -> None:
-        """Add patches."""
-        self._writer.append(features, coords)
+        """Add patches; they are written a chunk of the file at a time."""
+        self._waiting.append((features, coords))
+        if sum(len(rows) for _, rows in self._waiting) >= CHUNK_ROWS:
+            self._flush()
 
     def fail(self, coords: NDArray[np.int64]) -> None:
         """Note patches that could not be read."""
@@ -71,6 +74,7 @@ class FeatureFile:
 
     def finish(self) -> None:
         """Close the file and give it its name."""
+        self._flush()
         self._stack.close()
 
     def discard(self) -> None:
@@ -78,6 +82,12 @@ class FeatureFile:
         given_up = _GivenUpError()
         with suppress(_GivenUpError):  # the writer's blocks remove what they made, and raise it on
             self._stack.__exit__(type(given_up), given_up, None)
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            features, coords = zip(*waiting, strict=True)
+            self._writer.append(np.concatenate(features), np.concatenate(coords))
 
 
 class _GivenUpError(Exception):
