@@ -76,6 +76,9 @@ def bench(session: nox.Session) -> None:
     session.run("python", "benchmarks/compressor.py", *session.posargs)
     session.run("python", "benchmarks/runtimes.py", "--quick", "--out", session.create_tmp())
     session.run("python", "benchmarks/encode.py", "--slides", "40")
+    session.run(
+        "python", "benchmarks/extract.py", "--region", "../shared/slides/cmu-1-small-region.svs"
+    )
 
 
 @nox.session
