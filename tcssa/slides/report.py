@@ -80,9 +80,10 @@ class ExtractReport:
 def update_failures(path: Path, slides: Sequence[SlideResult]) -> None:
     """Bring the table of failed slides up to date; without any there is no table.
 
-    Rows of slides that this run did not touch stay.
+    Rows of slides that this run did not touch stay; so do those of slides that it left to another
+    process, which may have written them.
     """
-    touched = {slide.slide_id for slide in slides}
+    touched = {slide.slide_id for slide in slides if slide.status != "taken"}
     rows = [row for row in _read(path) if row["slide_id"] not in touched]
     rows.extend(
         {"slide_id": slide.slide_id, "path": str(slide.path), "reason": slide.reason or ""}

@@ -56,8 +56,9 @@ def segmenter(name: str) -> Segmenter:
 def by_saturation(pixels: NDArray[np.uint8], um_per_px: float) -> NDArray[np.bool_]:
     """Tissue has colour."""
     hue_saturation_value = cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV)
-    saturation = np.where(hue_saturation_value[..., 2] < _BLACK, 0, hue_saturation_value[..., 1])
-    saturation = cv2.medianBlur(saturation.astype(np.uint8), _BLUR_PX)
+    saturation = np.ascontiguousarray(hue_saturation_value[..., 1])
+    saturation[hue_saturation_value[..., 2] < _BLACK] = 0
+    saturation = np.asarray(cv2.medianBlur(saturation, _BLUR_PX), np.uint8)
     otsu, _ = cv2.threshold(saturation, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     return np.asarray(saturation > min(max(otsu, _LEAST), _MOST))
 

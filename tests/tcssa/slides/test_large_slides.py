@@ -79,9 +79,9 @@ def test_a_slide_and_the_same_slide_resampled_to_another_pyramid_give_the_same_f
 
 
 PEAK = """
-import resource, sys
+import sys
 from tcssa.slides import ExtractSettings, extract
-settings = ExtractSettings(mpp=2.0, encoder="efficientnet_lite0", num_workers=1, device="cpu")
+settings = ExtractSettings(mpp=4.0, patch_size=896, num_workers=1, device="cpu")
 report = extract([sys.argv[1]], sys.argv[2], settings)
 status = open("/proc/self/status").read()
 print(report.num_patches, *[l.split()[1] for l in status.splitlines() if l.startswith("VmHWM")])
@@ -89,15 +89,13 @@ print(report.num_patches, *[l.split()[1] for l in status.splitlines() if l.start
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_memory_does_not_grow_with_the_slide(cmu: Path, tmp_path: Path) -> None:
-    region, found = real_region(cmu), {}
-    for repeats in (4, 12):
-        slide = write_large_slide(tmp_path / f"x{repeats}.tif", region, repeats, mpp=0.5)
-        command = [sys.executable, "-c", PEAK, str(slide), str(tmp_path / "job")]
-        patches, peak = subprocess.check_output(command, text=True).split()
-        found[repeats] = (int(patches), int(peak) / 1024)
-    assert found[12][0] > 7 * found[4][0]
-    assert found[12][1] < found[4][1] + 150, found  # MB; pictures of the slide have a bound, too
+def test_the_memory_of_a_large_slide_is_bounded(cmu: Path, tmp_path: Path) -> None:
+    slide = write_large_slide(tmp_path / "large.tif", real_region(cmu), 24, mpp=1.0)
+    command = [sys.executable, "-c", PEAK, str(slide), str(tmp_path / "job")]
+    patches, peak = subprocess.check_output(command, text=True).split()
+    assert int(patches) > 100
+    # its pixels take 7.2 GB; the decoded tiles and its pictures have bounds of their own
+    assert int(peak) * 1024 < 1.4e9
 
 
 def test_settings_by_other_names() -> None:
