@@ -34,7 +34,9 @@ def types(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     session.install(*CONSTRAINED, "-e", ".[dev]")
-    session.run("pytest", "-m", "not matrix", *session.posargs)
+    # two workers of one thread each: torch's threads of both would wait for one another
+    one_thread = {"OMP_NUM_THREADS": "1"}
+    session.run("pytest", "-n", "2", "-m", "not matrix", *session.posargs, env=one_thread)
 
 
 @nox.session
