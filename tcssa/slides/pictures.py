@@ -77,6 +77,7 @@ def with_dropped(overview: bytes, corners: NDArray[np.int64], side: int, width: 
         width: The slide's, in level-0 pixels.
     """
     decoded = cv2.imdecode(np.frombuffer(overview, np.uint8), cv2.IMREAD_COLOR)
+    assert decoded is not None  # it was just encoded
     picture = np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
     scale = width / picture.shape[1]
     boxes = np.rint(np.concatenate([corners, corners + side], axis=1) / scale).astype(int).tolist()
