@@ -120,7 +120,6 @@ class SlotFile:
         self._failed: list[NDArray[np.int64]] = []
         self._waiting: list[Chunk] = []
         self._num_rows = 0
-        self._num_waiting = 0
         self._sums = runtime.no_sums(has_coords=True)
 
     def append(self, features: NDArray[Any], coords: NDArray[np.int64]) -> None:
@@ -137,9 +136,8 @@ class SlotFile:
         self._coords.append(coords)
         self._waiting.append((checked, centres))
         self._num_rows += len(coords)
-        self._num_waiting += len(coords)
         rows = self._runtime.facts.chunk_patches
-        if rows is not None and self._num_waiting >= rows:
+        if rows is not None and sum(len(part) for part, _ in self._waiting) >= rows:
             self._sum_up(rows)
 
     def fail(self, coords: NDArray[np.int64]) -> None:
@@ -195,7 +193,6 @@ class SlotFile:
             else:
                 (part,) = self._runtime.launch([features])()
                 self._sums.add(part, centres)
-        self._num_waiting = sum(len(features) for features, _ in self._waiting)
 
 
 def _read_attributes(path: Path) -> dict[str, Any] | None:

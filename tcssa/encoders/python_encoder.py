@@ -6,7 +6,6 @@ names; it is tried with one black patch before a run begins.
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from tcssa.encoders.base import Device, Encoder, EncoderSpec
 from tcssa.errors import DeviceError, UsageError
+from tcssa.plugins import load_factory
 
 PREFIX = "python:"
 
@@ -50,19 +50,10 @@ def spec(name: str, weights: Path | None = None) -> EncoderSpec:
 
 
 def _factory(name: str) -> Any:
-    module_name, _, function = name.removeprefix(PREFIX).partition(":")
-    if not module_name or not function:
+    target = name.removeprefix(PREFIX)
+    if not all(target.partition(":")[::2]):
         raise UsageError(f"{name!r} does not name a function", hint="give python:MODULE:FACTORY")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f"{name}: {error}", hint="put its folder on PYTHONPATH: PYTHONPATH=. tcssa extract …"
-        ) from None
-    factory = getattr(module, function, None)
-    if not callable(factory):
-        raise UsageError(f"{name}: {module_name} has no function {function}")
-    return factory
+    return load_factory("encoder", target)
 
 
 def _checked(name: str, encoder: Any) -> Encoder:

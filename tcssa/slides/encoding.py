@@ -116,8 +116,8 @@ class Encoding:
         on_end: Callable[[SlideWork], None],
     ) -> None:
         # an encoder on a CPU takes several calls at once, each on a core; users' own need not say
-        self._calls_at_once: int = getattr(encoder, "calls_at_once", 1)
-        self.times = Times(calls_at_once=self._calls_at_once)
+        self.calls_at_once: int = getattr(encoder, "calls_at_once", 1)
+        self.times = Times(calls_at_once=self.calls_at_once)
         self.num_encoded = 0
         self._encoder, self._batch_size, self._dtype = encoder, batch_size, np.dtype(dtype)
         self._max_failed = max_failed
@@ -133,7 +133,7 @@ class Encoding:
             DiskFullError: There is no space left. Slides under way are discarded.
         """
         try:
-            with ThreadPoolExecutor(self._calls_at_once, "encode") as pool:
+            with ThreadPoolExecutor(self.calls_at_once, "encode") as pool:
                 for part in stream:
                     self._take(part, pool)
                 while self._waiting:
@@ -208,7 +208,7 @@ class Encoding:
         batch, self._waiting = _split(self._waiting, self._batch_size)
         pixels = np.concatenate([pixels for _, pixels, _ in batch])
         self._launched.append((batch, pool.submit(self._encode, pixels)))
-        if len(self._launched) > self._calls_at_once:
+        if len(self._launched) > self.calls_at_once:
             self._collect()
 
     def _encode(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[Any], float]:

@@ -14,7 +14,7 @@ import numpy as np
 from tcssa import atomic
 from tcssa.cores import num_cores
 from tcssa.encoders import Encoder, EncoderSpec, encoder_spec
-from tcssa.errors import TcssaError
+from tcssa.errors import TcssaError, UsageError
 from tcssa.locks import FolderLocks
 from tcssa.reporter import Reporter, Silent, Task
 from tcssa.settings import write_resolved
@@ -67,7 +67,8 @@ def extract(
         What became of every slide.
 
     Raises:
-        UsageError: Finished features in ``out`` were made with other parameters.
+        UsageError: Finished features in ``out`` were made with other parameters, or nothing takes
+            the features.
         DeviceError: The device is not there.
         DiskFullError: There is no space left; what is finished is kept.
     """
@@ -77,6 +78,8 @@ def extract(
     layout = JobLayout.of(Path(out), settings)
     spec = encoder_spec(settings.encoder, settings.weights)
     sinks = [*([FeatureFiles(layout, settings)] if keep_features else []), *more_sinks]
+    if not sinks:
+        raise UsageError("nothing takes the features: keep them, or give a sink")
     report = ExtractReport(layout.features)
     pending = _skip_finished(files, settings, sinks, spec, report)
     for folder in layout.folders:
@@ -141,7 +144,6 @@ class _Run:
         encoder, settings = self.encoder, self.settings
         workers = settings.num_workers or min(num_cores(), _MAX_DEFAULT_WORKERS)
         batch_size = settings.batch_size or encoder.batch_size
-        num_ahead = 2 * workers + batch_size * getattr(encoder, "calls_at_once", 1) // 4
         encoding = Encoding(
             encoder,
             batch_size=batch_size,
@@ -151,6 +153,7 @@ class _Run:
             on_progress=self._show_progress,
             on_end=self._end,
         )
+        num_ahead = 2 * workers + batch_size * encoding.calls_at_once // 4
         began = time.perf_counter()
         planner, readers = ThreadPoolExecutor(1, "plan"), ThreadPoolExecutor(workers, "read")
         try:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from optional_packages import needs_timm
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -21,20 +22,8 @@ from torch import Tensor, nn
 from tcssa.encoders import named_encoder
 from tcssa.encoders.base import Encoder
 from tcssa.encoders.catalogue import ENTRIES, Entry
-from tcssa.errors import CheckpointError, TcssaError
-from tcssa.optional import require
+from tcssa.errors import CheckpointError
 from tcssa_exporters import export_encoder
-
-
-def installed(package: str) -> bool:
-    try:
-        require(package, "encoders")
-    except TcssaError:
-        return False
-    return True
-
-
-needs_timm = pytest.mark.skipif(not installed("timm"), reason="timm does not run here")
 
 Original = Callable[[], tuple[nn.Module, Callable[[Tensor], Tensor]]]
 

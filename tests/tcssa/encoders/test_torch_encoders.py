@@ -6,25 +6,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from optional_packages import needs_open_clip, needs_timm
 from PIL import Image
 
 from tcssa.encoders import encoder_spec, load_encoder
-from tcssa.errors import TcssaError, UnknownNameError, UsageError
-from tcssa.optional import require
-
-
-def installed(package: str) -> bool:
-    try:
-        require(package, "encoders")
-    except TcssaError:
-        return False
-    return True
-
-
-needs_timm = pytest.mark.skipif(not installed("timm"), reason="timm does not run here")
-needs_open_clip = pytest.mark.skipif(
-    not installed("open_clip"), reason="open_clip does not run here"
-)
+from tcssa.errors import UnknownNameError, UsageError
 
 
 def random_patches(side: int) -> NDArray[np.uint8]:

@@ -359,6 +359,8 @@ def test_the_request_itself_is_checked_first(lung: list[Path], tmp_path: Path) -
         extract(lung[:1], tmp_path / "job", ExtractSettings(encoder="resnet"))
     with pytest.raises(MissingDataError):
         extract([tmp_path / "nowhere"], tmp_path / "job")
+    with pytest.raises(UsageError, match="nothing takes the features"):
+        extract(lung[:1], tmp_path / "job", keep_features=False)
     with pytest.raises(ValueError, match="overlap"):
         ExtractSettings(overlap=224)
     with pytest.raises(ValueError, match="mpps"):
