@@ -1,6 +1,6 @@
 """The archive pipeline beside its two limits, measured in one run.
 
-    python benchmarks/encode.py [--slides 200] [--runtime torch|onnx|onnx-chunked]
+    python benchmarks/encode.py [--slides 200] [--runtime torch|onnx|onnx-chunked] [--device cuda]
 
 An archive of slides of 5,000 to 20,000 patches (float16, D = 1024, K = 32) is written, and then
 
@@ -135,10 +135,9 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def compare(
-    paths: list[Path], sizes: Sequence[int], model: Path, folder: Path, rounds: int
+    paths: list[Path], sizes: Sequence[int], runtime: Runtime, folder: Path, rounds: int
 ) -> Table:
     """The pipeline beside its limits."""
-    runtime = open_runtime(model, device="cpu")
     times: dict[str, list[float]] = {"read": [], "compute": [], "encode": []}
     shares: dict[str, float] = {}
     bags = [read_features(path) for path in paths[:SLIDES_AT_ONCE]]
@@ -174,6 +173,7 @@ def main() -> None:
     parser.add_argument(
         "--runtime", choices=["torch", "onnx", "onnx-chunked"], default="onnx-chunked"
     )
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--folder", type=Path, default=None, help="where the archive is written")
     arguments = parser.parse_args()
     rng = np.random.default_rng(1)
@@ -184,7 +184,8 @@ def main() -> None:
         model = make_model(folder, arguments.runtime)
         (folder / "bags").mkdir()
         paths = write_archive(folder / "bags", sizes)
-        console.print(compare(paths, sizes, model, folder, arguments.rounds))
+        runtime = open_runtime(model, device=arguments.device)
+        console.print(compare(paths, sizes, runtime, folder, arguments.rounds))
         shutil.rmtree(folder / "bags")
         (large,) = write_archive(folder, [LARGE])
         command = [sys.executable, "-c", PEAK, str(model), str(large), str(folder / "large")]

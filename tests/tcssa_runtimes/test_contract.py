@@ -1,6 +1,7 @@
 """What every runtime promises, asked of each of them."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +37,11 @@ def make_model_file(kind: str, model: SlotCompressor, folder: Path, **limits: in
     if kind == "torch":
         save_compressor(model, folder / "model.safetensors")
         return folder / "model.safetensors"
-    if kind.startswith("trt") and not torch.cuda.is_available():
-        pytest.skip(f"{kind}: no CUDA device")
+    if kind.startswith("trt"):
+        if not torch.cuda.is_available():
+            pytest.skip(f"{kind}: no CUDA device")
+        if find_spec("tensorrt") is None:  # TensorRT-RTX does not target every GPU
+            pytest.skip(f"{kind}: TensorRT is not installed")
     chunked = {"graph": "chunked", "chunk_patches": CHUNK_PATCHES} if "chunked" in kind else {}
     export_compressor(
         model,
