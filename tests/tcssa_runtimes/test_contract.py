@@ -191,6 +191,20 @@ def test_other_floating_types_are_taken(kind: str, runtime: Runtime, dtype: type
     assert_close(kind, runtime.encode(features).slots, torch.from_numpy(wanted.slots))
 
 
+def test_halves_are_taken_as_stored_where_a_runtime_says_so(
+    model: SlotCompressor, tmp_path: Path
+) -> None:
+    features = some_features(150).astype(np.float16)
+    with open_runtime(make_model_file("torch", model, tmp_path), device="cpu") as runtime:
+        wanted = runtime.encode(features)
+        runtime.chunk_dtypes |= {"float16"}  # as on a GPU
+        assert runtime.check_chunk(features, 0) is features
+        assert_close("torch", runtime.encode(features).slots, wanted.slots)
+        features[7, 3] = np.inf
+        with pytest.raises(NonFiniteFeatureError, match="row 7 "):
+            runtime.encode(features)
+
+
 def test_footprint_is_the_weighted_mean_and_deviation(runtime: Runtime) -> None:
     features, coords = some_features(60), np.random.default_rng(0).uniform(0, 9e4, (60, 2))
     output = runtime.run(features[None], np.array([60]))
