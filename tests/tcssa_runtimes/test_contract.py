@@ -17,6 +17,7 @@ from tcssa.mil.model import ClassifierConfig, SlideClassifier
 from tcssa.vqa.projector import Projector, ProjectorConfig
 from tcssa_exporters import export_compressor, export_model, open_source
 from tcssa_runtimes import Runtime, open_runtime
+from tcssa_runtimes.select import Device
 
 RUNTIMES = [
     "torch",
@@ -24,6 +25,10 @@ RUNTIMES = [
     "onnx-chunked",
     "onnx-fp16",
     "onnx-chunked-fp16",
+    pytest.param("cuda-onnx", marks=pytest.mark.gpu),
+    pytest.param("cuda-onnx-chunked", marks=pytest.mark.gpu),
+    pytest.param("cuda-onnx-fp16", marks=pytest.mark.gpu),
+    pytest.param("cuda-onnx-chunked-fp16", marks=pytest.mark.gpu),
     pytest.param("trt", marks=pytest.mark.gpu),
     pytest.param("trt-chunked", marks=pytest.mark.gpu),
 ]
@@ -37,6 +42,8 @@ def make_model_file(kind: str, model: SlotCompressor, folder: Path, **limits: in
     if kind == "torch":
         save_compressor(model, folder / "model.safetensors")
         return folder / "model.safetensors"
+    if kind.startswith("cuda") and not torch.cuda.is_available():
+        pytest.skip(f"{kind}: no CUDA device")
     if kind.startswith("trt"):
         if not torch.cuda.is_available():
             pytest.skip(f"{kind}: no CUDA device")
@@ -55,6 +62,10 @@ def make_model_file(kind: str, model: SlotCompressor, folder: Path, **limits: in
     return folder / kind
 
 
+def device_of(kind: str) -> Device:
+    return "cuda" if kind.startswith("cuda") else "auto"
+
+
 def precision(kind: str) -> str:
     return "fp16" if kind.endswith("fp16") else "fp32"
 
@@ -68,7 +79,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 def runtime(
     kind: str, model: SlotCompressor, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Runtime]:
-    with open_runtime(make_model_file(kind, model, tmp_path_factory.mktemp(kind))) as opened:
+    path = make_model_file(kind, model, tmp_path_factory.mktemp(kind))
+    with open_runtime(path, device=device_of(kind)) as opened:
         yield opened
 
 
@@ -150,7 +162,7 @@ def test_exact_ties_take_two_slots_and_the_lower_first(kind: str, tmp_path: Path
     model = make_compressor()
     torch.nn.init.zeros_(model.router.gate.weight)
     torch.nn.init.zeros_(model.router.gate.bias)
-    with open_runtime(make_model_file(kind, model, tmp_path)) as runtime:
+    with open_runtime(make_model_file(kind, model, tmp_path), device=device_of(kind)) as runtime:
         output = runtime.run(some_features(5)[None], np.array([5]))
     assert output.assignments.tolist() == [[[0, 1]] * 5]
     np.testing.assert_allclose(output.weights, 1 / 6, rtol=1e-6)
@@ -278,7 +290,7 @@ def test_what_does_not_fit_is_refused(runtime: Runtime) -> None:
 
 
 def test_it_is_a_context_manager(kind: str, model: SlotCompressor, tmp_path: Path) -> None:
-    runtime = open_runtime(make_model_file(kind, model, tmp_path))
+    runtime = open_runtime(make_model_file(kind, model, tmp_path), device=device_of(kind))
     with pytest.raises(RuntimeError, match="context manager"):
         runtime.encode(some_features(1))
     for _ in range(2):  # it may be entered again
