@@ -1,7 +1,8 @@
 """ONNX Runtime: on the CPU, or with its CUDA or TensorRT provider.
 
-CUDA and TensorRT are not yet run on a GPU. ``onnxruntime-gpu`` lists both on machines without a
-GPU and then runs on the CPU in silence, so what a session really uses is looked at.
+CUDA ran on an H200 (docs/gpu.md); its TensorRT is not yet run on a GPU. ``onnxruntime-gpu`` lists
+both on machines without a GPU and then runs on the CPU in silence, so what a session really uses is
+looked at.
 """
 
 from __future__ import annotations
