@@ -91,7 +91,8 @@ class Preset(_Part):
     settings: dict[str, Any] = {}
     """What differs from the defaults for every method, nested as `MilSettings`."""
     models: dict[str, MethodSettings] = {}
-    """What differs for one method, by its name."""
+    """What differs for one method, by its name; files may name an entry of
+    ``configs/published_settings.yaml`` instead."""
     expected: list[Statement] = []
     """What was published on this dataset."""
 
@@ -113,10 +114,21 @@ def read_preset(name: str) -> Preset:
     Raises:
         UnknownNameError: There is none of this name; near ones are offered.
     """
-    path = _folder() / f"{name}.yaml"
     if name not in preset_names():
         raise UnknownNameError("dataset", name, preset_names())
-    return Preset.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    content = _read(_folder() / f"{name}.yaml")
+    published = _read(configs_folder() / "published_settings.yaml")
+    models = content.get("models", {})
+    content["models"] = {
+        method: published[entry] if isinstance(entry, str) else entry
+        for method, entry in models.items()
+    }
+    return Preset.model_validate(content)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return content
 
 
 def named_preset(given: Mapping[str, Any], data_root: Path | None) -> dict[str, Any]:
