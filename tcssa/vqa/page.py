@@ -39,11 +39,8 @@ def _sections(metrics: Mapping[str, Any], plot: Path | None) -> Iterator[Section
     if metrics["open"]:
         yield _open(metrics["open"])
     if plot is not None:
-        yield Section(
-            "Plot",
-            "",
-            figures=[Figure(plot, "Accuracy against visual tokens; lines are baselines")],
-        )
+        caption = "Accuracy against visual tokens a slide; lines are baselines"
+        yield Section("Beside other systems", "", figures=[Figure(plot, caption)])
     yield Section(
         "What to do next",
         "Another run beside this one, on the same rows; FOLDER is this folder.",
