@@ -84,7 +84,7 @@ def compare(
         runs: Two or more; the others are compared with the first.
         metric: One of `tcssa.mil.metrics.METRICS`.
         reporter: Is told of progress.
-        out: Folder for ``comparison.json`` and the forest plot, if wanted.
+        out: Folder for ``comparison.json``, the forest plot and a page with both, if wanted.
         seed: Of the bootstrap.
 
     Raises:
@@ -206,9 +206,11 @@ def _short_names(runs: Sequence[Path]) -> list[str]:
 
 
 def _write(comparison: Comparison, out: Path) -> None:
+    from tcssa.mil.compare_page import write_comparison_page
     from tcssa.mil.plots import plot_comparison
 
     out.mkdir(parents=True, exist_ok=True)
     plot_comparison(out / "comparison.png", comparison)
+    write_comparison_page(out, comparison, out / "comparison.png")
     text = json.dumps(as_json(comparison), indent=2)
     atomic.write_text(out / COMPARISON_FILE, text + "\n")

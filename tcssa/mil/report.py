@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from tcssa.mil.expected import Expectation, expectations
 from tcssa.mil.settings import MilSettings
 from tcssa.page import Figure, Section, write_page
+from tcssa.presets import DEFAULT_METHOD
 
 REPORT_FILE = "report.html"
 
@@ -23,11 +25,19 @@ _NAMES = {
     "calibration_error": "calibration error (low is good)",
     "weighted_kappa": "weighted kappa, if classes are grades",
 }
+_MEANINGS = (
+    "AUC: how often a slide of the class scores above one of another class; with more than two "
+    "classes the mean of each against the rest. 0.5 is chance.",
+    "Balanced accuracy and macro F1: means over classes, so that a rare class counts as much as a "
+    "common one. AUPRC: area under precision and recall; chance is the share of the class.",
+    "Brier score: squared distance of the probabilities from the truth, 0 to 2. Calibration error: "
+    "how far probabilities lie from what comes true, over ten bins.",
+)
 _CAPTIONS = {
-    "roc.png": "ROC of all test slides, each predicted by the fold that did not know it",
-    "confusion.png": "Confusion of all test slides",
-    "training.png": "Training and validation loss of every fold, and the balance loss",
-    "utilisation.png": "Share of the patches that each slot holds, fold by fold",
+    "roc.png": "ROC of all test slides, each predicted by a fold that did not know its patient",
+    "confusion.png": "All test slides: counts, and colour by the share of the true class",
+    "training.png": "Every fold, epoch by epoch; a dot is the epoch that was kept",
+    "utilisation.png": "Share of the training patches that each slot takes, at the epoch kept",
 }
 
 
@@ -43,7 +53,8 @@ def write_report(
         run: The content of ``run.json``.
     """
     sections = list(_sections(out, settings, metrics, run))
-    write_page(out / REPORT_FILE, f"tcssa train-mil: {settings.model.name}", sections)
+    title = f"{out.name}: {settings.model.name} on {settings.dataset or 'your slides'}"
+    write_page(out / REPORT_FILE, title, sections)
 
 
 def _sections(
@@ -53,10 +64,13 @@ def _sections(
     yield Section(
         "What was found",
         f"{pooled['num_slides']} test slides of {pooled['num_cases']} patients, classes "
-        f"{', '.join(metrics['classes'])}. Intervals are of a bootstrap by patient; mean and SD "
+        f"{'; '.join(metrics['classes'])}. Intervals are of a bootstrap by patient; mean and SD "
         "over folds say how much trainings differ, and are no interval.",
         rows=list(_figures(metrics)),
+        notes=_MEANINGS,
     )
+    if stated := expectations(settings, metrics):
+        yield _expected(stated)
     if metrics["site_lookup"]:
         yield Section("Sites", _site_text(metrics["site_lookup"]))
     yield Section(
@@ -71,12 +85,49 @@ def _sections(
         "",
         figures=[Figure(path, _CAPTIONS[path.name]) for path in pictures if path.exists()],
     )
-    yield Section("What it was made from", "", rows=list(_origins(run)))
+    yield Section(
+        "What to do next",
+        "RUN is this folder.",
+        code="\n".join(_next_commands(settings.model.name)),
+    )
+    yield Section("What it was made from", "", facts=list(_origins(run)))
     yield Section(
         "Settings",
-        "As config.resolved.yaml has them.",
+        "As config.resolved.yaml has them; --config takes that file.",
         code=yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False),
     )
+
+
+def _expected(stated: Sequence[Expectation]) -> Section:
+    return Section(
+        "What others state",
+        "Published figures of this method on this dataset, as fractions. They are of other splits "
+        "than this run's, so a difference is no proof of anything by itself.",
+        rows=[
+            ["", "here, pooled (95 %)", "stated"],
+            *([row.name, row.here, row.figure.fraction] for row in stated),
+        ],
+        notes=[
+            f"{row.figure.text} ({row.name}): stated by {row.statement.source}; "
+            f"{row.statement.caveat}."
+            for row in stated
+        ],
+    )
+
+
+def _next_commands(method: str) -> list[str]:
+    """What one may do with a run; slots and artefacts are of tcssa runs."""
+    commands = [
+        "tcssa compare RUN OTHER-RUN --out COMPARISON          # on the same test slides",
+        "tcssa eval RUN --labels CSV --features DIR            # on a cohort it has never seen",
+    ]
+    if method == DEFAULT_METHOD:
+        commands = [
+            "tcssa inspect slots RUN --slides SLIDES --out SLOTS   # what the slots hold",
+            *commands,
+            "tcssa export RUN --format onnx --out ARTEFACT         # to encode an archive",
+        ]
+    return commands
 
 
 def _figures(metrics: Mapping[str, Any]) -> Iterator[list[str]]:
@@ -124,7 +175,7 @@ def _site_text(lookup: Mapping[str, Any]) -> str:
 
 def _origins(run: Mapping[str, Any]) -> Iterator[list[str]]:
     for name, value in run["cohort"].items():
-        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        text = "; ".join(map(str, value)) if isinstance(value, list) else str(value)
         yield [name.replace("_", " "), text]
     yield ["the run stands for", f"{run['selected']} ({run['selected_by']})"]
     yield ["checkpoint SHA-256", str(run["checkpoint_sha256"])]

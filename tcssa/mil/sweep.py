@@ -10,6 +10,7 @@ side. Runs are kept, so a sweep goes on where it was, and grows when values are 
       sweep.csv                    a row a run: its settings, pooled figures, mean and SD over folds
       failed.csv                   combinations that could not be trained, if there are any
       auc_by_slots.png             where K is swept
+      sweep.html                   table and chart on one page
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ Axis = tuple[str, tuple[str, ...]]
 """A setting as ``section.field``, and the values it takes."""
 
 _SECTIONS = ("model", "split", "train")
-_METHOD = "model.name"
+METHOD = "model.name"
+"""The axis of methods."""
 _SCORES = ("auc", "balanced_accuracy", "macro_f1", "auprc", "brier")
 _OF_TCSSA_ONLY = ("train.aux_weight",)
 
@@ -88,7 +90,7 @@ def points(axes: Sequence[Axis]) -> list[Point]:
     found: dict[str, Point] = {}
     for values in itertools.product(*(values for _, values in axes)):
         chosen = dict(zip(names, values, strict=True))
-        if chosen.get(_METHOD, "tcssa") != "tcssa":
+        if chosen.get(METHOD, "tcssa") != "tcssa":
             chosen = {name: value for name, value in chosen.items() if not _is_of_tcssa(name)}
         point = Point(chosen)
         found.setdefault(point.name, point)
@@ -102,6 +104,7 @@ def sweep(
     reporter: Reporter | None = None,
     *,
     jobs: int = 1,
+    of_method: Mapping[str, MilSettings] | None = None,
 ) -> SweepResult:
     """Train every combination, several at once, and write table and chart.
 
@@ -111,13 +114,17 @@ def sweep(
         out: The sweep's folder.
         reporter: Told of progress, and of runs that fail.
         jobs: Processes side by side; they share the cores.
+        of_method: In place of ``settings`` for these methods, as a preset may have them.
 
     Raises:
         UsageError: An axis or one of its values is not valid.
     """
     reporter = reporter or Silent()
     result = SweepResult(out)
-    todo = [(point, _settings_of(settings, point)) for point in points(axes)]
+    todo = [
+        (point, _settings_of((of_method or {}).get(point.values.get(METHOD, ""), settings), point))
+        for point in points(axes)
+    ]
     metrics: dict[str, dict[str, Any]] = {}
     with reporter.task("sweep", len(todo), "runs") as task:
         for name, outcome in _train_all(todo, out / "runs", jobs):
@@ -130,11 +137,21 @@ def sweep(
     result.rows = [_row(point, metrics[point.name]) for point, _ in todo if point.name in metrics]
     result.failed.sort()
     _write_tables(result, [name for name, _ in axes])
-    if result.rows and "model.num_slots" in dict(axes):
-        from tcssa.mil.plots import plot_sweep
-
-        plot_sweep(out / "auc_by_slots.png", result.rows)
+    if result.rows:
+        _write_page(result, axes)
     return result
+
+
+def _write_page(result: SweepResult, axes: Sequence[Axis]) -> None:
+    """The page, with the chart where K was swept."""
+    from tcssa.mil.plots import plot_sweep
+    from tcssa.mil.sweep_page import write_sweep_page
+
+    chart = None
+    if "model.num_slots" in dict(axes):
+        chart = result.out / "auc_by_slots.png"
+        plot_sweep(chart, result.rows)
+    write_sweep_page(result, [_short(name) for name, _ in axes], chart)
 
 
 def _train_all(
@@ -215,7 +232,7 @@ def _full_name(name: str) -> str:
         for setting in MilSettings.model_fields[section].get_default().__class__.model_fields
     ]
     if name == "model":
-        return _METHOD
+        return METHOD
     for full in known:
         if name in (full, full.partition(".")[2]):
             return full
@@ -223,8 +240,8 @@ def _full_name(name: str) -> str:
 
 
 def _short(name: str) -> str:
-    return "model" if name == _METHOD else name.partition(".")[2]
+    return "model" if name == METHOD else name.partition(".")[2]
 
 
 def _is_of_tcssa(name: str) -> bool:
-    return name in _OF_TCSSA_ONLY or (name.startswith("model.") and name != _METHOD)
+    return name in _OF_TCSSA_ONLY or (name.startswith("model.") and name != METHOD)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -22,6 +23,9 @@ from tcssa_cli.commands.metrics import show_metrics
 from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag, setting
 from tcssa_cli.output import Output, make_table
 
+if TYPE_CHECKING:
+    from tcssa.mil.expected import Expectation
+
 _DATA, _MODEL, _SPLIT, _TRAIN = "Data", "Model", "Splits", "Training"
 
 
@@ -30,7 +34,7 @@ def train_mil(
     dataset: Annotated[
         str | None,
         typer.Option(
-            help=f"Preset: {', '.join(preset_names())}.",
+            help=f"Preset: {', '.join(preset_names())}; tcssa presets NAME shows one.",
             rich_help_panel=_DATA,
             autocompletion=preset_names,
         ),
@@ -144,17 +148,23 @@ def train_mil(
     settings = resolve(
         MilSettings, flags=flags, config=config, preset=partial(named_preset, data_root=data_root)
     )
+    from tcssa.mil.expected import expectations
     from tcssa.mil.train import train
 
     metrics = train(settings, out, output)
-    output.result({"run": str(out), **metrics}, lambda console: _show(console, out, metrics))
+    stated = expectations(settings, metrics)
+    result = {"run": str(out), **metrics, "expected": [row.to_dict() for row in stated]}
+    output.result(result, lambda console: _show(console, out, metrics, stated))
     if settings.model.name == "tcssa":
-        output.hint(f"next: tcssa export {out} --format onnx --out ARTEFACT")
+        output.hint(f"next: tcssa inspect slots {out} --out SLOTS, to see what the slots hold")
+        output.hint(f"      tcssa export {out} --format onnx --out ARTEFACT")
     else:
         output.hint(f"next: tcssa eval {out} --labels CSV --features DIR")
 
 
-def _show(console: Console, out: Path, metrics: dict[str, Any]) -> None:
+def _show(
+    console: Console, out: Path, metrics: dict[str, Any], stated: Sequence[Expectation]
+) -> None:
     rows = [
         [
             fold["fold"],
@@ -170,4 +180,11 @@ def _show(console: Console, out: Path, metrics: dict[str, Any]) -> None:
     header = ["fold", "epoch", "val loss", "test AUC", "bal. acc.", "slots in use", "test slides"]
     console.print(make_table("Folds", header, rows))
     show_metrics(console, metrics["pooled"], metrics["classes"])
+    if stated:
+        header = ["", "here, pooled", "stated", "by whom", "but"]
+        expected = [
+            [row.name, row.here, row.figure.fraction, row.statement.source, row.statement.caveat]
+            for row in stated
+        ]
+        console.print(make_table("Expected", header, expected))
     console.print(f"run: {out}", soft_wrap=True)

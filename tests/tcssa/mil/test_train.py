@@ -11,6 +11,7 @@ import h5py
 import pytest
 from cohorts import small_run, write_cohort
 from factories import write_bag
+from html_pages import read_page
 
 from tcssa import load_compressor
 from tcssa.errors import CheckpointError, DivergedError, RunError
@@ -77,12 +78,14 @@ def test_the_report_needs_no_other_file_and_says_what_was_found(
     run: tuple[MilSettings, Path],
 ) -> None:
     _, out = run
+    read_page(out / "report.html")
     page = (out / "report.html").read_text()
     auc = read_metrics(out)["pooled"]["auc"]
     assert f"{auc['value']:.3f}" in page
     assert f"{auc['low']:.3f} – {auc['high']:.3f}" in page
     assert page.count("src='data:image/png;base64,") == 4
-    assert "http" not in page.replace("&#x27;", "")
+    assert "://" not in page
+    assert "tcssa inspect slots RUN" in page
     assert read_run(out)["checkpoint_sha256"] in page
     assert "num_slots: 4" in page
 
