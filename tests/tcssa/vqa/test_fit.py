@@ -116,6 +116,7 @@ def test_two_processes_give_the_weights_of_one(
 ) -> None:
     script = tmp_path / "run.py"
     script.write_text(COMMAND)
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    launcher += ["--log-dir", str(tmp_path / "logs"), str(script)]  # else it litters the machine's
     finish(start(words(material, tmp_path / "run", "--micro-batch-size", 2), launcher))
     assert_close(load_file(tmp_path / "run" / WEIGHTS), load_file(undisturbed / WEIGHTS))
