@@ -96,9 +96,9 @@ class SlotFiles:
                 f"{facts.path} was trained on {facts.encoder!r}, not on {spec.name!r}", hint=hint
             )
 
-    def begin(self, plan: SlidePlan, params: Params, encoder: Encoder) -> SlotFile:
+    def begin(self, plan: SlidePlan, encoder: Encoder) -> SlotFile:
         """Begin the sums of a slide."""
-        return SlotFile(self.out, self._runtime, plan, params, encoder)
+        return SlotFile(self.out, self._runtime, plan, encoder)
 
     def write_index(self) -> Path:
         """List all slides that have slots here, those of other processes too."""
@@ -110,11 +110,9 @@ class SlotFiles:
 class SlotFile:
     """See `tcssa.slides.sinks.PatchSink`."""
 
-    def __init__(
-        self, out: Path, runtime: Runtime, plan: SlidePlan, params: Params, encoder: Encoder
-    ) -> None:
+    def __init__(self, out: Path, runtime: Runtime, plan: SlidePlan, encoder: Encoder) -> None:
         self._out, self._runtime, self._plan = out, runtime, plan
-        self._params, self._encoder = params, encoder
+        self._encoder = encoder
         self._content = ContentHash(encoder.feature_dim)
         self._coords: list[NDArray[np.int64]] = []
         self._failed: list[NDArray[np.int64]] = []
@@ -173,7 +171,7 @@ class SlotFile:
             classes=facts.classes,
             failed_coords=np.concatenate(self._failed) if self._failed else None,
             more={
-                "params_hash": params_hash(self._params),
+                "params_hash": params_hash(self._plan.params),
                 "n_failed": sum(map(len, self._failed)),
                 "mpp_level0": self._plan.resolution.mpp,
                 "mpp_effective": self._plan.spec.mpp_effective,
