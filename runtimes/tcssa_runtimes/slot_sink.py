@@ -33,6 +33,7 @@ from tcssa_runtimes.slide_features import (
     FOLDER,
     Origin,
     Positions,
+    require_facts,
     slide_features_path,
     write_slide_features,
 )
@@ -103,7 +104,7 @@ class SlotFiles:
     def write_index(self) -> Path:
         """List all slides that have slots here, those of other processes too."""
         index = self.out / "index.csv"
-        write_index(index, (self.out / FOLDER).glob("*.h5"))
+        write_index(index, map(require_facts, (self.out / FOLDER).glob("*.h5")))
         return index
 
 
