@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa import __version__
 from tcssa.checksums import file_sha256
 from tcssa.encoders.base import EncoderSpec, Network
 from tcssa.encoders.exported import EncoderParity, ExportedEncoder, is_exported
@@ -25,6 +24,7 @@ from tcssa_exporters.options import ExportOptions
 from tcssa_exporters.parts import NamedTensor, Part
 from tcssa_exporters.staging import staged_folder
 from tcssa_exporters.tensorrt import Flavour, build_engine, check_targets, flavour
+from tcssa_exporters.tools import tool_versions
 
 if TYPE_CHECKING:
     from torch import nn
@@ -84,7 +84,7 @@ def export_encoder(
         data = write_onnx(part, graph, {"encoder": spec.name, "weights_hash": spec.weights_hash})
         reporter.note("comparing with torch: ONNX Runtime")
         parity = compare(part.module, graph, network.input_px)
-        written = _Written(graph, data, _tools())
+        written = _Written(graph, data, tool_versions())
         if options.format != "onnx":
             reporter.note(f"building the engine with {options.format}")
             written = _replaced_by_engine(written, part, options.format, options)
@@ -198,16 +198,3 @@ def _cases(side: int) -> list[tuple[str, NDArray[np.uint8]]]:
         levels = random.integers(0, 256, (batch, 1, 1, 3), dtype=np.uint8)
         cases.append(("constant", np.ascontiguousarray(np.broadcast_to(levels, shape))))
     return cases
-
-
-def _tools() -> dict[str, str]:
-    import onnx
-    import onnxruntime
-    import torch
-
-    return {
-        "tcssa": __version__,
-        "torch": str(torch.__version__),
-        "onnx": str(onnx.__version__),
-        "onnxruntime": str(onnxruntime.__version__),
-    }
