@@ -1,3 +1,4 @@
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,6 +8,12 @@ from made_once import session_folder
 
 if TYPE_CHECKING:
     from exports import Exported
+
+
+def pytest_collection_finish() -> None:
+    """What the imports made stays: the collector, which torch's tracing calls often, skips it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
