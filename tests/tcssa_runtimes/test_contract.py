@@ -1,12 +1,15 @@
 """What every runtime promises, asked of each of them."""
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from exports import Exported
 from factories import make_compressor, make_features
 from numpy.typing import NDArray
 
@@ -33,6 +36,7 @@ RUNTIMES = [
     pytest.param("trt-chunked", marks=pytest.mark.gpu),
 ]
 TOLERANCE = {"fp32": 2e-5, "fp16": 4e-3}
+ModelFile = Callable[[str], Path]
 CHUNK_PATCHES = 64
 """Small, so that bags of the tests have several chunks."""
 
@@ -42,24 +46,28 @@ def make_model_file(kind: str, model: SlotCompressor, folder: Path, **limits: in
     if kind == "torch":
         save_compressor(model, folder / "model.safetensors")
         return folder / "model.safetensors"
-    if kind.startswith("cuda") and not torch.cuda.is_available():
-        pytest.skip(f"{kind}: no CUDA device")
-    if kind.startswith("trt"):
-        if not torch.cuda.is_available():
-            pytest.skip(f"{kind}: no CUDA device")
-        if find_spec("tensorrt") is None:  # TensorRT-RTX does not target every GPU
-            pytest.skip(f"{kind}: TensorRT is not installed")
-    chunked = {"graph": "chunked", "chunk_patches": CHUNK_PATCHES} if "chunked" in kind else {}
-    export_compressor(
-        model,
-        folder / kind,
-        checkpoint_sha256="x",
-        format="trt" if kind.startswith("trt") else "onnx",
-        precision=precision(kind),
-        **chunked,
-        **limits,
-    )
+    options = export_options(kind)
+    export_compressor(model, folder / kind, checkpoint_sha256="x", **options, **limits)
     return folder / kind
+
+
+def export_options(kind: str) -> dict[str, Any]:
+    """How the artefact of a runtime is made."""
+    if kind.startswith(("cuda", "trt")) and not torch.cuda.is_available():
+        pytest.skip(f"{kind}: no CUDA device")
+    if kind.startswith("trt") and find_spec("tensorrt") is None:
+        pytest.skip(f"{kind}: TensorRT is not installed")  # TensorRT-RTX does not target every GPU
+    return {
+        **({"format": "trt"} if kind.startswith("trt") else {}),
+        **({"precision": "fp16"} if kind.endswith("fp16") else {}),
+        **({"graph": "chunked", "chunk_patches": CHUNK_PATCHES} if "chunked" in kind else {}),
+    }
+
+
+@pytest.fixture(scope="module")
+def model_file(checkpoint: Path, exported: Exported) -> ModelFile:
+    """Gives the file or folder that a runtime opens, of the package's model; only to be read."""
+    return lambda kind: checkpoint if kind == "torch" else exported(**export_options(kind))
 
 
 def device_of(kind: str) -> Device:
@@ -76,11 +84,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def runtime(
-    kind: str, model: SlotCompressor, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Runtime]:
-    path = make_model_file(kind, model, tmp_path_factory.mktemp(kind))
-    with open_runtime(path, device=device_of(kind)) as opened:
+def runtime(kind: str, model_file: ModelFile) -> Iterator[Runtime]:
+    with open_runtime(model_file(kind), device=device_of(kind)) as opened:
         yield opened
 
 
@@ -289,8 +294,8 @@ def test_what_does_not_fit_is_refused(runtime: Runtime) -> None:
         runtime.run(good, np.array([1.0]))
 
 
-def test_it_is_a_context_manager(kind: str, model: SlotCompressor, tmp_path: Path) -> None:
-    runtime = open_runtime(make_model_file(kind, model, tmp_path), device=device_of(kind))
+def test_it_is_a_context_manager(kind: str, model_file: ModelFile) -> None:
+    runtime = open_runtime(model_file(kind), device=device_of(kind))
     with pytest.raises(RuntimeError, match="context manager"):
         runtime.encode(some_features(1))
     for _ in range(2):  # it may be entered again
@@ -362,12 +367,12 @@ def test_a_projector_s_tokens_come_with_the_slots(kind: str, tmp_path: Path) -> 
 
 
 def test_a_gpu_that_is_not_there_is_an_error_unless_the_cpu_is_allowed(
-    model: SlotCompressor, tmp_path: Path
+    model_file: ModelFile,
 ) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
     for kind in ("torch", "onnx"):
-        path = make_model_file(kind, model, tmp_path)
+        path = model_file(kind)
         with pytest.raises(DeviceError), open_runtime(path, device="cuda"):
             pass
         with open_runtime(path, device="cuda", allow_cpu=True) as runtime:
@@ -376,17 +381,14 @@ def test_a_gpu_that_is_not_there_is_an_error_unless_the_cpu_is_allowed(
             assert runtime.encode(some_features(3)).num_patches == 3
 
 
-def test_bfloat16_on_the_cpu_is_refused(model: SlotCompressor, tmp_path: Path) -> None:
-    export_compressor(model, tmp_path / "bf16", checkpoint_sha256="x", precision="bf16")
-    with (
-        pytest.raises(ArtefactError, match="no bfloat16 on the CPU"),
-        open_runtime(tmp_path / "bf16"),
-    ):
+def test_bfloat16_on_the_cpu_is_refused(exported: Exported) -> None:
+    artefact = exported(precision="bf16")
+    with pytest.raises(ArtefactError, match="no bfloat16 on the CPU"), open_runtime(artefact):
         pass
 
 
-def test_a_truncated_graph_is_refused(model: SlotCompressor, tmp_path: Path) -> None:
-    path = make_model_file("onnx", model, tmp_path)
+def test_a_truncated_graph_is_refused(artefact: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(artefact, tmp_path / "artefact")
     content = (path / "model.onnx").read_bytes()
     (path / "model.onnx").write_bytes(content[: len(content) // 2])
     with pytest.raises(ArtefactError, match="is not the file the artefact was made with"):
@@ -394,12 +396,11 @@ def test_a_truncated_graph_is_refused(model: SlotCompressor, tmp_path: Path) -> 
 
 
 def test_tensorrt_11_and_onnx_runtime_s_provider_do_not_go_together(
-    model: SlotCompressor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    artefact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tcssa_runtimes.onnx_runtime.version", lambda package: "11.0.1")
-    path = make_model_file("onnx", model, tmp_path)
     with (
         pytest.raises(DeviceError, match=r"provider needs TensorRT 10, installed is 11\.0\.1"),
-        open_runtime(path, "onnx-trt"),
+        open_runtime(artefact, "onnx-trt"),
     ):
         pass

@@ -8,13 +8,13 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from exports import Exported
 from factories import make_features, write_bag
 from torch import Tensor
 
 from tcssa import SlotCompressor
 from tcssa.artefact import Artefact, TensorSpec
 from tcssa.features import open_bag
-from tcssa_exporters import export_compressor
 from tcssa_runtimes import encode, open_runtime
 from tcssa_runtimes.artefact_runtime import chunk_sums
 from tcssa_runtimes.base import Pending
@@ -27,19 +27,8 @@ ROWS, BATCH = 64, 3
 
 
 @pytest.fixture(scope="module", params=["fp32", "fp16"])
-def pair(
-    request: pytest.FixtureRequest, model: SlotCompressor, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    out = tmp_path_factory.mktemp("pair") / "artefact"
-    export_compressor(
-        model,
-        out,
-        checkpoint_sha256="x",
-        graph="chunked",
-        chunk_patches=ROWS,
-        precision=request.param,
-    )
-    return out
+def pair(request: pytest.FixtureRequest, exported: Exported) -> Path:
+    return exported(graph="chunked", chunk_patches=ROWS, precision=request.param)
 
 
 def launch_buffers(pair: Path) -> LaunchBuffers:
