@@ -54,9 +54,10 @@ def is_first_to_fail() -> bool:
 
     An error of one process ends them all, and an error of the input meets all of them: it should
     be told once. One that comes later waits a moment, since a launcher ends all others as soon as
-    one has ended, and the first is to have said its line by then.
+    one has ended, and the first is to have said its line by then. Processes that have not met yet
+    tell each for itself.
     """
-    if num_processes() == 1:
+    if not meeting_point.cache_info().currsize:
         return True
     try:
         is_first: bool = meeting_point().add("tcssa/failed", 1) == 1

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tcssa import atomic
+from tcssa import atomic, launcher
 from tcssa.errors import TcssaError, UnknownNameError, UsageError
 from tcssa.mil.settings import MilSettings
 from tcssa.reporter import Reporter, Silent
@@ -113,8 +113,12 @@ def sweep(
         jobs: Processes side by side; they share the cores.
 
     Raises:
-        UsageError: An axis or one of its values is not valid.
+        UsageError: An axis or one of its values is not valid, or a launcher started several of us.
     """
+    if launcher.num_processes() > 1:
+        raise UsageError(
+            "a sweep starts processes of its own", hint="call it without torchrun, with --jobs"
+        )
     reporter = reporter or Silent()
     result = SweepResult(out)
     todo = [(point, _settings_of(settings, point)) for point in points(axes)]

@@ -81,7 +81,7 @@ def words(cohort: CohortSettings, out: Path, *more: object) -> list[str]:
 @pytest.fixture(scope="module")
 def torchrun(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The words before those of a command that two processes are to carry out."""
-    script = tmp_path_factory.mktemp("script") / "tcssa.py"
+    script = tmp_path_factory.mktemp("script") / "run.py"
     script.write_text(COMMAND)
     return ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
 
