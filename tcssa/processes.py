@@ -24,6 +24,9 @@ _PATIENCE = timedelta(hours=2)
 """How long one waits for another, which may read a slow disk; a launcher ends those whose
 partner died at once."""
 
+_LARGE = 2**18
+"""Numbers from which a tensor is sent on its own."""
+
 Item = TypeVar("Item")
 _meetings = itertools.count()
 
@@ -78,16 +81,14 @@ class Processes:
         parameters = list(parameters)
         is_used = [parameter.grad is not None for parameter in parameters]
         (uses,) = self.sum([torch.tensor(is_used, device=self.device)])
-        with _all_there():
-            sending = []
-            for parameter, uses_of_it in zip(parameters, uses.tolist(), strict=True):
-                if not uses_of_it:
-                    continue
+        gradients = []
+        for parameter, is_used_anywhere in zip(parameters, uses.tolist(), strict=True):
+            if is_used_anywhere:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
-                sending.append(distributed.all_reduce(parameter.grad, async_op=True))
-            for sent in sending:
-                sent.wait()
+                gradients.append(parameter.grad)
+        with _all_there():
+            _sum_in_place(gradients)
 
     def share_buffers(self, model: nn.Module) -> None:
         """Give every process what the first one's model keeps beside its parameters."""
@@ -125,6 +126,24 @@ class Processes:
                 f"the processes found different {what}: {', '.join(map(str, found))}",
                 hint="--out must be one folder that all of them see",
             )
+
+
+def _sum_in_place(tensors: Sequence[Tensor]) -> None:
+    """Large ones travel as they are, without a copy; small ones together, without a wait each."""
+    small = [tensor for tensor in tensors if tensor.numel() < _LARGE]
+    sent = [
+        distributed.all_reduce(tensor, async_op=True)
+        for tensor in tensors
+        if tensor.numel() >= _LARGE
+    ]
+    if small:
+        flat = torch.cat([tensor.flatten() for tensor in small])
+        distributed.all_reduce(flat)
+        parts = torch.split(flat, [tensor.numel() for tensor in small])
+        for tensor, part in zip(small, parts, strict=True):
+            tensor.copy_(part.view_as(tensor))
+    for work in sent:
+        work.wait()
 
 
 class _Sum(torch.autograd.Function):
