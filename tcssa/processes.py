@@ -163,7 +163,7 @@ class _Sum(torch.autograd.Function):
 
 @contextmanager
 def _all_there() -> Iterator[None]:
-    """Say it in our words when another process is gone."""
+    """Say it in our words when another process does not answer."""
     try:
         yield
     except torch.OutOfMemoryError:
@@ -171,8 +171,8 @@ def _all_there() -> Iterator[None]:
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise ProcessesError(
-            f"another process of this training is gone ({reason})",
-            hint="see how it ended; the same command goes on at the last checkpoint",
+            f"another process of this training does not answer ({reason})",
+            hint="see whether it ended, and how; the same command goes on at the last checkpoint",
         ) from error
 
 
@@ -185,19 +185,21 @@ def joined(device: str) -> Iterator[Processes]:
 
     Raises:
         DeviceError: The device is not there, or the machine has fewer GPUs than processes.
+        ProcessesError: The others did not come.
     """
     where, count = resolve_device(device), launcher.num_processes()
     if count == 1:
         yield Processes(where)
         return
     where = _own_device(where)
-    distributed.init_process_group(
-        "nccl" if where.type == "cuda" else "gloo",
-        store=PrefixStore(f"tcssa/{next(_meetings)}", launcher.meeting_point()),
-        rank=launcher.process_index(),
-        world_size=count,
-        timeout=_PATIENCE,
-    )
+    with _all_there():
+        distributed.init_process_group(
+            "nccl" if where.type == "cuda" else "gloo",
+            store=PrefixStore(f"tcssa/{next(_meetings)}", launcher.meeting_point()),
+            rank=launcher.process_index(),
+            world_size=count,
+            timeout=_PATIENCE,
+        )
     yield Processes(where, launcher.process_index(), count)
     # not after an error: when connections close, the others fail too, and the first to fail
     # tells why (`launcher.is_first_to_fail`)
@@ -208,9 +210,13 @@ def _own_device(device: torch.device) -> torch.device:
     """This process's GPU, or the CPU."""
     if device.type == "cpu":
         return device
-    index = launcher.local_index()
-    there = torch.cuda.device_count() if device.type == "cuda" else 1
-    if device.type != "cuda" or index >= there:
+    if device.type != "cuda":
+        raise DeviceError(
+            f"several processes train on CUDA or the CPU, not on {device.type}",
+            hint="use --device cpu, or start one process",
+        )
+    index, there = launcher.local_index(), torch.cuda.device_count()
+    if index >= there:
         raise DeviceError(
             f"process {index} of this machine has no GPU of its own: {there} there",
             hint="start as many processes as there are GPUs, or use --device cpu",

@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+import tcssa.processes
+from tcssa.errors import ProcessesError
 from tcssa.mil.cohort import BagStore, read_cohort
 from tcssa.mil.fit import FoldFit
 from tcssa.mil.methods import OneByOne
@@ -104,9 +106,15 @@ def finish(processes: Sequence[subprocess.Popen[str]]) -> str:
 def main(folder: Path, methods: Sequence[str]) -> None:
     """Fit each method as one of several processes, which saves what it ends with."""
     cohort = CohortSettings(labels=folder / "labels.csv", features=folder / "features")
+    with joined("cpu") as processes:
+        try:
+            processes.require_same("numbers", processes.index)
+        except ProcessesError as error:
+            (folder / f"differs-{processes.index}.txt").write_text(str(error))
     for method in methods:
         for draws in (True, False):
             out = folder / f"{method}-{draws}"
+            tcssa.processes._LARGE = 2**18 if draws else 64  # gradients together, and one by one
             with joined("cpu") as processes:
                 fit = fit_fold(cohort, method, out, num_parts=2, draws=draws, processes=processes)
                 save_file(fit.model.state_dict(), out / f"{processes.index}.safetensors")

@@ -13,9 +13,12 @@ from cohorts import small_run, write_cohort
 from process_fits import finish, fit_fold, start_python, start_together
 from safetensors.torch import load_file
 
+from tcssa.errors import DeviceError, UsageError
 from tcssa.mil.fit import FoldFit
-from tcssa.mil.settings import CohortSettings
+from tcssa.mil.settings import CohortSettings, MilSettings
+from tcssa.mil.sweep import parse_axis, sweep
 from tcssa.mil.train import read_metrics, train
+from tcssa.processes import joined
 from tcssa.reporter import Silent
 
 METHODS = [
@@ -67,6 +70,38 @@ def test_without_noise_parts_are_the_whole_batch(
 ) -> None:
     fit = fit_fold(cohort, method, tmp_path, draws=False)
     assert_like_one(fit, fits_of_two / f"{method}-False")
+
+
+def test_processes_that_differ_are_told_so(fits_of_two: Path) -> None:
+    for index in range(2):
+        said = (fits_of_two / f"differs-{index}.txt").read_text()
+        assert said == "the processes found different numbers: 0, 1"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("cuda", "no GPU of its own"), ("mps", "not on mps")]
+)
+def test_a_process_without_a_device_of_its_own_is_refused(
+    name: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: name == "cuda")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: name == "mps")
+    for variable in ("RANK", "LOCAL_RANK"):
+        monkeypatch.setenv(variable, "1")
+    for variable in ("WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(variable, "2")
+    with pytest.raises(DeviceError, match=message), joined(name):
+        pass
+
+
+def test_a_sweep_of_several_processes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(variable, "2")
+    with pytest.raises(UsageError, match="processes of its own"):
+        sweep(MilSettings(), [parse_axis("num_slots=4")], tmp_path)
 
 
 def words(cohort: CohortSettings, out: Path, *more: object) -> list[str]:
@@ -173,5 +208,5 @@ def test_a_process_whose_partner_is_gone_says_so(cohort: CohortSettings, tmp_pat
     other.send_signal(signal.SIGKILL)
     said, _ = writing.communicate(timeout=60)
     assert writing.returncode == 1
-    assert "another process of this training is gone" in said
+    assert "another process of this training does not answer" in said
     other.communicate()
