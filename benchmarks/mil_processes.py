@@ -115,8 +115,10 @@ def fit(folder: Path, model: str, batch_size: int, threads: int) -> None:
                 epochs=EPOCHS, patience=EPOCHS, batch_size=batch_size, num_parts=processes.count
             ),
         )
+        out = folder / f"{model}-{batch_size}-{processes.count}"
+        out.mkdir(exist_ok=True)
         times = EpochTimes()
-        FoldFit(cohort, fold, 0, settings, folder, BagStore(10**11), processes).run(times)
+        FoldFit(cohort, fold, 0, settings, out, BagStore(10**11), processes).run(times)
         quickest = min(np.diff(times.ends))
         if processes.is_main:
             print(f"{NUM_TRAINED / quickest:.1f}")
