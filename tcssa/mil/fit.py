@@ -26,8 +26,9 @@ from tcssa import atomic
 from tcssa.compressor.balance import RoutingSums
 from tcssa.devices import resolve_device
 from tcssa.errors import CheckpointError, DivergedError
+from tcssa.mil.bag_store import BagStore
 from tcssa.mil.classifiers import build_classifier
-from tcssa.mil.cohort import BagStore, Cohort, CohortSlide
+from tcssa.mil.cohort import Cohort, CohortSlide
 from tcssa.mil.history import Epoch, SlotUse
 from tcssa.mil.methods import BagClassifier
 from tcssa.mil.metrics import auc
@@ -150,7 +151,7 @@ class FoldFit:
             self.optimiser.zero_grad()
             with self._autocast():
                 labels = torch.tensor([slide.label for slide in slides], device=self.device)
-                on_device = [bag.to(self.device) for bag in bags]
+                on_device = [bag.to(self.device, non_blocking=True) for bag in bags]
                 output = classify(self.model, slides, on_device, self.store, labels)
                 loss = self.model.loss(output, labels)
             total = loss
@@ -259,7 +260,7 @@ def predict(
     predictions = []
     for (slide,), (bag,) in store.batches([[slide] for slide in slides]):
         with _autocast(device, precision):
-            logits = classify(model, [slide], [bag.to(device)], store).logits
+            logits = classify(model, [slide], [bag.to(device, non_blocking=True)], store).logits
         probs = tuple(logits[0].cpu().double().softmax(dim=0).tolist())
         predictions.append(Prediction(slide.slide_id, slide.case_id, slide.label, probs, fold))
     return predictions

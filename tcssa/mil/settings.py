@@ -131,6 +131,12 @@ class TrainSettings(Section):
     cache_gb: float = Field(
         default=4.0, ge=0, description="Memory for features kept between epochs, in GB."
     )
+    feature_cache: Path | None = Field(
+        default=None,
+        description="Folder where the cohort's features are packed once as float16; folds, sweeps "
+        "and later runs share it.",
+    )
+    readers: int = Field(default=2, ge=1, description="Threads that read features ahead.")
     checkpoint_every_s: float = Field(
         default=120.0, ge=0, description="Seconds between checkpoints that a killed run resumes at."
     )
@@ -149,7 +155,12 @@ class MilSettings(Section):
 
     def resolved(self) -> Self:
         """The same with absolute paths, so that a run can be evaluated from any folder."""
-        sections = {"cohort": ("labels", "features"), "model": ("init",), "split": ("files",)}
+        sections = {
+            "cohort": ("labels", "features"),
+            "model": ("init",),
+            "split": ("files",),
+            "train": ("feature_cache",),
+        }
         return self.model_copy(
             update={
                 section: absolute(getattr(self, section), *names)
