@@ -123,7 +123,8 @@ class TrainSettings(Section):
     )
     seed: int = Field(default=0, ge=0, description="Seed of splits, weights, noise and dropout.")
     precision: Literal["fp32", "bf16"] = Field(
-        default="fp32", description="Number format of pooling and experts; the gate stays fp32."
+        default="fp32",
+        description="Number format of pooling; the gate and the experts of tcssa stay fp32.",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         default="auto", description="Where to train; auto takes a GPU if there is one."
