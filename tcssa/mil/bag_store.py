@@ -26,8 +26,9 @@ from tcssa.mil.rounding import to_half
 from tcssa.mil.settings import TrainSettings
 from tcssa.reporter import Reporter
 
-BATCHES_AHEAD = 3
-"""Batches that lie ready or are being read while one is worked on."""
+BATCHES_AHEAD = 2
+"""Batches that lie ready or are being read while one is worked on: that much memory beyond the
+budget."""
 
 
 class BagStore:

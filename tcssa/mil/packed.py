@@ -18,7 +18,6 @@ A slide with a value beyond float16 is left out; it is read from its own file, a
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 import shutil
 import time
@@ -51,6 +50,8 @@ SAVE_EVERY_S = 5.0
 """Seconds of packing that a kill costs at most."""
 _ROWS, _INDEX = "rows.bin", "index.json"
 _ITEM_BYTES = 2
+_PAGE_BYTES = 65_536
+"""Of the system with the largest pages, so that all systems read the same file."""
 _POLL_S = 0.2
 
 
@@ -292,7 +293,7 @@ def _places(slides: Sequence[CohortSlide], feature_dim: int) -> tuple[dict[str, 
     for slide in sorted(slides, key=lambda slide: slide.slide_id):
         places[slide.slide_id] = _Place(end, slide.num_patches)
         end += slide.num_patches * feature_dim * _ITEM_BYTES
-        end += -end % mmap.ALLOCATIONGRANULARITY
+        end += -end % _PAGE_BYTES
     return places, end
 
 
@@ -316,7 +317,7 @@ def _tell_of_others(root: Path, name: str, reporter: Reporter) -> None:
     if others:
         size = sum(path.stat().st_size for path in others)
         reporter.note(
-            f"{root} also holds {len(others)} packs of other features, {size / 1e9:.1f} GB; remove "
+            f"packs of other features lie in {root} too ({len(others)}, {size / 1e9:.1f} GB); remove "
             f"what no run needs: {', '.join(path.parent.name for path in others[:3])}"
         )
 
