@@ -28,7 +28,8 @@ from rich.table import Table
 from tcssa.mil.bag_store import BagStore
 from tcssa.mil.cohort import Cohort, read_cohort
 from tcssa.mil.fit import FoldFit
-from tcssa.mil.packed import FeaturePack, open_pack
+from tcssa.mil.packed import FeaturePack
+from tcssa.mil.packing import open_pack
 from tcssa.mil.settings import CohortSettings, MilSettings, ModelSettings, TrainSettings
 from tcssa.mil.splits import Fold
 from tcssa.reporter import Silent

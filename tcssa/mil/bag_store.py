@@ -21,7 +21,8 @@ from tcssa.devices import resolve_device
 from tcssa.errors import FeatureFileError
 from tcssa.features import open_bag, read_features
 from tcssa.mil.cohort import Cohort, CohortSlide, listed
-from tcssa.mil.packed import FeaturePack, Rounding, open_pack
+from tcssa.mil.packed import FeaturePack, Rounding
+from tcssa.mil.packing import open_pack
 from tcssa.mil.rounding import to_half
 from tcssa.mil.settings import TrainSettings
 from tcssa.reporter import Reporter

@@ -17,12 +17,7 @@ A slide with a value beyond float16 is left out; it is read from its own file, a
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -34,25 +29,17 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from tcssa import atomic
 from tcssa.checksums import params_hash
-from tcssa.errors import DiskFullError, FeatureFileError, FileError
-from tcssa.features import read_features
+from tcssa.errors import FeatureFileError
 from tcssa.features.selection import bag_file
-from tcssa.locks import FolderLocks
 from tcssa.mil.cohort import Cohort, CohortSlide
-from tcssa.mil.rounding import to_half
-from tcssa.reporter import Reporter
 
 FORMAT_VERSION = 1
 PREFIX = "features-"
-SAVE_EVERY_S = 5.0
-"""Seconds of packing that a kill costs at most."""
-_ROWS, _INDEX = "rows.bin", "index.json"
+ROWS_FILE, INDEX_FILE = "rows.bin", "index.json"
 _ITEM_BYTES = 2
 _PAGE_BYTES = 65_536
 """Of the system with the largest pages, so that all systems read the same file."""
-_POLL_S = 0.2
 
 
 class PackedSlide(BaseModel):
@@ -68,7 +55,9 @@ class PackedSlide(BaseModel):
     """Why it was left out: the first patch with a value beyond float16."""
 
 
-class _Index(BaseModel):
+class PackIndex(BaseModel):
+    """The content of ``index.json``."""
+
     model_config = ConfigDict(extra="forbid")
 
     format_version: int = FORMAT_VERSION
@@ -76,8 +65,11 @@ class _Index(BaseModel):
     slides: dict[str, PackedSlide] = {}
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
+    """Where the rows of a slide are."""
+
     offset: int
+    """In bytes."""
     num_patches: int
 
 
@@ -98,7 +90,7 @@ class FeaturePack:
     folder: Path
     feature_dim: int
     slides: dict[str, PackedSlide]
-    places: dict[str, _Place]
+    places: dict[str, Place]
 
     def holds(self, slide: CohortSlide) -> bool:
         """Whether the pack has the features of a slide."""
@@ -119,7 +111,7 @@ class FeaturePack:
         Raises:
             FeatureFileError: They cannot be read, or are not what was written.
         """
-        path, place = self.folder / _ROWS, self.places[slide.slide_id]
+        path, place = self.folder / ROWS_FILE, self.places[slide.slide_id]
         shape = (place.num_patches, self.feature_dim)
         rows: NDArray[np.float16]
         try:
@@ -131,7 +123,7 @@ class FeaturePack:
         except (OSError, ValueError) as error:
             raise self._damaged(f"cannot be read ({error})") from None
         # this also touches every page, here in a reader's thread and not in the training step
-        if _hash(rows) != self.slides[slide.slide_id].rows_xxh3:
+        if rows_hash(rows) != self.slides[slide.slide_id].rows_xxh3:
             raise self._damaged(f"holds other rows of slide {slide.slide_id} than were written")
         return torch.from_numpy(rows)
 
@@ -148,137 +140,15 @@ class FeaturePack:
 
     def _damaged(self, reason: str) -> FeatureFileError:
         hint = f"remove {self.folder} and give the same command again: it is made anew"
-        return FeatureFileError(self.folder / _ROWS, reason, hint=hint)
+        return FeatureFileError(self.folder / ROWS_FILE, reason, hint=hint)
 
 
-def open_pack(root: Path, cohort: Cohort, reporter: Reporter) -> FeaturePack:
-    """The pack of a cohort; made, finished or waited for where it is not whole.
-
-    Args:
-        root: The folder of packs.
-        cohort: Whose features.
-        reporter: Is told of progress, of waiting, and of packs of other contents beside it.
-
-    Raises:
-        DiskFullError: There is no space for it.
-        FileError: The folder cannot be written to.
-        FeatureFileError: A feature file cannot be read, or changed since the cohort was read.
-        NonFiniteFeatureError: A feature is NaN or infinite; it names file and row.
-    """
-    name = PREFIX + _key(cohort)
-    folder = root / name
-    places, num_bytes = _places(cohort.slides, cohort.feature_dim)
-    with _disk_errors(root):
-        index = _read_index(folder, cohort.feature_dim, num_bytes)
-        if not index.slides.keys() >= places.keys():
-            folder.mkdir(parents=True, exist_ok=True)
-            index = _make(root, name, cohort, places, num_bytes, reporter)
-    _tell_of_others(root, name, reporter)
-    return FeaturePack(folder, cohort.feature_dim, index.slides, places)
-
-
-def _make(
-    root: Path,
-    name: str,
-    cohort: Cohort,
-    places: dict[str, _Place],
-    num_bytes: int,
-    reporter: Reporter,
-) -> _Index:
-    """Pack what is missing, or wait for the process that does."""
-    folder = root / name
-    with FolderLocks(root) as locks:
-        waits = False
-        while True:
-            owner = locks.take(name)
-            index = _read_index(folder, cohort.feature_dim, num_bytes)
-            if index.slides.keys() >= places.keys():
-                return index
-            if owner is None:
-                _pack(folder, index, cohort, places, num_bytes, reporter)
-                return index
-            if not waits:
-                reporter.note(f"waiting for {owner}, which packs these features into {folder}")
-            waits = True
-            time.sleep(_POLL_S)
-
-
-def _pack(
-    folder: Path,
-    index: _Index,
-    cohort: Cohort,
-    places: dict[str, _Place],
-    num_bytes: int,
-    reporter: Reporter,
-) -> None:
-    """Write the rows of all slides that the index lacks; it is saved every few seconds."""
-    atomic.discard_leftovers(folder)
-    if not index.slides and (folder / _INDEX).exists():
-        reporter.warn(f"{folder} is damaged, and is packed anew")
-    todo = [slide for slide in cohort.slides if slide.slide_id not in index.slides]
-    with (
-        _reserved(folder / _ROWS, num_bytes) as descriptor,
-        reporter.task("packing features", len(todo), "slides") as task,
-    ):
-        saved_at = time.monotonic()
-        for slide in todo:
-            place = places[slide.slide_id]
-            index.slides[slide.slide_id] = _pack_slide(slide, cohort, place, descriptor)
-            if time.monotonic() - saved_at >= SAVE_EVERY_S:
-                _save(folder, index, descriptor)
-                saved_at = time.monotonic()
-            task.advance()
-        _save(folder, index, descriptor)
-
-
-def _pack_slide(slide: CohortSlide, cohort: Cohort, place: _Place, descriptor: int) -> PackedSlide:
-    features = read_features(slide.path, cohort.feature_dim)
-    if len(features) != slide.num_patches:
-        reason = f"had {slide.num_patches} patches a moment ago, now {len(features)}"
-        raise FeatureFileError(slide.path, reason, hint="give the same command again")
-    rounded = to_half(features)
-    if rounded.too_large_row is not None:
-        return PackedSlide(rows_xxh3=None, too_large_row=rounded.too_large_row)
-    _write_at(descriptor, rounded.features, place.offset)
-    return PackedSlide(rows_xxh3=_hash(rounded.features), largest_change=rounded.largest_change)
-
-
-def _write_at(descriptor: int, rows: NDArray[np.float16], offset: int) -> None:
-    left = np.ascontiguousarray(rows).data.cast("B")
-    os.lseek(descriptor, offset, os.SEEK_SET)
-    while left:
-        left = left[os.write(descriptor, left) :]
-
-
-def _save(folder: Path, index: _Index, descriptor: int) -> None:
-    os.fsync(descriptor)  # rows first: the index names nothing that is not on the disk
-    atomic.write_text(folder / _INDEX, index.model_dump_json() + "\n")
-
-
-@contextmanager
-def _reserved(path: Path, num_bytes: int) -> Iterator[int]:
-    """The descriptor of a file of this size; its space is taken before anything is written."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-    try:
-        # what a killed process reserved is ours already; Windows does not tell
-        needed = num_bytes - getattr(os.fstat(descriptor), "st_blocks", 0) * 512
-        free = shutil.disk_usage(path.parent).free
-        if needed > free:
-            raise DiskFullError(path, needed_bytes=needed, free_bytes=free)
-        os.ftruncate(descriptor, num_bytes)
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(descriptor, 0, num_bytes)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _read_index(folder: Path, feature_dim: int, num_bytes: int) -> _Index:
+def read_index(folder: Path, feature_dim: int, num_bytes: int) -> PackIndex:
     """Which slides are in place; none where there is no pack, or a damaged one."""
-    nothing = _Index(feature_dim=feature_dim)
+    nothing = PackIndex(feature_dim=feature_dim)
     try:
-        index = _Index.model_validate_json((folder / _INDEX).read_bytes())
-        size = (folder / _ROWS).stat().st_size
+        index = PackIndex.model_validate_json((folder / INDEX_FILE).read_bytes())
+        size = (folder / ROWS_FILE).stat().st_size
     except (FileNotFoundError, ValidationError):
         return nothing
     fits = (index.format_version, index.feature_dim, size) == (
@@ -287,17 +157,18 @@ def _read_index(folder: Path, feature_dim: int, num_bytes: int) -> _Index:
     return index if fits else nothing
 
 
-def _places(slides: Sequence[CohortSlide], feature_dim: int) -> tuple[dict[str, _Place], int]:
+def places_of(slides: Sequence[CohortSlide], feature_dim: int) -> tuple[dict[str, Place], int]:
     """Where every slide's rows begin, in bytes, whatever the order of the table; and the end."""
     places, end = {}, 0
     for slide in sorted(slides, key=lambda slide: slide.slide_id):
-        places[slide.slide_id] = _Place(end, slide.num_patches)
+        places[slide.slide_id] = Place(end, slide.num_patches)
         end += slide.num_patches * feature_dim * _ITEM_BYTES
         end += -end % _PAGE_BYTES
     return places, end
 
 
-def _key(cohort: Cohort) -> str:
+def pack_key(cohort: Cohort) -> str:
+    """What tells the pack of a cohort from those of other features."""
     files = {slide.slide_id: bag_file(slide.path).stat() for slide in cohort.slides}
     return params_hash(
         {
@@ -308,29 +179,6 @@ def _key(cohort: Cohort) -> str:
     )
 
 
-def _hash(rows: NDArray[np.float16]) -> str:
+def rows_hash(rows: NDArray[np.float16]) -> str:
+    """What tells whether rows are those that were written."""
     return xxhash.xxh3_64_hexdigest(np.ascontiguousarray(rows).data)
-
-
-def _tell_of_others(root: Path, name: str, reporter: Reporter) -> None:
-    others = sorted(path for path in root.glob(f"{PREFIX}*/{_ROWS}") if path.parent.name != name)
-    if others:
-        size = sum(path.stat().st_size for path in others)
-        reporter.note(
-            f"packs of other features lie in {root} too ({len(others)}, {size / 1e9:.1f} GB); remove "
-            f"what no run needs: {', '.join(path.parent.name for path in others[:3])}"
-        )
-
-
-@contextmanager
-def _disk_errors(root: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(error.filename or root) from None
-        raise FileError(
-            root,
-            f"cannot hold packed features ({error.strerror or error})",
-            hint="name another folder with --feature-cache, or leave it out",
-        ) from None

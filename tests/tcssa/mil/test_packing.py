@@ -19,11 +19,12 @@ from cohorts import small_run, write_cohort
 from factories import write_bag
 
 from tcssa.errors import DiskFullError, FeatureFileError, FileError, NonFiniteFeatureError, RunError
-from tcssa.mil import packed
+from tcssa.mil import packed, packing
 from tcssa.mil.bag_store import BagStore, open_store
 from tcssa.mil.cohort import Cohort, read_cohort
 from tcssa.mil.evaluate import evaluate
-from tcssa.mil.packed import FeaturePack, open_pack
+from tcssa.mil.packed import FeaturePack
+from tcssa.mil.packing import open_pack
 from tcssa.mil.settings import CohortSettings, TrainSettings
 from tcssa.mil.sweep import parse_axis, sweep
 from tcssa.mil.train import read_metrics, train
@@ -200,23 +201,23 @@ def test_what_does_not_stay_in_memory_is_told(tmp_path: Path, cohort: Cohort) ->
 PACK = """
 import sys, time
 from pathlib import Path
-from tcssa.mil import packed
+from tcssa.mil import packing
 from tcssa.mil.cohort import read_cohort
 from tcssa.mil.settings import CohortSettings
 from tcssa.reporter import Silent
 
-packed.SAVE_EVERY_S = 0
-pack_slide = packed._pack_slide
+packing.SAVE_EVERY_S = 0
+pack_slide = packing._pack_slide
 
 def slowly(slide, *rest):
     print(slide.slide_id, flush=True)
     time.sleep(float(sys.argv[2]))
     return pack_slide(slide, *rest)
 
-packed._pack_slide = slowly
+packing._pack_slide = slowly
 folder = Path(sys.argv[1])
 data = CohortSettings(labels=folder / "labels.csv", features=folder / "features")
-packed.open_pack(folder / "packs", read_cohort(data), Silent())
+packing.open_pack(folder / "packs", read_cohort(data), Silent())
 """
 
 
@@ -261,7 +262,7 @@ def test_a_disk_too_small_is_told_before_anything_is_written(
     tmp_path: Path, cohort: Cohort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")(10**9, 10**9 - 4096, 4096)
-    monkeypatch.setattr(packed.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(packing.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(DiskFullError, match=r"rows\.bin: needs 0\.00 GB, and 0\.00 GB are free"):
         open_pack(tmp_path / "packs", cohort, Silent())
     assert not list((tmp_path / "packs").glob("*/index.json"))
@@ -279,8 +280,8 @@ def test_a_disk_that_fills_up_keeps_what_is_whole(
         return write(descriptor, content)
 
     with monkeypatch.context() as patched:
-        patched.setattr(packed.os, "write", fills_up)
-        patched.setattr(packed, "SAVE_EVERY_S", 0)
+        patched.setattr(packing.os, "write", fills_up)
+        patched.setattr(packing, "SAVE_EVERY_S", 0)
         with pytest.raises(DiskFullError, match="no space left"):
             open_pack(tmp_path / "packs", cohort, Silent())
     listener = Listener()
