@@ -148,12 +148,19 @@ def named_preset(given: Mapping[str, Any], data_root: Path | None) -> dict[str, 
         "features": cohort.get("features"),
         "splits": split.get("files"),
     }
-    return preset_settings(
+    parts = {part for part, value in known.items() if value}
+    preset = read_preset(str(name))
+    # a table that says who trains and tests is replaced as a whole
+    is_one_table = preset.splits == preset.labels and "labels" in parts and "splits" not in parts
+    settings = preset_settings(
         str(name),
         data_root,
-        given=frozenset(part for part, value in known.items() if value),
+        given=frozenset(parts | {"splits"} if is_one_table else parts),
         method=str(_section(given, "model").get("name") or DEFAULT_METHOD),
     )
+    if is_one_table:
+        settings["split"] = {**settings.get("split", {}), "files": str(known["labels"])}
+    return settings
 
 
 def preset_settings(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from tcssa.compressor import LoadedCompressor
+    from tcssa.compressor.compressor import Aggregate
 
 _CHUNK_PATCHES = 4096
 _CHUNKS_AT_ONCE = 16
@@ -76,8 +77,7 @@ class TorchRuntime(Runtime):
     def _sum_up(self, chunks: Sequence[Features]) -> list[ChunkSums]:
         import torch
 
-        with torch.no_grad():
-            parts = self._model.aggregate([self._tensor(chunk) for chunk in chunks])
+        parts = self._aggregate(chunks)
         # one copy of each off the device, not one a chunk: every copy waits for the device
         weighted_sum = torch.stack([part.state.weighted_sum for part in parts]).cpu().numpy()
         mass = torch.stack([part.state.mass for part in parts]).cpu().numpy()
@@ -93,6 +93,20 @@ class TorchRuntime(Runtime):
             )
             for c, (chunk, end) in enumerate(zip(chunks, ends, strict=True))
         ]
+
+    def _aggregate(self, chunks: Sequence[Features]) -> list[Aggregate]:
+        """Chunks of one type at a time: what a slide becomes must not depend on its neighbours."""
+        import torch
+
+        of_type: dict[str, list[int]] = {}
+        for place, chunk in enumerate(chunks):
+            of_type.setdefault(chunk.dtype.name, []).append(place)
+        parts: dict[int, Aggregate] = {}
+        with torch.no_grad():
+            for places in of_type.values():
+                found = self._model.aggregate([self._tensor(chunks[place]) for place in places])
+                parts.update(zip(places, found, strict=True))
+        return [parts[place] for place in range(len(chunks))]
 
     def _refine(self, means: NDArray[np.float32]) -> Refined:
         import torch

@@ -169,13 +169,8 @@ class SlotCompressor(nn.Module):
             NonFiniteFeatureError: A patch has a NaN or an infinity; it names bag and row.
         """
         parts = self.aggregate(bags)
-        centers = torch.stack([part.state.centers() for part in parts])
-        # their cost is the reading of the weights, so an autocast that reads and copies them to
-        # read the copy costs more than it saves
-        with torch.autocast(centers.device.type, enabled=False):
-            slots = self.experts(centers.float())
         return BagsOutput(
-            slots=slots,
+            slots=self._refine(torch.stack([part.state.centers() for part in parts])),
             mass=torch.stack([part.state.mass for part in parts]),
             assignments=[part.assignments for part in parts],
             weights=[part.weights for part in parts],
@@ -242,8 +237,17 @@ class SlotCompressor(nn.Module):
     @torch.no_grad()
     def finish(self, state: SlotState) -> Tensor:
         """Refine a slide's sums into its slots [K, D]."""
-        slots: Tensor = self.experts(state.centers().unsqueeze(0))
-        return slots.squeeze(0)
+        return self._refine(state.centers().unsqueeze(0)).squeeze(0)
+
+    def _refine(self, centers_BKD: Tensor) -> Tensor:
+        """The experts, in float32 whatever an autocast around them says.
+
+        Their cost is the reading of the weights: an autocast that reads and copies them to read the
+        copy costs more than it saves.
+        """
+        with torch.autocast(centers_BKD.device.type, enabled=False):
+            slots: Tensor = self.experts(centers_BKD.float())
+        return slots
 
     def _aggregate(self, features: Tensor, coords: Tensor | None = None) -> Aggregate:
         """Route and sum up one bag [N, D].

@@ -30,7 +30,9 @@ MAX_SLOTS, MAX_TOP_K = 128, 4
 OLDEST_GPU = (8, 0)
 
 _PARTS = {torch.float16: 2, torch.bfloat16: 3, torch.float32: 1}
-"""Numbers of a type whose sum is a float32: 2 × 11 bits of fp16, 3 × 8 of bf16, itself."""
+"""Numbers of a type whose sum is a float32: 2 × 11 bits of fp16, 3 × 8 of bf16, itself.
+
+The kernel can do float32 too, by whoever calls it; `takes` leaves that to plain torch."""
 _HEADROOM = {torch.float16: 14, torch.bfloat16: 0, torch.float32: 0}
 """Scaled weights reach 2^14 in float16, whose smallest numbers are not small enough."""
 

@@ -130,3 +130,10 @@ def test_labels_from_the_environment_need_not_be_under_the_data_root(
     assert settings.model.num_slots == 64
     assert settings.cohort.labels == tmp_path / "mine.csv"
     assert settings.cohort.features == tmp_path / "nsclc/features"
+
+
+def test_a_table_that_also_has_the_splits_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    given = {"dataset": "camelyon16", "cohort": {"labels": "mine.csv", "features": "f"}}
+    assert named_preset(given, tmp_path)["split"]["files"] == "mine.csv"
+    given["split"] = {"files": "official.csv"}
+    assert "files" not in named_preset(given, tmp_path).get("split", {})

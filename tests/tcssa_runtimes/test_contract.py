@@ -217,6 +217,11 @@ def test_halves_are_taken_as_stored_where_a_runtime_says_so(
         runtime.chunk_dtypes |= {"float16"}  # as on a GPU
         assert runtime.check_chunk(features, 0) is features
         assert_close("torch", runtime.encode(features).slots, wanted.slots)
+        alone = [runtime.launch([chunk])()[0] for chunk in (features, features.astype(np.float32))]
+        for mine, beside in zip(
+            alone, runtime.launch([features, features.astype(np.float32)])(), strict=True
+        ):
+            assert mine.weighted_sum.tobytes() == beside.weighted_sum.tobytes()
         features[7, 3] = np.inf
         with pytest.raises(NonFiniteFeatureError, match="row 7 "):
             runtime.encode(features)
