@@ -1,4 +1,4 @@
-"""A labelled cohort: which slide has which class, which patient, and which features."""
+"""A labelled cohort: which slide has which label, which patient, and which features."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from tcssa.errors import (
     FeatureDimError,
     FeatureFileError,
     MissingDataError,
-    TableError,
     UsageError,
 )
-from tcssa.features import Bag, LabelledSlide, index_bags, open_bag, read_features, read_labels
+from tcssa.features import Bag, LabelledSlide, index_bags, open_bag, read_features
 from tcssa.mil.settings import CohortSettings
+from tcssa.mil.tasks import Classes, MilTask, Truth, read_task
+from tcssa.mil.tasks.facts import task_facts
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,15 @@ class CohortSlide:
     slide_id: str
     case_id: str
     label: int
-    """Index into `Cohort.classes`."""
+    """Index into `Cohort.classes`; of other kinds of label see `MilTask.label_of`."""
     path: Path
     num_patches: int
     site: str | None = None
     """Where the slide was made, if known."""
     has_coords: bool = False
     """Whether its file says where patches lie."""
+    truth: Truth = ()
+    """The whole label; of a lone class, what ``label`` says."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Cohort:
 
     slides: list[CohortSlide]
     classes: list[str]
+    """What the labels of slides are called; see `MilTask.label_names`."""
     feature_dim: int
     encoder: str | None
     labels_sha256: str
@@ -57,6 +61,14 @@ class Cohort:
     """Slides whose patient is not stated and that count as patients of their own."""
     skipped: dict[str, str] = field(default_factory=dict)
     """Labelled slides that were left out, and why."""
+    task: MilTask = field(default_factory=Classes)
+    """What the labels are."""
+
+    def unknown_labels(self) -> dict[str, int]:
+        """Targets that are not known for some slides, and for how many."""
+        known = {target: len(rows) for target, rows in self.task.views(self.slides).items()}
+        total = len(self.slides)
+        return {target: total - count for target, count in known.items() if count < total}
 
     def fingerprint(self) -> dict[str, object]:
         """What a run was made from; another cohort has another one."""
@@ -67,16 +79,16 @@ class Cohort:
             "patches": sum(slide.num_patches for slide in self.slides),
             "feature_dim": self.feature_dim,
             "encoder": self.encoder,
-            "classes": self.classes,
+            **task_facts(self.task),
         }
 
 
-def read_cohort(data: CohortSettings, *, min_classes: int = 2) -> Cohort:
+def read_cohort(data: CohortSettings, *, task: MilTask | None = None) -> Cohort:
     """Join a label table with a folder of features.
 
     Args:
         data: Where they are.
-        min_classes: How many classes must occur: two to train, one to predict.
+        task: Of a run that is to predict the cohort; to train, labels say themselves what they are.
 
     Raises:
         UsageError: Labels or features were not given, or files are of several encoders.
@@ -90,17 +102,10 @@ def read_cohort(data: CohortSettings, *, min_classes: int = 2) -> Cohort:
             "a cohort needs labels and features",
             hint="give --labels CSV --features DIR, or a preset with --dataset NAME",
         )
-    rows = read_labels(
-        data.labels,
-        label_column=data.label_column,
-        case_column=data.case_column,
-        classes=data.classes,
-        label_names=data.label_names,
-    )
-    classes = data.classes or sorted({row.label for row in rows}, key=_natural)
-    if len({row.label for row in rows}) < min_classes:
-        raise TableError(data.labels, [f"all slides have one label, {rows[0].label!r}"])
-    opened, skipped = _open_bags(rows, index_bags(data.features), classes)
+    task, rows = read_task(data, task)
+    unlabelled = {row.slide_id: "no target is known" for row in rows if set(row.label) == {None}}
+    rows = [row for row in rows if row.slide_id not in unlabelled]
+    opened, skipped = _open_bags(rows, index_bags(data.features), task)
     if skipped and (not data.skip_missing or not opened):
         raise MissingDataError(
             f"{len(skipped)} of {len(rows)} labelled slides cannot be used: {listed(skipped)}",
@@ -109,13 +114,14 @@ def read_cohort(data: CohortSettings, *, min_classes: int = 2) -> Cohort:
     feature_dim, encoder = _agreed(opened)
     return Cohort(
         [bag.slide for bag in opened],
-        classes,
+        task.label_names,
         feature_dim,
         encoder,
         labels_sha256=file_sha256(data.labels),
         features_hash=params_hash({bag.slide.slide_id: bag.sample for bag in opened}),
         unknown_patients=sum(not bag.patient_is_known for bag in opened),
-        skipped=skipped,
+        skipped=skipped | unlabelled,
+        task=task,
     )
 
 
@@ -130,7 +136,7 @@ class _Opened(NamedTuple):
 
 
 def _open_bags(
-    rows: Sequence[LabelledSlide], bags: Mapping[str, Path], classes: Sequence[str]
+    rows: Sequence[LabelledSlide[Truth]], bags: Mapping[str, Path], task: MilTask
 ) -> tuple[list[_Opened], dict[str, str]]:
     """Look into the features of every labelled slide; also which have none, and why."""
     opened: list[_Opened] = []
@@ -143,15 +149,15 @@ def _open_bags(
             if bag.num_patches == 0:
                 skipped[row.slide_id] = "no patches"
                 continue
-            label = classes.index(row.label)
             slide = CohortSlide(
                 row.slide_id,
                 row.case_id,
-                label,
+                task.label_of(row.label),
                 bag.path,
                 bag.num_patches,
                 row.site,
                 has_coords=bag.coords is not None,
+                truth=row.label,
             )
             facts = (bag.feature_dim, bag.encoder, _sample(bag), row.case_is_known)
             opened.append(_Opened(slide, *facts))
@@ -186,14 +192,6 @@ def _agreed(bags: Sequence[_Opened]) -> tuple[int, str | None]:
                 hint="train on features of one encoder",
             )
     return feature_dim, encoder
-
-
-def _natural(label: str) -> tuple[bool, float, str]:
-    """Numbers in their order (PANDA's grades), then words in theirs."""
-    try:
-        return False, float(label), label
-    except ValueError:
-        return True, 0.0, label
 
 
 class BagStore:

@@ -30,9 +30,8 @@ from tcssa.mil.classifiers import build_classifier
 from tcssa.mil.cohort import BagStore, Cohort, CohortSlide
 from tcssa.mil.history import Epoch, SlotUse
 from tcssa.mil.methods import BagClassifier
-from tcssa.mil.metrics import auc
 from tcssa.mil.placed import check_coords, classify
-from tcssa.mil.predictions import Prediction, as_arrays
+from tcssa.mil.predictions import Prediction
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.splits import Fold
 from tcssa.reporter import Task
@@ -100,8 +99,9 @@ class FoldFit:
         self.settings, self.folder, self.store = settings, folder, store
         self.train = settings.train
         self.device = resolve_device(self.train.device)
+        self.task = cohort.task.fitted(fold.train)
         self._seed("weights")
-        model = build_classifier(settings.model, cohort.feature_dim, cohort.classes, cohort.encoder)
+        model = build_classifier(settings.model, cohort.feature_dim, self.task, cohort.encoder)
         check_coords(model, cohort.slides)
         self.model = model.to(self.device)
         self.optimiser = torch.optim.AdamW(
@@ -149,7 +149,7 @@ class FoldFit:
             self._set_rate((number * len(batches) + step) / (self.train.epochs * len(batches)))
             self.optimiser.zero_grad()
             with self._autocast():
-                labels = torch.tensor([slide.label for slide in slides], device=self.device)
+                labels = self.task.targets(slides).to(self.device)
                 on_device = [bag.to(self.device) for bag in bags]
                 output = classify(self.model, slides, on_device, self.store, labels)
                 loss = self.model.loss(output, labels)
@@ -162,13 +162,12 @@ class FoldFit:
             self.optimiser.step()
             losses.append(self._finite(float(loss.detach()), number))
         val = predict(self.model, self.fold.val, self.store, self.device, self.train.precision)
-        val_loss = self._finite(_cross_entropy(val), number)
-        labels_val, probs, _ = as_arrays(val)
+        val_loss = self._finite(self.task.validation_loss(val), number)
         return Epoch(
             epoch=number,
             train_loss=sum(losses) / len(losses),
             val_loss=val_loss,
-            val_auc=auc(labels_val, probs),
+            val_scores={self.task.headline: self.task.headline_score(val)},
             slots=slots.use(self.settings.model.top_k),
         )
 
@@ -260,8 +259,9 @@ def predict(
     for (slide,), (bag,) in store.batches([[slide] for slide in slides]):
         with _autocast(device, precision):
             logits = classify(model, [slide], [bag.to(device)], store).logits
-        probs = tuple(logits[0].cpu().double().softmax(dim=0).tolist())
-        predictions.append(Prediction(slide.slide_id, slide.case_id, slide.label, probs, fold))
+        values = model.task.values(logits[0])
+        who = (slide.slide_id, slide.case_id, slide.label)
+        predictions.append(Prediction(*who, values, fold, slide.truth))
     return predictions
 
 
@@ -272,9 +272,3 @@ def _autocast(device: torch.device, precision: str) -> torch.autocast:
 def _batched(slides: Sequence[CohortSlide], size: int) -> Iterator[Sequence[CohortSlide]]:
     for begin in range(0, len(slides), size):
         yield slides[begin : begin + size]
-
-
-def _cross_entropy(predictions: Sequence[Prediction]) -> float:
-    return sum(-math.log(max(row.probs[row.label], 1e-12)) for row in predictions) / len(
-        predictions
-    )

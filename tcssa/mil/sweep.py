@@ -9,7 +9,7 @@ side. Runs are kept, so a sweep goes on where it was, and grows when values are 
       runs/num_slots=8,seed=0/ …   a run directory each
       sweep.csv                    a row a run: its settings, pooled figures, mean and SD over folds
       failed.csv                   combinations that could not be trained, if there are any
-      auc_by_slots.png             where K is swept
+      auc_by_slots.png             where K is swept; of other labels their headline, not auc
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ Axis = tuple[str, tuple[str, ...]]
 _SECTIONS = ("model", "split", "train")
 _METHOD = "model.name"
 _SCORES = ("auc", "balanced_accuracy", "macro_f1", "auprc", "brier")
+"""Of classes; of other kinds of label all metrics are shown."""
 _OF_TCSSA_ONLY = ("train.aux_weight",)
 
 
@@ -61,6 +62,13 @@ class SweepResult:
     """Of every run that is complete: settings and figures."""
     failed: list[tuple[str, str]] = field(default_factory=list)
     """Name and reason."""
+    headline: str = "auc"
+    """The metric that rows begin with, after the settings."""
+
+    @property
+    def chart(self) -> Path:
+        """The headline against K, where K is swept."""
+        return self.out / f"{self.headline}_by_slots.png"
 
 
 def parse_axis(text: str) -> Axis:
@@ -127,13 +135,17 @@ def sweep(
             else:
                 metrics[name] = outcome
             task.advance()
+    if metrics:
+        from tcssa.mil.tasks.facts import task_of_metrics
+
+        result.headline = task_of_metrics(next(iter(metrics.values()))).headline
     result.rows = [_row(point, metrics[point.name]) for point, _ in todo if point.name in metrics]
     result.failed.sort()
     _write_tables(result, [name for name, _ in axes])
     if result.rows and "model.num_slots" in dict(axes):
         from tcssa.mil.plots import plot_sweep
 
-        plot_sweep(out / "auc_by_slots.png", result.rows)
+        plot_sweep(result.chart, result.rows, result.headline)
     return result
 
 
@@ -181,7 +193,7 @@ def _settings_of(settings: MilSettings, point: Point) -> MilSettings:
 
 def _row(point: Point, metrics: Mapping[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {_short(name): value for name, value in point.values.items()}
-    for name in _SCORES:
+    for name in _scores(metrics):
         pooled, folds = metrics["pooled"][name], metrics["over_folds"][name]
         row |= {
             name: pooled["value"],
@@ -193,6 +205,17 @@ def _row(point: Point, metrics: Mapping[str, Any]) -> dict[str, Any]:
     slots = [fold["effective_slots"] for fold in metrics["folds"]]
     row["effective_slots"] = sum(slots) / len(slots) if None not in slots else None
     return row
+
+
+def _scores(metrics: Mapping[str, Any]) -> Sequence[str]:
+    """The metrics of a row, the headline first."""
+    from tcssa.mil.tasks.facts import is_plain, task_of_metrics
+    from tcssa.mil.titles import titles
+
+    task = task_of_metrics(metrics)
+    if is_plain(task):
+        return _SCORES
+    return list(titles(task.metrics, task.headline))
 
 
 def _write_tables(result: SweepResult, names: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from tcssa.mil.settings import (
     SplitSettings,
     TrainSettings,
 )
+from tcssa.mil.titles import title_of, titles
 from tcssa.presets import named_preset, preset_names
 from tcssa.settings import resolve
 from tcssa_cli.commands.metrics import show_metrics
@@ -43,9 +44,18 @@ def train_mil(
     ] = None,
     labels: Annotated[Path | None, setting(CohortSettings, "labels", panel=_DATA)] = None,
     features: Annotated[Path | None, setting(CohortSettings, "features", panel=_DATA)] = None,
+    kind: Annotated[str | None, setting(CohortSettings, "kind", panel=_DATA)] = None,
     label_column: Annotated[
         str | None, setting(CohortSettings, "label_column", panel=_DATA)
     ] = None,
+    targets: Annotated[
+        list[str] | None, setting(CohortSettings, "targets", "--target", panel=_DATA)
+    ] = None,
+    time_column: Annotated[str | None, setting(CohortSettings, "time_column", panel=_DATA)] = None,
+    event_column: Annotated[
+        str | None, setting(CohortSettings, "event_column", panel=_DATA)
+    ] = None,
+    time_spans: Annotated[int | None, setting(CohortSettings, "time_spans", panel=_DATA)] = None,
     case_column: Annotated[str | None, setting(CohortSettings, "case_column", panel=_DATA)] = None,
     classes: Annotated[
         list[str] | None, setting(CohortSettings, "classes", "--class", panel=_DATA)
@@ -103,7 +113,12 @@ def train_mil(
         "cohort": {
             "labels": labels,
             "features": features,
+            "kind": kind,
             "label_column": label_column,
+            "targets": targets or None,
+            "time_column": time_column,
+            "event_column": event_column,
+            "time_spans": time_spans,
             "case_column": case_column,
             "classes": classes or None,
             "skip_missing": skip_missing,
@@ -155,19 +170,23 @@ def train_mil(
 
 
 def _show(console: Console, out: Path, metrics: dict[str, Any]) -> None:
+    from tcssa.mil.tasks.facts import task_of_metrics
+
+    task = task_of_metrics(metrics)
+    shown = list(titles(task.metrics, task.headline))[:2]
     rows = [
         [
             fold["fold"],
             fold["best_epoch"],
             fold["val_loss"],
-            fold["test"]["auc"],
-            fold["test"]["balanced_accuracy"],
+            *(fold["test"][name] for name in shown),
             fold["effective_slots"],
             fold["num_test_slides"],
         ]
         for fold in metrics["folds"]
     ]
-    header = ["fold", "epoch", "val loss", "test AUC", "bal. acc.", "slots in use", "test slides"]
+    tested = [f"test {title_of(name)}" for name in shown]
+    header = ["fold", "epoch", "val loss", *tested, "slots in use", "test slides"]
     console.print(make_table("Folds", header, rows))
-    show_metrics(console, metrics["pooled"], metrics["classes"])
+    show_metrics(console, metrics["pooled"], task)
     console.print(f"run: {out}", soft_wrap=True)

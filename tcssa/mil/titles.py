@@ -1,0 +1,33 @@
+"""What metrics are called where people read them, in the order they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+_TITLES = {
+    "c_index": "c-index",
+    "auc": "AUC",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "accuracy": "accuracy",
+    "auprc": "AUPRC",
+    "brier": "Brier score (low is good)",
+    "calibration_error": "calibration error (low is good)",
+    "weighted_kappa": "quadratic weighted kappa",
+    "mean_error": "mean error in grades (low is good)",
+}
+
+
+def title_of(metric: str) -> str:
+    """A metric's title, without a remark."""
+    return _TITLES.get(metric, metric).partition(" (")[0]
+
+
+def titles(metrics: Iterable[str], headline: str) -> Mapping[str, str]:
+    """Titles of metrics, the headline first."""
+    names = set(metrics)
+    order = [headline, *(name for name in _TITLES if name != headline)]
+    found = {name: _TITLES[name] for name in order if name in names}
+    if headline != "weighted_kappa" and "weighted_kappa" in found:
+        found["weighted_kappa"] = "weighted kappa, if classes are grades"
+    return found
