@@ -4,6 +4,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from factories import write_bag
 
 from tcssa.mil.settings import CohortSettings, MilSettings, ModelSettings, TrainSettings
@@ -52,3 +53,17 @@ def write_labelled(
         writer.writeheader()
         writer.writerows(rows)
     return CohortSettings(labels=table, features=folder / "features")
+
+
+def write_survival(folder: Path, *, shuffled: bool = False, name: str = "") -> CohortSettings:
+    """Forty patients of a slide each; the farther the features, the earlier the event."""
+    rng = np.random.default_rng(3)
+    hazard = rng.permutation(np.linspace(0, 2, 40))
+    times = 60 * np.exp(-1.5 * hazard) * rng.uniform(0.8, 1.25, 40)
+    events = rng.random(40) < 0.75
+    times[~events] *= rng.uniform(0.4, 1, (~events).sum())
+    rows = [{"time": f"{t:.3f}", "event": str(int(e))} for t, e in zip(times, events, strict=True)]
+    if shuffled:
+        rows = [rows[i] for i in rng.permutation(40)]
+    cohort = write_labelled(folder, rows, hazard.tolist(), name=name)
+    return cohort.model_copy(update={"kind": "survival"})

@@ -59,15 +59,29 @@ def build_classifier(
         model: BagClassifier = _build_tcssa(settings, feature_dim, task, encoder)
     else:
         model = build_method(settings.name, feature_dim, len(task.outputs))
-    if model.only_classes and not is_plain(task):
-        raise UsageError(
-            f"{settings.name} has a loss of classes and cannot learn labels of kind {task.kind}",
-            hint="take another --model, such as tcssa or abmil",
-        )
+    _require_learnable(model, settings.name, task)
     model.task = task
     if settings.init is not None:
         _start_from(model, settings.name, settings.init)
     return model
+
+
+def require_learnable(name: str, feature_dim: int, task: MilTask) -> None:
+    """Make sure, before anything is written, that a method learns this kind of label.
+
+    Raises:
+        UsageError: It learns classes only, and the task is another.
+    """
+    if name != TCSSA and not is_plain(task):
+        _require_learnable(build_method(name, feature_dim, len(task.outputs)), name, task)
+
+
+def _require_learnable(model: BagClassifier, name: str, task: MilTask) -> None:
+    if model.only_classes and not is_plain(task):
+        raise UsageError(
+            f"{name} has a loss of classes and cannot learn labels of kind {task.kind}",
+            hint="take another --model, such as tcssa or abmil",
+        )
 
 
 def save_classifier(model: BagClassifier, path: Path, facts: MethodFacts) -> None:

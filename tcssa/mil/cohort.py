@@ -64,11 +64,14 @@ class Cohort:
     task: MilTask = field(default_factory=Classes)
     """What the labels are."""
 
-    def unknown_labels(self) -> dict[str, int]:
-        """Targets that are not known for some slides, and for how many."""
-        known = {target: len(rows) for target, rows in self.task.views(self.slides).items()}
+    def unknown_labels(self) -> list[str]:
+        """A sentence for each of several targets that is not known for some slides."""
         total = len(self.slides)
-        return {target: total - count for target, count in known.items() if count < total}
+        return [
+            f"target {target} is not known for {total - len(known)} of {total} slides"
+            for target, known in self.task.views(self.slides).items()
+            if len(known) < total
+        ]
 
     def fingerprint(self) -> dict[str, object]:
         """What a run was made from; another cohort has another one."""

@@ -127,6 +127,8 @@ def _read_new_cohort(
     cohort = read_cohort(data, task=task_of_metrics(content["cohort"]))
     if cohort.skipped:
         reporter.warn(f"{len(cohort.skipped)} slides left out: {listed(cohort.skipped)}")
+    for sentence in cohort.unknown_labels():
+        reporter.warn(sentence)
     known = content["cohort"]
     if cohort.feature_dim != known["feature_dim"]:
         raise FeatureDimError(cohort.slides[0].path, known["feature_dim"], cohort.feature_dim)

@@ -56,7 +56,8 @@ def make_folds(
         skip_missing: Pass over slides of official splits that the cohort lacks.
 
     Raises:
-        SplitError: A class has too few patients, a part lacks a class, or given splits leak.
+        SplitError: A class has too few patients, a part lacks a class or does not do for the task,
+            or given splits leak.
         MissingDataError: Official splits name slides that the cohort lacks.
         TableError: They cannot be read.
     """
@@ -76,6 +77,7 @@ def make_folds(
     for fold in folds:
         require_disjoint(fold)
         _require_strata(fold, task)
+        task.fitted(fold.train)
     return folds
 
 

@@ -27,7 +27,7 @@ from tcssa.checksums import file_sha256
 from tcssa.differences import differences
 from tcssa.errors import RunError
 from tcssa.mil import plots
-from tcssa.mil.classifiers import MethodFacts, save_classifier
+from tcssa.mil.classifiers import MethodFacts, require_learnable, save_classifier
 from tcssa.mil.cohort import BagStore, Cohort, listed, read_cohort
 from tcssa.mil.fit import PROGRESS_FILE, FoldFit, predict
 from tcssa.mil.history import Epoch, write_history
@@ -83,6 +83,7 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any
     """
     settings = settings.resolved()
     cohort = read_cohort(settings.cohort)
+    require_learnable(settings.model.name, cohort.feature_dim, cohort.task)
     folds = make_folds(
         cohort.slides,
         cohort.task,
@@ -104,8 +105,8 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any
             f"{len(unused)} labelled slides stand in no fold of the splits and take no part: "
             f"{', '.join(unused[:5])}"
         )
-    for target, unknown in cohort.unknown_labels().items():
-        reporter.warn(f"target {target} is not known for {unknown} of {len(cohort.slides)} slides")
+    for sentence in cohort.unknown_labels():
+        reporter.warn(sentence)
     confounds = site_confounds(folds, cohort.task)
     for target, confound in confounds.items():
         if confound.gives_label_away and settings.split.group_by != "site":

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cohorts import small_run, write_labelled
+from cohorts import small_run, write_labelled, write_survival
 
 from tcssa.errors import SplitError, TableError, UsageError
 from tcssa.mil.classifiers import load_classifier
@@ -26,20 +26,6 @@ def seen(time: float, event: bool, outputs: torch.Tensor) -> Prediction:
     return Prediction("s", "c", int(event), FITTED.values(outputs), truth=(time, float(event)))
 
 
-def patients(folder: Path, *, shuffled: bool = False, name: str = "") -> CohortSettings:
-    """Forty patients of one slide each; the farther the features, the earlier the event."""
-    rng = np.random.default_rng(3)
-    hazard = rng.permutation(np.linspace(0, 2, 40))
-    times = 60 * np.exp(-1.5 * hazard) * rng.uniform(0.8, 1.25, 40)
-    events = rng.random(40) < 0.75
-    times[~events] *= rng.uniform(0.4, 1, (~events).sum())
-    rows = [{"time": f"{t:.3f}", "event": str(int(e))} for t, e in zip(times, events, strict=True)]
-    if shuffled:
-        rows = [rows[i] for i in rng.permutation(40)]
-    cohort = write_labelled(folder, rows, hazard.tolist(), name=name)
-    return cohort.model_copy(update={"kind": "survival"})
-
-
 def run_of(cohort: CohortSettings) -> MilSettings:
     return small_run(cohort, epochs=20)
 
@@ -47,7 +33,7 @@ def run_of(cohort: CohortSettings) -> MilSettings:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("patients")
-    train(run_of(patients(folder)), folder / "run", Silent())
+    train(run_of(write_survival(folder)), folder / "run", Silent())
     return folder / "run"
 
 
@@ -76,7 +62,7 @@ def test_spans_hold_as_many_events_of_the_training_part() -> None:
         Survival().fitted(few)
 
 
-def test_figures_are_of_patients() -> None:
+def test_figures_are_of_write_survival() -> None:
     rows = [
         Prediction("a1", "a", 1, (0.9, 0.5), truth=(5.0, 1.0)),
         Prediction("a2", "a", 1, (0.5, 0.1), truth=(5.0, 1.0)),
@@ -95,7 +81,7 @@ def test_survival_is_learnt_and_shuffled_times_are_not(tmp_path: Path, run: Path
     assert learnt["c_index"] == read_metrics(run)["pooled"]["c_index"]
     assert learnt["c_index"]["value"] > 0.75
     assert learnt["log_rank_p"] < 0.01
-    shuffled = train(run_of(patients(tmp_path, shuffled=True)), tmp_path / "run", Silent())
+    shuffled = train(run_of(write_survival(tmp_path, shuffled=True)), tmp_path / "run", Silent())
     assert 0.3 < shuffled["pooled"]["c_index"]["value"] < 0.65
 
 
@@ -119,12 +105,12 @@ def test_a_run_leaves_what_belongs_to_survival(run: Path) -> None:
 
 
 def test_new_patients_are_scored_and_runs_compared(tmp_path: Path, run: Path) -> None:
-    new = patients(tmp_path, name="new")
+    new = write_survival(tmp_path, name="new")
     done = evaluate(run, Silent(), labels=new.labels, features=new.features)
     assert done.metrics["pooled"]["c_index"]["value"] > 0.75
     assert (done.folder / "survival.png").exists()
     other = run.with_name("other")
-    settings = run_of(patients(run.parent))
+    settings = run_of(write_survival(run.parent))
     model = settings.model.model_copy(update={"name": "mean"})
     train(settings.model_copy(update={"model": model}), other, Silent())
     found = compare([run, other], None, Silent())
