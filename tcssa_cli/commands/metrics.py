@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def show_metrics(console: Console, pooled: dict[str, Any], task: MilTask) -> None:
     """Scores with their intervals, and what else the kind of label has to show."""
     title = f"Test: {pooled['num_slides']} slides of {pooled['num_cases']} patients"
-    if "num_events" in pooled:
-        title += f", {pooled['num_events']} with an event"
     _show(console, pooled, task.headline, title)
+    if "num_events" in pooled:
+        console.print(f"{pooled['num_events']} patients had an event")
     if pooled.get("log_rank_p") is not None:
         p = pooled["log_rank_p"]
         console.print(f"patients above the median risk against the others: log-rank p = {p:.3g}")
