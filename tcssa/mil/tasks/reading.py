@@ -117,6 +117,8 @@ def _read_several(data: CohortSettings, path: Path, known: MilTask | None) -> tu
         case_column=data.case_column,
         hint="--target takes names of columns",
     )
+    if all(label is None for row in rows for label in row.label):
+        raise TableError(path, [f"no slide has a known label of {', '.join(data.targets)}"])
     tasks = {
         name: _task(
             data,

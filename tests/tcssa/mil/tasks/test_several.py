@@ -166,6 +166,9 @@ def test_faults_say_which_target(tmp_path: Path) -> None:
     rows = [{"ER": "pos", "PR": "pos"}, {"ER": "neg", "PR": "pos"}]
     with pytest.raises(TableError, match="target PR: all slides have one label, 'pos'"):
         cohort_of(tmp_path, rows)
+    empty = [{"ER": "", "PR": "NA"}] * 2
+    with pytest.raises(TableError, match="no slide has a known label of ER, PR"):
+        cohort_of(tmp_path, empty)
     with pytest.raises(TableError, match="needs the columns slide_id, ER and HER2"):
         cohort_of(tmp_path, rows, targets=["ER", "HER2"])
     with pytest.raises(UsageError, match="leave --label-column out"):
