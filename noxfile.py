@@ -36,7 +36,9 @@ def tests(session: nox.Session) -> None:
     session.install(*CONSTRAINED, "-e", ".[dev]")
     # two workers of one thread each: torch's threads of both would wait for one another
     one_thread = {"OMP_NUM_THREADS": "1"}
-    session.run("pytest", "-n", "2", "-m", "not matrix", *session.posargs, env=one_thread)
+    # a file's tests go to one of them, so that what the file's fixtures make is made once
+    parallel = ("-n", "2", "--dist", "loadfile")
+    session.run("pytest", *parallel, "-m", "not matrix", *session.posargs, env=one_thread)
 
 
 @nox.session

@@ -1,6 +1,7 @@
 """The archive pipeline beside its two limits, measured in one run.
 
     python benchmarks/encode.py [--slides 200] [--runtime torch|onnx|onnx-chunked]
+        [--device cuda] [--readers 2]
 
 An archive of slides of 5,000 to 20,000 patches (float16, D = 1024, K = 32) is written, and then
 
@@ -10,8 +11,8 @@ An archive of slides of 5,000 to 20,000 patches (float16, D = 1024, K = 32) is w
 - encoded: read, checked, hashed, computed and written.
 
 Rounds go through all three in turn, and the best round of each counts. The share is the slower
-limit over the pipeline's time. Last, one slide of 500,000 patches is encoded by a process of its
-own, whose peak memory is printed.
+limit over the pipeline's time. Last, one slide of 500,000 patches is encoded on the CPU by a
+process of its own, whose peak memory is printed.
 """
 
 from __future__ import annotations
@@ -45,14 +46,15 @@ from tcssa_runtimes import Runtime, encode, open_runtime
 from tcssa_runtimes.packing import SLIDES_AT_ONCE
 
 FEATURE_DIM, NUM_SLOTS = 1024, 32
-MEMORY_MB, READERS, ROWS = 1000, 2, 4096
+MEMORY_MB, ROWS = 1000, 4096
 LARGE = 500_000
 
 PEAK = """
 import sys
 from pathlib import Path
 from tcssa_runtimes import encode, open_runtime
-report = encode([Path(sys.argv[2])], Path(sys.argv[3]), open_runtime(sys.argv[1]), memory_mb=256)
+runtime = open_runtime(sys.argv[1], device="cpu")
+report = encode([Path(sys.argv[2])], Path(sys.argv[3]), runtime, memory_mb=256)
 assert report.num_encoded == 1, report.failed
 # not getrusage: its peak is inherited from the process that started this one
 (peak,) = [x for x in open("/proc/self/status") if x.startswith("VmHWM")]
@@ -93,7 +95,7 @@ def make_model(folder: Path, kind: str) -> Path:
     return folder / kind
 
 
-def read_all(paths: Sequence[Path]) -> None:
+def read_all(paths: Sequence[Path], readers: int) -> None:
     """Read all features as they are stored, and throw them away."""
 
     def read(path: Path) -> None:
@@ -101,7 +103,7 @@ def read_all(paths: Sequence[Path]) -> None:
             for begin in range(0, bag.num_patches, ROWS):
                 bag.read(begin, begin + ROWS)
 
-    with ThreadPoolExecutor(READERS) as pool:
+    with ThreadPoolExecutor(readers) as pool:
         list(pool.map(read, paths))
 
 
@@ -115,10 +117,15 @@ def compute_all(bags: Sequence[NDArray[Any]], num_patches: int, runtime: Runtime
                 runtime.encode(bag)
             else:
                 sums = runtime.no_sums(has_coords=False)
-                for begin in range(0, len(bag), runtime.facts.chunk_patches):
-                    chunk = bag[begin : begin + runtime.facts.chunk_patches]
-                    (part,) = runtime.launch([runtime.check_chunk(chunk, begin)])()
-                    sums.add(part)
+                size = runtime.facts.chunk_patches
+                chunks = [
+                    runtime.check_chunk(bag[begin : begin + size], begin)
+                    for begin in range(0, len(bag), size)
+                ]
+                for first in range(0, len(chunks), runtime.chunks_at_once):
+                    launch = chunks[first : first + runtime.chunks_at_once]
+                    for part in runtime.launch(launch)():
+                        sums.add(part)
                 slides.append(sums)
             done += len(bag)
             if done >= num_patches:
@@ -135,20 +142,26 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def compare(
-    paths: list[Path], sizes: Sequence[int], model: Path, folder: Path, rounds: int
+    paths: list[Path],
+    sizes: Sequence[int],
+    runtime: Runtime,
+    folder: Path,
+    *,
+    rounds: int,
+    readers: int,
 ) -> Table:
     """The pipeline beside its limits."""
-    runtime = open_runtime(model, device="cpu")
     times: dict[str, list[float]] = {"read": [], "compute": [], "encode": []}
     shares: dict[str, float] = {}
     bags = [read_features(path) for path in paths[:SLIDES_AT_ONCE]]
-    read_all(paths)  # now all files are in the page cache
+    memory_mb = MEMORY_MB * runtime.launches_at_once * (2 if runtime.chunks_at_once > 1 else 1)
+    read_all(paths, readers)  # now all files are in the page cache
     for _ in range(rounds):
-        times["read"].append(seconds(lambda: read_all(paths)))
+        times["read"].append(seconds(lambda: read_all(paths, readers)))
         with runtime:
             times["compute"].append(seconds(lambda: compute_all(bags, sum(sizes), runtime)))
         out = folder / "out"
-        report = encode(paths, out, runtime, memory_mb=MEMORY_MB, readers=READERS)
+        report = encode(paths, out, runtime, memory_mb=memory_mb, readers=readers)
         assert report.num_encoded == len(paths), report.failed
         times["encode"].append(report.encode_s)
         if report.encode_s == min(times["encode"]):
@@ -174,6 +187,8 @@ def main() -> None:
     parser.add_argument(
         "--runtime", choices=["torch", "onnx", "onnx-chunked"], default="onnx-chunked"
     )
+    parser.add_argument("--readers", type=int, default=2, help="threads that read")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--folder", type=Path, default=None, help="where the archive is written")
     arguments = parser.parse_args()
     rng = np.random.default_rng(1)
@@ -184,7 +199,12 @@ def main() -> None:
         model = make_model(folder, arguments.runtime)
         (folder / "bags").mkdir()
         paths = write_archive(folder / "bags", sizes)
-        console.print(compare(paths, sizes, model, folder, arguments.rounds))
+        runtime = open_runtime(model, device=arguments.device)
+        console.print(
+            compare(
+                paths, sizes, runtime, folder, rounds=arguments.rounds, readers=arguments.readers
+            )
+        )
         shutil.rmtree(folder / "bags")
         (large,) = write_archive(folder, [LARGE])
         command = [sys.executable, "-c", PEAK, str(model), str(large), str(folder / "large")]

@@ -40,6 +40,7 @@ from tcssa.slides.layout import JobLayout
 from tcssa.slides.manifest import SlideFile
 from tcssa.slides.plan import SlidePlan, plan_slide
 from tcssa.slides.reader import PatchReader
+from tcssa.slides.resume import params_of
 from tcssa.synthetic.repeated import real_region, write_large_slide
 
 CASES = {
@@ -86,8 +87,10 @@ def main() -> None:
 def _case(name: str, slides: list[SlideFile], repeats: int, plain_patches: int) -> None:
     settings = CASES[name]
     with tempfile.TemporaryDirectory() as folder:
+        layout, encoder = JobLayout.of(Path(folder), settings), encoder_spec(settings.encoder)
         plans = [
-            plan_slide(slide, settings, JobLayout.of(Path(folder), settings)) for slide in slides
+            plan_slide(slide, settings, layout, params_of(slide, settings, encoder))
+            for slide in slides
         ]
     number = sum(len(plan.corners) for plan in plans)
     print(f"\n{name}: {len(slides)} slides, {number} patches of {settings.patch_size} px")

@@ -11,6 +11,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
+def one_line(error: BaseException, limit: int = 200) -> str:
+    """What another library's error says, in one line of at most ``limit`` characters."""
+    return " ".join(str(error).split())[:limit]
+
+
 class TcssaError(Exception):
     """Base of all errors that a user can act on.
 
@@ -54,7 +59,7 @@ class BrokenPackageError(TcssaError):
 
     def __init__(self, package: str, error: Exception) -> None:
         self.package = package
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         super().__init__(
             f"the package {package!r} is installed but cannot be imported ({reason})",
             hint="install builds of torch and torchvision that belong together",

@@ -1,7 +1,8 @@
 """Dataset presets: YAML files that say what differs from the defaults, and what is needed.
 
 A preset names its labels and features relative to a data root (``--data-root``, or the
-environment variable ``TCSSA_DATA``), since the toolkit ships no patients' data.
+environment variable ``TCSSA_DATA``), since the toolkit ships no patients' data. It also says where
+its splits and settings are from, and which figures were published on the dataset, by whom.
 """
 
 from __future__ import annotations
@@ -17,12 +18,59 @@ from pydantic import BaseModel, ConfigDict
 from tcssa.errors import MissingDataError, UnknownNameError
 
 DATA_ROOT_VARIABLE = "TCSSA_DATA"
+DEFAULT_METHOD = "tcssa"
 
 
-class Preset(BaseModel):
-    """One file of ``configs/datasets``."""
+class _Part(BaseModel):
+    """Frozen, and a misspelt name in the YAML is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MethodSettings(_Part):
+    """What a method was published with, as far as our settings can say it."""
+
+    source: str
+    """Where these values stand, and what of it our training does otherwise."""
+    settings: dict[str, Any]
+    """Nested as `MilSettings`; laid over the preset's own settings."""
+
+
+class StatedFigure(_Part):
+    """One published figure."""
+
+    method: str
+    percent: float
+    sd: float | None = None
+    """Deviation as stated, in percent points; over what is for the source to say."""
+    num_slots: int | None = None
+    """K it was stated for, where the source says it."""
+
+    @property
+    def text(self) -> str:
+        """In percent, as the source has it."""
+        spread = "" if self.sd is None else f" ± {self.sd:.2f}"
+        return f"{self.percent:.2f}{spread} %"
+
+    @property
+    def fraction(self) -> str:
+        """In the unit of our metrics, no digit lost."""
+        spread = "" if self.sd is None else f" ± {self.sd / 100:.4f}"
+        return f"{self.percent / 100:.4f}{spread}"
+
+
+class Statement(_Part):
+    """Figures that one source states, and why another protocol may not reach them."""
+
+    source: str
+    metric: str
+    """As our metrics are called: auc, accuracy, …"""
+    caveat: str
+    figures: list[StatedFigure]
+
+
+class Preset(_Part):
+    """One file of ``configs/datasets``."""
 
     title: str
     """What it is, in a line."""
@@ -30,10 +78,29 @@ class Preset(BaseModel):
     """Label table, relative to the data root."""
     features: str
     """Folder of patch features, relative to the data root."""
+    splits: str | None = None
+    """Official splits, relative to the data root; folds by patient if there are none."""
     how_to_get: str
-    """How to make both, for someone who has neither."""
+    """How to make all of these, in a line."""
+    steps: list[str] = []
+    """The same for someone who has nothing yet, step by step."""
+    splits_from: str
+    """Who trains, validates and tests, and who says so."""
+    notes: list[str] = []
+    """Faults of the data, and what is not known."""
     settings: dict[str, Any] = {}
-    """What differs from the defaults, nested as `MilSettings`."""
+    """What differs from the defaults for every method, nested as `MilSettings`."""
+    models: dict[str, MethodSettings] = {}
+    """What differs for one method, by its name; files may name an entry of
+    ``configs/published_settings.yaml`` instead."""
+    expected: list[Statement] = []
+    """What was published on this dataset."""
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """What must be under the data root: labels, features, and splits if it has some."""
+        named = {"labels": self.labels, "features": self.features, "splits": self.splits}
+        return {part: path for part, path in named.items() if path is not None}
 
 
 def preset_names() -> list[str]:
@@ -47,39 +114,63 @@ def read_preset(name: str) -> Preset:
     Raises:
         UnknownNameError: There is none of this name; near ones are offered.
     """
-    path = _folder() / f"{name}.yaml"
     if name not in preset_names():
         raise UnknownNameError("dataset", name, preset_names())
-    return Preset.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    content = _read(_folder() / f"{name}.yaml")
+    published = _read(configs_folder() / "published_settings.yaml")
+    models = content.get("models", {})
+    content["models"] = {
+        method: published[entry] if isinstance(entry, str) else entry
+        for method, entry in models.items()
+    }
+    return Preset.model_validate(content)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return content
 
 
 def named_preset(given: Mapping[str, Any], data_root: Path | None) -> dict[str, Any]:
     """The settings of the preset that other settings name as ``dataset``, if they name one.
 
     Args:
-        given: What flags, environment and files say; labels or features they give are not
+        given: What flags, environment and files say; labels, features or splits they give are not
             looked for under the data root.
         data_root: See `preset_settings`.
     """
     name = given.get("dataset")
     if name is None:
         return {}
-    cohort = given.get("cohort")
-    known = cohort if isinstance(cohort, Mapping) else {}
-    parts = frozenset(part for part in ("labels", "features") if known.get(part))
-    return preset_settings(str(name), data_root, given=parts)
+    cohort, split = _section(given, "cohort"), _section(given, "split")
+    known = {
+        "labels": cohort.get("labels"),
+        "features": cohort.get("features"),
+        "splits": split.get("files"),
+    }
+    return preset_settings(
+        str(name),
+        data_root,
+        given=frozenset(part for part, value in known.items() if value),
+        method=str(_section(given, "model").get("name") or DEFAULT_METHOD),
+    )
 
 
 def preset_settings(
-    name: str, data_root: Path | None, *, given: frozenset[str] = frozenset()
+    name: str,
+    data_root: Path | None,
+    *,
+    given: frozenset[str] = frozenset(),
+    method: str = DEFAULT_METHOD,
 ) -> dict[str, Any]:
     """The settings of a preset, its files found under the data root.
 
     Args:
         name: Of the preset.
         data_root: None takes ``TCSSA_DATA``.
-        given: Of ``labels`` and ``features``, those that the user named and that need not be
-            under the data root.
+        given: Of ``labels``, ``features`` and ``splits``, those that the user named and that need
+            not be under the data root.
+        method: Whose settings are taken, where the preset has some for it.
 
     Raises:
         UnknownNameError: There is no such preset.
@@ -87,19 +178,31 @@ def preset_settings(
     """
     preset = read_preset(name)
     root = data_root or Path(os.environ.get(DATA_ROOT_VARIABLE, "."))
-    wanted = {
-        part: root / getattr(preset, part) for part in ("labels", "features") if part not in given
-    }
-    missing = [str(path) for path in wanted.values() if not path.exists()]
+    wanted = {part: root / path for part, path in preset.paths.items() if part not in given}
+    missing = [str(path) for path in dict.fromkeys(wanted.values()) if not path.exists()]
     if missing:
         where = "--data-root" if data_root else DATA_ROOT_VARIABLE
+        steps = f"; step by step: tcssa presets {name}" if preset.steps else ""
         raise MissingDataError(
             f"the dataset {name!r} expects {' and '.join(missing)} (below {where} = {root})",
-            hint=" ".join(preset.how_to_get.split()),
+            hint=" ".join(preset.how_to_get.split()) + steps,
         )
-    settings = dict(preset.settings)
+    of_method = preset.models[method].settings if method in preset.models else {}
+    settings: dict[str, Any] = {}
+    for source in (preset.settings, of_method):
+        for section, values in source.items():
+            settings[section] = {**settings.get(section, {}), **values}
+    files = wanted.pop("splits", None)
+    if files is not None:
+        settings["split"] = {**settings.get("split", {}), "files": str(files)}
     settings["cohort"] = {**settings.get("cohort", {}), **{k: str(v) for k, v in wanted.items()}}
     return settings
+
+
+def _section(given: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A section of settings, which the environment may have set to anything."""
+    section = given.get(name)
+    return section if isinstance(section, Mapping) else {}
 
 
 def _folder() -> Path:

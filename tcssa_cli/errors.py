@@ -60,14 +60,12 @@ def explain(error: BaseException) -> Explanation:
         return Explanation(f"{error.filename}: {error.strerror}", "check the path", _FAILED)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return Explanation(
-            f"out of memory ({_one_line(error)})", "use smaller batches or another device", _FAILED
+            f"out of memory ({errors.one_line(error, 300)})",
+            "use smaller batches or another device",
+            _FAILED,
         )
     return Explanation(
-        f"unexpected {type(error).__name__}: {_one_line(error)}",
+        f"unexpected {type(error).__name__}: {errors.one_line(error, 300)}",
         "this is a fault of tcssa; run it again with --debug and report what that prints",
         _FAILED,
     )
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]

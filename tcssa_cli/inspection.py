@@ -149,9 +149,9 @@ def _encoded_slide(path: Path) -> Inspected | None:
     import h5py
 
     from tcssa_runtimes.archive_index import mass_entropy
-    from tcssa_runtimes.slide_features import read_origin
+    from tcssa_runtimes.slide_features import read_facts
 
-    if path.suffix != ".h5" or path.is_dir() or read_origin(path) is None:
+    if path.suffix != ".h5" or path.is_dir() or read_facts(path) is None:
         return None
     with h5py.File(path, "r") as file:
         facts = {name: _plain(value) for name, value in file["features"].attrs.items()}

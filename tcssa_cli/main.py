@@ -25,6 +25,7 @@ from tcssa_cli.commands import (
     extract,
     import_bags,
     inspect,
+    presets,
     verify,
 )
 from tcssa_cli.commands import inspect_slots as inspect_slots_command
@@ -51,6 +52,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("extract")(extract.extract)
 app.command("encoders")(encoders.encoders)
+app.command("presets")(presets.presets)
 app.command("train-mil")(train_mil_command.train_mil)
 app.command("sweep")(sweep_command.sweep)
 app.command("train-vqa")(train_vqa_command.train_vqa)

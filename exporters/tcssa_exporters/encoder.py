@@ -6,13 +6,13 @@ The graph is compared with torch before anything is written; a deviation leaves 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa import __version__
 from tcssa.checksums import file_sha256
 from tcssa.encoders.base import EncoderSpec, Network
 from tcssa.encoders.exported import EncoderParity, ExportedEncoder, is_exported
@@ -23,7 +23,8 @@ from tcssa_exporters.onnx import write_onnx
 from tcssa_exporters.options import ExportOptions
 from tcssa_exporters.parts import NamedTensor, Part
 from tcssa_exporters.staging import staged_folder
-from tcssa_exporters.tensorrt import build_engine, check_targets, flavour
+from tcssa_exporters.tensorrt import Flavour, build_engine, check_targets, flavour
+from tcssa_exporters.tools import tool_versions
 
 if TYPE_CHECKING:
     from torch import nn
@@ -70,21 +71,9 @@ def export_encoder(
         )
     from tcssa.encoders.pixels import PixelsToFeatures
 
-    kind = "onnx" if format == "onnx" else flavour(format)
-    if kind != "onnx" and max_batch is None:
+    if format != "onnx" and max_batch is None:
         max_batch = _DEFAULT_MAX_BATCH
-    # an engine of chunks is tuned for its largest batch, which is how patches come
-    options = ExportOptions.resolve(
-        kind,
-        {
-            "graph": "chunked" if kind != "onnx" else "full",
-            "max_batch": max_batch,
-            "targets": targets,
-            "workspace_mb": workspace_mb,
-        },
-    )
-    if options.format != "onnx":
-        check_targets(options.format, options.targets, "fp32")
+    options = _options(format, max_batch, targets, workspace_mb)
     reporter = reporter or Silent()
     with staged_folder(out, "exported encoder", is_exported, overwrite=overwrite) as folder:
         reporter.note(f"loading {spec.name}")
@@ -94,22 +83,16 @@ def export_encoder(
         graph = folder / "model.onnx"
         data = write_onnx(part, graph, {"encoder": spec.name, "weights_hash": spec.weights_hash})
         reporter.note("comparing with torch: ONNX Runtime")
-        rows = compare(part.module, graph, network.input_px)
-        tools, facts, file = _tools(), {}, graph
+        parity = compare(part.module, graph, network.input_px)
+        written = _Written(graph, data, tool_versions())
         if options.format != "onnx":
-            reporter.note(f"building the engine with {kind}")
-            file = folder / "model.plan"
-            built = build_engine(graph, file, options.format, part, options)
-            tools[built.module] = built.version
-            facts = {"onnx_sha256": file_sha256(graph), **built.facts}
-            for path in (graph, *data):
-                path.unlink()
-            data = []
+            reporter.note(f"building the engine with {options.format}")
+            written = _replaced_by_engine(written, part, options.format, options)
         made = ExportedEncoder(
             format=options.format,
-            file=file.name,
-            sha256=file_sha256(file),
-            data_files={path.name: file_sha256(path) for path in data},
+            file=written.model.name,
+            sha256=file_sha256(written.model),
+            data_files={path.name: file_sha256(path) for path in written.data},
             name=spec.name,
             weights_hash=spec.weights_hash,
             feature_dim=network.feature_dim,
@@ -119,13 +102,58 @@ def export_encoder(
             trained_mpp=spec.trained_mpp,
             max_batch=max_batch,
             tolerance=TOLERANCE,
-            parity=rows,
+            parity=parity,
             not_run=None if options.format == "onnx" else "the engine: not yet run on a GPU",
-            tools=tools,
-            build=facts,
+            tools=written.tools,
+            build=written.build,
         )
         made.write(folder)
     return made
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What stands in the folder so far, and what made it."""
+
+    model: Path
+    data: Sequence[Path]
+    tools: dict[str, str]
+    build: dict[str, int | str] = field(default_factory=dict)
+
+
+def _options(
+    format: Literal["onnx", "trt", "trt-rtx"],
+    max_batch: int | None,
+    targets: Sequence[str],
+    workspace_mb: int,
+) -> ExportOptions:
+    """The options of a graph that takes whole batches; all of them are checked here."""
+    kind = "onnx" if format == "onnx" else flavour(format)
+    # an engine of chunks is tuned for its largest batch, which is how patches come
+    options = ExportOptions.resolve(
+        kind,
+        {
+            "graph": "full" if kind == "onnx" else "chunked",
+            "max_batch": max_batch,
+            "targets": targets,
+            "workspace_mb": workspace_mb,
+        },
+    )
+    if options.format != "onnx":
+        check_targets(options.format, options.targets, "fp32")
+    return options
+
+
+def _replaced_by_engine(
+    graph: _Written, part: Part, kind: Flavour, options: ExportOptions
+) -> _Written:
+    """Build an engine from a graph, and put it in the graph's place."""
+    plan = graph.model.with_name("model.plan")
+    built = build_engine(graph.model, plan, kind, part, options)
+    facts = {"onnx_sha256": file_sha256(graph.model), **built.facts}
+    for path in (graph.model, *graph.data):
+        path.unlink()
+    return _Written(plan, (), {**graph.tools, built.module: built.version}, facts)
 
 
 def _part(module: nn.Module, network: Network) -> Part:
@@ -170,16 +198,3 @@ def _cases(side: int) -> list[tuple[str, NDArray[np.uint8]]]:
         levels = random.integers(0, 256, (batch, 1, 1, 3), dtype=np.uint8)
         cases.append(("constant", np.ascontiguousarray(np.broadcast_to(levels, shape))))
     return cases
-
-
-def _tools() -> dict[str, str]:
-    import onnx
-    import onnxruntime
-    import torch
-
-    return {
-        "tcssa": __version__,
-        "torch": str(torch.__version__),
-        "onnx": str(onnx.__version__),
-        "onnxruntime": str(onnxruntime.__version__),
-    }

@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack
 
-from tcssa import __version__
 from tcssa.artefact import Artefact, ModelFile, Parity, ParityRow
 from tcssa.checksums import file_sha256
-from tcssa.reporter import Reporter, Silent, Task
+from tcssa.reporter import Reporter, Silent
 from tcssa_exporters.metadata import onnx_metadata
 from tcssa_exporters.onnx import write_onnx
 from tcssa_exporters.options import ExportOptions, ExportRequest
@@ -32,8 +30,10 @@ from tcssa_exporters.runners import (
     rounded_calls,
 )
 from tcssa_exporters.source import ExportSource
+from tcssa_exporters.stages import Stages, count_stages
 from tcssa_exporters.staging import staged_artefact
 from tcssa_exporters.tensorrt import build_engine, check_targets, flavour
+from tcssa_exporters.tools import tool_versions
 from tcssa_exporters.verify import Run, Verifier
 
 if TYPE_CHECKING:
@@ -88,12 +88,12 @@ def export_model(
     if not _runs_here(options):
         open_engine = None
     reporter = reporter or Silent()
-    total = _count_stages(options, compares_engines=open_engine is not None)
+    total = count_stages(options, compares_engines=open_engine is not None)
     with (
         staged_artefact(out, overwrite=overwrite) as folder,
         reporter.task(f"export to {options.format}", total=total, unit="stage") as task,
     ):
-        export = _Export(source, options, folder, _Stages(task, reporter, total))
+        export = _Export(source, options, folder, Stages(task, reporter, total))
         return export.make(open_engine)
 
 
@@ -133,24 +133,6 @@ def export_compressor(
     )
 
 
-class _Stages:
-    """Tells of each stage in a line."""
-
-    def __init__(self, task: Task, reporter: Reporter, total: int) -> None:
-        self._task, self._reporter, self._total = task, reporter, total
-        self._begun = 0
-
-    def begin(self, text: str) -> None:
-        if self._begun:
-            self._task.advance()
-        self._begun += 1
-        self._task.describe(text)
-        self._reporter.note(f"{self._begun}/{self._total}  {text}")
-
-    def end(self) -> None:
-        self._task.advance()
-
-
 @dataclass(frozen=True)
 class _Export:
     """One export under way."""
@@ -158,7 +140,7 @@ class _Export:
     source: ExportSource
     options: ExportOptions
     folder: Path
-    stages: _Stages
+    stages: Stages
 
     def make(self, open_engine: OpenEngine | None) -> Artefact:
         """Fill the folder."""
@@ -193,7 +175,7 @@ class _Export:
         """Compare with torch: the files as they are, and half precision with every rounding."""
         precision = self.options.precision
         paths = [self.folder / model.file for model in models.values()]
-        tool = _onnxruntime()
+        tool = f"onnxruntime {tool_versions()['onnxruntime']}"
         large_bag = precision.compute == "float16"
         rows: list[ParityRow] = []
         if precision.compute != "bfloat16":  # ONNX Runtime's CPU provider does not load it
@@ -241,7 +223,7 @@ class _Export:
             checkpoint_sha256=source.checkpoint_sha256,
             head_sha256=source.head_sha256,
             parity=parity,
-            tools=_tools(),
+            tools=tool_versions(),
         )
 
     def _replace_by_engines(self, artefact: Artefact, parts: list[Part]) -> Artefact:
@@ -305,12 +287,6 @@ class _Export:
         )
 
 
-def _count_stages(options: ExportOptions, *, compares_engines: bool) -> int:
-    parts = 2 if options.graph == "chunked" else 1
-    comparisons = 2 if options.precision.compute == "float16" else 1
-    return parts * (1 + options.is_engine) + comparisons + compares_engines
-
-
 def _not_run(compute: str) -> list[str]:
     """What a comparison of the ONNX file on the CPU leaves open."""
     if compute == "float32":
@@ -344,20 +320,3 @@ def _runs_here(options: ExportOptions) -> bool:
         return False
     here = "sm{}{}".format(*torch.cuda.get_device_capability())
     return not options.targets or here in options.targets
-
-
-def _onnxruntime() -> str:
-    import onnxruntime
-
-    return f"onnxruntime {onnxruntime.__version__}"
-
-
-def _tools() -> dict[str, str]:
-    tools = {"tcssa": __version__}
-    for package in ("torch", "onnx", "onnxscript"):
-        try:
-            tools[package] = version(package)
-        except PackageNotFoundError:  # a build from source without metadata
-            tools[package] = "unknown"
-    name, _, number = _onnxruntime().partition(" ")
-    return {**tools, name: number}

@@ -37,6 +37,7 @@ from torch import Tensor, nn
 
 from tcssa import SlotCompressor
 from tcssa.compressor.experts import SlotExperts
+from tcssa_exporters.experts import WeightsFirstExperts
 
 _SUBNORMAL_FREE_PATCHES = 8192
 """Equal shares of so many patches are 1.2e-4; float16 counts evenly down to 6e-5."""
@@ -145,11 +146,14 @@ class FinishGraph(nn.Module):
     """From the means of slots to slots, and on to whatever takes slots.
 
     Args:
-        experts: The compressor's, in the number format that they shall compute in.
+        experts: `SlotExperts`, or `WeightsFirstExperts` of them, in the number format that they
+            shall compute in.
         heads: Output name to a module that takes slots [S, K, D], in the same format.
     """
 
-    def __init__(self, experts: SlotExperts, heads: Mapping[str, nn.Module]) -> None:
+    def __init__(
+        self, experts: SlotExperts | WeightsFirstExperts, heads: Mapping[str, nn.Module]
+    ) -> None:
         super().__init__()
         self.experts = experts
         self.heads = nn.ModuleList(heads.values())
@@ -190,7 +194,7 @@ def build_graphs(
     heads: Mapping[str, nn.Module],
     dtype: torch.dtype,
     *,
-    features_first: bool = False,
+    for_onnx_runtime: bool = False,
 ) -> tuple[PartialGraph, FinishGraph]:
     """Both halves of a model, in evaluation mode and on the CPU.
 
@@ -198,16 +202,18 @@ def build_graphs(
         model: The compressor; it is copied and stays as it is.
         heads: Output name to module, likewise.
         dtype: Of pooling, experts and heads; the gate is float32 always.
-        features_first: For ONNX Runtime, and not for TensorRT; see `Pooling`.
+        for_onnx_runtime: In the order of its faster products, which TensorRT has no use for; see
+            `Pooling` and `WeightsFirstExperts`.
     """
     model = copy.deepcopy(model).cpu().eval()
     if dtype == torch.float16:
-        pooling: Pooling = HalfPooling(features_first=features_first)
+        pooling: Pooling = HalfPooling(features_first=for_onnx_runtime)
     else:
-        pooling = Pooling(dtype, features_first=features_first)
+        pooling = Pooling(dtype, features_first=for_onnx_runtime)
     partial = PartialGraph(model.router.gate.float(), model.config.top_k, pooling)
     copies = {name: copy.deepcopy(head).to("cpu", dtype) for name, head in heads.items()}
-    finish = FinishGraph(model.experts.to(dtype), copies)
+    experts = model.experts.to(dtype)
+    finish = FinishGraph(WeightsFirstExperts(experts) if for_onnx_runtime else experts, copies)
     return partial.eval(), finish.eval()
 
 

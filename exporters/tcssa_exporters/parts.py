@@ -64,7 +64,7 @@ def make_parts(source: ExportSource, options: ExportOptions) -> list[Part]:
         source.compressor,
         source.heads,
         options.precision.dtype,
-        features_first=not options.is_engine,
+        for_onnx_runtime=not options.is_engine,
     )
     config = source.compressor.config
     slots, dim, top_k = config.num_slots, config.feature_dim, config.top_k

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from tcssa import atomic
+from tcssa_runtimes.slide_features import EncodedFacts
 
 if TYPE_CHECKING:
     from tcssa_runtimes.encode import FailedSlide
@@ -43,14 +43,15 @@ def mass_entropy(mass: NDArray[np.float32]) -> float:
     return float(-(share * np.log(share)).sum() + 0.0)
 
 
-def write_index(path: Path, slides: Iterable[Path]) -> None:
+def write_index(path: Path, slides: Iterable[EncodedFacts]) -> None:
     """Write the index of encoded slides, atomically.
 
     Args:
         path: The table.
-        slides: Files of encoded slides.
+        slides: What the slides' files say.
     """
-    atomic.write_csv(path, COLUMNS, (_row(slide) for slide in sorted(slides)))
+    in_order = sorted(slides, key=lambda slide: slide.path)
+    atomic.write_csv(path, COLUMNS, map(_row, in_order))
 
 
 def write_failures(path: Path, failed: Sequence[FailedSlide]) -> None:
@@ -62,16 +63,14 @@ def write_failures(path: Path, failed: Sequence[FailedSlide]) -> None:
     atomic.write_csv(path, FAILED_COLUMNS, rows)
 
 
-def _row(path: Path) -> list[object]:
-    with h5py.File(path, "r") as file:
-        facts, mass = dict(file["features"].attrs), file["mass"][:]
+def _row(slide: EncodedFacts) -> list[object]:
     return [
-        facts["name"],
-        facts["num_patches"],
-        f"{mass_entropy(mass):.6f}",
-        int((mass > 0).sum()),
-        facts["input_name"],
-        facts["input_hash"],
-        facts["model_sha256"],
-        facts["runtime"],
+        slide.name,
+        slide.num_patches,
+        f"{mass_entropy(slide.mass):.6f}",
+        int((slide.mass > 0).sum()),
+        slide.origin.input_name,
+        slide.origin.input_hash,
+        slide.origin.model_sha256,
+        slide.runtime,
     ]

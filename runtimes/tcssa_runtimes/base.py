@@ -52,6 +52,8 @@ class Runtime(ABC):
         """Chunks that a launch takes best."""
         self.launches_at_once = 1
         """Launches that may be under way before the first of them is waited for."""
+        self.chunk_dtypes: frozenset[str] = frozenset({"float32"})
+        """Types that `launch` takes chunks in; others come as float32."""
         self._is_open = False
 
     def __enter__(self) -> Self:
@@ -195,7 +197,9 @@ class Runtime(ABC):
             shape = list(chunk.shape)
             raise ShapeError(f"features must be [N, {self.facts.feature_dim}], got {shape}")
         check_features(self.facts, chunk)
-        features = chunk.astype(np.float32, copy=False)
+        features = chunk
+        if chunk.dtype.name not in self.chunk_dtypes:
+            features = chunk.astype(np.float32, copy=False)
         check_finite(features, first_row=first_row)
         check_range(features, self.facts.input_dtype, first_row=first_row)
         return features
@@ -266,7 +270,7 @@ class Runtime(ABC):
         # a graph runs on at least one row; of an empty bag that is padding
         rows = max(num_patches, self.facts.patches.min)
         if len(parts) == 1 and rows == num_patches:
-            features = np.ascontiguousarray(parts[0][0])
+            features = np.ascontiguousarray(parts[0][0], np.float32)
         else:
             features = np.zeros((rows, self.facts.feature_dim), np.float32)
             np.concatenate([features[:0], *(part for part, _ in parts)], out=features[:num_patches])

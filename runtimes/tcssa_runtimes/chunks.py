@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-Features = NDArray[np.float32]
+Features = NDArray[np.float32] | NDArray[np.float16]
+"""float32, or float16 as stored where the runtime takes it so; see `Runtime.chunk_dtypes`."""
 Chunk = tuple[Features, NDArray[np.float64] | None]
 """Features [n, D], and positions [n, 2] or None."""
 

@@ -9,7 +9,7 @@ left: a slide is done when its file says that it was made by this model from thi
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,8 +26,10 @@ from tcssa_runtimes.packing import Empty, Encoded, Failed, Packer
 from tcssa_runtimes.reader_pool import ReaderPool
 from tcssa_runtimes.slide_features import (
     FOLDER,
+    EncodedFacts,
     Origin,
-    read_origin,
+    read_facts,
+    require_facts,
     slide_features_path,
     write_slide_features,
 )
@@ -142,8 +144,9 @@ def encode(
         paths = shard.of(paths)
     atomic.discard_leftovers(out / FOLDER)
     atomic.discard_leftovers(out)
-    to_do = [path for path in paths if overwrite or not _is_done(path, out, runtime.facts)]
-    report.num_skipped = len(paths) - len(to_do)
+    done = {} if overwrite else _find_done(paths, out, runtime.facts)
+    to_do = [path for path in paths if path not in done]
+    report.num_skipped = len(done)
     if to_do:
         with runtime:
             for note in runtime.notes:
@@ -151,7 +154,7 @@ def encode(
             report.runtime, report.notes = runtime.name, list(runtime.notes)
             run = _Run(to_do, out, runtime, reporter, report)
             run.encode_all(memory_mb * 1_000_000)
-    _write_tables(paths, out, shard, report)
+    _write_tables(paths, out, shard, report, done)
     report.total_s = time.perf_counter() - begin
     return report
 
@@ -219,19 +222,32 @@ class _Run:
         self.reporter.warn(f"{path.name} was not encoded: {reason}")
 
 
-def _is_done(path: Path, out: Path, facts: ModelFacts) -> bool:
-    origin = read_origin(slide_features_path(out, path.stem))
-    try:
-        return origin is not None and origin.is_of(path, facts.sha256)
-    except (OSError, FileError):  # the reading will tell what is wrong with it
-        return False
+def _find_done(paths: Sequence[Path], out: Path, model: ModelFacts) -> dict[Path, EncodedFacts]:
+    """What stands in the files of slides that need not be encoded again."""
+    done = {}
+    for path in paths:
+        facts = read_facts(slide_features_path(out, path.stem))
+        try:
+            if facts is not None and facts.origin.is_of(path, model.sha256):
+                done[path] = facts
+        except (OSError, FileError):  # the reading will tell what is wrong with the input
+            continue
+    return done
 
 
 def _write_tables(
-    paths: Sequence[Path], out: Path, shard: Shard | None, report: EncodeReport
+    paths: Sequence[Path],
+    out: Path,
+    shard: Shard | None,
+    report: EncodeReport,
+    done: Mapping[Path, EncodedFacts],
 ) -> None:
     suffix = "" if shard is None else shard.suffix
     not_done = {slide.path for slide in report.failed} | set(report.empty)
-    done = [slide_features_path(out, path.stem) for path in paths if path not in not_done]
-    write_index(out / f"index{suffix}.csv", done)
+    encoded = [
+        done.get(path) or require_facts(slide_features_path(out, path.stem))
+        for path in paths
+        if path not in not_done
+    ]
+    write_index(out / f"index{suffix}.csv", encoded)
     write_failures(out / f"failed{suffix}.csv", report.failed)

@@ -1,7 +1,8 @@
 """ONNX Runtime: on the CPU, or with its CUDA or TensorRT provider.
 
-CUDA and TensorRT are not yet run on a GPU. ``onnxruntime-gpu`` lists both on machines without a
-GPU and then runs on the CPU in silence, so what a session really uses is looked at.
+CUDA ran on an H200 (docs/gpu.md); its TensorRT is not yet run on a GPU. ``onnxruntime-gpu`` lists
+both on machines without a GPU and then runs on the CPU in silence, so what a session really uses is
+looked at.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ _PROVIDERS: dict[Place, str] = {
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
+_PROVIDER_OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}
+"""By itself it multiplies float32 with ten bits of mantissa: patches then go to other slots."""
 _TENSORRT_MAJOR = "10"
 """ONNX Runtime's TensorRT provider links libnvinfer.so.10."""
 _WARNING, _FATAL = 2, 4
@@ -122,7 +125,12 @@ def bound_call(session: Any, feed: Arrays, device: str) -> Arrays:  # onnxruntim
 def _start(ort: Any, file: Path, provider: str, *, on_gpu: bool) -> Any:  # onnxruntime: no types
     try:
         with _quiet_start(ort, on_gpu=on_gpu):
-            return ort.InferenceSession(str(file), _options(ort), providers=[provider])
+            return ort.InferenceSession(
+                str(file),
+                _options(ort),
+                providers=[provider],
+                provider_options=[_PROVIDER_OPTIONS.get(provider, {})],
+            )
     except Exception as error:  # its error classes share no narrower base
         reason = " ".join(str(error).split())[:300]
         raise ArtefactError(file, f"ONNX Runtime cannot load it ({reason})") from error

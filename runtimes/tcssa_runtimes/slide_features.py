@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa import __version__, atomic
+from tcssa.errors import FeatureFileError
 from tcssa.features.content import content_hash
 from tcssa.features.selection import bag_file, bag_name
 from tcssa.features.writer import Attribute
@@ -66,6 +67,19 @@ class Origin:
         if (self.input_bytes, self.input_mtime_ns) == (stat.st_size, stat.st_mtime_ns):
             return True
         return self.input_hash == content_hash(bag)
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedFacts:
+    """What an encoded slide's file says of it, the slots themselves apart."""
+
+    path: Path
+    name: str
+    num_patches: int
+    mass: NDArray[np.float32]
+    """Of each slot, (K,)."""
+    runtime: str
+    origin: Origin
 
 
 @dataclass(frozen=True)
@@ -144,19 +158,40 @@ def write_slide_features(
     atomic.write_bytes(path, content.getvalue())
 
 
-def read_origin(path: Path) -> Origin | None:
-    """What an encoded slide was made from; None if the file is not one of ours, or broken."""
+def read_facts(path: Path) -> EncodedFacts | None:
+    """What an encoded slide's file says of it; None if it is not one of ours, or broken."""
     try:
         with h5py.File(path, "r") as file:
             attributes = file["features"].attrs
             if not attributes["complete"] or attributes["format_version"] != FORMAT_VERSION:
                 return None
-            return Origin(
-                model_sha256=str(attributes["model_sha256"]),
-                input_name=str(attributes["input_name"]),
-                input_bytes=int(attributes["input_bytes"]),
-                input_mtime_ns=int(attributes["input_mtime_ns"]),
-                input_hash=str(attributes["input_hash"]),
+            return EncodedFacts(
+                path=path,
+                name=str(attributes["name"]),
+                num_patches=int(attributes["num_patches"]),
+                mass=np.asarray(file["mass"]),
+                runtime=str(attributes["runtime"]),
+                origin=Origin(
+                    model_sha256=str(attributes["model_sha256"]),
+                    input_name=str(attributes["input_name"]),
+                    input_bytes=int(attributes["input_bytes"]),
+                    input_mtime_ns=int(attributes["input_mtime_ns"]),
+                    input_hash=str(attributes["input_hash"]),
+                ),
             )
     except (OSError, KeyError, ValueError):
         return None
+
+
+def require_facts(path: Path) -> EncodedFacts:
+    """The same of a file that must be whole.
+
+    Raises:
+        FeatureFileError: It is not.
+    """
+    facts = read_facts(path)
+    if facts is None:
+        raise FeatureFileError(
+            path, "is no whole file of slots", hint="remove it, and give the command again"
+        )
+    return facts

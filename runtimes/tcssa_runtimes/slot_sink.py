@@ -33,6 +33,7 @@ from tcssa_runtimes.slide_features import (
     FOLDER,
     Origin,
     Positions,
+    require_facts,
     slide_features_path,
     write_slide_features,
 )
@@ -96,25 +97,23 @@ class SlotFiles:
                 f"{facts.path} was trained on {facts.encoder!r}, not on {spec.name!r}", hint=hint
             )
 
-    def begin(self, plan: SlidePlan, params: Params, encoder: Encoder) -> SlotFile:
+    def begin(self, plan: SlidePlan, encoder: Encoder) -> SlotFile:
         """Begin the sums of a slide."""
-        return SlotFile(self.out, self._runtime, plan, params, encoder)
+        return SlotFile(self.out, self._runtime, plan, encoder)
 
     def write_index(self) -> Path:
         """List all slides that have slots here, those of other processes too."""
         index = self.out / "index.csv"
-        write_index(index, (self.out / FOLDER).glob("*.h5"))
+        write_index(index, map(require_facts, (self.out / FOLDER).glob("*.h5")))
         return index
 
 
 class SlotFile:
     """See `tcssa.slides.sinks.PatchSink`."""
 
-    def __init__(
-        self, out: Path, runtime: Runtime, plan: SlidePlan, params: Params, encoder: Encoder
-    ) -> None:
+    def __init__(self, out: Path, runtime: Runtime, plan: SlidePlan, encoder: Encoder) -> None:
         self._out, self._runtime, self._plan = out, runtime, plan
-        self._params, self._encoder = params, encoder
+        self._encoder = encoder
         self._content = ContentHash(encoder.feature_dim)
         self._coords: list[NDArray[np.int64]] = []
         self._failed: list[NDArray[np.int64]] = []
@@ -173,7 +172,7 @@ class SlotFile:
             classes=facts.classes,
             failed_coords=np.concatenate(self._failed) if self._failed else None,
             more={
-                "params_hash": params_hash(self._params),
+                "params_hash": params_hash(self._plan.params),
                 "n_failed": sum(map(len, self._failed)),
                 "mpp_level0": self._plan.resolution.mpp,
                 "mpp_effective": self._plan.spec.mpp_effective,

@@ -51,6 +51,8 @@ class TorchRuntime(Runtime):
         self._device = device
         if device != "cpu":
             self.chunks_at_once = _CHUNKS_AT_ONCE
+            # as they are stored: half the bytes to copy, and the fused kernel widens them itself
+            self.chunk_dtypes = frozenset({"float16", "float32"})
 
     def _open(self) -> None:
         self._model.to(self._device)
@@ -76,14 +78,20 @@ class TorchRuntime(Runtime):
 
         with torch.no_grad():
             parts = self._model.aggregate([self._tensor(chunk) for chunk in chunks])
+        # one copy of each off the device, not one a chunk: every copy waits for the device
+        weighted_sum = torch.stack([part.state.weighted_sum for part in parts]).cpu().numpy()
+        mass = torch.stack([part.state.mass for part in parts]).cpu().numpy()
+        assignments = torch.cat([part.assignments for part in parts]).cpu().numpy()
+        weights = torch.cat([part.weights for part in parts]).cpu().numpy()
+        ends = np.cumsum([len(chunk) for chunk in chunks])
         return [
             ChunkSums(
-                weighted_sum=part.state.weighted_sum.cpu().numpy(),
-                mass=part.state.mass.cpu().numpy(),
-                assignments=part.assignments.cpu().numpy(),
-                weights=part.weights.cpu().numpy(),
+                weighted_sum=weighted_sum[c],
+                mass=mass[c],
+                assignments=assignments[end - len(chunk) : end],
+                weights=weights[end - len(chunk) : end],
             )
-            for part in parts
+            for c, (chunk, end) in enumerate(zip(chunks, ends, strict=True))
         ]
 
     def _refine(self, means: NDArray[np.float32]) -> Refined:
@@ -93,7 +101,7 @@ class TorchRuntime(Runtime):
             slots = self._model.experts(self._tensor(means))
         return Refined(slots.cpu().numpy())
 
-    def _tensor(self, values: NDArray[np.float32]) -> torch.Tensor:
+    def _tensor(self, values: Features) -> torch.Tensor:
         import torch
 
         if not values.flags.writeable:  # torch warns of arrays that it must not write to

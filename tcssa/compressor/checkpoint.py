@@ -22,7 +22,7 @@ from tcssa.checksums import file_sha256
 from tcssa.compressor.compressor import SlotCompressor
 from tcssa.compressor.config import CompressorConfig
 from tcssa.compressor.reference import convert_state, read_state
-from tcssa.errors import CheckpointError
+from tcssa.errors import CheckpointError, one_line
 from tcssa.run import selected_checkpoint
 
 _PREFIX = "compressor."
@@ -148,8 +148,8 @@ def load_strictly(model: torch.nn.Module, state: Mapping[str, Tensor], path: Pat
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(path, f"its tensors do not fit the model: {reason}") from None
+        reason = f"its tensors do not fit the model: {one_line(error, 300)}"
+        raise CheckpointError(path, reason) from None
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:

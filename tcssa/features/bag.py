@@ -24,7 +24,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.errors import FeatureDimError, FeatureFileError, NonFiniteFeatureError
+from tcssa.errors import FeatureDimError, FeatureFileError, NonFiniteFeatureError, one_line
+from tcssa.features.array_files import read_npy, read_pt
 from tcssa.features.lazyslide import read_store
 from tcssa.features.selection import (
     STORE_SUFFIX,
@@ -33,7 +34,7 @@ from tcssa.features.selection import (
     split_selection,
     with_selection,
 )
-from tcssa.features.slidechat import read_csv_features, read_pickled_npy
+from tcssa.features.slidechat import read_csv_features
 
 SUFFIXES = (".h5", ".hdf5", ".pt", ".npy", STORE_SUFFIX)
 """What a bag's file name may end with; the last is a folder."""
@@ -166,9 +167,9 @@ def open_bag(path: Path | str) -> Bag:
     if suffix in (".h5", ".hdf5"):
         bag = _open_hdf5(path, wanted)
     elif suffix == ".pt":
-        bag = Bag(path, _read_pt(path), coords=None)
+        bag = Bag(path, read_pt(path), coords=None)
     elif suffix == ".npy":
-        bag = Bag(path, _read_npy(path), coords=None)
+        bag = Bag(path, read_npy(path), coords=None)
     elif suffix == TABLE_SUFFIX:
         bag = Bag(path, read_csv_features(path), coords=None)
     else:
@@ -205,7 +206,7 @@ def _open_hdf5(path: Path, wanted: str | None) -> Bag:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        reason = f"is not a readable HDF5 file ({_plain(error)})"
+        reason = f"is not a readable HDF5 file ({one_line(error)})"
         raise FeatureFileError(path, reason, hint=_READ_AGAIN) from None
     features = file.get("features", file.get("feats"))
     if isinstance(features, h5py.Group):
@@ -249,53 +250,8 @@ def _open_atlaspatch(path: Path, file: h5py.File, sets: h5py.Group, wanted: str 
         file.close()
         if isinstance(error, FeatureFileError):
             raise
-        raise FeatureFileError(path, f"cannot be read ({_plain(error)})") from None
+        raise FeatureFileError(path, f"cannot be read ({one_line(error)})") from None
     return Bag(with_selection(path, wanted), sets[name], coords, attributes=attributes, file=file)
-
-
-def _read_pt(path: Path) -> NDArray[Any]:
-    import torch
-
-    from tcssa.compressor.reference import read_pickled_data
-    from tcssa.errors import CheckpointError
-
-    try:
-        content = read_pickled_data(path)
-    except CheckpointError as error:
-        raise FeatureFileError(path, error.reason, hint=error.hint) from None
-    if isinstance(content, dict):
-        content = content.get("features", content.get("feat"))
-    if not isinstance(content, torch.Tensor):
-        raise FeatureFileError(path, "holds no tensor, nor a dict with 'features' or 'feat'")
-    if content.dtype == torch.bfloat16:
-        content = content.float()
-    array: NDArray[Any] = content.numpy()
-    return _as_rows(array)
-
-
-def _read_npy(path: Path) -> NDArray[Any]:
-    with path.open("rb") as stream:
-        is_array = stream.read(6) == b"\x93NUMPY"
-    if not is_array:
-        raise FeatureFileError(path, "is not a NumPy file; nothing in it was loaded")
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        if "object" in str(error).lower():
-            return _as_rows(read_pickled_npy(path))
-        raise FeatureFileError(path, f"is not a readable array ({_plain(error)})") from None
-    except (OSError, EOFError) as error:
-        raise FeatureFileError(path, f"is not a readable array ({_plain(error)})") from None
-    return _as_rows(array)
-
-
-def _as_rows(array: NDArray[Any]) -> NDArray[Any]:
-    """Bags occur as (N, D), (1, N, D) and, of a single patch, (D,)."""
-    if array.ndim == 3 and array.shape[0] == 1:
-        return array.reshape(array.shape[1:])
-    if array.ndim == 1 and array.size:
-        return array.reshape(1, -1)
-    return array
 
 
 def _check_shapes(bag: Bag) -> None:
@@ -312,7 +268,3 @@ def _check_shapes(bag: Bag) -> None:
     if fault:
         bag.close()
         raise FeatureFileError(bag.path, fault)
-
-
-def _plain(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.errors import FeatureFileError, MissingMppError
+from tcssa.errors import FeatureFileError, MissingMppError, one_line
 from tcssa.features.bag import Bag
 
 
@@ -121,7 +121,7 @@ def _clam_patches(path: Path) -> dict[str, Any]:
             said = dict(file["coords"].attrs)
             side = said["patch_size"] * said["downsample"][0] * said.get("custom_downsample", 1)
     except (OSError, KeyError, TypeError, IndexError) as error:
-        reason = f"is no readable file of CLAM's patches ({' '.join(str(error).split())[:200]})"
+        reason = f"is no readable file of CLAM's patches ({one_line(error)})"
         raise FeatureFileError(patches, reason, hint="mend it, or take it away") from None
     known: dict[str, Any] = {"patch_size_level0": int(np.rint(side))}
     if said.get("patch_level") == 0 and "level_dim" in said:

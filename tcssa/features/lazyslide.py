@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.errors import FeatureFileError
+from tcssa.errors import FeatureFileError, one_line
 from tcssa.features.selection import choose_set
 from tcssa.optional import require
 
@@ -66,8 +66,8 @@ def read_store(path: Path, wanted: str | None = None) -> LazySlideFeatures:
         tile_ids = tiles["tile_id"].to_numpy()
         bounds = np.array([_bounds(shape.as_py()) for shape in tiles["geometry"]])
     except (KeyError, OSError, ValueError, struct.error) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise FeatureFileError(path, f"is no readable LazySlide store ({reason})") from None
+        reason = f"is no readable LazySlide store ({one_line(error)})"
+        raise FeatureFileError(path, reason) from None
     if not hasattr(features, "shape"):
         raise FeatureFileError(path, f"the features of {model} are sparse, expected a dense array")
     rows = bounds.reshape(-1, 4)[_positions(path, tile_ids, keys)]

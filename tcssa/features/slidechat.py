@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.errors import FeatureFileError
+from tcssa.errors import FeatureFileError, one_line
 
 FEATURE_KEYS = ("feature", "features", "feat")
 
@@ -50,8 +50,8 @@ def read_pickled_npy(path: Path) -> NDArray[Any]:
                 hint="save the features as a plain array: np.save(file, features)",
             ) from None
         except (pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError) as error:
-            reason = " ".join(str(error).split())[:160]
-            raise FeatureFileError(path, f"is not a readable array ({reason})") from None
+            reason = f"is not a readable array ({one_line(error)})"
+            raise FeatureFileError(path, reason) from None
     # the array of one object is a list of it in the pickle
     while isinstance(content, np.ndarray | list) and np.shape(content) in ((), (1,)):
         content = content.item() if isinstance(content, np.ndarray) else content[0]

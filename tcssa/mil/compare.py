@@ -115,7 +115,7 @@ def compare(
         metric: One that the runs' kind of label has; None takes its headline.
         reporter: Is told of progress.
         target: Of runs with several targets the one to compare; None means the mean over them.
-        out: Folder for ``comparison.json`` and the forest plot, if wanted.
+        out: Folder for ``comparison.json``, the forest plot and a page with both, if wanted.
         seed: Of the bootstrap.
 
     Raises:
@@ -245,9 +245,11 @@ def _short_names(runs: Sequence[Path]) -> list[str]:
 
 
 def _write(comparison: Comparison, out: Path) -> None:
+    from tcssa.mil.compare_page import write_comparison_page
     from tcssa.mil.plots import plot_comparison
 
     out.mkdir(parents=True, exist_ok=True)
     plot_comparison(out / "comparison.png", comparison)
+    write_comparison_page(out, comparison, out / "comparison.png")
     text = json.dumps(as_json(comparison), indent=2)
     atomic.write_text(out / COMPARISON_FILE, text + "\n")

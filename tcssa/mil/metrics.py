@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tcssa import ranking
 from tcssa.intervals import Score, interval
 
 Floats = NDArray[np.float64]
@@ -30,14 +31,7 @@ def auc(labels: Ints, probs: Floats) -> float | None:
     Returns:
         None where a class does not occur among the labels.
     """
-    from sklearn.metrics import roc_auc_score
-
-    num_classes = probs.shape[1]
-    if len(np.unique(labels)) < num_classes:
-        return None
-    if num_classes == 2:
-        return float(roc_auc_score(labels, probs[:, 1]))
-    return float(roc_auc_score(labels, probs, multi_class="ovr", labels=range(num_classes)))
+    return _one_against_rest(ranking.area, labels, probs)
 
 
 def balanced_accuracy(labels: Ints, probs: Floats) -> float:
@@ -53,11 +47,9 @@ def accuracy(labels: Ints, probs: Floats) -> float:
 
 def macro_f1(labels: Ints, probs: Floats) -> float:
     """Mean F1 over all classes; 0 for one that is never predicted."""
-    from sklearn.metrics import f1_score
-
-    classes = range(probs.shape[1])
-    predicted = probs.argmax(axis=1)
-    return float(f1_score(labels, predicted, labels=classes, average="macro", zero_division=0))
+    counts = _counts(labels, probs.argmax(axis=1), probs.shape[1])
+    either = counts.sum(axis=0) + counts.sum(axis=1)
+    return float(np.mean(2 * counts.diagonal() / np.maximum(either, 1)))
 
 
 def auprc(labels: Ints, probs: Floats) -> float | None:
@@ -66,13 +58,7 @@ def auprc(labels: Ints, probs: Floats) -> float | None:
     Returns:
         None where a class does not occur among the labels.
     """
-    from sklearn.metrics import average_precision_score
-
-    num_classes = probs.shape[1]
-    if len(np.unique(labels)) < num_classes:
-        return None
-    shown = [1] if num_classes == 2 else range(num_classes)
-    return float(np.mean([average_precision_score(labels == c, probs[:, c]) for c in shown]))
+    return _one_against_rest(ranking.average_precision, labels, probs)
 
 
 def brier(labels: Ints, probs: Floats) -> float:
@@ -99,13 +85,32 @@ def weighted_kappa(labels: Ints, probs: Floats) -> float | None:
     Returns:
         None where one grade is all that occurs and is predicted.
     """
-    from sklearn.metrics import cohen_kappa_score
+    grades = np.arange(probs.shape[1])
+    counts = _counts(labels, probs.argmax(axis=1), len(grades))
+    distance = (grades[:, None] - grades) ** 2
+    by_chance = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / len(labels)
+    expected = (distance * by_chance).sum()
+    return float(1 - (distance * counts).sum() / expected) if expected else None
 
-    predicted = probs.argmax(axis=1)
-    if len(np.union1d(labels, predicted)) < 2:
+
+def _one_against_rest(
+    of_two: Callable[[NDArray[np.bool_], Floats], float], labels: Ints, probs: Floats
+) -> float | None:
+    """A figure of two classes for each class against all others, and their mean; None if one lacks.
+
+    Of two classes the second is the positive one.
+    """
+    num_classes = probs.shape[1]
+    if len(np.unique(labels)) < num_classes:
         return None
-    grades = range(probs.shape[1])
-    return float(cohen_kappa_score(labels, predicted, weights="quadratic", labels=grades))
+    shown = [1] if num_classes == 2 else range(num_classes)
+    return float(np.mean([of_two(labels == c, probs[:, c]) for c in shown]))
+
+
+def _counts(labels: Ints, predicted: Ints, num_classes: int) -> Ints:
+    """How often each class [C] is taken for each [C]."""
+    pairs = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
+    return pairs.reshape(num_classes, num_classes)
 
 
 METRICS: dict[str, Metric] = {
@@ -123,12 +128,8 @@ METRICS: dict[str, Metric] = {
 
 def confusion(labels: Ints, predicted: Ints, num_classes: int) -> list[list[int]]:
     """Counts [C][C]; rows are true classes."""
-    from sklearn.metrics import confusion_matrix
-
-    matrix: list[list[int]] = confusion_matrix(
-        labels, predicted, labels=range(num_classes)
-    ).tolist()
-    return matrix
+    counts: list[list[int]] = _counts(labels, predicted, num_classes).tolist()
+    return counts
 
 
 def _argmax_confusion(labels: Ints, probs: Floats) -> dict[str, Any]:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from tcssa import atomic
 from tcssa.intervals import Score
 from tcssa.mil.history import Epoch, SlotUse
 from tcssa.mil.metrics import Floats, Ints
-from tcssa.mil.titles import title_of
+from tcssa.mil.names import written
 
 if TYPE_CHECKING:
     from tcssa.mil.compare import Comparison
@@ -43,7 +44,7 @@ def plot_roc(path: Path, labels: Ints, probs: Floats, classes: Sequence[str]) ->
         title=f"ROC, {len(labels)} test slides",
     )
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="lower right", frameon=False)
+        figure.legend(loc="outside lower center", frameon=False)
     _save(figure, path)
 
 
@@ -52,9 +53,11 @@ def plot_confusion(path: Path, matrix: Sequence[Sequence[int]], classes: Sequenc
     counts = np.asarray(matrix)
     figure = Figure(figsize=(4.5, 4.2), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(counts / counts.sum(axis=1, keepdims=True).clip(min=1), cmap="Purples", vmax=1.2)
+    shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    axes.imshow(shares, cmap="Purples", vmin=0, vmax=1.2)
     for (row, column), count in np.ndenumerate(counts):
-        axes.text(column, row, str(count), ha="center", va="center")
+        ink = "white" if shares[row, column] > 0.6 else "black"
+        axes.text(column, row, str(count), ha="center", va="center", color=ink)
     ticks = range(len(classes))
     axes.set_xticks(ticks, classes, rotation=20, ha="right")
     axes.set_yticks(ticks, classes)
@@ -75,7 +78,8 @@ def plot_survival(path: Path, curves: Mapping[str, Curve], p_value: float | None
         ylim=(0, 1.02),
         title=f"Test patients{test}",
     )
-    axes.legend(frameon=False, fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     _save(figure, path)
 
 
@@ -85,10 +89,14 @@ def plot_training(path: Path, folds: Sequence[Sequence[Epoch]], top_k: int) -> N
     figure = Figure(figsize=(9 if has_slots else 4.8, 3.6), layout="constrained")
     axes = figure.subplots(1, 2 if has_slots else 1, squeeze=False)[0]
     for index, epochs in enumerate(folds):
-        numbers = [row.epoch for row in epochs]
-        axes[0].plot(numbers, [row.val_loss for row in epochs], label=f"fold {index}")
+        numbers, losses = [row.epoch for row in epochs], [row.val_loss for row in epochs]
+        (line,) = axes[0].plot(numbers, losses, label=f"fold {index}")
+        kept = int(np.argmin(losses))
+        axes[0].plot(numbers[kept], losses[kept], "o", color=line.get_color(), markersize=5)
     axes[0].set(xlabel="epoch", ylabel="validation loss", title="Validation loss")
-    axes[0].legend(frameon=False, fontsize=8)
+    axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes[0].spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=min(len(folds), 5), frameon=False)
     if has_slots:
         uses = [[row.slots for row in epochs if row.slots] for epochs in folds]
         _draw_slots_in_use(axes[1], uses, top_k)
@@ -102,6 +110,8 @@ def _draw_slots_in_use(axes: Axes, folds: Sequence[Sequence[SlotUse]], top_k: in
     axes.axhline(num_slots, color="grey", linewidth=0.8, linestyle=":")
     axes.axhline(1.5 * top_k, color="firebrick", linewidth=0.8, linestyle=":")
     axes.text(0, 1.5 * top_k, " collapse", color="firebrick", fontsize=8, va="bottom")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.spines[["top", "right"]].set_visible(False)
     axes.set(
         xlabel="epoch",
         ylabel="effective slots",
@@ -120,34 +130,47 @@ def plot_utilisation(path: Path, folds: Sequence[SlotUse]) -> None:
     axes.scatter(
         np.tile(slots, len(folds)), shares.ravel(), s=6, color="darkorange", label="each fold"
     )
-    axes.axhline(1 / len(slots), color="grey", linewidth=0.8, linestyle=":")
+    axes.axhline(1 / len(slots), color="grey", linewidth=0.8, linestyle=":", label="equal use")
     axes.set(xlabel="slot", ylabel="share of assignments", title="Slot utilisation in training")
-    axes.legend(frameon=False, fontsize=8)
+    axes.set_xlim(-0.8, len(slots) - 0.2)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     _save(figure, path)
 
 
 def plot_comparison(path: Path, comparison: Comparison) -> None:
     """Forest plot: each run's figure, and its difference from the first, with intervals."""
     runs = comparison.runs
-    figure = Figure(figsize=(9, 1.4 + 0.42 * len(runs)), layout="constrained")
+    figure = Figure(figsize=(9, 1.3 + 0.34 * len(runs)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for row, run in enumerate(runs):
-        _draw_interval(left, row, run.score)
+        _draw_interval(left, row, run.score, "{:.3f}")
         if run.difference is not None:
-            _draw_interval(right, row, run.difference)
-    left.set_yticks(range(len(runs)), [f"{run.name} ({run.model})" for run in runs])
-    left.invert_yaxis()
-    left.set(xlabel=comparison.metric, title="95 % interval, by patient")
+            _draw_interval(right, row, run.difference, "{:+.3f}")
+    names = [run.name if run.name == run.model else f"{run.name} ({run.model})" for run in runs]
+    left.set_yticks(range(len(runs)), names)
+    left.set_ylim(len(runs) - 0.4, -0.6)
+    left.set(xlabel=written(comparison.metric), title="with 95 % interval, by patient")
     right.axvline(0, color="grey", linewidth=0.8, linestyle=":")
     right.set(xlabel="difference", title=f"against {runs[0].name}, paired")
+    for axes in (left, right):
+        axes.tick_params(left=False)
+        axes.spines[["top", "right", "left"]].set_visible(False)
     _save(figure, path)
 
 
-def _draw_interval(axes: Axes, row: int, score: Score) -> None:
-    if score["low"] is not None and score["high"] is not None:
-        axes.plot([score["low"], score["high"]], [row, row], color=_INK, linewidth=1.5)
-    if score["value"] is not None:
-        axes.plot(score["value"], row, "o", color=_INK, markersize=5)
+def _draw_interval(axes: Axes, row: int, score: Score, form: str) -> None:
+    value = score["value"]
+    if value is None:
+        return
+    low, high = score["low"], score["high"]
+    if low is not None and high is not None:
+        axes.plot([low, high], [row, row], "|-", color=_INK, linewidth=1.5, markersize=7)
+    axes.plot(value, row, "o", color=_INK, markersize=5)
+    text = form.format(value).replace("-", "\N{MINUS SIGN}")
+    right_edge = (1.02, row)  # beside the axes, on the row
+    axes.annotate(text, right_edge, xycoords=axes.get_yaxis_transform(), va="center", fontsize=9)
 
 
 def plot_sweep(path: Path, rows: Sequence[Mapping[str, Any]], metric: str = "auc") -> None:
@@ -164,23 +187,35 @@ def plot_sweep(path: Path, rows: Sequence[Mapping[str, Any]], metric: str = "auc
         settings = list(row)[: list(row).index(metric)]
         label = ", ".join(f"{name} {row[name]}" for name in settings if name not in not_lines)
         lines.setdefault(label, {}).setdefault(int(row["num_slots"]), []).append(row)
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(6, 4.2), layout="constrained")
     axes = figure.subplots()
     ticks = sorted({slots for line in lines.values() for slots in line})
-    for label, line in lines.items():
+    beside = 0.5 * (np.arange(len(lines)) - (len(lines) - 1) / 2) / max(len(lines), 6)
+    for offset, (label, line) in zip(beside, lines.items(), strict=True):
         slots = sorted(line)
         values = [[float(row[metric]) for row in line[k]] for k in slots]
         means = np.array([np.mean(each) for each in values])
         bars = np.array([_bar(line[k], metric) for k in slots]).T
-        axes.errorbar(
-            [ticks.index(k) for k in slots], means, yerr=bars, marker="o", capsize=3, label=label
-        )
+        places = [ticks.index(k) + offset for k in slots]
+        axes.errorbar(places, means, yerr=bars, marker="o", capsize=3, label=label)
     axes.set_xticks(range(len(ticks)), [str(k) for k in ticks])
-    axes.set(xlabel="number K of slots", ylabel=f"{title_of(metric)}, pooled test slides")
+    axes.set(
+        xlabel="number K of slots",
+        ylabel=f"{written(metric)}, pooled test slides",
+        title=_bars_text(lines),
+    )
     axes.spines[["top", "right"]].set_visible(False)
     if any(lines):
-        axes.legend(frameon=False)
+        figure.legend(loc="outside lower center", ncols=min(len(lines), 3), frameon=False)
     _save(figure, path)
+
+
+def _bars_text(lines: Mapping[str, Mapping[int, Sequence[Mapping[str, Any]]]]) -> str:
+    """What points and bars are, which depends on whether there are several seeds."""
+    most = max((len(rows) for line in lines.values() for rows in line.values()), default=1)
+    if most > 1:
+        return f"means of up to {most} seeds, bars: SD over seeds"
+    return "bars: 95 % interval, by patient"
 
 
 def _bar(rows: Sequence[Mapping[str, Any]], metric: str) -> tuple[float, float]:

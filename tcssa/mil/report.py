@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tcssa.intervals import Score
+from tcssa.mil.expected import Expectation, expectations
+from tcssa.mil.names import titles, written
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.tasks import MilTask
-from tcssa.mil.tasks.facts import task_of_metrics
-from tcssa.mil.titles import title_of, titles
+from tcssa.mil.tasks.facts import is_plain, task_of_metrics
 from tcssa.page import Figure, Section, write_page
+from tcssa.presets import DEFAULT_METHOD
 
 REPORT_FILE = "report.html"
 
 _CAPTIONS = {
-    "training.png": "Training and validation loss of every fold, and the balance loss",
-    "utilisation.png": "Share of the patches that each slot holds, fold by fold",
+    "training.png": "Every fold, epoch by epoch; a dot is the epoch that was kept",
+    "utilisation.png": "Share of the training patches that each slot takes, at the epoch kept",
 }
 
 
@@ -35,7 +37,8 @@ def write_report(
         run: The content of ``run.json``.
     """
     sections = list(_sections(out, settings, metrics, run))
-    write_page(out / REPORT_FILE, f"tcssa train-mil: {settings.model.name}", sections)
+    title = f"{out.name}: {settings.model.name} on {settings.dataset or 'your slides'}"
+    write_page(out / REPORT_FILE, title, sections)
 
 
 def _sections(
@@ -48,7 +51,10 @@ def _sections(
         f"{task.sentence()}. Intervals are of a bootstrap by patient; mean and SD "
         "over folds say how much trainings differ, and are no interval.",
         rows=list(_figures(metrics, task)),
+        notes=task.meanings,
     )
+    if stated := expectations(settings, metrics):
+        yield _expected(stated)
     for target, scores in pooled.get("targets", {}).items():
         yield _target(target, scores, task.headline)
     for target, lookup in _lookups(metrics["site_lookup"]).items():
@@ -65,12 +71,50 @@ def _sections(
         "",
         figures=[Figure(path, text) for path, text in captions.items() if path.exists()],
     )
-    yield Section("What it was made from", "", rows=list(_origins(run)))
+    yield Section(
+        "What to do next",
+        "RUN is this folder.",
+        code="\n".join(_next_commands(settings.model.name, task)),
+    )
+    yield Section("What it was made from", "", facts=list(_origins(run)))
     yield Section(
         "Settings",
-        "As config.resolved.yaml has them.",
+        "As config.resolved.yaml has them; --config takes that file.",
         code=yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False),
     )
+
+
+def _expected(stated: Sequence[Expectation]) -> Section:
+    return Section(
+        "What others state",
+        "Published figures of this method on this dataset, as fractions. They are of other splits "
+        "than this run's, so a difference is no proof of anything by itself.",
+        rows=[
+            ["", "here, pooled (95 %)", "stated"],
+            *([row.name, row.here, row.figure.fraction] for row in stated),
+        ],
+        notes=[
+            f"{row.figure.text} ({row.name}): stated by {row.statement.source}; "
+            f"{row.statement.caveat}."
+            for row in stated
+        ],
+    )
+
+
+def _next_commands(method: str, task: MilTask) -> list[str]:
+    """What one may do with a run; slots and artefacts are of tcssa runs."""
+    commands = [
+        "tcssa compare RUN OTHER-RUN --out COMPARISON          # on the same test slides",
+        "tcssa eval RUN --labels CSV --features DIR            # on a cohort it has never seen",
+    ]
+    if method == DEFAULT_METHOD:
+        commands.append(
+            "tcssa export RUN --format onnx --out ARTEFACT         # to encode an archive"
+        )
+    if method == DEFAULT_METHOD and is_plain(task):
+        look = "tcssa inspect slots RUN --slides SLIDES --out SLOTS   # what the slots hold"
+        commands.insert(0, look)
+    return commands
 
 
 def _figures(metrics: Mapping[str, Any], task: MilTask) -> Iterator[list[str]]:
@@ -115,7 +159,7 @@ def _folds(metrics: Mapping[str, Any], task: MilTask) -> Iterator[list[str]]:
         "fold",
         "epoch",
         "validation loss",
-        *(f"test {title_of(name)}" for name in shown),
+        *(f"test {written(name)}" for name in shown),
         "slots in use",
         "slides",
     ]
@@ -140,7 +184,7 @@ def _site_text(lookup: Mapping[str, Any]) -> str:
 
 def _origins(run: Mapping[str, Any]) -> Iterator[list[str]]:
     for name, value in run["cohort"].items():
-        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        text = "; ".join(map(str, value)) if isinstance(value, list) else str(value)
         yield [name.replace("_", " "), text]
     yield ["the run stands for", f"{run['selected']} ({run['selected_by']})"]
     yield ["checkpoint SHA-256", str(run["checkpoint_sha256"])]

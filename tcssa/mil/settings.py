@@ -161,7 +161,7 @@ class MilSettings(Section):
     """Everything that defines a run of `tcssa train-mil`."""
 
     dataset: str | None = Field(
-        default=None, description="Preset to start from; tcssa train-mil --help lists them."
+        default=None, description="Preset to start from; tcssa presets lists them."
     )
     cohort: CohortSettings = CohortSettings()
     model: ModelSettings = ModelSettings()

@@ -10,6 +10,7 @@ side. Runs are kept, so a sweep goes on where it was, and grows when values are 
       sweep.csv                    a row a run: its settings, pooled figures, mean and SD over folds
       failed.csv                   combinations that could not be trained, if there are any
       auc_by_slots.png             where K is swept; of other labels their headline, not auc
+      sweep.html                   table and chart on one page
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 
 from tcssa import atomic
 from tcssa.errors import TcssaError, UnknownNameError, UsageError
+from tcssa.mil.names import titles
 from tcssa.mil.settings import MilSettings
 from tcssa.reporter import Reporter, Silent
 from tcssa.settings import validate
@@ -34,7 +36,8 @@ Axis = tuple[str, tuple[str, ...]]
 """A setting as ``section.field``, and the values it takes."""
 
 _SECTIONS = ("model", "split", "train")
-_METHOD = "model.name"
+METHOD = "model.name"
+"""The axis of methods."""
 _SCORES = ("auc", "balanced_accuracy", "macro_f1", "auprc", "brier")
 """Of classes; of other kinds of label all metrics are shown."""
 _OF_TCSSA_ONLY = ("train.aux_weight",)
@@ -96,7 +99,7 @@ def points(axes: Sequence[Axis]) -> list[Point]:
     found: dict[str, Point] = {}
     for values in itertools.product(*(values for _, values in axes)):
         chosen = dict(zip(names, values, strict=True))
-        if chosen.get(_METHOD, "tcssa") != "tcssa":
+        if chosen.get(METHOD, "tcssa") != "tcssa":
             chosen = {name: value for name, value in chosen.items() if not _is_of_tcssa(name)}
         point = Point(chosen)
         found.setdefault(point.name, point)
@@ -110,6 +113,7 @@ def sweep(
     reporter: Reporter | None = None,
     *,
     jobs: int = 1,
+    of_method: Mapping[str, MilSettings] | None = None,
 ) -> SweepResult:
     """Train every combination, several at once, and write table and chart.
 
@@ -119,13 +123,17 @@ def sweep(
         out: The sweep's folder.
         reporter: Told of progress, and of runs that fail.
         jobs: Processes side by side; they share the cores.
+        of_method: In place of ``settings`` for these methods, as a preset may have them.
 
     Raises:
         UsageError: An axis or one of its values is not valid.
     """
     reporter = reporter or Silent()
     result = SweepResult(out)
-    todo = [(point, _settings_of(settings, point)) for point in points(axes)]
+    todo = [
+        (point, _settings_of((of_method or {}).get(point.values.get(METHOD, ""), settings), point))
+        for point in points(axes)
+    ]
     metrics: dict[str, dict[str, Any]] = {}
     with reporter.task("sweep", len(todo), "runs") as task:
         for name, outcome in _train_all(todo, out / "runs", jobs):
@@ -142,11 +150,21 @@ def sweep(
     result.rows = [_row(point, metrics[point.name]) for point, _ in todo if point.name in metrics]
     result.failed.sort()
     _write_tables(result, [name for name, _ in axes])
-    if result.rows and "model.num_slots" in dict(axes):
-        from tcssa.mil.plots import plot_sweep
-
-        plot_sweep(result.chart, result.rows, result.headline)
+    if result.rows:
+        _write_page(result, axes)
     return result
+
+
+def _write_page(result: SweepResult, axes: Sequence[Axis]) -> None:
+    """The page, with the chart where K was swept."""
+    from tcssa.mil.plots import plot_sweep
+    from tcssa.mil.sweep_page import write_sweep_page
+
+    chart = None
+    if "model.num_slots" in dict(axes):
+        chart = result.chart
+        plot_sweep(chart, result.rows, result.headline)
+    write_sweep_page(result, [_short(name) for name, _ in axes], chart)
 
 
 def _train_all(
@@ -210,7 +228,6 @@ def _row(point: Point, metrics: Mapping[str, Any]) -> dict[str, Any]:
 def _scores(metrics: Mapping[str, Any]) -> Sequence[str]:
     """The metrics of a row, the headline first."""
     from tcssa.mil.tasks.facts import is_plain, task_of_metrics
-    from tcssa.mil.titles import titles
 
     task = task_of_metrics(metrics)
     if is_plain(task):
@@ -238,7 +255,7 @@ def _full_name(name: str) -> str:
         for setting in MilSettings.model_fields[section].get_default().__class__.model_fields
     ]
     if name == "model":
-        return _METHOD
+        return METHOD
     for full in known:
         if name in (full, full.partition(".")[2]):
             return full
@@ -246,8 +263,8 @@ def _full_name(name: str) -> str:
 
 
 def _short(name: str) -> str:
-    return "model" if name == _METHOD else name.partition(".")[2]
+    return "model" if name == METHOD else name.partition(".")[2]
 
 
 def _is_of_tcssa(name: str) -> bool:
-    return name in _OF_TCSSA_ONLY or (name.startswith("model.") and name != _METHOD)
+    return name in _OF_TCSSA_ONLY or (name.startswith("model.") and name != METHOD)

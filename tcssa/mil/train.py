@@ -31,6 +31,7 @@ from tcssa.mil.classifiers import MethodFacts, require_learnable, save_classifie
 from tcssa.mil.cohort import BagStore, Cohort, listed, read_cohort
 from tcssa.mil.fit import PROGRESS_FILE, FoldFit, predict
 from tcssa.mil.history import Epoch, write_history
+from tcssa.mil.names import written
 from tcssa.mil.predictions import Prediction, read_predictions, write_predictions
 from tcssa.mil.report import write_report
 from tcssa.mil.settings import MilSettings
@@ -38,7 +39,6 @@ from tcssa.mil.sites import SiteConfound, site_confounds
 from tcssa.mil.splits import Fold, make_folds, unused_slides, write_splits
 from tcssa.mil.tasks import MilTask
 from tcssa.mil.tasks.facts import task_facts
-from tcssa.mil.titles import title_of
 from tcssa.reporter import Reporter
 from tcssa.run import CHECKPOINT_FILE, RUN_FILE, read_run, write_run
 from tcssa.settings import RESOLVED_FILE, read_yaml, validate, write_resolved
@@ -215,7 +215,7 @@ def _fit_or_read(
     score = scores[headline]
     reporter.note(
         f"fold {index}: epoch {result.best_epoch} of {len(result.epochs)} kept, validation loss "
-        f"{result.best.val_loss:.3f}, test {title_of(headline)} "
+        f"{result.best.val_loss:.3f}, test {written(headline)} "
         f"{'undefined' if score is None else f'{score:.3f}'}"
     )
     content = {

@@ -171,13 +171,15 @@ class _Run:
         owner = self.locks.take(slide.slide_id)
         if owner is not None:
             return SlideResult(slide.slide_id, slide.path, "taken", reason=f"by {owner}")
+        # as the slide is now: it may have waited for hours
+        params = params_of(slide, self.settings, self.spec)
         if not self.settings.overwrite:  # another process may have done it since we looked
-            done = finished_by_all(slide, self.sinks, params_of(slide, self.settings, self.spec))
+            done = finished_by_all(slide, self.sinks, params)
             if done is not None:
                 return done
         with ExitStack() as held:
             local = held.enter_context(slide.local(self.cache))
-            plan = plan_slide(local, self.settings, self.layout)
+            plan = plan_slide(local, self.settings, self.layout, params)
             reader = PatchReader(
                 local.path,
                 plan.spec.patch_size_level0,
@@ -208,8 +210,7 @@ class _Run:
                 f"{name}: its {mpp:g} µm per pixel are coarser than the "
                 f"{self.settings.mpp:g} asked for; the patches are enlarged"
             )
-        params = params_of(plan.slide, self.settings, self.spec)
-        return [sink.begin(plan, params, self.encoder) for sink in self.sinks]
+        return [sink.begin(plan, self.encoder) for sink in self.sinks]
 
     def _show_progress(self, work: SlideWork) -> None:
         total = len(work.plan.corners)

@@ -38,20 +38,18 @@ class FeatureFiles:
     def check(self, spec: EncoderSpec, encoder: Encoder) -> None:
         """Features of any encoder can be kept."""
 
-    def begin(self, plan: SlidePlan, params: Params, encoder: Encoder) -> FeatureFile:
+    def begin(self, plan: SlidePlan, encoder: Encoder) -> FeatureFile:
         """Open the file of a slide under its temporary name."""
-        return FeatureFile(self._layout, plan, params, encoder, self._settings.dtype)
+        return FeatureFile(self._layout, plan, encoder, self._settings.dtype)
 
 
 class FeatureFile:
     """See `tcssa.slides.sinks.PatchSink`."""
 
-    def __init__(
-        self, layout: JobLayout, plan: SlidePlan, params: Params, encoder: Encoder, dtype: str
-    ) -> None:
+    def __init__(self, layout: JobLayout, plan: SlidePlan, encoder: Encoder, dtype: str) -> None:
         self._stack = ExitStack()
         self._waiting: list[tuple[NDArray[Any], NDArray[np.int64]]] = []
-        header = plan.header(layout, encoder.name, _attributes(params, encoder))
+        header = plan.header(layout, encoder.name, _attributes(plan.params, encoder))
         self._writer = self._stack.enter_context(
             writing_features(
                 layout.features_file(plan.slide.slide_id),

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.errors import FileError
+from tcssa.errors import FileError, one_line
 
 _PICTURES = (".png", ".tif", ".tiff", ".jpg")
 _MAX_STRETCH = 0.02
@@ -72,7 +72,7 @@ def _polygons(path: Path) -> list[list[list[list[float]]]]:
                 if points.ndim != 2 or points.shape[1] < 2 or not np.isfinite(points).all():
                     raise ValueError("a ring is no list of points")
     except (OSError, ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
-        reason = f"is no GeoJSON of polygons ({' '.join(str(error).split())[:120]})"
+        reason = f"is no GeoJSON of polygons ({one_line(error)})"
         raise MaskError(
             path, reason, hint="export it from QuPath, or as TRIDENT writes it"
         ) from None

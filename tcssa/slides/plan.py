@@ -21,6 +21,7 @@ from tcssa.slides.layout import JobLayout
 from tcssa.slides.manifest import SlideFile
 from tcssa.slides.masks import read_mask
 from tcssa.slides.pictures import overview_jpeg, thumbnail_jpeg
+from tcssa.slides.resume import Params
 from tcssa.slides.segmenters import segmenter
 from tcssa.slides.settings import ExtractSettings
 from tcssa.slides.slide import Resolution, Slide
@@ -38,6 +39,7 @@ class SlidePlan:
         dimensions: Width and height of level 0.
         spec: The geometry of its patches.
         corners: Level-0 corners (x, y) of the patches with tissue, ``[n, 2]``.
+        params: What decides the content of its features, as `tcssa.slides.resume.params_of` says.
     """
 
     slide: SlideFile
@@ -45,6 +47,7 @@ class SlidePlan:
     dimensions: tuple[int, int]
     spec: GridSpec
     corners: NDArray[np.int64]
+    params: Params
 
     def header(self, layout: JobLayout, encoder: str, ours: Mapping[str, Attribute]) -> BagHeader:
         """What the files of this slide say of themselves.
@@ -77,7 +80,9 @@ class SlidePlan:
         )
 
 
-def plan_slide(slide: SlideFile, settings: ExtractSettings, layout: JobLayout) -> SlidePlan:
+def plan_slide(
+    slide: SlideFile, settings: ExtractSettings, layout: JobLayout, params: Params
+) -> SlidePlan:
     """Find the patches of a slide, and write its pictures, outlines and corners.
 
     Raises:
@@ -94,7 +99,7 @@ def plan_slide(slide: SlideFile, settings: ExtractSettings, layout: JobLayout) -
         dimensions = opened.dimensions
     tissue = _tissue_of(slide, settings, thumbnail, resolution.mpp, dimensions)
     corners = tissue_corners(spec, dimensions, tissue, settings.min_tissue)
-    plan = SlidePlan(slide, resolution, dimensions, spec, corners)
+    plan = SlidePlan(slide, resolution, dimensions, spec, corners, params)
     if not settings.overwrite:
         _require_same_patches(plan, layout)
 

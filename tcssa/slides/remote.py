@@ -9,12 +9,15 @@ ends with its process).
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import os
 import re
 import shutil
+import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +25,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import url2pathname
 
+from tcssa import atomic
 from tcssa.errors import DiskFullError, SlideError, UsageError
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters or more: C:\ is a disk
@@ -29,6 +33,8 @@ _CHUNK_BYTES = 1 << 22
 _VERSION_KEYS = ("ETag", "etag", "LastModified", "last_modified", "mtime", "updated", "generation")
 """By which file systems tell that a file was changed."""
 _PARTIAL = ".part"
+_TEMPORARY = f"tcssa-slides-{socket.gethostname()}."
+"""What the name of a temporary folder begins with; its process's number follows."""
 
 
 def is_remote(path: object) -> bool:
@@ -55,7 +61,8 @@ class SlideCache:
     Several processes of a machine may share one.
 
     Args:
-        folder: Where copies are kept; None takes a temporary folder and keeps nothing.
+        folder: Where copies are kept; None takes a temporary folder for the first of them, and
+            keeps nothing.
         max_bytes: What is kept once no slide is being read. While one is read it stays, so the
             folder may be larger by the slides in use.
 
@@ -64,17 +71,29 @@ class SlideCache:
     """
 
     def __init__(self, folder: Path | None, max_bytes: int) -> None:
+        self._given = folder
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
-        if folder is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="tcssa-slides-")
-            folder, max_bytes = Path(self._temporary.name), 0
+        self._making = threading.Lock()
+        self.max_bytes = 0 if folder is None else max_bytes
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(
                 f"{folder}: cannot be the --cache ({error.strerror})", hint="name another folder"
             ) from None
-        self.folder, self.max_bytes = folder, max_bytes
+
+    @property
+    def folder(self) -> Path:
+        """Where the copies are; a temporary folder is made when it is first asked for."""
+        if self._given is not None:
+            return self._given
+        with self._making:
+            if self._temporary is None:
+                _discard_of_the_dead()
+                prefix = f"{_TEMPORARY}{os.getpid()}-"
+                self._temporary = tempfile.TemporaryDirectory(prefix=prefix)
+            return Path(self._temporary.name)
 
     def __enter__(self) -> SlideCache:
         return self
@@ -121,6 +140,14 @@ class SlideCache:
                     with suppress(OSError):
                         shutil.rmtree(entry)
                         total -= sizes[entry]
+
+
+def _discard_of_the_dead() -> None:
+    """Remove the temporary folders of processes of this host that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{glob.escape(_TEMPORARY)}*"):
+        pid = folder.name.removeprefix(_TEMPORARY).partition("-")[0]
+        if pid.isdigit() and not atomic.alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _look_up(address: str) -> tuple[Any, str, Mapping[str, Any]]:

@@ -62,7 +62,7 @@ class SlideSink(Protocol):
             TcssaError: They cannot.
         """
 
-    def begin(self, plan: SlidePlan, params: Params, encoder: Encoder) -> PatchSink:
+    def begin(self, plan: SlidePlan, encoder: Encoder) -> PatchSink:
         """Make ready for a slide.
 
         Raises:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tcssa.errors import MissingMppError, SlideError
+from tcssa.errors import MissingMppError, SlideError, one_line
 from tcssa.features.tables import slide_name
 from tcssa.slides.readers.registry import open_backend
 from tcssa.slides.settings import MAX_MPP, MIN_MPP, Resample
@@ -112,7 +112,7 @@ class Slide:
         except MemoryError:
             raise
         except Exception as error:  # the decoders' errors have no common type
-            reason = f"cannot be read at x = {x}, y = {y}, level {level} ({_plain(error)})"
+            reason = f"cannot be read at x = {x}, y = {y}, level {level} ({one_line(error)})"
             raise SlideError(self.path, reason) from None
         return _over_white(region)
 
@@ -211,7 +211,3 @@ def _over_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return np.asarray(cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB), np.uint8)
     share = alpha.astype(np.float32) / 255
     return np.rint(rgb * share + 255 * (1 - share)).astype(np.uint8)
-
-
-def _plain(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

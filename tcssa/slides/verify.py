@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.checksums import params_hash
-from tcssa.errors import FeatureFileError, MissingDataError
+from tcssa.errors import FeatureFileError, MissingDataError, one_line
 from tcssa.features.bag import Bag, open_bag
 from tcssa.reporter import Reporter, Silent
 
@@ -104,7 +104,7 @@ def _sound(path: Path, check: Callable[[Path], int], report: VerifyReport, *, re
     except (_FaultError, FeatureFileError) as fault:
         reason = fault.reason if isinstance(fault, FeatureFileError) else str(fault)
     except (OSError, KeyError, ValueError, RuntimeError) as error:  # h5py's, of damaged files
-        reason = f"cannot be read ({' '.join(str(error).split())[:160]})"
+        reason = f"cannot be read ({one_line(error)})"
     relative = path.relative_to(report.job)
     report.faults.append(Fault(relative, reason))
     if repair:

@@ -18,7 +18,8 @@ from tcssa import atomic
 from tcssa.checksums import params_hash
 from tcssa.errors import DiskFullError, RunError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1 called ``option_mass`` otherwise."""
 
 
 class AnswerLog:
@@ -94,8 +95,10 @@ class AnswerLog:
             ) from None
 
     def _check(self, found: Mapping[str, Any], header: Mapping[str, Any]) -> None:
-        if found.get("tcssa_answers") != SCHEMA_VERSION:
-            raise RunError(self.path, "is no file of answers", hint="give another --out")
+        version = found.get("tcssa_answers")
+        if version != SCHEMA_VERSION:
+            what = "is no file of answers" if version is None else "is of another version of tcssa"
+            raise RunError(self.path, what, hint="give another --out, or --overwrite to begin anew")
         if found.get("settings_hash") == header["settings_hash"]:
             return
         before, now = dict(found.get("made_from") or {}), header["made_from"]

@@ -171,7 +171,7 @@ def _described(reply: Reply) -> dict[str, Any]:
     }
     if reply.log_probs is not None:
         described["log_probs"] = list(reply.log_probs)
-        described["letter_mass"] = reply.letter_mass
+        described["option_mass"] = reply.option_mass
     if reply.text is not None:
         described["text"] = reply.text
     return described

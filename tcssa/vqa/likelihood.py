@@ -7,7 +7,6 @@ are no invalid answers.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -18,10 +17,9 @@ from torch import Tensor
 from tcssa.errors import TcssaError
 from tcssa.vqa.conversation import LETTERS, MAX_OPTIONS, Turn
 from tcssa.vqa.prefill import Prompt, prefill
-from tcssa.vqa.reply import Reply, require_options
+from tcssa.vqa.reply import ComparesOptions, Reply, likeliest, require_options
 
 if TYPE_CHECKING:
-    from tcssa.vqa.model import SlideLanguageModel
     from tcssa.vqa.prompt import PromptBuilder
 
 
@@ -52,22 +50,11 @@ def letter_token_ids(prompts: PromptBuilder) -> list[int]:
     return firsts
 
 
-class Likelihood:
-    """Chooses the option whose letter is the most probable next token.
-
-    Args:
-        model: The model, in evaluation mode.
-        prompts: Its prompt builder.
-        batch_size: Questions read at a time.
-    """
+class Likelihood(ComparesOptions):
+    """Chooses the option whose letter is the most probable next token."""
 
     name = "likelihood"
     shows_options = True
-
-    def __init__(
-        self, model: SlideLanguageModel, prompts: PromptBuilder, batch_size: int = 16
-    ) -> None:
-        self.model, self.prompts, self.batch_size = model, prompts, batch_size
 
     def room(self, options: Sequence[str]) -> int:
         """See `Method.room`."""
@@ -97,12 +84,5 @@ class Likelihood:
 
 
 def letter_reply(logits: Tensor, letters: Sequence[int]) -> Reply:
-    """The reply that the logits of the next token [vocabulary] stand for.
-
-    Of equal letters the first counts.
-    """
-    log_probs = logits.double().log_softmax(-1)[list(letters)]
-    total = log_probs.logsumexp(-1)
-    normalised = (log_probs - total).tolist()
-    best = max(range(len(normalised)), key=normalised.__getitem__)
-    return Reply(best, tuple(normalised), letter_mass=math.exp(float(total)))
+    """The reply that the logits of the next token [vocabulary] stand for."""
+    return likeliest(logits.double().log_softmax(-1)[list(letters)].tolist())

@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 
 from tcssa.checksums import file_sha256
-from tcssa.errors import LlmError
+from tcssa.errors import LlmError, one_line
 
 _FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model")
 _CODE = ("*.py",)
@@ -77,12 +77,12 @@ def load_llm(
             model, found = loaded
     except ImportError as error:
         raise LlmError(
-            f"{path}: loading it needs a package that is not installed ({_one_line(error)})",
+            f"{path}: loading it needs a package that is not installed ({one_line(error, 300)})",
             hint="pip install 'tcssa[gguf]'",
         ) from None
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise LlmError(
-            f"{path}: the language model cannot be loaded ({_one_line(error)})",
+            f"{path}: the language model cannot be loaded ({one_line(error, 300)})",
             hint="give a folder with config.json, tokenizer.json and *.safetensors, or a .gguf",
         ) from None
     _require_whole(path, found)
@@ -158,7 +158,7 @@ def _from_cache(name: str, *, allow_hub: bool, with_code: bool) -> Path:
         return Path(snapshot_download(name, allow_patterns=patterns))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise LlmError(
-            f"the language model {name!r} cannot be downloaded ({_one_line(error)})",
+            f"the language model {name!r} cannot be downloaded ({one_line(error, 300)})",
             hint=f"check name and network, or {elsewhere}",
         ) from None
 
@@ -179,7 +179,3 @@ def _quiet() -> Iterator[None]:
         talk.set_verbosity(level)
         if shown:
             talk.enable_progress_bar()
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -26,7 +26,7 @@ def unshifted(reply: Reply, shift: int, num_options: int) -> Reply:
     """A reply to options in order ``shift``, said of the options as the file has them."""
     predicted = None if reply.predicted is None else (reply.predicted + shift) % num_options
     log_probs = None if reply.log_probs is None else tuple(shifted(reply.log_probs, -shift))
-    return Reply(predicted, log_probs, reply.letter_mass, reply.text)
+    return Reply(predicted, log_probs, reply.option_mass, reply.text)
 
 
 def mean_choice(log_probs: Sequence[Sequence[float]]) -> int:

@@ -13,6 +13,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from tcssa import atomic
 
 _OURS, _PUBLISHED, _FLOOR = "#3b2a5a", "#8a8a8a", "firebrick"
+_NEAR = 0.03
+"""Floors this near would have one label on the other."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,9 @@ def comparison_figure(
         for accuracy in floors.values():
             axes.axhline(100 * accuracy, color=_FLOOR, lw=0.8, ls=":")
         axes.spines[["top", "right"]].set_visible(False)
-    for accuracy in dict.fromkeys(floors.values()):
-        # equal ones share a line, so they share its label
-        names = ", ".join(name for name, found in floors.items() if found == accuracy)
+    for accuracy, label in _floor_labels(floors):
         panels[0].annotate(
-            f"{names} {100 * accuracy:.1f}",
+            label,
             (0, 100 * accuracy),
             xycoords=("axes fraction", "data"),
             xytext=(4, 2),
@@ -81,6 +81,23 @@ def comparison_figure(
     panels[0].set(ylabel="accuracy over all rows, %")
     figure.suptitle(title, fontsize=11)
     return figure
+
+
+def _floor_labels(floors: Mapping[str, float]) -> list[tuple[float, str]]:
+    """Where labels of floors stand and what they say; near lines share one, above the highest."""
+    by_accuracy: dict[float, list[str]] = {}
+    for name, accuracy in sorted(floors.items(), key=lambda floor: -floor[1]):
+        by_accuracy.setdefault(accuracy, []).append(name)
+    labels: list[tuple[float, str]] = []
+    lowest = 2.0
+    for accuracy, names in by_accuracy.items():
+        text = f"{', '.join(names)} {100 * accuracy:.1f}"
+        if lowest - accuracy < _NEAR:
+            labels[-1] = (labels[-1][0], f"{labels[-1][1]}, {text}")
+        else:
+            labels.append((accuracy, text))
+        lowest = accuracy
+    return labels
 
 
 def _draw(axes: Axes, systems: Sequence[System], xs: Sequence[float]) -> None:

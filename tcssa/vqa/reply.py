@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+import torch
 
 from tcssa.errors import TcssaError
 from tcssa.vqa.conversation import MAX_OPTIONS
 from tcssa.vqa.prefill import Prompt
+
+if TYPE_CHECKING:
+    from tcssa.vqa.model import SlideLanguageModel
+    from tcssa.vqa.prompt import PromptBuilder
 
 
 @dataclass(frozen=True)
@@ -20,11 +27,19 @@ class Reply:
     log_probs: tuple[float, ...] | None = None
     """Of each option, its letter or its text, normalised over the options; None where text was
     generated."""
-    letter_mass: float | None = None
+    option_mass: float | None = None
     """The probability that the letters, or the texts, have together among all that the model could
     say. Near 0 it would say none of them, and comparing them says little."""
     text: str | None = None
     """What was generated."""
+
+
+def likeliest(log_probs: Sequence[float]) -> Reply:
+    """The reply that the options' log-probabilities stand for; of equal ones the first counts."""
+    total = float(torch.tensor(log_probs, dtype=torch.float64).logsumexp(0))
+    best = max(range(len(log_probs)), key=log_probs.__getitem__)
+    normalised = tuple(value - total for value in log_probs)
+    return Reply(best, normalised, option_mass=math.exp(total))
 
 
 def require_options(options: Sequence[Sequence[str]]) -> None:
@@ -55,3 +70,18 @@ class Method(Protocol):
             prompts: The questions, with their options if the method shows them.
             options: The options of each, in the order they are shown.
         """
+
+
+@dataclass(eq=False)
+class ComparesOptions:
+    """What the methods share that compare how likely a question's options are.
+
+    Attributes:
+        model: The model, in evaluation mode.
+        prompts: Its prompt builder.
+        batch_size: Prompts read at a time.
+    """
+
+    model: SlideLanguageModel
+    prompts: PromptBuilder
+    batch_size: int = 16

@@ -59,7 +59,7 @@ class Answer:
     """The option chosen, from 0."""
     probabilities: tuple[float, ...] | None
     """Of each option, given that one of the letters is answered."""
-    letter_mass: float | None
+    option_mass: float | None
     """The share of all next tokens' probability that the letters have together."""
     log_likelihood: float | None
     """Of the answer, in nats; of a letter among the letters. None if nothing was written."""
@@ -135,7 +135,7 @@ class SlideOracle:
             text=f"{LETTERS[reply.predicted]}. {options[reply.predicted]}",
             predicted=reply.predicted,
             probabilities=tuple(math.exp(value) for value in reply.log_probs),
-            letter_mass=reply.letter_mass,
+            option_mass=reply.option_mass,
             log_likelihood=reply.log_probs[reply.predicted],
             slots=self._slots(prompt, answer, letters) if explain else [],
         )
@@ -152,7 +152,7 @@ class SlideOracle:
             text=self.writer.decode(tokens),
             predicted=None,
             probabilities=None,
-            letter_mass=None,
+            option_mass=None,
             log_likelihood=weighed,
             slots=self._slots(prompt, tokens, None) if explain and tokens else [],
         )

@@ -10,38 +10,21 @@ Long texts are at a disadvantage in a model that was not trained on such answers
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from tcssa.vqa.conversation import Turn
 from tcssa.vqa.prefill import Prompt, Step, advance, prefill
-from tcssa.vqa.reply import Reply, require_options
-
-if TYPE_CHECKING:
-    from tcssa.vqa.model import SlideLanguageModel
-    from tcssa.vqa.prompt import PromptBuilder
+from tcssa.vqa.reply import ComparesOptions, Reply, likeliest, require_options
 
 
-class TextLikelihood:
-    """Chooses the option whose text is the most probable answer.
-
-    Args:
-        model: The model, in evaluation mode.
-        prompts: Its prompt builder.
-        batch_size: Options read at a time.
-    """
+class TextLikelihood(ComparesOptions):
+    """Chooses the option whose text is the most probable answer."""
 
     name = "text"
     shows_options = False
-
-    def __init__(
-        self, model: SlideLanguageModel, prompts: PromptBuilder, batch_size: int = 16
-    ) -> None:
-        self.model, self.prompts, self.batch_size = model, prompts, batch_size
 
     def room(self, options: Sequence[str]) -> int:
         """See `Method.room`."""
@@ -74,7 +57,7 @@ class TextLikelihood:
             begin = len(log_probs)
             log_probs += self._score(step, answers[begin : begin + len(step.logits)])
         left = iter(log_probs)
-        return [_reply([next(left) for _ in shown]) for shown in options]
+        return [likeliest([next(left) for _ in shown]) for shown in options]
 
     def _score(self, step: Step, answers: Sequence[Sequence[int]]) -> list[float]:
         """The log-probability of each answer after its prompt."""
@@ -96,11 +79,3 @@ class TextLikelihood:
 def _log_probs(logits: Tensor, tokens: Tensor) -> Tensor:
     """Of each row's token, float64 [B]."""
     return logits.double().log_softmax(-1).gather(1, tokens[:, None])[:, 0]
-
-
-def _reply(log_probs: Sequence[float]) -> Reply:
-    """The reply that the options' log-probabilities stand for; of equal ones the first counts."""
-    total = float(torch.tensor(log_probs, dtype=torch.float64).logsumexp(0))
-    best = max(range(len(log_probs)), key=log_probs.__getitem__)
-    normalised = tuple(value - total for value in log_probs)
-    return Reply(best, normalised, letter_mass=math.exp(total))

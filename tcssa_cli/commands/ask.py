@@ -105,7 +105,7 @@ def _show(console: Console, answer: Answer, picture: Path | None) -> None:
             )
         ]
         console.print(make_table(None, ["option", "probability"], rows))
-        console.print(f"share of all next tokens that the letters have: {answer.letter_mass:.3g}")
+        console.print(f"share of all next tokens that the letters have: {answer.option_mass:.3g}")
     if answer.slots:
         cells = [
             [

@@ -49,7 +49,7 @@ def compare(
     comparison = compare_runs(runs, metric, output, target=target, out=out, seed=seed)
     output.result(plain(comparison), lambda console: _show(console, comparison))
     if out is not None:
-        output.note(f"forest plot and figures: {out}")
+        output.note(f"page, forest plot and figures: {out / 'comparison.html'}")
 
 
 def _show(console: Console, comparison: Comparison) -> None:

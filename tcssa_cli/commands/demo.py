@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tcssa.page import Section
     from tcssa_cli.demo.chain import Demonstration
 
+_SCORES = {"auc": "AUC", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
+
 
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to leave everything in.")] = Path(
@@ -108,7 +110,7 @@ def _sections(done: Demonstration) -> list[Section]:
             "What was done",
             f"{done.num_slides} slides were drawn (they are not of patients), cut into patches "
             "where there is tissue, encoded, and classified from their slots.",
-            rows=steps,
+            rows=[["step", "time", "what came of it", "where"], *steps],
         ),
         Section(
             "Tissue and patches",
@@ -126,8 +128,11 @@ def _sections(done: Demonstration) -> list[Section]:
             "Five folds split by patient; the epoch is chosen on validation slides; every slide is "
             "tested once, by a model that did not know its patient.",
             rows=[
-                [name, f"{pooled[name]['value']:.3f}", _interval(pooled[name])]
-                for name in ("auc", "balanced_accuracy", "macro_f1")
+                ["", "value", "95 % interval, by patient"],
+                *(
+                    [label, f"{pooled[name]['value']:.3f}", _interval(pooled[name])]
+                    for name, label in _SCORES.items()
+                ),
             ],
             figures=[
                 Figure(plots / "roc.png", "ROC over all test slides"),
@@ -146,4 +151,4 @@ def _sections(done: Demonstration) -> list[Section]:
 
 
 def _interval(score: dict[str, float]) -> str:
-    return f"95 % interval by patient {score['low']:.3f} – {score['high']:.3f}"
+    return f"{score['low']:.3f} – {score['high']:.3f}"

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tcssa.errors import UsageError
-from tcssa_cli.options import DebugFlag, JsonFlag, SeveralSlides, TorchDevice
+from tcssa_cli.commands.benchmark_options import (
+    AllowHub,
+    BatchSize,
+    BenchmarkFile,
+    Compared,
+    LanguageModel,
+    Limit,
+    MaxNewTokens,
+    Method,
+    Overwrite,
+    Permute,
+    Predictions,
+    Several,
+)
+from tcssa_cli.options import DebugFlag, JsonFlag, TorchDevice
 from tcssa_cli.output import Output
 
-_COHORT, _BENCHMARK = "Runs of train-mil", "Runs of train-vqa"
-
-
-class BenchmarkKind(StrEnum):
-    """Which question file it is."""
-
-    SLIDEBENCH_TCGA = "slidebench-tcga"
-    SLIDEBENCH_BCNB = "slidebench-bcnb"
-    WSI_VQA = "wsi-vqa"
-
-
-class MethodName(StrEnum):
-    """How questions with options are answered."""
-
-    LIKELIHOOD = "likelihood"
-    TEXT = "text"
-    GENERATE = "generate"
+_COHORT = "Runs of train-mil"
 
 
 def evaluate(
@@ -73,92 +70,18 @@ def evaluate(
             rich_help_panel=_COHORT,
         ),
     ] = False,
-    benchmark: Annotated[
-        tuple[BenchmarkKind, Path] | None,
-        typer.Option(
-            metavar="NAME FILE",
-            help="Benchmark and its questions: slidebench-tcga, slidebench-bcnb or wsi-vqa.",
-            rich_help_panel=_BENCHMARK,
-        ),
-    ] = None,
-    method: Annotated[
-        MethodName | None,
-        typer.Option(
-            help="Compare the likelihoods of the options' letters [default: likelihood], or of "
-            "their texts without showing options (text), or read the option off a generated answer "
-            "(generate).",
-            rich_help_panel=_BENCHMARK,
-        ),
-    ] = None,
-    permute: Annotated[
-        bool,
-        typer.Option(
-            "--permute",
-            help="Ask every cyclic order of the options too: does the answer follow the letter?",
-            rich_help_panel=_BENCHMARK,
-        ),
-    ] = False,
-    predictions: Annotated[
-        Path | None,
-        typer.Option(
-            help="Score another system's answers (JSONL or CSV) instead of a run.",
-            rich_help_panel=_BENCHMARK,
-        ),
-    ] = None,
-    compare: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Folder of another evaluation of the same file, for the plot; repeatable.",
-            rich_help_panel=_BENCHMARK,
-        ),
-    ] = None,
-    several: Annotated[
-        SeveralSlides | None,
-        typer.Option(
-            help="Where a row names a patient with several slides: count it as unanswered "
-            "(error) [default], take the slide DX1, or the first by name.",
-            rich_help_panel=_BENCHMARK,
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Ask the first rows only; the report says so.", rich_help_panel=_BENCHMARK
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Prompts read at a time [default: 16].", rich_help_panel=_BENCHMARK
-        ),
-    ] = None,
-    max_new_tokens: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Where a generated answer is cut at the latest [default: 64].",
-            rich_help_panel=_BENCHMARK,
-        ),
-    ] = None,
-    llm: Annotated[
-        str | None,
-        typer.Option(
-            help="Where the language model lies, if not where it was trained from.",
-            rich_help_panel=_BENCHMARK,
-        ),
-    ] = None,
-    allow_hub: Annotated[
-        bool,
-        typer.Option(
-            "--allow-hub",
-            help="Let the language model be downloaded from its hub.",
-            rich_help_panel=_BENCHMARK,
-        ),
-    ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Ask everything again.", rich_help_panel=_BENCHMARK),
-    ] = False,
+    benchmark: BenchmarkFile = None,
+    method: Method = None,
+    permute: Permute = False,
+    predictions: Predictions = None,
+    compare: Compared = None,
+    several: Several = None,
+    limit: Limit = None,
+    batch_size: BatchSize = None,
+    max_new_tokens: MaxNewTokens = None,
+    llm: LanguageModel = None,
+    allow_hub: AllowHub = False,
+    overwrite: Overwrite = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:

@@ -41,6 +41,7 @@ def evaluate_vqa(
         UsageError: Options are missing or do not go together; the run is one of train-mil.
     """
     from tcssa.vqa.comparison import plot_comparison
+    from tcssa.vqa.page import write_report_page
     from tcssa.vqa.report import read_report
 
     beside = [read_report(folder) for folder in compare or []]
@@ -71,8 +72,9 @@ def evaluate_vqa(
             overwrite=overwrite,
         )
     plot = plot_comparison(report, beside)
+    page = write_report_page(report, plot)
     output.result(
-        {"folder": str(report.folder), "plot": plot, **report.metrics},
+        {"folder": str(report.folder), "plot": plot, "page": page, **report.metrics},
         lambda console: show_report(console, report),
     )
 
@@ -126,7 +128,7 @@ def show_report(console: Console, report: Report) -> None:
     statuses = ", ".join(f"{n} {status}" for status, n in metrics["statuses"].items())
     left_out = ", ".join(f"{n} {kind}" for kind, n in benchmark["faults"].items())
     console.print(f"rows: {statuses}" + (f"; faults of the file: {left_out}" if left_out else ""))
-    console.print(f"answers, metrics and plot: {report.folder}", soft_wrap=True)
+    console.print(f"answers, metrics, plot and report.html: {report.folder}", soft_wrap=True)
 
 
 def _show_scores(console: Console, metrics: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,44 +9,34 @@ import typer
 from rich.console import Console
 
 from tcssa.errors import UsageError
+from tcssa_cli.commands.export_options import (
+    ChunkPatches,
+    ClassNames,
+    EncoderName,
+    EncoderWeights,
+    Format,
+    FormatOption,
+    Graph,
+    GraphOption,
+    MaxBatch,
+    MaxPatches,
+    MinPatches,
+    OptPatches,
+    Precision,
+    PrecisionOption,
+    ProjectorFile,
+    Targets,
+    TritonRepository,
+    What,
+    WhatOption,
+    Workspace,
+)
 from tcssa_cli.options import DebugFlag, JsonFlag
 from tcssa_cli.output import Output, make_table
 
 if TYPE_CHECKING:
     from tcssa.artefact import Artefact
     from tcssa.artefact import What as Ending
-
-
-class Format(StrEnum):
-    """What can be exported to."""
-
-    ONNX = "onnx"
-    TRT = "trt"
-    TRT_RTX = "trt-rtx"
-
-
-class Precision(StrEnum):
-    """What pooling, experts and head compute in."""
-
-    FP32 = "fp32"
-    FP16 = "fp16"
-    BF16 = "bf16"
-
-
-class Graph(StrEnum):
-    """How bags go in."""
-
-    FULL = "full"
-    CHUNKED = "chunked"
-
-
-class What(StrEnum):
-    """What the graph ends with."""
-
-    COMPRESSOR = "compressor"
-    CLASSIFIER = "classifier"
-    PROJECTOR = "projector"
-    ENCODER = "encoder"
 
 
 _ENDS: dict[What, Ending] = {
@@ -63,62 +52,22 @@ def export(
     model: Annotated[
         Path | None, typer.Argument(help="Run directory or checkpoint.", show_default=False)
     ] = None,
-    format: Annotated[
-        Format,
-        typer.Option(help="onnx; trt takes the TensorRT that is installed; trt-rtx the RTX one."),
-    ] = Format.ONNX,
-    precision: Annotated[
-        Precision, typer.Option(help="Of pooling, experts and head; the gate is float32 always.")
-    ] = Precision.FP32,
-    graph: Annotated[
-        Graph,
-        typer.Option(help="full: one graph for whole slides; chunked: a pair, slides of any size."),
-    ] = Graph.FULL,
-    what: Annotated[
-        What, typer.Option(help="End with slots, logits, or tokens; or the patch encoder.")
-    ] = What.COMPRESSOR,
-    encoder: Annotated[
-        str | None, typer.Option(help="The patch encoder of --what encoder, by name.")
-    ] = None,
-    weights: Annotated[Path | None, typer.Option(help="The encoder's own weights.")] = None,
-    projector: Annotated[
-        Path | None,
-        typer.Option(help="Projector's file, where the model is no train-vqa run."),
-    ] = None,
-    classes: Annotated[
-        list[str] | None,
-        typer.Option("--class", help="Class name of a reference checkpoint; once for each."),
-    ] = None,
-    chunk_patches: Annotated[
-        int | None, typer.Option(help="Patches of a chunk.", show_default="2048, engines 8192")
-    ] = None,
-    min_patches: Annotated[
-        int | None, typer.Option(help="Fewest patches a full engine takes.", show_default="1")
-    ] = None,
-    opt_patches: Annotated[
-        int | None, typer.Option(help="Patches a full engine is tuned for.", show_default="8192")
-    ] = None,
-    max_patches: Annotated[
-        int | None, typer.Option(help="Most patches a full engine takes.", show_default="131072")
-    ] = None,
-    max_batch: Annotated[
-        int | None,
-        typer.Option(
-            help="Most slides, or chunks, an engine takes at once.",
-            show_default="8; 1 in half precision; 16 chunks",
-        ),
-    ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            help="GPUs an engine is built for, as sm89,sm120.", show_default="this machine's"
-        ),
-    ] = None,
-    workspace: Annotated[int, typer.Option(help="Scratch memory of an engine, in MB.")] = 2048,
-    triton: Annotated[
-        Path | None,
-        typer.Option(help="Also write the model into this Triton Inference Server repository."),
-    ] = None,
+    format: FormatOption = Format.ONNX,
+    precision: PrecisionOption = Precision.FP32,
+    graph: GraphOption = Graph.FULL,
+    what: WhatOption = What.COMPRESSOR,
+    encoder: EncoderName = None,
+    weights: EncoderWeights = None,
+    projector: ProjectorFile = None,
+    classes: ClassNames = None,
+    chunk_patches: ChunkPatches = None,
+    min_patches: MinPatches = None,
+    opt_patches: OptPatches = None,
+    max_patches: MaxPatches = None,
+    max_batch: MaxBatch = None,
+    target: Targets = None,
+    workspace: Workspace = 2048,
+    triton: TritonRepository = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the artefact.")] = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,

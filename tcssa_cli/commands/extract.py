@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,13 +13,14 @@ from rich.console import Console
 from tcssa.errors import UsageError
 from tcssa.settings import resolve
 from tcssa.slides.settings import ExtractSettings
-from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag, setting
+from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag
 from tcssa_cli.output import Output, make_table
+from tcssa_cli.settings_flags import Flags, with_flags
 
 if TYPE_CHECKING:
     from tcssa.slides import ExtractReport
 
-_PATCHES, _ENCODER, _SLOTS, _READING = "Patches", "Encoder and speed", "Slots", "Reading"
+_SLOTS = "Slots"
 _MOST_ROWS = 40
 
 
@@ -30,8 +31,29 @@ class SlideNames(StrEnum):
     PATH = "path"
 
 
+_SETTINGS = (
+    Flags(
+        ExtractSettings,
+        panel="Patches",
+        names=(
+            "mpp", "magnification", "patch_size", "overlap", "stride", "slide_mpp", "resample",
+            "tissue", "mask", "keep_pen", "min_tissue", "max_failed",
+        ),
+    ),
+    Flags(
+        ExtractSettings,
+        panel="Encoder and speed",
+        names=("encoder", "weights", "dtype", "batch_size", "num_workers", "device"),
+    ),
+    Flags(ExtractSettings, panel="Reading", names=("reader", "cache", "cache_size")),
+    Flags(ExtractSettings, names=("overwrite",)),
+)  # fmt: skip
+
+
+@with_flags(*_SETTINGS)
 def extract(
     out: Annotated[Path, typer.Option("--out", "-o", help="Job folder to write.")],
+    flags: dict[str, Any],
     slides: Annotated[
         list[str] | None,
         typer.Argument(help="Slides, folders of slides, or addresses.", show_default=False),
@@ -60,46 +82,6 @@ def extract(
             "--no-features", help="Keep the slots alone, no features.", rich_help_panel=_SLOTS
         ),
     ] = False,
-    mpp: Annotated[float | None, setting(ExtractSettings, "mpp", panel=_PATCHES)] = None,
-    magnification: Annotated[
-        float | None, setting(ExtractSettings, "magnification", panel=_PATCHES)
-    ] = None,
-    patch_size: Annotated[
-        int | None, setting(ExtractSettings, "patch_size", panel=_PATCHES)
-    ] = None,
-    overlap: Annotated[int | None, setting(ExtractSettings, "overlap", panel=_PATCHES)] = None,
-    stride: Annotated[int | None, setting(ExtractSettings, "stride", panel=_PATCHES)] = None,
-    slide_mpp: Annotated[
-        float | None, setting(ExtractSettings, "slide_mpp", panel=_PATCHES)
-    ] = None,
-    resample: Annotated[str | None, setting(ExtractSettings, "resample", panel=_PATCHES)] = None,
-    tissue: Annotated[str | None, setting(ExtractSettings, "tissue", panel=_PATCHES)] = None,
-    mask: Annotated[Path | None, setting(ExtractSettings, "mask", panel=_PATCHES)] = None,
-    keep_pen: Annotated[
-        bool | None, setting(ExtractSettings, "keep_pen", "--keep-pen", panel=_PATCHES)
-    ] = None,
-    min_tissue: Annotated[
-        float | None, setting(ExtractSettings, "min_tissue", panel=_PATCHES)
-    ] = None,
-    max_failed: Annotated[
-        float | None, setting(ExtractSettings, "max_failed", panel=_PATCHES)
-    ] = None,
-    encoder: Annotated[str | None, setting(ExtractSettings, "encoder", panel=_ENCODER)] = None,
-    weights: Annotated[Path | None, setting(ExtractSettings, "weights", panel=_ENCODER)] = None,
-    dtype: Annotated[str | None, setting(ExtractSettings, "dtype", panel=_ENCODER)] = None,
-    batch_size: Annotated[
-        int | None, setting(ExtractSettings, "batch_size", panel=_ENCODER)
-    ] = None,
-    num_workers: Annotated[
-        int | None, setting(ExtractSettings, "num_workers", panel=_ENCODER)
-    ] = None,
-    reader: Annotated[str | None, setting(ExtractSettings, "reader", panel=_READING)] = None,
-    cache: Annotated[Path | None, setting(ExtractSettings, "cache", panel=_READING)] = None,
-    cache_size: Annotated[
-        float | None, setting(ExtractSettings, "cache_size", panel=_READING)
-    ] = None,
-    device: Annotated[str | None, setting(ExtractSettings, "device", panel=_ENCODER)] = None,
-    overwrite: Annotated[bool | None, setting(ExtractSettings, "overwrite", "--overwrite")] = None,
     config: ConfigFile = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
@@ -116,30 +98,6 @@ def extract(
         raise UsageError(
             "--no-features leaves nothing to write", hint="give a model with --compress MODEL"
         )
-    flags = {
-        "encoder": encoder,
-        "weights": weights,
-        "mpp": mpp,
-        "magnification": magnification,
-        "patch_size": patch_size,
-        "overlap": overlap,
-        "stride": stride,
-        "slide_mpp": slide_mpp,
-        "resample": resample,
-        "tissue": tissue,
-        "mask": mask,
-        "keep_pen": keep_pen,
-        "min_tissue": min_tissue,
-        "max_failed": max_failed,
-        "dtype": dtype,
-        "batch_size": batch_size,
-        "num_workers": num_workers,
-        "device": device,
-        "reader": reader,
-        "cache": cache,
-        "cache_size": cache_size,
-        "overwrite": overwrite,
-    }
     settings = resolve(ExtractSettings, flags=flags, config=config)
     from tcssa.slides import find_slides
 

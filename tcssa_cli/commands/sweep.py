@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from tcssa.mil.names import written
 from tcssa.mil.settings import CohortSettings, MilSettings
-from tcssa.mil.titles import title_of
 from tcssa.presets import named_preset, preset_names
 from tcssa.settings import resolve
 from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag, setting
@@ -53,13 +53,21 @@ def sweep(
     """
     output = Output(as_json)
     flags = {"dataset": dataset, "cohort": {"labels": labels, "features": features}}
-    settings = resolve(
-        MilSettings, flags=flags, config=config, preset=partial(named_preset, data_root=data_root)
-    )
-    from tcssa.mil.sweep import parse_axis
+    from tcssa.mil.sweep import METHOD, parse_axis
     from tcssa.mil.sweep import sweep as train_all
 
-    result = train_all(settings, [parse_axis(text) for text in over], out, output, jobs=jobs)
+    def settled(model: dict[str, str] | None = None) -> MilSettings:
+        return resolve(
+            MilSettings,
+            flags={**flags, "model": model or {}},
+            config=config,
+            preset=partial(named_preset, data_root=data_root),
+        )
+
+    axes = [parse_axis(text) for text in over]
+    # a preset may have other settings for each method
+    of_method = {name: settled({"name": name}) for name in dict(axes).get(METHOD, ())}
+    result = train_all(settled(), axes, out, output, jobs=jobs, of_method=of_method)
     failed = [{"run": name, "reason": reason} for name, reason in result.failed]
     output.result(
         {"folder": out, "runs": result.rows, "failed": failed},
@@ -77,14 +85,14 @@ def _show(console: Console, result: SweepResult) -> None:
             [row.get(name, "–") for name in settings] + _figures(row, headline)
             for row in result.rows
         ]
-        figures = [f"{title_of(headline)} (95 %)", "folds, mean ± SD", "bal. acc.", "slots in use"]
+        figures = [f"{written(headline)} (95 %)", "folds, mean ± SD", "bal. acc.", "slots in use"]
         header = [*settings, *figures]
         console.print(make_table(f"{len(rows)} runs", header, rows))
     if result.failed:
         console.print(make_table("Not trained", ["run", "reason"], result.failed))
     console.print(f"table: {result.out / 'sweep.csv'}", soft_wrap=True)
-    if result.chart.exists():
-        console.print(f"chart: {result.chart}", soft_wrap=True)
+    if result.rows:
+        console.print(f"page: {result.out / 'sweep.html'}", soft_wrap=True)
 
 
 def _settings(row: dict[str, Any], headline: str) -> list[str]:

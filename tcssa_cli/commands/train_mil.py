@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from tcssa.mil.names import titles, written
 from tcssa.mil.settings import (
     CohortSettings,
     MilSettings,
@@ -16,12 +18,14 @@ from tcssa.mil.settings import (
     SplitSettings,
     TrainSettings,
 )
-from tcssa.mil.titles import title_of, titles
 from tcssa.presets import named_preset, preset_names
 from tcssa.settings import resolve
 from tcssa_cli.commands.metrics import show_metrics
 from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag, setting
 from tcssa_cli.output import Output, make_table
+
+if TYPE_CHECKING:
+    from tcssa.mil.expected import Expectation
 
 _DATA, _MODEL, _SPLIT, _TRAIN = "Data", "Model", "Splits", "Training"
 
@@ -31,7 +35,7 @@ def train_mil(
     dataset: Annotated[
         str | None,
         typer.Option(
-            help=f"Preset: {', '.join(preset_names())}.",
+            help=f"Preset: {', '.join(preset_names())}; tcssa presets NAME shows one.",
             rich_help_panel=_DATA,
             autocompletion=preset_names,
         ),
@@ -159,17 +163,24 @@ def train_mil(
     settings = resolve(
         MilSettings, flags=flags, config=config, preset=partial(named_preset, data_root=data_root)
     )
+    from tcssa.mil.expected import expectations
     from tcssa.mil.train import train
 
     metrics = train(settings, out, output)
-    output.result({"run": str(out), **metrics}, lambda console: _show(console, out, metrics))
+    stated = expectations(settings, metrics)
+    result = {"run": str(out), **metrics, "expected": [row.to_dict() for row in stated]}
+    output.result(result, lambda console: _show(console, out, metrics, stated))
     if settings.model.name == "tcssa":
+        if "task" not in metrics:  # slots are set against classes
+            output.hint(f"next: tcssa inspect slots {out} --out SLOTS, to see what the slots hold")
         output.hint(f"next: tcssa export {out} --format onnx --out ARTEFACT")
     else:
         output.hint(f"next: tcssa eval {out} --labels CSV --features DIR")
 
 
-def _show(console: Console, out: Path, metrics: dict[str, Any]) -> None:
+def _show(
+    console: Console, out: Path, metrics: dict[str, Any], stated: Sequence[Expectation]
+) -> None:
     from tcssa.mil.tasks.facts import task_of_metrics
 
     task = task_of_metrics(metrics)
@@ -185,8 +196,15 @@ def _show(console: Console, out: Path, metrics: dict[str, Any]) -> None:
         ]
         for fold in metrics["folds"]
     ]
-    tested = [f"test {title_of(name)}" for name in shown]
+    tested = [f"test {written(name)}" for name in shown]
     header = ["fold", "epoch", "val loss", *tested, "slots in use", "test slides"]
     console.print(make_table("Folds", header, rows))
     show_metrics(console, metrics["pooled"], task)
+    if stated:
+        header = ["", "here, pooled", "stated", "by whom", "but"]
+        expected = [
+            [row.name, row.here, row.figure.fraction, row.statement.source, row.statement.caveat]
+            for row in stated
+        ]
+        console.print(make_table("Expected", header, expected))
     console.print(f"run: {out}", soft_wrap=True)

@@ -97,10 +97,3 @@ def test_import_bags_makes_a_cohort_that_trains(tcssa: Run, tmp_path: Path) -> N
     )  # fmt: skip
     assert trained.code == 0
     assert trained.json["pooled"]["num_slides"] == 92
-
-
-def test_demo_runs_the_whole_chain(tcssa: Run, tmp_path: Path) -> None:
-    done = tcssa("demo", "--out", tmp_path, "--slides", "18", "--json")
-    assert done.code == 0
-    assert done.json["slots_onnx_against_torch"] < 2e-5
-    assert (tmp_path / "report.html").stat().st_size > 100_000

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from command_line import Run
+from html_pages import read_page
 from vqa_runs import write_slidebench, write_slides, write_tiny_run
 
 
@@ -34,6 +35,12 @@ def test_a_benchmark_is_scored_and_shown(tcssa: Run, folder: Path) -> None:
     assert "which count as wrong: 3 no_features" in done.stderr
     out = folder / "run" / "eval-slidebench-tcga"
     assert {"answers.jsonl", "metrics.json", "comparison.png"} <= {p.name for p in out.iterdir()}
+    page = read_page(out / "report.html")
+    first = [cells[0] for cells in page.cells]
+    assert {"run", "control: blank slots", "Microscopy", "SHA-256"} <= set(first)
+    assert "3 no features" in page.text
+    assert "Options in every order" in page.text
+    assert len(page.attributes("img")) == 1
     again = tcssa("eval", folder / "run", *arguments(folder), "--permute", "--json")
     stored = json.loads((out / "metrics.json").read_text())
     assert again.json["scores"] == stored["scores"]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from cohorts import write_cohort
 from command_line import SMALL, Run
+from html_pages import read_page
 from slide_files import write_slide
 from slot_runs import plant
 
@@ -122,6 +123,7 @@ def test_exemplars_are_cropped_where_their_patches_lie(inspected: Path) -> None:
 
 
 def test_the_page_holds_its_pictures(inspected: Path) -> None:
+    assert "What to do next" in read_page(inspected / "slots.html").text
     page = (inspected / "slots.html").read_text()
     assert page.count("data:image/png;base64,") == 6 + 18
     assert page.count("data:image/jpeg;base64,") == 3

@@ -1,9 +1,11 @@
 """The artefact as a folder."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from exports import Exported
 from factories import make_compressor
 
 from tcssa.artefact import Artefact
@@ -33,9 +35,9 @@ def test_the_same_export_gives_the_same_artefact(onnx_artefact: Path, tmp_path: 
         assert (tmp_path / "b" / file.name).read_bytes() == file.read_bytes()
 
 
-def test_an_artefact_is_replaced_only_when_asked(tmp_path: Path) -> None:
-    out = tmp_path / "artefact"
-    first = export_compressor(make_compressor(), out, checkpoint_sha256="x")
+def test_an_artefact_is_replaced_only_when_asked(exported: Exported, tmp_path: Path) -> None:
+    out = shutil.copytree(exported(), tmp_path / "artefact")
+    first = Artefact.read(out)
     with pytest.raises(UsageError, match="holds an artefact already"):
         export_compressor(make_compressor(seed=1), out, checkpoint_sha256="y")
     assert Artefact.read(out) == first
@@ -75,11 +77,10 @@ def test_limits_that_make_no_sense(limits: dict[str, int], message: str, tmp_pat
 @pytest.mark.parametrize("graph", ["full", "chunked"])
 @pytest.mark.parametrize(("precision", "rows"), [("fp32", 14), ("fp16", 30), ("bf16", 14)])
 def test_every_precision_and_graph_passes_on_every_case(
-    precision: str, rows: int, graph: str, tmp_path: Path
+    precision: str, rows: int, graph: str, exported: Exported
 ) -> None:
-    artefact = export_compressor(
-        make_compressor(), tmp_path / "a", checkpoint_sha256="x", precision=precision, graph=graph
-    )
+    # the limit is for Triton's tests, which read the same artefacts
+    artefact = Artefact.read(exported(precision=precision, graph=graph, max_batch=4))
     assert len(artefact.parity.rows) == rows
     assert max(row.share_of_tolerance for row in artefact.parity.rows) <= 1
     assert artefact.precision["gate"] == "float32"

@@ -11,19 +11,19 @@ HALF = [(torch.float16, 3e-3), (torch.bfloat16, 3e-2)]
 
 
 def full(
-    model: nn.Module, dtype: torch.dtype = torch.float32, *, features_first: bool = False
+    model: nn.Module, dtype: torch.dtype = torch.float32, *, for_onnx_runtime: bool = False
 ) -> FullGraph:
-    return FullGraph(*build_graphs(model, {}, dtype, features_first=features_first))
+    return FullGraph(*build_graphs(model, {}, dtype, for_onnx_runtime=for_onnx_runtime))
 
 
-@pytest.mark.parametrize("features_first", [False, True])
+@pytest.mark.parametrize("for_onnx_runtime", [False, True])
 @pytest.mark.parametrize("top_k", [1, 2, 3, 6])
 @torch.no_grad()
-def test_equals_the_compressor(top_k: int, features_first: bool) -> None:
+def test_equals_the_compressor(top_k: int, for_onnx_runtime: bool) -> None:
     model = make_compressor(top_k=top_k)
     features = torch.randn(3, 40, 16)
     lengths = torch.tensor([40, 0, 3])
-    run = full(model, features_first=features_first)
+    run = full(model, for_onnx_runtime=for_onnx_runtime)
     slots, mass, assignments, weights = run(features, lengths)
     expected = model(features, torch.arange(40) < lengths.unsqueeze(1))
     torch.testing.assert_close(slots, expected.slots, atol=2e-5, rtol=0)

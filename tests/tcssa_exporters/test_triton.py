@@ -6,14 +6,14 @@ from typing import Any
 
 import onnx
 import pytest
+from exports import Exported
 from factories import make_compressor
 from onnx import TensorProto
 
 from tcssa.artefact import Artefact
-from tcssa.compressor import save_compressor
 from tcssa.errors import UsageError
 from tcssa.mil.model import ClassifierConfig, SlideClassifier
-from tcssa_exporters import export_compressor, export_model, open_source, write_triton_models
+from tcssa_exporters import export_model, open_source, write_triton_models
 
 TYPES = {
     TensorProto.FLOAT: "TYPE_FP32",
@@ -87,19 +87,18 @@ def assert_describes(model: Path) -> dict[str, list[Any]]:
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("graph", ["full", "chunked"])
-def test_configurations_agree_with_their_graphs(graph: str, precision: str, tmp_path: Path) -> None:
-    export_compressor(
-        make_compressor(), tmp_path / "slots", checkpoint_sha256="x", graph=graph,
-        precision=precision, max_batch=4,
-    )  # fmt: skip
-    models = write_triton_models(tmp_path / "slots", tmp_path / "repository")
-    names = ["slots"] if graph == "full" else ["slots_partial", "slots_finish"]
+def test_configurations_agree_with_their_graphs(
+    graph: str, precision: str, exported: Exported, tmp_path: Path
+) -> None:
+    artefact = exported(precision=precision, graph=graph, max_batch=4)
+    models = write_triton_models(artefact, tmp_path / "repository")
+    names = ["artefact"] if graph == "full" else ["artefact_partial", "artefact_finish"]
     assert [model.name for model in models] == names
     for model in models:
         config = assert_describes(model)
         assert config["max_batch_size"][0] >= 4
         facts = {p["key"][0]: p["value"][0]["string_value"][0] for p in config["parameters"]}
-        assert facts["tcssa.artefact_sha256"] == Artefact.read(tmp_path / "slots").sha256
+        assert facts["tcssa.artefact_sha256"] == Artefact.read(artefact).sha256
 
 
 def test_a_classifier_s_classes_are_its_labels(tmp_path: Path) -> None:
@@ -112,11 +111,11 @@ def test_a_classifier_s_classes_are_its_labels(tmp_path: Path) -> None:
     assert (model / logits["label_filename"][0]).read_text().split() == ["LUAD", "LUSC"]
 
 
-def test_what_stands_in_the_repository_is_not_replaced_unasked(tmp_path: Path) -> None:
-    save_compressor(make_compressor(), tmp_path / "c.safetensors")
-    export_compressor(make_compressor(), tmp_path / "a", checkpoint_sha256="x")
-    write_triton_models(tmp_path / "a", tmp_path / "repository")
+def test_what_stands_in_the_repository_is_not_replaced_unasked(
+    exported: Exported, tmp_path: Path
+) -> None:
+    write_triton_models(exported(), tmp_path / "repository")
     with pytest.raises(UsageError, match="holds"):
-        write_triton_models(tmp_path / "a", tmp_path / "repository")
-    write_triton_models(tmp_path / "a", tmp_path / "repository", overwrite=True)
-    assert [path.name for path in (tmp_path / "repository").iterdir()] == ["a"]
+        write_triton_models(exported(), tmp_path / "repository")
+    write_triton_models(exported(), tmp_path / "repository", overwrite=True)
+    assert [path.name for path in (tmp_path / "repository").iterdir()] == ["artefact"]

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
+from exports import Exported
 from factories import make_compressor
 
 from tcssa import SlotCompressor
 from tcssa.compressor import save_compressor
-from tcssa_exporters import export_compressor
 
 
 @pytest.fixture(scope="package")
@@ -23,7 +23,5 @@ def checkpoint(model: SlotCompressor, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="package")
-def artefact(model: SlotCompressor, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("export") / "artefact"
-    export_compressor(model, out, checkpoint_sha256="c0ffee", encoder="test_encoder")
-    return out
+def artefact(exported: Exported) -> Path:
+    return exported()

@@ -1,11 +1,15 @@
 """What every runtime promises, asked of each of them."""
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from exports import Exported
 from factories import make_compressor, make_features
 from numpy.typing import NDArray
 
@@ -16,6 +20,7 @@ from tcssa.mil.model import ClassifierConfig, SlideClassifier
 from tcssa.vqa.projector import Projector, ProjectorConfig
 from tcssa_exporters import export_compressor, export_model, open_source
 from tcssa_runtimes import Runtime, open_runtime
+from tcssa_runtimes.select import Device
 
 RUNTIMES = [
     "torch",
@@ -23,10 +28,15 @@ RUNTIMES = [
     "onnx-chunked",
     "onnx-fp16",
     "onnx-chunked-fp16",
+    pytest.param("cuda-onnx", marks=pytest.mark.gpu),
+    pytest.param("cuda-onnx-chunked", marks=pytest.mark.gpu),
+    pytest.param("cuda-onnx-fp16", marks=pytest.mark.gpu),
+    pytest.param("cuda-onnx-chunked-fp16", marks=pytest.mark.gpu),
     pytest.param("trt", marks=pytest.mark.gpu),
     pytest.param("trt-chunked", marks=pytest.mark.gpu),
 ]
 TOLERANCE = {"fp32": 2e-5, "fp16": 4e-3}
+ModelFile = Callable[[str], Path]
 CHUNK_PATCHES = 64
 """Small, so that bags of the tests have several chunks."""
 
@@ -36,19 +46,32 @@ def make_model_file(kind: str, model: SlotCompressor, folder: Path, **limits: in
     if kind == "torch":
         save_compressor(model, folder / "model.safetensors")
         return folder / "model.safetensors"
-    if kind.startswith("trt") and not torch.cuda.is_available():
-        pytest.skip(f"{kind}: no CUDA device")
-    chunked = {"graph": "chunked", "chunk_patches": CHUNK_PATCHES} if "chunked" in kind else {}
-    export_compressor(
-        model,
-        folder / kind,
-        checkpoint_sha256="x",
-        format="trt" if kind.startswith("trt") else "onnx",
-        precision=precision(kind),
-        **chunked,
-        **limits,
-    )
+    options = export_options(kind)
+    export_compressor(model, folder / kind, checkpoint_sha256="x", **options, **limits)
     return folder / kind
+
+
+def export_options(kind: str) -> dict[str, Any]:
+    """How the artefact of a runtime is made."""
+    if kind.startswith(("cuda", "trt")) and not torch.cuda.is_available():
+        pytest.skip(f"{kind}: no CUDA device")
+    if kind.startswith("trt") and find_spec("tensorrt") is None:
+        pytest.skip(f"{kind}: TensorRT is not installed")  # TensorRT-RTX does not target every GPU
+    return {
+        **({"format": "trt"} if kind.startswith("trt") else {}),
+        **({"precision": "fp16"} if kind.endswith("fp16") else {}),
+        **({"graph": "chunked", "chunk_patches": CHUNK_PATCHES} if "chunked" in kind else {}),
+    }
+
+
+@pytest.fixture(scope="module")
+def model_file(checkpoint: Path, exported: Exported) -> ModelFile:
+    """Gives the file or folder that a runtime opens, of the package's model; only to be read."""
+    return lambda kind: checkpoint if kind == "torch" else exported(**export_options(kind))
+
+
+def device_of(kind: str) -> Device:
+    return "cuda" if kind.startswith("cuda") else "auto"
 
 
 def precision(kind: str) -> str:
@@ -61,10 +84,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def runtime(
-    kind: str, model: SlotCompressor, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Runtime]:
-    with open_runtime(make_model_file(kind, model, tmp_path_factory.mktemp(kind))) as opened:
+def runtime(kind: str, model_file: ModelFile) -> Iterator[Runtime]:
+    with open_runtime(model_file(kind), device=device_of(kind)) as opened:
         yield opened
 
 
@@ -146,7 +167,7 @@ def test_exact_ties_take_two_slots_and_the_lower_first(kind: str, tmp_path: Path
     model = make_compressor()
     torch.nn.init.zeros_(model.router.gate.weight)
     torch.nn.init.zeros_(model.router.gate.bias)
-    with open_runtime(make_model_file(kind, model, tmp_path)) as runtime:
+    with open_runtime(make_model_file(kind, model, tmp_path), device=device_of(kind)) as runtime:
         output = runtime.run(some_features(5)[None], np.array([5]))
     assert output.assignments.tolist() == [[[0, 1]] * 5]
     np.testing.assert_allclose(output.weights, 1 / 6, rtol=1e-6)
@@ -185,6 +206,20 @@ def test_other_floating_types_are_taken(kind: str, runtime: Runtime, dtype: type
     features = some_features(20).astype(dtype)
     wanted = runtime.encode(features.astype(np.float32))
     assert_close(kind, runtime.encode(features).slots, torch.from_numpy(wanted.slots))
+
+
+def test_halves_are_taken_as_stored_where_a_runtime_says_so(
+    model: SlotCompressor, tmp_path: Path
+) -> None:
+    features = some_features(150).astype(np.float16)
+    with open_runtime(make_model_file("torch", model, tmp_path), device="cpu") as runtime:
+        wanted = runtime.encode(features)
+        runtime.chunk_dtypes |= {"float16"}  # as on a GPU
+        assert runtime.check_chunk(features, 0) is features
+        assert_close("torch", runtime.encode(features).slots, wanted.slots)
+        features[7, 3] = np.inf
+        with pytest.raises(NonFiniteFeatureError, match="row 7 "):
+            runtime.encode(features)
 
 
 def test_footprint_is_the_weighted_mean_and_deviation(runtime: Runtime) -> None:
@@ -259,8 +294,8 @@ def test_what_does_not_fit_is_refused(runtime: Runtime) -> None:
         runtime.run(good, np.array([1.0]))
 
 
-def test_it_is_a_context_manager(kind: str, model: SlotCompressor, tmp_path: Path) -> None:
-    runtime = open_runtime(make_model_file(kind, model, tmp_path))
+def test_it_is_a_context_manager(kind: str, model_file: ModelFile) -> None:
+    runtime = open_runtime(model_file(kind), device=device_of(kind))
     with pytest.raises(RuntimeError, match="context manager"):
         runtime.encode(some_features(1))
     for _ in range(2):  # it may be entered again
@@ -332,12 +367,12 @@ def test_a_projector_s_tokens_come_with_the_slots(kind: str, tmp_path: Path) -> 
 
 
 def test_a_gpu_that_is_not_there_is_an_error_unless_the_cpu_is_allowed(
-    model: SlotCompressor, tmp_path: Path
+    model_file: ModelFile,
 ) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
     for kind in ("torch", "onnx"):
-        path = make_model_file(kind, model, tmp_path)
+        path = model_file(kind)
         with pytest.raises(DeviceError), open_runtime(path, device="cuda"):
             pass
         with open_runtime(path, device="cuda", allow_cpu=True) as runtime:
@@ -346,17 +381,14 @@ def test_a_gpu_that_is_not_there_is_an_error_unless_the_cpu_is_allowed(
             assert runtime.encode(some_features(3)).num_patches == 3
 
 
-def test_bfloat16_on_the_cpu_is_refused(model: SlotCompressor, tmp_path: Path) -> None:
-    export_compressor(model, tmp_path / "bf16", checkpoint_sha256="x", precision="bf16")
-    with (
-        pytest.raises(ArtefactError, match="no bfloat16 on the CPU"),
-        open_runtime(tmp_path / "bf16"),
-    ):
+def test_bfloat16_on_the_cpu_is_refused(exported: Exported) -> None:
+    artefact = exported(precision="bf16")
+    with pytest.raises(ArtefactError, match="no bfloat16 on the CPU"), open_runtime(artefact):
         pass
 
 
-def test_a_truncated_graph_is_refused(model: SlotCompressor, tmp_path: Path) -> None:
-    path = make_model_file("onnx", model, tmp_path)
+def test_a_truncated_graph_is_refused(artefact: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(artefact, tmp_path / "artefact")
     content = (path / "model.onnx").read_bytes()
     (path / "model.onnx").write_bytes(content[: len(content) // 2])
     with pytest.raises(ArtefactError, match="is not the file the artefact was made with"):
@@ -364,12 +396,11 @@ def test_a_truncated_graph_is_refused(model: SlotCompressor, tmp_path: Path) -> 
 
 
 def test_tensorrt_11_and_onnx_runtime_s_provider_do_not_go_together(
-    model: SlotCompressor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    artefact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tcssa_runtimes.onnx_runtime.version", lambda package: "11.0.1")
-    path = make_model_file("onnx", model, tmp_path)
     with (
         pytest.raises(DeviceError, match=r"provider needs TensorRT 10, installed is 11\.0\.1"),
-        open_runtime(path, "onnx-trt"),
+        open_runtime(artefact, "onnx-trt"),
     ):
         pass

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from exports import Exported
 from factories import make_compressor, write_bag
 from shared_data import require_shared
 
@@ -139,16 +140,15 @@ encode([bags], out, open_runtime(model, device="cpu"))
 
 
 def test_an_archive_of_200_slides_is_killed_three_times_and_comes_to_the_same_bytes(
-    model: SlotCompressor, tmp_path: Path
+    exported: Exported, tmp_path: Path
 ) -> None:
     bags, killed, undisturbed = (tmp_path / name for name in ("bags", "killed", "undisturbed"))
     for i in range(200):
         write_bag(bags / f"s{i:03d}.h5", 50 + i % 90, seed=i)
-    options = {"graph": "chunked", "chunk_patches": 64}
-    export_compressor(model, tmp_path / "a", checkpoint_sha256="x", **options)
+    artefact = exported(graph="chunked", chunk_patches=64)
     for kill, num_done in enumerate([30, 80, 140]):
         process = subprocess.Popen(
-            [sys.executable, "-c", ENCODE, tmp_path / "a", bags, killed],
+            [sys.executable, "-c", ENCODE, artefact, bags, killed],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
         )
         deadline = time.monotonic() + 60
@@ -158,10 +158,10 @@ def test_an_archive_of_200_slides_is_killed_three_times_and_comes_to_the_same_by
         process.kill()  # SIGKILL: nothing is tidied up
         process.wait()
         assert not (killed / "index.csv").exists(), f"kill {kill} came too late"
-    report = run(tmp_path / "a", bags, killed)
+    report = run(artefact, bags, killed)
     assert 140 <= report.num_skipped < 200
     assert report.num_encoded == 200 - report.num_skipped
-    run(tmp_path / "a", bags, undisturbed)
+    run(artefact, bags, undisturbed)
     assert contents(killed) == contents(undisturbed)
     assert len(contents(killed)) == 200
     assert (killed / "index.csv").read_bytes() == (undisturbed / "index.csv").read_bytes()

@@ -1,5 +1,6 @@
 """Launch buffers on the CPU, ONNX Runtime in the place of an engine; double-buffered packing."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -7,13 +8,13 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from exports import Exported
 from factories import make_features, write_bag
 from torch import Tensor
 
 from tcssa import SlotCompressor
-from tcssa.artefact import Artefact
+from tcssa.artefact import Artefact, TensorSpec
 from tcssa.features import open_bag
-from tcssa_exporters import export_compressor
 from tcssa_runtimes import encode, open_runtime
 from tcssa_runtimes.artefact_runtime import chunk_sums
 from tcssa_runtimes.base import Pending
@@ -26,19 +27,8 @@ ROWS, BATCH = 64, 3
 
 
 @pytest.fixture(scope="module", params=["fp32", "fp16"])
-def pair(
-    request: pytest.FixtureRequest, model: SlotCompressor, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    out = tmp_path_factory.mktemp("pair") / "artefact"
-    export_compressor(
-        model,
-        out,
-        checkpoint_sha256="x",
-        graph="chunked",
-        chunk_patches=ROWS,
-        precision=request.param,
-    )
-    return out
+def pair(request: pytest.FixtureRequest, exported: Exported) -> Path:
+    return exported(graph="chunked", chunk_patches=ROWS, precision=request.param)
 
 
 def launch_buffers(pair: Path) -> LaunchBuffers:
@@ -132,3 +122,61 @@ def test_a_session_runs_on_bound_memory(pair: Path) -> None:
         assert list(found) == names
         for name, expected in zip(names, session.run(names, feed), strict=True):
             assert np.array_equal(found[name], expected)
+
+
+def torch_partial(model: SlotCompressor, device: str) -> LaunchBuffers:
+    """Buffers of a graph that torch can record: the sums of a batch of chunks."""
+    size, slots = model.config.feature_dim, model.config.num_slots
+    shapes: dict[str, tuple[str, list[int]]] = {
+        "features": ("float32", [BATCH, ROWS, size]),
+        "lengths": ("int64", [BATCH]),
+        "mean": ("float32", [BATCH, slots, size]),
+        "mass": ("float32", [BATCH, slots]),
+        "assignments": ("int64", [BATCH, ROWS, 2]),
+        "weights": ("float32", [BATCH, ROWS, 2]),
+    }
+    specs = [
+        TensorSpec(name=name, dtype=dtype, shape=list(shape))
+        for name, (dtype, shape) in shapes.items()
+    ]
+
+    def execute(tensors: Mapping[str, Tensor], stream: int) -> None:
+        assert stream == torch.cuda.current_stream().cuda_stream
+        probs = model.router.gate(tensors["features"]).softmax(dim=2)
+        weights, assignments = probs.topk(2, dim=2)
+        real = torch.arange(ROWS, device=device) < tensors["lengths"].unsqueeze(1)
+        dense = torch.zeros_like(probs).scatter(2, assignments, weights * real.unsqueeze(2))
+        mass = dense.sum(dim=1)
+        tensors["mass"].copy_(mass)
+        share = dense / mass.clamp(min=1e-30).unsqueeze(1)
+        tensors["mean"].copy_(share.transpose(1, 2) @ tensors["features"])
+        tensors["assignments"].copy_(assignments)
+        tensors["weights"].copy_(weights)
+
+    return LaunchBuffers(specs[:2], specs[2:], device, execute)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_two_launches_are_copied_and_replayed_side_by_side(model: SlotCompressor) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    on_gpu = copy.deepcopy(model).cuda()
+    with torch.no_grad():
+        ring = [torch_partial(on_gpu, "cuda"), torch_partial(on_gpu, "cuda")]
+        rounds = [chunks(64, 64, 64), chunks(5, 64, 1), chunks(7), chunks(33, 2), chunks(64, 1, 9)]
+        found = []
+        for i, given in enumerate(
+            rounds
+        ):  # a launch is waited for while the next one is on its way
+            ring[i % 2].start(given)
+            if i:
+                found.append(ring[(i - 1) % 2].wait())
+        found.append(ring[(len(rounds) - 1) % 2].wait())
+        for given, arrays in zip(rounds, found, strict=True):
+            sums = chunk_sums(arrays, [len(chunk) for chunk in given])
+            for chunk, of_chunk in zip(given, sums, strict=True):
+                plain = model._aggregate(torch.from_numpy(chunk))
+                np.testing.assert_allclose(of_chunk.mass, plain.state.mass, rtol=1e-4, atol=1e-6)
+                expected = plain.state.weighted_sum
+                np.testing.assert_allclose(of_chunk.weighted_sum, expected, rtol=1e-4, atol=1e-4)
+                assert np.array_equal(of_chunk.assignments, plain.assignments)

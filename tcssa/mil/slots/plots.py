@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from tcssa import atomic
@@ -43,7 +44,8 @@ def plot_epochs(path: Path, folds: Mapping[int, Sequence[Epoch]]) -> None:
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].legend(frameon=False, fontsize=8)
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=5, frameon=False)
     _save(figure, path)
 
 
@@ -136,6 +138,7 @@ def plot_embedding(path: Path, embedding: Embedding, colours: Mapping[int, Colou
             if len(members) >= _LEAST_NAMED * inside.sum():
                 _name_heap(axes, members, slot, of_slot[slot])
         axes.set(xticks=[], yticks=[], title=f"fold {fold}: {inside.sum()} patches")
+        axes.spines[["left", "bottom"]].set_visible(False)  # the plane has no axes
     _save(figure, path)
 
 
@@ -152,13 +155,15 @@ def _panels(count: int, *, height: float, sharey: bool = False) -> tuple[Figure,
     """A figure with one panel a fold, three in a row."""
     columns = min(count, _COLUMNS)
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(max(3.8 * columns, 4.5), height * rows), layout="constrained")
+    apart = ConstrainedLayoutEngine(h_pad=0.12)  # a title stands clear of the panel above
+    figure = Figure(figsize=(max(3.8 * columns, 4.5), height * rows), layout=apart)
     grid = figure.subplots(rows, columns, squeeze=False, sharey=sharey)
     panels: list[Axes] = grid.ravel().tolist()
     for unused in panels[count:]:
         unused.set_axis_off()
     for axes in panels[:count]:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.spines[["top", "right"]].set_visible(False)
     return figure, panels[:count]
 
 

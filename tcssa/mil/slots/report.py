@@ -64,6 +64,21 @@ def _sections(found: SlotInspection) -> Iterator[Section]:
             "They are a slot's extremes and not its average; the maps show all of it.",
             figures=[Figure(path, path.stem) for path in found.sheets],
         )
+    yield Section(
+        "What to do next",
+        "All figures stand in the tables beside this page: slots.csv, slide_slots.csv, "
+        "association.csv, ablation.csv and others. More slides, or other numbers of slots:",
+        code="\n".join(_next_commands(found)),
+    )
+
+
+def _next_commands(found: SlotInspection) -> list[str]:
+    run = found.run.name
+    return [
+        f"tcssa inspect slots {run} --slide ID --slides SLIDES --out SLOTS",
+        f"tcssa sweep --config {run}/config.resolved.yaml --over num_slots=8,16,32 --out SWEEP",
+        f"tcssa export {run} --format onnx --out ARTEFACT",
+    ]
 
 
 def _use_rows(found: SlotInspection) -> Iterator[list[str]]:
@@ -87,13 +102,13 @@ def _use_rows(found: SlotInspection) -> Iterator[list[str]]:
 
 
 def _association(found: SlotInspection) -> Section:
-    limits = [
-        f"fold {fold.fold}: {' + '.join(map(str, fold.counts.values()))} patients, p ≥ "
-        f"{fold.smallest_p:.2g}"
+    limits = dict.fromkeys(
+        f"{' + '.join(map(str, fold.counts.values()))} patients, "
+        f"p ≥ {_probability(fold.smallest_p)}"
         for fold in found.association
         if fold.smallest_p is not None
-    ]
-    reach = f" What so few patients can reach at best: {'; '.join(limits)}." if limits else ""
+    )
+    reach = f" What a fold's patients can reach at best: {'; '.join(limits)}." if limits else ""
     rows = [["fold", "slot", "AUC", "for", "p", "q"]]
     for fold in found.association:
         ranked = sorted(fold.slots, key=lambda row: (row.p_value, row.slot))
@@ -104,8 +119,8 @@ def _association(found: SlotInspection) -> Section:
                 str(row.slot),
                 f"{row.auc:.2f}",
                 found.classes[row.auc_class],
-                f"{row.p_value:.2g}",
-                f"{row.q_value:.2g}",
+                _probability(row.p_value),
+                _probability(row.q_value),
             ]
             for row in ranked[:shown]
         ]
@@ -118,6 +133,10 @@ def _association(found: SlotInspection) -> Section:
         rows=rows,
         figures=[Figure(found.folder / "plots" / "association.png", "AUC of each slot's share")],
     )
+
+
+def _probability(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.0e}"
 
 
 def _ablation(found: SlotInspection) -> Section:

@@ -216,6 +216,11 @@ class MilTask(ABC):
         """
 
     @property
+    def meanings(self) -> tuple[str, ...]:
+        """What the metrics mean, in sentences for a report."""
+        return ()
+
+    @property
     @abstractmethod
     def captions(self) -> dict[str, str]:
         """File names of the plots, and what each shows."""

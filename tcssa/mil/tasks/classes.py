@@ -125,7 +125,7 @@ class Classes(MilTask):
 
     def sentence(self) -> str:
         """The classes."""
-        return f"classes {', '.join(self.classes)}"
+        return f"classes {'; '.join(self.classes)}"
 
     def draw(
         self, folder: Path, predictions: Sequence[Prediction], scores: Mapping[str, Any]
@@ -138,9 +138,23 @@ class Classes(MilTask):
         plots.plot_confusion(folder / "confusion.png", scores["confusion"], self.classes)
 
     @property
+    def meanings(self) -> tuple[str, ...]:
+        """See `MilTask`."""
+        return (
+            "AUC: how often a slide of the class scores above one of another class; with more than "
+            "two classes the mean of each against the rest. 0.5 is chance.",
+            "Balanced accuracy and macro F1: means over classes, so that a rare class counts as "
+            "much as a common one. AUPRC: area under precision and recall; chance is the share of "
+            "the class.",
+            "Brier score: squared distance of the probabilities from the truth, 0 to 2. "
+            "Calibration error: how far probabilities lie from what comes true, over ten bins.",
+        )
+
+    @property
     def captions(self) -> dict[str, str]:
         """See `MilTask`."""
         return {
-            "roc.png": "ROC of all test slides, each predicted by the fold that did not know it",
-            "confusion.png": "Confusion of all test slides",
+            "roc.png": "ROC of all test slides, each predicted by a fold that did not know its "
+            "patient",
+            "confusion.png": "All test slides: counts, and colour by the share of the true class",
         }

@@ -102,6 +102,19 @@ class Ordinal(Classes):
         plots.plot_confusion(folder / "confusion.png", scores["confusion"], self.classes)
 
     @property
+    def meanings(self) -> tuple[str, ...]:
+        """See `MilTask`."""
+        return (
+            "Quadratic weighted kappa: agreement beyond chance, an error of two grades counting "
+            "four times one of one. 1 is full agreement, 0 is chance.",
+            "The predicted grade is the median of the probabilities; AUC, AUPRC and the Brier "
+            "score are of the probabilities of single grades.",
+        )
+
+    @property
     def captions(self) -> dict[str, str]:
         """See `MilTask`."""
-        return {"confusion.png": "Confusion of all test slides, by the median grade"}
+        return {
+            "confusion.png": "All test slides by the median grade: counts, and colour by the share "
+            "of the true grade"
+        }

@@ -214,6 +214,14 @@ class Several(MilTask):
                 self.tasks[name].draw(folder / _folder(name), rows, scores["targets"][name])
 
     @property
+    def meanings(self) -> tuple[str, ...]:
+        """See `MilTask`."""
+        return (
+            "Each figure is the mean over the targets; their own follow.",
+            *self._first.meanings,
+        )
+
+    @property
     def captions(self) -> dict[str, str]:
         """See `MilTask`."""
         return {

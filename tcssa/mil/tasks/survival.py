@@ -192,6 +192,16 @@ class Survival(MilTask):
         plot_survival(folder / "survival.png", curves, scores["log_rank_p"])
 
     @property
+    def meanings(self) -> tuple[str, ...]:
+        """See `MilTask`."""
+        return (
+            "c-index: of two patients of whom one had the event while the other was still seen "
+            "without it, how often that one has the higher risk. 0.5 is chance. Pooled, it also "
+            "compares patients of different folds.",
+            "The log-rank test parts the test patients at their own median risk.",
+        )
+
+    @property
     def captions(self) -> dict[str, str]:
         """See `MilTask`."""
         return {

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from tcssa.errors import SlideError, TcssaError, UnknownNameError
+from tcssa.errors import SlideError, TcssaError, UnknownNameError, one_line
 from tcssa.reporter import Reporter
 from tcssa.slides.readers.cucim_reader import CuCimReader
 from tcssa.slides.readers.image_reader import ImageReader
@@ -141,4 +141,4 @@ def _names(readers: Sequence[SlideReader]) -> str:
 
 
 def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return f"{type(error).__name__}: {one_line(error)}"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.errors import SlideError
+from tcssa.errors import SlideError, one_line
 from tcssa.optional import require
 from tcssa.slides.readers.protocol import white_outside
 
@@ -48,7 +48,7 @@ class ZarrReader:
         try:
             levels = _levels(path, zarr.open_group(str(folder), mode="r"), multiscale)
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            reason = f"{type(error).__name__}: {one_line(error)}"
             raise SlideError(path, f"its OME-Zarr metadata makes no sense ({reason})") from None
         return ZarrBackend(levels, _mpp(multiscale, levels[0]))
 

@@ -101,10 +101,11 @@ def test_a_cached_encoder_needs_no_export(
 
 @pytest.mark.parametrize("damage", ["cut", "changed"])
 def test_a_broken_cache_file_is_made_again(
-    encoder: Encoder, monkeypatch: pytest.MonkeyPatch, damage: str
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
-    (path,) = cache_folder().glob("efficientnet_lite0-*")
-    whole = path.read_bytes()
+    (shared,) = cache_folder().glob("efficientnet_lite0-*")
+    monkeypatch.setenv("TCSSA_CACHE", str(tmp_path))
+    path, whole = tmp_path / shared.name, shared.read_bytes()
     middle = len(whole) // 2
     broken = (
         whole[:middle] if damage == "cut" else whole[:middle] + b"\0" * 64 + whole[middle + 64 :]

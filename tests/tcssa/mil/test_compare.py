@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cohorts import small_run, write_cohort
+from html_pages import read_page
 
 from tcssa.errors import RunError, UsageError
 from tcssa.mil.compare import compare
@@ -47,6 +48,9 @@ def test_figures_are_those_of_the_runs(runs: tuple[Path, Path], tmp_path: Path) 
     assert first.fold_mean == pytest.approx(np.mean([fold["test"]["auc"] for fold in folds]))
     assert json.loads((tmp_path / "comparison.json").read_text())["metric"] == "auc"
     assert (tmp_path / "comparison.png").stat().st_size > 5000
+    page = read_page(tmp_path / "comparison.html")
+    assert [cells[0] for cells in page.cells] == ["run", *(run.name for run in found.runs)]
+    assert len(page.attributes("img")) == 1
 
 
 def test_a_run_against_its_copy_differs_by_nothing(runs: tuple[Path, Path], tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 from cohorts import small_run, write_cohort
+from html_pages import read_page
 
 from tcssa.errors import UnknownNameError, UsageError
 from tcssa.mil.sweep import parse_axis, points, sweep
+from tcssa.settings import read_yaml
 
 
 def names(*axes: str) -> list[str]:
@@ -53,6 +55,9 @@ def test_a_sweep_goes_on_grows_and_tells_what_failed(tmp_path: Path) -> None:
         table = list(csv.DictReader(stream))
     assert [float(row["auc"]) for row in table] == [row["auc"] for row in first.rows]
     assert (out / "auc_by_slots.png").read_bytes().startswith(b"\x89PNG")
+    page = read_page(out / "sweep.html")
+    assert [cells[0] for cells in page.cells] == ["num_slots", "2", "4"]
+    assert len(page.attributes("img")) == 1
     before = {path: path.stat().st_mtime_ns for path in (out / "runs").glob("*/run.json")}
     again = sweep(settings, [parse_axis("num_slots=2,4,3")], out)
     assert again.rows[:2] == first.rows
@@ -63,3 +68,18 @@ def test_a_sweep_goes_on_grows_and_tells_what_failed(tmp_path: Path) -> None:
     assert [name for name, _ in failing.failed] == ["model=mean,folds=40"]
     assert "fold" in failing.failed[0][1]
     assert (out / "failed.csv").exists()
+    assert "model=mean,folds=40" in read_page(out / "sweep.html").text
+
+
+def test_each_method_may_have_settings_of_its_own(tmp_path: Path) -> None:
+    settings = small_run(write_cohort(tmp_path), epochs=1)
+    train = settings.train.model_copy(update={"weight_decay": 0.5})
+    of_method = {"max": settings.model_copy(update={"train": train})}
+    out = tmp_path / "sweep"
+    sweep(settings, [parse_axis("model=mean,max")], out, of_method=of_method)
+    runs = [
+        read_yaml(out / "runs" / f"model={name}" / "config.resolved.yaml")
+        for name in ("mean", "max")
+    ]
+    assert [run["train"]["weight_decay"] for run in runs] == [settings.train.weight_decay, 0.5]
+    assert [run["model"]["name"] for run in runs] == ["mean", "max"]

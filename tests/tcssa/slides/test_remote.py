@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,28 @@ def test_without_a_folder_nothing_is_kept(memory: Any) -> None:
             assert path.exists()
         assert not path.exists()
     assert not cache.folder.exists()
+
+
+def test_a_killed_processs_temporary_copies_are_removed_by_the_next(
+    memory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with SlideCache(None, 10**9):
+        assert list(tmp_path.iterdir()) == []  # nothing was fetched, so there is no folder
+    code = (
+        "import os, signal, sys, tempfile; from tcssa.slides.remote import SlideCache\n"
+        "tempfile.tempdir = sys.argv[1]\n"
+        "cache = SlideCache(None, 0); (cache.folder / 'copy').touch()\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    (left,) = tmp_path.iterdir()
+    address = put(memory, "a", b"abc")
+    caches = SlideCache(None, 10**9), SlideCache(None, 10**9)
+    with caches[0] as mine, mine.copy_of(address), caches[1] as other, other.copy_of(address):
+        assert not left.exists()
+        assert len(list(tmp_path.iterdir())) == 2  # one that is in use stays
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_oldest_are_removed_and_never_one_in_use(memory: Any, tmp_path: Path) -> None:

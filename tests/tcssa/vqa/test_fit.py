@@ -17,6 +17,7 @@ from shared_data import require_shared
 from torch import Tensor
 
 from tcssa.compressor import save_compressor
+from tcssa_cli.main import run
 
 COMMAND = "from tcssa_cli.main import main; main()"
 WEIGHTS = "projector.safetensors"
@@ -79,12 +80,12 @@ def undisturbed(material: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def test_accumulation_is_one_large_batch(material: Path, undisturbed: Path, tmp_path: Path) -> None:
-    finish(start(words(material, tmp_path / "run", "--micro-batch-size", 4)))
+    assert run(words(material, tmp_path / "run", "--micro-batch-size", 4)) == 0
     assert_close(load_file(tmp_path / "run" / WEIGHTS), load_file(undisturbed / WEIGHTS))
 
 
 def test_the_slot_cache_changes_nothing(material: Path, undisturbed: Path, tmp_path: Path) -> None:
-    finish(start(words(material, tmp_path / "run", "--micro-batch-size", 2, "--no-slot-cache")))
+    assert run(words(material, tmp_path / "run", "--micro-batch-size", 2, "--no-slot-cache")) == 0
     assert_close(load_file(tmp_path / "run" / WEIGHTS), load_file(undisturbed / WEIGHTS))
     assert not (tmp_path / "run" / "slots").exists()
 
@@ -105,8 +106,8 @@ def test_kill_9_ends_with_the_same_bytes(material: Path, undisturbed: Path, tmp_
     finish(start(arguments))
     assert (tmp_path / "run" / WEIGHTS).read_bytes() == (undisturbed / WEIGHTS).read_bytes()
     ends = [
-        json.loads((run / "metrics.json").read_text())["val_loss"]
-        for run in (tmp_path / "run", undisturbed)
+        json.loads((folder / "metrics.json").read_text())["val_loss"]
+        for folder in (tmp_path / "run", undisturbed)
     ]
     assert ends[0] == ends[1]
 
@@ -116,6 +117,7 @@ def test_two_processes_give_the_weights_of_one(
 ) -> None:
     script = tmp_path / "run.py"
     script.write_text(COMMAND)
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    launcher += ["--log-dir", str(tmp_path / "logs"), str(script)]  # else it litters the machine's
     finish(start(words(material, tmp_path / "run", "--micro-batch-size", 2), launcher))
     assert_close(load_file(tmp_path / "run" / WEIGHTS), load_file(undisturbed / WEIGHTS))

@@ -74,7 +74,7 @@ def test_likelihoods_equal_brute_force(loaded: LoadedVqa) -> None:
         assert reply.log_probs == pytest.approx(wanted, abs=1e-5)
         assert reply.predicted == wanted.index(max(wanted))
         assert sum(torch.tensor(reply.log_probs).exp()) == pytest.approx(1)
-        assert 0 < (reply.letter_mass or 0) < 1
+        assert 0 < (reply.option_mass or 0) < 1
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3])

@@ -38,6 +38,13 @@ def test_labels_of_equal_systems_do_not_cover_each_other() -> None:
     assert abs(found["slots 62.0"][1] - found["sample 61.5"][1]) > 9
 
 
+def test_near_floors_share_a_label() -> None:
+    floors = {"longest": 0.408, "letter": 0.414, "text": 0.64, "word": 0.64}
+    found = labels(comparison_figure(SYSTEMS[:1], floors, title="a benchmark"))
+    assert "letter 41.4, longest 40.8" in found
+    assert "text, word 64.0" in found
+
+
 def test_the_picture_is_written(tmp_path: Path) -> None:
     plot_accuracy(tmp_path / "plot.png", SYSTEMS[:1], {}, title="one system")
     with Image.open(tmp_path / "plot.png") as picture:

@@ -74,7 +74,7 @@ def test_equals_a_whole_pass_for_every_option(
         expected = brute_force(loaded, visual, text, options)
         assert reply.log_probs == pytest.approx(expected, abs=1e-4)
         assert reply.predicted == expected.index(max(expected))
-        assert 0 < (reply.letter_mass or 0) < 1
+        assert 0 < (reply.option_mass or 0) < 1
 
 
 def test_the_answer_is_the_text_and_what_ends_it(loaded: LoadedVqa) -> None:

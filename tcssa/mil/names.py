@@ -1,4 +1,4 @@
-"""What metrics are called where people read them, in the order they are shown."""
+"""How metrics are called where people read them, and in which order they are shown."""
 
 from __future__ import annotations
 
@@ -18,13 +18,17 @@ _TITLES = {
 }
 
 
-def title_of(metric: str) -> str:
-    """A metric's title, without a remark."""
-    return _TITLES.get(metric, metric).partition(" (")[0]
+def written(metric: str) -> str:
+    """A metric's name in a text: AUC for ``auc``, macro F1 for ``macro_f1``.
+
+    A target may stand before it, as in ``ER: auc``.
+    """
+    target, colon, name = metric.rpartition(": ")
+    return target + colon + _TITLES.get(name, name.replace("_", " ")).partition(" (")[0]
 
 
 def titles(metrics: Iterable[str], headline: str) -> Mapping[str, str]:
-    """Titles of metrics, the headline first."""
+    """Titles of metrics with their remarks, the headline first."""
     names = set(metrics)
     order = [headline, *(name for name in _TITLES if name != headline)]
     found = {name: _TITLES[name] for name in order if name in names}

@@ -1,0 +1,20 @@
+"""What made an export, and in which version."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from tcssa import __version__
+
+
+def tool_versions() -> dict[str, str]:
+    """The versions of tcssa and of what it traces and compares with."""
+    import onnxruntime
+
+    tools = {"tcssa": __version__}
+    for package in ("torch", "onnx", "onnxscript"):
+        try:
+            tools[package] = version(package)
+        except PackageNotFoundError:  # a build from source without metadata
+            tools[package] = "unknown"
+    return {**tools, "onnxruntime": onnxruntime.__version__}

@@ -1,0 +1,92 @@
+"""Flags made from settings: a command of many settings names each of them once, or not at all.
+
+    @with_flags(Flags(TrainSettings, at="train", panel="Training"))
+    def train(out: OutFolder, flags: dict[str, Any]) -> None: ...
+
+has the flags ``--out``, ``--epochs``, ``--lr`` and so on, and is called with what was given as
+``flags = {"train": {"epochs": None, "lr": 0.1, …}}``; None is "not given".
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from tcssa.settings import Section
+from tcssa_cli.options import setting
+
+Command = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Flags:
+    """The flags of one section of settings.
+
+    Attributes:
+        section: The settings.
+        at: Where the command's settings hold this section; None if it is all of them.
+        panel: Heading in the help.
+        names: Fields that have a flag; None for all.
+        spelled: The flags that are not ``--field-name``.
+    """
+
+    section: type[Section]
+    at: str | None = None
+    panel: str | None = None
+    names: Sequence[str] | None = None
+    spelled: Mapping[str, str] = field(default_factory=dict)
+
+    def parameters(self) -> Iterator[tuple[str, inspect.Parameter]]:
+        """Each field's name, and the parameter that typer makes its flag of."""
+        for name in self.names or self.section.model_fields:
+            spelling = (self.spelled[name],) if name in self.spelled else (_flag(name),)
+            option = setting(self.section, name, *spelling, panel=self.panel)
+            kind = _type_of(self.section.model_fields[name].annotation)
+            yield (
+                name,
+                inspect.Parameter(
+                    name if self.at is None else f"{self.at}_{name}",
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=None,
+                    annotation=Annotated[kind | None, option],
+                ),
+            )
+
+
+def with_flags(*groups: Flags) -> Callable[[Command], Command]:
+    """Give a command the flags of settings; it takes them together, as ``flags``."""
+    made = [(group, list(group.parameters())) for group in groups]
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def called(**given: Any) -> None:
+            flags: dict[str, Any] = {}
+            for group, parameters in made:
+                place = flags if group.at is None else flags.setdefault(group.at, {})
+                place |= {name: given.pop(parameter.name) for name, parameter in parameters}
+            command(**given, flags=flags)
+
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        flags = [parameter for _, parameters in made for _, parameter in parameters]
+        called.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # what typer reads
+            [parameter for parameter in own if parameter.name != "flags"] + flags
+        )
+        return called
+
+    return decorate
+
+
+def _flag(name: str) -> str:
+    """A field's flag; of a bool it says yes, and there is none that says no."""
+    return f"--{name.replace('_', '-')}"
+
+
+def _type_of(annotation: Any) -> Any:
+    """What a flag takes: the type of the field, or of its choices, which pydantic checks."""
+    kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    (kind,) = (kind for kind in kinds if kind is not NoneType)
+    return type(get_args(kind)[0]) if get_origin(kind) is Literal else kind

@@ -1,0 +1,35 @@
+"""Exports of the factories' compressor, each made once a session."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from factories import make_compressor
+from made_once import made_once
+
+from tcssa.checksums import params_hash
+from tcssa_exporters import export_compressor
+
+Exported = Callable[..., Path]
+
+
+def exports_of(factory: pytest.TempPathFactory) -> Exported:
+    """What gives the artefact of ``make_compressor()`` by the options of its export.
+
+    The artefact is not to be written to. Tests of the export itself make their own.
+    """
+
+    def exported(**options: Any) -> Path:
+        def make(folder: Path) -> None:
+            export_compressor(
+                make_compressor(),
+                folder / "artefact",
+                checkpoint_sha256="c0ffee",
+                encoder="test_encoder",
+                **options,
+            )
+
+        return made_once(factory, f"export-{params_hash(options)}", make) / "artefact"
+
+    return exported
