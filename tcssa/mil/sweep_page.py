@@ -41,7 +41,7 @@ def _sections(
         "validation.",
         rows=[
             [*settings, f"{figure}, pooled", "95 % interval", "folds, mean ± SD",
-             *(titles([name], figure)[name] for name in others), "slots in use"],
+             *(titles([name], result.headline)[name] for name in others), "slots in use"],
             *(_row(row, settings, result.headline, others) for row in result.rows),
         ],
     )  # fmt: skip
