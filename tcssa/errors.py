@@ -166,6 +166,10 @@ class DivergedError(TcssaError):
     """A training whose loss is no number any more."""
 
 
+class ProcessesError(TcssaError):
+    """Processes of one training of which one is gone, or that contradict each other."""
+
+
 class ShapeError(TcssaError):
     """A tensor of another shape than the model takes."""
 

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from tcssa.launcher import is_first_to_fail
 from tcssa_cli.commands import ask as ask_command
 from tcssa_cli.commands import (
     check_data,
@@ -118,7 +119,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _tell(explanation: Explanation, arguments: Sequence[str]) -> int:
-    Output("--json" in arguments).error(explanation.error, explanation.hint)
+    if is_first_to_fail():
+        Output("--json" in arguments).error(explanation.error, explanation.hint)
     return explanation.exit_code
 
 

@@ -3,6 +3,9 @@
 The epoch with the lowest validation loss is kept. Every epoch draws its order, noise and
 dropout from (seed, fold, epoch), so that a run taken up at any checkpoint ends with the same
 weights as one that was never disturbed.
+
+Several processes share a step's slides (`tcssa.mil.shares`). All of them hold the same weights, see
+the same losses and come to the same decisions; the first of them writes the checkpoint.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +33,13 @@ from tcssa.errors import CheckpointError, DivergedError
 from tcssa.mil.classifiers import build_classifier
 from tcssa.mil.cohort import BagStore, Cohort, CohortSlide
 from tcssa.mil.history import Epoch, SlotUse
-from tcssa.mil.methods import BagClassifier
+from tcssa.mil.methods import BagClassifier, BagsLogits
 from tcssa.mil.placed import check_coords, classify
 from tcssa.mil.predictions import Prediction
 from tcssa.mil.settings import MilSettings
+from tcssa.mil.shares import Share, divide, put_together, share_of
 from tcssa.mil.splits import Fold
+from tcssa.processes import Processes
 from tcssa.reporter import Task
 
 PROGRESS_FILE = "progress.pt"
@@ -84,6 +90,7 @@ class FoldFit:
         settings: Of the run.
         folder: Of the fold; the checkpoint lies there.
         store: Reads features.
+        processes: That train it together; one alone if not given.
     """
 
     def __init__(
@@ -94,11 +101,13 @@ class FoldFit:
         settings: MilSettings,
         folder: Path,
         store: BagStore,
+        processes: Processes | None = None,
     ) -> None:
         self.cohort, self.fold, self.index = cohort, fold, index
         self.settings, self.folder, self.store = settings, folder, store
         self.train = settings.train
-        self.device = resolve_device(self.train.device)
+        self.processes = processes or Processes(resolve_device(self.train.device))
+        self.device = self.processes.device
         self.task = cohort.task.fitted(fold.train)
         self._seed("weights")
         model = build_classifier(settings.model, cohort.feature_dim, self.task, cohort.encoder)
@@ -143,25 +152,29 @@ class FoldFit:
         self.model.train()
         order = self._order()
         batches = list(_batched([self.fold.train[i] for i in order], self.train.batch_size))
+        shares = [share_of(slides, self.train.num_parts, self.processes) for slides in batches]
         losses = []
         slots = _SlotSums()
-        for step, (slides, bags) in enumerate(self.store.batches(batches)):
+        read = self.store.batches([share.own_slides() for share in shares])
+        for step, (share, (_, bags)) in enumerate(zip(shares, read, strict=True)):
             self._set_rate((number * len(batches) + step) / (self.train.epochs * len(batches)))
             self.optimiser.zero_grad()
             with self._autocast():
-                labels = self.task.targets(slides).to(self.device)
-                on_device = [bag.to(self.device) for bag in bags]
-                output = classify(self.model, slides, on_device, self.store, labels)
+                labels = self.task.targets(share.slides).to(self.device)
+                output = self._classify(share, bags, labels, f"epoch {number} step {step}")
                 loss = self.model.loss(output, labels)
             total = loss
             if output.routing is not None:
                 balance = output.routing.balance_loss()
                 total = loss + self.train.aux_weight * balance
                 slots.add(output.routing.detach(), float(balance.detach()))
-            torch.autograd.backward(total)
+            if total.requires_grad:  # a process without a slide in this step has nothing to do
+                torch.autograd.backward(total)
+            self.processes.sum_gradients(self.model.parameters())
             self.optimiser.step()
             losses.append(self._finite(float(loss.detach()), number))
-        val = predict(self.model, self.fold.val, self.store, self.device, self.train.precision)
+        self.processes.share_buffers(self.model)
+        val = self.predict(self.fold.val)
         val_loss = self._finite(self.task.validation_loss(val), number)
         return Epoch(
             epoch=number,
@@ -170,6 +183,33 @@ class FoldFit:
             val_scores={self.task.headline: self.task.headline_score(val)},
             slots=slots.use(self.settings.model.top_k),
         )
+
+    def _classify(
+        self, share: Share, bags: Sequence[Tensor], labels: Tensor, step: str
+    ) -> BagsLogits:
+        """The output for all slides of a step, this process's and the others'."""
+        unused = iter(bags)
+        outputs = []
+        for part in share.parts:
+            if self.train.num_parts > 1:  # a single part draws on from the epoch's seed
+                self._seed(f"{step} part {part.index}")
+            slides = [share.slides[i] for i in part.positions]
+            on_device = [next(unused).to(self.device) for _ in slides]
+            with torch.set_grad_enabled(part.counts):
+                outputs.append(
+                    classify(self.model, slides, on_device, self.store, labels[part.positions])
+                )
+        return put_together(share, outputs, self.processes)
+
+    def predict(self, slides: Sequence[CohortSlide], fold: int | None = None) -> list[Prediction]:
+        """Predict slides; the processes share them, and each gets all predictions."""
+        divided = divide([slide.num_patches for slide in slides], self.processes.count)
+        own = [slides[i] for i in divided[self.processes.index]]
+        precision = self.train.precision
+        rows = predict(self.model, own, self.store, self.device, precision, fold)
+        gathered = chain.from_iterable(self.processes.gather(rows))
+        placed = dict(zip(chain.from_iterable(divided), gathered, strict=True))
+        return [placed[i] for i in range(len(slides))]
 
     def _order(self) -> list[int]:
         """The epoch's slides, each once; or drawn so that classes come equally often."""
@@ -212,6 +252,8 @@ class FoldFit:
         torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"))
 
     def _save(self) -> None:
+        if not self.processes.is_main:
+            return
         content = {
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -226,8 +268,11 @@ class FoldFit:
 
     def _take_up(self) -> None:
         path = self.folder / PROGRESS_FILE
-        if not path.exists():
-            return
+        if path.exists():
+            self._read_progress(path)
+        self.processes.require_same("checkpoints", f"{len(self.progress.epochs)} epochs")
+
+    def _read_progress(self, path: Path) -> None:
         try:
             content: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
         except (RuntimeError, pickle.UnpicklingError, EOFError) as error:

@@ -132,6 +132,12 @@ class TrainSettings(Section):
     lr: float = Field(default=1e-3, gt=0, description="Peak learning rate of AdamW.")
     weight_decay: float = Field(default=1e-2, ge=0, description="Weight decay of AdamW.")
     batch_size: int = Field(default=8, ge=1, description="Slides in one optimiser step.")
+    num_parts: int = Field(
+        default=1,
+        ge=1,
+        description="Parts of a step's slides, each with noise and dropout of its own, that "
+        "processes take turns at; at least one for each process.",
+    )
     aux_weight: float = Field(
         default=0.1, ge=0, description="Weight λ of the Semantic Affinity Clustering loss."
     )

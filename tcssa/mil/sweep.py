@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tcssa import atomic
+from tcssa import atomic, launcher
 from tcssa.errors import TcssaError, UnknownNameError, UsageError
 from tcssa.mil.names import titles
 from tcssa.mil.settings import MilSettings
@@ -126,8 +126,12 @@ def sweep(
         of_method: In place of ``settings`` for these methods, as a preset may have them.
 
     Raises:
-        UsageError: An axis or one of its values is not valid.
+        UsageError: An axis or one of its values is not valid, or a launcher started several of us.
     """
+    if launcher.num_processes() > 1:
+        raise UsageError(
+            "a sweep starts processes of its own", hint="call it without torchrun, with --jobs"
+        )
     reporter = reporter or Silent()
     result = SweepResult(out)
     todo = [

@@ -29,7 +29,7 @@ from tcssa.errors import RunError
 from tcssa.mil import plots
 from tcssa.mil.classifiers import MethodFacts, require_learnable, save_classifier
 from tcssa.mil.cohort import BagStore, Cohort, listed, read_cohort
-from tcssa.mil.fit import PROGRESS_FILE, FoldFit, predict
+from tcssa.mil.fit import PROGRESS_FILE, FoldFit
 from tcssa.mil.history import Epoch, write_history
 from tcssa.mil.names import written
 from tcssa.mil.predictions import Prediction, read_predictions, write_predictions
@@ -39,7 +39,8 @@ from tcssa.mil.sites import SiteConfound, site_confounds
 from tcssa.mil.splits import Fold, make_folds, unused_slides, write_splits
 from tcssa.mil.tasks import MilTask
 from tcssa.mil.tasks.facts import task_facts
-from tcssa.reporter import Reporter
+from tcssa.processes import Processes, joined
+from tcssa.reporter import Reporter, Silent
 from tcssa.run import CHECKPOINT_FILE, RUN_FILE, read_run, write_run
 from tcssa.settings import RESOLVED_FILE, read_yaml, validate, write_resolved
 
@@ -69,6 +70,8 @@ class FoldResult:
 def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any]:
     """Train and test all folds, or go on where an earlier call was cut short.
 
+    Every process of a `torchrun` calls this; the first of them writes and reports.
+
     Args:
         settings: What to train on what.
         out: The run directory.
@@ -79,9 +82,18 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any
 
     Raises:
         RunError: ``out`` holds a run of other settings or another cohort.
+        ProcessesError: Another process of the training is gone.
         TcssaError: The cohort is faulty; see `read_cohort` and `make_folds`.
     """
-    settings = settings.resolved()
+    with joined(settings.train.device) as processes:
+        return _train(settings, out, reporter if processes.is_main else Silent(), processes)
+
+
+def _train(
+    settings: MilSettings, out: Path, reporter: Reporter, processes: Processes
+) -> dict[str, Any]:
+    """See `train`; this is one process of it."""
+    settings = _for_processes(settings.resolved(), processes, reporter)
     cohort = read_cohort(settings.cohort)
     require_learnable(settings.model.name, cohort.feature_dim, cohort.task)
     folds = make_folds(
@@ -114,9 +126,7 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any
     if _is_complete(settings, cohort, out):
         reporter.note(f"{out} is complete already; nothing to do")
         return read_metrics(out)
-    out.mkdir(parents=True, exist_ok=True)
-    atomic.discard_leftovers(out)
-    write_resolved(settings, out)
+    processes.wait()  # none writes before all have looked
     init = settings.model.init
     run: dict[str, Any] = {
         "kind": KIND,
@@ -124,13 +134,22 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any
         "init_sha256": None if init is None else file_sha256(init),
         "unused": unused,
     }
-    write_run(out, {**run, "complete": False})
-    write_splits(out / SPLITS_FILE, cohort.slides, folds, cohort.classes)
+    if processes.is_main:
+        out.mkdir(parents=True, exist_ok=True)
+        atomic.discard_leftovers(out)
+        write_resolved(settings, out)
+        write_run(out, {**run, "complete": False})
+        write_splits(out / SPLITS_FILE, cohort.slides, folds, cohort.classes)
     store = BagStore(int(settings.train.cache_gb * 1e9))
     results = [
-        _fit_or_read(cohort, fold, index, settings, out / f"fold-{index}", store, reporter)
+        _fit_or_read(
+            cohort, fold, index, settings, out / f"fold-{index}", store, reporter, processes
+        )
         for index, fold in enumerate(folds)
     ]
+    if not processes.is_main:
+        processes.wait()  # for what the first process writes
+        return read_metrics(out)
     metrics = _sum_up(results, cohort, settings, confounds, out)
     for result in results:
         slots = result.best.slots
@@ -147,7 +166,22 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any
     }
     write_report(out, settings, metrics, run)
     write_run(out, {**run, "complete": True})
+    processes.wait()
     return metrics
+
+
+def _for_processes(settings: MilSettings, processes: Processes, reporter: Reporter) -> MilSettings:
+    """Settings with a part of every step for each process."""
+    options = settings.train
+    if options.batch_size < processes.count:
+        reporter.warn(
+            f"{processes.count} processes cannot share {options.batch_size} slides: some have "
+            "nothing to do; raise --batch-size or start fewer"
+        )
+    num_parts = max(options.num_parts, processes.count)
+    return settings.model_copy(
+        update={"train": options.model_copy(update={"num_parts": num_parts})}
+    )
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
@@ -188,16 +222,29 @@ def _fit_or_read(
     folder: Path,
     store: BagStore,
     reporter: Reporter,
+    processes: Processes,
 ) -> FoldResult:
     """Train and test a fold, unless that is done: its ``metrics.json`` is written last."""
     if (folder / METRICS_FILE).exists():
         (folder / PROGRESS_FILE).unlink(missing_ok=True)  # a kill may have come in between
         return _read_fold(folder, index, cohort.task)
-    folder.mkdir(parents=True, exist_ok=True)
-    atomic.discard_leftovers(folder)
-    fit = FoldFit(cohort, fold, index, settings, folder, store)
+    if processes.is_main:
+        folder.mkdir(parents=True, exist_ok=True)
+        atomic.discard_leftovers(folder)
+    fit = FoldFit(cohort, fold, index, settings, folder, store, processes)
     with reporter.task(f"fold {index}", settings.train.epochs, "epochs") as task:
         progress = fit.run(task)
+    test = fit.predict(fold.test, fold=index)
+    scores = cohort.task.point_scores(test)
+    result = FoldResult(index, progress.epochs, progress.best_epoch, test, scores)
+    if processes.is_main:
+        _write_fold(result, fit, folder, reporter)
+    return result
+
+
+def _write_fold(result: FoldResult, fit: FoldFit, folder: Path, reporter: Reporter) -> None:
+    """Everything that is kept of a fold; ``metrics.json`` last."""
+    cohort, settings = fit.cohort, fit.settings
     facts = MethodFacts(
         name=settings.model.name,
         feature_dim=cohort.feature_dim,
@@ -206,16 +253,13 @@ def _fit_or_read(
         task=task_facts(fit.task).get("task"),
     )
     save_classifier(fit.model, folder / CHECKPOINT_FILE, facts)
-    write_history(folder, progress.epochs)
-    test = predict(fit.model, fold.test, store, fit.device, settings.train.precision, fold=index)
-    write_predictions(folder / "predictions.csv", test, cohort.task)
-    scores = cohort.task.point_scores(test)
-    result = FoldResult(index, progress.epochs, progress.best_epoch, test, scores)
+    write_history(folder, result.epochs)
+    write_predictions(folder / "predictions.csv", result.test, cohort.task)
     headline = cohort.task.headline
-    score = scores[headline]
+    score = result.scores[headline]
     reporter.note(
-        f"fold {index}: epoch {result.best_epoch} of {len(result.epochs)} kept, validation loss "
-        f"{result.best.val_loss:.3f}, test {written(headline)} "
+        f"fold {result.index}: epoch {result.best_epoch} of {len(result.epochs)} kept, "
+        f"validation loss {result.best.val_loss:.3f}, test {written(headline)} "
         f"{'undefined' if score is None else f'{score:.3f}'}"
     )
     content = {
@@ -225,7 +269,6 @@ def _fit_or_read(
     }
     atomic.write_text(folder / METRICS_FILE, json.dumps(content) + "\n")
     (folder / PROGRESS_FILE).unlink(missing_ok=True)
-    return result
 
 
 def _spread(scores: Sequence[float | None]) -> dict[str, float | None]:

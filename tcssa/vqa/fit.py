@@ -18,13 +18,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tcssa.compressor.checkpoint import read_tensors, write_tensors
 from tcssa.errors import DivergedError
+from tcssa.processes import Processes
 from tcssa.reporter import Reporter, Task
 from tcssa.vqa.batches import collate, epoch_batches
 from tcssa.vqa.history import Record
@@ -32,9 +33,6 @@ from tcssa.vqa.model import Batch, SlideLanguageModel
 from tcssa.vqa.progress import Progress, load_weights, read_progress, write_progress
 from tcssa.vqa.rows import Row
 from tcssa.vqa.settings import VqaTrainSettings
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 RECORDS_PER_EPOCH = 50
 _NOTE_EVERY_S = 60.0
@@ -44,14 +42,14 @@ class VqaFit:
     """Trains a model, from the start or from its last checkpoint.
 
     Args:
-        model: The model, its trainable parts marked, on the accelerator's device.
+        model: The model, its trainable parts marked, on this process's device.
         train: Rows to learn.
         val: Rows that choose the step that is kept; without any the last step is kept.
         visual: What of a row's slide goes into the model.
         pad_id: A token to pad with.
         settings: How to train.
         folder: The checkpoint lies there.
-        accelerator: The processes, and the device of this one.
+        processes: That train it together, and the device of this one.
         encoded: Whether ``visual`` gives tokens; else it gives patch features.
     """
 
@@ -64,14 +62,14 @@ class VqaFit:
         pad_id: int,
         settings: VqaTrainSettings,
         folder: Path,
-        accelerator: Accelerator,
+        processes: Processes,
         *,
         encoded: bool = False,
     ) -> None:
         self.encoded = encoded
         self.model, self.train, self.visual, self.pad_id = model, train, visual, pad_id
         self.val = sorted(val, key=lambda row: row.length)
-        self.settings, self.folder, self.accelerator = settings, folder, accelerator
+        self.settings, self.folder, self.processes = settings, folder, processes
         self.parameters = {
             name: value for name, value in model.named_parameters() if value.requires_grad
         }
@@ -119,7 +117,7 @@ class VqaFit:
         self.optimiser.zero_grad()
         self.model.train()
         _let_frozen_layers_checkpoint(self.model)
-        sums = torch.zeros(2, dtype=torch.float64, device=self.accelerator.device)
+        sums = torch.zeros(2, dtype=torch.float64, device=self.processes.device)
         for index, part in self._my_micro_batches(rows):
             self._seed(f"step {self.progress.step} micro-batch {index}")
             with self._autocast():
@@ -131,8 +129,8 @@ class VqaFit:
                 loss = loss + self.settings.aux_weight * share * output.aux_loss
                 sums[1] += share * output.aux_loss.detach()
             loss.backward()
-        self._sum_gradients()
-        loss_sum, aux_loss = self._summed(sums)
+        self.processes.sum_gradients(self.parameters.values())
+        loss_sum, aux_loss = self.processes.sum([sums])[0].tolist()
         self._require_finite(loss_sum)
         if self.settings.clip_norm:
             nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.clip_norm)
@@ -156,35 +154,14 @@ class VqaFit:
 
     def _my_micro_batches(self, rows: Sequence[Row]) -> Iterator[tuple[int, Sequence[Row]]]:
         """This process's share of a step's micro-batches, with their numbers."""
-        size, accelerator = self.settings.micro_batch_size, self.accelerator
+        size, processes = self.settings.micro_batch_size, self.processes
         for index, begin in enumerate(range(0, len(rows), size)):
-            if index % accelerator.num_processes == accelerator.process_index:
+            if index % processes.count == processes.index:
                 yield index, rows[begin : begin + size]
 
     def _batch(self, rows: Sequence[Row]) -> Batch:
         batch = collate(rows, self.visual, self.pad_id, encoded=self.encoded)
-        return batch.to(self.accelerator.device)
-
-    def _sum_gradients(self) -> None:
-        """Add up all processes' gradients; a process without a micro-batch adds zeros."""
-        for parameter in self.parameters.values():
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        if self.accelerator.num_processes == 1:
-            return
-        found = [parameter.grad for parameter in self.parameters.values()]
-        gradients = [gradient for gradient in found if gradient is not None]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        summed: Tensor = self.accelerator.reduce(flat, "sum")
-        parts = torch.split(summed, [gradient.numel() for gradient in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))
-
-    def _summed(self, values: Tensor) -> list[float]:
-        """Numbers of this process, summed over all."""
-        if self.accelerator.num_processes > 1:
-            values = self.accelerator.reduce(values, "sum")
-        return [float(value) for value in values]
+        return batch.to(self.processes.device)
 
     def _is_due(self) -> bool:
         """Whether this step ends with a record."""
@@ -219,11 +196,11 @@ class VqaFit:
     def _validate(self) -> float:
         """Cross-entropy a target token of the validation rows."""
         self.model.eval()
-        sums = torch.zeros(1, dtype=torch.float64, device=self.accelerator.device)
+        sums = torch.zeros(1, dtype=torch.float64, device=self.processes.device)
         for _, part in self._my_micro_batches(self.val):
             with self._autocast():
                 sums[0] += self.model(self._batch(part)).loss_sum
-        (loss_sum,) = self._summed(sums)
+        loss_sum = float(self.processes.sum([sums])[0])
         self._require_finite(loss_sum)
         return loss_sum / sum(row.num_targets for row in self.val)
 
@@ -251,9 +228,8 @@ class VqaFit:
             )
 
     def _autocast(self) -> torch.autocast:
-        # not accelerate's: its precision cannot change between two trainings of one process
         enabled = self.settings.precision == "bf16"
-        device = self.accelerator.device.type
+        device = self.processes.device.type
         return torch.autocast(device, dtype=torch.bfloat16, enabled=enabled)
 
     def _set_rates(self) -> None:
@@ -278,19 +254,19 @@ class VqaFit:
         progress = self.progress
         before, progress.best_step = progress.best_step, progress.step
         progress.best_val_loss = val_loss
-        if self.accelerator.is_main_process:
+        if self.processes.is_main:
             write_tensors(self._best_file(progress.best_step), self.parameters, {})
         self._save()
-        if self.accelerator.is_main_process and before is not None:
+        if self.processes.is_main and before is not None:
             self._best_file(before).unlink(missing_ok=True)
 
     def _load_best(self) -> None:
-        self.accelerator.wait_for_everyone()
+        self.processes.wait()
         tensors, _ = read_tensors(self._best_file(self.progress.best_step))
         load_weights(self.parameters, tensors)
 
     def _save(self) -> None:
-        if self.accelerator.is_main_process:
+        if self.processes.is_main:
             write_progress(self.folder, self.progress, self.parameters, self.optimiser)
 
     def _take_up(self) -> None:

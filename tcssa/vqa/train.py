@@ -18,15 +18,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
 from tcssa import atomic
 from tcssa.checksums import file_sha256
-from tcssa.devices import resolve_device
 from tcssa.differences import differences
 from tcssa.errors import RunError, UsageError
+from tcssa.processes import Processes, joined
 from tcssa.reporter import Reporter, Silent
 from tcssa.run import RUN_FILE, read_run, write_run
 from tcssa.settings import RESOLVED_FILE, read_yaml, write_resolved
@@ -38,9 +38,6 @@ from tcssa.vqa.progress import PROGRESS_FILE, Progress
 from tcssa.vqa.rows import Row, count_dropped, describe_dropped
 from tcssa.vqa.settings import VqaSettings, inherited
 from tcssa.vqa.slot_cache import SlotCache, feature_tensor
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 KIND = "train-vqa"
 METRICS_FILE = "metrics.json"
@@ -74,31 +71,39 @@ def train(settings: VqaSettings, out: Path, reporter: Reporter) -> dict[str, Any
         DroppedRowsError: Too many rows cannot be used.
         SplitError: A patient stands in training and validation.
         DivergedError: The loss is no number any more.
+        DeviceError: The device is not there.
+        ProcessesError: Another process of the training is gone.
     """
     settings = settings.resolved()
     _require_sources(settings)
     _require_inherited(settings)
-    accelerator = make_accelerator(settings)
-    writes = accelerator.is_main_process
-    reporter = reporter if writes else Silent()
+    with joined(settings.train.device) as processes:
+        return _train(settings, out, reporter if processes.is_main else Silent(), processes)
+
+
+def _train(
+    settings: VqaSettings, out: Path, reporter: Reporter, processes: Processes
+) -> dict[str, Any]:
+    """See `train`; this is one process of it."""
+    writes = processes.is_main
     if _is_complete(settings, out):
         reporter.note(f"{out} is complete already; nothing to do")
         return read_metrics(out)
-    accelerator.wait_for_everyone()  # no process may write before all have looked
+    processes.wait()  # no process may write before all have looked
     if writes:
         out.mkdir(parents=True, exist_ok=True)
         atomic.discard_leftovers(out)
-    parts = load_parts(settings, accelerator.device)
+    parts = load_parts(settings, processes.device)
     corpus = read_corpus(settings, parts, out if writes else None)
     run = {"kind": KIND, "stage": settings.train.stage, "made_from": _made_from(parts, corpus)}
     _require_same_origin(run, out)
-    accelerator.wait_for_everyone()
+    processes.wait()
     if writes:
         write_resolved(settings, out)
         write_run(out, {**run, "complete": False})
     if corpus.dropped:
         reporter.warn(f"{len(corpus.dropped)} rows left out: {describe_dropped(corpus.dropped)}")
-    visual = _visual_source(settings, parts, corpus, out, accelerator, reporter)
+    visual = _visual_source(settings, parts, corpus, out, processes, reporter)
     fit = VqaFit(
         parts.model,
         corpus.train,
@@ -107,7 +112,7 @@ def train(settings: VqaSettings, out: Path, reporter: Reporter) -> dict[str, Any
         parts.pad_id,
         settings.train,
         out,
-        accelerator,
+        processes,
         encoded=parts.caches_tokens,
     )
     progress = fit.run(reporter)
@@ -120,20 +125,8 @@ def train(settings: VqaSettings, out: Path, reporter: Reporter) -> dict[str, Any
         write_run(out, {**run, "complete": True})
         for leftover in (out / PROGRESS_FILE, *out.glob("best-*.safetensors")):
             leftover.unlink(missing_ok=True)
-    accelerator.wait_for_everyone()
+    processes.wait()
     return metrics
-
-
-def make_accelerator(settings: VqaSettings) -> Accelerator:
-    """The processes of this training, and the device of this one.
-
-    Raises:
-        DeviceError: The device is not there.
-    """
-    from accelerate import Accelerator
-
-    device = resolve_device(settings.train.device)
-    return Accelerator(cpu=device.type == "cpu", mixed_precision="no")
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
@@ -228,7 +221,7 @@ def _visual_source(
     parts: Parts,
     corpus: Corpus,
     out: Path,
-    accelerator: Accelerator,
+    processes: Processes,
     reporter: Reporter,
 ) -> Callable[[Row], Tensor]:
     """What of a row's slide goes into the model: tokens from the cache, or its features."""
@@ -240,10 +233,10 @@ def _visual_source(
     cache.fill(
         paths,
         reporter,
-        rank=accelerator.process_index,
-        num_ranks=accelerator.num_processes,
+        rank=processes.index,
+        num_ranks=processes.count,
     )
-    accelerator.wait_for_everyone()
+    processes.wait()
     return lambda row: cache.tokens(row.path)
 
 

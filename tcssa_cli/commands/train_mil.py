@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from tcssa.launcher import is_main_process
 from tcssa.mil.names import titles, written
 from tcssa.mil.settings import (
     CohortSettings,
@@ -89,6 +90,7 @@ def train_mil(
         float | None, setting(TrainSettings, "weight_decay", panel=_TRAIN)
     ] = None,
     batch_size: Annotated[int | None, setting(TrainSettings, "batch_size", panel=_TRAIN)] = None,
+    num_parts: Annotated[int | None, setting(TrainSettings, "num_parts", panel=_TRAIN)] = None,
     aux_weight: Annotated[float | None, setting(TrainSettings, "aux_weight", panel=_TRAIN)] = None,
     balanced_sampling: Annotated[
         bool | None,
@@ -109,7 +111,8 @@ def train_mil(
     """Train a slide classifier on slots, cross-validated by patient.
 
     Every slide is tested once, by a model on which neither it nor its patient had any influence:
-    the epoch is chosen on a validation part. A killed run goes on where it was.
+    the epoch is chosen on a validation part. A killed run goes on where it was. Several GPUs:
+    torchrun --no-python tcssa …
     """
     output = Output(as_json)
     flags = {
@@ -150,6 +153,7 @@ def train_mil(
             "lr": lr,
             "weight_decay": weight_decay,
             "batch_size": batch_size,
+            "num_parts": num_parts,
             "aux_weight": aux_weight,
             "balanced_sampling": balanced_sampling,
             "folds": folds,
@@ -167,6 +171,8 @@ def train_mil(
     from tcssa.mil.train import train
 
     metrics = train(settings, out, output)
+    if not is_main_process():
+        return
     stated = expectations(settings, metrics)
     result = {"run": str(out), **metrics, "expected": [row.to_dict() for row in stated]}
     output.result(result, lambda console: _show(console, out, metrics, stated))

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from tcssa.launcher import is_main_process
 from tcssa.settings import resolve
 from tcssa.vqa.settings import (
     CorpusSettings,
@@ -61,6 +62,8 @@ def train_vqa(
     from tcssa.vqa.train import train
 
     metrics = train(settings, out, output)
+    if not is_main_process():
+        return
     if merge is not None:
         from tcssa.vqa.merge import merge_vqa
 

@@ -26,7 +26,8 @@ class BagsLogits:
     logits: Tensor
     """[B, C]; of other kinds of label than classes, their task's outputs."""
     extra_loss: Tensor | None = None
-    """A method's own part of the loss, weighted already, 0-dim; None where it has none."""
+    """A method's own part of the loss, a mean over the bags, weighted already, 0-dim; None where it
+    has none."""
     routing: RoutingSums | None = None
     """Where patches went, for methods with slots; the balance loss follows from it."""
 
@@ -60,7 +61,11 @@ class BagClassifier(nn.Module, ABC):
         """
 
     def loss(self, output: BagsLogits, labels: Tensor) -> Tensor:
-        """The training loss, 0-dim: the task's (of classes cross-entropy) and the method's own."""
+        """The training loss, 0-dim: the task's (of classes cross-entropy) and the method's own.
+
+        It may look at weights only through the output: each of several processes computes the loss
+        of all slides of a step, and their gradients are added up.
+        """
         loss = self.task.loss(output.logits.float(), labels)
         return loss if output.extra_loss is None else loss + output.extra_loss
 
