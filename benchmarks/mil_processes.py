@@ -97,7 +97,8 @@ def fit(folder: Path, model: str, batch_size: int, threads: int) -> None:
     """Train as one of the processes; the first prints its slides a second."""
     import torch
 
-    from tcssa.mil.cohort import BagStore, read_cohort
+    from tcssa.mil.bag_store import BagStore
+    from tcssa.mil.cohort import read_cohort
     from tcssa.mil.fit import FoldFit
     from tcssa.mil.settings import CohortSettings, MilSettings, ModelSettings, TrainSettings
     from tcssa.mil.splits import Fold

@@ -83,12 +83,24 @@ class FileError(TcssaError):
 
 
 class DiskFullError(FileError):
-    """No space left; nothing half-written stays behind."""
+    """No space left; nothing half-written stays behind.
 
-    def __init__(self, path: Path | str) -> None:
+    Args:
+        path: What was to be written.
+        needed_bytes: What it takes, where that was known before.
+        free_bytes: What there was.
+    """
+
+    def __init__(
+        self, path: Path | str, *, needed_bytes: int | None = None, free_bytes: int | None = None
+    ) -> None:
+        self.needed_bytes, self.free_bytes = needed_bytes, free_bytes
+        reason = "there is no space left on the disk"
+        if needed_bytes is not None and free_bytes is not None:
+            reason = f"needs {needed_bytes / 1e9:.2f} GB, and {free_bytes / 1e9:.2f} GB are free"
         super().__init__(
             path,
-            "there is no space left on the disk",
+            reason,
             hint="make room and give the same command again: what was finished is kept",
         )
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 import tcssa.processes
 from tcssa.errors import ProcessesError
-from tcssa.mil.cohort import BagStore, read_cohort
+from tcssa.mil.bag_store import BagStore
+from tcssa.mil.cohort import read_cohort
 from tcssa.mil.fit import FoldFit
 from tcssa.mil.methods import OneByOne
 from tcssa.mil.methods.transmil import TransMIL

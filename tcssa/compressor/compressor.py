@@ -169,8 +169,13 @@ class SlotCompressor(nn.Module):
             NonFiniteFeatureError: A patch has a NaN or an infinity; it names bag and row.
         """
         parts = self.aggregate(bags)
+        centers = torch.stack([part.state.centers() for part in parts])
+        # their cost is the reading of the weights, so an autocast that reads and copies them to
+        # read the copy costs more than it saves
+        with torch.autocast(centers.device.type, enabled=False):
+            slots = self.experts(centers.float())
         return BagsOutput(
-            slots=self.experts(torch.stack([part.state.centers() for part in parts])),
+            slots=slots,
             mass=torch.stack([part.state.mass for part in parts]),
             assignments=[part.assignments for part in parts],
             weights=[part.weights for part in parts],
@@ -253,13 +258,14 @@ class SlotCompressor(nn.Module):
         assignments, weights = [], []
         for begin in range(0, len(features), chunk_patches):
             chunk = slice(begin, begin + chunk_patches)
+            rows = features[chunk].float()  # once, for the gate and for the sum
             try:
-                routing = self.router(features[chunk])
+                routing = self.router(rows)
             except NonFiniteFeatureError as error:
                 raise NonFiniteFeatureError(begin + error.row) from None
             dense = routing.dense_weights()
             state = SlotState(
-                weighted_sum=dense.T @ features[chunk].to(dense.dtype),
+                weighted_sum=dense.T @ rows,
                 mass=dense.sum(dim=0),
                 num_patches=len(dense),
                 footprint=None if coords is None else Footprint.of(dense, coords[chunk]),

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from tcssa.checksums import file_sha256, params_hash
 from tcssa.errors import (
     FeatureDimError,
-    FeatureFileError,
     MissingDataError,
     UsageError,
 )
-from tcssa.features import Bag, LabelledSlide, index_bags, open_bag, read_features
+from tcssa.features import Bag, LabelledSlide, index_bags, open_bag
 from tcssa.mil.settings import CohortSettings
 from tcssa.mil.tasks import Classes, MilTask, Truth, read_task
 from tcssa.mil.tasks.facts import task_facts
@@ -41,6 +37,8 @@ class CohortSlide:
     """Where the slide was made, if known."""
     has_coords: bool = False
     """Whether its file says where patches lie."""
+    stored_as: str = "float32"
+    """Number format of its features."""
     truth: Truth = ()
     """The whole label; of a lone class, what ``label`` says."""
 
@@ -160,6 +158,7 @@ def _open_bags(
                 bag.num_patches,
                 row.site,
                 has_coords=bag.coords is not None,
+                stored_as=np.dtype(bag.features.dtype).name,
                 truth=row.label,
             )
             facts = (bag.feature_dim, bag.encoder, _sample(bag), row.case_is_known)
@@ -195,66 +194,3 @@ def _agreed(bags: Sequence[_Opened]) -> tuple[int, str | None]:
                 hint="train on features of one encoder",
             )
     return feature_dim, encoder
-
-
-class BagStore:
-    """Features of slides in memory, as far as the budget goes.
-
-    Args:
-        cache_bytes: How much to keep between epochs; the least recently used go first.
-    """
-
-    def __init__(self, cache_bytes: int) -> None:
-        self._cache_bytes = cache_bytes
-        self._held_bytes = 0
-        self._held: OrderedDict[Path, Tensor] = OrderedDict()
-        self._coords: dict[Path, Tensor] = {}
-
-    def get(self, slide: CohortSlide) -> Tensor:
-        """Features [N, D] of a slide, in the type they are stored in.
-
-        Raises:
-            FeatureFileError: The file cannot be read.
-            NonFiniteFeatureError: A feature is NaN or infinite; it names file and row.
-        """
-        if slide.path in self._held:
-            self._held.move_to_end(slide.path)
-            return self._held[slide.path]
-        features = torch.from_numpy(read_features(slide.path))
-        size = features.numel() * features.element_size()
-        if size <= self._cache_bytes:
-            self._held[slide.path] = features
-            self._held_bytes += size
-            while self._held_bytes > self._cache_bytes:
-                _, dropped = self._held.popitem(last=False)
-                self._held_bytes -= dropped.numel() * dropped.element_size()
-        return features
-
-    def coords(self, slide: CohortSlide) -> Tensor:
-        """Corners (x, y) of a slide's patches, [N, 2]; kept, since they are small.
-
-        Raises:
-            FeatureFileError: The file cannot be read, or has no coords.
-        """
-        if slide.path not in self._coords:
-            with open_bag(slide.path) as bag:
-                corners = bag.read_coords()
-            if corners is None:
-                raise FeatureFileError(slide.path, "does not say where its patches lie (coords)")
-            self._coords[slide.path] = torch.from_numpy(corners.astype(np.float64))
-        return self._coords[slide.path]
-
-    def batches(
-        self, batches: Iterable[Sequence[CohortSlide]]
-    ) -> Iterator[tuple[Sequence[CohortSlide], list[Tensor]]]:
-        """Each batch with its features; the next one is read while this one is worked on."""
-        with ThreadPoolExecutor(1, thread_name_prefix="read-bags") as reader:
-            ahead = None
-            for batch in [*batches, None]:
-                upcoming = reader.submit(self._load, batch) if batch is not None else None
-                if ahead is not None:
-                    yield ahead.result()
-                ahead = upcoming
-
-    def _load(self, batch: Sequence[CohortSlide]) -> tuple[Sequence[CohortSlide], list[Tensor]]:
-        return batch, [self.get(slide) for slide in batch]

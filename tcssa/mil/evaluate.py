@@ -12,8 +12,9 @@ import numpy as np
 from tcssa import atomic
 from tcssa.devices import resolve_device
 from tcssa.errors import FeatureDimError, RunError, SplitError, UsageError
+from tcssa.mil.bag_store import BagStore
 from tcssa.mil.classifiers import load_classifier
-from tcssa.mil.cohort import BagStore, Cohort, listed, read_cohort
+from tcssa.mil.cohort import Cohort, listed, read_cohort
 from tcssa.mil.fit import predict
 from tcssa.mil.predictions import Prediction, write_predictions
 from tcssa.mil.settings import CohortSettings, MilSettings
@@ -75,9 +76,11 @@ def evaluate(
     if (labels is None) != (features is None):
         raise UsageError("a new cohort needs both --labels and --features")
     settings = validate(MilSettings, read_yaml(run / RESOLVED_FILE))
+    rounded = content.get("rounding") is not None  # then it is tested on rounded features too
     if labels is None or features is None:
         cohort = read_own_cohort(settings, run, content)
-        predictions = _predict_test(run, settings, cohort, device, reporter)
+        store = BagStore(0, half=rounded)
+        predictions = _predict_test(run, settings, cohort, store, device, reporter)
         folder = out or run / "eval"
     else:
         data = settings.cohort.model_copy(
@@ -90,7 +93,8 @@ def evaluate(
             }
         )
         cohort = _read_new_cohort(data, run, content, allow_overlap, reporter)
-        predictions = _predict_ensemble(run, settings, cohort, device, reporter)
+        store = BagStore(int(settings.train.cache_gb * 1e9), half=rounded)
+        predictions = _predict_ensemble(run, settings, cohort, store, device, reporter)
         folder = out or run / f"eval-{labels.stem}-{cohort.labels_sha256[:8]}"
     return Evaluation(folder, _write(folder, predictions, cohort, settings))
 
@@ -156,10 +160,14 @@ def _read_new_cohort(
 
 
 def _predict_test(
-    run: Path, settings: MilSettings, cohort: Cohort, device: str, reporter: Reporter
+    run: Path,
+    settings: MilSettings,
+    cohort: Cohort,
+    store: BagStore,
+    device: str,
+    reporter: Reporter,
 ) -> list[Prediction]:
     folds = read_parts(run / SPLITS_FILE)
-    store = BagStore(cache_bytes=0)
     where = resolve_device(device)
     predictions = []
     with reporter.task("predicting", len(folds), "folds") as task:
@@ -174,9 +182,13 @@ def _predict_test(
 
 
 def _predict_ensemble(
-    run: Path, settings: MilSettings, cohort: Cohort, device: str, reporter: Reporter
+    run: Path,
+    settings: MilSettings,
+    cohort: Cohort,
+    store: BagStore,
+    device: str,
+    reporter: Reporter,
 ) -> list[Prediction]:
-    store = BagStore(int(settings.train.cache_gb * 1e9))
     where = resolve_device(device)
     by_fold = []
     num_folds = len(read_parts(run / SPLITS_FILE))

@@ -30,8 +30,9 @@ from tcssa import atomic
 from tcssa.compressor.balance import RoutingSums
 from tcssa.devices import resolve_device
 from tcssa.errors import CheckpointError, DivergedError
+from tcssa.mil.bag_store import BagStore
 from tcssa.mil.classifiers import build_classifier
-from tcssa.mil.cohort import BagStore, Cohort, CohortSlide
+from tcssa.mil.cohort import Cohort, CohortSlide
 from tcssa.mil.history import Epoch, SlotUse
 from tcssa.mil.methods import BagClassifier, BagsLogits
 from tcssa.mil.placed import check_coords, classify
@@ -194,7 +195,7 @@ class FoldFit:
             if self.train.num_parts > 1:  # a single part draws on from the epoch's seed
                 self._seed(f"{step} part {part.index}")
             slides = [share.slides[i] for i in part.positions]
-            on_device = [next(unused).to(self.device) for _ in slides]
+            on_device = [next(unused).to(self.device, non_blocking=True) for _ in slides]
             with torch.set_grad_enabled(part.counts):
                 outputs.append(
                     classify(self.model, slides, on_device, self.store, labels[part.positions])
@@ -303,7 +304,7 @@ def predict(
     predictions = []
     for (slide,), (bag,) in store.batches([[slide] for slide in slides]):
         with _autocast(device, precision):
-            logits = classify(model, [slide], [bag.to(device)], store).logits
+            logits = classify(model, [slide], [bag.to(device, non_blocking=True)], store).logits
         values = model.task.values(logits[0])
         who = (slide.slide_id, slide.case_id, slide.label)
         predictions.append(Prediction(*who, values, fold, slide.truth))

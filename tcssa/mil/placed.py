@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from tcssa.errors import MissingDataError
-from tcssa.mil.cohort import BagStore, CohortSlide
+from tcssa.mil.bag_store import BagStore
+from tcssa.mil.cohort import CohortSlide
 from tcssa.mil.methods import BagClassifier, BagsLogits, PlacedClassifier
 
 _NAMED = 5

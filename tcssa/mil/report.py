@@ -190,6 +190,11 @@ def _origins(run: Mapping[str, Any]) -> Iterator[list[str]]:
     yield ["checkpoint SHA-256", str(run["checkpoint_sha256"])]
     if run.get("init_sha256"):
         yield ["weights to start from, SHA-256", str(run["init_sha256"])]
+    if rounding := run.get("rounding"):
+        change = f"{rounding['largest_change']:.1e}"
+        yield ["features rounded to", f"float16; no value changed by more than {change}"]
+        for slide, reason in rounding["left_as_they_are"].items():
+            yield ["not rounded", f"{slide}: {reason}"]
     for slide, reason in run["skipped"].items():
         yield ["left out", f"{slide}: {reason}"]
 

@@ -150,7 +150,8 @@ class TrainSettings(Section):
     )
     seed: int = Field(default=0, ge=0, description="Seed of splits, weights, noise and dropout.")
     precision: Literal["fp32", "bf16"] = Field(
-        default="fp32", description="Number format of pooling and experts; the gate stays fp32."
+        default="fp32",
+        description="Number format of pooling; the gate and the experts of tcssa stay fp32.",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         default="auto", description="Where to train; auto takes a GPU if there is one."
@@ -158,6 +159,12 @@ class TrainSettings(Section):
     cache_gb: float = Field(
         default=4.0, ge=0, description="Memory for features kept between epochs, in GB."
     )
+    feature_cache: Path | None = Field(
+        default=None,
+        description="Folder where the cohort's features are packed once as float16; folds, sweeps "
+        "and later runs share it.",
+    )
+    readers: int = Field(default=2, ge=1, description="Threads that read features ahead.")
     checkpoint_every_s: float = Field(
         default=120.0, ge=0, description="Seconds between checkpoints that a killed run resumes at."
     )
@@ -176,7 +183,12 @@ class MilSettings(Section):
 
     def resolved(self) -> Self:
         """The same with absolute paths, so that a run can be evaluated from any folder."""
-        sections = {"cohort": ("labels", "features"), "model": ("init",), "split": ("files",)}
+        sections = {
+            "cohort": ("labels", "features"),
+            "model": ("init",),
+            "split": ("files",),
+            "train": ("feature_cache",),
+        }
         return self.model_copy(
             update={
                 section: absolute(getattr(self, section), *names)

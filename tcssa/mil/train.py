@@ -27,8 +27,9 @@ from tcssa.checksums import file_sha256
 from tcssa.differences import differences
 from tcssa.errors import RunError
 from tcssa.mil import plots
+from tcssa.mil.bag_store import BagStore, open_store, rounds
 from tcssa.mil.classifiers import MethodFacts, require_learnable, save_classifier
-from tcssa.mil.cohort import BagStore, Cohort, listed, read_cohort
+from tcssa.mil.cohort import Cohort, listed, read_cohort
 from tcssa.mil.fit import PROGRESS_FILE, FoldFit
 from tcssa.mil.history import Epoch, write_history
 from tcssa.mil.names import written
@@ -47,7 +48,7 @@ from tcssa.settings import RESOLVED_FILE, read_yaml, validate, write_resolved
 KIND = "train-mil"
 METRICS_FILE = "metrics.json"
 SPLITS_FILE = "splits.csv"
-_FREE_TO_CHANGE = {"device", "cache_gb", "checkpoint_every_s"}
+_FREE_TO_CHANGE = {"device", "cache_gb", "feature_cache", "readers", "checkpoint_every_s"}
 """Settings of ``train`` that a resumed run may change: they do not define the result."""
 
 
@@ -127,20 +128,22 @@ def _train(
         reporter.note(f"{out} is complete already; nothing to do")
         return read_metrics(out)
     processes.wait()  # none writes before all have looked
+    if processes.is_main:
+        out.mkdir(parents=True, exist_ok=True)
+        atomic.discard_leftovers(out)
+        write_resolved(settings, out)
+    store = open_store(settings.train, cohort, reporter)  # one process packs, the others wait
     init = settings.model.init
     run: dict[str, Any] = {
         "kind": KIND,
         "cohort": cohort.fingerprint(),
         "init_sha256": None if init is None else file_sha256(init),
         "unused": unused,
+        "rounding": asdict(store.rounding) if store.rounding else None,
     }
     if processes.is_main:
-        out.mkdir(parents=True, exist_ok=True)
-        atomic.discard_leftovers(out)
-        write_resolved(settings, out)
         write_run(out, {**run, "complete": False})
         write_splits(out / SPLITS_FILE, cohort.slides, folds, cohort.classes)
-    store = BagStore(int(settings.train.cache_gb * 1e9))
     results = [
         _fit_or_read(
             cohort, fold, index, settings, out / f"fold-{index}", store, reporter, processes
@@ -205,6 +208,9 @@ def _is_complete(settings: MilSettings, cohort: Cohort, out: Path) -> bool:
         after["cohort"].pop(name)
         before.get("cohort", {}).pop(name, None)
     changed = [*differences(before, after), *differences(run["cohort"], cohort.fingerprint())]
+    before_rounded, rounded = run.get("rounding") is not None, rounds(settings.train, cohort)
+    if before_rounded != rounded:
+        changed.append(f"features rounded to float16 was {before_rounded}, now {rounded}")
     if changed:
         raise RunError(
             out,

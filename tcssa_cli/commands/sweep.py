@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from tcssa.mil.names import written
-from tcssa.mil.settings import CohortSettings, MilSettings
+from tcssa.mil.settings import CohortSettings, MilSettings, TrainSettings
 from tcssa.presets import named_preset, preset_names
 from tcssa.settings import resolve
 from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag, setting
@@ -39,6 +39,7 @@ def sweep(
     ] = None,
     labels: Annotated[Path | None, setting(CohortSettings, "labels")] = None,
     features: Annotated[Path | None, setting(CohortSettings, "features")] = None,
+    feature_cache: Annotated[Path | None, setting(TrainSettings, "feature_cache")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs side by side; they share cores.")] = 1,
     config: ConfigFile = None,
     as_json: JsonFlag = False,
@@ -52,7 +53,11 @@ def sweep(
     command goes on where it was, and one with more values trains only what is new.
     """
     output = Output(as_json)
-    flags = {"dataset": dataset, "cohort": {"labels": labels, "features": features}}
+    flags = {
+        "dataset": dataset,
+        "cohort": {"labels": labels, "features": features},
+        "train": {"feature_cache": feature_cache},
+    }
     from tcssa.mil.sweep import METHOD, parse_axis
     from tcssa.mil.sweep import sweep as train_all
 

@@ -101,6 +101,10 @@ def train_mil(
     precision: Annotated[str | None, setting(TrainSettings, "precision", panel=_TRAIN)] = None,
     device: Annotated[str | None, setting(TrainSettings, "device", panel=_TRAIN)] = None,
     cache_gb: Annotated[float | None, setting(TrainSettings, "cache_gb", panel=_TRAIN)] = None,
+    feature_cache: Annotated[
+        Path | None, setting(TrainSettings, "feature_cache", panel=_TRAIN)
+    ] = None,
+    readers: Annotated[int | None, setting(TrainSettings, "readers", panel=_TRAIN)] = None,
     checkpoint_every_s: Annotated[
         float | None, setting(TrainSettings, "checkpoint_every_s", panel=_TRAIN)
     ] = None,
@@ -161,6 +165,8 @@ def train_mil(
             "precision": precision,
             "device": device,
             "cache_gb": cache_gb,
+            "feature_cache": feature_cache,
+            "readers": readers,
             "checkpoint_every_s": checkpoint_every_s,
         },
     }

@@ -22,8 +22,9 @@ import torch
 
 from tcssa.devices import resolve_device
 from tcssa.errors import RunError, SlideError, UsageError
+from tcssa.mil.bag_store import BagStore
 from tcssa.mil.classifiers import TCSSA
-from tcssa.mil.cohort import BagStore, Cohort, CohortSlide, listed
+from tcssa.mil.cohort import Cohort, CohortSlide, listed
 from tcssa.mil.evaluate import read_own_cohort
 from tcssa.mil.history import Epoch
 from tcssa.mil.model import SlideClassifier
@@ -90,7 +91,8 @@ def inspect_slots(
     chosen = _slides_to_map(folds, slide_ids, all_maps)
     model = settings.model
     found = SlotInspection(run, out, cohort.classes, model.pool, model.num_slots, model.top_k)
-    _route_all(found, folds, device, reporter)
+    store = BagStore(cache_bytes=0, half=content.get("rounding") is not None)
+    _route_all(found, folds, store, device, reporter)
     places = _places(found.slides, reporter)
     _sum_up(found, places, reporter)
     found.embedding = embed(found.slides, embedding, seed)
@@ -164,10 +166,10 @@ def _slides_to_map(
 def _route_all(
     found: SlotInspection,
     folds: Mapping[int, Sequence[CohortSlide]],
+    store: BagStore,
     device: str,
     reporter: Reporter,
 ) -> None:
-    store = BagStore(cache_bytes=0)
     where = resolve_device(device)
     total = sum(map(len, folds.values()))
     with reporter.task("routing test slides", total, "slides") as task:

@@ -258,3 +258,16 @@ def test_parameters_are_stacked() -> None:
     names = dict(SlotCompressor(CompressorConfig(feature_dim=4, num_slots=3)).named_parameters())
     assert len(names) == 8
     assert names["experts.w_in"].shape == (3, 4, 512)
+
+
+def test_under_autocast_only_pooling_is_in_half_precision() -> None:
+    model, bag = make_compressor(), make_features(50)
+    exact = model.compress([bag])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = model.compress([bag])
+        (part,) = model.aggregate([bag])
+    refined = model.experts(part.state.centers().float().unsqueeze(0))
+    assert torch.equal(output.slots, refined)
+    assert torch.equal(output.assignments[0], exact.assignments[0])
+    assert not torch.equal(output.slots, exact.slots)
+    torch.testing.assert_close(output.slots, exact.slots, rtol=0.05, atol=0.05)

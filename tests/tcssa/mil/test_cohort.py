@@ -5,7 +5,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import torch
 from cohorts import write_cohort
 from factories import write_bag
 
@@ -15,10 +14,10 @@ from tcssa.errors import (
     MissingDataError,
     NonFiniteFeatureError,
     TableError,
-    TcssaError,
     UsageError,
 )
-from tcssa.mil.cohort import BagStore, read_cohort
+from tcssa.mil.bag_store import BagStore
+from tcssa.mil.cohort import read_cohort
 from tcssa.mil.settings import CohortSettings
 
 
@@ -109,23 +108,3 @@ def test_numbered_classes_are_in_their_order(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("\n".join(rows))
     cohort = CohortSettings(labels=tmp_path / "labels.csv", features=tmp_path / "features")
     assert read_cohort(cohort).classes == ["0", "2", "10"]
-
-
-def test_the_store_keeps_to_its_budget_and_gives_the_same_features(cohort: CohortSettings) -> None:
-    slides = read_cohort(cohort).slides
-    one_bag = 25 * 16 * 4
-    frugal, generous = BagStore(one_bag * 2), BagStore(10**9)
-    for slide in [*slides, *slides]:
-        assert torch.equal(frugal.get(slide), generous.get(slide))
-    assert frugal._held_bytes <= one_bag * 2
-    assert len(generous._held) == 6
-
-
-def test_batches_come_in_order_and_a_broken_bag_ends_them(cohort: CohortSettings) -> None:
-    slides = read_cohort(cohort).slides
-    batches = [slides[:4], slides[4:]]
-    read = list(BagStore(10**9).batches(batches))
-    assert [[len(bag) for bag in bags] for _, bags in read] == [[20, 21, 22, 23], [24, 25]]
-    slides[5].path.unlink()
-    with pytest.raises(TcssaError, match=r"s05\.h5: there is no such file"):
-        list(BagStore(0).batches(batches))

@@ -8,7 +8,8 @@ from cohorts import small_run, write_cohort
 
 from tcssa import load_compressor
 from tcssa.errors import CheckpointError, FeatureFileError, MissingDataError
-from tcssa.mil.cohort import BagStore, read_cohort
+from tcssa.mil.bag_store import BagStore
+from tcssa.mil.cohort import read_cohort
 from tcssa.mil.evaluate import evaluate
 from tcssa.mil.settings import CohortSettings, MilSettings, ModelSettings
 from tcssa.mil.train import train

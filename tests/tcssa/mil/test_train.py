@@ -15,7 +15,8 @@ from html_pages import read_page
 
 from tcssa import load_compressor
 from tcssa.errors import CheckpointError, DivergedError, RunError
-from tcssa.mil.cohort import BagStore, read_cohort
+from tcssa.mil.bag_store import BagStore
+from tcssa.mil.cohort import read_cohort
 from tcssa.mil.evaluate import evaluate
 from tcssa.mil.fit import FoldFit
 from tcssa.mil.history import SlotUse

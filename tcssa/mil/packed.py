@@ -1,0 +1,184 @@
+"""The features of a cohort as float16 in one file: made once, for all folds, runs and processes.
+
+::
+
+    FOLDER/features-<key>/
+      rows.bin      [patches, D] float16 of every slide, each on pages of its own
+      index.json    which slides are in place, with a hash of their rows and what rounding changed
+
+The key is of the cohort's features: their hash, and the size and time of every file. Another
+content has another folder; what lies in one never changes. A slide's place follows from the numbers
+of patches, so whoever packs writes the same bytes to the same place, and a lock only saves work.
+The index is replaced whole, after the rows that it names are on the disk: a pack whose making was
+killed holds the slides of its index, and the next process goes on with the others.
+
+A slide with a value beyond float16 is left out; it is read from its own file, as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import xxhash
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor
+
+from tcssa.checksums import params_hash
+from tcssa.errors import FeatureFileError
+from tcssa.features.selection import bag_file
+from tcssa.mil.cohort import Cohort, CohortSlide
+
+FORMAT_VERSION = 1
+PREFIX = "features-"
+ROWS_FILE, INDEX_FILE = "rows.bin", "index.json"
+_ITEM_BYTES = 2
+_PAGE_BYTES = 65_536
+"""Of the system with the largest pages, so that all systems read the same file."""
+
+
+class PackedSlide(BaseModel):
+    """What the index says of a slide."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows_xxh3: str | None
+    """Hash of its rows; None where it was left out."""
+    largest_change: float = 0.0
+    """Of any value by rounding to float16."""
+    too_large_row: int | None = None
+    """Why it was left out: the first patch with a value beyond float16."""
+
+
+class PackIndex(BaseModel):
+    """The content of ``index.json``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format_version: int = FORMAT_VERSION
+    feature_dim: int
+    slides: dict[str, PackedSlide] = {}
+
+
+class Place(NamedTuple):
+    """Where the rows of a slide are."""
+
+    offset: int
+    """In bytes."""
+    num_patches: int
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How features in float16 differ from those in the files."""
+
+    largest_change: float
+    """Of any value."""
+    left_as_they_are: dict[str, str]
+    """Slides that do not fit float16, and why."""
+
+
+@dataclass(frozen=True)
+class FeaturePack:
+    """A whole pack, open for reading; any number of threads may read."""
+
+    folder: Path
+    feature_dim: int
+    slides: dict[str, PackedSlide]
+    places: dict[str, Place]
+
+    def holds(self, slide: CohortSlide) -> bool:
+        """Whether the pack has the features of a slide."""
+        found = self.slides.get(slide.slide_id)
+        return found is not None and found.rows_xxh3 is not None
+
+    def num_bytes(self, slide: CohortSlide) -> int:
+        """What the features of a slide that it holds take."""
+        return self.places[slide.slide_id].num_patches * self.feature_dim * _ITEM_BYTES
+
+    def read(self, slide: CohortSlide, *, mapped: bool) -> Tensor:
+        """Features [N, D] of a slide that it holds, float16, checked against their hash.
+
+        Args:
+            slide: Which.
+            mapped: As pages of the file, which all processes share, not as a copy.
+
+        Raises:
+            FeatureFileError: They cannot be read, or are not what was written.
+        """
+        path, place = self.folder / ROWS_FILE, self.places[slide.slide_id]
+        shape = (place.num_patches, self.feature_dim)
+        rows: NDArray[np.float16]
+        try:
+            if mapped:  # "c": torch wants arrays that may be written to; the file stays as it is
+                rows = np.memmap(path, np.float16, "c", place.offset, shape)
+            else:
+                count = shape[0] * shape[1]
+                rows = np.fromfile(path, np.float16, count, offset=place.offset).reshape(shape)
+        except (OSError, ValueError) as error:
+            raise self._damaged(f"cannot be read ({error})") from None
+        # this also touches every page, here in a reader's thread and not in the training step
+        if rows_hash(rows) != self.slides[slide.slide_id].rows_xxh3:
+            raise self._damaged(f"holds other rows of slide {slide.slide_id} than were written")
+        return torch.from_numpy(rows)
+
+    def rounding(self) -> Rounding:
+        """What became of features that were not float16."""
+        return Rounding(
+            max((slide.largest_change for slide in self.slides.values()), default=0.0),
+            {
+                name: f"row {slide.too_large_row} has a value beyond float16"
+                for name, slide in self.slides.items()
+                if slide.too_large_row is not None
+            },
+        )
+
+    def _damaged(self, reason: str) -> FeatureFileError:
+        hint = f"remove {self.folder} and give the same command again: it is made anew"
+        return FeatureFileError(self.folder / ROWS_FILE, reason, hint=hint)
+
+
+def read_index(folder: Path, feature_dim: int, num_bytes: int) -> PackIndex:
+    """Which slides are in place; none where there is no pack, or a damaged one."""
+    nothing = PackIndex(feature_dim=feature_dim)
+    try:
+        index = PackIndex.model_validate_json((folder / INDEX_FILE).read_bytes())
+        size = (folder / ROWS_FILE).stat().st_size
+    except (FileNotFoundError, ValidationError):
+        return nothing
+    fits = (index.format_version, index.feature_dim, size) == (
+        FORMAT_VERSION, feature_dim, num_bytes
+    )  # fmt: skip
+    return index if fits else nothing
+
+
+def places_of(slides: Sequence[CohortSlide], feature_dim: int) -> tuple[dict[str, Place], int]:
+    """Where every slide's rows begin, in bytes, whatever the order of the table; and the end."""
+    places, end = {}, 0
+    for slide in sorted(slides, key=lambda slide: slide.slide_id):
+        places[slide.slide_id] = Place(end, slide.num_patches)
+        end += slide.num_patches * feature_dim * _ITEM_BYTES
+        end += -end % _PAGE_BYTES
+    return places, end
+
+
+def pack_key(cohort: Cohort) -> str:
+    """What tells the pack of a cohort from those of other features."""
+    files = {slide.slide_id: bag_file(slide.path).stat() for slide in cohort.slides}
+    return params_hash(
+        {
+            "format_version": FORMAT_VERSION,
+            "features": cohort.features_hash,
+            "files": {name: [file.st_size, file.st_mtime_ns] for name, file in files.items()},
+        }
+    )
+
+
+def rows_hash(rows: NDArray[np.float16]) -> str:
+    """What tells whether rows are those that were written."""
+    return xxhash.xxh3_64_hexdigest(np.ascontiguousarray(rows).data)

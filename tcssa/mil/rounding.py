@@ -1,0 +1,32 @@
+"""Features as float16, and what that changes of them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Rounded(NamedTuple):
+    """Features of a slide as float16, if they fit."""
+
+    features: NDArray[np.float16]
+    """[N, D]; infinite where a value does not fit."""
+    largest_change: float
+    """Of any value by its rounding; 0 where the features were float16."""
+    too_large_row: int | None
+    """The first row with a value beyond ±65,504, which float16 ends at; None if all fit."""
+
+
+def to_half(features: NDArray[Any]) -> Rounded:
+    """Round features [N, D], all of them finite, to float16."""
+    if features.dtype == np.float16:
+        return Rounded(features, 0.0, None)
+    with np.errstate(over="ignore"):
+        half = features.astype(np.float16)
+    fits = np.isfinite(half)
+    if not fits.all():
+        return Rounded(half, 0.0, int(np.argmin(fits.all(axis=1))))
+    change = np.abs(half - features).max() if half.size else 0.0
+    return Rounded(half, float(change), None)
