@@ -1,7 +1,10 @@
 """Small cohorts of features with a signal in them."""
 
+import csv
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from factories import write_bag
 
 from tcssa.mil.settings import CohortSettings, MilSettings, ModelSettings, TrainSettings
@@ -27,3 +30,40 @@ def small_run(cohort: CohortSettings, **train: object) -> MilSettings:
             {"epochs": 12, "batch_size": 2, "lr": 1e-2, "folds": 3, **train}
         ),
     )
+
+
+def write_labelled(
+    folder: Path, labels: Sequence[dict[str, str]], shifts: Sequence[float], name: str = ""
+) -> CohortSettings:
+    """Slides with labels of any kind.
+
+    Args:
+        folder: Where to.
+        labels: Columns of the table, slide by slide; each a patient of its own unless they say so.
+        shifts: How far every second feature of each slide is moved.
+        name: Begins the names of slides and patients, to tell cohorts apart.
+    """
+    rows = []
+    for i, (label, shift) in enumerate(zip(labels, shifts, strict=True)):
+        write_bag(folder / "features" / f"{name}s{i:02d}.h5", 15 + i % 7, seed=i, shift=shift)
+        rows.append({"slide_id": f"{name}s{i:02d}", "case_id": f"{name}p{i:02d}", **label})
+    table = folder / f"{name}labels.csv"
+    with table.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return CohortSettings(labels=table, features=folder / "features")
+
+
+def write_survival(folder: Path, *, shuffled: bool = False, name: str = "") -> CohortSettings:
+    """Forty patients of a slide each; the farther the features, the earlier the event."""
+    rng = np.random.default_rng(3)
+    hazard = rng.permutation(np.linspace(0, 2, 40))
+    times = 60 * np.exp(-1.5 * hazard) * rng.uniform(0.8, 1.25, 40)
+    events = rng.random(40) < 0.75
+    times[~events] *= rng.uniform(0.4, 1, (~events).sum())
+    rows = [{"time": f"{t:.3f}", "event": str(int(e))} for t, e in zip(times, events, strict=True)]
+    if shuffled:
+        rows = [rows[i] for i in rng.permutation(40)]
+    cohort = write_labelled(folder, rows, hazard.tolist(), name=name)
+    return cohort.model_copy(update={"kind": "survival"})

@@ -96,6 +96,12 @@ def _classifier(loaded: LoadedCompressor, classes: list[str]) -> ExportSource:
         model = SlideClassifier.from_reference_state(
             state, _reference_classes(state, classes, loaded.path)
         )
+    if model.config.task is not None:
+        raise UsageError(
+            f"{loaded.path} learnt labels of kind {model.task.kind}; artefacts end with logits "
+            "of classes only",
+            hint="leave --what classifier out: slots are exported whatever was learnt",
+        )
     if model.head.pool.needs_mass:
         raise UsageError(
             f"{loaded.path} pools its slots by {model.config.pool}, which heads of exported graphs "

@@ -1,4 +1,4 @@
-"""Label tables: which slide belongs to which patient and class.
+"""Label tables: which slide belongs to which patient, and what its label is.
 
 The spellings of the field are taken as they are (docs/formats.md): CLAM's
 ``case_id,slide_id,label``, the TC-SSA reference's ``slide_id,label``, PANDA's
@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from tcssa.errors import TableError
 
@@ -30,17 +30,23 @@ _SLIDE_EXTENSION = re.compile(
 _TCGA = re.compile(r"^TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}", re.IGNORECASE)
 
 
+Label = TypeVar("Label")
+"""What the cells of a label say, read."""
+
+
 @dataclass(frozen=True)
-class LabelledSlide:
+class LabelledSlide(Generic[Label]):
     """One row of a label table."""
 
     slide_id: str
     case_id: str
-    label: str
+    label: Label
     case_is_known: bool = True
     """Whether the patient is stated; else the slide was taken for a patient of its own."""
     site: str | None = None
     """Where the slide was made, if the table or a TCGA barcode tells."""
+    line: int = field(default=0, compare=False)
+    """Of the table."""
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -110,8 +116,8 @@ def read_labels(
     case_column: str | None = None,
     classes: Sequence[str] | None = None,
     label_names: Mapping[str, str] | None = None,
-) -> list[LabelledSlide]:
-    """Read a label table.
+) -> list[LabelledSlide[str]]:
+    """Read a label table of one class a slide.
 
     Args:
         path: CSV or TSV with a header.
@@ -124,21 +130,87 @@ def read_labels(
         TableError: Columns are missing, cells are empty, a label is unknown, or a slide stands
             there twice with different labels. All faults are listed with their line.
     """
+    read_class = ClassNames(classes, label_names or {})
+    return read_slides(
+        path,
+        [LabelColumn("label", (label_column,) if label_column else _LABEL_COLUMNS)],
+        lambda cells: read_class(cells[0]),
+        case_column=case_column,
+        hint="name the label's column with --label-column if it has another name",
+    )
+
+
+class ClassNames:
+    """Reads the name of a class, spelt in one way throughout a table.
+
+    Args:
+        classes: The names that may occur; None takes all. Matched whatever their case.
+        label_names: Other spellings.
+    """
+
+    def __init__(self, classes: Sequence[str] | None, label_names: Mapping[str, str]) -> None:
+        self._known = {name.lower(): name for name in classes or ()}
+        self._label_names = label_names
+        self._spelt: dict[str, str] = {}
+
+    def __call__(self, cell: str) -> str:
+        """The class that a cell names.
+
+        Raises:
+            ValueError: It is empty, unknown, or spelt otherwise elsewhere.
+        """
+        label = self._label_names.get(cell, cell)
+        if not label:
+            raise ValueError("the label is empty")
+        if self._known and label.lower() not in self._known:
+            raise ValueError(f"label {label!r} is none of {', '.join(self._known.values())}")
+        label = self._known.get(label.lower(), label)
+        first = self._spelt.setdefault(label.lower(), label)
+        if first != label:
+            raise ValueError(f"{label!r} stands elsewhere as {first!r}")
+        return label
+
+
+class LabelColumn(NamedTuple):
+    """A column that a label is read from."""
+
+    name: str
+    """How messages call it."""
+    spellings: Sequence[str]
+    """How tables do."""
+
+
+def read_slides(
+    path: Path,
+    columns: Sequence[LabelColumn],
+    read_label: Callable[[Sequence[str]], Label],
+    *,
+    case_column: str | None = None,
+    hint: str | None = None,
+) -> list[LabelledSlide[Label]]:
+    """Read a table of slides with labels of any kind.
+
+    Args:
+        path: CSV or TSV with a header.
+        columns: Where the label stands.
+        read_label: From the cells of these columns to a label; a fault is a ValueError.
+        case_column: The column of the patient; None looks for the usual names.
+        hint: What to do where a column is missing.
+
+    Raises:
+        TableError: As for `read_labels`.
+    """
     rows = read_rows_by_line(path)
-    columns = _columns(path, list(next(iter(rows.values()), {})), label_column, case_column)
-    known = {name.lower(): name for name in classes or ()}
-    spelt: dict[str, str] = {}
-    slides: dict[str, LabelledSlide] = {}
+    header = list(next(iter(rows.values()), {}))
+    where = _columns(path, header, columns, case_column, hint)
+    slides: dict[str, LabelledSlide[Label]] = {}
     faults: list[str] = []
     for line, row in rows.items():
         try:
-            slide = _slide(row, columns, known, label_names or {})
+            slide = _slide(row, line, where, read_label)
         except ValueError as fault:
             faults.append(f"line {line}: {fault}")
             continue
-        first = spelt.setdefault(slide.label.lower(), slide.label)
-        if first != slide.label:
-            faults.append(f"line {line}: {slide.label!r} stands elsewhere as {first!r}")
         if slides.setdefault(slide.slide_id, slide) != slide:
             faults.append(f"line {line}: slide {slide.slide_id!r} stands there twice and differs")
     if faults:
@@ -150,44 +222,45 @@ class _Columns(NamedTuple):
     """Which columns of a label table hold what."""
 
     slide: str
-    label: str
+    label: Sequence[str]
     case: str | None
     site: str | None
 
 
 def _columns(
-    path: Path, columns: Sequence[str], label_column: str | None, case_column: str | None
+    path: Path,
+    header: Sequence[str],
+    label: Sequence[LabelColumn],
+    case_column: str | None,
+    hint: str | None,
 ) -> _Columns:
-    slide = find_column(columns, _SLIDE_COLUMNS)
-    case = find_column(columns, [case_column] if case_column else _CASE_COLUMNS)
-    label = find_column(columns, [label_column] if label_column else _LABEL_COLUMNS)
-    found = ", ".join(columns) or "no rows"
-    if slide is None or label is None:
-        raise TableError(
-            path,
-            [f"needs the columns slide_id and label, found: {found}"],
-            hint="name the label's column with --label-column if it has another name",
-        )
+    slide = find_column(header, _SLIDE_COLUMNS)
+    case = find_column(header, [case_column] if case_column else _CASE_COLUMNS)
+    found = {column.name: find_column(header, column.spellings) for column in label}
+    shown = ", ".join(header) or "no rows"
+    if slide is None or None in found.values():
+        names = ["slide_id", *found]
+        wanted = f"{', '.join(names[:-1])} and {names[-1]}"
+        raise TableError(path, [f"needs the columns {wanted}, found: {shown}"], hint=hint)
     if case_column and case is None:
-        raise TableError(path, [f"has no column {case_column!r}, found: {found}"])
-    return _Columns(slide, label, case, find_column(columns, _SITE_COLUMNS))
+        raise TableError(path, [f"has no column {case_column!r}, found: {shown}"])
+    labels = [column for column in found.values() if column is not None]
+    return _Columns(slide, labels, case, find_column(header, _SITE_COLUMNS))
 
 
 def _slide(
     row: Mapping[str, str],
+    line: int,
     columns: _Columns,
-    known: Mapping[str, str],
-    label_names: Mapping[str, str],
-) -> LabelledSlide:
+    read_label: Callable[[Sequence[str]], Label],
+) -> LabelledSlide[Label]:
     """One row; what is wrong with it is a ValueError."""
-    slide_id, label = slide_name(row[columns.slide]), row[columns.label]
-    label = label_names.get(label, label)
-    if not slide_id or not label:
-        raise ValueError(f"the {'label' if slide_id else 'slide_id'} is empty")
-    if known and label.lower() not in known:
-        raise ValueError(f"label {label!r} is none of {', '.join(known.values())}")
+    slide_id = slide_name(row[columns.slide])
+    if not slide_id:
+        raise ValueError("the slide_id is empty")
+    label = read_label([row[column] for column in columns.label])
     stated = row[columns.case] if columns.case else ""
     case_id = stated or patient_of(slide_id)
-    label = known.get(label.lower(), label)
     site = (row[columns.site] if columns.site else "") or site_of(slide_id)
-    return LabelledSlide(slide_id, case_id, label, bool(stated) or case_id != slide_id, site)
+    known = bool(stated) or case_id != slide_id
+    return LabelledSlide(slide_id, case_id, label, known, site, line)

@@ -6,19 +6,21 @@ is read again; all other methods share one form: their weights and the name they
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from tcssa.compressor import CompressorConfig, SlotCompressor
 from tcssa.compressor.checkpoint import load_strictly, read_tensors, write_tensors
 from tcssa.compressor.reference import read_state
-from tcssa.errors import CheckpointError
+from tcssa.errors import CheckpointError, UsageError
 from tcssa.mil.methods import BagClassifier, build_method
 from tcssa.mil.methods.published import from_published
 from tcssa.mil.model import ClassifierConfig, SlideClassifier
 from tcssa.mil.settings import ModelSettings
+from tcssa.mil.tasks import MilTask
+from tcssa.mil.tasks.facts import is_plain, named_task, task_facts
 
 TCSSA = "tcssa"
 
@@ -31,31 +33,55 @@ class MethodFacts(BaseModel):
     name: str
     feature_dim: int
     classes: list[str]
+    """What each output stands for."""
     encoder: str | None
+    task: dict[str, Any] | None = None  # the facts of a task; each kind has its own
+    """What is learnt (`MilTask.facts`), if it is not plain classes."""
 
 
 def build_classifier(
-    settings: ModelSettings, feature_dim: int, classes: Sequence[str], encoder: str | None
+    settings: ModelSettings, feature_dim: int, task: MilTask, encoder: str | None
 ) -> BagClassifier:
     """A classifier with fresh weights, or with those that the settings start from.
 
     Args:
         settings: Which method, of which shape.
         feature_dim: D of the cohort's features.
-        classes: Names of the classes, in order.
+        task: What is learnt.
         encoder: Of the features, where it is known.
 
     Raises:
         UnknownNameError: There is no such method.
+        UsageError: The method learns classes only, and the task is another.
         CheckpointError: The weights to start from do not fit.
     """
     if settings.name == TCSSA:
-        model: BagClassifier = _build_tcssa(settings, feature_dim, classes, encoder)
+        model: BagClassifier = _build_tcssa(settings, feature_dim, task, encoder)
     else:
-        model = build_method(settings.name, feature_dim, len(classes))
+        model = build_method(settings.name, feature_dim, len(task.outputs))
+    _require_learnable(model, settings.name, task)
+    model.task = task
     if settings.init is not None:
         _start_from(model, settings.name, settings.init)
     return model
+
+
+def require_learnable(name: str, feature_dim: int, task: MilTask) -> None:
+    """Make sure, before anything is written, that a method learns this kind of label.
+
+    Raises:
+        UsageError: It learns classes only, and the task is another.
+    """
+    if name != TCSSA and not is_plain(task):
+        _require_learnable(build_method(name, feature_dim, len(task.outputs)), name, task)
+
+
+def _require_learnable(model: BagClassifier, name: str, task: MilTask) -> None:
+    if model.only_classes and not is_plain(task):
+        raise UsageError(
+            f"{name} has a loss of classes and cannot learn labels of kind {task.kind}",
+            hint="take another --model, such as tcssa or abmil",
+        )
 
 
 def save_classifier(model: BagClassifier, path: Path, facts: MethodFacts) -> None:
@@ -63,7 +89,8 @@ def save_classifier(model: BagClassifier, path: Path, facts: MethodFacts) -> Non
     if isinstance(model, SlideClassifier):
         model.save(path)
     else:
-        write_tensors(path, model.state_dict(), {"method": facts.model_dump()})
+        without = {"task"} if facts.task is None else None
+        write_tensors(path, model.state_dict(), {"method": facts.model_dump(exclude=without)})
 
 
 def load_classifier(path: Path) -> BagClassifier:
@@ -78,15 +105,17 @@ def load_classifier(path: Path) -> BagClassifier:
         return SlideClassifier.load(path)
     try:
         method = MethodFacts.model_validate(facts["method"])
-    except ValidationError as error:
+        task = named_task(method.task, method.classes)
+    except ValueError as error:  # pydantic's errors are ValueErrors
         raise CheckpointError(path, f"its facts are not valid: {error}") from None
     model = build_method(method.name, method.feature_dim, len(method.classes))
+    model.task = task
     load_strictly(model, tensors, path)
     return model.eval()
 
 
 def _build_tcssa(
-    settings: ModelSettings, feature_dim: int, classes: Sequence[str], encoder: str | None
+    settings: ModelSettings, feature_dim: int, task: MilTask, encoder: str | None
 ) -> SlideClassifier:
     shape = CompressorConfig(
         feature_dim=settings.embed_dim or feature_dim,
@@ -97,12 +126,13 @@ def _build_tcssa(
         noise_std=settings.noise_std,
     )
     head = ClassifierConfig(
-        classes=list(classes),
+        classes=task.outputs,
         head_dim=settings.head_dim,
         dropout=settings.head_dropout,
         pool=settings.pool,
         encoder=encoder,
         embedded_from=feature_dim if settings.embed_dim else None,
+        task=task_facts(task).get("task"),
     )
     return SlideClassifier(SlotCompressor(shape), head)
 

@@ -1,4 +1,4 @@
-"""A labelled cohort: which slide has which class, which patient, and which features."""
+"""A labelled cohort: which slide has which label, which patient, and which features."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from tcssa.checksums import file_sha256, params_hash
 from tcssa.errors import (
     FeatureDimError,
     MissingDataError,
-    TableError,
     UsageError,
 )
-from tcssa.features import Bag, LabelledSlide, index_bags, open_bag, read_labels
+from tcssa.features import Bag, LabelledSlide, index_bags, open_bag
 from tcssa.mil.settings import CohortSettings
+from tcssa.mil.tasks import Classes, MilTask, Truth, read_task
+from tcssa.mil.tasks.facts import task_facts
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class CohortSlide:
     slide_id: str
     case_id: str
     label: int
-    """Index into `Cohort.classes`."""
+    """Index into `Cohort.classes`; of other kinds of label see `MilTask.label_of`."""
     path: Path
     num_patches: int
     site: str | None = None
@@ -38,6 +39,8 @@ class CohortSlide:
     """Whether its file says where patches lie."""
     stored_as: str = "float32"
     """Number format of its features."""
+    truth: Truth = ()
+    """The whole label; of a lone class, what ``label`` says."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Cohort:
 
     slides: list[CohortSlide]
     classes: list[str]
+    """What the labels of slides are called; see `MilTask.label_names`."""
     feature_dim: int
     encoder: str | None
     labels_sha256: str
@@ -55,6 +59,17 @@ class Cohort:
     """Slides whose patient is not stated and that count as patients of their own."""
     skipped: dict[str, str] = field(default_factory=dict)
     """Labelled slides that were left out, and why."""
+    task: MilTask = field(default_factory=Classes)
+    """What the labels are."""
+
+    def unknown_labels(self) -> list[str]:
+        """A sentence for each of several targets that is not known for some slides."""
+        total = len(self.slides)
+        return [
+            f"target {target} is not known for {total - len(known)} of {total} slides"
+            for target, known in self.task.views(self.slides).items()
+            if len(known) < total
+        ]
 
     def fingerprint(self) -> dict[str, object]:
         """What a run was made from; another cohort has another one."""
@@ -65,16 +80,16 @@ class Cohort:
             "patches": sum(slide.num_patches for slide in self.slides),
             "feature_dim": self.feature_dim,
             "encoder": self.encoder,
-            "classes": self.classes,
+            **task_facts(self.task),
         }
 
 
-def read_cohort(data: CohortSettings, *, min_classes: int = 2) -> Cohort:
+def read_cohort(data: CohortSettings, *, task: MilTask | None = None) -> Cohort:
     """Join a label table with a folder of features.
 
     Args:
         data: Where they are.
-        min_classes: How many classes must occur: two to train, one to predict.
+        task: Of a run that is to predict the cohort; to train, labels say themselves what they are.
 
     Raises:
         UsageError: Labels or features were not given, or files are of several encoders.
@@ -88,17 +103,10 @@ def read_cohort(data: CohortSettings, *, min_classes: int = 2) -> Cohort:
             "a cohort needs labels and features",
             hint="give --labels CSV --features DIR, or a preset with --dataset NAME",
         )
-    rows = read_labels(
-        data.labels,
-        label_column=data.label_column,
-        case_column=data.case_column,
-        classes=data.classes,
-        label_names=data.label_names,
-    )
-    classes = data.classes or sorted({row.label for row in rows}, key=_natural)
-    if len({row.label for row in rows}) < min_classes:
-        raise TableError(data.labels, [f"all slides have one label, {rows[0].label!r}"])
-    opened, skipped = _open_bags(rows, index_bags(data.features), classes)
+    task, rows = read_task(data, task)
+    unlabelled = {row.slide_id: "no target is known" for row in rows if set(row.label) == {None}}
+    rows = [row for row in rows if row.slide_id not in unlabelled]
+    opened, skipped = _open_bags(rows, index_bags(data.features), task)
     if skipped and (not data.skip_missing or not opened):
         raise MissingDataError(
             f"{len(skipped)} of {len(rows)} labelled slides cannot be used: {listed(skipped)}",
@@ -107,13 +115,14 @@ def read_cohort(data: CohortSettings, *, min_classes: int = 2) -> Cohort:
     feature_dim, encoder = _agreed(opened)
     return Cohort(
         [bag.slide for bag in opened],
-        classes,
+        task.label_names,
         feature_dim,
         encoder,
         labels_sha256=file_sha256(data.labels),
         features_hash=params_hash({bag.slide.slide_id: bag.sample for bag in opened}),
         unknown_patients=sum(not bag.patient_is_known for bag in opened),
-        skipped=skipped,
+        skipped=skipped | unlabelled,
+        task=task,
     )
 
 
@@ -128,7 +137,7 @@ class _Opened(NamedTuple):
 
 
 def _open_bags(
-    rows: Sequence[LabelledSlide], bags: Mapping[str, Path], classes: Sequence[str]
+    rows: Sequence[LabelledSlide[Truth]], bags: Mapping[str, Path], task: MilTask
 ) -> tuple[list[_Opened], dict[str, str]]:
     """Look into the features of every labelled slide; also which have none, and why."""
     opened: list[_Opened] = []
@@ -141,16 +150,16 @@ def _open_bags(
             if bag.num_patches == 0:
                 skipped[row.slide_id] = "no patches"
                 continue
-            label = classes.index(row.label)
             slide = CohortSlide(
                 row.slide_id,
                 row.case_id,
-                label,
+                task.label_of(row.label),
                 bag.path,
                 bag.num_patches,
                 row.site,
                 has_coords=bag.coords is not None,
                 stored_as=np.dtype(bag.features.dtype).name,
+                truth=row.label,
             )
             facts = (bag.feature_dim, bag.encoder, _sample(bag), row.case_is_known)
             opened.append(_Opened(slide, *facts))
@@ -185,11 +194,3 @@ def _agreed(bags: Sequence[_Opened]) -> tuple[int, str | None]:
                 hint="train on features of one encoder",
             )
     return feature_dim, encoder
-
-
-def _natural(label: str) -> tuple[bool, float, str]:
-    """Numbers in their order (PANDA's grades), then words in theirs."""
-    try:
-        return False, float(label), label
-    except ValueError:
-        return True, 0.0, label

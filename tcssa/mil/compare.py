@@ -8,6 +8,7 @@ makes a patient hard for both cancels out.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +22,14 @@ from tcssa.errors import RunError, UsageError
 from tcssa.intervals import Score, interval
 from tcssa.mil.metrics import (
     BOOTSTRAP_SAMPLES,
-    METRICS,
     Floats,
-    Ints,
     bootstrap,
     resampled,
 )
-from tcssa.mil.predictions import as_arrays, read_predictions
+from tcssa.mil.predictions import Prediction, read_predictions
+from tcssa.mil.tasks import MilTask, Several
+from tcssa.mil.tasks.base import Scored
+from tcssa.mil.tasks.facts import task_of_metrics
 from tcssa.mil.train import KIND, read_metrics
 from tcssa.reporter import Reporter
 from tcssa.run import read_run
@@ -64,53 +66,87 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Tested:
-    """The test predictions of a run, sorted by slide."""
+    """The test predictions of a run, or of one of its targets, sorted by slide."""
 
     run: Path
-    slides: list[str]
-    labels: Ints
-    probs: Floats
-    cases: list[str]
+    predictions: list[Prediction]
+    task: MilTask
+    scored: Scored
+    """Of all of them."""
     model: str
-    folds: list[dict[str, Any]]
+
+    @property
+    def slides(self) -> list[str]:
+        """Names, one a prediction."""
+        return [row.slide_id for row in self.predictions]
+
+    @property
+    def cases(self) -> list[str]:
+        """The patient of each."""
+        return [row.case_id for row in self.predictions]
+
+    def score(self, metric: str, scored: Scored | None = None) -> float | None:
+        """A metric of all predictions, or of some."""
+        rows = scored or self.scored
+        return self.task.metrics[metric](rows.truth, rows.values)
+
+    def fold_scores(self, metric: str) -> list[float]:
+        """A metric of each fold, where it is defined."""
+        by_fold: defaultdict[int | None, list[Prediction]] = defaultdict(list)
+        for row in self.predictions:
+            by_fold[row.fold].append(row)
+        scores = [self.score(metric, self.task.scored(rows)) for rows in by_fold.values()]
+        return [score for score in scores if score is not None]
 
 
 def compare(
-    runs: Sequence[Path], metric: str, reporter: Reporter, *, out: Path | None = None, seed: int = 0
+    runs: Sequence[Path],
+    metric: str | None,
+    reporter: Reporter,
+    *,
+    target: str | None = None,
+    out: Path | None = None,
+    seed: int = 0,
 ) -> Comparison:
     """Compare finished runs of ``tcssa train-mil``.
 
     Args:
         runs: Two or more; the others are compared with the first.
-        metric: One of `tcssa.mil.metrics.METRICS`.
+        metric: One that the runs' kind of label has; None takes its headline.
         reporter: Is told of progress.
+        target: Of runs with several targets the one to compare; None means the mean over them.
         out: Folder for ``comparison.json``, the forest plot and a page with both, if wanted.
         seed: Of the bootstrap.
 
     Raises:
-        UsageError: Fewer than two runs, the same twice, or an unknown metric.
+        UsageError: Fewer than two runs, the same twice, an unknown metric or target.
         RunError: A run is not finished, or its test slides, labels or patients are others.
     """
     if len(runs) < 2 or len({run.resolve() for run in runs}) < len(runs):
         raise UsageError("give two or more different runs to compare")
-    if metric not in METRICS:
-        raise UsageError(f"unknown metric {metric!r}", hint=f"known: {', '.join(METRICS)}")
-    tested = [_read(run) for run in runs]
-    for other in tested[1:]:
-        _require_same_slides(tested[0], other)
+    tested = [_read(run, target) for run in runs]
     first = tested[0]
-    samples = resampled(first.cases, seed)
+    metric = metric or first.task.headline
+    if metric not in first.task.metrics:
+        raise UsageError(
+            f"unknown metric {metric!r}", hint=f"known: {', '.join(first.task.metrics)}"
+        )
+    for other in tested[1:]:
+        _require_same_slides(first, other)
+    samples = resampled(first.scored.cases, seed)
     drawn = []
     with reporter.task("bootstrap", total=len(tested), unit="runs") as task:
         for run in tested:
-            drawn.append(bootstrap(METRICS[metric], run.labels, run.probs, samples))
+            rows = run.scored
+            drawn.append(bootstrap(run.task.metrics[metric], rows.truth, rows.values, samples))
             task.advance()
     names = _short_names(runs)
     compared = [
         _compared(name, run, first, metric, values, drawn[0])
         for name, run, values in zip(names, tested, drawn, strict=True)
     ]
-    comparison = Comparison(metric, len(first.slides), len(set(first.cases)), compared)
+    shown = metric if target is None else f"{target}: {metric}"
+    comparison = Comparison(shown, len(first.slides), len(set(first.cases)), compared)
     if out is not None:
         _write(comparison, out)
     return comparison
@@ -121,27 +157,31 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
     return {**vars(comparison), "runs": [vars(run) for run in comparison.runs]}
 
 
-def _read(run: Path) -> _Tested:
+def _read(run: Path, target: str | None) -> _Tested:
     content = read_run(run)
     if content.get("kind") != KIND or not content.get("complete"):
         raise RunError(run, "is no finished run of train-mil", hint="give finished runs")
-    metrics = read_metrics(run)
-    rows = read_predictions(run / "predictions.csv", metrics["classes"])
+    task = task_of_metrics(read_metrics(run))
+    rows = read_predictions(run / "predictions.csv", task)
     rows.sort(key=lambda row: row.slide_id)
-    labels, probs, cases = as_arrays(rows)
-    settings = read_yaml(run / RESOLVED_FILE)
-    return _Tested(
-        run,
-        [row.slide_id for row in rows],
-        labels,
-        probs,
-        cases,
-        settings.get("model", {}).get("name", "tcssa"),
-        metrics["folds"],
-    )
+    if target is not None:
+        if not isinstance(task, Several) or target not in task.tasks:
+            known = ", ".join(task.tasks) if isinstance(task, Several) else "one label alone"
+            raise UsageError(f"{run} has no target {target!r}", hint=f"it has {known}")
+        rows, task = task.views(rows)[target], task.tasks[target]
+        if not rows:
+            raise RunError(run, f"target {target!r} is not known for any test slide")
+    model = read_yaml(run / RESOLVED_FILE).get("model", {}).get("name", "tcssa")
+    return _Tested(run, rows, task, task.scored(rows), model)
 
 
 def _require_same_slides(first: _Tested, other: _Tested) -> None:
+    if first.task != other.task:
+        raise RunError(
+            other.run,
+            f"learnt {other.task.sentence()}; {first.run}: {first.task.sentence()}",
+            hint="compare runs on one label",
+        )
     differing = sorted(set(first.slides) ^ set(other.slides))
     if not differing and first.slides != other.slides:
         raise RunError(
@@ -157,9 +197,9 @@ def _require_same_slides(first: _Tested, other: _Tested) -> None:
             hint="compare runs on one cohort",
         )
     changed = [
-        slide
-        for slide, one, two in zip(first.slides, first.labels, other.labels, strict=True)
-        if one != two
+        one.slide_id
+        for one, two in zip(first.predictions, other.predictions, strict=True)
+        if one.truth != two.truth
     ]
     if changed or first.cases != other.cases:
         what = f"labels differ: {', '.join(changed[:5])}" if changed else "patients differ"
@@ -171,17 +211,16 @@ def _require_same_slides(first: _Tested, other: _Tested) -> None:
 def _compared(
     name: str, run: _Tested, first: _Tested, metric: str, drawn: Floats, drawn_first: Floats
 ) -> Compared:
-    value = METRICS[metric](run.labels, run.probs)
+    value = run.score(metric)
     difference, p_value = None, None
     if run is not first:
-        base = METRICS[metric](first.labels, first.probs)
+        base = first.score(metric)
         apart = None if value is None or base is None else value - base
         differences = drawn - drawn_first
         difference = interval(apart, differences)
         if difference["low"] is not None:
             p_value = _p_value(differences[~np.isnan(differences)])
-    folds = [fold["test"].get(metric) for fold in run.folds]
-    known = [score for score in folds if score is not None]
+    known = run.fold_scores(metric)
     return Compared(
         name=name,
         model=run.model,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,15 @@ import numpy as np
 from tcssa import atomic
 from tcssa.devices import resolve_device
 from tcssa.errors import FeatureDimError, RunError, SplitError, UsageError
-from tcssa.mil import plots
 from tcssa.mil.bag_store import BagStore
 from tcssa.mil.classifiers import load_classifier
 from tcssa.mil.cohort import Cohort, listed, read_cohort
 from tcssa.mil.fit import predict
-from tcssa.mil.predictions import Prediction, as_arrays, score_predictions, write_predictions
+from tcssa.mil.predictions import Prediction, write_predictions
 from tcssa.mil.settings import CohortSettings, MilSettings
 from tcssa.mil.split_files import read_parts
 from tcssa.mil.splits import read_split_cases
+from tcssa.mil.tasks.facts import task_facts, task_of_metrics
 from tcssa.mil.train import KIND, METRICS_FILE, SPLITS_FILE
 from tcssa.reporter import Reporter
 from tcssa.run import CHECKPOINT_FILE, read_run
@@ -87,7 +87,6 @@ def evaluate(
             update={
                 "labels": labels,
                 "features": features,
-                "classes": content["cohort"]["classes"],
                 "label_column": label_column or settings.cohort.label_column,
                 "case_column": case_column or settings.cohort.case_column,
                 "skip_missing": skip_missing,
@@ -129,9 +128,11 @@ def _read_new_cohort(
     allow_overlap: bool,
     reporter: Reporter,
 ) -> Cohort:
-    cohort = read_cohort(data, min_classes=1)
+    cohort = read_cohort(data, task=task_of_metrics(content["cohort"]))
     if cohort.skipped:
         reporter.warn(f"{len(cohort.skipped)} slides left out: {listed(cohort.skipped)}")
+    for sentence in cohort.unknown_labels():
+        reporter.warn(sentence)
     known = content["cohort"]
     if cohort.feature_dim != known["feature_dim"]:
         raise FeatureDimError(cohort.slides[0].path, known["feature_dim"], cohort.feature_dim)
@@ -198,7 +199,7 @@ def _predict_ensemble(
             task.advance()
     mean = np.mean([[row.probs for row in rows] for rows in by_fold], axis=0)
     return [
-        Prediction(row.slide_id, row.case_id, row.label, tuple(probs.tolist()))
+        replace(row, probs=tuple(probs.tolist()))
         for row, probs in zip(by_fold[0], mean, strict=True)
     ]
 
@@ -206,11 +207,10 @@ def _predict_ensemble(
 def _write(
     folder: Path, predictions: list[Prediction], cohort: Cohort, settings: MilSettings
 ) -> dict[str, Any]:
-    labels, probs, _ = as_arrays(predictions)
-    pooled = score_predictions(predictions, seed=settings.train.seed)
-    metrics = {"classes": cohort.classes, "pooled": pooled, "skipped": cohort.skipped}
-    write_predictions(folder / "predictions.csv", predictions, cohort.classes)
-    plots.plot_roc(folder / "roc.png", labels, probs, cohort.classes)
-    plots.plot_confusion(folder / "confusion.png", pooled["confusion"], cohort.classes)
+    task = cohort.task
+    pooled = task.score(predictions, seed=settings.train.seed)
+    metrics = {**task_facts(task), "pooled": pooled, "skipped": cohort.skipped}
+    write_predictions(folder / "predictions.csv", predictions, task)
+    task.draw(folder, predictions, pooled)
     atomic.write_text(folder / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
     return metrics

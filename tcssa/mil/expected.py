@@ -52,13 +52,16 @@ class Expectation:
 def expectations(settings: MilSettings, metrics: Mapping[str, Any]) -> list[Expectation]:
     """What the run's preset knows of its method; nothing where the run has no preset.
 
+    Nothing either where the run learnt other labels than plain classes, which the figures are of.
+
     Of TC-SSA these are the figures stated for the run's K, or all of them if there are none.
 
     Args:
         settings: Of the run; ``dataset`` names the preset.
         metrics: The content of ``metrics.json``.
     """
-    if settings.dataset is None:
+    of_classes = settings.cohort.kind == "classes" and not settings.cohort.targets
+    if settings.dataset is None or not of_classes:
         return []
     pooled = metrics.get("pooled", {})
     found = [

@@ -35,9 +35,8 @@ from tcssa.mil.classifiers import build_classifier
 from tcssa.mil.cohort import Cohort, CohortSlide
 from tcssa.mil.history import Epoch, SlotUse
 from tcssa.mil.methods import BagClassifier, BagsLogits
-from tcssa.mil.metrics import auc
 from tcssa.mil.placed import check_coords, classify
-from tcssa.mil.predictions import Prediction, as_arrays
+from tcssa.mil.predictions import Prediction
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.shares import Share, divide, put_together, share_of
 from tcssa.mil.splits import Fold
@@ -110,8 +109,9 @@ class FoldFit:
         self.train = settings.train
         self.processes = processes or Processes(resolve_device(self.train.device))
         self.device = self.processes.device
+        self.task = cohort.task.fitted(fold.train)
         self._seed("weights")
-        model = build_classifier(settings.model, cohort.feature_dim, cohort.classes, cohort.encoder)
+        model = build_classifier(settings.model, cohort.feature_dim, self.task, cohort.encoder)
         check_coords(model, cohort.slides)
         self.model = model.to(self.device)
         self.optimiser = torch.optim.AdamW(
@@ -161,7 +161,7 @@ class FoldFit:
             self._set_rate((number * len(batches) + step) / (self.train.epochs * len(batches)))
             self.optimiser.zero_grad()
             with self._autocast():
-                labels = torch.tensor([slide.label for slide in share.slides], device=self.device)
+                labels = self.task.targets(share.slides).to(self.device)
                 output = self._classify(share, bags, labels, f"epoch {number} step {step}")
                 loss = self.model.loss(output, labels)
             total = loss
@@ -176,13 +176,12 @@ class FoldFit:
             losses.append(self._finite(float(loss.detach()), number))
         self.processes.share_buffers(self.model)
         val = self.predict(self.fold.val)
-        val_loss = self._finite(_cross_entropy(val), number)
-        labels_val, probs, _ = as_arrays(val)
+        val_loss = self._finite(self.task.validation_loss(val), number)
         return Epoch(
             epoch=number,
             train_loss=sum(losses) / len(losses),
             val_loss=val_loss,
-            val_auc=auc(labels_val, probs),
+            val_scores={self.task.headline: self.task.headline_score(val)},
             slots=slots.use(self.settings.model.top_k),
         )
 
@@ -306,8 +305,9 @@ def predict(
     for (slide,), (bag,) in store.batches([[slide] for slide in slides]):
         with _autocast(device, precision):
             logits = classify(model, [slide], [bag.to(device, non_blocking=True)], store).logits
-        probs = tuple(logits[0].cpu().double().softmax(dim=0).tolist())
-        predictions.append(Prediction(slide.slide_id, slide.case_id, slide.label, probs, fold))
+        values = model.task.values(logits[0])
+        who = (slide.slide_id, slide.case_id, slide.label)
+        predictions.append(Prediction(*who, values, fold, slide.truth))
     return predictions
 
 
@@ -318,9 +318,3 @@ def _autocast(device: torch.device, precision: str) -> torch.autocast:
 def _batched(slides: Sequence[CohortSlide], size: int) -> Iterator[Sequence[CohortSlide]]:
     for begin in range(0, len(slides), size):
         yield slides[begin : begin + size]
-
-
-def _cross_entropy(predictions: Sequence[Prediction]) -> float:
-    return sum(-math.log(max(row.probs[row.label], 1e-12)) for row in predictions) / len(
-        predictions
-    )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_serializer, model_validator
 
 from tcssa import atomic
 from tcssa.compressor.balance import RoutingSums
@@ -62,9 +62,33 @@ class Epoch(BaseModel):
     epoch: int
     train_loss: float
     val_loss: float
-    val_auc: float | None
+    val_scores: dict[str, float | None]
+    """Figures of the validation part by name; in files and in the constructor ``val_<name>``."""
     slots: SlotUse | None = None
     """None for a method without slots."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_scores(cls, content: Any) -> Any:  # anything may be offered for validation
+        if not isinstance(content, dict) or "val_scores" in content:
+            return content
+        named = [name for name in content if name.startswith("val_") and name != "val_loss"]
+        scores = {name.removeprefix("val_"): content[name] for name in named}
+        rest = {name: value for name, value in content.items() if name not in named}
+        return {**rest, "val_scores": scores}
+
+    @model_serializer
+    def _spread_scores(self) -> dict[str, Any]:  # plain data
+        return {**self.figures(), "slots": self.slots and self.slots.model_dump()}
+
+    def figures(self) -> dict[str, Any]:  # plain data
+        """Everything but the slots, flat."""
+        return {
+            "epoch": self.epoch,
+            "train_loss": self.train_loss,
+            "val_loss": self.val_loss,
+            **{f"val_{name}": score for name, score in self.val_scores.items()},
+        }
 
 
 def write_history(folder: Path, epochs: Sequence[Epoch]) -> None:
@@ -72,8 +96,8 @@ def write_history(folder: Path, epochs: Sequence[Epoch]) -> None:
 
     Both have a row an epoch, the second a column a slot.
     """
-    figures = [field for field in Epoch.model_fields if field != "slots"]
-    history = [[getattr(row, field) for field in figures] for row in epochs]
+    figures = list(epochs[0].figures())
+    history = [list(row.figures().values()) for row in epochs]
     uses = [row.slots for row in epochs if row.slots is not None]
     if uses:
         of_slots = [field for field in SlotUse.model_fields if field != "utilisation"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from tcssa.intervals import Score, interval
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Metric = Callable[[NDArray[Any], Floats], float | None]  # what is true differs from kind to kind
+"""From what is true and what was predicted, row by row, to a figure; None if it is not defined."""
 
 BOOTSTRAP_SAMPLES = 1000
 _CALIBRATION_BINS = 10
@@ -111,7 +113,7 @@ def _counts(labels: Ints, predicted: Ints, num_classes: int) -> Ints:
     return pairs.reshape(num_classes, num_classes)
 
 
-METRICS: dict[str, Callable[[Ints, Floats], float | None]] = {
+METRICS: dict[str, Metric] = {
     "auc": auc,
     "balanced_accuracy": balanced_accuracy,
     "macro_f1": macro_f1,
@@ -124,38 +126,47 @@ METRICS: dict[str, Callable[[Ints, Floats], float | None]] = {
 """Kappa has a meaning where classes are grades; Brier and calibration are better when small."""
 
 
-def point_scores(labels: Ints, probs: Floats) -> dict[str, float | None]:
-    """All metrics of one fold, without intervals: a fold is too small to have any."""
-    return {name: metric(labels, probs) for name, metric in METRICS.items()}
+def confusion(labels: Ints, predicted: Ints, num_classes: int) -> list[list[int]]:
+    """Counts [C][C]; rows are true classes."""
+    counts: list[list[int]] = _counts(labels, predicted, num_classes).tolist()
+    return counts
+
+
+def _argmax_confusion(labels: Ints, probs: Floats) -> dict[str, Any]:
+    return {"confusion": confusion(labels, probs.argmax(axis=1), probs.shape[1])}
 
 
 def score_all(
-    labels: Ints, probs: Floats, cases: Sequence[str], *, seed: int = 0
+    labels: NDArray[Any],
+    probs: Floats,
+    cases: Sequence[str],
+    *,
+    metrics: Mapping[str, Metric] = METRICS,
+    details: Callable[[NDArray[Any], Floats], dict[str, Any]] = _argmax_confusion,
+    seed: int = 0,
 ) -> dict[str, Any]:  # plain data, for JSON
-    """All metrics with bootstrap intervals, and the confusion matrix.
+    """Metrics with bootstrap intervals, and what else there is to say.
 
     The bootstrap draws patients with replacement, all slides of a patient together, since
     slides of one patient are not independent.
 
     Args:
-        labels: Class indices [S].
-        probs: Probabilities [S, C].
+        labels: Class indices [S], or what else the metrics take.
+        probs: Probabilities [S, C], likewise.
         cases: The patient of each slide [S].
+        metrics: The figures, those of classes by default.
+        details: What has no interval, by default the confusion matrix.
         seed: Of the bootstrap.
 
     Returns:
-        ``{metric: Score}``, and ``confusion`` [C][C] (rows are true classes), ``num_slides``,
-        ``num_cases``.
+        ``{metric: Score}``, the details, ``num_slides`` and ``num_cases``.
     """
-    from sklearn.metrics import confusion_matrix
-
     samples = resampled(cases, seed)
     scores: dict[str, Any] = {
-        name: _with_interval(metric, labels, probs, samples) for name, metric in METRICS.items()
+        name: _with_interval(metric, labels, probs, samples) for name, metric in metrics.items()
     }
-    matrix = confusion_matrix(labels, probs.argmax(axis=1), labels=range(probs.shape[1]))
     return scores | {
-        "confusion": matrix.tolist(),
+        **details(labels, probs),
         "num_slides": len(labels),
         "num_cases": len(set(cases)),
     }
@@ -173,8 +184,8 @@ def resampled(cases: Sequence[str], seed: int) -> list[Ints]:
 
 
 def _with_interval(
-    metric: Callable[[Ints, Floats], float | None],
-    labels: Ints,
+    metric: Metric,
+    labels: NDArray[Any],
     probs: Floats,
     samples: Sequence[Ints],
 ) -> Score:
@@ -182,8 +193,8 @@ def _with_interval(
 
 
 def bootstrap(
-    metric: Callable[[Ints, Floats], float | None],
-    labels: Ints,
+    metric: Metric,
+    labels: NDArray[Any],
     probs: Floats,
     samples: Sequence[Ints],
 ) -> Floats:

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from tcssa.compressor import SlotCompressor
@@ -30,6 +30,7 @@ from tcssa.compressor.checkpoint import (
 from tcssa.errors import CheckpointError
 from tcssa.mil.methods.base import BagClassifier, BagsLogits
 from tcssa.mil.slot_pool import PoolName, build_pool
+from tcssa.mil.tasks.facts import named_task
 
 _HEAD_LAYERS = {"0": "norm", "1": "hidden", "4": "out"}
 
@@ -40,6 +41,7 @@ class ClassifierConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     classes: list[str]
+    """What each output stands for."""
     head_dim: int = 512
     dropout: float = 0.3
     pool: PoolName = "mean"
@@ -47,6 +49,12 @@ class ClassifierConfig(BaseModel):
     """Encoder of the features that it was trained on."""
     embedded_from: int | None = None
     """D of the patches where a learned embedding takes them to the compressor's D; else None."""
+    task: dict[str, Any] | None = None  # the facts of a task; each kind has its own
+    """What is learnt (`MilTask.facts`), if it is not plain classes."""
+
+    def facts(self) -> dict[str, Any]:
+        """As a checkpoint keeps it; the task is not named where there is nothing to say."""
+        return self.model_dump(exclude={"task"} if self.task is None else None)
 
 
 class SlideHead(nn.Module):
@@ -73,6 +81,7 @@ class SlideClassifier(BagClassifier):
     def __init__(self, compressor: SlotCompressor, config: ClassifierConfig) -> None:
         super().__init__()
         self.config = config
+        self.task = named_task(config.task, config.classes)
         self.compressor = compressor
         self.embed = _build_embedding(config.embedded_from, compressor.config.feature_dim)
         self.head = SlideHead(compressor.config.feature_dim, config)
@@ -117,7 +126,7 @@ class SlideClassifier(BagClassifier):
         """
         embedding = None if self.embed is None else "a learned embedding of the patches"
         facts = compressor_facts(self.compressor.config, self.config.encoder, behind=embedding)
-        write_tensors(path, self.state_dict(), {**facts, "classifier": self.config.model_dump()})
+        write_tensors(path, self.state_dict(), {**facts, "classifier": self.config.facts()})
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -130,7 +139,8 @@ class SlideClassifier(BagClassifier):
         shape = config_from_facts(facts, path)
         try:
             config = ClassifierConfig.model_validate(facts["classifier"])
-        except (KeyError, ValidationError):
+            named_task(config.task, config.classes)
+        except (KeyError, ValueError):  # pydantic's errors are ValueErrors
             raise CheckpointError(
                 path, "holds no slide classifier", hint="give a run of tcssa train-mil"
             ) from None

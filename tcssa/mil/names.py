@@ -1,10 +1,37 @@
-"""How metrics are called where people read them."""
+"""How metrics are called where people read them, and in which order they are shown."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
+_TITLES = {
+    "c_index": "c-index",
+    "auc": "AUC",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "accuracy": "accuracy",
+    "auprc": "AUPRC",
+    "brier": "Brier score (low is good)",
+    "calibration_error": "calibration error (low is good)",
+    "weighted_kappa": "quadratic weighted kappa",
+    "mean_error": "mean error in grades (low is good)",
+}
+
 
 def written(metric: str) -> str:
-    """A metric's name in a text: AUC for ``auc``, macro F1 for ``macro_f1``."""
-    if metric in ("auc", "auprc"):
-        return metric.upper()
-    return metric.replace("_", " ").replace("f1", "F1")
+    """A metric's name in a text: AUC for ``auc``, macro F1 for ``macro_f1``.
+
+    A target may stand before it, as in ``ER: auc``.
+    """
+    target, colon, name = metric.rpartition(": ")
+    return target + colon + _TITLES.get(name, name.replace("_", " ")).partition(" (")[0]
+
+
+def titles(metrics: Iterable[str], headline: str) -> Mapping[str, str]:
+    """Titles of metrics with their remarks, the headline first."""
+    names = set(metrics)
+    order = [headline, *(name for name in _TITLES if name != headline)]
+    found = {name: _TITLES[name] for name in order if name in names}
+    if headline != "weighted_kappa" and "weighted_kappa" in found:
+        found["weighted_kappa"] = "weighted kappa, if classes are grades"
+    return found

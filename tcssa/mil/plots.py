@@ -19,6 +19,7 @@ from tcssa.mil.names import written
 
 if TYPE_CHECKING:
     from tcssa.mil.compare import Comparison
+    from tcssa.mil.tasks.concordance import Curve
 
 _INK = "#3b2a5a"
 
@@ -61,6 +62,24 @@ def plot_confusion(path: Path, matrix: Sequence[Sequence[int]], classes: Sequenc
     axes.set_xticks(ticks, classes, rotation=20, ha="right")
     axes.set_yticks(ticks, classes)
     axes.set(xlabel="predicted", ylabel="true", title="Confusion, test slides")
+    _save(figure, path)
+
+
+def plot_survival(path: Path, curves: Mapping[str, Curve], p_value: float | None) -> None:
+    """Kaplan–Meier curves of groups by name, with the p of the log-rank test between them."""
+    figure = Figure(figsize=(4.8, 4.0), layout="constrained")
+    axes = figure.subplots()
+    for (name, curve), colour in zip(curves.items(), ("firebrick", _INK), strict=False):
+        axes.step(curve.times, curve.surviving, where="post", color=colour, label=name)
+    test = "" if p_value is None else f", log-rank p = {p_value:.2g}"
+    axes.set(
+        xlabel="time",
+        ylabel="share without the event",
+        ylim=(0, 1.02),
+        title=f"Test patients{test}",
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     _save(figure, path)
 
 
@@ -154,8 +173,8 @@ def _draw_interval(axes: Axes, row: int, score: Score, form: str) -> None:
     axes.annotate(text, right_edge, xycoords=axes.get_yaxis_transform(), va="center", fontsize=9)
 
 
-def plot_sweep(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Pooled test AUC against K: a line for each combination of the other settings.
+def plot_sweep(path: Path, rows: Sequence[Mapping[str, Any]], metric: str = "auc") -> None:
+    """A pooled test figure against K: a line for each combination of the other settings.
 
     Points are means over seeds. Bars are the SD over seeds where there are several, else the 95 %
     interval of the one run.
@@ -163,9 +182,9 @@ def plot_sweep(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     not_lines = {"num_slots", "seed"}
     lines: dict[str, dict[int, list[Mapping[str, Any]]]] = {}
     for row in rows:
-        if row.get("auc") is None or "num_slots" not in row:
+        if row.get(metric) is None or "num_slots" not in row:
             continue
-        settings = list(row)[: list(row).index("auc")]
+        settings = list(row)[: list(row).index(metric)]
         label = ", ".join(f"{name} {row[name]}" for name in settings if name not in not_lines)
         lines.setdefault(label, {}).setdefault(int(row["num_slots"]), []).append(row)
     figure = Figure(figsize=(6, 4.2), layout="constrained")
@@ -174,13 +193,17 @@ def plot_sweep(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     beside = 0.5 * (np.arange(len(lines)) - (len(lines) - 1) / 2) / max(len(lines), 6)
     for offset, (label, line) in zip(beside, lines.items(), strict=True):
         slots = sorted(line)
-        values = [[float(row["auc"]) for row in line[k]] for k in slots]
+        values = [[float(row[metric]) for row in line[k]] for k in slots]
         means = np.array([np.mean(each) for each in values])
-        bars = np.array([_bar(line[k]) for k in slots]).T
+        bars = np.array([_bar(line[k], metric) for k in slots]).T
         places = [ticks.index(k) + offset for k in slots]
         axes.errorbar(places, means, yerr=bars, marker="o", capsize=3, label=label)
     axes.set_xticks(range(len(ticks)), [str(k) for k in ticks])
-    axes.set(xlabel="number K of slots", ylabel="AUC, pooled test slides", title=_bars_text(lines))
+    axes.set(
+        xlabel="number K of slots",
+        ylabel=f"{written(metric)}, pooled test slides",
+        title=_bars_text(lines),
+    )
     axes.spines[["top", "right"]].set_visible(False)
     if any(lines):
         figure.legend(loc="outside lower center", ncols=min(len(lines), 3), frameon=False)
@@ -195,16 +218,16 @@ def _bars_text(lines: Mapping[str, Mapping[int, Sequence[Mapping[str, Any]]]]) -
     return "bars: 95 % interval, by patient"
 
 
-def _bar(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+def _bar(rows: Sequence[Mapping[str, Any]], metric: str) -> tuple[float, float]:
     """How far the error bar goes down and up."""
-    values = [float(row["auc"]) for row in rows]
+    values = [float(row[metric]) for row in rows]
     if len(values) > 1:
         deviation = float(np.std(values, ddof=1))
         return deviation, deviation
     (row,) = rows
-    if row["auc_low"] is None:
+    if row[f"{metric}_low"] is None:
         return 0.0, 0.0
-    return values[0] - float(row["auc_low"]), float(row["auc_high"]) - values[0]
+    return values[0] - float(row[f"{metric}_low"]), float(row[f"{metric}_high"]) - values[0]
 
 
 def _save(figure: Figure, path: Path) -> None:

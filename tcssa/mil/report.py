@@ -8,34 +8,18 @@ from typing import Any
 
 import yaml
 
+from tcssa.intervals import Score
 from tcssa.mil.expected import Expectation, expectations
+from tcssa.mil.names import titles, written
 from tcssa.mil.settings import MilSettings
+from tcssa.mil.tasks import MilTask
+from tcssa.mil.tasks.facts import is_plain, task_of_metrics
 from tcssa.page import Figure, Section, write_page
 from tcssa.presets import DEFAULT_METHOD
 
 REPORT_FILE = "report.html"
 
-_NAMES = {
-    "auc": "AUC",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro F1",
-    "accuracy": "accuracy",
-    "auprc": "AUPRC",
-    "brier": "Brier score (low is good)",
-    "calibration_error": "calibration error (low is good)",
-    "weighted_kappa": "weighted kappa, if classes are grades",
-}
-_MEANINGS = (
-    "AUC: how often a slide of the class scores above one of another class; with more than two "
-    "classes the mean of each against the rest. 0.5 is chance.",
-    "Balanced accuracy and macro F1: means over classes, so that a rare class counts as much as a "
-    "common one. AUPRC: area under precision and recall; chance is the share of the class.",
-    "Brier score: squared distance of the probabilities from the truth, 0 to 2. Calibration error: "
-    "how far probabilities lie from what comes true, over ten bins.",
-)
 _CAPTIONS = {
-    "roc.png": "ROC of all test slides, each predicted by a fold that did not know its patient",
-    "confusion.png": "All test slides: counts, and colour by the share of the true class",
     "training.png": "Every fold, epoch by epoch; a dot is the epoch that was kept",
     "utilisation.png": "Share of the training patches that each slot takes, at the epoch kept",
 }
@@ -60,35 +44,37 @@ def write_report(
 def _sections(
     out: Path, settings: MilSettings, metrics: Mapping[str, Any], run: Mapping[str, Any]
 ) -> Iterator[Section]:
-    pooled = metrics["pooled"]
+    pooled, task = metrics["pooled"], task_of_metrics(metrics)
     yield Section(
         "What was found",
-        f"{pooled['num_slides']} test slides of {pooled['num_cases']} patients, classes "
-        f"{'; '.join(metrics['classes'])}. Intervals are of a bootstrap by patient; mean and SD "
+        f"{pooled['num_slides']} test slides of {pooled['num_cases']} patients, "
+        f"{task.sentence()}. Intervals are of a bootstrap by patient; mean and SD "
         "over folds say how much trainings differ, and are no interval.",
-        rows=list(_figures(metrics)),
-        notes=_MEANINGS,
+        rows=list(_figures(metrics, task)),
+        notes=task.meanings,
     )
     if stated := expectations(settings, metrics):
         yield _expected(stated)
-    if metrics["site_lookup"]:
-        yield Section("Sites", _site_text(metrics["site_lookup"]))
+    for target, scores in pooled.get("targets", {}).items():
+        yield _target(target, scores, task.headline)
+    for target, lookup in _lookups(metrics["site_lookup"]).items():
+        yield Section(f"Sites {target}".strip(), _site_text(lookup))
     yield Section(
         "Folds",
         "Of each fold the epoch with the lowest validation loss was kept; then its test slides "
         "were predicted, once.",
-        rows=list(_folds(metrics)),
+        rows=list(_folds(metrics, task)),
     )
-    pictures = [out / "plots" / name for name in _CAPTIONS]
+    captions = {out / "plots" / name: text for name, text in (task.captions | _CAPTIONS).items()}
     yield Section(
         "Pictures",
         "",
-        figures=[Figure(path, _CAPTIONS[path.name]) for path in pictures if path.exists()],
+        figures=[Figure(path, text) for path, text in captions.items() if path.exists()],
     )
     yield Section(
         "What to do next",
         "RUN is this folder.",
-        code="\n".join(_next_commands(settings.model.name)),
+        code="\n".join(_next_commands(settings.model.name, task)),
     )
     yield Section("What it was made from", "", facts=list(_origins(run)))
     yield Section(
@@ -115,41 +101,65 @@ def _expected(stated: Sequence[Expectation]) -> Section:
     )
 
 
-def _next_commands(method: str) -> list[str]:
+def _next_commands(method: str, task: MilTask) -> list[str]:
     """What one may do with a run; slots and artefacts are of tcssa runs."""
     commands = [
         "tcssa compare RUN OTHER-RUN --out COMPARISON          # on the same test slides",
         "tcssa eval RUN --labels CSV --features DIR            # on a cohort it has never seen",
     ]
     if method == DEFAULT_METHOD:
-        commands = [
-            "tcssa inspect slots RUN --slides SLIDES --out SLOTS   # what the slots hold",
-            *commands,
-            "tcssa export RUN --format onnx --out ARTEFACT         # to encode an archive",
-        ]
+        commands.append(
+            "tcssa export RUN --format onnx --out ARTEFACT         # to encode an archive"
+        )
+    if method == DEFAULT_METHOD and is_plain(task):
+        look = "tcssa inspect slots RUN --slides SLIDES --out SLOTS   # what the slots hold"
+        commands.insert(0, look)
     return commands
 
 
-def _figures(metrics: Mapping[str, Any]) -> Iterator[list[str]]:
+def _figures(metrics: Mapping[str, Any], task: MilTask) -> Iterator[list[str]]:
+    pooled = metrics["pooled"]
     yield ["", "pooled", "95 % interval", "folds, mean ± SD"]
-    for name, label in _NAMES.items():
-        score, spread = metrics["pooled"][name], metrics["over_folds"][name]
-        interval = ""
-        if score["low"] is not None:
-            interval = f"{score['low']:.3f} – {score['high']:.3f}"
+    for name, label in titles(task.metrics, task.headline).items():
+        spread = metrics["over_folds"][name]
         folds = _number(spread["mean"])
         if spread["sd"] is not None:
             folds += f" ± {spread['sd']:.3f}"
-        yield [label, _number(score["value"]), interval, folds]
+        yield [label, _number(pooled[name]["value"]), _interval(pooled[name]), folds]
+    if "num_events" in pooled:
+        yield ["patients with an event", str(pooled["num_events"]), "", ""]
+        yield ["log-rank p, median risk", _number(pooled["log_rank_p"], digits=4), "", ""]
 
 
-def _folds(metrics: Mapping[str, Any]) -> Iterator[list[str]]:
+def _interval(score: Score) -> str:
+    return "" if score["low"] is None else f"{score['low']:.3f} – {score['high']:.3f}"
+
+
+def _target(name: str, scores: Mapping[str, Any] | None, headline: str) -> Section:
+    """The figures of one of several targets; None where it is known for no test slide."""
+    if scores is None:
+        return Section(f"Target {name}", "It is not known for any test slide.")
+    rows = [["", "pooled", "95 % interval"]]
+    for metric, label in titles(scores, headline).items():
+        rows.append([label, _number(scores[metric]["value"]), _interval(scores[metric])])
+    known = f"Known for {scores['num_slides']} test slides of {scores['num_cases']} patients."
+    return Section(f"Target {name}", known, rows=rows)
+
+
+def _lookups(stated: Mapping[str, Any] | None) -> Mapping[str, Mapping[str, Any]]:
+    """The lookups of sites by target; a lone one has no name."""
+    if not stated:
+        return {}
+    return {"": stated} if "num_slides" in stated else stated
+
+
+def _folds(metrics: Mapping[str, Any], task: MilTask) -> Iterator[list[str]]:
+    shown = list(titles(task.metrics, task.headline))[:2]
     yield [
         "fold",
         "epoch",
         "validation loss",
-        "test AUC",
-        "balanced accuracy",
+        *(f"test {written(name)}" for name in shown),
         "slots in use",
         "slides",
     ]
@@ -158,8 +168,7 @@ def _folds(metrics: Mapping[str, Any]) -> Iterator[list[str]]:
             str(fold["fold"]),
             str(fold["best_epoch"]),
             _number(fold["val_loss"]),
-            _number(fold["test"]["auc"]),
-            _number(fold["test"]["balanced_accuracy"]),
+            *(_number(fold["test"][name]) for name in shown),
             _number(fold["effective_slots"], digits=1),
             str(fold["num_test_slides"]),
         ]

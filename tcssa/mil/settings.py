@@ -19,14 +19,35 @@ class CohortSettings(Section):
     features: Path | None = Field(
         default=None, description="Folder of patch features, one file a slide, or a job folder."
     )
+    kind: Literal["classes", "ordinal", "survival"] = Field(
+        default="classes",
+        description="What a label is: one of several classes, one of several grades in order, or "
+        "the time to an event that is censored for some.",
+    )
     label_column: str | None = Field(
         default=None, description="Column of the label, if it is not called label."
+    )
+    targets: list[str] = Field(
+        default=[],
+        description="Columns of several labels that one model learns together; empty cells are "
+        "unknown.",
+    )
+    time_column: str | None = Field(
+        default=None, description="Column of the time to the event, if it has an unusual name."
+    )
+    event_column: str | None = Field(
+        default=None,
+        description="Column of the event, 1 if it happened and 0 if censored, likewise.",
+    )
+    time_spans: int = Field(
+        default=4, ge=2, description="Spans of time for which survival is predicted."
     )
     case_column: str | None = Field(
         default=None, description="Column of the patient, if it has an unusual name."
     )
     classes: list[str] | None = Field(
-        default=None, description="The classes in order; all labels that occur if not given."
+        default=None,
+        description="The classes or grades in order; all labels that occur if not given.",
     )
     label_names: dict[str, str] = Field(
         default={}, description="Other names for labels in the table, such as 0: LUAD, 1: LUSC."

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tcssa.mil.splits import Fold
+from tcssa.mil.tasks import MilTask
 
 _GIVES_AWAY = 0.5
 """Share of the majority guess's errors that the lookup must mend to count as a confound."""
@@ -43,6 +44,17 @@ class SiteConfound:
             f"{self.right} of {self.num_slides} test slides, the commonest class on "
             f"{self.right_by_majority}; compare with --group-by site"
         )
+
+
+def site_confounds(folds: Sequence[Fold], task: MilTask) -> dict[str, SiteConfound]:
+    """The lookup for every target, by its name; those whose sites are not known are left out."""
+    seen: defaultdict[str, list[Fold]] = defaultdict(list)
+    for fold in folds:
+        parts = [task.views(part) for part in (fold.train, fold.val, fold.test)]
+        for target in parts[0]:
+            seen[target].append(Fold(*(part[target] for part in parts)))
+    found = {target: site_confound(of_target) for target, of_target in seen.items()}
+    return {target: confound for target, confound in found.items() if confound is not None}
 
 
 def site_confound(folds: Sequence[Fold]) -> SiteConfound | None:

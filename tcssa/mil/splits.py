@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,8 @@ from tcssa.features.tables import read_rows
 from tcssa.mil.cohort import CohortSlide
 from tcssa.mil.settings import SplitSettings
 from tcssa.mil.split_files import PARTS, Parts, read_parts
+from tcssa.mil.stratify import parts_of
+from tcssa.mil.tasks import MilTask
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Fold:
 
 def make_folds(
     slides: Sequence[CohortSlide],
-    classes: Sequence[str],
+    task: MilTask,
     num_folds: int,
     seed: int,
     settings: SplitSettings | None = None,
@@ -48,34 +49,58 @@ def make_folds(
 
     Args:
         slides: The cohort.
-        classes: Their classes.
+        task: What their labels are; folds are stratified by them.
         num_folds: Parts of a cross-validation, or draws of monte-carlo.
         seed: Of the draws.
         settings: How to divide.
         skip_missing: Pass over slides of official splits that the cohort lacks.
 
     Raises:
-        SplitError: A class has too few patients, a part lacks a class, or given splits leak.
+        SplitError: A class has too few patients, a part lacks a class or does not do for the task,
+            or given splits leak.
         MissingDataError: Official splits name slides that the cohort lacks.
         TableError: They cannot be read.
     """
     settings = settings or SplitSettings()
-    groups = _groups(slides, settings)
+    divider = _Divider(_groups(slides, settings), task)
     if settings.files is not None:
-        folds = _given(slides, groups, settings, seed, skip_missing=skip_missing)
+        folds = _given(slides, divider, settings, seed, skip_missing=skip_missing)
     else:
-        _require_groups(slides, groups, classes, num_folds, settings)
+        _require_groups(slides, divider, num_folds, settings)
         folds = []
         if settings.scheme == "monte-carlo":
             for index in range(num_folds):
-                folds.append(_drawn(slides, groups, settings, seed + index))
+                folds.append(_drawn(slides, divider, settings, seed + index))
         else:
             for repeat in range(settings.repeats):
-                folds += _k_folds(slides, groups, num_folds, seed + repeat)
+                folds += _k_folds(slides, divider, num_folds, seed + repeat)
     for fold in folds:
         require_disjoint(fold)
-        _require_classes(fold, classes)
+        _require_strata(fold, task)
+        task.fitted(fold.train)
     return folds
+
+
+@dataclass(frozen=True)
+class _Divider:
+    """Divides slides so that groups stay whole and labels are spread evenly."""
+
+    groups: dict[str, str]
+    """What never stands on two sides, by slide."""
+    task: MilTask
+
+    def divide(
+        self, slides: Sequence[CohortSlide], num_parts: int, seed: int
+    ) -> list[list[CohortSlide]]:
+        """Parts of about equal size and mix of labels; a group is whole in one of them."""
+        names = [self.groups[slide.slide_id] for slide in slides]
+        try:
+            parts = parts_of(slides, names, self.task, num_parts, seed)
+        except ValueError as error:
+            raise SplitError(
+                f"the slides cannot be divided into {num_parts} parts: {error}"
+            ) from None
+        return [[slides[i] for i in part] for part in parts]
 
 
 def _groups(slides: Sequence[CohortSlide], settings: SplitSettings) -> dict[str, str]:
@@ -100,9 +125,9 @@ def _groups(slides: Sequence[CohortSlide], settings: SplitSettings) -> dict[str,
 
 
 def _k_folds(
-    slides: Sequence[CohortSlide], groups: dict[str, str], num_folds: int, seed: int
+    slides: Sequence[CohortSlide], divider: _Divider, num_folds: int, seed: int
 ) -> list[Fold]:
-    parts = _stratified(slides, groups, num_folds, seed)
+    parts = divider.divide(slides, num_folds, seed)
     folds = []
     for i, test in enumerate(parts):
         val = parts[(i + 1) % num_folds]
@@ -111,18 +136,18 @@ def _k_folds(
 
 
 def _drawn(
-    slides: Sequence[CohortSlide], groups: dict[str, str], settings: SplitSettings, seed: int
+    slides: Sequence[CohortSlide], divider: _Divider, settings: SplitSettings, seed: int
 ) -> Fold:
     """One draw of test, validation and training."""
-    test = _stratified(slides, groups, _parts_for(settings.test_share), seed)[0]
+    test = divider.divide(slides, _parts_for(settings.test_share), seed)[0]
     rest = _without(slides, test)
-    val = _validation(rest, groups, settings.val_share / (1 - settings.test_share), seed)
+    val = _validation(rest, divider, settings.val_share / (1 - settings.test_share), seed)
     return Fold(_without(rest, val), val, test)
 
 
 def _given(
     slides: Sequence[CohortSlide],
-    groups: dict[str, str],
+    divider: _Divider,
     settings: SplitSettings,
     seed: int,
     *,
@@ -146,37 +171,21 @@ def _given(
             for part in PARTS
         }
         if not sides["val"]:
-            sides["val"] = _validation(sides["train"], groups, settings.val_share, seed)
+            sides["val"] = _validation(sides["train"], divider, settings.val_share, seed)
             sides["train"] = _without(sides["train"], sides["val"])
         folds.append(Fold(sides["train"], sides["val"], sides["test"]))
     return folds
 
 
 def _validation(
-    slides: Sequence[CohortSlide], groups: dict[str, str], share: float, seed: int
+    slides: Sequence[CohortSlide], divider: _Divider, share: float, seed: int
 ) -> list[CohortSlide]:
-    return _stratified(slides, groups, _parts_for(share), seed)[0]
+    return divider.divide(slides, _parts_for(share), seed)[0]
 
 
 def _parts_for(share: float) -> int:
     """Into how many equal parts to divide so that one of them is about this share."""
     return max(2, round(1 / share))
-
-
-def _stratified(
-    slides: Sequence[CohortSlide], groups: dict[str, str], num_parts: int, seed: int
-) -> list[list[CohortSlide]]:
-    """Parts of about equal size and mix of classes; a group is whole in one of them."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    splitter = StratifiedGroupKFold(num_parts, shuffle=True, random_state=seed)
-    labels = [slide.label for slide in slides]
-    names = [groups[slide.slide_id] for slide in slides]
-    try:
-        divided = list(splitter.split(labels, labels, names))
-    except ValueError as error:
-        raise SplitError(f"the slides cannot be divided into {num_parts} parts: {error}") from None
-    return [[slides[i] for i in test] for _, test in divided]
 
 
 def _without(slides: Sequence[CohortSlide], held_out: Sequence[CohortSlide]) -> list[CohortSlide]:
@@ -241,33 +250,26 @@ def require_disjoint(fold: Fold) -> None:
 
 
 def _require_groups(
-    slides: Sequence[CohortSlide],
-    groups: dict[str, str],
-    classes: Sequence[str],
-    num_folds: int,
-    settings: SplitSettings,
+    slides: Sequence[CohortSlide], divider: _Divider, num_folds: int, settings: SplitSettings
 ) -> None:
     least = num_folds if settings.scheme == "kfold" else _parts_for(settings.test_share)
-    found: dict[int, set[str]] = defaultdict(set)
-    for slide in slides:
-        found[slide.label].add(groups[slide.slide_id])
-    for index, name in enumerate(classes):
-        count = len(found[index])
-        if count < least:
+    for stratum in divider.task.strata(slides):
+        members = (slide for slide, is_in in zip(slides, stratum.members, strict=True) if is_in)
+        count = len({divider.groups[slide.slide_id] for slide in members})
+        if stratum.required and count < least:
             raise SplitError(
-                f"class {name!r} has {count} {settings.group_by}{'' if count == 1 else 's'}, "
+                f"{stratum.name} has {count} {settings.group_by}{'' if count == 1 else 's'}, "
                 f"{num_folds} folds need at least {least}",
                 hint="add some, merge or drop the class, or use fewer --folds (at least 3)",
             )
 
 
-def _require_classes(fold: Fold, classes: Sequence[str]) -> None:
+def _require_strata(fold: Fold, task: MilTask) -> None:
     for part_name, part in (("training", fold.train), ("validation", fold.val)):
-        missing = set(range(len(classes))) - {slide.label for slide in part}
+        missing = [s.name for s in task.strata(part) if s.required and not s.members.any()]
         if missing:
-            names = ", ".join(repr(classes[index]) for index in sorted(missing))
             raise SplitError(
-                f"a {part_name} part has no slide of class {names}",
+                f"a {part_name} part has no slide of {', '.join(missing)}",
                 hint="use fewer --folds, or another --seed",
             )
     if not fold.test:

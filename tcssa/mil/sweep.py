@@ -9,7 +9,7 @@ side. Runs are kept, so a sweep goes on where it was, and grows when values are 
       runs/num_slots=8,seed=0/ …   a run directory each
       sweep.csv                    a row a run: its settings, pooled figures, mean and SD over folds
       failed.csv                   combinations that could not be trained, if there are any
-      auc_by_slots.png             where K is swept
+      auc_by_slots.png             where K is swept; of other labels their headline, not auc
       sweep.html                   table and chart on one page
 """
 
@@ -27,6 +27,7 @@ from typing import Any
 
 from tcssa import atomic, launcher
 from tcssa.errors import TcssaError, UnknownNameError, UsageError
+from tcssa.mil.names import titles
 from tcssa.mil.settings import MilSettings
 from tcssa.reporter import Reporter, Silent
 from tcssa.settings import validate
@@ -38,6 +39,7 @@ _SECTIONS = ("model", "split", "train")
 METHOD = "model.name"
 """The axis of methods."""
 _SCORES = ("auc", "balanced_accuracy", "macro_f1", "auprc", "brier")
+"""Of classes; of other kinds of label all metrics are shown."""
 _OF_TCSSA_ONLY = ("train.aux_weight",)
 
 
@@ -63,6 +65,13 @@ class SweepResult:
     """Of every run that is complete: settings and figures."""
     failed: list[tuple[str, str]] = field(default_factory=list)
     """Name and reason."""
+    headline: str = "auc"
+    """The metric that rows begin with, after the settings."""
+
+    @property
+    def chart(self) -> Path:
+        """The headline against K, where K is swept."""
+        return self.out / f"{self.headline}_by_slots.png"
 
 
 def parse_axis(text: str) -> Axis:
@@ -138,6 +147,10 @@ def sweep(
             else:
                 metrics[name] = outcome
             task.advance()
+    if metrics:
+        from tcssa.mil.tasks.facts import task_of_metrics
+
+        result.headline = task_of_metrics(next(iter(metrics.values()))).headline
     result.rows = [_row(point, metrics[point.name]) for point, _ in todo if point.name in metrics]
     result.failed.sort()
     _write_tables(result, [name for name, _ in axes])
@@ -153,8 +166,8 @@ def _write_page(result: SweepResult, axes: Sequence[Axis]) -> None:
 
     chart = None
     if "model.num_slots" in dict(axes):
-        chart = result.out / "auc_by_slots.png"
-        plot_sweep(chart, result.rows)
+        chart = result.chart
+        plot_sweep(chart, result.rows, result.headline)
     write_sweep_page(result, [_short(name) for name, _ in axes], chart)
 
 
@@ -202,7 +215,7 @@ def _settings_of(settings: MilSettings, point: Point) -> MilSettings:
 
 def _row(point: Point, metrics: Mapping[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {_short(name): value for name, value in point.values.items()}
-    for name in _SCORES:
+    for name in _scores(metrics):
         pooled, folds = metrics["pooled"][name], metrics["over_folds"][name]
         row |= {
             name: pooled["value"],
@@ -214,6 +227,16 @@ def _row(point: Point, metrics: Mapping[str, Any]) -> dict[str, Any]:
     slots = [fold["effective_slots"] for fold in metrics["folds"]]
     row["effective_slots"] = sum(slots) / len(slots) if None not in slots else None
     return row
+
+
+def _scores(metrics: Mapping[str, Any]) -> Sequence[str]:
+    """The metrics of a row, the headline first."""
+    from tcssa.mil.tasks.facts import is_plain, task_of_metrics
+
+    task = task_of_metrics(metrics)
+    if is_plain(task):
+        return _SCORES
+    return list(titles(task.metrics, task.headline))
 
 
 def _write_tables(result: SweepResult, names: Sequence[str]) -> None:

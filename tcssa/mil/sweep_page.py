@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tcssa.mil.names import titles, written
 from tcssa.page import Figure, Section, write_page
 
 if TYPE_CHECKING:
     from tcssa.mil.sweep import SweepResult
 
 PAGE_FILE = "sweep.html"
+_OTHERS = ("balanced_accuracy", "brier")
+"""Metrics beside the headline, for kinds of label that have them."""
 
 
 def write_sweep_page(result: SweepResult, settings: Sequence[str], chart: Path | None) -> None:
@@ -29,23 +32,25 @@ def write_sweep_page(result: SweepResult, settings: Sequence[str], chart: Path |
 def _sections(
     result: SweepResult, settings: Sequence[str], chart: Path | None
 ) -> Iterator[Section]:
+    figure = written(result.headline)
+    others = [name for name in _OTHERS if name in result.rows[0]]
     yield Section(
         "What was found",
         f"{len(result.rows)} runs, each tested on the slides of its own folds. Choosing the best "
         "row by these figures is choosing on the test slides: take them as a sweep, or choose by "
         "validation.",
         rows=[
-            [*settings, "AUC, pooled", "95 % interval", "folds, mean ± SD", "balanced accuracy",
-             "Brier (low is good)", "slots in use"],
-            *(_row(row, settings) for row in result.rows),
+            [*settings, f"{figure}, pooled", "95 % interval", "folds, mean ± SD",
+             *(titles([name], result.headline)[name] for name in others), "slots in use"],
+            *(_row(row, settings, result.headline, others) for row in result.rows),
         ],
     )  # fmt: skip
     if chart is not None:
         yield Section(
-            "AUC against K",
+            f"{figure} against K",
             "A point is the mean over seeds. Its bar is the SD over seeds, or of one seed the 95 % "
             "interval by patient. Seeds change the folds too, so the SD holds both.",
-            figures=[Figure(chart, "AUC of pooled test slides against the number of slots")],
+            figures=[Figure(chart, f"{figure} of pooled test slides against the number of slots")],
         )
     if result.failed:
         yield Section(
@@ -58,19 +63,20 @@ def _sections(
     )
 
 
-def _row(row: Mapping[str, Any], settings: Sequence[str]) -> list[str]:
-    folds = "–"
-    if row["auc_fold_mean"] is not None:
-        folds = f"{row['auc_fold_mean']:.3f} ± {row['auc_fold_sd'] or 0:.3f}"
-    interval = "–" if row["auc_low"] is None else f"{row['auc_low']:.3f} – {row['auc_high']:.3f}"
+def _row(
+    row: Mapping[str, Any], settings: Sequence[str], headline: str, others: Sequence[str]
+) -> list[str]:
+    low, high = row[f"{headline}_low"], row[f"{headline}_high"]
+    mean, deviation = row[f"{headline}_fold_mean"], row[f"{headline}_fold_sd"]
+    folds = "–" if mean is None else f"{mean:.3f} ± {deviation or 0:.3f}"
+    interval = "–" if low is None else f"{low:.3f} – {high:.3f}"
     slots = row["effective_slots"]
     return [
         *(str(row.get(name, "–")) for name in settings),
-        _number(row["auc"]),
+        _number(row[headline]),
         interval,
         folds,
-        _number(row["balanced_accuracy"]),
-        _number(row["brier"]),
+        *(_number(row[name]) for name in others),
         "–" if slots is None else f"{slots:.1f}",
     ]
 

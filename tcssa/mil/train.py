@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -28,22 +28,18 @@ from tcssa.differences import differences
 from tcssa.errors import RunError
 from tcssa.mil import plots
 from tcssa.mil.bag_store import BagStore, open_store, rounds
-from tcssa.mil.classifiers import MethodFacts, save_classifier
+from tcssa.mil.classifiers import MethodFacts, require_learnable, save_classifier
 from tcssa.mil.cohort import Cohort, listed, read_cohort
-from tcssa.mil.fit import PROGRESS_FILE, FoldFit, Progress
+from tcssa.mil.fit import PROGRESS_FILE, FoldFit
 from tcssa.mil.history import Epoch, write_history
-from tcssa.mil.metrics import METRICS, point_scores
-from tcssa.mil.predictions import (
-    Prediction,
-    as_arrays,
-    read_predictions,
-    score_predictions,
-    write_predictions,
-)
+from tcssa.mil.names import written
+from tcssa.mil.predictions import Prediction, read_predictions, write_predictions
 from tcssa.mil.report import write_report
 from tcssa.mil.settings import MilSettings
-from tcssa.mil.sites import SiteConfound, site_confound
+from tcssa.mil.sites import SiteConfound, site_confounds
 from tcssa.mil.splits import Fold, make_folds, unused_slides, write_splits
+from tcssa.mil.tasks import MilTask
+from tcssa.mil.tasks.facts import task_facts
 from tcssa.processes import Processes, joined
 from tcssa.reporter import Reporter, Silent
 from tcssa.run import CHECKPOINT_FILE, RUN_FILE, read_run, write_run
@@ -100,9 +96,10 @@ def _train(
     """See `train`; this is one process of it."""
     settings = _for_processes(settings.resolved(), processes, reporter)
     cohort = read_cohort(settings.cohort)
+    require_learnable(settings.model.name, cohort.feature_dim, cohort.task)
     folds = make_folds(
         cohort.slides,
-        cohort.classes,
+        cohort.task,
         settings.train.folds,
         settings.train.seed,
         settings.split,
@@ -121,9 +118,12 @@ def _train(
             f"{len(unused)} labelled slides stand in no fold of the splits and take no part: "
             f"{', '.join(unused[:5])}"
         )
-    confound = site_confound(folds)
-    if confound is not None and confound.gives_label_away and settings.split.group_by != "site":
-        reporter.warn(confound.sentence())
+    for sentence in cohort.unknown_labels():
+        reporter.warn(sentence)
+    confounds = site_confounds(folds, cohort.task)
+    for target, confound in confounds.items():
+        if confound.gives_label_away and settings.split.group_by != "site":
+            reporter.warn((f"target {target}: " if target else "") + confound.sentence())
     if _is_complete(settings, cohort, out):
         reporter.note(f"{out} is complete already; nothing to do")
         return read_metrics(out)
@@ -153,7 +153,7 @@ def _train(
     if not processes.is_main:
         processes.wait()  # for what the first process writes
         return read_metrics(out)
-    metrics = _sum_up(results, cohort, settings, confound, out)
+    metrics = _sum_up(results, cohort, settings, confounds, out)
     for result in results:
         slots = result.best.slots
         collapse = slots.collapse(settings.model.top_k) if slots else None
@@ -233,7 +233,7 @@ def _fit_or_read(
     """Train and test a fold, unless that is done: its ``metrics.json`` is written last."""
     if (folder / METRICS_FILE).exists():
         (folder / PROGRESS_FILE).unlink(missing_ok=True)  # a kill may have come in between
-        return _read_fold(folder, index, cohort)
+        return _read_fold(folder, index, cohort.task)
     if processes.is_main:
         folder.mkdir(parents=True, exist_ok=True)
         atomic.discard_leftovers(folder)
@@ -241,7 +241,8 @@ def _fit_or_read(
     with reporter.task(f"fold {index}", settings.train.epochs, "epochs") as task:
         progress = fit.run(task)
     test = fit.predict(fold.test, fold=index)
-    result = _result(index, progress, test)
+    scores = cohort.task.point_scores(test)
+    result = FoldResult(index, progress.epochs, progress.best_epoch, test, scores)
     if processes.is_main:
         _write_fold(result, fit, folder, reporter)
     return result
@@ -253,16 +254,19 @@ def _write_fold(result: FoldResult, fit: FoldFit, folder: Path, reporter: Report
     facts = MethodFacts(
         name=settings.model.name,
         feature_dim=cohort.feature_dim,
-        classes=cohort.classes,
+        classes=fit.task.outputs,
         encoder=cohort.encoder,
+        task=task_facts(fit.task).get("task"),
     )
     save_classifier(fit.model, folder / CHECKPOINT_FILE, facts)
     write_history(folder, result.epochs)
-    write_predictions(folder / "predictions.csv", result.test, cohort.classes)
-    auc = "undefined" if result.scores["auc"] is None else f"{result.scores['auc']:.3f}"
+    write_predictions(folder / "predictions.csv", result.test, cohort.task)
+    headline = cohort.task.headline
+    score = result.scores[headline]
     reporter.note(
         f"fold {result.index}: epoch {result.best_epoch} of {len(result.epochs)} kept, "
-        f"validation loss {result.best.val_loss:.3f}, test AUC {auc}"
+        f"validation loss {result.best.val_loss:.3f}, test {written(headline)} "
+        f"{'undefined' if score is None else f'{score:.3f}'}"
     )
     content = {
         "best_epoch": result.best_epoch,
@@ -282,20 +286,13 @@ def _spread(scores: Sequence[float | None]) -> dict[str, float | None]:
     }
 
 
-def _result(index: int, progress: Progress, test: list[Prediction]) -> FoldResult:
-    labels, probs, _ = as_arrays(test)
-    return FoldResult(
-        index, progress.epochs, progress.best_epoch, test, point_scores(labels, probs)
-    )
-
-
-def _read_fold(folder: Path, index: int, cohort: Cohort) -> FoldResult:
+def _read_fold(folder: Path, index: int, task: MilTask) -> FoldResult:
     content = read_metrics(folder)
     return FoldResult(
         index,
         [Epoch.model_validate(epoch) for epoch in content["epochs"]],
         content["best_epoch"],
-        read_predictions(folder / "predictions.csv", cohort.classes),
+        read_predictions(folder / "predictions.csv", task),
         content["test"],
     )
 
@@ -304,34 +301,34 @@ def _sum_up(
     results: Sequence[FoldResult],
     cohort: Cohort,
     settings: MilSettings,
-    confound: SiteConfound | None,
+    confounds: Mapping[str, SiteConfound],
     out: Path,
 ) -> dict[str, Any]:
     """Pool the test slides of all folds; write metrics, predictions and plots."""
+    task = cohort.task
     predictions = [row for result in results for row in result.test]
-    labels, probs, _ = as_arrays(predictions)
-    pooled = score_predictions(predictions, seed=settings.train.seed)
+    pooled = task.score(predictions, seed=settings.train.seed)
+    lookups = {target: asdict(confound) for target, confound in confounds.items()}
     metrics = {
-        "classes": cohort.classes,
+        **task_facts(task),
         "pooled": pooled,
-        "over_folds": {name: _spread([r.scores[name] for r in results]) for name in METRICS},
-        "site_lookup": asdict(confound) if confound else None,
+        "over_folds": {name: _spread([r.scores[name] for r in results]) for name in task.metrics},
+        "site_lookup": lookups.get("", lookups) or None,
         "folds": [
             {
                 "fold": result.index,
                 "best_epoch": result.best_epoch,
                 "val_loss": result.best.val_loss,
-                "val_auc": result.best.val_auc,
+                **{f"val_{name}": score for name, score in result.best.val_scores.items()},
                 "effective_slots": slots.effective_slots if (slots := result.best.slots) else None,
-                "test": {name: result.scores[name] for name in METRICS},
+                "test": {name: result.scores[name] for name in task.metrics},
                 "num_test_slides": len(result.test),
             }
             for result in results
         ],
     }
-    write_predictions(out / "predictions.csv", predictions, cohort.classes)
-    plots.plot_roc(out / "plots" / "roc.png", labels, probs, cohort.classes)
-    plots.plot_confusion(out / "plots" / "confusion.png", pooled["confusion"], cohort.classes)
+    write_predictions(out / "predictions.csv", predictions, task)
+    task.draw(out / "plots", predictions, pooled)
     plots.plot_training(
         out / "plots" / "training.png", [r.epochs for r in results], settings.model.top_k
     )

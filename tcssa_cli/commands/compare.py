@@ -21,8 +21,16 @@ def compare(
         list[Path], typer.Argument(help="Finished runs of train-mil; the first is compared with.")
     ],
     metric: Annotated[
-        str, typer.Option(help="auc, auprc, balanced_accuracy, macro_f1, accuracy, brier, …")
-    ] = "auc",
+        str | None,
+        typer.Option(
+            help="auc, auprc, balanced_accuracy, macro_f1, accuracy, brier, … [default: auc; of "
+            "grades weighted_kappa, of survival c_index]"
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="One of several targets; without it the mean over them is compared."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the forest plot and the figures.")
     ] = None,
@@ -38,7 +46,7 @@ def compare(
     from tcssa.mil.compare import as_json as plain
     from tcssa.mil.compare import compare as compare_runs
 
-    comparison = compare_runs(runs, metric, output, out=out, seed=seed)
+    comparison = compare_runs(runs, metric, output, target=target, out=out, seed=seed)
     output.result(plain(comparison), lambda console: _show(console, comparison))
     if out is not None:
         output.note(f"page, forest plot and figures: {out / 'comparison.html'}")

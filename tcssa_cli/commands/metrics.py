@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from tcssa.mil.names import titles
 from tcssa_cli.output import make_table
 
-_TITLES = {
-    "auc": "AUC",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro F1",
-    "accuracy": "accuracy",
-    "auprc": "AUPRC",
-    "brier": "Brier (low is good)",
-    "calibration_error": "calibration error (low)",
-    "weighted_kappa": "weighted kappa, if grades",
-}
+if TYPE_CHECKING:
+    from tcssa.mil.tasks import MilTask
 
 
-def show_metrics(console: Console, pooled: dict[str, Any], classes: Sequence[str]) -> None:
-    """Scores with their intervals, and the confusion matrix."""
-    rows = [
-        [title, pooled[name]["value"], _interval(pooled[name])] for name, title in _TITLES.items()
-    ]
+def show_metrics(console: Console, pooled: dict[str, Any], task: MilTask) -> None:
+    """Scores with their intervals, and what else the kind of label has to show."""
     title = f"Test: {pooled['num_slides']} slides of {pooled['num_cases']} patients"
+    _show(console, pooled, task.headline, title)
+    if "num_events" in pooled:
+        console.print(f"{pooled['num_events']} patients had an event")
+    if pooled.get("log_rank_p") is not None:
+        p = pooled["log_rank_p"]
+        console.print(f"patients above the median risk against the others: log-rank p = {p:.3g}")
+    if "confusion" in pooled:
+        names = task.label_names
+        matrix = zip(names, pooled["confusion"], strict=True)
+        confusion = [[name, *counts] for name, counts in matrix]
+        console.print(make_table("Confusion", ["true \\ predicted", *names], confusion))
+    for target, scores in pooled.get("targets", {}).items():
+        if scores is None:
+            console.print(f"{target}: not known for any test slide")
+        else:
+            known = f"{target}: {scores['num_slides']} slides of {scores['num_cases']} patients"
+            _show(console, scores, task.headline, known)
+
+
+def _show(console: Console, scores: dict[str, Any], headline: str, title: str) -> None:
+    rows = [
+        [shown, scores[name]["value"], _interval(scores[name])]
+        for name, shown in titles(scores, headline).items()
+    ]
     console.print(make_table(title, ["", "value", "95 % interval, by patient"], rows))
-    confusion = [[name, *counts] for name, counts in zip(classes, pooled["confusion"], strict=True)]
-    console.print(make_table("Confusion", ["true \\ predicted", *classes], confusion))
 
 
 def _interval(score: dict[str, float | None]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from tcssa.mil.names import written
 from tcssa.mil.settings import CohortSettings, MilSettings, TrainSettings
 from tcssa.presets import named_preset, preset_names
 from tcssa.settings import resolve
@@ -46,6 +47,8 @@ def sweep(
 ) -> None:
     """Train every combination of some settings on the same folds: a table, and AUC against K.
 
+    Labels of other kinds (cohort.kind, cohort.targets in --config) have their own figure for AUC.
+
     All other settings come from --config, the environment or the preset. Runs are kept: the same
     command goes on where it was, and one with more values trains only what is new.
     """
@@ -81,9 +84,14 @@ def sweep(
 
 def _show(console: Console, result: SweepResult) -> None:
     if result.rows:
-        settings = list(dict.fromkeys(n for row in result.rows for n in _settings(row)))
-        rows = [[row.get(name, "–") for name in settings] + _figures(row) for row in result.rows]
-        header = [*settings, "AUC (95 %)", "folds, mean ± SD", "bal. acc.", "slots in use"]
+        headline = result.headline
+        settings = list(dict.fromkeys(n for row in result.rows for n in _settings(row, headline)))
+        rows = [
+            [row.get(name, "–") for name in settings] + _figures(row, headline)
+            for row in result.rows
+        ]
+        figures = [f"{written(headline)} (95 %)", "folds, mean ± SD", "bal. acc.", "slots in use"]
+        header = [*settings, *figures]
         console.print(make_table(f"{len(rows)} runs", header, rows))
     if result.failed:
         console.print(make_table("Not trained", ["run", "reason"], result.failed))
@@ -92,20 +100,16 @@ def _show(console: Console, result: SweepResult) -> None:
         console.print(f"page: {result.out / 'sweep.html'}", soft_wrap=True)
 
 
-def _settings(row: dict[str, Any]) -> list[str]:
-    return list(row)[: list(row).index("auc")]
+def _settings(row: dict[str, Any], headline: str) -> list[str]:
+    return list(row)[: list(row).index(headline)]
 
 
-def _figures(row: dict[str, Any]) -> list[Any]:
-    if row["auc"] is None:
-        return ["not defined", "–", row["balanced_accuracy"], row["effective_slots"]]
-    interval = "" if row["auc_low"] is None else f" ({row['auc_low']:.3f} – {row['auc_high']:.3f})"
-    folds = "–"
-    if row["auc_fold_mean"] is not None:
-        folds = f"{row['auc_fold_mean']:.3f} ± {row['auc_fold_sd'] or 0:.3f}"
-    return [
-        f"{row['auc']:.3f}{interval}",
-        folds,
-        row["balanced_accuracy"],
-        row["effective_slots"],
-    ]
+def _figures(row: dict[str, Any], headline: str) -> list[Any]:
+    others = [row.get("balanced_accuracy", "–"), row["effective_slots"]]
+    value, low, high = (row[f"{headline}{end}"] for end in ("", "_low", "_high"))
+    if value is None:
+        return ["not defined", "–", *others]
+    interval = "" if low is None else f" ({low:.3f} – {high:.3f})"
+    mean, deviation = row[f"{headline}_fold_mean"], row[f"{headline}_fold_sd"]
+    folds = "–" if mean is None else f"{mean:.3f} ± {deviation or 0:.3f}"
+    return [f"{value:.3f}{interval}", folds, *others]

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from tcssa.launcher import is_main_process
+from tcssa.mil.names import titles, written
 from tcssa.mil.settings import (
     CohortSettings,
     MilSettings,
@@ -48,9 +49,18 @@ def train_mil(
     ] = None,
     labels: Annotated[Path | None, setting(CohortSettings, "labels", panel=_DATA)] = None,
     features: Annotated[Path | None, setting(CohortSettings, "features", panel=_DATA)] = None,
+    kind: Annotated[str | None, setting(CohortSettings, "kind", panel=_DATA)] = None,
     label_column: Annotated[
         str | None, setting(CohortSettings, "label_column", panel=_DATA)
     ] = None,
+    targets: Annotated[
+        list[str] | None, setting(CohortSettings, "targets", "--target", panel=_DATA)
+    ] = None,
+    time_column: Annotated[str | None, setting(CohortSettings, "time_column", panel=_DATA)] = None,
+    event_column: Annotated[
+        str | None, setting(CohortSettings, "event_column", panel=_DATA)
+    ] = None,
+    time_spans: Annotated[int | None, setting(CohortSettings, "time_spans", panel=_DATA)] = None,
     case_column: Annotated[str | None, setting(CohortSettings, "case_column", panel=_DATA)] = None,
     classes: Annotated[
         list[str] | None, setting(CohortSettings, "classes", "--class", panel=_DATA)
@@ -114,7 +124,12 @@ def train_mil(
         "cohort": {
             "labels": labels,
             "features": features,
+            "kind": kind,
             "label_column": label_column,
+            "targets": targets or None,
+            "time_column": time_column,
+            "event_column": event_column,
+            "time_spans": time_spans,
             "case_column": case_column,
             "classes": classes or None,
             "skip_missing": skip_missing,
@@ -168,8 +183,9 @@ def train_mil(
     result = {"run": str(out), **metrics, "expected": [row.to_dict() for row in stated]}
     output.result(result, lambda console: _show(console, out, metrics, stated))
     if settings.model.name == "tcssa":
-        output.hint(f"next: tcssa inspect slots {out} --out SLOTS, to see what the slots hold")
-        output.hint(f"      tcssa export {out} --format onnx --out ARTEFACT")
+        if "task" not in metrics:  # slots are set against classes
+            output.hint(f"next: tcssa inspect slots {out} --out SLOTS, to see what the slots hold")
+        output.hint(f"next: tcssa export {out} --format onnx --out ARTEFACT")
     else:
         output.hint(f"next: tcssa eval {out} --labels CSV --features DIR")
 
@@ -177,21 +193,25 @@ def train_mil(
 def _show(
     console: Console, out: Path, metrics: dict[str, Any], stated: Sequence[Expectation]
 ) -> None:
+    from tcssa.mil.tasks.facts import task_of_metrics
+
+    task = task_of_metrics(metrics)
+    shown = list(titles(task.metrics, task.headline))[:2]
     rows = [
         [
             fold["fold"],
             fold["best_epoch"],
             fold["val_loss"],
-            fold["test"]["auc"],
-            fold["test"]["balanced_accuracy"],
+            *(fold["test"][name] for name in shown),
             fold["effective_slots"],
             fold["num_test_slides"],
         ]
         for fold in metrics["folds"]
     ]
-    header = ["fold", "epoch", "val loss", "test AUC", "bal. acc.", "slots in use", "test slides"]
+    tested = [f"test {written(name)}" for name in shown]
+    header = ["fold", "epoch", "val loss", *tested, "slots in use", "test slides"]
     console.print(make_table("Folds", header, rows))
-    show_metrics(console, metrics["pooled"], metrics["classes"])
+    show_metrics(console, metrics["pooled"], task)
     if stated:
         header = ["", "here, pooled", "stated", "by whom", "but"]
         expected = [

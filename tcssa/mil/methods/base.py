@@ -10,12 +10,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tcssa.compressor.balance import RoutingSums
+from tcssa.mil.tasks import Classes, MilTask
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class BagsLogits:
     """What a batch of bags is taken for."""
 
     logits: Tensor
-    """[B, C]."""
+    """[B, C]; of other kinds of label than classes, their task's outputs."""
     extra_loss: Tensor | None = None
     """A method's own part of the loss, a mean over the bags, weighted already, 0-dim; None where it
     has none."""
@@ -32,7 +33,22 @@ class BagsLogits:
 
 
 class BagClassifier(nn.Module, ABC):
-    """A method: bags to logits, and the loss it is trained with."""
+    """A method: bags to logits, and the loss it is trained with.
+
+    A method with a loss of its own computes it by ``self.task.loss`` and says so with
+    ``only_classes = False``; else it is trained on classes alone.
+    """
+
+    only_classes: ClassVar[bool] = False
+    """Whether its loss has a meaning for classes that exclude each other only."""
+    task: MilTask = Classes()
+    """What the outputs stand for; set by who builds the model."""
+
+    def __init_subclass__(cls, **options: Any) -> None:  # whatever other base classes take
+        """A loss that does not ask the task is taken to be one of classes."""
+        super().__init_subclass__(**options)
+        if "loss" in vars(cls) and "only_classes" not in vars(cls):
+            cls.only_classes = True
 
     @abstractmethod
     def forward(self, bags: Sequence[Tensor], labels: Tensor | None = None) -> BagsLogits:
@@ -40,17 +56,17 @@ class BagClassifier(nn.Module, ABC):
 
         Args:
             bags: Patch features of each bag, [N, D].
-            labels: Classes of the bags, [B]; in training, for methods whose loss looks at
-                patches.
+            labels: Classes of the bags, [B], or what else the task's loss takes; in training,
+                for methods whose loss looks at patches.
         """
 
     def loss(self, output: BagsLogits, labels: Tensor) -> Tensor:
-        """The training loss, 0-dim: cross-entropy and the method's own part.
+        """The training loss, 0-dim: the task's (of classes cross-entropy) and the method's own.
 
         It may look at weights only through the output: each of several processes computes the loss
         of all slides of a step, and their gradients are added up.
         """
-        loss = F.cross_entropy(output.logits.float(), labels)
+        loss = self.task.loss(output.logits.float(), labels)
         return loss if output.extra_loss is None else loss + output.extra_loss
 
 

@@ -40,6 +40,8 @@ class CLAM(BagClassifier):
         dropout: In embedding and attention.
     """
 
+    only_classes = True  # its instance loss asks for the bag's class
+
     def __init__(
         self,
         feature_dim: int,

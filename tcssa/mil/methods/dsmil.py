@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tcssa.mil.methods.base import BagClassifier, BagsLogits
 
@@ -35,6 +34,8 @@ class DSMIL(BagClassifier):
         feature_dim: D.
         num_classes: C.
     """
+
+    only_classes = False
 
     def __init__(self, feature_dim: int, num_classes: int) -> None:
         super().__init__()
@@ -64,10 +65,10 @@ class DSMIL(BagClassifier):
         bag = torch.stack([scores.bag for scores in both])
         extra = None
         if labels is not None:
-            extra = (F.cross_entropy(instance, labels) + F.cross_entropy(bag, labels)) / 2
+            extra = (self.task.loss(instance, labels) + self.task.loss(bag, labels)) / 2
         return BagsLogits((instance + bag) / 2, extra)
 
     def loss(self, output: BagsLogits, labels: Tensor) -> Tensor:
-        """The mean of both streams' cross-entropies."""
+        """The mean of both streams' losses."""
         assert output.extra_loss is not None  # labels were given
         return output.extra_loss

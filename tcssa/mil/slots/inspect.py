@@ -112,6 +112,12 @@ def _read_tcssa_run(run: Path) -> tuple[dict[str, Any], MilSettings]:
     if content.get("kind") != KIND or not content.get("complete"):
         raise RunError(run, "is no finished run of train-mil", hint="train it to its end first")
     settings = validate(MilSettings, read_yaml(run / RESOLVED_FILE))
+    if settings.cohort.kind != "classes" or settings.cohort.targets:
+        raise RunError(
+            run,
+            "learnt no plain classes, and slots are set against classes",
+            hint="give a run of one label without --kind and --target",
+        )
     if settings.model.name != TCSSA:
         raise RunError(
             run,

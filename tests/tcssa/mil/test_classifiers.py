@@ -16,12 +16,15 @@ from tcssa.mil.classifiers import (
 )
 from tcssa.mil.methods import BagClassifier
 from tcssa.mil.settings import ModelSettings
+from tcssa.mil.tasks import Classes
 
 CLASSES = ["x", "y"]
 
 
 def make(name: str, init: Path | None = None) -> BagClassifier:
-    return build_classifier(ModelSettings(name=name, init=init), 16, CLASSES, "enc").eval()
+    return build_classifier(
+        ModelSettings(name=name, init=init), 16, Classes(tuple(CLASSES)), "enc"
+    ).eval()
 
 
 def facts(name: str) -> MethodFacts:

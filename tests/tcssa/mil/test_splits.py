@@ -14,6 +14,7 @@ from tcssa.mil.settings import SplitSettings
 from tcssa.mil.sites import site_confound
 from tcssa.mil.split_files import read_parts
 from tcssa.mil.splits import Fold, make_folds, require_disjoint, write_splits
+from tcssa.mil.tasks import Classes
 
 
 def slides_of(patients: list[tuple[int, int]]) -> list[CohortSlide]:
@@ -35,7 +36,7 @@ def test_folds_share_no_patient_and_test_every_slide_once(
     counts: list[int], num_folds: int, seed: int
 ) -> None:
     slides = slides_of([(i % 2, count) for i, count in enumerate(counts)])
-    folds = make_folds(slides, ["a", "b"], num_folds, seed)
+    folds = make_folds(slides, Classes(("a", "b")), num_folds, seed)
     for fold in folds:
         sides = [{s.case_id for s in part} for part in (fold.train, fold.val, fold.test)]
         assert not sides[0] & sides[1]
@@ -48,7 +49,7 @@ def test_folds_share_no_patient_and_test_every_slide_once(
 def test_a_class_with_one_patient_is_named() -> None:
     slides = slides_of([(0, 1)] * 10 + [(1, 4)])
     with pytest.raises(SplitError, match="class 'rare' has 1 patient, 5 folds need at least 5"):
-        make_folds(slides, ["common", "rare"], 5, 0)
+        make_folds(slides, Classes(("common", "rare")), 5, 0)
 
 
 def test_a_planted_leak_is_named() -> None:
@@ -59,14 +60,16 @@ def test_a_planted_leak_is_named() -> None:
 
 def test_the_table_of_folds_comes_back_and_may_not_change(tmp_path: Path) -> None:
     slides = slides_of([(i % 2, 1) for i in range(12)])
-    folds = make_folds(slides, ["a", "b"], 3, 0)
+    folds = make_folds(slides, Classes(("a", "b")), 3, 0)
     write_splits(tmp_path / "splits.csv", slides, folds, ["a", "b"])
     assert read_parts(tmp_path / "splits.csv") == [parts_of(fold) for fold in folds]
     write_splits(tmp_path / "splits.csv", slides, folds, ["a", "b"])
-    others = make_folds(slides, ["a", "b"], 3, 1)
+    others = make_folds(slides, Classes(("a", "b")), 3, 1)
     with pytest.raises(RunError, match="the folds of this run's first start were others"):
         write_splits(tmp_path / "splits.csv", slides, others, ["a", "b"])
-    given = make_folds(slides, ["a", "b"], 9, 9, SplitSettings(files=tmp_path / "splits.csv"))
+    given = make_folds(
+        slides, Classes(("a", "b")), 9, 9, SplitSettings(files=tmp_path / "splits.csv")
+    )
     assert [parts_of(fold) for fold in given] == [parts_of(fold) for fold in folds]
 
 
@@ -80,7 +83,7 @@ def two_classes(count: int = 20) -> list[CohortSlide]:
 
 def test_monte_carlo_draws_another_test_part_for_every_fold() -> None:
     settings = SplitSettings(scheme="monte-carlo", test_share=0.25, val_share=0.25)
-    folds = make_folds(two_classes(40), ["a", "b"], 4, 0, settings)
+    folds = make_folds(two_classes(40), Classes(("a", "b")), 4, 0, settings)
     assert [len(fold.test) for fold in folds] == [10] * 4
     assert all(10 <= len(fold.val) <= 15 for fold in folds)
     assert len({tuple(s.slide_id for s in fold.test) for fold in folds}) == 4
@@ -88,7 +91,7 @@ def test_monte_carlo_draws_another_test_part_for_every_fold() -> None:
 
 def test_repeats_divide_anew_and_test_every_slide_once_a_repeat() -> None:
     slides = two_classes()
-    folds = make_folds(slides, ["a", "b"], 5, 0, SplitSettings(repeats=2))
+    folds = make_folds(slides, Classes(("a", "b")), 5, 0, SplitSettings(repeats=2))
     assert len(folds) == 10
     for repeat in (folds[:5], folds[5:]):
         tested = sorted(s.slide_id for fold in repeat for s in fold.test)
@@ -104,7 +107,7 @@ def at_sites(sites: list[str]) -> list[CohortSlide]:
 
 def test_a_site_is_whole_in_one_part() -> None:
     slides = at_sites([f"s{i % 12}" for i in range(60)])
-    for fold in make_folds(slides, ["a", "b"], 3, 0, SplitSettings(group_by="site")):
+    for fold in make_folds(slides, Classes(("a", "b")), 3, 0, SplitSettings(group_by="site")):
         sides = [{s.site for s in part} for part in (fold.train, fold.val, fold.test)]
         assert not sides[0] & sides[1]
         assert not sides[0] & sides[2]
@@ -113,19 +116,19 @@ def test_a_site_is_whole_in_one_part() -> None:
 
 def test_slides_without_a_site_are_named() -> None:
     with pytest.raises(SplitError, match="the site of 12 slides is not known: p0-s0, p1-s0"):
-        make_folds(two_classes(12), ["a", "b"], 3, 0, SplitSettings(group_by="site"))
+        make_folds(two_classes(12), Classes(("a", "b")), 3, 0, SplitSettings(group_by="site"))
 
 
 def test_a_site_that_gives_the_label_away_is_said() -> None:
-    told = make_folds(at_sites(["even", "odd"] * 15), ["a", "b"], 3, 0)
+    told = make_folds(at_sites(["even", "odd"] * 15), Classes(("a", "b")), 3, 0)
     confound = site_confound(told)
     assert confound is not None
     assert confound.gives_label_away
     assert (confound.right, confound.num_slides) == (30, 30)
-    mixed = site_confound(make_folds(at_sites(["x", "x", "y", "y"] * 8), ["a", "b"], 3, 0))
+    mixed = site_confound(make_folds(at_sites(["x", "x", "y", "y"] * 8), Classes(("a", "b")), 3, 0))
     assert mixed is not None
     assert not mixed.gives_label_away
-    assert site_confound(make_folds(two_classes(), ["a", "b"], 3, 0)) is None
+    assert site_confound(make_folds(two_classes(), Classes(("a", "b")), 3, 0)) is None
 
 
 def write_tables(folder: Path, tables: dict[str, str]) -> Path:
@@ -144,7 +147,7 @@ PATHO_BENCH = (
 
 def test_clam_s_splits_are_read(tmp_path: Path) -> None:
     folder = write_tables(tmp_path / "splits", {"splits_0.csv": CLAM, "splits_0_bool.csv": "x\n"})
-    (fold,) = make_folds(two_classes(), ["a", "b"], 5, 0, SplitSettings(files=folder))
+    (fold,) = make_folds(two_classes(), Classes(("a", "b")), 5, 0, SplitSettings(files=folder))
     assert [s.slide_id for s in fold.train] == ["p0-s0", "p1-s0", "p6-s0"]
     assert [s.slide_id for s in fold.val] == ["p2-s0", "p3-s0"]
     assert [s.slide_id for s in fold.test] == ["p4-s0", "p5-s0"]
@@ -164,7 +167,7 @@ def test_splits_without_validation_get_one_from_training(tmp_path: Path) -> None
     rows = [f"p{i}-s0,{'test' if i < 4 else 'train'}" for i in range(20)]
     (tmp_path / "splits.csv").write_text("slide_id,split\n" + "\n".join(rows) + "\n")
     settings = SplitSettings(files=tmp_path / "splits.csv", val_share=0.25)
-    (fold,) = make_folds(two_classes(), ["a", "b"], 5, 0, settings)
+    (fold,) = make_folds(two_classes(), Classes(("a", "b")), 5, 0, settings)
     assert [s.slide_id for s in fold.test] == [f"p{i}-s0" for i in range(4)]
     assert len(fold.val) == 4
     assert len(fold.train) == 12
@@ -175,7 +178,7 @@ def test_faulty_official_splits_are_met_with_what_is_wrong(tmp_path: Path) -> No
 
     def folds_of(files: Path, skip_missing: bool = False) -> list[Fold]:
         settings = SplitSettings(files=files)
-        return make_folds(slides, ["a", "b"], 5, 0, settings, skip_missing=skip_missing)
+        return make_folds(slides, Classes(("a", "b")), 5, 0, settings, skip_missing=skip_missing)
 
     folder = write_tables(tmp_path / "unknown", {"splits_0.csv": CLAM.replace("p5-s0", "zz")})
     with pytest.raises(MissingDataError, match="names 1 slides without label or features: zz"):
@@ -208,7 +211,7 @@ def test_real_tables_are_read_and_a_planted_leak_is_found(
         CohortSlide(name, patient_of(name), i % 2, Path("x.h5"), 10, site_of(name))
         for i, name in enumerate(parts)
     ]
-    (fold,) = make_folds(slides, ["a", "b"], 5, 0, SplitSettings(files=tmp_path / "nsclc"))
+    (fold,) = make_folds(slides, Classes(("a", "b")), 5, 0, SplitSettings(files=tmp_path / "nsclc"))
     assert (len(fold.train), len(fold.val), len(fold.test)) == (849, 106, 97)
     moved = next(s for s in fold.train if patient_of(s.slide_id) == "TCGA-33-A5GW")
     other = moved.slide_id.replace("DX2", "DX9")
@@ -216,4 +219,4 @@ def test_real_tables_are_read_and_a_planted_leak_is_found(
         table.write(f"{other},1\n")
     slides.append(CohortSlide(other, moved.case_id, 1, Path("x.h5"), 10))
     with pytest.raises(SplitError, match="1 patients stand in both train and test: TCGA-33-A5GW"):
-        make_folds(slides, ["a", "b"], 5, 0, SplitSettings(files=tmp_path / "nsclc"))
+        make_folds(slides, Classes(("a", "b")), 5, 0, SplitSettings(files=tmp_path / "nsclc"))

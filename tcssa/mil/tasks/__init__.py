@@ -1,0 +1,26 @@
+"""What a label is: classes, grades in order, survival, or several labels at once.
+
+A task says how a row of the label table is read, how many outputs a method has and what they
+mean, which loss they are trained by, which figures tell what predictions are worth, and by what
+folds are stratified. All else, methods, loop, folds and run directory, is the same for every kind.
+"""
+
+from tcssa.mil.tasks.base import MilTask, Stratum, Truth
+from tcssa.mil.tasks.classes import Classes
+from tcssa.mil.tasks.facts import task_from_facts
+from tcssa.mil.tasks.ordinal import Ordinal
+from tcssa.mil.tasks.reading import read_task
+from tcssa.mil.tasks.several import Several
+from tcssa.mil.tasks.survival import Survival
+
+__all__ = [
+    "Classes",
+    "MilTask",
+    "Ordinal",
+    "Several",
+    "Stratum",
+    "Survival",
+    "Truth",
+    "read_task",
+    "task_from_facts",
+]

@@ -1,0 +1,160 @@
+"""Classes that exclude each other: softmax and cross-entropy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from tcssa.mil.metrics import METRICS, Floats, Metric, confusion
+from tcssa.mil.tasks.base import Labelled, MilTask, Scored, Stratum, Truth
+
+if TYPE_CHECKING:
+    from tcssa.mil.predictions import Prediction
+
+_SMALLEST = 1e-12
+"""A probability of zero counts as this much in a loss."""
+
+
+@dataclass(frozen=True)
+class Classes(MilTask):
+    """One of several classes; an output each."""
+
+    kind: ClassVar[str] = "classes"
+    headline: ClassVar[str] = "auc"
+
+    classes: tuple[str, ...] = ()
+
+    @property
+    def label_columns(self) -> list[str]:
+        """See `MilTask`."""
+        return ["label", "predicted"]
+
+    @property
+    def value_columns(self) -> list[str]:
+        """Probabilities of the classes."""
+        return [f"prob_{name}" for name in self.classes]
+
+    @property
+    def outputs(self) -> list[str]:
+        """The classes."""
+        return list(self.classes)
+
+    @property
+    def label_names(self) -> list[str]:
+        """The classes."""
+        return list(self.classes)
+
+    def label_of(self, truth: Truth) -> int:
+        """The class."""
+        (label,) = truth
+        assert label is not None  # a lone label is never unknown
+        return int(label)
+
+    def targets(self, slides: Sequence[Labelled]) -> Tensor:
+        """Classes, [B]."""
+        return torch.tensor([slide.label for slide in slides])
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy."""
+        return F.cross_entropy(outputs, targets, reduction="none")
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean cross-entropy in one call, which rounds otherwise than a mean of `losses`."""
+        return F.cross_entropy(outputs, targets)
+
+    def values(self, outputs: Tensor) -> tuple[float, ...]:
+        """Probabilities of the classes."""
+        return tuple(outputs.cpu().double().softmax(dim=0).tolist())
+
+    def validation_loss(self, predictions: Sequence[Prediction]) -> float:
+        """Mean of −log of the true class's probability."""
+        return sum(-math.log(max(row.probs[row.label], _SMALLEST)) for row in predictions) / len(
+            predictions
+        )
+
+    def decide(self, values: Floats) -> NDArray[np.int64]:
+        """The predicted class of each row of probabilities, [S, C] to [S]."""
+        predicted: NDArray[np.int64] = values.argmax(axis=1)
+        return predicted
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """See `tcssa.mil.metrics`."""
+        return METRICS
+
+    def scored(self, predictions: Sequence[Prediction]) -> Scored:
+        """One row a prediction."""
+        return Scored(
+            np.array([row.label for row in predictions], dtype=np.int64),
+            np.array([row.probs for row in predictions], dtype=np.float64),
+            [row.case_id for row in predictions],
+        )
+
+    def details(self, truth: NDArray[Any], values: Floats) -> dict[str, Any]:
+        """The confusion matrix."""
+        return {"confusion": confusion(truth, self.decide(values), values.shape[1])}
+
+    def label_cells(self, prediction: Prediction) -> list[object]:
+        """Names of the true and of the predicted class."""
+        (predicted,) = self.decide(np.array([prediction.probs]))
+        return [self.classes[prediction.label], self.classes[predicted]]
+
+    def read_truth(self, row: Mapping[str, str]) -> Truth:
+        """The class."""
+        return (float(self.classes.index(row["label"])),)
+
+    def strata(self, slides: Sequence[Labelled]) -> list[Stratum]:
+        """The classes; a model cannot learn one that it never sees."""
+        labels = np.array([slide.label for slide in slides])
+        return [
+            Stratum(f"class {name!r}", labels == index) for index, name in enumerate(self.classes)
+        ]
+
+    def facts(self) -> dict[str, Any]:
+        """See `MilTask.facts`."""
+        return {"kind": self.kind, "classes": list(self.classes)}
+
+    def sentence(self) -> str:
+        """The classes."""
+        return f"classes {'; '.join(self.classes)}"
+
+    def draw(
+        self, folder: Path, predictions: Sequence[Prediction], scores: Mapping[str, Any]
+    ) -> None:
+        """ROC and confusion."""
+        from tcssa.mil import plots
+
+        rows = self.scored(predictions)
+        plots.plot_roc(folder / "roc.png", rows.truth, rows.values, self.classes)
+        plots.plot_confusion(folder / "confusion.png", scores["confusion"], self.classes)
+
+    @property
+    def meanings(self) -> tuple[str, ...]:
+        """See `MilTask`."""
+        return (
+            "AUC: how often a slide of the class scores above one of another class; with more than "
+            "two classes the mean of each against the rest. 0.5 is chance.",
+            "Balanced accuracy and macro F1: means over classes, so that a rare class counts as "
+            "much as a common one. AUPRC: area under precision and recall; chance is the share of "
+            "the class.",
+            "Brier score: squared distance of the probabilities from the truth, 0 to 2. "
+            "Calibration error: how far probabilities lie from what comes true, over ten bins.",
+        )
+
+    @property
+    def captions(self) -> dict[str, str]:
+        """See `MilTask`."""
+        return {
+            "roc.png": "ROC of all test slides, each predicted by a fold that did not know its "
+            "patient",
+            "confusion.png": "All test slides: counts, and colour by the share of the true class",
+        }
