@@ -77,7 +77,7 @@ def test_an_unknown_dataset_offers_near_names(tcssa: Run, tmp_path: Path) -> Non
 def test_an_absent_dataset_says_what_is_expected_where(tcssa: Run, tmp_path: Path) -> None:
     done = tcssa("train-mil", "--dataset", "brca", "--data-root", tmp_path, "--out", tmp_path / "r")
     assert_one_line(done, str(tmp_path / "brca/labels.csv"), str(tmp_path / "brca/features"))
-    assert "GDC portal" in done.stderr
+    assert "step by step: tcssa presets" in done.stderr
 
 
 def test_a_file_cut_in_half(tcssa: Run, tmp_path: Path) -> None:
