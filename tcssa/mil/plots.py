@@ -156,6 +156,7 @@ def plot_comparison(path: Path, comparison: Comparison) -> None:
     right.set(xlabel="difference", title=f"against {runs[0].name}, paired")
     for axes in (left, right):
         axes.tick_params(left=False)
+        axes.locator_params(axis="x", nbins=5)  # more figures would touch each other
         axes.spines[["top", "right", "left"]].set_visible(False)
     _save(figure, path)
 
