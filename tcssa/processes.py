@@ -7,10 +7,10 @@ number. `torchrun` starts the processes (`tcssa.launcher`); GPUs talk by NCCL, C
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -20,9 +20,21 @@ from tcssa import launcher
 from tcssa.devices import resolve_device
 from tcssa.errors import DeviceError, ProcessesError
 
+if TYPE_CHECKING:
+    from torch.distributed.distributed_c10d import Store
+
 _PATIENCE = timedelta(hours=2)
 """How long one waits for another, which may read a slow disk; a launcher ends those whose
 partner died at once."""
+
+_LONG_PATIENCE = timedelta(days=7)
+"""How long one waits where another may have hours of work (`Processes.main_first`)."""
+
+_OWN_FAULTS = (
+    torch.OutOfMemoryError,
+    getattr(torch, "AcceleratorError", torch.OutOfMemoryError),  # came with torch 2.8
+)
+"""RuntimeErrors of this process's own GPU, in which no other process has a part."""
 
 _LARGE = 2**18
 """Numbers from which a tensor is sent on its own."""
@@ -38,10 +50,14 @@ class Processes:
         device: Where this one computes.
         index: Its number, from 0; the process 0 is the one that writes.
         count: How many there are.
+        store: Where they leave word for each other; one alone needs none.
     """
 
-    def __init__(self, device: torch.device, index: int = 0, count: int = 1) -> None:
+    def __init__(
+        self, device: torch.device, index: int = 0, count: int = 1, store: Store | None = None
+    ) -> None:
         self.device, self.index, self.count = device, index, count
+        self._store, self._turns = store, itertools.count()
 
     @property
     def is_main(self) -> bool:
@@ -114,8 +130,34 @@ class Processes:
         """Go on when all have come here."""
         self.gather([])
 
-    def require_same(self, what: str, value: object) -> None:
+    def main_first(self, work: Callable[[], Item]) -> Item:
+        """Let the first process do something, and then the others, who find what it made.
+
+        Unlike `wait`, this bears with work of many hours. It returns when all have done theirs.
+
+        Raises:
+            ProcessesError: Another process is gone.
+        """
+        if self._store is None:
+            return work()
+        turn = next(self._turns)
+        done = [f"turn {turn} of {index}" for index in range(self.count)]
+        if not self.is_main:
+            with _all_there():
+                self._store.wait(done[:1], _LONG_PATIENCE)
+        result = work()
+        with _all_there():
+            self._store.set(done[self.index], "done")
+            self._store.wait(done, _LONG_PATIENCE)
+        return result
+
+    def require_same(self, what: str, value: object, hint: str) -> None:
         """Make sure that all processes found the same.
+
+        Args:
+            what: Is compared, in the plural.
+            value: What this process found.
+            hint: What to do where they differ.
 
         Raises:
             ProcessesError: They did not; it says what each found.
@@ -123,8 +165,8 @@ class Processes:
         found = [value for (value,) in self.gather([value])]
         if any(other != value for other in found):
             raise ProcessesError(
-                f"the processes found different {what}: {', '.join(map(str, found))}",
-                hint="--out must be one folder that all of them see",
+                f"the processes found different {what}: {'; '.join(map(str, found))}",
+                hint=hint,
             )
 
 
@@ -163,16 +205,16 @@ class _Sum(torch.autograd.Function):
 
 @contextmanager
 def _all_there() -> Iterator[None]:
-    """Say it in our words when another process does not answer."""
+    """Say it in our words when processes cannot talk to each other."""
     try:
         yield
-    except torch.OutOfMemoryError:
+    except _OWN_FAULTS:
         raise
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise ProcessesError(
-            f"another process of this training does not answer ({reason})",
-            hint="see whether it ended, and how; the same command goes on at the last checkpoint",
+            f"talking to the other processes of this training failed ({reason})",
+            hint="see whether one ended, and how; the same command goes on at the last checkpoint",
         ) from error
 
 
@@ -192,15 +234,18 @@ def joined(device: str) -> Iterator[Processes]:
         yield Processes(where)
         return
     where = _own_device(where)
+    if distributed.is_initialized():  # an error left it; see below
+        distributed.destroy_process_group()
     with _all_there():
+        store = PrefixStore(f"tcssa/{next(_meetings)}", launcher.meeting_point())
         distributed.init_process_group(
             "nccl" if where.type == "cuda" else "gloo",
-            store=PrefixStore(f"tcssa/{next(_meetings)}", launcher.meeting_point()),
+            store=store,
             rank=launcher.process_index(),
             world_size=count,
             timeout=_PATIENCE,
         )
-    yield Processes(where, launcher.process_index(), count)
+    yield Processes(where, launcher.process_index(), count, store)
     # not after an error: when connections close, the others fail too, and the first to fail
     # tells why (`launcher.is_first_to_fail`)
     distributed.destroy_process_group()

@@ -16,6 +16,7 @@ from tcssa.errors import CheckpointError, RunError
 SCHEMA_VERSION = 1
 RUN_FILE = "run.json"
 CHECKPOINT_FILE = "checkpoint.safetensors"
+ONE_FOLDER_HINT = "--out must be one folder that all processes see"
 
 
 def write_run(folder: Path, content: dict[str, Any]) -> None:

@@ -4,7 +4,9 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -53,6 +55,7 @@ def fit_fold(
     num_parts: int = 1,
     draws: bool = True,
     processes: Processes | None = None,
+    index: int = 0,
 ) -> FoldFit:
     """Train two epochs on all slides but three, which validate; without ``draws`` no dropout."""
     slides = read_cohort(cohort)
@@ -63,7 +66,7 @@ def fit_fold(
     settings = MilSettings(cohort=cohort, model=model, train=train)
     folder.mkdir(parents=True, exist_ok=True)
     fold = Fold(train=slides.slides[:-3], val=slides.slides[-3:], test=[])
-    fit = FoldFit(slides, fold, 0, settings, folder, BagStore(10**9), processes)
+    fit = FoldFit(slides, fold, index, settings, folder, BagStore(10**9), processes)
     if not draws:
         for module in fit.model.modules():
             if isinstance(module, nn.Dropout):
@@ -104,14 +107,44 @@ def finish(processes: Sequence[subprocess.Popen[str]]) -> str:
     return said[0]
 
 
+def differ(cohort: CohortSettings, folder: Path) -> None:
+    """Disagree twice: the second time shows that an error does not keep them from joining again."""
+    said = []
+    for other_folds in (False, True):
+        try:
+            with joined("cpu") as processes:
+                if other_folds:
+                    fit_fold(cohort, "mean", folder, processes=processes, index=processes.index)
+                processes.require_same("numbers", processes.index, "count again")
+        except ProcessesError as error:
+            said.append(f"{error} ({error.hint})")
+    (folder / f"differs-{processes.index}.txt").write_text("\n".join(said))
+
+
+def take_turns(folder: Path) -> None:
+    """The first process works for longer than a process waits for another at other times."""
+    patience, tcssa.processes._PATIENCE = tcssa.processes._PATIENCE, timedelta(seconds=2)
+
+    def work() -> int:
+        if processes.is_main:
+            time.sleep(3)
+            (folder / "turns.txt").write_text("0")
+        else:
+            with (folder / "turns.txt").open("a") as turns:  # made by the first
+                turns.write(str(processes.index))
+        return processes.index
+
+    with joined("cpu") as processes:
+        assert processes.main_first(work) == processes.index
+        assert (folder / "turns.txt").read_text() == "01"
+    tcssa.processes._PATIENCE = patience
+
+
 def main(folder: Path, methods: Sequence[str]) -> None:
     """Fit each method as one of several processes, which saves what it ends with."""
     cohort = CohortSettings(labels=folder / "labels.csv", features=folder / "features")
-    with joined("cpu") as processes:
-        try:
-            processes.require_same("numbers", processes.index)
-        except ProcessesError as error:
-            (folder / f"differs-{processes.index}.txt").write_text(str(error))
+    differ(cohort, folder)
+    take_turns(folder)
     for method in methods:
         for draws in (True, False):
             out = folder / f"{method}-{draws}"

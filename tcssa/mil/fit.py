@@ -42,6 +42,7 @@ from tcssa.mil.shares import Share, divide, put_together, share_of
 from tcssa.mil.splits import Fold
 from tcssa.processes import Processes
 from tcssa.reporter import Task
+from tcssa.run import ONE_FOLDER_HINT
 
 PROGRESS_FILE = "progress.pt"
 WARMUP = 0.1
@@ -271,7 +272,8 @@ class FoldFit:
         path = self.folder / PROGRESS_FILE
         if path.exists():
             self._read_progress(path)
-        self.processes.require_same("checkpoints", f"{len(self.progress.epochs)} epochs")
+        stands = f"fold {self.index}, {len(self.progress.epochs)} epochs"
+        self.processes.require_same("checkpoints", stands, ONE_FOLDER_HINT)
 
     def _read_progress(self, path: Path) -> None:
         try:

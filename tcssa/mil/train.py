@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ from tcssa.mil.tasks import MilTask
 from tcssa.mil.tasks.facts import task_facts
 from tcssa.processes import Processes, joined
 from tcssa.reporter import Reporter, Silent
-from tcssa.run import CHECKPOINT_FILE, RUN_FILE, read_run, write_run
+from tcssa.run import CHECKPOINT_FILE, ONE_FOLDER_HINT, RUN_FILE, read_run, write_run
 from tcssa.settings import RESOLVED_FILE, read_yaml, validate, write_resolved
 
 KIND = "train-mil"
@@ -50,6 +51,9 @@ METRICS_FILE = "metrics.json"
 SPLITS_FILE = "splits.csv"
 _FREE_TO_CHANGE = {"device", "cache_gb", "feature_cache", "readers", "checkpoint_every_s"}
 """Settings of ``train`` that a resumed run may change: they do not define the result."""
+
+_SHOWN_WITHIN_S = 90.0
+"""How late a network disk may show a file that another machine wrote."""
 
 
 @dataclass(frozen=True)
@@ -124,15 +128,18 @@ def _train(
     for target, confound in confounds.items():
         if confound.gives_label_away and settings.split.group_by != "site":
             reporter.warn((f"target {target}: " if target else "") + confound.sentence())
-    if _is_complete(settings, cohort, out):
+    is_complete = _is_complete(settings, cohort, out)
+    stands = "complete" if is_complete else "not complete"
+    processes.require_same("run folders", stands, ONE_FOLDER_HINT)  # none writes before all looked
+    if is_complete:
         reporter.note(f"{out} is complete already; nothing to do")
         return read_metrics(out)
-    processes.wait()  # none writes before all have looked
     if processes.is_main:
         out.mkdir(parents=True, exist_ok=True)
         atomic.discard_leftovers(out)
         write_resolved(settings, out)
-    store = open_store(settings.train, cohort, reporter)  # one process packs, the others wait
+    # the first process packs: the one that reports
+    store = processes.main_first(lambda: open_store(settings.train, cohort, reporter))
     init = settings.model.init
     run: dict[str, Any] = {
         "kind": KIND,
@@ -144,6 +151,8 @@ def _train(
     if processes.is_main:
         write_run(out, {**run, "complete": False})
         write_splits(out / SPLITS_FILE, cohort.slides, folds, cohort.classes)
+    processes.wait()
+    processes.require_same("run folders", _what_is_done(out, len(folds)), ONE_FOLDER_HINT)
     results = [
         _fit_or_read(
             cohort, fold, index, settings, out / f"fold-{index}", store, reporter, processes
@@ -187,6 +196,15 @@ def _for_processes(settings: MilSettings, processes: Processes, reporter: Report
     )
 
 
+def _what_is_done(out: Path, num_folds: int) -> str:
+    """What this process sees in a run's folder, where the first one has just written."""
+    deadline = time.monotonic() + _SHOWN_WITHIN_S
+    while not (is_there := (out / RUN_FILE).exists()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    finished = [i for i in range(num_folds) if (out / f"fold-{i}" / METRICS_FILE).exists()]
+    return f"{RUN_FILE} {'there' if is_there else 'missing'}, finished folds {finished}"
+
+
 def read_metrics(folder: Path) -> dict[str, Any]:
     """The content of a folder's ``metrics.json``."""
     content: dict[str, Any] = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
@@ -207,10 +225,19 @@ def _is_complete(settings: MilSettings, cohort: Cohort, out: Path) -> bool:
     for name in ("labels", "features"):  # their content counts, not where it lies
         after["cohort"].pop(name)
         before.get("cohort", {}).pop(name, None)
+    parts_before, parts = (each["train"].pop("num_parts") for each in (before, after))
     changed = [*differences(before, after), *differences(run["cohort"], cohort.fingerprint())]
+    if parts_before != parts:
+        changed.append(
+            f"train.num_parts was {parts_before}, now {parts} (at least one a process): go on with "
+            f"--num-parts {parts_before}, and no more processes than that"
+        )
     before_rounded, rounded = run.get("rounding") is not None, rounds(settings.train, cohort)
     if before_rounded != rounded:
-        changed.append(f"features rounded to float16 was {before_rounded}, now {rounded}")
+        changed.append(
+            f"features rounded to float16 was {before_rounded}, now {rounded}: go on "
+            f"{'with' if before_rounded else 'without'} --feature-cache"
+        )
     if changed:
         raise RunError(
             out,

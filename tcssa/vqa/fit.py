@@ -27,6 +27,7 @@ from tcssa.compressor.checkpoint import read_tensors, write_tensors
 from tcssa.errors import DivergedError
 from tcssa.processes import Processes
 from tcssa.reporter import Reporter, Task
+from tcssa.run import ONE_FOLDER_HINT
 from tcssa.vqa.batches import collate, epoch_batches
 from tcssa.vqa.history import Record
 from tcssa.vqa.model import Batch, SlideLanguageModel
@@ -273,6 +274,8 @@ class VqaFit:
         found = read_progress(self.folder, self.parameters, self.optimiser)
         if found is not None:
             self.progress = found
+        stands = f"step {self.progress.step}"
+        self.processes.require_same("checkpoints", stands, ONE_FOLDER_HINT)
 
 
 _COMPRESSOR = "visual.compressor."

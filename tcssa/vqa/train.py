@@ -116,6 +116,7 @@ def _train(
         encoded=parts.caches_tokens,
     )
     progress = fit.run(reporter)
+    processes.wait()  # all have read the best weights, whose file goes now
     metrics = _metrics(settings, corpus, fit, progress)
     if writes:
         parts.save(out, settings)

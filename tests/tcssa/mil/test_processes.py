@@ -1,6 +1,7 @@
 """Several processes train what one trains: the same weights, one voice, no hang."""
 
 import json
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -13,12 +14,12 @@ from cohorts import small_run, write_cohort
 from process_fits import finish, fit_fold, start_python, start_together
 from safetensors.torch import load_file
 
-from tcssa.errors import DeviceError, UsageError
+from tcssa.errors import DeviceError, RunError, UsageError
 from tcssa.mil.fit import FoldFit
 from tcssa.mil.settings import CohortSettings, MilSettings
 from tcssa.mil.sweep import parse_axis, sweep
 from tcssa.mil.train import read_metrics, train
-from tcssa.processes import joined
+from tcssa.processes import _all_there, joined
 from tcssa.reporter import Silent
 
 METHODS = [
@@ -29,6 +30,29 @@ NO_EFFECT = {"attention.score.bias", "score.2.bias", "num_seen"}
 """A softmax does not see a bias on all scores: its gradient is rounding, which AdamW blows up to
 whole steps. And a buffer is the first process's own."""
 COMMAND = "from tcssa_cli.main import main; main()"
+APART = """
+import os
+import tcssa.mil.train
+tcssa.mil.train._SHOWN_WITHIN_S = 1
+os.chdir(os.environ["RANK"])
+"""
+"""Before the command: every process has a folder of its own."""
+LATE = """
+import os, time
+from tcssa.mil import packing, train
+open_store, pack_slide = train.open_store, packing._pack_slide
+
+def late(*given):
+    time.sleep(2 if os.environ["RANK"] == "0" else 0)
+    return open_store(*given)
+
+def telling(*given):
+    print("packed by", os.environ["RANK"])
+    return pack_slide(*given)
+
+train.open_store, packing._pack_slide = late, telling
+"""
+"""Before the command: the first process is the last that can pack."""
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +99,21 @@ def test_without_noise_parts_are_the_whole_batch(
 def test_processes_that_differ_are_told_so(fits_of_two: Path) -> None:
     for index in range(2):
         said = (fits_of_two / f"differs-{index}.txt").read_text()
-        assert said == "the processes found different numbers: 0, 1"
+        assert said.splitlines() == [
+            "the processes found different numbers: 0; 1 (count again)",
+            "the processes found different checkpoints: fold 0, 0 epochs; fold 1, 0 epochs "
+            "(--out must be one folder that all processes see)",
+        ]
+
+
+def test_the_first_process_may_work_for_longer_than_others_wait(fits_of_two: Path) -> None:
+    assert (fits_of_two / "turns.txt").read_text() == "01"
+
+
+@pytest.mark.parametrize("fault", [torch.OutOfMemoryError, torch.AcceleratorError])
+def test_a_fault_of_the_own_gpu_is_not_put_on_others(fault: type[RuntimeError]) -> None:
+    with pytest.raises(fault, match="illegal access"), _all_there():
+        raise fault("illegal access")
 
 
 @pytest.mark.parametrize(
@@ -181,6 +219,50 @@ def test_kill_9_of_all_processes_ends_with_the_same_bytes(
             assert again.read_bytes() == path.read_bytes(), path
 
 
+@pytest.mark.parametrize("finished", [None, [(0,), ()], [(0, 1, 2), (0,)]])
+def test_folders_that_are_not_one_are_refused(
+    finished: list[tuple[int, ...]] | None,
+    cohort: CohortSettings,
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for process in range(2):
+        (tmp_path / str(process)).mkdir()
+        if finished is None:  # a fresh run
+            continue
+        out = tmp_path / str(process) / "run"
+        shutil.copytree(run, out)
+        facts = json.loads((out / "run.json").read_text())
+        complete = len(finished[process]) == 3
+        (out / "run.json").write_text(json.dumps({**facts, "complete": complete}))
+        for fold in {0, 1, 2}.difference(finished[process]):
+            (out / f"fold-{fold}" / "metrics.json").unlink()
+    arguments = ["-c", APART + COMMAND, *words(cohort, Path("run"))]
+    said = [process.communicate(timeout=240)[0] for process in start_together(arguments)]
+    assert "the processes found different run folders" in "".join(said)
+    assert "epoch" not in "".join(said)
+
+
+def test_a_run_of_another_number_of_processes_is_told_how_to_go_on(
+    cohort: CohortSettings, run: Path
+) -> None:
+    settings = small_run(cohort, epochs=8, batch_size=3, device="cpu")
+    model = settings.model.model_copy(update={"head_dim": 512})
+    with pytest.raises(RunError, match="go on with --num-parts 2, and no more processes than"):
+        train(settings.model_copy(update={"model": model}), run, Silent())
+
+
+def test_the_process_that_reports_packs(cohort: CohortSettings, tmp_path: Path) -> None:
+    more = ("--epochs", 1, "--feature-cache", tmp_path / "packs")
+    first, other = start_together(["-c", LATE + COMMAND, *words(cohort, tmp_path / "run", *more)])
+    told, untold = (process.communicate(timeout=240)[0] for process in (first, other))
+    assert first.returncode == other.returncode == 0, told[-3000:]
+    assert told.count("packed by 0") == 16
+    assert "packed by" not in untold
+
+
 @pytest.mark.parametrize("spoilt", ["the input of all", "one slide"])
 def test_an_error_ends_all_processes_and_is_told_once(
     spoilt: str, torchrun: list[str], tmp_path: Path
@@ -208,5 +290,5 @@ def test_a_process_whose_partner_is_gone_says_so(cohort: CohortSettings, tmp_pat
     other.send_signal(signal.SIGKILL)
     said, _ = writing.communicate(timeout=60)
     assert writing.returncode == 1
-    assert "another process of this training does not answer" in said
+    assert "talking to the other processes of this training failed" in said
     other.communicate()

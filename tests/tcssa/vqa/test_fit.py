@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from factories import make_compressor, write_bag
+from process_fits import start_together
 from safetensors.torch import load_file
 from shared_data import require_shared
 from torch import Tensor
@@ -20,6 +22,8 @@ from tcssa.compressor import save_compressor
 from tcssa_cli.main import run
 
 COMMAND = "from tcssa_cli.main import main; main()"
+APART = "import os; os.chdir(os.environ['RANK']); "
+"""Before the command: every process has a folder of its own."""
 WEIGHTS = "projector.safetensors"
 
 
@@ -90,18 +94,22 @@ def test_the_slot_cache_changes_nothing(material: Path, undisturbed: Path, tmp_p
     assert not (tmp_path / "run" / "slots").exists()
 
 
-def test_kill_9_ends_with_the_same_bytes(material: Path, undisturbed: Path, tmp_path: Path) -> None:
-    arguments = words(
-        material, tmp_path / "run", "--micro-batch-size", 2, "--checkpoint-every-s", 0
-    )
+def start_and_kill(arguments: Sequence[str], out: Path) -> None:
     process = start(arguments)
     deadline = time.monotonic() + 120
-    while not (tmp_path / "run" / "progress.safetensors").exists():
+    while not (out / "progress.safetensors").exists():
         assert process.poll() is None, process.communicate()[0][-3000:]
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
+
+
+def test_kill_9_ends_with_the_same_bytes(material: Path, undisturbed: Path, tmp_path: Path) -> None:
+    arguments = words(
+        material, tmp_path / "run", "--micro-batch-size", 2, "--checkpoint-every-s", 0
+    )
+    start_and_kill(arguments, tmp_path / "run")
     assert not (tmp_path / "run" / "vqa.json").exists()
     finish(start(arguments))
     assert (tmp_path / "run" / WEIGHTS).read_bytes() == (undisturbed / WEIGHTS).read_bytes()
@@ -121,3 +129,16 @@ def test_two_processes_give_the_weights_of_one(
     launcher += ["--log-dir", str(tmp_path / "logs"), str(script)]  # else it litters the machine's
     finish(start(words(material, tmp_path / "run", "--micro-batch-size", 2), launcher))
     assert_close(load_file(tmp_path / "run" / WEIGHTS), load_file(undisturbed / WEIGHTS))
+
+
+def test_processes_at_different_steps_are_refused(
+    material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    more = ("--slot-cache", tmp_path / "slots", "--checkpoint-every-s", 0)
+    start_and_kill(words(material, tmp_path / "0" / "run", *more), tmp_path / "0" / "run")
+    shutil.copytree(tmp_path / "0", tmp_path / "1")
+    (tmp_path / "1" / "run" / "progress.safetensors").unlink()
+    arguments = ["-c", APART + COMMAND, *words(material, Path("run"), *more)]
+    said = [process.communicate(timeout=240)[0] for process in start_together(arguments)]
+    assert "the processes found different checkpoints: step" in "".join(said)
