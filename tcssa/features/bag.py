@@ -151,7 +151,15 @@ def open_bag(path: Path | str) -> Bag:
             named, or would have to run code to be read.
         MissingExtraError: A LazySlide store needs a package that is not installed.
     """
-    path, wanted = split_selection(Path(path))
+    try:
+        return _open(Path(path))
+    except OSError as error:  # gone since it was listed, not ours to read, too many files open …
+        reason = f"cannot be read ({error.strerror or one_line(error)})"
+        raise FeatureFileError(path, reason) from None
+
+
+def _open(path: Path) -> Bag:
+    path, wanted = split_selection(path)
     if is_store(path):
         store = read_store(path, wanted)
         bag = Bag(

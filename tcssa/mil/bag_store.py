@@ -58,6 +58,8 @@ class BagStore:
     ) -> None:
         self._cache_bytes = cache_bytes
         self._pack, self._half = pack, half or pack is not None
+        # one map for all slides: each keeps a file open
+        self._mapped = pack.map() if pack is not None and cache_bytes > 0 else None
         self._readers, self._pin = readers, pin
         self.rounding: Rounding | None = None
         """What rounding changed, where training sees other features than the files hold."""
@@ -67,7 +69,7 @@ class BagStore:
         self._coords: dict[Path, Tensor] = {}
 
     def get(self, slide: CohortSlide) -> Tensor:
-        """Features [N, D] of a slide, in the type they are stored in.
+        """Features [N, D] of a slide, in the type they are stored in; not to be written to.
 
         Raises:
             FeatureFileError: The file cannot be read.
@@ -78,7 +80,8 @@ class BagStore:
             return held
         if self._pack is not None and self._pack.holds(slide):
             room = self._cache_bytes - self._held_bytes
-            features = self._pack.read(slide, mapped=self._pack.num_bytes(slide) <= room)
+            fits = self._pack.num_bytes(slide) <= room
+            features = self._pack.read(slide, self._mapped if fits else None)
         else:
             features = torch.from_numpy(self._read_file(slide.path))
         self._hold(slide.path, features)

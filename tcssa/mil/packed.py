@@ -17,6 +17,9 @@ A slide with a value beyond float16 is left out; it is read from its own file, a
 
 from __future__ import annotations
 
+import errno
+import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +43,14 @@ ROWS_FILE, INDEX_FILE = "rows.bin", "index.json"
 _ITEM_BYTES = 2
 _PAGE_BYTES = 65_536
 """Of the system with the largest pages, so that all systems read the same file."""
+_REFUSALS = {
+    errno.EMFILE: "allow this process more open files: ulimit -n",
+    errno.ENFILE: "this machine has too many files open: close other programs",
+    errno.ENOMEM: "allow this process more memory (ulimit -v), or map nothing: --cache-gb 0",
+    errno.EACCES: "get the right to read it, or name another folder with --feature-cache",
+    errno.EPERM: "get the right to read it, or name another folder with --feature-cache",
+}
+"""What to do where the system refuses to open or map a file that may well be whole."""
 
 
 class PackedSlide(BaseModel):
@@ -101,31 +112,52 @@ class FeaturePack:
         """What the features of a slide that it holds take."""
         return self.places[slide.slide_id].num_patches * self.feature_dim * _ITEM_BYTES
 
-    def read(self, slide: CohortSlide, *, mapped: bool) -> Tensor:
+    def map(self) -> Tensor:
+        """All values of the file, float16, as pages that all processes share; never write to them.
+
+        Call it once, in the main thread, and give the result to every `read`: each map keeps a
+        file open. It is read-only, since a copy on write counts as memory that must be free.
+
+        Raises:
+            FeatureFileError: The file cannot be mapped.
+        """
+        try:
+            values = np.memmap(self.folder / ROWS_FILE, np.float16, "r")
+        except OSError as error:
+            raise self._unreadable(error) from None
+        except ValueError as error:
+            raise self._damaged(f"cannot be mapped ({error})") from None
+        with warnings.catch_warnings():  # of what must not be written to; no one does
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+            return torch.from_numpy(values)
+
+    def read(self, slide: CohortSlide, mapped: Tensor | None = None) -> Tensor:
         """Features [N, D] of a slide that it holds, float16, checked against their hash.
 
         Args:
             slide: Which.
-            mapped: As pages of the file, which all processes share, not as a copy.
+            mapped: What `map` gave, to get a part of it; None copies.
 
         Raises:
             FeatureFileError: They cannot be read, or are not what was written.
         """
-        path, place = self.folder / ROWS_FILE, self.places[slide.slide_id]
+        place = self.places[slide.slide_id]
         shape = (place.num_patches, self.feature_dim)
-        rows: NDArray[np.float16]
-        try:
-            if mapped:  # "c": torch wants arrays that may be written to; the file stays as it is
-                rows = np.memmap(path, np.float16, "c", place.offset, shape)
-            else:
-                count = shape[0] * shape[1]
-                rows = np.fromfile(path, np.float16, count, offset=place.offset).reshape(shape)
-        except (OSError, ValueError) as error:
-            raise self._damaged(f"cannot be read ({error})") from None
+        begin, count = place.offset // _ITEM_BYTES, shape[0] * shape[1]
+        if mapped is None:
+            try:
+                values = np.fromfile(
+                    self.folder / ROWS_FILE, np.float16, count, offset=place.offset
+                )
+            except OSError as error:
+                raise self._unreadable(error) from None
+            found = torch.from_numpy(values)
+        else:
+            found = mapped[begin : begin + count]
         # this also touches every page, here in a reader's thread and not in the training step
-        if rows_hash(rows) != self.slides[slide.slide_id].rows_xxh3:
+        if rows_hash(found.numpy()) != self.slides[slide.slide_id].rows_xxh3:
             raise self._damaged(f"holds other rows of slide {slide.slide_id} than were written")
-        return torch.from_numpy(rows)
+        return found.view(shape)
 
     def rounding(self) -> Rounding:
         """What became of features that were not float16."""
@@ -137,6 +169,14 @@ class FeaturePack:
                 if slide.too_large_row is not None
             },
         )
+
+    def _unreadable(self, error: OSError) -> FeatureFileError:
+        """The system's refusal; most kinds of it say nothing against the file."""
+        reason = f"cannot be read ({error.strerror or error})"
+        hint = _REFUSALS.get(error.errno or 0)
+        if hint is None:
+            return self._damaged(reason)
+        return FeatureFileError(self.folder / ROWS_FILE, reason, hint=hint)
 
     def _damaged(self, reason: str) -> FeatureFileError:
         hint = f"remove {self.folder} and give the same command again: it is made anew"
@@ -168,8 +208,12 @@ def places_of(slides: Sequence[CohortSlide], feature_dim: int) -> tuple[dict[str
 
 
 def pack_key(cohort: Cohort) -> str:
-    """What tells the pack of a cohort from those of other features."""
-    files = {slide.slide_id: bag_file(slide.path).stat() for slide in cohort.slides}
+    """What tells the pack of a cohort from those of other features.
+
+    Raises:
+        FeatureFileError: A feature file is gone, or may not be looked at.
+    """
+    files = {slide.slide_id: _stat(slide.path) for slide in cohort.slides}
     return params_hash(
         {
             "format_version": FORMAT_VERSION,
@@ -177,6 +221,13 @@ def pack_key(cohort: Cohort) -> str:
             "files": {name: [file.st_size, file.st_mtime_ns] for name, file in files.items()},
         }
     )
+
+
+def _stat(path: Path) -> os.stat_result:
+    try:
+        return bag_file(path).stat()
+    except OSError as error:
+        raise FeatureFileError(path, f"cannot be read ({error.strerror or error})") from None
 
 
 def rows_hash(rows: NDArray[np.float16]) -> str:

@@ -151,12 +151,24 @@ def sweep(
         from tcssa.mil.tasks.facts import task_of_metrics
 
         result.headline = task_of_metrics(next(iter(metrics.values()))).headline
+    _tell_warnings(metrics, reporter)
     result.rows = [_row(point, metrics[point.name]) for point, _ in todo if point.name in metrics]
     result.failed.sort()
     _write_tables(result, [name for name, _ in axes])
     if result.rows:
         _write_page(result, axes)
     return result
+
+
+def _tell_warnings(metrics: Mapping[str, Mapping[str, Any]], reporter: Reporter) -> None:
+    """What runs were warned of; once, where it was the same for several."""
+    runs_of: dict[str, list[str]] = {}
+    for name in sorted(metrics):
+        for text in metrics[name]["warnings"]:
+            runs_of.setdefault(text, []).append(name)
+    for text, names in runs_of.items():
+        several = f"{len(names)} runs, {names[0]} first" if len(names) > 1 else names[0]
+        reporter.warn(f"{several}: {text}")
 
 
 def _write_page(result: SweepResult, axes: Sequence[Axis]) -> None:
@@ -192,17 +204,18 @@ def _train_all(
 
 
 def _train_one(settings: MilSettings, out: Path, threads: int) -> dict[str, Any] | str:
-    """In a process of its own: a run's metrics with its seconds, or why there are none."""
+    """In a process of its own: a run's metrics, seconds and warnings, or why there are none."""
     import torch
 
     from tcssa.mil.train import train
 
     torch.set_num_threads(threads)
-    begin = time.perf_counter()
+    begin, told = time.perf_counter(), Silent()
     try:
-        return {**train(settings, out, Silent()), "seconds": time.perf_counter() - begin}
+        metrics = train(settings, out, told)
     except TcssaError as error:
         return str(error)
+    return {**metrics, "seconds": time.perf_counter() - begin, "warnings": told.warnings}
 
 
 def _settings_of(settings: MilSettings, point: Point) -> MilSettings:

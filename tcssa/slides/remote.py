@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -35,6 +35,8 @@ _VERSION_KEYS = ("ETag", "etag", "LastModified", "last_modified", "mtime", "upda
 _PARTIAL = ".part"
 _TEMPORARY = f"tcssa-slides-{socket.gethostname()}."
 """What the name of a temporary folder begins with; its process's number follows."""
+_IN_USE = "folder"
+"""The entry whose lock the owner of a temporary folder holds."""
 
 
 def is_remote(path: object) -> bool:
@@ -73,6 +75,7 @@ class SlideCache:
     def __init__(self, folder: Path | None, max_bytes: int) -> None:
         self._given = folder
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._in_use = ExitStack()
         self._making = threading.Lock()
         self.max_bytes = 0 if folder is None else max_bytes
         try:
@@ -93,12 +96,15 @@ class SlideCache:
                 _discard_of_the_dead()
                 prefix = f"{_TEMPORARY}{os.getpid()}-"
                 self._temporary = tempfile.TemporaryDirectory(prefix=prefix)
+                entry = Path(self._temporary.name) / _IN_USE
+                self._in_use.enter_context(_locked(entry, exclusive=False))
             return Path(self._temporary.name)
 
     def __enter__(self) -> SlideCache:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._in_use.close()  # first: Windows removes no open file
         if self._temporary is not None:
             self._temporary.cleanup()
 
@@ -143,11 +149,20 @@ class SlideCache:
 
 
 def _discard_of_the_dead() -> None:
-    """Remove the temporary folders of processes of this host that were killed."""
+    """Remove the temporary folders of processes of this host that were killed.
+
+    Containers may share the folder of all of them, and the host's name, and not know each other's
+    processes; so the lock decides. A folder without one was only just made.
+    """
     for folder in Path(tempfile.gettempdir()).glob(f"{glob.escape(_TEMPORARY)}*"):
         pid = folder.name.removeprefix(_TEMPORARY).partition("-")[0]
-        if pid.isdigit() and not atomic.alive(int(pid)):
-            shutil.rmtree(folder, ignore_errors=True)
+        if not pid.isdigit() or atomic.alive(int(pid)):
+            continue
+        with suppress(OSError):  # another user's, or removed by another process meanwhile
+            if (folder / f"{_IN_USE}.lock").exists():
+                with _locked(folder / _IN_USE, exclusive=True, wait=False) as free:
+                    if free:
+                        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _look_up(address: str) -> tuple[Any, str, Mapping[str, Any]]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.errors import TcssaError
-from tcssa.features import read_features
+from tcssa.mil.bag_store import BagStore
 from tcssa.mil.slots.routed import RoutedSlide
 
 MOST_PATCHES = 3000
@@ -68,11 +68,14 @@ def require_method(method: Method) -> None:
         _umap()
 
 
-def embed(slides: Sequence[RoutedSlide], method: Method, seed: int) -> Embedding | None:
+def embed(
+    slides: Sequence[RoutedSlide], store: BagStore, method: Method, seed: int
+) -> Embedding | None:
     """Draw patches, each as likely as any other, and place them; None if there are too few.
 
     Args:
         slides: Test slides of all folds.
+        store: Reads their features, rounded where those of the run were.
         method: t-SNE or UMAP.
         seed: Of the sample and of the method.
     """
@@ -86,7 +89,7 @@ def embed(slides: Sequence[RoutedSlide], method: Method, seed: int) -> Embedding
     owners = np.searchsorted(begins, chosen, side="right") - 1
     patches = chosen - begins[owners]
     rows = [
-        read_features(slides[i].slide.path)[patches[owners == i]].astype(np.float32)
+        store.get(slides[i].slide).numpy()[patches[owners == i]].astype(np.float32)
         for i in np.unique(owners)
     ]
     xy = _place(np.concatenate(rows), method, seed)

@@ -95,7 +95,7 @@ def inspect_slots(
     _route_all(found, folds, store, device, reporter)
     places = _places(found.slides, reporter)
     _sum_up(found, places, reporter)
-    found.embedding = embed(found.slides, embedding, seed)
+    found.embedding = embed(found.slides, store, embedding, seed)
     if found.embedding is None:
         reporter.warn("there are too few patches for a picture of them in the plane")
     colours = {use.fold: slot_colours(use.by_mass) for use in found.use}

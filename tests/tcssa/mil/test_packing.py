@@ -19,6 +19,7 @@ from cohorts import small_run, write_cohort
 from factories import write_bag
 
 from tcssa.errors import DiskFullError, FeatureFileError, FileError, NonFiniteFeatureError, RunError
+from tcssa.features import read_features
 from tcssa.mil import packed, packing
 from tcssa.mil.bag_store import BagStore, open_store
 from tcssa.mil.cohort import Cohort, read_cohort
@@ -81,8 +82,8 @@ def store_as_half(data: CohortSettings) -> None:
 def check_whole(pack: FeaturePack, cohort: Cohort) -> None:
     for slide in cohort.slides:
         expected = BagStore(0).get(slide).half()
-        assert torch.equal(pack.read(slide, mapped=False), expected)
-        assert torch.equal(pack.read(slide, mapped=True), expected)
+        assert torch.equal(pack.read(slide), expected)
+        assert torch.equal(pack.read(slide, pack.map()), expected)
 
 
 def results(folder: Path) -> dict[str, bytes]:
@@ -101,12 +102,50 @@ def test_a_pack_holds_all_slides_and_is_made_once(tmp_path: Path, cohort: Cohort
     assert sorted(p.name for p in (tmp_path / "packs").glob("*/*")) == ["index.json", "rows.bin"]
 
 
-def test_a_mapped_slide_can_be_written_to_and_the_file_stays(
-    tmp_path: Path, cohort: Cohort
+HOLD = """
+import resource, sys
+from pathlib import Path
+from tcssa.mil.bag_store import open_store
+from tcssa.mil.cohort import read_cohort
+from tcssa.mil.settings import CohortSettings, TrainSettings
+from tcssa.reporter import Silent
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+folder = Path(sys.argv[1])
+cohort = read_cohort(CohortSettings(labels=folder / "labels.csv", features=folder / "features"))
+store = open_store(TrainSettings(feature_cache=folder / "packs"), cohort, Silent())
+print(len([store.get(slide) for slide in cohort.slides]), len(store._held))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")
+def test_more_slides_are_held_than_files_may_be_open(tmp_path: Path) -> None:
+    write_cohort(tmp_path, num_slides=60)
+    done = subprocess.run(
+        [sys.executable, "-c", HOLD, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["60", "60"], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [(errno.EMFILE, "ulimit -n"), (errno.ENOMEM, "--cache-gb 0"), (errno.EACCES, "the right to")],
+)
+def test_what_the_system_refuses_is_not_called_damage(
+    tmp_path: Path, cohort: Cohort, monkeypatch: pytest.MonkeyPatch, number: int, hint: str
 ) -> None:
     pack = open_pack(tmp_path / "packs", cohort, Silent())
-    pack.read(cohort.slides[0], mapped=True).zero_()
-    check_whole(pack, cohort)
+
+    def refuses(*arguments: object, **named: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(packed.np, "memmap", refuses)
+    monkeypatch.setattr(packed.np, "fromfile", refuses)
+    for read in (pack.map, lambda: pack.read(cohort.slides[0])):
+        with pytest.raises(FeatureFileError, match=os.strerror(number)) as caught:
+            read()
+        assert hint in str(caught.value.hint)
+        assert "remove" not in str(caught.value.hint)
 
 
 def test_the_order_of_the_table_makes_no_other_pack(
@@ -130,8 +169,8 @@ def test_another_content_is_another_pack_and_the_old_one_is_told_of(
     changed, listener = read_cohort(data), Listener()
     new = open_pack(tmp_path / "packs", changed, listener)
     assert new.folder != old.folder
-    assert new.read(changed.slides[3], mapped=True)[row, 5] == 9
-    assert old.read(cohort.slides[3], mapped=True)[row, 5] != 9
+    assert new.read(changed.slides[3])[row, 5] == 9
+    assert old.read(cohort.slides[3])[row, 5] != 9
     assert any("packs of other features lie in" in note for note in listener.notes)
     assert any(old.folder.name in note for note in listener.notes)
 
@@ -296,14 +335,41 @@ def test_a_folder_that_cannot_be_one_is_named(tmp_path: Path, cohort: Cohort) ->
     assert "--feature-cache" in str(caught.value.hint)
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".pt", ".h5"])
+@pytest.mark.parametrize("seen", [0, 1])
+def test_a_feature_file_that_is_gone_is_named_and_not_the_cache(
+    tmp_path: Path, data: CohortSettings, monkeypatch: pytest.MonkeyPatch, suffix: str, seen: int
+) -> None:
+    assert data.features is not None
+    for path in list(data.features.iterdir()):
+        features = read_features(path)
+        path.unlink()
+        if suffix == ".npy":
+            np.save(path.with_suffix(suffix), features)
+        elif suffix == ".pt":
+            torch.save(torch.from_numpy(features), path.with_suffix(suffix))
+        else:
+            write_bag(path, len(features))
+    cohort = read_cohort(data)
+    lost = cohort.slides[3].path
+    if seen:  # it goes once it was looked for
+        monkeypatch.setattr(packing, "pack_key", lambda cohort: "key")
+        is_file = Path.is_file
+        monkeypatch.setattr(Path, "is_file", lambda path: path == lost or is_file(path))
+    lost.unlink()
+    with pytest.raises(FeatureFileError, match=rf"s03\{suffix}: .*No such file") as caught:
+        open_pack(tmp_path / "packs", cohort, Silent())
+    assert caught.value.path == lost
+
+
 def test_damage_is_found_when_it_is_read(tmp_path: Path, cohort: Cohort) -> None:
     pack = open_pack(tmp_path / "packs", cohort, Silent())
     with (pack.folder / "rows.bin").open("r+b") as rows:
         rows.seek(pack.places["s01"].offset + 7)
         rows.write(b"\x55")
-    for mapped in (True, False):
+    for mapped in (pack.map(), None):
         with pytest.raises(FeatureFileError, match=r"holds other rows of slide s01") as caught:
-            pack.read(cohort.slides[1], mapped=mapped)
+            pack.read(cohort.slides[1], mapped)
     assert str(pack.folder) in str(caught.value.hint)
 
 

@@ -3,12 +3,14 @@
 import csv
 from pathlib import Path
 
+import h5py
 import pytest
 from cohorts import small_run, write_cohort
 from html_pages import read_page
 
 from tcssa.errors import UnknownNameError, UsageError
 from tcssa.mil.sweep import parse_axis, points, sweep
+from tcssa.reporter import Silent
 from tcssa.settings import read_yaml
 
 
@@ -69,6 +71,18 @@ def test_a_sweep_goes_on_grows_and_tells_what_failed(tmp_path: Path) -> None:
     assert "fold" in failing.failed[0][1]
     assert (out / "failed.csv").exists()
     assert "model=mean,folds=40" in read_page(out / "sweep.html").text
+
+
+def test_what_runs_warn_of_is_told_once_with_the_runs(tmp_path: Path) -> None:
+    data = write_cohort(tmp_path)
+    with h5py.File(tmp_path / "features" / "s07.h5", "r+") as file:
+        file["features"][3, 5] = 70_000.0
+    settings = small_run(data, epochs=1, lr=1e-4, feature_cache=tmp_path / "packs")
+    told = Silent()
+    sweep(settings, [parse_axis("model=mean,max")], tmp_path / "sweep", told)
+    (text,) = told.warnings
+    assert text.startswith("2 runs, model=max first: 1 slides do not fit float16")
+    assert "s07 (row 3 has a value beyond float16)" in text
 
 
 def test_each_method_may_have_settings_of_its_own(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import fsspec
 import pytest
 from slide_files import stained, write_slide
 
+from tcssa import atomic
 from tcssa.errors import SlideError, UsageError
 from tcssa.features import open_bag
 from tcssa.slides import ExtractSettings, extract, find_slides
@@ -140,6 +141,21 @@ def test_a_killed_processs_temporary_copies_are_removed_by_the_next(
     with caches[0] as mine, mine.copy_of(address), caches[1] as other, other.copy_of(address):
         assert not left.exists()
         assert len(list(tmp_path.iterdir())) == 2  # one that is in use stays
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is removed there")
+def test_a_folder_in_use_stays_though_its_process_cannot_be_seen(
+    memory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(atomic, "alive", lambda pid: False)  # as from within another container
+    address = put(memory, "a", b"abc")
+    caches = SlideCache(None, 10**9), SlideCache(None, 10**9)
+    with caches[0] as mine, mine.copy_of(address) as copy:
+        with caches[1] as other, other.copy_of(address):
+            assert mine.folder != other.folder
+        assert copy.read_bytes() == b"abc"
     assert list(tmp_path.iterdir()) == []
 
 
