@@ -28,6 +28,8 @@ VARIANTS: dict[str, list[str]] = {
     "tcssa, pool max": ["--pool", "max"],
     "tcssa, pool mass": ["--pool", "mass"],
     "tcssa, no balance loss": ["--aux-weight", "0"],
+    "tcssa, lr 1e-4": ["--lr", "1e-4"],
+    "tcssa, embed 128, pool attention": ["--embed-dim", "128", "--pool", "attention"],
 }
 BAG_PATCHES = 16
 
