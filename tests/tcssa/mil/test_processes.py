@@ -19,7 +19,7 @@ from tcssa.mil.fit import FoldFit
 from tcssa.mil.settings import CohortSettings, MilSettings
 from tcssa.mil.sweep import parse_axis, sweep
 from tcssa.mil.train import read_metrics, train
-from tcssa.processes import _all_there, joined
+from tcssa.processes import _OWN_FAULTS, _all_there, joined
 from tcssa.reporter import Silent
 
 METHODS = [
@@ -110,7 +110,7 @@ def test_the_first_process_may_work_for_longer_than_others_wait(fits_of_two: Pat
     assert (fits_of_two / "turns.txt").read_text() == "01"
 
 
-@pytest.mark.parametrize("fault", [torch.OutOfMemoryError, torch.AcceleratorError])
+@pytest.mark.parametrize("fault", _OWN_FAULTS)
 def test_a_fault_of_the_own_gpu_is_not_put_on_others(fault: type[RuntimeError]) -> None:
     with pytest.raises(fault, match="illegal access"), _all_there():
         raise fault("illegal access")
