@@ -7,6 +7,7 @@ It keeps the resolved settings, checkpoints, metrics and plots, and what they we
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,22 @@ SCHEMA_VERSION = 1
 RUN_FILE = "run.json"
 CHECKPOINT_FILE = "checkpoint.safetensors"
 ONE_FOLDER_HINT = "--out must be one folder that all processes see"
+SHOWN_WITHIN_S = 90.0
+"""How late a network disk may show a file that another machine wrote."""
 
 
 def write_run(folder: Path, content: dict[str, Any]) -> None:
     """Write ``run.json``, stamped with the schema and the toolkit's version."""
     stamped = {"schema_version": SCHEMA_VERSION, "tcssa_version": __version__, **content}
     atomic.write_text(folder / RUN_FILE, json.dumps(stamped, indent=2) + "\n")
+
+
+def shows_run(folder: Path) -> bool:
+    """Whether a run that another process has just begun is seen here; a network disk is slow."""
+    deadline = time.monotonic() + SHOWN_WITHIN_S
+    while not (is_there := (folder / RUN_FILE).exists()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return is_there
 
 
 def read_run(folder: Path) -> dict[str, Any]:

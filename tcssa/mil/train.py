@@ -16,7 +16,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,7 +42,7 @@ from tcssa.mil.tasks import MilTask
 from tcssa.mil.tasks.facts import task_facts
 from tcssa.processes import Processes, joined
 from tcssa.reporter import Reporter, Silent
-from tcssa.run import CHECKPOINT_FILE, ONE_FOLDER_HINT, RUN_FILE, read_run, write_run
+from tcssa.run import CHECKPOINT_FILE, ONE_FOLDER_HINT, RUN_FILE, read_run, shows_run, write_run
 from tcssa.settings import RESOLVED_FILE, read_yaml, validate, write_resolved
 
 KIND = "train-mil"
@@ -51,9 +50,6 @@ METRICS_FILE = "metrics.json"
 SPLITS_FILE = "splits.csv"
 _FREE_TO_CHANGE = {"device", "cache_gb", "feature_cache", "readers", "checkpoint_every_s"}
 """Settings of ``train`` that a resumed run may change: they do not define the result."""
-
-_SHOWN_WITHIN_S = 90.0
-"""How late a network disk may show a file that another machine wrote."""
 
 
 @dataclass(frozen=True)
@@ -198,9 +194,7 @@ def _for_processes(settings: MilSettings, processes: Processes, reporter: Report
 
 def _what_is_done(out: Path, num_folds: int) -> str:
     """What this process sees in a run's folder, where the first one has just written."""
-    deadline = time.monotonic() + _SHOWN_WITHIN_S
-    while not (is_there := (out / RUN_FILE).exists()) and time.monotonic() < deadline:
-        time.sleep(0.2)
+    is_there = shows_run(out)
     finished = [i for i in range(num_folds) if (out / f"fold-{i}" / METRICS_FILE).exists()]
     return f"{RUN_FILE} {'there' if is_there else 'missing'}, finished folds {finished}"
 

@@ -28,7 +28,7 @@ from tcssa.differences import differences
 from tcssa.errors import RunError, UsageError
 from tcssa.processes import Processes, joined
 from tcssa.reporter import Reporter, Silent
-from tcssa.run import RUN_FILE, read_run, write_run
+from tcssa.run import ONE_FOLDER_HINT, RUN_FILE, read_run, shows_run, write_run
 from tcssa.settings import RESOLVED_FILE, read_yaml, write_resolved
 from tcssa.vqa.corpus import Corpus, read_corpus
 from tcssa.vqa.fit import VqaFit
@@ -101,6 +101,8 @@ def _train(
     if writes:
         write_resolved(settings, out)
         write_run(out, {**run, "complete": False})
+    processes.wait()
+    processes.require_same("run folders", shows_run(out), ONE_FOLDER_HINT)
     if corpus.dropped:
         reporter.warn(f"{len(corpus.dropped)} rows left out: {describe_dropped(corpus.dropped)}")
     visual = _visual_source(settings, parts, corpus, out, processes, reporter)

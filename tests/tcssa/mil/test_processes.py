@@ -32,8 +32,8 @@ whole steps. And a buffer is the first process's own."""
 COMMAND = "from tcssa_cli.main import main; main()"
 APART = """
 import os
-import tcssa.mil.train
-tcssa.mil.train._SHOWN_WITHIN_S = 1
+import tcssa.run
+tcssa.run.SHOWN_WITHIN_S = 1
 os.chdir(os.environ["RANK"])
 """
 """Before the command: every process has a folder of its own."""
