@@ -27,10 +27,11 @@ from tcssa.mil.metrics import (
     resampled,
 )
 from tcssa.mil.predictions import Prediction, read_predictions
+from tcssa.mil.results import read_metrics
 from tcssa.mil.tasks import MilTask, Several
 from tcssa.mil.tasks.base import Scored
 from tcssa.mil.tasks.facts import task_of_metrics
-from tcssa.mil.train import KIND, read_metrics
+from tcssa.mil.train import KIND
 from tcssa.reporter import Reporter
 from tcssa.run import read_run
 from tcssa.settings import RESOLVED_FILE, read_yaml

@@ -17,11 +17,12 @@ from tcssa.mil.classifiers import load_classifier
 from tcssa.mil.cohort import Cohort, listed, read_cohort
 from tcssa.mil.fit import predict
 from tcssa.mil.predictions import Prediction, write_predictions
+from tcssa.mil.results import METRICS_FILE
 from tcssa.mil.settings import CohortSettings, MilSettings
 from tcssa.mil.split_files import read_parts
 from tcssa.mil.splits import read_split_cases
 from tcssa.mil.tasks.facts import task_facts, task_of_metrics
-from tcssa.mil.train import KIND, METRICS_FILE, SPLITS_FILE
+from tcssa.mil.train import KIND, SPLITS_FILE
 from tcssa.reporter import Reporter
 from tcssa.run import CHECKPOINT_FILE, read_run
 from tcssa.settings import RESOLVED_FILE, read_yaml, validate

@@ -15,57 +15,39 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 from tcssa import atomic
 from tcssa.checksums import file_sha256
 from tcssa.differences import differences
 from tcssa.errors import RunError
-from tcssa.mil import plots
 from tcssa.mil.bag_store import BagStore, open_store, rounds
-from tcssa.mil.classifiers import MethodFacts, require_learnable, save_classifier
+from tcssa.mil.classifiers import require_learnable
 from tcssa.mil.cohort import Cohort, listed, read_cohort
 from tcssa.mil.fit import PROGRESS_FILE, FoldFit
-from tcssa.mil.history import Epoch, write_history
-from tcssa.mil.names import written
-from tcssa.mil.predictions import Prediction, read_predictions, write_predictions
 from tcssa.mil.report import write_report
+from tcssa.mil.results import (
+    METRICS_FILE,
+    FoldResult,
+    read_fold,
+    read_metrics,
+    sum_up,
+    write_fold,
+)
 from tcssa.mil.settings import MilSettings
-from tcssa.mil.sites import SiteConfound, site_confounds
+from tcssa.mil.sites import site_confounds
 from tcssa.mil.splits import Fold, make_folds, unused_slides, write_splits
-from tcssa.mil.tasks import MilTask
-from tcssa.mil.tasks.facts import task_facts
 from tcssa.processes import Processes, joined
 from tcssa.reporter import Reporter, Silent
 from tcssa.run import CHECKPOINT_FILE, ONE_FOLDER_HINT, RUN_FILE, read_run, shows_run, write_run
 from tcssa.settings import RESOLVED_FILE, read_yaml, validate, write_resolved
 
 KIND = "train-mil"
-METRICS_FILE = "metrics.json"
 SPLITS_FILE = "splits.csv"
 _FREE_TO_CHANGE = {"device", "cache_gb", "feature_cache", "readers", "checkpoint_every_s"}
 """Settings of ``train`` that a resumed run may change: they do not define the result."""
-
-
-@dataclass(frozen=True)
-class FoldResult:
-    """What is left of a fold once it is trained and tested."""
-
-    index: int
-    epochs: list[Epoch]
-    best_epoch: int
-    test: list[Prediction]
-    scores: dict[str, float | None]
-
-    @property
-    def best(self) -> Epoch:
-        """The epoch with the lowest validation loss."""
-        return self.epochs[self.best_epoch]
 
 
 def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any]:
@@ -158,7 +140,7 @@ def _train(
     if not processes.is_main:
         processes.wait()  # for what the first process writes
         return read_metrics(out)
-    metrics = _sum_up(results, cohort, settings, confounds, out)
+    metrics = sum_up(results, cohort, settings, confounds, out)
     for result in results:
         slots = result.best.slots
         collapse = slots.collapse(settings.model.top_k) if slots else None
@@ -197,12 +179,6 @@ def _what_is_done(out: Path, num_folds: int) -> str:
     is_there = shows_run(out)
     finished = [i for i in range(num_folds) if (out / f"fold-{i}" / METRICS_FILE).exists()]
     return f"{RUN_FILE} {'there' if is_there else 'missing'}, finished folds {finished}"
-
-
-def read_metrics(folder: Path) -> dict[str, Any]:
-    """The content of a folder's ``metrics.json``."""
-    content: dict[str, Any] = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
-    return content
 
 
 def _is_complete(settings: MilSettings, cohort: Cohort, out: Path) -> bool:
@@ -254,7 +230,7 @@ def _fit_or_read(
     """Train and test a fold, unless that is done: its ``metrics.json`` is written last."""
     if (folder / METRICS_FILE).exists():
         (folder / PROGRESS_FILE).unlink(missing_ok=True)  # a kill may have come in between
-        return _read_fold(folder, index, cohort.task)
+        return read_fold(folder, index, cohort.task)
     if processes.is_main:
         folder.mkdir(parents=True, exist_ok=True)
         atomic.discard_leftovers(folder)
@@ -265,95 +241,5 @@ def _fit_or_read(
     scores = cohort.task.point_scores(test)
     result = FoldResult(index, progress.epochs, progress.best_epoch, test, scores)
     if processes.is_main:
-        _write_fold(result, fit, folder, reporter)
+        write_fold(result, fit, folder, reporter)
     return result
-
-
-def _write_fold(result: FoldResult, fit: FoldFit, folder: Path, reporter: Reporter) -> None:
-    """Everything that is kept of a fold; ``metrics.json`` last."""
-    cohort, settings = fit.cohort, fit.settings
-    facts = MethodFacts(
-        name=settings.model.name,
-        feature_dim=cohort.feature_dim,
-        classes=fit.task.outputs,
-        encoder=cohort.encoder,
-        task=task_facts(fit.task).get("task"),
-    )
-    save_classifier(fit.model, folder / CHECKPOINT_FILE, facts)
-    write_history(folder, result.epochs)
-    write_predictions(folder / "predictions.csv", result.test, cohort.task)
-    headline = cohort.task.headline
-    score = result.scores[headline]
-    reporter.note(
-        f"fold {result.index}: epoch {result.best_epoch} of {len(result.epochs)} kept, "
-        f"validation loss {result.best.val_loss:.3f}, test {written(headline)} "
-        f"{'undefined' if score is None else f'{score:.3f}'}"
-    )
-    content = {
-        "best_epoch": result.best_epoch,
-        "epochs": [epoch.model_dump() for epoch in result.epochs],
-        "test": result.scores,
-    }
-    atomic.write_text(folder / METRICS_FILE, json.dumps(content) + "\n")
-    (folder / PROGRESS_FILE).unlink(missing_ok=True)
-
-
-def _spread(scores: Sequence[float | None]) -> dict[str, float | None]:
-    """Mean and standard deviation over folds: how much training sets differ, no interval."""
-    known = [score for score in scores if score is not None]
-    return {
-        "mean": mean(known) if known else None,
-        "sd": stdev(known) if len(known) > 1 else None,
-    }
-
-
-def _read_fold(folder: Path, index: int, task: MilTask) -> FoldResult:
-    content = read_metrics(folder)
-    return FoldResult(
-        index,
-        [Epoch.model_validate(epoch) for epoch in content["epochs"]],
-        content["best_epoch"],
-        read_predictions(folder / "predictions.csv", task),
-        content["test"],
-    )
-
-
-def _sum_up(
-    results: Sequence[FoldResult],
-    cohort: Cohort,
-    settings: MilSettings,
-    confounds: Mapping[str, SiteConfound],
-    out: Path,
-) -> dict[str, Any]:
-    """Pool the test slides of all folds; write metrics, predictions and plots."""
-    task = cohort.task
-    predictions = [row for result in results for row in result.test]
-    pooled = task.score(predictions, seed=settings.train.seed)
-    lookups = {target: asdict(confound) for target, confound in confounds.items()}
-    metrics = {
-        **task_facts(task),
-        "pooled": pooled,
-        "over_folds": {name: _spread([r.scores[name] for r in results]) for name in task.metrics},
-        "site_lookup": lookups.get("", lookups) or None,
-        "folds": [
-            {
-                "fold": result.index,
-                "best_epoch": result.best_epoch,
-                "val_loss": result.best.val_loss,
-                **{f"val_{name}": score for name, score in result.best.val_scores.items()},
-                "effective_slots": slots.effective_slots if (slots := result.best.slots) else None,
-                "test": {name: result.scores[name] for name in task.metrics},
-                "num_test_slides": len(result.test),
-            }
-            for result in results
-        ],
-    }
-    write_predictions(out / "predictions.csv", predictions, task)
-    task.draw(out / "plots", predictions, pooled)
-    plots.plot_training(
-        out / "plots" / "training.png", [r.epochs for r in results], settings.model.top_k
-    )
-    if uses := [result.best.slots for result in results if result.best.slots]:
-        plots.plot_utilisation(out / "plots" / "utilisation.png", uses)
-    atomic.write_text(out / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
-    return metrics

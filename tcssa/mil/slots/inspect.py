@@ -28,6 +28,7 @@ from tcssa.mil.cohort import Cohort, CohortSlide, listed
 from tcssa.mil.evaluate import read_own_cohort
 from tcssa.mil.history import Epoch
 from tcssa.mil.model import SlideClassifier
+from tcssa.mil.results import METRICS_FILE, read_metrics
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.slots import plots, tables
 from tcssa.mil.slots.ablation import ablation_of
@@ -41,7 +42,7 @@ from tcssa.mil.slots.report import write_page_of
 from tcssa.mil.slots.routed import RoutedSlide, route
 from tcssa.mil.slots.use import cosine_of, use_of
 from tcssa.mil.split_files import read_parts
-from tcssa.mil.train import KIND, METRICS_FILE, SPLITS_FILE, read_metrics
+from tcssa.mil.train import KIND, SPLITS_FILE
 from tcssa.reporter import Reporter
 from tcssa.run import CHECKPOINT_FILE, read_run
 from tcssa.settings import RESOLVED_FILE, read_yaml, validate

@@ -8,8 +8,9 @@ from factories import write_bag
 
 from tcssa.errors import FeatureDimError, RunError, SplitError, UsageError
 from tcssa.mil.evaluate import evaluate
+from tcssa.mil.results import read_metrics
 from tcssa.mil.settings import CohortSettings
-from tcssa.mil.train import read_metrics, train
+from tcssa.mil.train import train
 from tcssa.reporter import Silent
 
 

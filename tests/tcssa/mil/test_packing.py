@@ -26,9 +26,10 @@ from tcssa.mil.cohort import Cohort, read_cohort
 from tcssa.mil.evaluate import evaluate
 from tcssa.mil.packed import FeaturePack
 from tcssa.mil.packing import open_pack
+from tcssa.mil.results import read_metrics
 from tcssa.mil.settings import CohortSettings, TrainSettings
 from tcssa.mil.sweep import parse_axis, sweep
-from tcssa.mil.train import read_metrics, train
+from tcssa.mil.train import train
 from tcssa.reporter import Silent, Task
 from tcssa.run import read_run
 

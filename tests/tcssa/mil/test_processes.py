@@ -16,9 +16,10 @@ from safetensors.torch import load_file
 
 from tcssa.errors import DeviceError, RunError, UsageError
 from tcssa.mil.fit import FoldFit
+from tcssa.mil.results import read_metrics
 from tcssa.mil.settings import CohortSettings, MilSettings
 from tcssa.mil.sweep import parse_axis, sweep
-from tcssa.mil.train import read_metrics, train
+from tcssa.mil.train import train
 from tcssa.processes import _OWN_FAULTS, _all_there, joined
 from tcssa.reporter import Silent
 

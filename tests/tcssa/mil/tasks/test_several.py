@@ -13,9 +13,10 @@ from tcssa.mil.cohort import Cohort, read_cohort
 from tcssa.mil.compare import compare
 from tcssa.mil.evaluate import evaluate
 from tcssa.mil.predictions import Prediction, read_predictions, write_predictions
+from tcssa.mil.results import read_metrics
 from tcssa.mil.settings import CohortSettings, MilSettings
 from tcssa.mil.tasks import Classes, Ordinal, Several, task_from_facts
-from tcssa.mil.train import read_metrics, train
+from tcssa.mil.train import train
 from tcssa.reporter import Silent
 
 TASK = Several({"ER": Classes(("neg", "pos")), "grade": Classes(("1", "2", "3"))})

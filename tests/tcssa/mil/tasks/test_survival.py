@@ -14,9 +14,10 @@ from tcssa.mil.cohort import read_cohort
 from tcssa.mil.compare import compare
 from tcssa.mil.evaluate import evaluate
 from tcssa.mil.predictions import Prediction
+from tcssa.mil.results import read_metrics
 from tcssa.mil.settings import CohortSettings, MilSettings
 from tcssa.mil.tasks import Survival, task_from_facts
-from tcssa.mil.train import read_metrics, train
+from tcssa.mil.train import train
 from tcssa.reporter import Silent
 
 FITTED = Survival(num_spans=3, edges=(10.0, 20.0))
