@@ -15,6 +15,7 @@ pixels where the file knows them. The layouts (see docs/formats.md) differ in na
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -213,8 +214,9 @@ def read_features(path: Path, feature_dim: int | None = None) -> NDArray[Any]:
 def _open_hdf5(path: Path, wanted: str | None) -> Bag:
     try:
         file = h5py.File(path, "r")
-    except OSError as error:
-        reason = f"is not a readable HDF5 file ({one_line(error)})"
+    except OSError as error:  # HDF5 tells it at length, with the path in it
+        said = os.strerror(error.errno) if error.errno else one_line(error)
+        reason = f"is not a readable HDF5 file ({said})"
         raise FeatureFileError(path, reason, hint=_READ_AGAIN) from None
     features = file.get("features", file.get("feats"))
     if isinstance(features, h5py.Group):
