@@ -28,7 +28,7 @@ _PROVIDERS: dict[Place, str] = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 _PROVIDER_OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}
-"""By itself it multiplies float32 with ten bits of mantissa: patches then go to other slots."""
+"""By itself it multiplies float32 with ten bits of mantissa, which are too few for the gate."""
 _TENSORRT_MAJOR = "10"
 """ONNX Runtime's TensorRT provider links libnvinfer.so.10."""
 _WARNING, _FATAL = 2, 4
