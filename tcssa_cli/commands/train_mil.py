@@ -22,8 +22,9 @@ from tcssa.mil.settings import (
 from tcssa.presets import named_preset, preset_names
 from tcssa.settings import resolve
 from tcssa_cli.commands.metrics import show_metrics
-from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag, setting
+from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag
 from tcssa_cli.output import Output, make_table
+from tcssa_cli.settings_flags import Flags, with_flags
 
 if TYPE_CHECKING:
     from tcssa.mil.expected import Expectation
@@ -31,8 +32,33 @@ if TYPE_CHECKING:
 _DATA, _MODEL, _SPLIT, _TRAIN = "Data", "Model", "Splits", "Training"
 
 
+@with_flags(
+    Flags(
+        CohortSettings,
+        at="cohort",
+        panel=_DATA,
+        names=[name for name in CohortSettings.model_fields if name != "label_names"],
+        spelled={"targets": "--target", "classes": "--class"},
+    ),
+    Flags(
+        ModelSettings,
+        at="model",
+        panel=_MODEL,
+        names=["name", "init", "embed_dim", "num_slots", "top_k", "hidden_dim", "pool"],
+        spelled={"name": "--model"},
+    ),
+    Flags(SplitSettings, at="split", panel=_SPLIT, spelled={"files": "--splits"}),
+    Flags(TrainSettings, at="train", panel=_SPLIT, names=["folds"]),
+    Flags(
+        TrainSettings,
+        at="train",
+        panel=_TRAIN,
+        names=[name for name in TrainSettings.model_fields if name != "folds"],
+    ),
+)
 def train_mil(
     out: Annotated[Path, typer.Option("--out", "-o", help="Run directory to write.")],
+    flags: dict[str, Any],
     dataset: Annotated[
         str | None,
         typer.Option(
@@ -47,67 +73,6 @@ def train_mil(
             help="Where presets find their files; else TCSSA_DATA.", rich_help_panel=_DATA
         ),
     ] = None,
-    labels: Annotated[Path | None, setting(CohortSettings, "labels", panel=_DATA)] = None,
-    features: Annotated[Path | None, setting(CohortSettings, "features", panel=_DATA)] = None,
-    kind: Annotated[str | None, setting(CohortSettings, "kind", panel=_DATA)] = None,
-    label_column: Annotated[
-        str | None, setting(CohortSettings, "label_column", panel=_DATA)
-    ] = None,
-    targets: Annotated[
-        list[str] | None, setting(CohortSettings, "targets", "--target", panel=_DATA)
-    ] = None,
-    time_column: Annotated[str | None, setting(CohortSettings, "time_column", panel=_DATA)] = None,
-    event_column: Annotated[
-        str | None, setting(CohortSettings, "event_column", panel=_DATA)
-    ] = None,
-    time_spans: Annotated[int | None, setting(CohortSettings, "time_spans", panel=_DATA)] = None,
-    case_column: Annotated[str | None, setting(CohortSettings, "case_column", panel=_DATA)] = None,
-    classes: Annotated[
-        list[str] | None, setting(CohortSettings, "classes", "--class", panel=_DATA)
-    ] = None,
-    skip_missing: Annotated[
-        bool | None, setting(CohortSettings, "skip_missing", "--skip-missing", panel=_DATA)
-    ] = None,
-    model: Annotated[str | None, setting(ModelSettings, "name", "--model", panel=_MODEL)] = None,
-    init: Annotated[Path | None, setting(ModelSettings, "init", panel=_MODEL)] = None,
-    embed_dim: Annotated[int | None, setting(ModelSettings, "embed_dim", panel=_MODEL)] = None,
-    num_slots: Annotated[int | None, setting(ModelSettings, "num_slots", panel=_MODEL)] = None,
-    top_k: Annotated[int | None, setting(ModelSettings, "top_k", panel=_MODEL)] = None,
-    hidden_dim: Annotated[int | None, setting(ModelSettings, "hidden_dim", panel=_MODEL)] = None,
-    pool: Annotated[str | None, setting(ModelSettings, "pool", panel=_MODEL)] = None,
-    splits: Annotated[
-        Path | None, setting(SplitSettings, "files", "--splits", panel=_SPLIT)
-    ] = None,
-    scheme: Annotated[str | None, setting(SplitSettings, "scheme", panel=_SPLIT)] = None,
-    group_by: Annotated[str | None, setting(SplitSettings, "group_by", panel=_SPLIT)] = None,
-    repeats: Annotated[int | None, setting(SplitSettings, "repeats", panel=_SPLIT)] = None,
-    test_share: Annotated[float | None, setting(SplitSettings, "test_share", panel=_SPLIT)] = None,
-    val_share: Annotated[float | None, setting(SplitSettings, "val_share", panel=_SPLIT)] = None,
-    epochs: Annotated[int | None, setting(TrainSettings, "epochs", panel=_TRAIN)] = None,
-    patience: Annotated[int | None, setting(TrainSettings, "patience", panel=_TRAIN)] = None,
-    lr: Annotated[float | None, setting(TrainSettings, "lr", panel=_TRAIN)] = None,
-    weight_decay: Annotated[
-        float | None, setting(TrainSettings, "weight_decay", panel=_TRAIN)
-    ] = None,
-    batch_size: Annotated[int | None, setting(TrainSettings, "batch_size", panel=_TRAIN)] = None,
-    num_parts: Annotated[int | None, setting(TrainSettings, "num_parts", panel=_TRAIN)] = None,
-    aux_weight: Annotated[float | None, setting(TrainSettings, "aux_weight", panel=_TRAIN)] = None,
-    balanced_sampling: Annotated[
-        bool | None,
-        setting(TrainSettings, "balanced_sampling", "--balanced-sampling", panel=_TRAIN),
-    ] = None,
-    folds: Annotated[int | None, setting(TrainSettings, "folds", panel=_SPLIT)] = None,
-    seed: Annotated[int | None, setting(TrainSettings, "seed", panel=_TRAIN)] = None,
-    precision: Annotated[str | None, setting(TrainSettings, "precision", panel=_TRAIN)] = None,
-    device: Annotated[str | None, setting(TrainSettings, "device", panel=_TRAIN)] = None,
-    cache_gb: Annotated[float | None, setting(TrainSettings, "cache_gb", panel=_TRAIN)] = None,
-    feature_cache: Annotated[
-        Path | None, setting(TrainSettings, "feature_cache", panel=_TRAIN)
-    ] = None,
-    readers: Annotated[int | None, setting(TrainSettings, "readers", panel=_TRAIN)] = None,
-    checkpoint_every_s: Annotated[
-        float | None, setting(TrainSettings, "checkpoint_every_s", panel=_TRAIN)
-    ] = None,
     config: ConfigFile = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
@@ -119,59 +84,11 @@ def train_mil(
     torchrun --no-python tcssa …
     """
     output = Output(as_json)
-    flags = {
-        "dataset": dataset,
-        "cohort": {
-            "labels": labels,
-            "features": features,
-            "kind": kind,
-            "label_column": label_column,
-            "targets": targets or None,
-            "time_column": time_column,
-            "event_column": event_column,
-            "time_spans": time_spans,
-            "case_column": case_column,
-            "classes": classes or None,
-            "skip_missing": skip_missing,
-        },
-        "model": {
-            "name": model,
-            "init": init,
-            "embed_dim": embed_dim,
-            "num_slots": num_slots,
-            "top_k": top_k,
-            "hidden_dim": hidden_dim,
-            "pool": pool,
-        },
-        "split": {
-            "files": splits,
-            "scheme": scheme,
-            "group_by": group_by,
-            "repeats": repeats,
-            "test_share": test_share,
-            "val_share": val_share,
-        },
-        "train": {
-            "epochs": epochs,
-            "patience": patience,
-            "lr": lr,
-            "weight_decay": weight_decay,
-            "batch_size": batch_size,
-            "num_parts": num_parts,
-            "aux_weight": aux_weight,
-            "balanced_sampling": balanced_sampling,
-            "folds": folds,
-            "seed": seed,
-            "precision": precision,
-            "device": device,
-            "cache_gb": cache_gb,
-            "feature_cache": feature_cache,
-            "readers": readers,
-            "checkpoint_every_s": checkpoint_every_s,
-        },
-    }
     settings = resolve(
-        MilSettings, flags=flags, config=config, preset=partial(named_preset, data_root=data_root)
+        MilSettings,
+        flags={**flags, "dataset": dataset},
+        config=config,
+        preset=partial(named_preset, data_root=data_root),
     )
     from tcssa.mil.expected import expectations
     from tcssa.mil.train import train
