@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from tcssa import atomic
 from tcssa.devices import resolve_device
@@ -16,6 +18,7 @@ from tcssa.mil.bag_store import BagStore
 from tcssa.mil.classifiers import load_classifier
 from tcssa.mil.cohort import Cohort, listed, read_cohort
 from tcssa.mil.fit import predict
+from tcssa.mil.methods import BagClassifier
 from tcssa.mil.predictions import Prediction, write_predictions
 from tcssa.mil.results import METRICS_FILE
 from tcssa.mil.settings import CohortSettings, MilSettings
@@ -171,15 +174,21 @@ def _predict_test(
     folds = read_parts(run / SPLITS_FILE)
     where = resolve_device(device)
     predictions = []
-    with reporter.task("predicting", len(folds), "folds") as task:
-        for index, parts in enumerate(folds):
-            slides = [slide for slide in cohort.slides if parts.get(slide.slide_id) == "test"]
-            model = load_classifier(run / f"fold-{index}" / CHECKPOINT_FILE).to(where)
-            predictions += predict(
-                model, slides, store, where, settings.train.precision, fold=index
-            )
-            task.advance()
+    models = _models(run, len(folds), where, reporter)
+    for index, (parts, model) in enumerate(zip(folds, models, strict=True)):
+        slides = [slide for slide in cohort.slides if parts.get(slide.slide_id) == "test"]
+        predictions += predict(model, slides, store, where, settings.train.precision, fold=index)
     return predictions
+
+
+def _models(
+    run: Path, num_folds: int, where: torch.device, reporter: Reporter
+) -> Iterator[BagClassifier]:
+    """Each fold's classifier in turn."""
+    with reporter.task("predicting", num_folds, "folds") as task:
+        for index in range(num_folds):
+            yield load_classifier(run / f"fold-{index}" / CHECKPOINT_FILE).to(where)
+            task.advance()
 
 
 def _predict_ensemble(
@@ -191,13 +200,10 @@ def _predict_ensemble(
     reporter: Reporter,
 ) -> list[Prediction]:
     where = resolve_device(device)
-    by_fold = []
-    num_folds = len(read_parts(run / SPLITS_FILE))
-    with reporter.task("predicting", num_folds, "folds") as task:
-        for index in range(num_folds):
-            model = load_classifier(run / f"fold-{index}" / CHECKPOINT_FILE).to(where)
-            by_fold.append(predict(model, cohort.slides, store, where, settings.train.precision))
-            task.advance()
+    by_fold = [
+        predict(model, cohort.slides, store, where, settings.train.precision)
+        for model in _models(run, len(read_parts(run / SPLITS_FILE)), where, reporter)
+    ]
     mean = np.mean([[row.probs for row in rows] for rows in by_fold], axis=0)
     return [
         replace(row, probs=tuple(probs.tolist()))
