@@ -18,7 +18,7 @@ from torch.distributed.distributed_c10d import PrefixStore
 
 from tcssa import launcher
 from tcssa.devices import resolve_device
-from tcssa.errors import DeviceError, ProcessesError
+from tcssa.errors import DeviceError, ProcessesError, one_line
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
@@ -211,7 +211,7 @@ def _all_there() -> Iterator[None]:
     except _OWN_FAULTS:
         raise
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise ProcessesError(
             f"talking to the other processes of this training failed ({reason})",
             hint="see whether one ended, and how; the same command goes on at the last checkpoint",

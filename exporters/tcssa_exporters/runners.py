@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.errors import ParityError
+from tcssa.errors import ParityError, one_line
 from tcssa_exporters.verify import Arrays, Run
 
 Call = Callable[[Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]]
@@ -31,7 +31,7 @@ def onnx_call(path: Path) -> Call:
     try:
         session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:  # its error classes share no narrower base
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error, 300)
         raise ParityError(f"ONNX Runtime refuses the exported graph: {reason}") from error
     names = [output.name for output in session.get_outputs()]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tcssa.artefact import Artefact
-from tcssa.errors import ArtefactError, DeviceError
+from tcssa.errors import ArtefactError, DeviceError, one_line
 from tcssa.onnx_cuda import preload_cuda
 from tcssa_runtimes.artefact_runtime import Arrays, ArtefactRuntime
 from tcssa_runtimes.facts import ModelFacts
@@ -132,7 +132,7 @@ def _start(ort: Any, file: Path, provider: str, *, on_gpu: bool) -> Any:  # onnx
                 provider_options=[_PROVIDER_OPTIONS.get(provider, {})],
             )
     except Exception as error:  # its error classes share no narrower base
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error, 300)
         raise ArtefactError(file, f"ONNX Runtime cannot load it ({reason})") from error
 
 

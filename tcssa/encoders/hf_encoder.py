@@ -14,7 +14,7 @@ from typing import Any
 from tcssa.checksums import file_sha256, params_hash
 from tcssa.encoders.base import EncoderSpec, Network
 from tcssa.encoders.torch_encoder import torch_spec
-from tcssa.errors import CheckpointError, MissingDataError, UsageError
+from tcssa.errors import CheckpointError, MissingDataError, UsageError, one_line
 
 PREFIX = "hf:"
 
@@ -85,7 +85,7 @@ def _network(folder: Path) -> Network:
                 folder, local_files_only=True
             )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)
             raise CheckpointError(folder, f"transformers cannot load the model: {reason}") from None
     has_class = any(_CLASS_TOKEN.search(parameter) for parameter, _ in model.named_parameters())
     side = _side(folder, processor)
@@ -94,7 +94,7 @@ def _network(folder: Path) -> Network:
         try:
             feature = module(torch.zeros(1, 3, side, side))
         except Exception as error:  # text towers, decoders: whatever else a repository may hold
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)
             raise CheckpointError(
                 folder,
                 f"the model makes no feature of one picture: {reason}",

@@ -20,7 +20,7 @@ from tcssa.checksums import file_sha256, params_hash
 from tcssa.encoders.base import Device, EncoderSpec
 from tcssa.encoders.catalogue import IMAGENET
 from tcssa.encoders.exported import ExportedEncoder, is_exported
-from tcssa.errors import ArtefactError, MissingDataError, UsageError
+from tcssa.errors import ArtefactError, MissingDataError, UsageError, one_line
 
 PREFIX = "onnx:"
 
@@ -174,7 +174,7 @@ def _session(path: Path, device: Device) -> tuple[Any, str]:
     try:
         return open_session(str(path), device)
     except (*refusals, RuntimeException) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise ArtefactError(
             path, f"ONNX Runtime cannot load it: {reason}", hint="give an ONNX model"
         ) from None

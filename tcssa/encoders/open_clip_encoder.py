@@ -12,7 +12,7 @@ from typing import Any
 from tcssa.checksums import file_sha256, params_hash
 from tcssa.encoders.base import EncoderSpec, Network
 from tcssa.encoders.torch_encoder import torch_spec
-from tcssa.errors import MissingDataError, UnknownNameError, UsageError
+from tcssa.errors import MissingDataError, UnknownNameError, UsageError, one_line
 from tcssa.optional import require
 
 PREFIX = "open_clip:"
@@ -65,7 +65,7 @@ def _load(open_clip: ModuleType, model: str, weights: str) -> Any:  # open_clip 
     try:
         return open_clip.create_model(model, pretrained=weights, require_pretrained=True).visual
     except (OSError, RuntimeError) as error:  # no weights, no network, no access
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error, 300)
         raise MissingDataError(
             f"open_clip cannot load the weights {weights} of {model}: {reason}",
             hint="on a machine without network, give a file of weights behind the slash",

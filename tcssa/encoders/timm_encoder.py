@@ -14,7 +14,7 @@ from tcssa.checksums import file_sha256, params_hash
 from tcssa.encoders.base import EncoderSpec, Network
 from tcssa.encoders.torch_encoder import torch_spec
 from tcssa.encoders.weights import WeightsFile, load_into, require_file
-from tcssa.errors import MissingDataError, UnknownNameError
+from tcssa.errors import MissingDataError, UnknownNameError, one_line
 from tcssa.optional import require
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _load(timm: ModuleType, model: str) -> nn.Module:
     try:
         network: nn.Module = timm.create_model(model, pretrained=True, num_classes=0)
     except (OSError, RuntimeError) as error:  # no weights, no network, no access
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error, 300)
         raise MissingDataError(
             f"timm cannot load the weights of {model}: {reason}",
             hint="on a machine without network, fill the Hugging Face cache beforehand, or give "

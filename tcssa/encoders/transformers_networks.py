@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tcssa.encoders.weights import State, WeightsFile
-from tcssa.errors import CheckpointError
+from tcssa.errors import CheckpointError, one_line
 
 _NOT_NEEDED = re.compile(r"(pooler\.|.*\bmask_token$)")
 
@@ -80,7 +80,7 @@ def vision_transformer(
                 None, config=made, state_dict=state, output_loading_info=True, **options
             )
         except RuntimeError as error:  # tensors of another shape
-            raise _another_network(weights, " ".join(str(error).split())[:200]) from None
+            raise _another_network(weights, one_line(error)) from None
     faults = [
         f"{len(names)} tensors are {kind} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
         for kind in ("missing", "unexpected")

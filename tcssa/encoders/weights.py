@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tcssa.checksums import file_sha256
-from tcssa.errors import CheckpointError, MissingDataError
+from tcssa.errors import CheckpointError, MissingDataError, one_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -103,7 +103,7 @@ def _download(name: str, source: HubFiles) -> Path:
         except EntryNotFoundError:
             continue
         except (OSError, ValueError) as error:  # no access, no such repository, no network
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)
         else:
             return path
         break

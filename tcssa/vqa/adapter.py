@@ -14,7 +14,7 @@ from typing import Any
 
 from tcssa import atomic
 from tcssa.compressor.checkpoint import read_tensors, write_tensors
-from tcssa.errors import CheckpointError
+from tcssa.errors import CheckpointError, one_line
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -76,7 +76,7 @@ def load_adapter(folder: Path, llm: Any) -> Any:
         del content["base_model_name_or_path"]  # the caller vouches for the model
         adapted = attach_lora(llm, LoraConfig(**content))
     except (OSError, ValueError, TypeError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise CheckpointError(
             folder / CONFIG_FILE, f"is no LoRA of this model ({reason})"
         ) from None

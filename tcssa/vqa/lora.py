@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tcssa.errors import UsageError
+from tcssa.errors import UsageError, one_line
 from tcssa.vqa.adapter import attach_lora
 from tcssa.vqa.settings import LoraSettings
 
@@ -36,7 +36,7 @@ def add_lora(llm: Any, settings: LoraSettings) -> Any:
     try:
         return attach_lora(llm, config)
     except ValueError as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise UsageError(
             f"LoRA cannot be put on {settings.targets!r}: {reason}",
             hint="use --lora-targets all-linear, or names of the model's linear layers",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tcssa.errors import one_line
 from tcssa.onnx_cuda import preload_cuda
 from tcssa_cli.options import DebugFlag, JsonFlag
 from tcssa_cli.output import Output, make_table
@@ -49,7 +50,7 @@ def _look(what: str, probe: Callable[[], Finding]) -> Finding:
     try:
         return probe()
     except Exception as error:  # whatever is wrong with a package is what is looked for
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         return Finding(what, False, f"{type(error).__name__}: {reason}", "install it again")
 
 
