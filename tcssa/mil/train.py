@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from tcssa.mil.results import (
     write_fold,
 )
 from tcssa.mil.settings import MilSettings
-from tcssa.mil.sites import site_confounds
+from tcssa.mil.sites import SiteConfound, site_confounds
 from tcssa.mil.splits import Fold, make_folds, unused_slides, write_splits
 from tcssa.processes import Processes, joined
 from tcssa.reporter import Reporter, Silent
@@ -87,25 +88,11 @@ def _train(
         settings.split,
         skip_missing=settings.cohort.skip_missing,
     )
-    if cohort.skipped:
-        reporter.warn(f"{len(cohort.skipped)} slides left out: {listed(cohort.skipped)}")
-    if cohort.unknown_patients:
-        reporter.warn(
-            f"the table names no patient for {cohort.unknown_patients} slides: each counts as a "
-            "patient of its own; name the column with --case-column if there is one"
-        )
     unused = unused_slides(cohort.slides, folds)
-    if unused:
-        reporter.warn(
-            f"{len(unused)} labelled slides stand in no fold of the splits and take no part: "
-            f"{', '.join(unused[:5])}"
-        )
-    for sentence in cohort.unknown_labels():
-        reporter.warn(sentence)
     confounds = site_confounds(folds, cohort.task)
-    for target, confound in confounds.items():
-        if confound.gives_label_away and settings.split.group_by != "site":
-            reporter.warn((f"target {target}: " if target else "") + confound.sentence())
+    given_away = {} if settings.split.group_by == "site" else confounds
+    for sentence in _what_a_reader_must_know(cohort, unused, given_away):
+        reporter.warn(sentence)
     is_complete = _is_complete(settings, cohort, out)
     stands = "complete" if is_complete else "not complete"
     processes.require_same("run folders", stands, ONE_FOLDER_HINT)  # none writes before all looked
@@ -158,6 +145,28 @@ def _train(
     write_run(out, {**run, "complete": True})
     processes.wait()
     return metrics
+
+
+def _what_a_reader_must_know(
+    cohort: Cohort, unused: Sequence[str], confounds: Mapping[str, SiteConfound]
+) -> Iterator[str]:
+    """What was left out, what is not known, and what gives the label away."""
+    if cohort.skipped:
+        yield f"{len(cohort.skipped)} slides left out: {listed(cohort.skipped)}"
+    if cohort.unknown_patients:
+        yield (
+            f"the table names no patient for {cohort.unknown_patients} slides: each counts as a "
+            "patient of its own; name the column with --case-column if there is one"
+        )
+    if unused:
+        yield (
+            f"{len(unused)} labelled slides stand in no fold of the splits and take no part: "
+            f"{', '.join(unused[:5])}"
+        )
+    yield from cohort.unknown_labels()
+    for target, confound in confounds.items():
+        if confound.gives_label_away:
+            yield (f"target {target}: " if target else "") + confound.sentence()
 
 
 def _for_processes(settings: MilSettings, processes: Processes, reporter: Reporter) -> MilSettings:
