@@ -1,6 +1,7 @@
-"""Tests of packages that do not run everywhere: skipped by name."""
+"""Tests of what does not run everywhere: skipped by name."""
 
 import pytest
+import torch
 
 from tcssa.errors import TcssaError
 from tcssa.optional import require
@@ -18,3 +19,4 @@ needs_timm = pytest.mark.skipif(not _installed("timm"), reason="timm does not ru
 needs_open_clip = pytest.mark.skipif(
     not _installed("open_clip"), reason="open_clip does not run here"
 )
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -8,7 +8,11 @@ As in the implementation that TransMIL uses, the sequence is filled up in front 
 multiple of the landmarks, and these zeros are keys like any other. Nobody keeps a release of it
 that is small and current, so it stands here.
 
-Shapes: h heads, n tokens, m landmarks, d numbers a head.
+Equal tokens have equal rows and columns in every matrix above, so one zero stands for all of them,
+with their number as its weight in each softmax; landmarks of zeros alone likewise. The results are
+those of the filled sequence, and a bag of ten patches no longer costs 256 landmarks.
+
+Shapes: h heads, n tokens, m landmarks (those of zeros alone counted once), d numbers a head.
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 _PINV_ITERATIONS = 6
+_BLOCK = 32
+"""Tokens that are convolved by one product."""
 
 
 class NystromAttention(nn.Module):
@@ -54,35 +60,86 @@ class NystromAttention(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens [n, dim] to [n, dim]."""
-        length = len(tokens)
-        filled = F.pad(tokens, (0, 0, -length % self.num_landmarks, 0))
         query, key, value = (
             part.unflatten(1, (self.num_heads, -1)).transpose(0, 1)
-            for part in self.to_qkv(filled).chunk(3, dim=1)
+            for part in self.to_qkv(tokens).chunk(3, dim=1)
         )
         query = query * query.shape[-1] ** -0.5
-        query_marks, key_marks = self._landmarks(query), self._landmarks(key)
-        to_marks = (query @ key_marks.mT).softmax(dim=-1)
-        among_marks = (query_marks @ key_marks.mT).softmax(dim=-1)
-        from_marks = (query_marks @ key.mT).softmax(dim=-1)
-        out = (to_marks @ pseudo_inverse(among_marks)) @ (from_marks @ value)
-        out = out + self.res_conv(value.unsqueeze(0))[0]
+        per_mark = -(-len(tokens) // self.num_landmarks)
+        zeros = per_mark * self.num_landmarks - len(tokens)
+        query_marks, key_marks = (_landmarks(part, per_mark, zeros) for part in (query, key))
+        keys = _one_zero_for(zeros, key)
+        weights = _weights(zeros, keys)
+        mark_weights = _weights(zeros // per_mark, key_marks)
+        to_marks = _softmax(query @ key_marks.mT, mark_weights)
+        among_marks = _softmax(query_marks @ key_marks.mT, mark_weights)
+        from_marks = _softmax(query_marks @ keys.mT, weights)[:, :, -len(tokens) :]
+        out = (to_marks @ pseudo_inverse(among_marks, mark_weights)) @ (from_marks @ value)
+        out = out + convolve_tokens(value, self.res_conv.weight[:, 0, :, 0])
         mixed: Tensor = self.to_out(out.transpose(0, 1).flatten(1))
-        return mixed[-length:]
-
-    def _landmarks(self, tokens: Tensor) -> Tensor:
-        """Means of neighbouring tokens: [h, n, d] to [h, m, d]."""
-        num_heads, _, dim = tokens.shape
-        return tokens.reshape(num_heads, self.num_landmarks, -1, dim).mean(dim=2)
+        return mixed
 
 
-def pseudo_inverse(matrix: Tensor) -> Tensor:
-    """The Moore–Penrose inverse of square matrices [h, m, m], iterated (eq. 15)."""
+def convolve_tokens(tokens: Tensor, kernel: Tensor) -> Tensor:
+    """Every head's tokens [h, n, d] convolved along n with its own kernel [h, k], k odd.
+
+    What ``Conv2d(h, h, (k, 1), padding=(k // 2, 0), groups=h)`` does, by products with a band
+    matrix: of that layer oneDNN gives gradients that are off by 2 to 50 % where n is 256, 4096 and
+    at every fifteenth length else (k = 33, float32, on CPUs with AVX-512; torch 2.13 and 2.14).
+    """
+    size, length = kernel.shape[1], tokens.shape[1]
+    blocks = -(-length // _BLOCK)
+    filled = F.pad(tokens, (0, 0, size // 2, size // 2 + blocks * _BLOCK - length))
+    windows = filled.unfold(1, _BLOCK + size - 1, _BLOCK)  # [h, blocks, d, block + k - 1]
+    # a row of k numbers and as many zeros as a block has, again and again, is one longer than the
+    # band is wide: so it moves on by one from row to row
+    rows = F.pad(kernel, (0, _BLOCK)).repeat(1, _BLOCK)[:, : _BLOCK * (_BLOCK + size - 1)]
+    band = rows.unflatten(1, (_BLOCK, -1))  # [h, block, block + k - 1]
+    return (windows @ band.mT[:, None]).transpose(2, 3).flatten(1, 2)[:, :length]
+
+
+def _landmarks(tokens: Tensor, per_mark: int, zeros: int) -> Tensor:
+    """Means of neighbouring tokens, zeros in front: [h, n, d] to [h, m, d]."""
+    empty, begun = divmod(zeros, per_mark)
+    marks = F.pad(tokens, (0, 0, begun, 0)).unflatten(1, (-1, per_mark)).mean(dim=2)
+    return _one_zero_for(empty, marks)
+
+
+def _one_zero_for(count: int, tokens: Tensor) -> Tensor:
+    """Tokens [h, n, d] with one zero in front, if there are any."""
+    return F.pad(tokens, (0, 0, 1, 0)) if count else tokens
+
+
+def _weights(count: int, tokens: Tensor) -> Tensor:
+    """How many tokens each of [h, n, d] stands for, [n]; the first for ``count``, if any."""
+    weights = tokens.new_ones(tokens.shape[1])
+    if count:
+        weights[0] = count
+    return weights
+
+
+def _softmax(scores: Tensor, weights: Tensor) -> Tensor:
+    """Softmax over the last axis, in which each entry takes part ``weights`` times."""
+    return (scores + weights.log()).softmax(dim=-1)
+
+
+def pseudo_inverse(matrix: Tensor, weights: Tensor) -> Tensor:
+    """The Moore–Penrose inverse of square matrices [h, m, m], iterated (eq. 15).
+
+    Args:
+        matrix: Its column j is the sum of ``weights[j]`` equal ones, and row i stands for
+            ``weights[i]`` equal rows.
+        weights: [m].
+
+    Returns:
+        [h, m, m], of the same form.
+    """
     identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
     magnitude = matrix.abs()
+    columns = (weights @ magnitude) / weights
     # one scale for all heads, as in the published code: the largest row sum times column sum
-    scale = magnitude.sum(dim=-1).max() * magnitude.sum(dim=-2).max()
-    inverse = matrix.mT / scale
+    scale = magnitude.sum(dim=-1).max() * columns.max()
+    inverse = matrix.mT * weights / weights[:, None] / scale
     for _ in range(_PINV_ITERATIONS):
         product = matrix @ inverse
         inner = 7 * identity - product

@@ -10,7 +10,10 @@ from torch.nn import functional as F
 
 
 class Regions(NamedTuple):
-    """How N patches become regions: side × side patches, R × R regions of size × size."""
+    """How N patches become regions: side × side patches, R × R regions of size × size.
+
+    Regions that hold nothing but filling are the last ones, and are not cut out.
+    """
 
     length: int
     side: int
@@ -23,15 +26,31 @@ class Regions(NamedTuple):
         side += -side % per_side
         return cls(length, side, side // per_side)
 
+    @property
+    def per_side(self) -> int:
+        """R."""
+        return self.side // self.size
+
+    @property
+    def count(self) -> int:
+        """M, how many regions hold a patch."""
+        above, begun = divmod(self.length - 1, self.size * self.side)
+        return above * self.per_side + min(self.per_side, begun // self.size + 1)
+
+    @property
+    def empty(self) -> int:
+        """How many hold none."""
+        return self.per_side**2 - self.count
+
     def cut(self, tokens: Tensor) -> Tensor:
-        """Tokens [N, dim], filled up with zeros, to regions [R·R, size·size, dim]."""
+        """Tokens [N, dim], filled up with zeros, to regions [M, size·size, dim]."""
         filled = F.pad(tokens, (0, 0, 0, self.side * self.side - self.length))
-        per_side, dim = self.side // self.size, tokens.shape[1]
-        grid = filled.reshape(per_side, self.size, per_side, self.size, dim)
-        return grid.transpose(1, 2).reshape(per_side**2, self.size**2, dim)
+        grid = filled.unflatten(0, (self.per_side, self.size, self.per_side, self.size))
+        return grid.transpose(1, 2).flatten(0, 1).flatten(1, 2)[: self.count]
 
     def join(self, regions: Tensor) -> Tensor:
-        """Back from regions to tokens [N, dim]."""
-        per_side, dim = self.side // self.size, regions.shape[2]
-        grid = regions.reshape(per_side, per_side, self.size, self.size, dim)
-        return grid.transpose(1, 2).reshape(self.side**2, dim)[: self.length]
+        """Back from regions [M, size·size, dim] to tokens [N, dim]."""
+        filled = F.pad(regions, (0, 0, 0, 0, 0, self.empty))
+        sides = (self.per_side, self.per_side, self.size, self.size)
+        grid = filled.flatten(0, 1).unflatten(0, sides)
+        return grid.transpose(1, 2).flatten(0, 3)[: self.length]

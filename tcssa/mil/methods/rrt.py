@@ -4,13 +4,17 @@ Regional attention (R-MSA) with a convolution along the keys for position (EPEG,
 attention across regions (CR-MSA, eq. 7–9): every region sends a few representatives, made by a
 learned mixing of its patches, and takes their answers back. Attention pooling follows.
 
-The zeros that fill the square take part in attention, as in the published code.
+The zeros that fill the square take part in attention, as in the published code. Regions of zeros
+alone all send the same, so one stands for all of them, with their number as its weight.
 """
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tcssa.mil.methods.attention import pool
 from tcssa.mil.methods.base import OneByOne
@@ -36,7 +40,8 @@ class _SelfAttention(nn.Module):
                 groups=num_heads,
             )
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Attention in which each of the n tokens is a key ``weights`` [n] times."""
         query, key, value = (
             part.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
             for part in self.qkv(tokens).chunk(3, dim=2)
@@ -44,6 +49,8 @@ class _SelfAttention(nn.Module):
         scores = (query * query.shape[-1] ** -0.5) @ key.mT
         if self.position is not None:
             scores = scores + self.position(scores)
+        if weights is not None:
+            scores = scores + weights.log()
         mixed: Tensor = self.proj((scores.softmax(dim=-1) @ value).transpose(1, 2).flatten(2))
         return mixed
 
@@ -78,11 +85,21 @@ class _CrossRegionAttention(nn.Module):
         cut = regions.cut(self.norm(tokens))
         logits = (cut @ self.phi).mT  # [regions, representatives, patches]
         sent = logits.softmax(dim=2) @ cut
-        answers = self.attention(sent.transpose(0, 1)).transpose(0, 1)
+        answers = self._answers(sent.transpose(0, 1), regions.empty).transpose(0, 1)
         # how much of each answer a patch takes: its rank within the region, and its own choice
         low, high = logits.amin(dim=2, keepdim=True), logits.amax(dim=2, keepdim=True)
         share = (logits - low) / (high - low + 1e-8) * logits.softmax(dim=1)
         return tokens + regions.join(share.mT @ answers)
+
+    def _answers(self, sent: Tensor, empty: int) -> Tensor:
+        """What each of M regions hears [representatives, M, dim]; empty ones send zeros."""
+        if not empty:
+            return cast(Tensor, self.attention(sent))
+        count = sent.shape[1]
+        weights = sent.new_ones(count + 1)
+        weights[-1] = empty
+        answers: Tensor = self.attention(F.pad(sent, (0, 0, 0, 1)), weights)
+        return answers[:, :count]
 
 
 class RRTMIL(OneByOne):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from optional_packages import needs_open_clip, needs_timm
+from optional_packages import needs_cuda, needs_open_clip, needs_timm
 from PIL import Image
 
 from tcssa.encoders import encoder_spec, load_encoder
@@ -39,6 +39,23 @@ def test_timm_agrees_with_its_own_transform(model: str, monkeypatch: pytest.Monk
     features = encoder.encode(patches)
     assert features.shape == (3, encoder.feature_dim)
     np.testing.assert_allclose(features, expected.numpy(), rtol=1e-4, atol=1e-4)
+
+
+@needs_timm
+@needs_cuda
+@pytest.mark.gpu
+def test_timm_on_a_gpu_agrees_with_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    import timm
+
+    torch.manual_seed(0)
+    network = timm.create_model("vit_tiny_patch16_224", pretrained=False, num_classes=0).eval()
+    monkeypatch.setattr(timm, "create_model", lambda *_args, **_options: network)
+    features = []
+    for device in ("cpu", "cuda"):
+        encoder = load_encoder("timm:vit_tiny_patch16_224", device)
+        assert encoder.device == device
+        features.append(encoder.encode(random_patches(encoder.input_px)))
+    np.testing.assert_allclose(features[1], features[0], atol=1e-2)
 
 
 @needs_timm

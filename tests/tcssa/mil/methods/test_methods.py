@@ -16,9 +16,7 @@ from tcssa.mil.methods import (
 )
 from tcssa.mil.methods.abmilx import ABMILX
 from tcssa.mil.methods.clam import CLAM
-from tcssa.mil.methods.nystrom import pseudo_inverse
 from tcssa.mil.methods.pooling import ABMIL
-from tcssa.mil.methods.regions import Regions
 
 SIZES = (1, 2, 7, 50)
 ORDERLESS = sorted(set(METHODS) - {"transmil", "rrt", "2dmamba"})
@@ -109,25 +107,6 @@ def test_clam_takes_its_instances_from_both_ends_of_the_attention() -> None:
         classifier(hidden[[0, 2, 1, 3]]), torch.tensor([1, 1, 0, 0])
     )
     torch.testing.assert_close(model.instance_loss(scores, hidden, label=1), expected)
-
-
-def test_the_iterated_inverse_inverts() -> None:
-    matrix = (4 * torch.eye(6) + torch.randn(2, 6, 6)).softmax(dim=-1).double()
-    found = pseudo_inverse(matrix)
-    torch.testing.assert_close(found, torch.linalg.pinv(matrix), atol=1e-3, rtol=1e-2)
-
-
-@pytest.mark.parametrize("length", [1, 5, 64, 65, 300])
-def test_regions_are_squares_of_neighbours_and_join_again(length: int) -> None:
-    tokens = torch.arange(1, length + 1).float().unsqueeze(1)
-    regions = Regions.of(length, per_side=4)
-    cut = regions.cut(tokens)
-    assert cut.shape == (16, regions.size**2, 1)
-    assert torch.equal(regions.join(cut), tokens)
-    first = cut[0, :, 0].reshape(regions.size, regions.size)
-    image = torch.zeros(regions.side**2)
-    image[:length] = tokens[:, 0]
-    assert torch.equal(first, image.reshape(regions.side, -1)[: regions.size, : regions.size])
 
 
 class MyMethod(OneByOne):
