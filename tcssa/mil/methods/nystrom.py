@@ -94,14 +94,16 @@ def convolve_tokens(tokens: Tensor, kernel: Tensor) -> Tensor:
     # a row of k numbers and as many zeros as a block has, again and again, is one longer than the
     # band is wide: so it moves on by one from row to row
     rows = F.pad(kernel, (0, _BLOCK)).repeat(1, _BLOCK)[:, : _BLOCK * (_BLOCK + size - 1)]
-    band = rows.unflatten(1, (_BLOCK, -1))  # [h, block, block + k - 1]
-    return (windows @ band.mT[:, None]).transpose(2, 3).flatten(1, 2)[:, :length]
+    band = rows.reshape(len(rows), _BLOCK, -1)  # [h, block, block + k - 1]
+    convolved: Tensor = (windows @ band.mT[:, None]).transpose(2, 3).flatten(1, 2)
+    return convolved[:, :length]
 
 
 def _landmarks(tokens: Tensor, per_mark: int, zeros: int) -> Tensor:
     """Means of neighbouring tokens, zeros in front: [h, n, d] to [h, m, d]."""
     empty, begun = divmod(zeros, per_mark)
-    marks = F.pad(tokens, (0, 0, begun, 0)).unflatten(1, (-1, per_mark)).mean(dim=2)
+    num_heads, _, dim = tokens.shape
+    marks = F.pad(tokens, (0, 0, begun, 0)).reshape(num_heads, -1, per_mark, dim).mean(dim=2)
     return _one_zero_for(empty, marks)
 
 

@@ -32,25 +32,25 @@ class Regions(NamedTuple):
         return self.side // self.size
 
     @property
-    def count(self) -> int:
+    def num_kept(self) -> int:
         """M, how many regions hold a patch."""
         above, begun = divmod(self.length - 1, self.size * self.side)
         return above * self.per_side + min(self.per_side, begun // self.size + 1)
 
     @property
-    def empty(self) -> int:
+    def num_empty(self) -> int:
         """How many hold none."""
-        return self.per_side**2 - self.count
+        return self.per_side**2 - self.num_kept
 
     def cut(self, tokens: Tensor) -> Tensor:
         """Tokens [N, dim], filled up with zeros, to regions [M, size·size, dim]."""
         filled = F.pad(tokens, (0, 0, 0, self.side * self.side - self.length))
-        grid = filled.unflatten(0, (self.per_side, self.size, self.per_side, self.size))
-        return grid.transpose(1, 2).flatten(0, 1).flatten(1, 2)[: self.count]
+        grid = filled.reshape(self.per_side, self.size, self.per_side, self.size, -1)
+        regions = grid.transpose(1, 2).reshape(self.per_side**2, self.size**2, -1)
+        return regions[: self.num_kept]
 
     def join(self, regions: Tensor) -> Tensor:
         """Back from regions [M, size·size, dim] to tokens [N, dim]."""
-        filled = F.pad(regions, (0, 0, 0, 0, 0, self.empty))
-        sides = (self.per_side, self.per_side, self.size, self.size)
-        grid = filled.flatten(0, 1).unflatten(0, sides)
-        return grid.transpose(1, 2).flatten(0, 3)[: self.length]
+        filled = F.pad(regions, (0, 0, 0, 0, 0, self.num_empty))
+        grid = filled.reshape(self.per_side, self.per_side, self.size, self.size, -1)
+        return grid.transpose(1, 2).reshape(self.side**2, -1)[: self.length]

@@ -85,7 +85,7 @@ class _CrossRegionAttention(nn.Module):
         cut = regions.cut(self.norm(tokens))
         logits = (cut @ self.phi).mT  # [regions, representatives, patches]
         sent = logits.softmax(dim=2) @ cut
-        answers = self._answers(sent.transpose(0, 1), regions.empty).transpose(0, 1)
+        answers = self._answers(sent.transpose(0, 1), regions.num_empty).transpose(0, 1)
         # how much of each answer a patch takes: its rank within the region, and its own choice
         low, high = logits.amin(dim=2, keepdim=True), logits.amax(dim=2, keepdim=True)
         share = (logits - low) / (high - low + 1e-8) * logits.softmax(dim=1)
