@@ -17,13 +17,15 @@ from tcssa.errors import FeatureDimError, RunError, SplitError, UsageError
 from tcssa.mil.bag_store import BagStore
 from tcssa.mil.classifiers import load_classifier
 from tcssa.mil.cohort import Cohort, listed, read_cohort
+from tcssa.mil.evaluation_page import write_evaluation_page
 from tcssa.mil.fit import predict
 from tcssa.mil.methods import BagClassifier
 from tcssa.mil.predictions import Prediction, write_predictions
-from tcssa.mil.results import METRICS_FILE
+from tcssa.mil.results import METRICS_FILE, read_metrics
 from tcssa.mil.settings import CohortSettings, MilSettings
 from tcssa.mil.split_files import read_parts
 from tcssa.mil.splits import read_split_cases
+from tcssa.mil.tasks import MilTask
 from tcssa.mil.tasks.facts import task_facts, task_of_metrics
 from tcssa.mil.train import KIND, SPLITS_FILE
 from tcssa.reporter import Reporter
@@ -81,26 +83,56 @@ def evaluate(
         raise UsageError("a new cohort needs both --labels and --features")
     settings = validate(MilSettings, read_yaml(run / RESOLVED_FILE))
     rounded = content.get("rounding") is not None  # then it is tested on rounded features too
+    remarks: list[str] = []
     if labels is None or features is None:
         cohort = read_own_cohort(settings, run, content)
         store = BagStore(0, half=rounded)
         predictions = _predict_test(run, settings, cohort, store, device, reporter)
         folder = out or run / "eval"
     else:
-        data = settings.cohort.model_copy(
-            update={
-                "labels": labels,
-                "features": features,
-                "label_column": label_column or settings.cohort.label_column,
-                "case_column": case_column or settings.cohort.case_column,
-                "skip_missing": skip_missing,
-            }
-        )
-        cohort = _read_new_cohort(data, run, content, allow_overlap, reporter)
+        data = {
+            "labels": labels,
+            "features": features,
+            "label_column": label_column or settings.cohort.label_column,
+            "case_column": case_column or settings.cohort.case_column,
+            "skip_missing": skip_missing,
+        }
+        new = settings.cohort.model_copy(update=data)
+        cohort, remarks = _read_new_cohort(new, run, content, allow_overlap)
+        for remark in remarks:
+            reporter.warn(remark)
         store = BagStore(int(settings.train.cache_gb * 1e9), half=rounded)
         predictions = _predict_ensemble(run, settings, cohort, store, device, reporter)
         folder = out or run / f"eval-{labels.stem}-{cohort.labels_sha256[:8]}"
-    return Evaluation(folder, _write(folder, predictions, cohort, settings))
+    metrics = {
+        **task_facts(cohort.task),
+        "pooled": cohort.task.score(predictions, seed=settings.train.seed),
+        "skipped": cohort.skipped,
+        **_origins(run, content, settings, cohort, labels),
+    }
+    _write(folder, predictions, cohort.task, metrics)
+    training = None if labels is None else read_metrics(run)
+    write_evaluation_page(folder, metrics, training, remarks)
+    return Evaluation(folder, metrics)
+
+
+def _origins(
+    run: Path, content: dict[str, Any], settings: MilSettings, cohort: Cohort, labels: Path | None
+) -> dict[str, Any]:
+    """What the figures are of: which run, which slides, and how these were predicted."""
+    own = labels is None
+    return {
+        "predicted_by": "own fold" if own else "mean of folds",
+        "run": {
+            "name": run.resolve().name,
+            "folder": str(run.resolve()),
+            "model": settings.model.name,
+            "folds": len(read_parts(run / SPLITS_FILE)),
+            "checkpoint_sha256": content["checkpoint_sha256"],
+        },
+        "labels": str(settings.cohort.labels if labels is None else labels.resolve()),
+        "cohort": cohort.fingerprint(),
+    }
 
 
 def read_own_cohort(settings: MilSettings, run: Path, content: dict[str, Any]) -> Cohort:
@@ -126,17 +158,13 @@ def read_own_cohort(settings: MilSettings, run: Path, content: dict[str, Any]) -
 
 
 def _read_new_cohort(
-    data: CohortSettings,
-    run: Path,
-    content: dict[str, Any],
-    allow_overlap: bool,
-    reporter: Reporter,
-) -> Cohort:
+    data: CohortSettings, run: Path, content: dict[str, Any], allow_overlap: bool
+) -> tuple[Cohort, list[str]]:
+    """A cohort that the run can be asked about, and what must be said of it."""
     cohort = read_cohort(data, task=task_of_metrics(content["cohort"]))
+    remarks = list(cohort.unknown_labels())
     if cohort.skipped:
-        reporter.warn(f"{len(cohort.skipped)} slides left out: {listed(cohort.skipped)}")
-    for sentence in cohort.unknown_labels():
-        reporter.warn(sentence)
+        remarks.insert(0, f"{len(cohort.skipped)} slides left out: {listed(cohort.skipped)}")
     known = content["cohort"]
     if cohort.feature_dim != known["feature_dim"]:
         raise FeatureDimError(cohort.slides[0].path, known["feature_dim"], cohort.feature_dim)
@@ -157,10 +185,10 @@ def _read_new_cohort(
             hint="leave them out of the labels; --allow-overlap scores them all the same",
         )
     if shared:
-        reporter.warn(
+        remarks.append(
             f"{len(shared)} patients of this cohort were trained on: the figures are no test"
         )
-    return cohort
+    return cohort, remarks
 
 
 def _predict_test(
@@ -212,12 +240,8 @@ def _predict_ensemble(
 
 
 def _write(
-    folder: Path, predictions: list[Prediction], cohort: Cohort, settings: MilSettings
-) -> dict[str, Any]:
-    task = cohort.task
-    pooled = task.score(predictions, seed=settings.train.seed)
-    metrics = {**task_facts(task), "pooled": pooled, "skipped": cohort.skipped}
+    folder: Path, predictions: list[Prediction], task: MilTask, metrics: dict[str, Any]
+) -> None:
     write_predictions(folder / "predictions.csv", predictions, task)
-    task.draw(folder, predictions, pooled)
+    task.draw(folder, predictions, metrics["pooled"])
     atomic.write_text(folder / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
-    return metrics

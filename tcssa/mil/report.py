@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from tcssa.intervals import Score
 from tcssa.mil.expected import Expectation, expectations
 from tcssa.mil.names import titles, written
+from tcssa.mil.score_tables import interval, number, survival_rows, target_sections
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.tasks import MilTask
 from tcssa.mil.tasks.facts import is_plain, task_of_metrics
@@ -48,15 +48,15 @@ def _sections(
     yield Section(
         "What was found",
         f"{pooled['num_slides']} test slides of {pooled['num_cases']} patients, "
-        f"{task.sentence()}. Intervals are of a bootstrap by patient; mean and SD "
-        "over folds say how much trainings differ, and are no interval.",
+        f"{task.sentence()}. Each was predicted by the fold that did not know its patient. "
+        "Intervals are of a bootstrap by patient; mean and SD over folds say how much trainings "
+        "differ, and are no interval.",
         rows=list(_figures(metrics, task)),
         notes=task.meanings,
     )
     if stated := expectations(settings, metrics):
         yield _expected(stated)
-    for target, scores in pooled.get("targets", {}).items():
-        yield _target(target, scores, task.headline)
+    yield from target_sections(pooled, task.headline)
     for target, lookup in _lookups(metrics["site_lookup"]).items():
         yield Section(f"Sites {target}".strip(), _site_text(lookup))
     yield Section(
@@ -122,28 +122,12 @@ def _figures(metrics: Mapping[str, Any], task: MilTask) -> Iterator[list[str]]:
     yield ["", "pooled", "95 % interval", "folds, mean ± SD"]
     for name, label in titles(task.metrics, task.headline).items():
         spread = metrics["over_folds"][name]
-        folds = _number(spread["mean"])
+        folds = number(spread["mean"])
         if spread["sd"] is not None:
             folds += f" ± {spread['sd']:.3f}"
-        yield [label, _number(pooled[name]["value"]), _interval(pooled[name]), folds]
-    if "num_events" in pooled:
-        yield ["patients with an event", str(pooled["num_events"]), "", ""]
-        yield ["log-rank p, median risk", _number(pooled["log_rank_p"], digits=4), "", ""]
-
-
-def _interval(score: Score) -> str:
-    return "" if score["low"] is None else f"{score['low']:.3f} – {score['high']:.3f}"
-
-
-def _target(name: str, scores: Mapping[str, Any] | None, headline: str) -> Section:
-    """The figures of one of several targets; None where it is known for no test slide."""
-    if scores is None:
-        return Section(f"Target {name}", "It is not known for any test slide.")
-    rows = [["", "pooled", "95 % interval"]]
-    for metric, label in titles(scores, headline).items():
-        rows.append([label, _number(scores[metric]["value"]), _interval(scores[metric])])
-    known = f"Known for {scores['num_slides']} test slides of {scores['num_cases']} patients."
-    return Section(f"Target {name}", known, rows=rows)
+        yield [label, number(pooled[name]["value"]), interval(pooled[name]), folds]
+    for name, figure in survival_rows(pooled):
+        yield [name, figure, "", ""]
 
 
 def _lookups(stated: Mapping[str, Any] | None) -> Mapping[str, Mapping[str, Any]]:
@@ -167,9 +151,9 @@ def _folds(metrics: Mapping[str, Any], task: MilTask) -> Iterator[list[str]]:
         yield [
             str(fold["fold"]),
             str(fold["best_epoch"]),
-            _number(fold["val_loss"]),
-            *(_number(fold["test"][name]) for name in shown),
-            _number(fold["effective_slots"], digits=1),
+            number(fold["val_loss"]),
+            *(number(fold["test"][name]) for name in shown),
+            number(fold["effective_slots"], digits=1),
             str(fold["num_test_slides"]),
         ]
 
@@ -197,7 +181,3 @@ def _origins(run: Mapping[str, Any]) -> Iterator[list[str]]:
             yield ["not rounded", f"{slide}: {reason}"]
     for slide, reason in run["skipped"].items():
         yield ["left out", f"{slide}: {reason}"]
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    return "not defined" if value is None else f"{value:.{digits}f}"

@@ -24,12 +24,13 @@ def evaluate_mil(run: Path, output: Output, **options: Any) -> None:
             hint=f"tcssa eval {run} --benchmark slidebench-tcga FILE --features DIR",
         )
     from tcssa.mil.evaluate import evaluate
+    from tcssa.mil.report import REPORT_FILE
     from tcssa.mil.tasks.facts import task_of_metrics
 
     done = evaluate(run, output, **options)
 
     def show(console: Console) -> None:
         show_metrics(console, done.metrics["pooled"], task_of_metrics(done.metrics))
-        console.print(f"predictions, metrics and plots: {done.folder}", soft_wrap=True)
+        console.print(f"predictions, metrics and {REPORT_FILE}: {done.folder}", soft_wrap=True)
 
     output.result({"folder": str(done.folder), **done.metrics}, show)

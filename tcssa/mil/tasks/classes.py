@@ -154,7 +154,7 @@ class Classes(MilTask):
     def captions(self) -> dict[str, str]:
         """See `MilTask`."""
         return {
-            "roc.png": "ROC of all test slides, each predicted by a fold that did not know its "
-            "patient",
-            "confusion.png": "All test slides: counts, and colour by the share of the true class",
+            "roc.png": "ROC of the slides that were scored",
+            "confusion.png": "The slides that were scored: counts, and colour by the share of the "
+            "true class",
         }

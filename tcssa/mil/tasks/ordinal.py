@@ -115,6 +115,6 @@ class Ordinal(Classes):
     def captions(self) -> dict[str, str]:
         """See `MilTask`."""
         return {
-            "confusion.png": "All test slides by the median grade: counts, and colour by the share "
-            "of the true grade"
+            "confusion.png": "The slides that were scored, by the median grade: counts, and colour "
+            "by the share of the true grade"
         }

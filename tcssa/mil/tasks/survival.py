@@ -204,10 +204,7 @@ class Survival(MilTask):
     @property
     def captions(self) -> dict[str, str]:
         """See `MilTask`."""
-        return {
-            "survival.png": "Kaplan–Meier curves of test patients, parted at their median "
-            "risk; each was predicted by a fold that did not know them"
-        }
+        return {"survival.png": "Kaplan–Meier curves of the patients, parted at their median risk"}
 
 
 def _checked(truth: Truth) -> tuple[float, bool]:

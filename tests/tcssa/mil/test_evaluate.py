@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from cohorts import small_run, write_cohort
 from factories import write_bag
+from html_pages import read_page
 
 from tcssa.errors import FeatureDimError, RunError, SplitError, UsageError
 from tcssa.mil.evaluate import evaluate
@@ -12,6 +13,7 @@ from tcssa.mil.results import read_metrics
 from tcssa.mil.settings import CohortSettings
 from tcssa.mil.train import train
 from tcssa.reporter import Silent
+from tcssa.run import read_run
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,34 @@ def test_a_new_cohort_is_predicted_by_all_folds(run: Path, tmp_path: Path) -> No
     assert done.folder == tmp_path / "out"
     assert done.metrics["pooled"]["auc"]["value"] > 0.9
     assert done.metrics["pooled"]["num_slides"] == 10
+
+
+def test_the_page_of_the_own_slides_shows_their_figures(run: Path) -> None:
+    done = evaluate(run, Silent())
+    page = read_page(done.folder / "report.html")
+    auc = done.metrics["pooled"]["auc"]
+    interval = f"{auc['low']:.3f} – {auc['high']:.3f}"
+    assert ["AUC", f"{auc['value']:.3f}", interval] in page.cells
+    assert "Each was predicted by the fold that did not know its patient" in page.text
+    assert len(page.attributes("img")) == 2
+    assert read_run(run)["checkpoint_sha256"] in page.text
+
+
+def test_the_page_of_new_slides_shows_the_run_s_own_beside_them(run: Path, tmp_path: Path) -> None:
+    labels, features = new_cohort(tmp_path, case="p")
+    (features / "n9.h5").unlink()
+    done = evaluate(
+        run, Silent(), labels=labels, features=features, out=tmp_path / "out",
+        allow_overlap=True, skip_missing=True,
+    )  # fmt: skip
+    page = read_page(done.folder / "report.html")
+    ours, own = (scores["pooled"]["auc"]["value"] for scores in (done.metrics, read_metrics(run)))
+    (row,) = (cells for cells in page.cells if cells[0] == "AUC")
+    assert (row[1], row[3]) == (f"{ours:.3f}", f"{own:.3f}")
+    assert "The outputs of all 3 folds were averaged" in page.text
+    assert "9 patients of this cohort were trained on" in page.text
+    assert "n9" in page.text
+    assert str(labels) in page.text
 
 
 def test_patients_that_were_trained_on_are_named(run: Path, tmp_path: Path) -> None:
