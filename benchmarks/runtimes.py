@@ -1,6 +1,7 @@
 """Runtimes and precisions over N beside the plain dense formulation, in one run.
 
-    python benchmarks/runtimes.py [--out FOLDER] [--quick] [--device cpu|cuda]
+    python benchmarks/runtimes.py [--out FOLDER] [--sizes 1000,100000] [--device cpu|cuda]
+        [--features float32|float16]
 
 One slide of N patches (D = 1024, K = 32) goes from features in memory to slots. All runtimes hold
 the same weights, and what they return is compared with the plain formulation's. A round times each
@@ -41,9 +42,11 @@ from tcssa.compressor import save_compressor
 from tcssa_exporters import export_compressor
 from tcssa_runtimes import open_runtime
 
-SIZES = [1_000, 4_000, 10_000, 50_000, 100_000, 200_000]
+SIZES = "1000,4000,10000,50000,100000,200000"
 PLAIN, LIMIT = "plain torch", "limit"
-TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2}
+TOLERANCE = {"fp32": 2e-3, "fp16": 1e-2}
+"""Of the largest slot. Two orders of a sum part by 1e-6; but one of 200,000 patches on a near tie
+may take another slot, and moves it by up to 1e-3 (seen on an H200)."""
 Encode = Callable[[np.ndarray], np.ndarray]
 
 
@@ -52,7 +55,7 @@ def plain_encode(plain: PlainCompressor, device: str) -> Encode:
 
     def encode(features: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            slots, _ = plain(torch.from_numpy(features)[None].to(device))
+            slots, _ = plain(torch.from_numpy(features)[None].to(device).float())
         return slots[0].cpu().numpy()
 
     return encode
@@ -90,27 +93,26 @@ def upload_bandwidth() -> float:
 
 
 def measure(
-    encoders: dict[str, Encode], sizes: list[int], bandwidth: float, weights: int
+    encoders: dict[str, Encode], sizes: list[int], dtype: str, bandwidth: float, weights: int
 ) -> list[dict[str, Any]]:
     """Seconds and bytes of every encoder at every size."""
     rows = []
     for num_patches in sizes:
         rng = np.random.default_rng(num_patches)
         features = rng.standard_normal((num_patches, FEATURE_DIM), np.float32)
-        features = features.astype(np.float16).astype(np.float32)  # the same for all precisions
+        features = features.astype(np.float16).astype(dtype)  # the same for all precisions
         expected = encoders[PLAIN](features)
         seconds: dict[str, list[float]] = {name: [] for name in encoders}
         for name, encode in encoders.items():
             deviation = np.abs(encode(features) - expected).max() / np.abs(expected).max()
             allowed = TOLERANCE["fp16" if name.endswith("fp16") else "fp32"]
-            allowed = 5e-3
             assert deviation < allowed, f"{name} computes something else: {deviation}"
         for _ in range(max(3, min(15, 200_000 // num_patches))):
             for name, encode in encoders.items():
                 begin = time.perf_counter()
                 encode(features)
                 seconds[name].append(time.perf_counter() - begin)
-        limit = 4 * (features.size + weights) / bandwidth
+        limit = (features.nbytes + 4 * weights) / bandwidth
         for name, encode in encoders.items():
             rows.append(
                 {
@@ -167,7 +169,8 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("benchmark-runtimes"))
-    parser.add_argument("--quick", action="store_true", help="up to N = 10,000")
+    parser.add_argument("--sizes", default=SIZES, help="numbers of patches")
+    parser.add_argument("--features", choices=["float32", "float16"], default="float32")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     arguments = parser.parse_args()
     torch.manual_seed(0)
@@ -178,12 +181,13 @@ def main() -> None:
     with TemporaryDirectory() as folder, ExitStack() as stack:
         encoders = {PLAIN: plain_encode(plain, arguments.device)}
         encoders |= open_all(ours, Path(folder), arguments.device, stack)
-        sizes = SIZES[:3] if arguments.quick else SIZES
+        sizes = [int(size) for size in arguments.sizes.split(",")]
         on_gpu = arguments.device == "cuda"
         bandwidth = upload_bandwidth() if on_gpu else read_bandwidth()
-        rows = measure(encoders, sizes, bandwidth, 0 if on_gpu else weights)
-    threads = torch.get_num_threads()
-    title = f"One slide, D = {FEATURE_DIM}, K = {NUM_SLOTS}, {arguments.device}, {threads} threads"
+        weights = 0 if on_gpu else weights
+        rows = measure(encoders, sizes, arguments.features, bandwidth, weights)
+    where = torch.cuda.get_device_name() if on_gpu else f"{torch.get_num_threads()} threads"
+    title = f"One slide, D = {FEATURE_DIM}, K = {NUM_SLOTS}, {arguments.features}, {where}"
     Console(width=100).print(table_of(rows, title))
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "runtimes.json").write_text(json.dumps(rows, indent=1) + "\n")

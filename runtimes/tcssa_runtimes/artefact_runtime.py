@@ -39,6 +39,8 @@ class ArtefactRuntime(Runtime):
 
     def __init__(self, facts: ModelFacts, name: str) -> None:
         super().__init__(facts, name)
+        if facts.input_dtype == "float16":
+            self.chunk_dtypes = frozenset({"float16", "float32"})  # as they are stored, if so
         if facts.fixed_rows:
             self.chunks_at_once = min(_CHUNKS_AT_ONCE, facts.max_batch or _CHUNKS_AT_ONCE)
 

@@ -1,4 +1,4 @@
-"""Work done in order by one thread, while others go on."""
+"""Work done by a few threads, while others go on."""
 
 from __future__ import annotations
 
@@ -12,25 +12,36 @@ _QUEUED = 64
 
 
 class Background:
-    """One thread that does what it is given; use it as a context manager, which waits for the rest.
+    """Threads that do what they are given; use it as a context manager, which waits for the rest.
 
-    After an error nothing more is done, and the error is raised by the next `do`, or on leaving.
+    Work is begun in the order in which it is given. After an error nothing more is begun, and the
+    error is raised by the next `do`, or on leaving.
+
+    Args:
+        threads: How many.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int) -> None:
         self.busy_s = 0.0
-        """Seconds that the thread worked."""
+        """Seconds that the threads worked, of all together."""
         self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(_QUEUED)
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="tcssa-write", daemon=True)
+        self._lock = threading.Lock()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"tcssa-write-{i}", daemon=True)
+            for i in range(threads)
+        ]
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, kind: object, *exception: object) -> None:
-        self._queue.put(None)
-        self._thread.join()
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
         if kind is None:
             self._raise()
 
@@ -48,7 +59,8 @@ class Background:
                 work()
             except BaseException as error:  # whatever it is, the caller must see it
                 self._error = error
-            self.busy_s += time.perf_counter() - begin
+            with self._lock:
+                self.busy_s += time.perf_counter() - begin
 
     def _raise(self) -> None:
         if self._error is not None:

@@ -17,8 +17,10 @@ NumPy.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any, Self
 
 import numpy as np
@@ -53,7 +55,10 @@ class Runtime(ABC):
         self.launches_at_once = 1
         """Launches that may be under way before the first of them is waited for."""
         self.chunk_dtypes: frozenset[str] = frozenset({"float32"})
-        """Types that `launch` takes chunks in; others come as float32."""
+        """Types that the model takes features in; others come as float32."""
+        self.finds_bad_rows = False
+        """Whether what a launch gives tells of a patch that is not finite; else `check_chunk`
+        looks for them."""
         self._is_open = False
 
     def __enter__(self) -> Self:
@@ -159,8 +164,7 @@ class Runtime(ABC):
             slide = self._encode_whole(checked, has_coords=coords is not None)
         else:
             sums = self.no_sums(has_coords=coords is not None)
-            for chunk, positions in rows_of(checked, self.facts.chunk_patches):
-                (part,) = self._sum_up([chunk])
+            for part, positions in self._streamed(rows_of(checked, self.facts.chunk_patches)):
                 sums.add(part, positions)
             (slide,) = self.finish([sums])
         self.require_finite(slide.slots)
@@ -200,7 +204,8 @@ class Runtime(ABC):
         features = chunk
         if chunk.dtype.name not in self.chunk_dtypes:
             features = chunk.astype(np.float32, copy=False)
-        check_finite(features, first_row=first_row)
+        if not self.finds_bad_rows:
+            check_finite(features, first_row=first_row)
         check_range(features, self.facts.input_dtype, first_row=first_row)
         return features
 
@@ -270,9 +275,11 @@ class Runtime(ABC):
         # a graph runs on at least one row; of an empty bag that is padding
         rows = max(num_patches, self.facts.patches.min)
         if len(parts) == 1 and rows == num_patches:
-            features = np.ascontiguousarray(parts[0][0], np.float32)
+            features: NDArray[Any] = np.ascontiguousarray(parts[0][0])
         else:
-            features = np.zeros((rows, self.facts.feature_dim), np.float32)
+            is_half = bool(parts) and all(part.dtype == np.float16 for part, _ in parts)
+            dtype = np.float16 if is_half else np.float32
+            features = np.zeros((rows, self.facts.feature_dim), dtype)
             np.concatenate([features[:0], *(part for part, _ in parts)], out=features[:num_patches])
         output = self._run(features[None], np.array([num_patches]))
         centroids = spread = None
@@ -295,10 +302,26 @@ class Runtime(ABC):
             tokens=None if output.tokens is None else output.tokens[0],
         )
 
+    def _streamed(
+        self, chunks: Iterator[Chunk]
+    ) -> Iterator[tuple[ChunkSums, NDArray[np.float64] | None]]:
+        """What each chunk of a slide adds to it; the next ones are prepared meanwhile."""
+        under_way: deque[tuple[list[Chunk], Pending]] = deque()
+        try:
+            while launch := list(islice(chunks, self.chunks_at_once)):
+                under_way.append((launch, self._launch([features for features, _ in launch])))
+                if len(under_way) == self.launches_at_once:
+                    yield from _waited_for(*under_way.popleft())
+            while under_way:
+                yield from _waited_for(*under_way.popleft())
+        finally:  # after an error too a launch is waited for, before its memory is used again
+            for _, pending in under_way:
+                pending()
+
     def _checked(
         self, chunks: Iterable[NDArray[Any]], coords: NDArray[Any] | None
     ) -> Iterator[Chunk]:
-        """The chunks of a slide in float32 with their positions, each checked as it passes."""
+        """The chunks of a slide as the model takes them, with their positions, each checked."""
         begin = 0
         for chunk in chunks:
             features = self.check_chunk(chunk, begin)
@@ -312,3 +335,10 @@ class Runtime(ABC):
     def _require_open(self) -> None:
         if not self._is_open:
             raise RuntimeError("a runtime is a context manager: with open_runtime(...) as runtime")
+
+
+def _waited_for(
+    chunks: Sequence[Chunk], pending: Pending
+) -> Iterator[tuple[ChunkSums, NDArray[np.float64] | None]]:
+    for (_, positions), part in zip(chunks, pending(), strict=True):
+        yield part, positions

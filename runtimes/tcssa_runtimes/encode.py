@@ -1,13 +1,14 @@
 """Encoding an archive: feature files in, a file of slots for each slide and an index out.
 
 Slides are read by several threads (`tcssa_runtimes.reader_pool`), their chunks packed into full
-launches (`tcssa_runtimes.packing`), and the results written by another thread. A slide that cannot
+launches (`tcssa_runtimes.packing`), and the results written by other threads. A slide that cannot
 be encoded is recorded with its reason and the others go on. The same command again does what is
 left: a slide is done when its file says that it was made by this model from this very content.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,9 @@ from tcssa_runtimes.slide_features import (
     slide_features_path,
     write_slide_features,
 )
+
+_WRITERS = 4
+"""Threads that write: each waits for the disk for most of its time, which the others need not."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ class EncodeReport:
     idle_s: float = 0.0
     """Seconds in which the model had nothing to run on."""
     write_s: float = 0.0
+    """Seconds of writing, the mean of the writers."""
 
     @property
     def slides_per_s(self) -> float:
@@ -168,20 +173,22 @@ class _Run:
     runtime: Runtime
     reporter: Reporter
     report: EncodeReport
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    """Of what the writers count."""
 
     def encode_all(self, memory_bytes: int) -> None:
         begin = time.perf_counter()
         report = self.report
         with (
             self.reporter.task("encode", total=len(self.paths), unit="slide") as task,
-            Background() as writer,
+            Background(_WRITERS) as writers,
             ReaderPool(self.paths, self.runtime, memory_bytes, report.readers) as pool,
         ):
             packer = Packer(self.runtime, pool)
             for outcome in packer.outcomes():
                 match outcome:
                     case Encoded():
-                        writer.do(partial(self._write, outcome, task))
+                        writers.do(partial(self._write, outcome, task))
                     case Failed(index, error):
                         self._fail(self.paths[index], error)
                         task.advance()
@@ -197,12 +204,12 @@ class _Run:
         report.num_bytes = pool.num_bytes
         report.read_s, report.copy_s = pool.read_s / report.readers, pool.prepare_s / report.readers
         report.compute_s, report.idle_s = packer.compute_s, packer.idle_s
-        report.write_s = writer.busy_s
+        report.write_s = writers.busy_s / _WRITERS
 
     def _write(self, done: Encoded, task: Task) -> None:
         header, facts = done.header, self.runtime.facts
         target = slide_features_path(self.out, header.path.stem)
-        self.report.num_renewed += target.exists()
+        was_there = target.exists()
         write_slide_features(
             target,
             done.slide,
@@ -212,9 +219,11 @@ class _Run:
             runtime=self.runtime.name,
             classes=facts.classes,
         )
-        self.report.num_encoded += 1
-        self.report.num_patches += done.slide.num_patches
-        task.advance()
+        with self._lock:
+            self.report.num_renewed += was_there
+            self.report.num_encoded += 1
+            self.report.num_patches += done.slide.num_patches
+            task.advance()
 
     def _fail(self, path: Path, error: TcssaError) -> None:
         reason = error.reason if isinstance(error, FileError) else str(error)

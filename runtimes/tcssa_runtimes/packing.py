@@ -167,8 +167,13 @@ class Packer:
         self.compute_s += time.perf_counter() - begin
         for piece, sums in zip(launch.pieces, found, strict=True):
             self._pool.give_back(piece)
-            if piece.slide in self._open:  # a slide that broke later on is not wanted any more
+            if piece.slide not in self._open:  # a slide that is broken is not wanted any more
+                continue
+            try:
                 self._open[piece.slide].sums.add(sums, piece.positions)
+            except NonFiniteFeatureError as error:
+                del self._open[piece.slide]
+                yield _failed(piece.slide, error)
         for message in launch.messages:
             if isinstance(message, Ended) and message.slide in self._open:
                 yield from self._end(message)

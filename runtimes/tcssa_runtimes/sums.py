@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tcssa.errors import NonFiniteFeatureError
 from tcssa_runtimes.footprint import Floats, SlotMoments
 
 
@@ -25,6 +26,8 @@ class ChunkSums:
     """The slots of each patch, most probable first, [n, T]."""
     weights: NDArray[np.float32]
     """Their routing probabilities, [n, T]."""
+    bad_row: int | None = None
+    """A patch of the chunk that has a NaN or an infinity; the sums are of nothing then."""
 
 
 @dataclass
@@ -52,7 +55,13 @@ class SlideSums:
         self.places = SlotMoments(self.num_slots) if self.has_coords else None
 
     def add(self, chunk: ChunkSums, positions: Floats | None = None) -> None:
-        """Add a chunk and the positions of its patches, [n, 2]."""
+        """Add a chunk and the positions of its patches, [n, 2].
+
+        Raises:
+            NonFiniteFeatureError: A patch has a NaN or an infinity; it names the slide's row.
+        """
+        if chunk.bad_row is not None:
+            raise NonFiniteFeatureError(self.num_patches + chunk.bad_row)
         self.weighted_sum += chunk.weighted_sum
         self.mass += chunk.mass
         self.num_patches += len(chunk.weights)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.artefact import PatchRange
+from tcssa.errors import NonFiniteFeatureError
 from tcssa_runtimes.base import Runtime
 from tcssa_runtimes.chunks import Features
 from tcssa_runtimes.facts import ModelFacts
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from tcssa.compressor import LoadedCompressor
     from tcssa.compressor.compressor import Aggregate
+    from tcssa_runtimes.pinned import PinnedUploads
 
 _CHUNK_PATCHES = 4096
 _CHUNKS_AT_ONCE = 16
@@ -50,15 +52,23 @@ class TorchRuntime(Runtime):
         super().__init__(facts, f"torch ({device})")
         self._model = checkpoint.model.float().eval()
         self._device = device
+        self._uploads: PinnedUploads | None = None
+        self.finds_bad_rows = True
+        # as they are stored: half the bytes to copy, and torch or the fused kernel widens them
+        self.chunk_dtypes = frozenset({"float16", "float32"})
         if device != "cpu":
             self.chunks_at_once = _CHUNKS_AT_ONCE
-            # as they are stored: half the bytes to copy, and the fused kernel widens them itself
-            self.chunk_dtypes = frozenset({"float16", "float32"})
 
     def _open(self) -> None:
         self._model.to(self._device)
+        if self._device != "cpu":
+            from tcssa_runtimes.pinned import PinnedUploads
+
+            largest = _CHUNK_PATCHES * self.facts.feature_dim * np.dtype(np.float32).itemsize
+            self._uploads = PinnedUploads(largest, self._device)
 
     def _close(self) -> None:
+        self._uploads = None
         self._model.to("cpu")
 
     def _run(self, features: Features, lengths: NDArray[np.int64]) -> RuntimeOutput:
@@ -77,36 +87,56 @@ class TorchRuntime(Runtime):
     def _sum_up(self, chunks: Sequence[Features]) -> list[ChunkSums]:
         import torch
 
-        parts = self._aggregate(chunks)
+        parts, bad_rows = self._aggregate(chunks)
+        sums = {place: self._no_sums(row) for place, row in bad_rows.items()}
+        if not parts:
+            return [sums[place] for place in range(len(chunks))]
         # one copy of each off the device, not one a chunk: every copy waits for the device
-        weighted_sum = torch.stack([part.state.weighted_sum for part in parts]).cpu().numpy()
-        mass = torch.stack([part.state.mass for part in parts]).cpu().numpy()
-        assignments = torch.cat([part.assignments for part in parts]).cpu().numpy()
-        weights = torch.cat([part.weights for part in parts]).cpu().numpy()
-        ends = np.cumsum([len(chunk) for chunk in chunks])
-        return [
-            ChunkSums(
-                weighted_sum=weighted_sum[c],
-                mass=mass[c],
-                assignments=assignments[end - len(chunk) : end],
-                weights=weights[end - len(chunk) : end],
-            )
-            for c, (chunk, end) in enumerate(zip(chunks, ends, strict=True))
-        ]
+        found = list(parts.values())
+        weighted_sum = torch.stack([part.state.weighted_sum for part in found]).cpu().numpy()
+        mass = torch.stack([part.state.mass for part in found]).cpu().numpy()
+        assignments = torch.cat([part.assignments for part in found]).cpu().numpy()
+        weights = torch.cat([part.weights for part in found]).cpu().numpy()
+        ends = np.cumsum([len(part.weights) for part in found])[:-1]
+        columns = weighted_sum, mass, np.split(assignments, ends), np.split(weights, ends)
+        sums |= {place: ChunkSums(*row) for place, *row in zip(parts, *columns, strict=True)}
+        return [sums[place] for place in range(len(chunks))]
 
-    def _aggregate(self, chunks: Sequence[Features]) -> list[Aggregate]:
-        """Chunks of one type at a time: what a slide becomes must not depend on its neighbours."""
+    def _aggregate(self, chunks: Sequence[Features]) -> tuple[dict[int, Aggregate], dict[int, int]]:
+        """What chunks add up to, and of those that hold a bad row that row; both by place.
+
+        Chunks of one type at a time: what a slide becomes must not depend on its neighbours.
+        """
         import torch
 
         of_type: dict[str, list[int]] = {}
         for place, chunk in enumerate(chunks):
             of_type.setdefault(chunk.dtype.name, []).append(place)
         parts: dict[int, Aggregate] = {}
-        with torch.no_grad():
-            for places in of_type.values():
-                found = self._model.aggregate([self._tensor(chunks[place]) for place in places])
-                parts.update(zip(places, found, strict=True))
-        return [parts[place] for place in range(len(chunks))]
+        bad_rows: dict[int, int] = {}
+        for places in of_type.values():
+            tensors = [self._upload(chunks[place]) for place in places]
+            with torch.no_grad():
+                while tensors:
+                    try:
+                        found = self._model.aggregate(tensors)
+                    except NonFiniteFeatureError as error:  # the others are worth another launch
+                        bag = error.bag or 0
+                        del tensors[bag]
+                        bad_rows[places.pop(bag)] = error.row
+                    else:
+                        parts.update(zip(places, found, strict=True))
+                        break
+        return parts, bad_rows
+
+    def _no_sums(self, bad_row: int) -> ChunkSums:
+        nothing = self.no_sums(has_coords=False)
+        nowhere = np.empty((0, self.facts.top_k), np.int64)
+        weightless = np.empty((0, self.facts.top_k), np.float32)
+        return ChunkSums(nothing.weighted_sum, nothing.mass, nowhere, weightless, bad_row)
+
+    def _upload(self, chunk: Features) -> torch.Tensor:
+        return self._tensor(chunk) if self._uploads is None else self._uploads.upload(chunk)
 
     def _refine(self, means: NDArray[np.float32]) -> Refined:
         import torch

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tcssa.errors import NonFiniteFeatureError
-from tcssa_runtimes.checks import check_finite
+from tcssa_runtimes.checks import _surely_finite, check_finite
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
@@ -14,6 +14,9 @@ def test_what_is_not_finite_is_found_in_its_row(dtype: type, fault: float) -> No
     features[31, 6] = fault
     with pytest.raises(NonFiniteFeatureError, match="row 131 "):
         check_finite(features, first_row=100)
+    many = np.concatenate([np.ones((7000, 7), dtype), -features])
+    with pytest.raises(NonFiniteFeatureError, match="row 7031 "):
+        check_finite(many)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
@@ -24,3 +27,9 @@ def test_the_largest_numbers_are_finite_though_their_sum_is_not(dtype: type) -> 
     check_finite(np.asfortranarray(largest))
     check_finite(largest[:0])
     check_finite(np.full((3, 7), np.finfo(dtype).smallest_subnormal, dtype))
+
+
+def test_every_half_is_told_from_what_is_not_finite() -> None:
+    for bits in range(1 << 16):
+        half = np.array([[bits]], np.uint16).view(np.float16)
+        assert _surely_finite(half) == np.isfinite(half).all()

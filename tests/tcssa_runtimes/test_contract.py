@@ -28,6 +28,7 @@ RUNTIMES = [
     "onnx-chunked",
     "onnx-fp16",
     "onnx-chunked-fp16",
+    pytest.param("cuda-torch", marks=pytest.mark.gpu),
     pytest.param("cuda-onnx", marks=pytest.mark.gpu),
     pytest.param("cuda-onnx-chunked", marks=pytest.mark.gpu),
     pytest.param("cuda-onnx-fp16", marks=pytest.mark.gpu),
@@ -43,7 +44,7 @@ CHUNK_PATCHES = 64
 
 def make_model_file(kind: str, model: SlotCompressor, folder: Path, **limits: int) -> Path:
     """The file or folder that a runtime opens."""
-    if kind == "torch":
+    if is_torch(kind):
         save_compressor(model, folder / "model.safetensors")
         return folder / "model.safetensors"
     options = export_options(kind)
@@ -67,11 +68,19 @@ def export_options(kind: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def model_file(checkpoint: Path, exported: Exported) -> ModelFile:
     """Gives the file or folder that a runtime opens, of the package's model; only to be read."""
-    return lambda kind: checkpoint if kind == "torch" else exported(**export_options(kind))
+    return lambda kind: checkpoint if is_torch(kind) else exported(**export_options(kind))
+
+
+def is_torch(kind: str) -> bool:
+    if kind == "cuda-torch" and not torch.cuda.is_available():
+        pytest.skip(f"{kind}: no CUDA device")
+    return kind.endswith("torch")
 
 
 def device_of(kind: str) -> Device:
-    return "cuda" if kind.startswith("cuda") else "auto"
+    if kind.startswith("trt"):
+        return "auto"
+    return "cuda" if kind.startswith("cuda") else "cpu"
 
 
 def precision(kind: str) -> str:
@@ -213,8 +222,7 @@ def test_halves_are_taken_as_stored_where_a_runtime_says_so(
 ) -> None:
     features = some_features(150).astype(np.float16)
     with open_runtime(make_model_file("torch", model, tmp_path), device="cpu") as runtime:
-        wanted = runtime.encode(features)
-        runtime.chunk_dtypes |= {"float16"}  # as on a GPU
+        wanted = runtime.encode(features.astype(np.float32))
         assert runtime.check_chunk(features, 0) is features
         assert_close("torch", runtime.encode(features).slots, wanted.slots)
         alone = [runtime.launch([chunk])()[0] for chunk in (features, features.astype(np.float32))]

@@ -333,6 +333,25 @@ def test_bad_files_are_listed_and_the_rest_goes_on(
     assert len(reporter.warnings) == 7
 
 
+def test_a_bad_row_spoils_no_slide_that_is_computed_with_its_own(
+    checkpoint: Path, bags: Path, tmp_path: Path
+) -> None:
+    for name, row in (("nan", 3), ("t_inf", 4500)):
+        spoilt = np.ones((5000, 16), np.float32)
+        spoilt[row, 3] = np.inf
+        np.save(bags / f"{name}.npy", spoilt)
+    alone = encode([bags], tmp_path / "alone", open_runtime(checkpoint, device="cpu"))
+    runtime = open_runtime(checkpoint, device="cpu")
+    runtime.chunks_at_once = 5  # as on a GPU
+    report = encode([bags], tmp_path / "out", runtime, readers=1)
+    reasons = {failed.path.name: failed.reason for failed in report.failed}
+    assert sorted(reasons) == ["nan.npy", "t_inf.npy"]
+    assert "row 3 " in reasons["nan.npy"]
+    assert "row 4500 " in reasons["t_inf.npy"]
+    assert report.num_encoded == alone.num_encoded == 5
+    assert contents(tmp_path / "out") == contents(tmp_path / "alone")
+
+
 def test_without_coordinates_there_is_no_place(
     checkpoint: Path, artefact: Path, tmp_path: Path
 ) -> None:

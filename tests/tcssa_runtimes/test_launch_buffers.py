@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tcssa import SlotCompressor
 from tcssa.artefact import Artefact, TensorSpec
+from tcssa.errors import ShapeError
 from tcssa.features import open_bag
 from tcssa_runtimes import encode, open_runtime
 from tcssa_runtimes.artefact_runtime import chunk_sums
@@ -106,6 +107,21 @@ def test_two_launches_at_once_come_to_the_same_slides(pair: Path, tmp_path: Path
             with open_bag(slide_features_path(tmp_path / "out", f"s{i:02d}")) as slots:
                 assert slots.path.parent.name == FOLDER
                 np.testing.assert_allclose(slots.read(), expected.slots, atol=4e-3)
+
+
+def test_a_slide_is_streamed_by_launches_and_none_is_left_after_an_error(pair: Path) -> None:
+    runtime = DoubleBuffered(pair, Artefact.read(pair), "cpu")
+    runtime.ring = [launch_buffers(pair), launch_buffers(pair)]
+    runtime.under_way = runtime.most_under_way = 0
+    runtime.chunks_at_once, runtime.launches_at_once = BATCH, 2
+    (features,) = chunks(700)
+    with runtime, open_runtime(pair) as one_by_one:
+        expected = one_by_one.encode(features)
+        np.testing.assert_allclose(runtime.encode(features).slots, expected.slots, atol=4e-3)
+        assert (runtime.most_under_way, runtime.under_way) == (2, 0)
+        with pytest.raises(ShapeError):
+            runtime.encode([features, features[:, :9]])
+        assert runtime.under_way == 0
 
 
 def test_a_session_runs_on_bound_memory(pair: Path) -> None:
