@@ -25,7 +25,7 @@ class PinnedUploads:
 
     def __init__(self, num_bytes: int, device: str) -> None:
         self._device = device
-        self._on_gpu = device != "cpu"
+        self._on_gpu = device.startswith("cuda")
         self._blocks = [
             torch.empty(num_bytes, dtype=torch.uint8, pin_memory=self._on_gpu)
             for _ in range(_BLOCKS)

@@ -61,7 +61,7 @@ class TorchRuntime(Runtime):
 
     def _open(self) -> None:
         self._model.to(self._device)
-        if self._device != "cpu":
+        if self._device.startswith("cuda"):
             from tcssa_runtimes.pinned import PinnedUploads
 
             largest = _CHUNK_PATCHES * self.facts.feature_dim * np.dtype(np.float32).itemsize
