@@ -199,6 +199,7 @@ def main() -> None:
         model = make_model(folder, arguments.runtime)
         (folder / "bags").mkdir()
         paths = write_archive(folder / "bags", sizes)
+        os.sync()  # else what is timed waits for the disk to take the archive
         runtime = open_runtime(model, device=arguments.device)
         console.print(
             compare(

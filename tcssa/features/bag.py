@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from tcssa.errors import FeatureDimError, FeatureFileError, NonFiniteFeatureError, one_line
 from tcssa.features.array_files import read_npy, read_pt
+from tcssa.features.direct import DirectRows, direct_rows
 from tcssa.features.lazyslide import read_store
 from tcssa.features.selection import (
     STORE_SUFFIX,
@@ -59,7 +60,7 @@ class Bag:
 
     path: Path
     features: Any
-    """[N, D], an HDF5 dataset or an array."""
+    """[N, D], rows of an HDF5 dataset or an array."""
     coords: Any | None
     """Top-left corners (x, y), [N, 2]; None if the file has none."""
     coords_unit: str = "level0_px"
@@ -124,6 +125,8 @@ class Bag:
 
     def close(self) -> None:
         """Close the file."""
+        if isinstance(self.features, DirectRows):
+            self.features.close()
         if self.file is not None:
             self.file.close()
 
@@ -238,7 +241,7 @@ def _open_hdf5(path: Path, wanted: str | None) -> Bag:
         file.close()
         raise FeatureFileError(path, "was not written to its end", hint=_READ_AGAIN)
     unit = "um" if file.attrs.get("unit") == "um" else "level0_px"
-    return Bag(path, features, coords, unit, attributes, file)
+    return Bag(path, direct_rows(features, path) or features, coords, unit, attributes, file)
 
 
 def _open_atlaspatch(path: Path, file: h5py.File, sets: h5py.Group, wanted: str | None) -> Bag:
@@ -261,7 +264,8 @@ def _open_atlaspatch(path: Path, file: h5py.File, sets: h5py.Group, wanted: str 
         if isinstance(error, FeatureFileError):
             raise
         raise FeatureFileError(path, f"cannot be read ({one_line(error)})") from None
-    return Bag(with_selection(path, wanted), sets[name], coords, attributes=attributes, file=file)
+    features = direct_rows(sets[name], path) or sets[name]
+    return Bag(with_selection(path, wanted), features, coords, attributes=attributes, file=file)
 
 
 def _check_shapes(bag: Bag) -> None:
