@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from tcssa.errors import FeatureDimError, FeatureFileError, NonFiniteFeatureError, one_line
 from tcssa.features.array_files import read_npy, read_pt
-from tcssa.features.direct import DirectRows, direct_rows
+from tcssa.features.direct import DatasetRows
 from tcssa.features.lazyslide import read_store
 from tcssa.features.selection import (
     STORE_SUFFIX,
@@ -125,7 +125,7 @@ class Bag:
 
     def close(self) -> None:
         """Close the file."""
-        if isinstance(self.features, DirectRows):
+        if isinstance(self.features, DatasetRows):
             self.features.close()
         if self.file is not None:
             self.file.close()
@@ -241,7 +241,7 @@ def _open_hdf5(path: Path, wanted: str | None) -> Bag:
         file.close()
         raise FeatureFileError(path, "was not written to its end", hint=_READ_AGAIN)
     unit = "um" if file.attrs.get("unit") == "um" else "level0_px"
-    return Bag(path, direct_rows(features, path) or features, coords, unit, attributes, file)
+    return Bag(path, DatasetRows(features, path), coords, unit, attributes, file)
 
 
 def _open_atlaspatch(path: Path, file: h5py.File, sets: h5py.Group, wanted: str | None) -> Bag:
@@ -264,7 +264,7 @@ def _open_atlaspatch(path: Path, file: h5py.File, sets: h5py.Group, wanted: str 
         if isinstance(error, FeatureFileError):
             raise
         raise FeatureFileError(path, f"cannot be read ({one_line(error)})") from None
-    features = direct_rows(sets[name], path) or sets[name]
+    features = DatasetRows(sets[name], path)
     return Bag(with_selection(path, wanted), features, coords, attributes=attributes, file=file)
 
 

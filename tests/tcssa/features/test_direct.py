@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tcssa.errors import FeatureFileError
 from tcssa.features import open_bag
-from tcssa.features.direct import DirectRows, direct_rows
+from tcssa.features.direct import find_blocks
 
 STORED: list[dict[str, Any]] = [
     {},
@@ -21,6 +21,8 @@ STORED: list[dict[str, Any]] = [
     {"chunks": (256, 256), "compression": "gzip"},
     {"chunks": (256, 256), "compression": "gzip", "shuffle": True},
     {"chunks": (600, 256), "maxshape": (None, 256)},
+    {"chunks": (1, 256)},
+    {"chunks": (3, 256), "compression": "gzip"},
 ]
 
 
@@ -46,7 +48,8 @@ def test_any_rows_are_the_library_s(tmp_path: Path, stored: dict[str, Any], dtyp
         assert np.array_equal(bag.read(begin, end), values[begin:end])
 
     with open_bag(path) as bag:
-        assert isinstance(bag.features, DirectRows)
+        assert bag.file is not None
+        assert find_blocks(bag.file["features"])
         assert np.array_equal(bag.read(), values)
         check()
 
@@ -55,7 +58,6 @@ def test_any_rows_are_the_library_s(tmp_path: Path, stored: dict[str, Any], dtyp
     "stored",
     [
         {"chunks": (1300, 128)},
-        {"chunks": (1, 256)},
         {"chunks": (650, 256), "compression": "lzf"},
         {"chunks": (650, 256), "fletcher32": True},
         {"dtype": ">f4"},
@@ -66,7 +68,8 @@ def test_what_only_the_library_can_read_is_left_to_it(
 ) -> None:
     values = numbers(1300)
     with open_bag(write(tmp_path / "S.h5", values, **stored)) as bag:
-        assert isinstance(bag.features, h5py.Dataset)
+        assert bag.file is not None
+        assert find_blocks(bag.file["features"]) is None
         assert np.array_equal(bag.read(3, 900), values[3:900])
 
 
@@ -74,10 +77,27 @@ def test_blocks_that_were_never_written_are_left_to_the_library(tmp_path: Path) 
     with h5py.File(tmp_path / "S.h5", "w", userblock_size=512) as file:
         file.create_dataset("moved", data=numbers(900))
         file.create_dataset("features", (1300, 256), np.float32, chunks=(650, 256))[:10] = 1
-        assert direct_rows(file["features"], tmp_path / "S.h5") is None
-        assert direct_rows(file["moved"], tmp_path / "S.h5") is None  # its file begins elsewhere
+        assert find_blocks(file["features"]) is None
+        assert find_blocks(file["moved"]) is None  # its file begins elsewhere
     with open_bag(tmp_path / "S.h5") as bag:
         assert bag.read().sum() == 10 * 256
+
+
+def test_a_dataset_that_was_written_bit_by_bit_and_cut(tmp_path: Path) -> None:
+    values = numbers(1300)
+    with h5py.File(tmp_path / "S.h5", "w") as file:
+        features = file.create_dataset(
+            "features", (0, 256), np.float32, chunks=(10, 256), maxshape=(None, 256)
+        )
+        others = file.create_dataset("others", (0, 9), np.int64, chunks=(3, 9), maxshape=(None, 9))
+        for begin in range(0, 1300, 77):
+            for dataset, width in ((features, 256), (others, 9)):
+                dataset.resize(min(1300, begin + 77), 0)
+                dataset[begin:] = values[begin : begin + 77, :width]
+        features.resize(1105, 0)
+    with open_bag(tmp_path / "S.h5") as bag:
+        assert np.array_equal(bag.read(), values[:1105])
+        assert np.array_equal(bag.read(1000, 1104), values[1000:1104])
 
 
 def test_a_damaged_block_is_named(tmp_path: Path) -> None:
