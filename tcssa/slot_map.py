@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,17 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from tcssa import atomic
 
 _MOST_NAMED = 12
+_WIDE_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei",
+    "Microsoft YaHei", "PingFang SC", "Hiragino Sans", "Malgun Gothic", "Arial Unicode MS",
+)  # fmt: skip
 
 
 def draw_slot_map(
@@ -76,10 +82,20 @@ def draw_slot_map(
         fontsize=8,
         title="first slot",
     )
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+    # titles are what people and models write: in any language, and a $ is a $
+    families = _families()
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10, family=families, parse_math=False)
     right.set_title(f"{len(slots)} patches, {len(used)} slots", fontsize=10)
-    with atomic.replacing(path) as temporary:
+    with atomic.replacing(path) as temporary, warnings.catch_warnings():
+        # of a script without any font here: boxes in the picture say so
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(temporary, dpi=120, format="png")
+
+
+def _families() -> list[str]:
+    """Matplotlib's own font, and for what it lacks those of wide coverage that are installed."""
+    installed = {font.name for font in fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in _WIDE_FONTS if name in installed)]
 
 
 def _legend(
