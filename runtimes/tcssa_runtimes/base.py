@@ -189,6 +189,8 @@ class Runtime(ABC):
     def check_chunk(self, chunk: NDArray[Any], first_row: int) -> Features:
         """A chunk of a slide in the form that `launch` takes; may run in any thread.
 
+        Of a runtime that `finds_bad_rows` itself, values are looked at by the launch.
+
         Args:
             chunk: Features [n, D] of any floating type.
             first_row: Number of the first of them within the slide.
@@ -202,7 +204,7 @@ class Runtime(ABC):
             raise ShapeError(f"features must be [N, {self.facts.feature_dim}], got {shape}")
         check_features(self.facts, chunk)
         features = chunk
-        if chunk.dtype.name not in self.chunk_dtypes:
+        if chunk.dtype.name not in self.chunk_dtypes or not chunk.dtype.isnative:
             features = chunk.astype(np.float32, copy=False)
         if not self.finds_bad_rows:
             check_finite(features, first_row=first_row)
@@ -217,7 +219,8 @@ class Runtime(ABC):
                 `check_chunk` returns them, of any slides.
 
         Returns:
-            A function that waits for the sums of each chunk. Of several launches it is called in
+            A function that waits for the sums of each chunk, or what tells of a bad row in it
+            (`ChunkSums.bad_row`). Of several launches it is called in
             their order, before `launches_at_once` more have begun.
         """
         self._require_open()

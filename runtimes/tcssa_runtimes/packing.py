@@ -98,6 +98,7 @@ class Packer:
         self._waiting: list[Piece | Ended] = []
         self._launched: list[_Launch] = []
         self._complete: dict[int, _Open] = {}
+        self._failed: set[int] = set()
 
     def outcomes(self) -> Iterator[Outcome]:
         """What becomes of every slide, as it becomes known.
@@ -125,8 +126,7 @@ class Packer:
                 sums = self._runtime.no_sums(has_coords=header.coords is not None)
                 self._open[slide] = _Open(header, sums)
             case Broken(slide, error):
-                self._open.pop(slide, None)
-                yield _failed(slide, error)
+                yield from self._fail(slide, error)
             case Piece() if self._runtime.facts.chunk_patches is None:
                 yield from self._encode_whole(message)
             case Piece() | Ended():
@@ -140,8 +140,7 @@ class Packer:
         try:
             slide = self._runtime.encode(piece.features, piece.positions)
         except (ShapeError, NonFiniteFeatureError) as error:
-            del self._open[piece.slide]
-            yield _failed(piece.slide, error)
+            yield from self._fail(piece.slide, error)
         else:
             self._open[piece.slide].whole = slide
         finally:
@@ -172,8 +171,8 @@ class Packer:
             try:
                 self._open[piece.slide].sums.add(sums, piece.positions)
             except NonFiniteFeatureError as error:
-                del self._open[piece.slide]
-                yield _failed(piece.slide, error)
+                self._pool.drop(piece.slide)
+                yield from self._fail(piece.slide, error)
         for message in launch.messages:
             if isinstance(message, Ended) and message.slide in self._open:
                 yield from self._end(message)
@@ -202,9 +201,18 @@ class Packer:
             try:
                 self._runtime.require_finite(slide.slots)
             except ShapeError as error:
-                yield _failed(index, error)
+                yield from self._fail(index, error)
             else:
                 yield Encoded(index, opened.header, slide, opened.input_hash)
+
+    def _fail(self, slide: int, error: BaseException) -> Iterator[Failed]:
+        """A fault of one slide, told once: it may break again while chunks of it are under way."""
+        if not isinstance(error, FileError | ShapeError | NonFiniteFeatureError):
+            raise error
+        self._open.pop(slide, None)
+        if slide not in self._failed:
+            self._failed.add(slide)
+            yield Failed(slide, error)
 
 
 def finish_slides(runtime: Runtime, sums: Sequence[SlideSums]) -> list[EncodedSlide]:
@@ -214,10 +222,3 @@ def finish_slides(runtime: Runtime, sums: Sequence[SlideSums]) -> list[EncodedSl
     """
     filling = [runtime.no_sums(has_coords=False)] * (SLIDES_AT_ONCE - len(sums))
     return runtime.finish([*sums, *filling])[: len(sums)]
-
-
-def _failed(slide: int, error: BaseException) -> Failed:
-    """A fault of one slide; any other is raised."""
-    if isinstance(error, FileError | ShapeError | NonFiniteFeatureError):
-        return Failed(slide, error)
-    raise error

@@ -48,6 +48,6 @@ class PinnedUploads:
             return block.clone()
         on_device = block.to(self._device, non_blocking=True)
         event = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch's gap
-        event.record()
+        event.record(torch.cuda.current_stream(self._device))
         self._sent[place] = event
         return on_device

@@ -2,8 +2,8 @@
 
 Several threads read bags, each one slide at a time, into one queue. What they hold at once is
 bounded in bytes, so it does not depend on how many patches a slide has, nor on how many slides
-there are. What a slide's chunks need before they can be computed (conversion to float32, checks,
-the hash of the content) happens in these threads too.
+there are. What a slide's chunks need before they can be computed (the type that the model takes,
+checks, the hash of the content) happens in these threads too.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Begun:
 
 @dataclass(frozen=True)
 class Piece:
-    """Some rows of a slide, checked; all of them where the model takes slides whole."""
+    """Some rows of a slide as `Runtime.check_chunk` gives them; all where it takes slides whole."""
 
     slide: int
     features: Features
@@ -120,6 +120,7 @@ class ReaderPool:
         _require_launches(runtime, self._pieces)
         self._queue: queue.Queue[Message | None] = queue.Queue()
         self._places = iter(range(len(paths)))
+        self._dropped: set[int] = set()
         self._lock = threading.Lock()
         self._running = threads
         self._threads = [
@@ -150,6 +151,10 @@ class ReaderPool:
     def give_back(self, piece: Piece) -> None:
         """Let others take the memory of a piece that was computed."""
         self._pieces.give_back(piece.num_bytes)
+
+    def drop(self, slide: int) -> None:
+        """Read no more of a slide."""
+        self._dropped.add(slide)
 
     def held_bytes(self) -> int:
         """What the pieces take that were read and not given back."""
@@ -199,6 +204,8 @@ class ReaderPool:
         content = ContentHash(header.feature_dim)
         rows = facts.chunk_patches or max(1, header.num_patches)
         for first in range(0, header.num_patches, rows):
+            if slide in self._dropped:
+                return
             last = min(first + rows, header.num_patches)
             num_bytes = (last - first) * header.feature_dim * _FLOAT32_BYTES
             _require_room(bag.path, num_bytes, self._pieces)

@@ -125,7 +125,7 @@ class SlotFile:
         """Add patches to the sums, a chunk at a time; a model of whole slides gets them at the end.
 
         Raises:
-            NonFiniteFeatureError: A feature is NaN or infinite.
+            NonFiniteFeatureError: A feature of these patches, or of some before, is not finite.
             ShapeError: A feature is beyond what the model takes, or there are too many patches.
         """
         check_size(self._runtime.facts, self._num_rows + len(coords))
@@ -147,6 +147,7 @@ class SlotFile:
         """Make the slots and write them; of a slide without patches nothing is written.
 
         Raises:
+            NonFiniteFeatureError: A feature of the last patches is NaN or infinite.
             ShapeError: Half precision overflowed.
             DiskFullError: There is no space left.
         """

@@ -125,8 +125,6 @@ class Bag:
 
     def close(self) -> None:
         """Close the file."""
-        if isinstance(self.features, DatasetRows):
-            self.features.close()
         if self.file is not None:
             self.file.close()
 
@@ -241,7 +239,7 @@ def _open_hdf5(path: Path, wanted: str | None) -> Bag:
         file.close()
         raise FeatureFileError(path, "was not written to its end", hint=_READ_AGAIN)
     unit = "um" if file.attrs.get("unit") == "um" else "level0_px"
-    return Bag(path, DatasetRows(features, path), coords, unit, attributes, file)
+    return Bag(path, DatasetRows(features), coords, unit, attributes, file)
 
 
 def _open_atlaspatch(path: Path, file: h5py.File, sets: h5py.Group, wanted: str | None) -> Bag:
@@ -264,7 +262,7 @@ def _open_atlaspatch(path: Path, file: h5py.File, sets: h5py.Group, wanted: str 
         if isinstance(error, FeatureFileError):
             raise
         raise FeatureFileError(path, f"cannot be read ({one_line(error)})") from None
-    features = DatasetRows(sets[name], path)
+    features = DatasetRows(sets[name])
     return Bag(with_selection(path, wanted), features, coords, attributes=attributes, file=file)
 
 

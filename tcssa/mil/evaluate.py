@@ -25,7 +25,6 @@ from tcssa.mil.results import METRICS_FILE, read_metrics
 from tcssa.mil.settings import CohortSettings, MilSettings
 from tcssa.mil.split_files import read_parts
 from tcssa.mil.splits import read_split_cases
-from tcssa.mil.tasks import MilTask
 from tcssa.mil.tasks.facts import task_facts, task_of_metrics
 from tcssa.mil.train import KIND, SPLITS_FILE
 from tcssa.reporter import Reporter
@@ -98,9 +97,7 @@ def evaluate(
             "skip_missing": skip_missing,
         }
         new = settings.cohort.model_copy(update=data)
-        cohort, remarks = _read_new_cohort(new, run, content, allow_overlap)
-        for remark in remarks:
-            reporter.warn(remark)
+        cohort, remarks = _read_new_cohort(new, run, content, allow_overlap, reporter)
         store = BagStore(int(settings.train.cache_gb * 1e9), half=rounded)
         predictions = _predict_ensemble(run, settings, cohort, store, device, reporter)
         folder = out or run / f"eval-{labels.stem}-{cohort.labels_sha256[:8]}"
@@ -110,9 +107,11 @@ def evaluate(
         "skipped": cohort.skipped,
         **_origins(run, content, settings, cohort, labels),
     }
-    _write(folder, predictions, cohort.task, metrics)
+    write_predictions(folder / "predictions.csv", predictions, cohort.task)
+    cohort.task.draw(folder, predictions, metrics["pooled"])
     training = None if labels is None else read_metrics(run)
     write_evaluation_page(folder, metrics, training, remarks)
+    atomic.write_text(folder / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")  # the last
     return Evaluation(folder, metrics)
 
 
@@ -158,13 +157,19 @@ def read_own_cohort(settings: MilSettings, run: Path, content: dict[str, Any]) -
 
 
 def _read_new_cohort(
-    data: CohortSettings, run: Path, content: dict[str, Any], allow_overlap: bool
+    data: CohortSettings,
+    run: Path,
+    content: dict[str, Any],
+    allow_overlap: bool,
+    reporter: Reporter,
 ) -> tuple[Cohort, list[str]]:
-    """A cohort that the run can be asked about, and what must be said of it."""
+    """A cohort that the run can be asked about, and of what the reporter was warned."""
     cohort = read_cohort(data, task=task_of_metrics(content["cohort"]))
     remarks = list(cohort.unknown_labels())
     if cohort.skipped:
         remarks.insert(0, f"{len(cohort.skipped)} slides left out: {listed(cohort.skipped)}")
+    for remark in remarks:
+        reporter.warn(remark)
     known = content["cohort"]
     if cohort.feature_dim != known["feature_dim"]:
         raise FeatureDimError(cohort.slides[0].path, known["feature_dim"], cohort.feature_dim)
@@ -188,6 +193,7 @@ def _read_new_cohort(
         remarks.append(
             f"{len(shared)} patients of this cohort were trained on: the figures are no test"
         )
+        reporter.warn(remarks[-1])
     return cohort, remarks
 
 
@@ -237,11 +243,3 @@ def _predict_ensemble(
         replace(row, probs=tuple(probs.tolist()))
         for row, probs in zip(by_fold[0], mean, strict=True)
     ]
-
-
-def _write(
-    folder: Path, predictions: list[Prediction], task: MilTask, metrics: dict[str, Any]
-) -> None:
-    write_predictions(folder / "predictions.csv", predictions, task)
-    task.draw(folder, predictions, metrics["pooled"])
-    atomic.write_text(folder / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")

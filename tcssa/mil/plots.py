@@ -41,7 +41,7 @@ def plot_roc(path: Path, labels: Ints, probs: Floats, classes: Sequence[str]) ->
         xlabel="false positive rate",
         ylabel="true positive rate",
         aspect="equal",
-        title=f"ROC, {len(labels)} test slides",
+        title=f"ROC, {len(labels)} slides",
     )
     if axes.get_legend_handles_labels()[0]:
         figure.legend(loc="outside lower center", frameon=False)
@@ -61,7 +61,7 @@ def plot_confusion(path: Path, matrix: Sequence[Sequence[int]], classes: Sequenc
     ticks = range(len(classes))
     axes.set_xticks(ticks, classes, rotation=20, ha="right")
     axes.set_yticks(ticks, classes)
-    axes.set(xlabel="predicted", ylabel="true", title="Confusion, test slides")
+    axes.set(xlabel="predicted", ylabel="true", title="Confusion")
     _save(figure, path)
 
 
@@ -76,7 +76,7 @@ def plot_survival(path: Path, curves: Mapping[str, Curve], p_value: float | None
         xlabel="time",
         ylabel="share without the event",
         ylim=(0, 1.02),
-        title=f"Test patients{test}",
+        title=f"Patients{test}",
     )
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)

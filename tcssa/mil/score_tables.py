@@ -31,10 +31,10 @@ def target_sections(scores: Mapping[str, Any], headline: str) -> Iterator[Sectio
     """The figures of each of several targets; None stands for one that no slide is known for."""
     for name, of_target in scores.get("targets", {}).items():
         if of_target is None:
-            yield Section(f"Target {name}", "It is not known for any test slide.")
+            yield Section(f"Target {name}", "It is not known for any of the slides.")
             continue
         rows = [["", "pooled", "95 % interval"]]
         for metric, label in titles(of_target, headline).items():
             rows.append([label, number(of_target[metric]["value"]), interval(of_target[metric])])
-        known = f"Known for {of_target['num_slides']} test slides of {of_target['num_cases']} "
-        yield Section(f"Target {name}", f"{known}patients.", rows=rows)
+        known = f"Known for {of_target['num_slides']} slides of {of_target['num_cases']} patients."
+        yield Section(f"Target {name}", known, rows=rows)

@@ -26,7 +26,7 @@ from tcssa.reporter import Silent
 from tcssa_exporters import export_compressor
 from tcssa_runtimes import EncodeReport, Shard, encode, open_runtime
 from tcssa_runtimes.reader_pool import Piece, ReaderPool
-from tcssa_runtimes.slide_features import FOLDER
+from tcssa_runtimes.slide_features import FOLDER, slide_features_path
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -350,6 +350,44 @@ def test_a_bad_row_spoils_no_slide_that_is_computed_with_its_own(
     assert "row 4500 " in reasons["t_inf.npy"]
     assert report.num_encoded == alone.num_encoded == 5
     assert contents(tmp_path / "out") == contents(tmp_path / "alone")
+
+
+def test_a_slide_with_two_faults_fails_once(checkpoint: Path, bags: Path, tmp_path: Path) -> None:
+    spoilt = np.ones((40_000, 16), np.float32)
+    spoilt[3, 3] = np.nan
+    with h5py.File(bags / "twice.h5", "w") as file:
+        features = file.create_dataset(
+            "features", data=spoilt, chunks=(1000, 16), compression="gzip", fletcher32=True
+        )
+        block = features.id.get_chunk_info(25)
+    with (bags / "twice.h5").open("r+b") as stream:
+        stream.seek(block.byte_offset)
+        stream.write(bytes(block.size))
+    runtime = open_runtime(checkpoint, device="cpu")
+    runtime.chunks_at_once = 4
+    reporter = Silent()
+    report = encode([bags], tmp_path / "out", runtime, reporter)
+    assert [failed.path.name for failed in report.failed] == ["twice.h5"]
+    assert len(reporter.warnings) == 1
+    assert report.num_encoded == 5
+    assert len((tmp_path / "out" / "failed.csv").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("dtype", [">f2", ">f4", "<f2"])
+def test_numbers_of_any_byte_order_are_encoded(
+    checkpoint: Path, bags: Path, tmp_path: Path, dtype: str
+) -> None:
+    with open_bag(bags / "s1.h5") as bag:
+        halves = bag.read().astype(np.float16)
+    for name, kind in (("native", np.float32), ("other", dtype)):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "S.npy", halves.astype(kind))
+        encode([tmp_path / name], tmp_path / f"{name}-out", open_runtime(checkpoint, device="cpu"))
+    slots = []
+    for name in ("native", "other"):
+        with open_bag(slide_features_path(tmp_path / f"{name}-out", "S")) as encoded:
+            slots.append(encoded.read())
+    assert np.array_equal(*slots)
 
 
 def test_without_coordinates_there_is_no_place(

@@ -198,7 +198,7 @@ class Survival(MilTask):
             "c-index: of two patients of whom one had the event while the other was still seen "
             "without it, how often that one has the higher risk. 0.5 is chance. Pooled, it also "
             "compares patients of different folds.",
-            "The log-rank test parts the test patients at their own median risk.",
+            "The log-rank test parts the patients at their own median risk.",
         )
 
     @property

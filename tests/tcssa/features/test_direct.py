@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tcssa import atomic
 from tcssa.errors import FeatureFileError
 from tcssa.features import open_bag
 from tcssa.features.direct import find_blocks
@@ -73,14 +74,93 @@ def test_what_only_the_library_can_read_is_left_to_it(
         assert np.array_equal(bag.read(3, 900), values[3:900])
 
 
+def left_to_the_library(path: Path, expected: np.ndarray) -> None:
+    with open_bag(path) as bag:
+        assert bag.file is not None
+        assert find_blocks(bag.file["features"]) is None
+        assert np.array_equal(bag.read(), expected)
+
+
 def test_blocks_that_were_never_written_are_left_to_the_library(tmp_path: Path) -> None:
-    with h5py.File(tmp_path / "S.h5", "w", userblock_size=512) as file:
-        file.create_dataset("moved", data=numbers(900))
+    with h5py.File(tmp_path / "S.h5", "w") as file:
         file.create_dataset("features", (1300, 256), np.float32, chunks=(650, 256))[:10] = 1
-        assert find_blocks(file["features"]) is None
-        assert find_blocks(file["moved"]) is None  # its file begins elsewhere
-    with open_bag(tmp_path / "S.h5") as bag:
-        assert bag.read().sum() == 10 * 256
+    left_to_the_library(tmp_path / "S.h5", np.repeat(np.float32([1, 0]), [10, 1290])[:, None]
+                        * np.ones(256, np.float32))  # fmt: skip
+
+
+def test_a_file_that_begins_with_something_else_is_left_to_the_library(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "S.h5", "w", userblock_size=512) as file:
+        file.create_dataset("features", data=numbers(900))
+    left_to_the_library(tmp_path / "S.h5", numbers(900))
+
+
+def test_blocks_too_large_to_be_held_are_left_to_the_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "S.h5", numbers(1300), chunks=(650, 256), compression="gzip")
+    monkeypatch.setattr("tcssa.features.direct._MOST_BYTES", 650 * 256 * 4 - 1)
+    left_to_the_library(path, numbers(1300))
+
+
+def test_a_block_that_went_through_no_filter_is_left_to_the_library(tmp_path: Path) -> None:
+    values = numbers(1300)
+    path = write(tmp_path / "S.h5", values, chunks=(650, 256), compression="gzip")
+    with h5py.File(path, "a") as file:
+        file["features"].id.write_direct_chunk((0, 0), values[:650].tobytes(), filter_mask=1)
+    left_to_the_library(path, values)
+
+
+def test_numbers_of_a_type_that_numpy_lacks_are_left_to_the_library(tmp_path: Path) -> None:
+    brain = h5py.h5t.IEEE_F32LE.copy()
+    brain.set_fields(15, 7, 8, 0, 7)
+    brain.set_size(2)
+    with h5py.File(tmp_path / "S.h5", "w") as file:
+        space = h5py.h5s.create_simple((900, 256))
+        dataset = h5py.h5d.create(file.id, b"features", brain, space)
+        dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, np.ones((900, 256), np.float32))
+        file.create_dataset("others", data=numbers(2000))
+    left_to_the_library(tmp_path / "S.h5", np.ones((900, 256), np.float32))
+
+
+def test_data_in_other_files_are_read_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = numbers(900)
+    write(tmp_path / "target.h5", values, chunks=(300, 256))
+    with h5py.File(tmp_path / "linked.h5", "w") as file:
+        file.create_dataset("others", data=-np.ones((3000, 256), np.float32))
+        file["features"] = h5py.ExternalLink("target.h5", "features")
+    layout = h5py.VirtualLayout((900, 256), np.float32)
+    layout[:] = h5py.VirtualSource(tmp_path / "target.h5", "features", (900, 256))
+    with h5py.File(tmp_path / "virtual.h5", "w") as file:
+        file.create_virtual_dataset("features", layout)
+    with h5py.File(tmp_path / "raw.h5", "w") as file:
+        raw = [(str(tmp_path / "raw.bin"), 0, values.nbytes)]
+        file.create_dataset("features", data=values, external=raw)
+    monkeypatch.chdir(tmp_path)
+    for name in ("linked.h5", "virtual.h5", "raw.h5"):
+        with open_bag(Path(name)) as bag:
+            monkeypatch.chdir("/")
+            assert np.array_equal(bag.read(), values), name
+        monkeypatch.chdir(tmp_path)
+
+
+def test_a_file_that_is_replaced_meanwhile_is_read_to_its_end(tmp_path: Path) -> None:
+    path = write(tmp_path / "S.h5", numbers(900), chunks=(300, 256))
+    with open_bag(path) as bag:
+        atomic.write_bytes(path, write(tmp_path / "T.h5", -numbers(900)).read_bytes())
+        assert np.array_equal(bag.read(), numbers(900))
+
+
+def test_what_is_no_slice_of_rows_is_the_dataset_s(tmp_path: Path) -> None:
+    values = numbers(900)
+    with open_bag(write(tmp_path / "S.h5", values)) as bag:
+        assert np.array_equal(bag.features[::2], values[::2])
+        assert np.array_equal(bag.features[7], values[7])
+        assert np.array_equal(bag.features[:, 3], values[:, 3])
+        assert np.array_equal(bag.features[[1, 4]], values[[1, 4]])
+        assert np.array_equal(np.asarray(bag.features), values)
+        assert bag.features.ndim == 2
 
 
 def test_a_dataset_that_was_written_bit_by_bit_and_cut(tmp_path: Path) -> None:
@@ -122,13 +202,28 @@ def test_a_file_that_is_cut_while_it_is_read_is_named(tmp_path: Path) -> None:
             bag.read(1200, 1300)
 
 
-def test_a_closed_bag_holds_no_file(tmp_path: Path) -> None:
-    path = write(tmp_path / "S.h5", numbers(1300))
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    for _ in range(20):
+def test_a_closed_bag_is_not_read(tmp_path: Path) -> None:
+    bag = open_bag(write(tmp_path / "S.h5", numbers(1300)))
+    bag.read()
+    bag.close()
+    # its descriptor may be another file's by now
+    others = [(tmp_path / "other").open("wb") for _ in range(9)]
+    with pytest.raises(FeatureFileError, match="the file is closed"):
+        bag.read()
+    for other in others:
+        other.close()
+
+
+def test_a_block_at_no_place_is_left_to_the_library(tmp_path: Path) -> None:
+    """Blocks are found through a tree of version 1, which has no checksum."""
+    path = write(tmp_path / "S.h5", numbers(1300), chunks=(650, 256))
+    content = bytearray(path.read_bytes())
+    with h5py.File(path, "r") as file:
+        place = file["features"].id.get_chunk_info(1).byte_offset.to_bytes(8, "little")
+    assert content.count(place) == 1
+    for wrong in (b"\xf0" * 8, (1 << 40).to_bytes(8, "little")):
+        path.write_bytes(content.replace(place, wrong))
         with open_bag(path) as bag:
-            bag.read(5, 9)
-    write(path, numbers(1300).reshape(-1))  # refused after it was opened
-    with pytest.raises(FeatureFileError):
-        open_bag(path)
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+            assert len(bag.read(0, 600)) == 600
+            with pytest.raises(FeatureFileError, match="rows 600 to 700 cannot be read"):
+                bag.read(600, 700)
