@@ -12,6 +12,8 @@ import torch
 from factories import make_compressor, make_features
 
 from tcssa.compressor import fused
+from tcssa.compressor.fused_plan import plan
+from tcssa.compressor.gate_parts import split_gate
 
 triton = pytest.importorskip("triton", reason="Triton is not installed")
 
@@ -100,7 +102,7 @@ def compiled(dtype: torch.dtype, num_slots: int, feature_dim: int, capability: i
             if types[name].startswith("*")
         },
     )
-    warps = fused.plan(num_slots, feature_dim, dtype).num_warps
+    warps = plan(num_slots, feature_dim, dtype).num_warps
     return triton.compile(
         source, target=GPUTarget("cuda", capability, 32), options={"num_warps": warps}
     )
@@ -125,7 +127,7 @@ def stack_bytes(cubin: bytes, folder: Path) -> int:
 @pytest.mark.parametrize("dtype", POINTERS, ids=str)
 def test_the_parts_of_the_gate_are_as_good_as_float32(dtype: torch.dtype, scale: float) -> None:
     weight = scale * torch.randn(6, 50, generator=torch.Generator().manual_seed(0))
-    parts, unit = fused.split_gate(weight, dtype)
+    parts, unit = split_gate(weight, dtype)
     assert parts.dtype == dtype
     assert parts.isfinite().all()
     joined = parts[:, :6].double().sum(dim=0) * unit
