@@ -146,6 +146,7 @@ def find_blocks(dataset: h5py.Dataset) -> Blocks | None:
         and h5py.h5t.py_create(dataset.dtype) == dataset.id.get_type()  # not so of bfloat16
         and filters in _KNOWN_FILTERS
         and dataset.file.userblock_size == 0
+        and dataset.file.driver == "sec2"  # what holds a descriptor
     )
     if not is_plain:
         return None
