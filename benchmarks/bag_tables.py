@@ -1,7 +1,7 @@
 """Every method on the small classic sets of bags: MUSK1, digits bags, UCSB breast cancer.
 
     python benchmarks/bag_tables.py --out DIR [--data musk1,digits,ucsb] [--methods abmil,tcssa]
-        [--seeds 0,1,2] [--device cpu] [--quick] [--report]
+        [--seeds 0,1,2] [--lr 3e-4] [--device cpu] [--quick] [--report]
 
 Each (data, method, seed) is a run of train-mil: ten folds by patient, the epoch chosen on
 validation, test looked at once. A killed script goes on where it was; ``OUT/bag_tables.md`` is
@@ -81,6 +81,7 @@ def main() -> None:
     parser.add_argument("--data", default=",".join(SOURCES))
     parser.add_argument("--methods", default=",".join(methods))
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--lr", type=float, default=3e-4, help="another one needs another --out")
     parser.add_argument("--device", default="cpu", help="cuda pays for transmil and rrt alone")
     parser.add_argument("--quick", action="store_true", help="one seed, three folds, two epochs")
     parser.add_argument("--report", action="store_true", help="only write the table")
@@ -95,8 +96,8 @@ def main() -> None:
         begin = time.perf_counter()
         run = run_folder(out, name, method, seed)
         try:
-            how = settings(cohort, method, seed, quick=given.quick, device=given.device)
-            train(how, run, Silent())
+            how = {"quick": given.quick, "lr": given.lr, "device": given.device}
+            train(settings(cohort, method, seed, **how), run, Silent())
             became = f"{time.perf_counter() - begin:.0f} s"
         except TcssaError as error:  # the other cells are still worth having
             became = f"not trained: {error}"
@@ -113,7 +114,13 @@ def run_folder(out: Path, data: str, method: str, seed: int) -> Path:
 
 
 def settings(
-    cohort: Path, method: str, seed: int, *, quick: bool = False, device: str = "cpu"
+    cohort: Path,
+    method: str,
+    seed: int,
+    *,
+    quick: bool = False,
+    lr: float = 3e-4,
+    device: str = "cpu",
 ) -> MilSettings:
     """What a method is trained with: all share everything that is not of the model."""
     model = {"name": "tcssa", **VARIANTS[method]} if method in VARIANTS else {"name": method}
@@ -121,7 +128,7 @@ def settings(
     values = {
         "cohort": {"labels": cohort / "labels.csv", "features": cohort / "features"},
         "model": model,
-        "train": {"seed": seed, "lr": 3e-4, "device": device, **length},
+        "train": {"seed": seed, "lr": lr, "device": device, **length},
     }
     return validate(MilSettings, values)
 
