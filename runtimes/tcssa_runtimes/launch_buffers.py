@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from tcssa.artefact import TensorSpec
 from tcssa_runtimes.chunks import Features
+from tcssa_runtimes.pinned import fill
 
 Execute = Callable[[Mapping[str, Tensor], int], None]
 """Runs the graph on tensors by name, inputs and outputs, on a CUDA stream (0 on a CPU)."""
@@ -60,7 +60,7 @@ class LaunchBuffers:
         lengths.zero_()
         for row, chunk in enumerate(chunks):
             lengths[row] = len(chunk)
-            np.copyto(features[row, : len(chunk)].numpy(), chunk, casting="same_kind")
+            fill(features[row, : len(chunk)], chunk)
         if self._streams is None:
             self._upload()
             self._execute(self._device, 0)

@@ -40,10 +40,7 @@ class PinnedUploads:
             sent.synchronize()
         dtype = getattr(torch, chunk.dtype.name)
         block = self._blocks[place][: chunk.nbytes].view(dtype).reshape(chunk.shape)
-        if chunk.flags.writeable:
-            block.copy_(torch.from_numpy(chunk))
-        else:  # torch warns of arrays that it must not write to
-            np.copyto(block.numpy(), chunk)
+        fill(block, chunk)
         if not self._on_gpu:
             return block.clone()
         on_device = block.to(self._device, non_blocking=True)
@@ -51,3 +48,11 @@ class PinnedUploads:
         event.record(torch.cuda.current_stream(self._device))
         self._sent[place] = event
         return on_device
+
+
+def fill(block: Tensor, chunk: Features) -> None:
+    """Copy a chunk [n, D] into host memory of any type, by all of torch's threads."""
+    if chunk.flags.writeable:
+        block.copy_(torch.from_numpy(chunk))
+    else:  # torch warns of arrays that it must not write to
+        np.copyto(block.numpy(), chunk, casting="same_kind")

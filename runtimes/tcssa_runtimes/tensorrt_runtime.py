@@ -51,6 +51,7 @@ class TensorRTRuntime(ArtefactRuntime):
         self._ring: Iterator[LaunchBuffers] | None = None
         if self.facts.chunk_patches is not None:
             self.launches_at_once = 2
+            self.chunk_dtypes = frozenset({"float16", "float32"})  # its buffers widen halves
 
     def _open(self) -> None:
         import torch

@@ -72,6 +72,19 @@ def test_a_launch_sums_up_as_the_runtime_does_whatever_was_there_before(pair: Pa
                 assert len(sums.weights) == len(chunk)
 
 
+def test_a_launch_takes_halves_as_stored_and_arrays_that_are_only_to_be_read(pair: Path) -> None:
+    buffers = launch_buffers(pair)
+    given = chunks(64, 9, 40)
+    halves = [chunk.astype(np.float16) for chunk in given]
+    halves[1].setflags(write=False)
+    found = []
+    for each in (given, halves):
+        buffers.start(each)
+        found.append(buffers.wait())
+    for name, array in found[0].items():
+        assert np.array_equal(array, found[1][name]), name
+
+
 class DoubleBuffered(OnnxRuntime):
     """ONNX Runtime on two launch buffers in turn, as TensorRT runs."""
 
