@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from factories import make_compressor, write_bag
+from factories import write_bag
 from optional_packages import needs_cuda
-from vqa_runs import slide_name, write_slidebench, write_slides, write_tiny_run
+from vqa_runs import write_slidebench, write_slides, write_tiny_run
+from vqa_training import tiny, write_material
 
-from tcssa.compressor import save_compressor
 from tcssa.features.tables import read_rows
 from tcssa.reporter import Silent
 from tcssa.vqa.ask import answer_question
@@ -29,38 +29,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def material(tiny_llm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What is trained on: ten slides, a question about each, a compressor, a language model."""
-    folder = tmp_path_factory.mktemp("train")
-    write_slides(folder / "features", range(10))
-    rows = [
-        {
-            "id": str(number),
-            "image": [slide_name(number)],
-            "conversations": [
-                {"from": "human", "value": "<image>\nWhat?"},
-                {"from": "gpt", "value": "nothing odd"},
-            ],
-        }
-        for number in range(10)
-    ]
-    (folder / "data.json").write_text(json.dumps(rows))
-    save_compressor(make_compressor(), folder / "compressor.safetensors")
-    (folder / "llm").symlink_to(tiny_llm_folder)
-    return folder
+    return write_material(tmp_path_factory.mktemp("train"), tiny_llm_folder)
 
 
 def settings(material: Path, **options: Any) -> VqaSettings:
     """A short training."""
-    train = {"batch_size": 4, "micro_batch_size": 2, "lr": 0.01, "epochs": 3, **options}
-    features, compressor = material / "features", material / "compressor.safetensors"
-    sections = {
-        "corpus": {"data": material / "data.json", "features": features, "val_fraction": 0.3},
-        "visual": {"compressor": compressor, "projector_dim": 8},
-        "llm": {"llm": str(material / "llm")},
-        "lora": {"rank": 2, "targets": "q_proj,v_proj"},
-        "train": train,
-    }
-    return VqaSettings.model_validate(sections)
+    return tiny(material, train={"micro_batch_size": 2, "epochs": 3, **options})
 
 
 def test_stage_1_takes_the_cpus_steps(material: Path, tmp_path: Path) -> None:

@@ -2,61 +2,24 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from factories import make_compressor, write_bag
 from safetensors.torch import load_file
+from vqa_training import row, tiny, write_material
 
-from tcssa.compressor import save_compressor
 from tcssa.errors import DroppedRowsError, RunError, UsageError
 from tcssa.features.tables import read_rows
 from tcssa.reporter import Silent
 from tcssa.vqa.run import load_vqa
 from tcssa.vqa.settings import (
-    CorpusSettings,
-    LlmSettings,
-    LoraSettings,
-    VisualSettings,
-    VqaSettings,
-    VqaTrainSettings,
     inherited,
 )
 from tcssa.vqa.train import read_metrics, train
 
 
-def slide(number: int) -> str:
-    return f"TCGA-AA-{number:04d}-01Z-00-DX1"
-
-
-def row(number: int, question: str = "What?", answer: str = "nothing odd") -> dict[str, Any]:
-    said = [{"from": "human", "value": f"<image>\n{question}"}, {"from": "gpt", "value": answer}]
-    return {"id": f"r{number}", "image": [slide(number)], "conversations": said}
-
-
 @pytest.fixture(scope="module")
 def material(tiny_llm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("train")
-    for number in range(10):
-        write_bag(folder / "features" / f"{slide(number)}.h5", 12 + number, seed=number)
-    (folder / "data.json").write_text(json.dumps([row(number) for number in range(10)]))
-    save_compressor(make_compressor(), folder / "compressor.safetensors")
-    (folder / "llm").symlink_to(tiny_llm_folder)
-    return folder
-
-
-def tiny(material: Path, data: str = "data.json", **sections: dict[str, Any]) -> VqaSettings:
-    """Settings under which the tiny model trains in a second or two."""
-    corpus = {"data": material / data, "features": material / "features", "val_fraction": 0.3}
-    visual = {"compressor": material / "compressor.safetensors", "projector_dim": 8}
-    options = {"device": "cpu", "batch_size": 4, "micro_batch_size": 4, "lr": 0.01}
-    return VqaSettings(
-        corpus=CorpusSettings.model_validate(corpus | sections.get("corpus", {})),
-        visual=VisualSettings.model_validate(visual | sections.get("visual", {})),
-        llm=LlmSettings.model_validate({"llm": str(material / "llm")} | sections.get("llm", {})),
-        lora=LoraSettings(rank=2, targets="q_proj,v_proj"),
-        train=VqaTrainSettings.model_validate(options | sections.get("train", {})),
-    )
+    return write_material(tmp_path_factory.mktemp("train"), tiny_llm_folder)
 
 
 @pytest.fixture(scope="module")
