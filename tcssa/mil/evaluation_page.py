@@ -8,7 +8,7 @@ from typing import Any
 
 from tcssa.mil.names import titles
 from tcssa.mil.report import REPORT_FILE
-from tcssa.mil.score_tables import interval, number, survival_rows, target_sections
+from tcssa.mil.score_tables import cohort_rows, interval, number, survival_rows, target_sections
 from tcssa.mil.tasks import MilTask
 from tcssa.mil.tasks.facts import task_of_metrics
 from tcssa.page import Figure, Section, write_page
@@ -86,8 +86,6 @@ def _origins(metrics: Mapping[str, Any]) -> Iterator[list[str]]:
     yield ["run", f"{run['folder']} ({run['model']}, {run['folds']} folds)"]
     yield ["checkpoint SHA-256", run["checkpoint_sha256"]]
     yield ["labels", metrics["labels"]]
-    for name, value in metrics["cohort"].items():
-        text = "; ".join(map(str, value)) if isinstance(value, list) else str(value)
-        yield [name.replace("_", " "), text]
+    yield from cohort_rows(metrics["cohort"])
     for slide, reason in metrics["skipped"].items():
         yield ["left out", f"{slide}: {reason}"]

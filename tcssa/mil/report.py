@@ -10,7 +10,7 @@ import yaml
 
 from tcssa.mil.expected import Expectation, expectations
 from tcssa.mil.names import titles, written
-from tcssa.mil.score_tables import interval, number, survival_rows, target_sections
+from tcssa.mil.score_tables import cohort_rows, interval, number, survival_rows, target_sections
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.tasks import MilTask
 from tcssa.mil.tasks.facts import is_plain, task_of_metrics
@@ -167,9 +167,7 @@ def _site_text(lookup: Mapping[str, Any]) -> str:
 
 
 def _origins(run: Mapping[str, Any]) -> Iterator[list[str]]:
-    for name, value in run["cohort"].items():
-        text = "; ".join(map(str, value)) if isinstance(value, list) else str(value)
-        yield [name.replace("_", " "), text]
+    yield from cohort_rows(run["cohort"])
     yield ["the run stands for", f"{run['selected']} ({run['selected_by']})"]
     yield ["checkpoint SHA-256", str(run["checkpoint_sha256"])]
     if run.get("init_sha256"):

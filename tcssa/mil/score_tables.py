@@ -1,4 +1,4 @@
-"""Metrics as the tables of a page show them."""
+"""Metrics, and what they are of, as the tables of a page show them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ def number(value: float | None, digits: int = 3) -> str:
 def interval(score: Score) -> str:
     """``0.871 – 0.944``; nothing where there is none."""
     return "" if score["low"] is None else f"{score['low']:.3f} – {score['high']:.3f}"
+
+
+def cohort_rows(cohort: Mapping[str, Any]) -> Iterator[list[str]]:
+    """A cohort's fingerprint, as names and values."""
+    for name, value in cohort.items():
+        text = "; ".join(map(str, value)) if isinstance(value, list) else str(value)
+        yield [name.replace("_", " "), text]
 
 
 def survival_rows(scores: Mapping[str, Any]) -> Iterator[list[str]]:
