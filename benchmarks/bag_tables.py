@@ -70,6 +70,7 @@ EXPECTED = {
     ("digits", "tcssa K=8 embed 128"): "about 0.92",
 }
 NUM_GROUPS, BAGS_A_GROUP, POSITIVE = 10, 20, 9
+LR = 3e-4
 
 
 def main() -> None:
@@ -81,7 +82,7 @@ def main() -> None:
     parser.add_argument("--data", default=",".join(SOURCES))
     parser.add_argument("--methods", default=",".join(methods))
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--lr", type=float, default=3e-4, help="another one needs another --out")
+    parser.add_argument("--lr", type=float, default=LR, help="another one needs another --out")
     parser.add_argument("--device", default="cpu", help="cuda pays for transmil and rrt alone")
     parser.add_argument("--quick", action="store_true", help="one seed, three folds, two epochs")
     parser.add_argument("--report", action="store_true", help="only write the table")
@@ -119,7 +120,7 @@ def settings(
     seed: int,
     *,
     quick: bool = False,
-    lr: float = 3e-4,
+    lr: float = LR,
     device: str = "cpu",
 ) -> MilSettings:
     """What a method is trained with: all share everything that is not of the model."""

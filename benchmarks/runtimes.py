@@ -44,9 +44,11 @@ from tcssa_runtimes import open_runtime
 
 SIZES = "1000,4000,10000,50000,100000,200000"
 PLAIN, LIMIT = "plain torch", "limit"
-TOLERANCE = {"fp32": 2e-3, "fp16": 1e-2}
-"""Of the largest slot. Two orders of a sum part by 1e-6; but one of 200,000 patches on a near tie
-may take another slot, and moves it by up to 1e-3 (seen on an H200)."""
+TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2}
+"""Of the largest slot; most slots must be as near."""
+FLIPPED = 1e-2
+"""And all of them: one of 200,000 patches on a near tie may take another slot and move two of them
+by up to 1e-3 (seen on an H200, where either formulation parts from float64 by as much)."""
 Encode = Callable[[np.ndarray], np.ndarray]
 
 
@@ -104,9 +106,10 @@ def measure(
         expected = encoders[PLAIN](features)
         seconds: dict[str, list[float]] = {name: [] for name in encoders}
         for name, encode in encoders.items():
-            deviation = np.abs(encode(features) - expected).max() / np.abs(expected).max()
+            deviations = np.abs(encode(features) - expected).max(axis=1) / np.abs(expected).max()
             allowed = TOLERANCE["fp16" if name.endswith("fp16") else "fp32"]
-            assert deviation < allowed, f"{name} computes something else: {deviation}"
+            is_same = np.median(deviations) < allowed and deviations.max() < FLIPPED
+            assert is_same, f"{name} computes something else: {deviations}"
         for _ in range(max(3, min(15, 200_000 // num_patches))):
             for name, encode in encoders.items():
                 begin = time.perf_counter()
