@@ -1,7 +1,8 @@
 """Every error the library raises on purpose.
 
 Each carries the facts (path, slide, row, expected, found) as attributes and says them in one
-line. ``hint`` is the next step; where it is None, ``tcssa_cli.errors`` knows a general one.
+line of at most 300 characters. ``hint`` is the next step; where it is None, ``tcssa_cli.errors``
+knows a general one.
 """
 
 from __future__ import annotations
@@ -10,23 +11,37 @@ import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+MAX_CHARACTERS = 300
+"""Of an error's message; the whole of a longer one is a note of the exception (``--debug``)."""
+_MAX_PATH_CHARACTERS = 150
+_MAX_HINT_CHARACTERS = 600
 
-def one_line(error: BaseException, limit: int = 200) -> str:
-    """What another library's error says, in one line of at most ``limit`` characters."""
-    return " ".join(str(error).split())[:limit]
+
+def one_line(error: BaseException | str, limit: int = 200) -> str:
+    """Put what an error says on one line of at most ``limit`` printable characters.
+
+    A file's bytes can stand in a message of a library: control characters would reach the terminal.
+    """
+    joined = " ".join(str(error).split())
+    if len(joined) > limit:
+        joined = f"{joined[: limit - 1]}…"
+    return "".join(mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in joined)
 
 
 class TcssaError(Exception):
     """Base of all errors that a user can act on.
 
     Args:
-        message: What is wrong and where, in one line.
+        message: What is wrong and where. It is put on one line of at most `MAX_CHARACTERS`.
         hint: What to do next, in one line.
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.hint = hint
+        line = one_line(message, MAX_CHARACTERS)
+        super().__init__(line)
+        self.hint = None if hint is None else one_line(hint, _MAX_HINT_CHARACTERS)
+        if line != message:
+            self.add_note(message)
 
 
 class UsageError(TcssaError):
@@ -78,8 +93,11 @@ class FileError(TcssaError):
     """Something is wrong with one file or folder."""
 
     def __init__(self, path: Path | str, reason: str, *, hint: str | None = None) -> None:
-        self.path, self.reason = Path(path), reason
-        super().__init__(f"{path}: {reason}", hint=hint)
+        self.path, self.reason = Path(path), one_line(reason, MAX_CHARACTERS)
+        shown = str(path)
+        if len(shown) + len(reason) > MAX_CHARACTERS and len(shown) > _MAX_PATH_CHARACTERS:
+            shown = f"…{shown[-_MAX_PATH_CHARACTERS:]}"  # the reason must not be what is cut off
+        super().__init__(f"{shown}: {reason}", hint=hint)
 
 
 class DiskFullError(FileError):
@@ -151,8 +169,10 @@ class ArtefactError(FileError):
 class TableError(FileError):
     """A table (labels, manifest) with faults; all of them are listed."""
 
-    def __init__(self, path: Path | str, faults: Sequence[str], *, hint: str | None = None) -> None:
-        self.faults = list(faults)
+    def __init__(
+        self, path: Path | str, faults: Sequence[str] | str, *, hint: str | None = None
+    ) -> None:
+        self.faults = [faults] if isinstance(faults, str) else list(faults)
         shown = "; ".join(self.faults[:5])
         more = f"; and {len(self.faults) - 5} more" if len(self.faults) > 5 else ""
         super().__init__(path, shown + more, hint=hint)

@@ -1,0 +1,62 @@
+"""The boundary where a file enters: whatever a library raises there becomes one error of ours."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tcssa.errors import FileError, TcssaError, one_line
+
+
+@contextmanager
+def reading(path: Path | str, error: type[FileError], *, hint: str | None = None) -> Iterator[None]:
+    """Turn every exception of the block into one error that names the file.
+
+    Errors of ours pass as they are, and so does MemoryError, which says nothing about the file.
+
+    Args:
+        path: The file that is read in the block.
+        error: What to raise.
+        hint: The next step; None leaves it to the error's type.
+
+    Raises:
+        FileError: Of the type ``error``; the block raised something else than an error of ours.
+    """
+    try:
+        yield
+    except (TcssaError, MemoryError):
+        raise
+    except Exception as fault:  # libraries that read files raise whatever damage leads them into
+        raise error(path, reason_of(fault), hint=hint) from fault
+
+
+def reason_of(fault: Exception) -> str:
+    """Say in a few words why a file could not be read."""
+    if isinstance(fault, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(fault, RecursionError):
+        return "is nested too deeply"
+    if isinstance(fault, UnicodeError):
+        return "is not text in UTF-8"
+    said = fault.strerror if isinstance(fault, OSError) and fault.strerror else one_line(fault)
+    return f"cannot be read ({said or type(fault).__name__})"
+
+
+def require_file(path: Path, error: type[FileError]) -> int:
+    """Require a regular file, since opening a pipe waits for ever and a device has no end.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        FileError: Of the type ``error``; there is no such file, or it is a folder, pipe or device.
+    """
+    with reading(path, error):
+        status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise error(path, "is a folder, not a file")
+    if not stat.S_ISREG(status.st_mode):
+        raise error(path, "is no regular file", hint="copy its content into a file")
+    return status.st_size

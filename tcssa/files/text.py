@@ -1,0 +1,120 @@
+"""Text and JSON that come in."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from tcssa.errors import FileError
+from tcssa.files.boundary import reading, require_file
+from tcssa.files.limits import JSON_DEPTH
+
+Model = TypeVar("Model", bound=BaseModel)
+_JSON_NAMES: dict[type, str] = {dict: "an object", list: "a list"}
+
+
+def read_text(path: Path, error: type[FileError]) -> str:
+    """Read a file of UTF-8 text; a byte-order mark is left out and line ends stay as they are.
+
+    Args:
+        path: The file.
+        error: What to raise.
+
+    Raises:
+        FileError: Of the type ``error``; it cannot be read, is no file, or is no such text.
+    """
+    require_file(path, error)
+    with reading(path, error):
+        text = path.read_bytes().decode("utf-8-sig")
+    if "\0" in text:
+        raise error(path, "is not text in UTF-8")
+    return text
+
+
+def read_json(path: Path, error: type[FileError], *, top: type[dict[Any, Any] | list[Any]]) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: The file.
+        error: What to raise.
+        top: What it must hold at the top: ``dict`` or ``list``.
+
+    Raises:
+        FileError: Of the type ``error``; it cannot be read, is not valid, is nested too deeply,
+            repeats a name, or holds something else at the top.
+    """
+    return parse_json(read_text(path, error), path, error, top=top)
+
+
+def parse_json(
+    text: str, path: Path, error: type[FileError], *, top: type[dict[Any, Any] | list[Any]]
+) -> Any:
+    """Parse JSON that stands in a file; see `read_json`."""
+    try:
+        content = json.loads(text, object_pairs_hook=_distinct)
+    except RecursionError:
+        raise error(path, "is JSON that is nested too deeply") from None
+    except ValueError as fault:
+        raise error(path, f"is not valid JSON ({fault})") from None
+    if not isinstance(content, top):
+        found = _JSON_NAMES[type(content)] if isinstance(content, dict | list) else "one value"
+        raise error(path, f"must hold {_JSON_NAMES[top]}, holds {found}")
+    JSON_DEPTH.require(_depth(content), path, error)
+    return content
+
+
+def read_model(path: Path, error: type[FileError], kind: type[Model]) -> Model:
+    """Read a JSON file into a pydantic model.
+
+    Raises:
+        FileError: Of the type ``error``; as for `read_json`, or a value is missing or not valid.
+    """
+    return validated(read_json(path, error, top=dict), path, error, kind)
+
+
+def validated(content: Any, path: Path, error: type[FileError], kind: type[Model]) -> Model:
+    """Make a pydantic model of what a file holds.
+
+    Raises:
+        FileError: Of the type ``error``; a value is missing or not valid. The first is named.
+    """
+    try:
+        return kind.model_validate(content)
+    except ValidationError as fault:
+        raise error(path, f"is not valid: {first_fault(fault)}") from None
+
+
+def first_fault(fault: ValidationError) -> str:
+    """Name the first value that is not valid, and why."""
+    first = fault.errors(include_url=False)[0]
+    place = ".".join(str(part)[:40] for part in first["loc"])
+    more = f" ({fault.error_count() - 1} more)" if fault.error_count() > 1 else ""
+    return f"{place + ': ' if place else ''}{first['msg']}{more}"
+
+
+def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a dict of an object's pairs; of a repeated name, json keeps the last in silence."""
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        [(repeated, _)] = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"the name {repeated[:60]!r} stands twice in one object")
+    return content
+
+
+def _depth(content: Any) -> int:
+    """Count levels of nesting, without recursion."""
+    depth, level = 0, [content]
+    while level:
+        depth += 1
+        level = [
+            inner
+            for each in level
+            for inner in (each.values() if isinstance(each, dict) else each)
+            if isinstance(inner, dict | list)
+        ]
+    return depth

@@ -1,0 +1,85 @@
+"""YAML that comes in: plain values only, and no more of them than settings need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tcssa.errors import FileError, one_line
+from tcssa.files.boundary import reading, require_file
+from tcssa.files.limits import SETTINGS_BYTES, SETTINGS_VALUES
+from tcssa.files.text import read_text
+
+
+class _Loader(yaml.SafeLoader):
+    """Build plain values only, and refuse a mapping that repeats a name."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Compose a mapping whose names differ; YAML keeps the last of equal ones in silence."""
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.YAMLError(f"the name {key.value[:60]!r} stands twice")
+            seen.add(str(key.value))
+        return node
+
+
+def read_yaml_mapping(path: Path, error: type[FileError]) -> dict[str, Any]:
+    """Read a YAML file that holds names and values; an empty file holds none.
+
+    Args:
+        path: The file.
+        error: What to raise.
+
+    Raises:
+        FileError: Of the type ``error``; the file cannot be read, is not valid YAML, asks for
+            anything but plain values, repeats a name, holds more values than settings have once its
+            aliases are written out, or is no mapping.
+    """
+    SETTINGS_BYTES.require(require_file(path, error), path, error)
+    text = read_text(path, error)
+    with reading(path, error):
+        loader = _Loader(text)
+        try:
+            root = loader.get_single_node()
+            if root is None:
+                return {}
+            SETTINGS_VALUES.require(_num_values(root), path, error)
+            content = loader.construct_document(root)
+        except yaml.YAMLError as fault:
+            raise error(path, f"is not valid YAML ({one_line(fault)})") from None
+        finally:
+            loader.dispose()
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise error(path, "must hold names and values")
+    return content
+
+
+def _num_values(root: yaml.Node) -> int:
+    """Count the values of a document with its aliases written out.
+
+    Raises:
+        yaml.YAMLError: An alias stands within what it names.
+    """
+    counts: dict[int, int] = {}
+    open_nodes: set[int] = set()
+
+    def count(node: yaml.Node) -> int:
+        if id(node) in counts:
+            return counts[id(node)]
+        if id(node) in open_nodes:
+            raise yaml.YAMLError("an alias stands within what it names")
+        open_nodes.add(id(node))
+        inner: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            inner = node.value
+        elif isinstance(node, yaml.MappingNode):
+            inner = [part for pair in node.value for part in pair]
+        counts[id(node)] = 1 + sum(map(count, inner))
+        open_nodes.discard(id(node))
+        return counts[id(node)]
+
+    return count(root)
