@@ -1,26 +1,27 @@
-"""The one reader of tables: labels, splits, manifests, predictions, questions.
+"""The one reader of tables: labels, splits, manifests, predictions, questions, features in text.
 
-The csv module forgives by default: it drops cells beyond the header, lets the last of two equal
-columns win, and takes an open quote to the end of the file for one cell. Here these are faults.
+The csv module forgives by default: it drops cells beyond the header, fills up rows that are too
+short, lets the last of two equal columns win, and takes an open quote to the end of the file for
+one cell. Here these are faults: a comma too many or too few moves a label into another column.
 """
 
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tcssa.errors import FileError, TableError
-from tcssa.files.text import read_text
+from tcssa.files.text import lines_of, read_text
 
 # The module's limit of 131,072 characters holds for the whole process and cannot be given to one
 # reader; what a file's cells may take is bounded by the file.
 csv.field_size_limit(2**31 - 1)
 
 _MAX_COLUMNS = 100_000
+_BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ def read_table(
     needed: Sequence[str] = (),
     delimiter: str | None = None,
     multiline: bool = False,
+    exact: bool = False,
+    may_be_empty: bool = False,
     error: type[FileError] = TableError,
 ) -> Table:
     """Read a table with a header.
@@ -53,11 +56,15 @@ def read_table(
             comma.
         multiline: Whether a quoted cell may hold line ends, as the texts of questions do. Where
             names and labels stand it is the sign of a quote that was never closed.
+        exact: Whether columns differ that differ in case, spaces, ``_`` and ``-`` alone, as in
+            tables that have a column a class: ``prob_1`` and ``prob_-1``.
+        may_be_empty: Whether a header without rows will do.
         error: What to raise.
 
     Raises:
         FileError: Of the type ``error``; the file cannot be read, is empty, has an open quote, a
-            row longer than the header, or columns that cannot be told apart; the line is named.
+            row longer or shorter than the header or equal to it, or columns that cannot be told
+            apart; the line is named.
     """
     text = read_text(path, error)
     if delimiter is None:
@@ -67,21 +74,27 @@ def read_table(
     columns = [name.strip() for name in header]
     if not any(columns):
         raise error(path, "the table is empty")
-    _require_distinct(columns, path, error)
+    _require_distinct(columns, path, error, exact=exact)
     missing = [name for name in needed if name not in columns]
     if missing:
         found = ", ".join(filter(None, columns))
         raise error(path, f"lacks the columns {', '.join(missing)}; found: {found}")
-    rows: dict[int, dict[str, str]] = {}
+    least = max(place for place, name in enumerate(columns, start=1) if name)
+    rows = {}
     for line, cells in lines:
-        if len(cells) > len(columns):
+        if not least <= len(cells) <= len(columns):
             raise error(
                 path,
                 f"line {line} has {len(cells)} cells, the header {len(columns)}",
-                hint="put quotes around a cell that holds the separator",
+                hint="put quotes around a cell that holds the separator; leave no separator out",
             )
-        cells += [""] * (len(columns) - len(cells))
-        rows[line] = {name: cell.strip() for name, cell in zip(columns, cells, strict=True) if name}
+        stripped = [cell.strip() for cell in cells]
+        if stripped == columns:
+            raise error(path, f"line {line} repeats the header", hint="take the line out")
+        pairs = zip(columns, stripped, strict=False)  # nameless columns at the end may be missing
+        rows[line] = {name: cell for name, cell in pairs if name}
+    if not rows and not may_be_empty:
+        raise error(path, "the table has a header and no rows")
     return Table([name for name in columns if name], rows)
 
 
@@ -95,14 +108,14 @@ def cells_by_line(
         path: Named in errors.
         error: What to raise.
         delimiter: Between cells.
-        multiline: Whether a quoted cell may hold line ends.
+        multiline: Whether a quoted cell may hold line ends. If not, a quote behind the spaces at
+            a cell's begin is a fault too: it would not be read as one.
 
     Raises:
-        FileError: Of the type ``error``; a quote is not closed, or a cell holds a line end that may
-            not.
+        FileError: Of the type ``error``; a quote is not closed or stands where it is none, or a
+            cell holds a line end that may not.
     """
-    # newline="": the csv module ends lines at LF, CRLF and CR alone, str.splitlines at ten others
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(lines_of(text), delimiter=delimiter, strict=True)
     begin = 1
     while True:
         try:
@@ -112,11 +125,11 @@ def cells_by_line(
             raise error(path, reason, hint="look for a quote that is not closed") from None
         if cells is None:
             return
-        if not multiline and any("\n" in cell or "\r" in cell for cell in cells):
+        if not multiline:
+            _require_plain(cells, begin, reader.line_num, path, error)
+        if cells and cells[0].startswith(_BYTE_ORDER_MARK):
             raise error(
-                path,
-                f"line {begin}: a cell goes on over the end of the line",
-                hint="look for a quote that is not closed",
+                path, f"line {begin} begins a file anew", hint="join tables without headers"
             )
         if any(cell.strip() for cell in cells):
             yield begin, cells
@@ -128,20 +141,60 @@ def plain_name(column: str) -> str:
     return re.sub(r"[\s_-]", "", column).lower()
 
 
+def numbers(cells: Sequence[str]) -> list[float]:
+    """Read cells as numbers; NaN and infinity are numbers too.
+
+    Raises:
+        ValueError: One is none, or is spelt as no table spells it: ``float`` also takes ``1_000``
+            for a thousand, and the digits of every script.
+    """
+    joined = "".join(cells)
+    if not joined.isascii() or "_" in joined:
+        odd = next(cell for cell in cells if not cell.isascii() or "_" in cell)
+        raise ValueError(f"{odd!r} is no number")
+    try:
+        return [float(cell) for cell in cells]
+    except ValueError as fault:
+        odd = str(fault).removeprefix("could not convert string to float: ")
+        raise ValueError(f"{odd} is no number") from None
+
+
+def number(cell: str) -> float:
+    """Read one cell as a number; see `numbers`."""
+    return numbers([cell])[0]
+
+
 def _delimiter(text: str) -> str:
-    header = re.split(r"[\r\n]", text.lstrip(), maxsplit=1)[0]
-    return next((mark for mark in "\t;" if mark in header), ",")
+    header = next((line for line in lines_of(text) if line.strip()), "")
+    bare = re.sub(r'"[^"]*("|$)', "", header.rstrip("\r\n"))  # a quoted name may hold any of them
+    return next((mark for mark in "\t;" if mark in bare), ",")
 
 
-def _require_distinct(columns: Sequence[str], path: Path, error: type[FileError]) -> None:
+def _require_distinct(
+    columns: Sequence[str], path: Path, error: type[FileError], *, exact: bool
+) -> None:
     if len(columns) > _MAX_COLUMNS:
         raise error(path, f"has {len(columns):,} columns, and at most {_MAX_COLUMNS:,} are read")
     seen: dict[str, str] = {}
     for name in filter(None, columns):
-        other = seen.setdefault(plain_name(name), name)
-        if other is not name:
+        plain = name if exact else plain_name(name)
+        if plain in seen:
             raise error(
                 path,
-                f"the columns {other!r} and {name!r} cannot be told apart",
+                f"the columns {seen[plain]!r} and {name!r} cannot be told apart",
                 hint="rename one of them, or take it out",
             )
+        seen[plain] = name
+
+
+def _require_plain(
+    cells: Sequence[str], begin: int, end: int, path: Path, error: type[FileError]
+) -> None:
+    """Require that a row ends on its line, and that none of its quotes is taken for text."""
+    reason = None
+    if end > begin:
+        reason = f"line {begin}: a cell goes on over the end of the line"
+    elif '"' in "".join(cells) and any(re.match(r'\s+"', cell) for cell in cells):
+        reason = f"line {begin}: a quote stands behind a space, where it is read as text"
+    if reason:
+        raise error(path, reason, hint="look for a quote that is not closed, or out of place")

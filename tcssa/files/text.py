@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,8 @@ from tcssa.files.boundary import reading, require_file
 from tcssa.files.limits import JSON_DEPTH
 
 Model = TypeVar("Model", bound=BaseModel)
+_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
+"""Escapes that stand for one character by twos; one alone is a text that cannot be written."""
 _JSON_NAMES: dict[type, str] = {dict: "an object", list: "a list"}
 
 
@@ -30,10 +33,25 @@ def read_text(path: Path, error: type[FileError]) -> str:
     """
     require_file(path, error)
     with reading(path, error):
-        text = path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+    return decoded(content, path, error)
+
+
+def decoded(content: bytes, path: Path, error: type[FileError]) -> str:
+    """Decode text that stands in a file; see `read_text`."""
+    with reading(path, error):
+        text = content.decode("utf-8-sig")
     if "\0" in text:
         raise error(path, "is not text in UTF-8")
     return text
+
+
+def lines_of(text: str) -> Iterator[str]:
+    """Yield the lines of a text with their ends, which are LF, CRLF and CR alone.
+
+    `str.splitlines` ends them at seven other characters too, which may stand within a cell.
+    """
+    return (found[0] for found in re.finditer(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+", text))
 
 
 def read_json(path: Path, error: type[FileError], *, top: type[dict[Any, Any] | list[Any]]) -> Any:
@@ -52,18 +70,34 @@ def read_json(path: Path, error: type[FileError], *, top: type[dict[Any, Any] | 
 
 
 def parse_json(
-    text: str, path: Path, error: type[FileError], *, top: type[dict[Any, Any] | list[Any]]
+    text: str,
+    path: Path,
+    error: type[FileError],
+    *,
+    top: type[dict[Any, Any] | list[Any]],
+    line: int | None = None,
 ) -> Any:
-    """Parse JSON that stands in a file; see `read_json`."""
+    """Parse JSON that stands in a file; see `read_json`.
+
+    Args:
+        text: The JSON.
+        path: Named in errors.
+        error: What to raise.
+        top: What it must hold at the top: ``dict`` or ``list``.
+        line: The line of the file, where each line holds JSON of its own.
+    """
+    where = "" if line is None else f"line {line}: "
     try:
         content = json.loads(text, object_pairs_hook=_distinct)
+        if _HALF_CHARACTER.search(text):
+            json.dumps(content, ensure_ascii=False).encode()
     except RecursionError:
-        raise error(path, "is JSON that is nested too deeply") from None
+        raise error(path, f"{where}is JSON that is nested too deeply") from None
     except ValueError as fault:
-        raise error(path, f"is not valid JSON ({fault})") from None
+        raise error(path, f"{where}is not valid JSON ({fault})") from None
     if not isinstance(content, top):
         found = _JSON_NAMES[type(content)] if isinstance(content, dict | list) else "one value"
-        raise error(path, f"must hold {_JSON_NAMES[top]}, holds {found}")
+        raise error(path, f"{where}must hold {_JSON_NAMES[top]}, holds {found}")
     JSON_DEPTH.require(_depth(content), path, error)
     return content
 
