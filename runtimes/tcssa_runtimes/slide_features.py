@@ -30,6 +30,8 @@ from tcssa.errors import FeatureFileError
 from tcssa.features.content import content_hash
 from tcssa.features.selection import bag_file, bag_name
 from tcssa.features.writer import Attribute
+from tcssa.files.boundary import UnsoundError
+from tcssa.files.hdf5 import attributes, hdf5_file, numbers
 from tcssa_runtimes.outputs import EncodedSlide
 
 FOLDER = "slide_features_tcssa"
@@ -159,39 +161,39 @@ def write_slide_features(
 
 
 def read_facts(path: Path) -> EncodedFacts | None:
-    """What an encoded slide's file says of it; None if it is not one of ours, or broken."""
+    """Read what an encoded slide's file says; None if it is not one of ours, or broken."""
     try:
-        with h5py.File(path, "r") as file:
-            attributes = file["features"].attrs
-            if not attributes["complete"] or attributes["format_version"] != FORMAT_VERSION:
-                return None
-            return EncodedFacts(
-                path=path,
-                name=str(attributes["name"]),
-                num_patches=int(attributes["num_patches"]),
-                mass=np.asarray(file["mass"]),
-                runtime=str(attributes["runtime"]),
-                origin=Origin(
-                    model_sha256=str(attributes["model_sha256"]),
-                    input_name=str(attributes["input_name"]),
-                    input_bytes=int(attributes["input_bytes"]),
-                    input_mtime_ns=int(attributes["input_mtime_ns"]),
-                    input_hash=str(attributes["input_hash"]),
-                ),
-            )
-    except (OSError, KeyError, ValueError):
+        return require_facts(path)
+    except FeatureFileError:
         return None
 
 
 def require_facts(path: Path) -> EncodedFacts:
-    """The same of a file that must be whole.
+    """Read what an encoded slide's file says, the slots themselves apart.
 
     Raises:
-        FeatureFileError: It is not.
+        FeatureFileError: The file is broken, or no whole file of slots.
     """
-    facts = read_facts(path)
-    if facts is None:
-        raise FeatureFileError(
-            path, "is no whole file of slots", hint="remove it, and give the command again"
+    again = "remove it, and give the command again"
+    with hdf5_file(path, FeatureFileError, hint=again) as file:
+        features = numbers(file, "features", ndim=2)
+        said = attributes(features)
+        if not said.get("complete") or said.get("format_version") != FORMAT_VERSION:
+            raise UnsoundError("is no whole file of slots")
+        mass = numbers(file, "mass", ndim=1)[:]
+        if len(mass) != len(features) or not (np.isfinite(mass) & (mass >= 0)).all():
+            raise UnsoundError("is no whole file of slots: its mass makes no sense")
+        return EncodedFacts(
+            path=path,
+            name=str(said["name"]),
+            num_patches=int(said["num_patches"]),
+            mass=mass,
+            runtime=str(said["runtime"]),
+            origin=Origin(
+                model_sha256=str(said["model_sha256"]),
+                input_name=str(said["input_name"]),
+                input_bytes=int(said["input_bytes"]),
+                input_mtime_ns=int(said["input_mtime_ns"]),
+                input_hash=str(said["input_hash"]),
+            ),
         )
-    return facts

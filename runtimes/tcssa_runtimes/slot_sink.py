@@ -11,15 +11,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from tcssa import atomic
 from tcssa.checksums import params_hash
 from tcssa.encoders.base import Encoder, EncoderSpec
-from tcssa.errors import UsageError
+from tcssa.errors import FeatureFileError, UsageError
 from tcssa.features.content import ContentHash
+from tcssa.files.boundary import reading
+from tcssa.files.hdf5 import attributes, hdf5_file, numbers
 from tcssa.slides.manifest import SlideFile
 from tcssa.slides.plan import SlidePlan
 from tcssa.slides.report import SlideResult
@@ -69,14 +70,15 @@ class SlotFiles:
         if other:
             hint = "give --overwrite to make them again, or another --out"
             raise UsageError(f"{path}: these slots are {other}", hint=hint)
-        return SlideResult(
-            slide.slide_id,
-            slide.path,
-            "skipped",
-            num_patches=int(made["num_patches"]),
-            num_failed=int(made["n_failed"]),
-            mpp=float(made["mpp_level0"]),
-        )
+        with reading(path, FeatureFileError):
+            return SlideResult(
+                slide.slide_id,
+                slide.path,
+                "skipped",
+                num_patches=int(made["num_patches"]),
+                num_failed=int(made["n_failed"]),
+                mpp=float(made["mpp_level0"]),
+            )
 
     def check(self, spec: EncoderSpec, encoder: Encoder) -> None:
         """See that the model was made for this encoder.
@@ -198,8 +200,8 @@ class SlotFile:
 def _read_attributes(path: Path) -> dict[str, Any] | None:
     """What a slots file says of itself; None if it is not there, not whole, or not from a slide."""
     try:
-        with h5py.File(path, "r") as file:
-            attributes = dict(file["features"].attrs)
-    except (OSError, KeyError):
+        with hdf5_file(path, FeatureFileError) as file:
+            said = attributes(numbers(file, "features", ndim=2))
+    except FeatureFileError:
         return None
-    return attributes if attributes.get("complete") else None
+    return said if said.get("complete") else None

@@ -15,7 +15,7 @@ pixels where the file knows them. The layouts (see docs/formats.md) differ in na
 
 from __future__ import annotations
 
-import os
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.errors import FeatureDimError, FeatureFileError, NonFiniteFeatureError, one_line
+from tcssa.errors import FeatureDimError, FeatureFileError, NonFiniteFeatureError
 from tcssa.features.array_files import read_npy, read_pt
 from tcssa.features.direct import DatasetRows
 from tcssa.features.lazyslide import read_store
@@ -37,6 +37,8 @@ from tcssa.features.selection import (
     with_selection,
 )
 from tcssa.features.slidechat import read_csv_features
+from tcssa.files.boundary import UnsoundError, reading, reason_of, require_file
+from tcssa.files.hdf5 import attributes, find_object, numbers, open_hdf5
 
 SUFFIXES = (".h5", ".hdf5", ".pt", ".npy", STORE_SUFFIX)
 """What a bag's file name may end with; the last is a folder."""
@@ -49,6 +51,11 @@ LOADED_WHOLE = (".pt", TABLE_SUFFIX)
 """Files that cannot be read in parts."""
 
 _READ_AGAIN = "extract this slide again: the file is incomplete or damaged"
+_ANY_NUMBER = "iuf"
+_COORDS_WIDTHS = (2, 5)
+"""Columns of corners: x, y; AtlasPatch adds read_w, read_h, level."""
+_MAX_PLACE = 2.0**53
+"""No corner lies further out; whole numbers beyond are not exact in float64."""
 
 
 @dataclass
@@ -86,18 +93,32 @@ class Bag:
 
     @property
     def encoder(self) -> str | None:
-        """The encoder that made the features, if the file names it."""
-        name = self.attributes.get("encoder") or self.attributes.get("extractor")
-        return str(name) if name and name != "None" else None
+        """The encoder that made the features, if the file names it.
+
+        Raises:
+            FeatureFileError: The attribute is no text.
+        """
+        for attribute in ("encoder", "extractor"):
+            name = self.attributes.get(attribute)
+            if name is not None and not isinstance(name, str):
+                raise FeatureFileError(self.path, f"its attribute {attribute!r} is no text")
+            if name and name != "None":  # TRIDENT writes None as the string 'None'
+                return name
+        return None
 
     @property
     def patch_size_level0(self) -> int | None:
-        """Side of a patch in level-0 pixels, if the file tells."""
+        """Side of a patch in level-0 pixels, if the file tells.
+
+        Raises:
+            FeatureFileError: The attribute is no size.
+        """
         size = self.attributes.get("patch_size_level0")
-        try:
-            return None if size is None else int(size)
-        except (TypeError, ValueError):  # TRIDENT writes None as the string 'None'
+        if size is None or (isinstance(size, str) and size == "None"):
             return None
+        if not isinstance(size, int | float) or not math.isfinite(size) or size < 0:
+            raise FeatureFileError(self.path, f"its attribute 'patch_size_level0' is {size!r}")
+        return int(size)
 
     def read(self, begin: int = 0, end: int | None = None) -> NDArray[Any]:
         """Rows ``begin`` to ``end`` of the features, in the type they are stored in.
@@ -115,7 +136,10 @@ class Bag:
         """
         if self.coords is None:
             return None
-        return self._slice(self.coords, begin, end)[:, :2]
+        coords = self._slice(self.coords, begin, end)[:, :2]
+        if coords.dtype.kind == "f" and not (np.abs(coords) < _MAX_PLACE).all():
+            raise FeatureFileError(self.path, "its coords are not all places on a slide")
+        return coords
 
     def chunks(self, rows: int) -> Iterator[tuple[NDArray[Any], NDArray[Any] | None]]:
         """Features and corners, ``rows`` patches at a time."""
@@ -137,9 +161,11 @@ class Bag:
     def _slice(self, rows: Any, begin: int, end: int | None) -> NDArray[Any]:
         try:
             return np.asarray(rows[begin:end])
-        except (OSError, ValueError, RuntimeError) as error:
-            reason = f"rows {begin} to {end} cannot be read ({error})"
-            raise FeatureFileError(self.path, reason, hint=_READ_AGAIN) from None
+        except MemoryError:
+            raise
+        except Exception as error:  # as in `reading`, with the rows
+            reason = f"rows {begin} to {end} cannot be read ({reason_of(error)})"
+            raise FeatureFileError(self.path, reason, hint=_READ_AGAIN) from error
 
 
 def open_bag(path: Path | str) -> Bag:
@@ -153,11 +179,8 @@ def open_bag(path: Path | str) -> Bag:
             named, or would have to run code to be read.
         MissingExtraError: A LazySlide store needs a package that is not installed.
     """
-    try:
+    with reading(path, FeatureFileError):
         return _open(Path(path))
-    except OSError as error:  # gone since it was listed, not ours to read, too many files open …
-        reason = f"cannot be read ({error.strerror or one_line(error)})"
-        raise FeatureFileError(path, reason) from None
 
 
 def _open(path: Path) -> Bag:
@@ -169,8 +192,7 @@ def _open(path: Path) -> Bag:
         )
         _check_shapes(bag)
         return bag
-    if not path.is_file():
-        raise FeatureFileError(path, "there is no such file")
+    require_file(path, FeatureFileError)
     suffix = path.suffix.lower()
     if wanted is not None and suffix not in (".h5", ".hdf5"):
         raise FeatureFileError(path, f"holds one set of features, and no {wanted!r}")
@@ -213,70 +235,65 @@ def read_features(path: Path, feature_dim: int | None = None) -> NDArray[Any]:
 
 
 def _open_hdf5(path: Path, wanted: str | None) -> Bag:
+    file = open_hdf5(path, FeatureFileError, hint=_READ_AGAIN)
     try:
-        file = h5py.File(path, "r")
-    except OSError as error:  # HDF5 tells it at length, with the path in it
-        said = os.strerror(error.errno) if error.errno else one_line(error)
-        reason = f"is not a readable HDF5 file ({said})"
-        raise FeatureFileError(path, reason, hint=_READ_AGAIN) from None
-    features = file.get("features", file.get("feats"))
-    if isinstance(features, h5py.Group):
-        return _open_atlaspatch(path, file, features, wanted)
-    if wanted is not None:
+        with reading(path, FeatureFileError, hint=_READ_AGAIN):
+            return _bag_of(path, file, wanted)
+    except BaseException:
         file.close()
-        raise FeatureFileError(path, f"holds one set of features, and no {wanted!r}")
-    if not isinstance(features, h5py.Dataset):
+        raise
+
+
+def _bag_of(path: Path, file: h5py.File, wanted: str | None) -> Bag:
+    name = next((name for name in ("features", "feats") if find_object(file, name)), None)
+    if name is None:
         found = ", ".join(file) or "nothing"
-        file.close()
         raise FeatureFileError(path, f"has neither 'features' nor 'feats' (found: {found})")
-    coords = file.get("coords")
-    attributes = {**file.attrs, **features.attrs}
-    if isinstance(coords, h5py.Dataset):
-        attributes |= dict(coords.attrs)
+    sets = find_object(file, name)
+    if isinstance(sets, h5py.Group):
+        chosen = choose_set(path, [each for each in sets if find_object(sets, each)], wanted)
+        features = numbers(sets, chosen, kinds=_ANY_NUMBER)
+    elif wanted is not None:
+        raise FeatureFileError(path, f"holds one set of features, and no {wanted!r}")
     else:
-        coords = None
-    if not attributes.get("complete", True):
-        file.close()
-        raise FeatureFileError(path, "was not written to its end", hint=_READ_AGAIN)
-    unit = "um" if file.attrs.get("unit") == "um" else "level0_px"
-    return Bag(path, DatasetRows(features), coords, unit, attributes, file)
+        chosen, features = None, numbers(file, name, kinds=_ANY_NUMBER)
+    has_coords = find_object(file, "coords") is not None
+    coords = numbers(file, "coords", kinds=_ANY_NUMBER, ndim=2) if has_coords else None
+    root = attributes(file)
+    said = {**root, **attributes(features)}
+    if chosen is not None:
+        said["encoder"] = chosen
+    if coords is not None:
+        said |= attributes(coords)
+        if chosen is not None and "patch_size_level0" not in said:
+            said |= _atlaspatch_size(coords)
+    if said.get("complete", True) not in (True, 1):
+        raise UnsoundError("was not written to its end")
+    unit = "um" if root.get("unit") == "um" else "level0_px"
+    rows = None if coords is None else DatasetRows(coords)
+    return Bag(with_selection(path, wanted), DatasetRows(features), rows, unit, said, file)
 
 
-def _open_atlaspatch(path: Path, file: h5py.File, sets: h5py.Group, wanted: str | None) -> Bag:
-    """A bag of AtlasPatch: ``coords`` are x, y, read_w, read_h, level."""
-    try:
-        names = [name for name, each in sets.items() if isinstance(each, h5py.Dataset)]
-        name = choose_set(path, names, wanted)
-        coords = file.get("coords")
-        attributes = {**file.attrs, **sets[name].attrs, "encoder": name}
-        if isinstance(coords, h5py.Dataset):
-            attributes |= dict(coords.attrs)
-            if "patch_size_level0" not in attributes and coords.ndim == 2 and coords.shape[1] == 5:
-                sizes = np.unique(coords[:, 2:], axis=0)
-                if len(sizes) == 1 and sizes[0, 2] == 0:  # all were read at level 0, in one size
-                    attributes["patch_size_level0"] = int(sizes[0, 0])
-        else:
-            coords = None
-    except (FeatureFileError, OSError) as error:
-        file.close()
-        if isinstance(error, FeatureFileError):
-            raise
-        raise FeatureFileError(path, f"cannot be read ({one_line(error)})") from None
-    features = DatasetRows(sets[name])
-    return Bag(with_selection(path, wanted), features, coords, attributes=attributes, file=file)
+def _atlaspatch_size(coords: h5py.Dataset) -> dict[str, int]:
+    """Read the side of AtlasPatch's patches, if all were read at level 0 and in one size."""
+    if coords.shape[1] != 5 or len(coords) == 0:
+        return {}
+    sizes = np.unique(coords[:, 2:], axis=0)
+    return {"patch_size_level0": int(sizes[0, 0])} if len(sizes) == 1 and not sizes[0, 2] else {}
 
 
 def _check_shapes(bag: Bag) -> None:
     shape = bag.features.shape
-    if shape == (0,):  # TRIDENT's empty bag of an encoder that does not tell its D
-        return
     fault = None
-    if len(shape) != 2:
+    # (0,) is TRIDENT's empty bag of an encoder that does not tell its D
+    if len(shape) != 2 and shape != (0,):
         fault = f"features must be [N, D], found {list(shape)}"
     elif np.dtype(bag.features.dtype).kind != "f":
         fault = f"features must be floating point, found {bag.features.dtype}"
     elif bag.coords is not None and len(bag.coords) != shape[0]:
         fault = f"{shape[0]} rows of features, but {len(bag.coords)} of coords"
+    elif bag.coords is not None and bag.coords.shape[1] not in _COORDS_WIDTHS:
+        fault = f"coords must be [N, 2], found {list(bag.coords.shape)}"
     if fault:
         bag.close()
         raise FeatureFileError(bag.path, fault)

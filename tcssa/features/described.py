@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.errors import FeatureFileError, MissingMppError, one_line
+from tcssa.errors import FeatureFileError, MissingMppError
 from tcssa.features.bag import Bag
+from tcssa.files.hdf5 import attributes, find_object, hdf5_file
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,7 @@ def describe(bag: Bag, mpp: float | None, *, needs_mpp: bool) -> Described:
         MissingMppError: The resolution is needed and not known.
     """
     has_coords = bag.coords is not None
-    said = {name: plain(value) for name, value in bag.attributes.items()}
-    said = {**_clam_patches(bag.path), **said}
+    said = {**_clam_patches(bag.path), **bag.attributes}
     in_um = has_coords and bag.coords_unit == "um"
     if has_coords and not in_um and getattr(bag.features, "name", None) == "/feats":
         reason = "does not tell the unit of its coordinates, as old files of STAMP"
@@ -116,25 +115,15 @@ def _clam_patches(path: Path) -> dict[str, Any]:
     patches = path.parent.parent / "patches" / path.name
     if path.parent.name != "h5_files" or not patches.is_file():
         return {}
-    try:
-        with h5py.File(patches, "r") as file:
-            said = dict(file["coords"].attrs)
-            side = said["patch_size"] * said["downsample"][0] * said.get("custom_downsample", 1)
-    except (OSError, KeyError, TypeError, IndexError) as error:
-        reason = f"is no readable file of CLAM's patches ({one_line(error)})"
-        raise FeatureFileError(patches, reason, hint="mend it, or take it away") from None
-    known: dict[str, Any] = {"patch_size_level0": int(np.rint(side))}
-    if said.get("patch_level") == 0 and "level_dim" in said:
-        width, height = said["level_dim"]
-        known |= {"level0_width": int(width), "level0_height": int(height)}
+    with hdf5_file(patches, FeatureFileError, hint="mend it, or take it away") as file:
+        coords = find_object(file, "coords")
+        said = {} if coords is None else attributes(coords)
+        side = said["patch_size"] * said["downsample"][0] * said.get("custom_downsample", 1)
+        known: dict[str, Any] = {"patch_size_level0": int(np.rint(side))}
+        if said.get("patch_level") == 0 and "level_dim" in said:
+            width, height = said["level_dim"]
+            known |= {"level0_width": int(width), "level0_height": int(height)}
     return known
-
-
-def plain(value: Any) -> Any:
-    """An attribute as HDF5 gives it, as a plain value where it is one."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _number(value: Any) -> float | None:

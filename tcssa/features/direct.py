@@ -17,8 +17,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-_FEW = 64
-"""Rows that are not worth looking up where all blocks lie."""
+from tcssa.files.boundary import UnsoundError
+from tcssa.files.hdf5 import BlockTable, block_table, require_findable
+
 _MOST_BYTES = 1 << 25
 """Of a block that is unpacked here: it is held beside what the caller counts."""
 _DEFLATE, _SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
@@ -62,18 +63,18 @@ class DatasetRows:
         return len(self._dataset)
 
     def __getitem__(self, key: Any) -> Any:
-        """What the dataset gives.
+        """Read what the dataset gives.
 
         Raises:
             OSError: The file cannot be read.
-            ValueError: It ends too early or is closed, or a block cannot be unpacked.
+            UnsoundError: It ends too early or is closed, or a block is missing or damaged.
         """
         if not isinstance(key, slice) or key.step not in (None, 1):
             return self._dataset[key]
         if not self._dataset:  # else its file's descriptor may be another file's by now
-            raise ValueError("the file is closed")
+            raise UnsoundError("the file is closed")
         begin, end, _ = key.indices(len(self))
-        if not self._is_looked_up and end - begin > _FEW:
+        if not self._is_looked_up:
             self._blocks, self._is_looked_up = find_blocks(self._dataset), True
         if self._blocks is None or end <= begin:
             return self._dataset[begin:end]
@@ -111,18 +112,30 @@ class DatasetRows:
         stored = np.empty(blocks.sizes[block], np.uint8)
         _read(blocks.file, stored, int(blocks.offsets[block]))
         expected = blocks.rows * self.shape[1] * self.dtype.itemsize
-        try:
-            unpacked = zlib.decompressobj().decompress(stored.data, expected)
-        except zlib.error as error:
-            raise ValueError(f"a block cannot be unpacked: {error}") from None
-        content = np.frombuffer(unpacked, np.uint8)
-        if content.size != expected:
-            raise ValueError("a block is too short")
+        content = np.frombuffer(_inflated(stored.data, expected), np.uint8)
         if _SHUFFLE in blocks.filters:  # the first bytes of all numbers, then the second ones …
             content = np.ascontiguousarray(content.reshape(self.dtype.itemsize, -1).T)
         values: NDArray[Any] = content.reshape(-1).view(self.dtype).reshape(blocks.rows, -1)
         self._unpacked = (block, values)
         return values
+
+
+def _inflated(stored: memoryview, expected: int) -> bytes:
+    """Unpack a block of deflate and verify its checksum, as HDF5 does.
+
+    Raises:
+        UnsoundError: It is damaged, or of another length.
+    """
+    unpacker = zlib.decompressobj()
+    try:
+        content = unpacker.decompress(stored, expected)
+        # the checksum stands behind the last byte, and is looked at when more is asked for
+        more = unpacker.decompress(unpacker.unconsumed_tail, 1)
+    except zlib.error as error:
+        raise UnsoundError(f"a block cannot be unpacked: {error}") from None
+    if len(content) != expected or more or not unpacker.eof:
+        raise UnsoundError("a block cannot be unpacked: it is of another length")
+    return content
 
 
 def _read(file: int, target: NDArray[Any], offset: int) -> None:
@@ -131,18 +144,32 @@ def _read(file: int, target: NDArray[Any], offset: int) -> None:
     while rest:
         count = os.preadv(file, [rest], offset)
         if count == 0:
-            raise ValueError("the file ends too early")
+            raise UnsoundError("the file ends too early")
         rest, offset = rest[count:], offset + count
 
 
 def find_blocks(dataset: h5py.Dataset) -> Blocks | None:
-    """Where a dataset's blocks lie; None where only the library can read them."""
-    if not hasattr(os, "preadv") or dataset.ndim != 2 or 0 in dataset.shape:
+    """Find where a dataset's blocks lie; None where only the library can read them.
+
+    Raises:
+        UnsoundError: A block is missing, so that the library would give zeros.
+    """
+    if dataset.ndim != 2 or 0 in dataset.shape:
         return None
+    table = None if dataset.chunks is None else block_table(dataset)
+    blocks = _read_here(dataset, table)
+    if blocks is None and table is not None:
+        require_findable(dataset, table)
+    return blocks
+
+
+def _read_here(dataset: h5py.Dataset, table: BlockTable | None) -> Blocks | None:
+    """Return where a dataset's blocks lie, if they are of a kind that is read here."""
     plist = dataset.id.get_create_plist()
     filters = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
     is_plain = (
-        dataset.dtype.isnative
+        hasattr(os, "preadv")
+        and dataset.dtype.isnative
         and h5py.h5t.py_create(dataset.dtype) == dataset.id.get_type()  # not so of bfloat16
         and filters in _KNOWN_FILTERS
         and dataset.file.userblock_size == 0
@@ -152,37 +179,21 @@ def find_blocks(dataset: h5py.Dataset) -> Blocks | None:
         return None
     file = dataset.file.id.get_vfd_handle()
     if dataset.chunks is None:
-        # None of what lies in the header, in other files or nowhere
+        # None of what lies in the header
         offset = dataset.id.get_offset()
         if offset is None:
             return None
         size = dataset.size * dataset.dtype.itemsize
         return Blocks(file, len(dataset), np.array([offset]), np.array([size]), filters)
-    if dataset.chunks[1] != dataset.shape[1] or not hasattr(dataset.id, "chunk_iter"):
+    rows, width = dataset.chunks
+    block_bytes = rows * width * dataset.dtype.itemsize
+    if width != dataset.shape[1] or (filters and block_bytes > _MOST_BYTES):
         return None
-    if filters and np.prod(dataset.chunks) * dataset.dtype.itemsize > _MOST_BYTES:
+    # a filter was left out for some blocks, or some lie at no place in the file
+    if table is None or table.skips_filters:
         return None
-    return _chunks(dataset, file, filters)
-
-
-def _chunks(dataset: h5py.Dataset, file: int, filters: list[int]) -> Blocks | None:
-    rows = dataset.chunks[0]
-    count = -(-len(dataset) // rows)
-    offsets, sizes = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    is_masked = False
-
-    def note(chunk: Any) -> None:  # h5py's StoreInfo, without types
-        nonlocal is_masked
-        block = chunk.chunk_offset[0] // rows
-        offsets[block], sizes[block] = chunk.byte_offset, chunk.size
-        is_masked |= chunk.filter_mask != 0
-
-    try:
-        dataset.id.chunk_iter(note)
-    except (OverflowError, IndexError):  # no place in any file: the library will say so
+    if (table.offsets + table.sizes).max() > os.fstat(file).st_size:
         return None
-    if is_masked or not sizes.all():  # a filter was left out for some, or some were never written
+    if not filters and (table.sizes != block_bytes).any():
         return None
-    if (offsets + sizes).max() > os.fstat(file).st_size:
-        return None
-    return Blocks(file, rows, offsets, sizes, filters)
+    return Blocks(file, rows, table.offsets, table.sizes, filters)

@@ -7,7 +7,6 @@ the extra ``lazyslide``.
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +16,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.errors import FeatureFileError, one_line
+from tcssa.errors import FeatureFileError
 from tcssa.features.selection import choose_set
+from tcssa.files.boundary import UnsoundError, reading, require_file
+from tcssa.files.text import read_json
+from tcssa.files.zarr_store import open_array
 from tcssa.optional import require
 
 _EXTRA = "lazyslide"
 _WKB_POLYGON = 3
+_MAX_RATIO = 1032
+"""No column of polygons and numbers is compressed more."""
+_MAX_PLACE = 2.0**53
+"""No tile lies further out; whole numbers beyond are not exact in float64."""
 
 
 @dataclass(frozen=True)
@@ -52,36 +58,56 @@ def read_store(path: Path, wanted: str | None = None) -> LazySlideFeatures:
             do not belong together.
         MissingExtraError: Zarr or pyarrow is not installed.
     """
-    zarr = require("zarr", _EXTRA)
-    parquet = require("pyarrow.parquet", _EXTRA)
+    for package in ("zarr", "pyarrow.parquet"):
+        require(package, _EXTRA)
     facts = _root_attributes(path)
     regions = _feature_tables(path)
     model = choose_set(path, list(regions), wanted)
     region = regions[model]
-    shapes = path / "shapes" / region / "shapes.parquet"
-    try:
-        table = zarr.open_group(path / "tables" / f"{model}_{region}", mode="r")
-        features, keys = table["X"], np.asarray(table["obs/tile_id"][:])
-        tiles = parquet.read_table(shapes, columns=["tile_id", "geometry"])
-        tile_ids = tiles["tile_id"].to_numpy()
-        bounds = np.array([_bounds(shape.as_py()) for shape in tiles["geometry"]])
-    except (KeyError, OSError, ValueError, struct.error) as error:
-        reason = f"is no readable LazySlide store ({one_line(error)})"
-        raise FeatureFileError(path, reason) from None
-    if not hasattr(features, "shape"):
+    table = path / "tables" / f"{model}_{region}"
+    if not any((table / "X" / name).is_file() for name in ("zarr.json", ".zarray")):
         raise FeatureFileError(path, f"the features of {model} are sparse, expected a dense array")
-    rows = bounds.reshape(-1, 4)[_positions(path, tile_ids, keys)]
-    corners = np.rint(rows[:, :2]).astype(np.int64)
-    sides = np.unique(np.rint(rows[:, 2:] - rows[:, :2]))
-    side = int(sides[0]) if len(sides) == 1 else None
-    return LazySlideFeatures(features, corners, _described(facts, region, model, side))
+    features = open_array(table / "X", FeatureFileError, extra=_EXTRA, complete=True)
+    ids = open_array(table / "obs" / "tile_id", FeatureFileError, extra=_EXTRA)
+    with reading(path, FeatureFileError):
+        if features.ndim != 2 or ids.shape != features.shape[:1]:
+            found = f"features {list(features.shape)}, tile_id {list(ids.shape)}"
+            raise UnsoundError(f"its rows do not belong together: {found}")
+        keys = np.asarray(ids[:])
+        tile_ids, bounds = _tiles(path / "shapes" / region / "shapes.parquet")
+        # a chunk of tile_id that was not copied reads as zeros, or as empty text
+        for kind, each in (("rows of features", keys), ("tiles", tile_ids)):
+            if len(np.unique(each)) != len(each):
+                raise UnsoundError(f"several {kind} are of one tile_id")
+        rows = bounds[_positions(path, tile_ids, keys)]
+        corners = np.rint(rows[:, :2]).astype(np.int64)
+        sides = np.unique(np.rint(rows[:, 2:] - rows[:, :2]))
+        side = int(sides[0]) if len(sides) == 1 else None
+        return LazySlideFeatures(features, corners, _described(facts, region, model, side))
+
+
+def _tiles(shapes: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Read the tile_id of each tile, and its bounds [N, 4]: least x and y, greatest x and y."""
+    parquet = require("pyarrow.parquet", _EXTRA)
+    size = require_file(shapes, FeatureFileError)
+    with reading(shapes, FeatureFileError):
+        file = parquet.ParquetFile(shapes)
+        facts = file.metadata
+        unpacked = sum(facts.row_group(i).total_byte_size for i in range(facts.num_row_groups))
+        if facts.num_rows > size or unpacked > _MAX_RATIO * size:
+            raise UnsoundError(f"claims {facts.num_rows:,} tiles, more than can be stored in it")
+        tiles = file.read(columns=["tile_id", "geometry"])
+        bounds = np.array([_bounds(shape.as_py()) for shape in tiles["geometry"]], np.float64)
+        if not (np.abs(bounds) < _MAX_PLACE).all():
+            raise UnsoundError("a tile does not lie on any slide")
+        return tiles["tile_id"].to_numpy(), bounds.reshape(-1, 4)
 
 
 def _root_attributes(path: Path) -> dict[str, Any]:
-    try:
-        attributes = json.loads((path / "zarr.json").read_text(encoding="utf-8"))["attributes"]
-    except (OSError, ValueError, KeyError, TypeError):
-        attributes = None
+    metadata = path / "zarr.json"
+    attributes: Any = None
+    if metadata.exists():
+        attributes = read_json(metadata, FeatureFileError, top=dict).get("attributes")
     if not isinstance(attributes, dict):
         reason = "is no LazySlide store (no zarr.json with attributes)"
         raise FeatureFileError(path, reason, hint="known are stores of Zarr version 3")

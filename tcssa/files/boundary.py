@@ -10,6 +10,10 @@ from pathlib import Path
 from tcssa.errors import FileError, TcssaError, one_line
 
 
+class UnsoundError(Exception):
+    """A fault that a guard found in a file; `reading` adds which file it is."""
+
+
 @contextmanager
 def reading(path: Path | str, error: type[FileError], *, hint: str | None = None) -> Iterator[None]:
     """Turn every exception of the block into one error that names the file.
@@ -34,6 +38,8 @@ def reading(path: Path | str, error: type[FileError], *, hint: str | None = None
 
 def reason_of(fault: Exception) -> str:
     """Say in a few words why a file could not be read."""
+    if isinstance(fault, UnsoundError):
+        return str(fault)
     if isinstance(fault, FileNotFoundError):
         return "there is no such file"
     if isinstance(fault, RecursionError):

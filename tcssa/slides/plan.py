@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from tcssa import atomic
-from tcssa.errors import UsageError
+from tcssa.errors import FeatureFileError, UsageError
 from tcssa.features.writer import Attribute, BagHeader, write_coords
+from tcssa.files.hdf5 import hdf5_file, numbers
 from tcssa.slides.contours import tissue_contours, to_geojson
 from tcssa.slides.grid import GridSpec, magnification, nominal_magnification, tissue_corners
 from tcssa.slides.layout import JobLayout
@@ -150,9 +150,9 @@ def _require_same_patches(plan: SlidePlan, layout: JobLayout) -> None:
     if not users or not path.exists():
         return
     try:
-        with h5py.File(path, "r") as file:
-            before = np.asarray(file["coords"])
-    except (OSError, KeyError):
+        with hdf5_file(path, FeatureFileError) as file:
+            before = numbers(file, "coords", kinds="iu", ndim=2)[:]
+    except FeatureFileError:
         return  # damaged since: it is made again
     if not np.array_equal(before, plan.corners):
         raise UsageError(

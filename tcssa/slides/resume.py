@@ -14,6 +14,7 @@ from tcssa.checksums import fingerprint, params_hash
 from tcssa.encoders.base import EncoderSpec
 from tcssa.errors import FeatureFileError, UsageError
 from tcssa.features.bag import open_bag
+from tcssa.files.boundary import reading
 from tcssa.slides.layout import JobLayout
 from tcssa.slides.manifest import SlideFile
 from tcssa.slides.report import SlideResult
@@ -62,14 +63,15 @@ def finished(slide: SlideFile, layout: JobLayout, params: Params) -> SlideResult
             f"{path}: {_difference(attributes.get('params'), params)}",
             hint="give --overwrite to make it again, or another --out",
         )
-    return SlideResult(
-        slide.slide_id,
-        slide.path,
-        "skipped",
-        num_patches=num_patches,
-        num_failed=int(attributes.get("n_failed", 0)),
-        mpp=float(attributes["mpp_level0"]),
-    )
+    with reading(path, FeatureFileError):
+        return SlideResult(
+            slide.slide_id,
+            slide.path,
+            "skipped",
+            num_patches=num_patches,
+            num_failed=int(attributes.get("n_failed", 0)),
+            mpp=float(attributes["mpp_level0"]),
+        )
 
 
 def _difference(stored: object, params: Params) -> str:

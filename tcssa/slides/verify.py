@@ -7,18 +7,19 @@ cut short, or of another program.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.checksums import params_hash
-from tcssa.errors import FeatureFileError, MissingDataError, one_line
+from tcssa.errors import FeatureFileError, MissingDataError
 from tcssa.features.bag import Bag, open_bag
+from tcssa.files.boundary import UnsoundError, reading
+from tcssa.files.hdf5 import attributes, find_object, hdf5_file, numbers
 from tcssa.reporter import Reporter, Silent
 
 FAULTY_FOLDER = "faulty"
@@ -56,10 +57,6 @@ class VerifyReport:
     faults: list[Fault] = field(default_factory=list)
     num_requeued: int = 0
     leftovers: list[Path] = field(default_factory=list)
-
-
-class _FaultError(Exception):
-    """One file's fault."""
 
 
 def verify(job: Path, *, repair: bool = False, reporter: Reporter | None = None) -> VerifyReport:
@@ -100,11 +97,10 @@ def verify(job: Path, *, repair: bool = False, reporter: Reporter | None = None)
 def _sound(path: Path, check: Callable[[Path], int], report: VerifyReport, *, repair: bool) -> int:
     """The rows of a sound file; 0 of a faulty one, which is noted."""
     try:
-        return check(path)
-    except (_FaultError, FeatureFileError) as fault:
-        reason = fault.reason if isinstance(fault, FeatureFileError) else str(fault)
-    except (OSError, KeyError, ValueError, RuntimeError) as error:  # h5py's, of damaged files
-        reason = f"cannot be read ({one_line(error)})"
+        with reading(path, FeatureFileError):
+            return check(path)
+    except FeatureFileError as fault:
+        reason = fault.reason
     relative = path.relative_to(report.job)
     report.faults.append(Fault(relative, reason))
     if repair:
@@ -118,21 +114,21 @@ def _sound(path: Path, check: Callable[[Path], int], report: VerifyReport, *, re
 def _check_features(path: Path) -> int:
     with open_bag(path) as bag:
         if bag.coords is None:
-            raise _FaultError("has no coords")
+            raise UnsoundError("has no coords")
         missing = [name for name in _COORDS_FACTS if name not in bag.attributes]
         if missing:
-            raise _FaultError(f"lacks the attributes {', '.join(missing)}")
+            raise UnsoundError(f"lacks the attributes {', '.join(missing)}")
         for first, rows in _rows_of(bag):
             finite = np.isfinite(rows).all(axis=1)
             if not finite.all():
-                raise _FaultError(f"row {first + int(np.argmin(finite))} is not finite")
+                raise UnsoundError(f"row {first + int(np.argmin(finite))} is not finite")
         if "tcssa_version" in bag.attributes:
             _check_params(bag.attributes)
         coords = bag.read_coords()
         assert coords is not None
         failed = _failed_coords(bag)
         if len(failed) != int(bag.attributes.get("n_failed", 0)):
-            raise _FaultError(
+            raise UnsoundError(
                 f"lists {len(failed)} patches that could not be read, and counts "
                 f"{bag.attributes['n_failed']}"
             )
@@ -146,43 +142,45 @@ def _rows_of(bag: Bag) -> Iterator[tuple[int, NDArray[Any]]]:
 
 
 def _failed_coords(bag: Bag) -> NDArray[np.int64]:
-    dataset = None if bag.file is None else bag.file.get("failed_coords")
-    return np.empty((0, 2), np.int64) if dataset is None else np.asarray(dataset[:], np.int64)
+    if bag.file is None or find_object(bag.file, "failed_coords") is None:
+        return np.empty((0, 2), np.int64)
+    failed: NDArray[np.int64] = numbers(bag.file, "failed_coords", kinds="iu", ndim=2)[:]
+    return failed
 
 
-def _check_params(attributes: dict[str, Any]) -> None:
-    stored = json.loads(str(attributes["params"]))
-    if params_hash(stored) != attributes["params_hash"]:
-        raise _FaultError("its parameters are not those that its hash was made of")
+def _check_params(said: Mapping[str, Any]) -> None:
+    stored = json.loads(said["params"])
+    if params_hash(stored) != said["params_hash"]:
+        raise UnsoundError("its parameters are not those that its hash was made of")
 
 
 def _check_places(path: Path, coords: NDArray[Any], failed: NDArray[np.int64]) -> None:
     """The patches of the grid's file, in its order, without the failed ones."""
     grid = path.parent.parent / "patches" / f"{path.stem}_patches.h5"
     if not grid.exists():
-        raise _FaultError(f"the file of its patches is missing: {grid.name}")
-    with h5py.File(grid, "r") as file:
-        planned = file["coords"][:]
+        raise UnsoundError(f"the file of its patches is missing: {grid.name}")
+    with hdf5_file(grid, FeatureFileError) as file:
+        planned = numbers(file, "coords", kinds="iu", ndim=2)[:]
     if len(failed):
         out = {tuple(corner) for corner in failed.tolist()}
         planned = np.array([c for c in planned.tolist() if tuple(c) not in out]).reshape(-1, 2)
     if planned.shape != coords.shape:
-        raise _FaultError(
+        raise UnsoundError(
             f"has {len(coords)} patches and {len(failed)} that could not be read; {grid.name} "
             f"leaves {len(planned)}"
         )
     if not np.array_equal(planned, coords):
         row = int(np.argmax((planned != coords).any(axis=1)))
-        raise _FaultError(f"row {row} is another patch than in {grid.name}")
+        raise UnsoundError(f"row {row} is another patch than in {grid.name}")
 
 
 def _check_slots(path: Path) -> int:
-    with h5py.File(path, "r") as file:
-        slots, mass = file["features"][:], file["mass"][:]
-        if not file["features"].attrs["complete"]:
-            raise _FaultError("was not written to its end")
+    with hdf5_file(path, FeatureFileError) as file:
+        slots, mass = numbers(file, "features", ndim=2)[:], numbers(file, "mass", ndim=1)[:]
+        if not attributes(file["features"])["complete"]:
+            raise UnsoundError("was not written to its end")
     if not (np.isfinite(slots).all() and np.isfinite(mass).all()):
-        raise _FaultError("holds values that are not finite")
+        raise UnsoundError("holds values that are not finite")
     if (mass < 0).any() or slots.shape[0] != len(mass):
-        raise _FaultError("its mass makes no sense")
+        raise UnsoundError("its mass makes no sense")
     return len(slots)

@@ -1,0 +1,269 @@
+"""HDF5 files: only data that lie in the file itself, and that somebody wrote, come out of it.
+
+The format lets a file hand out other files (external links, external storage, virtual datasets),
+and gives zeros for rows that were never written. Neither is what a file of features says it holds.
+Functions here raise `UnsoundError`, or what h5py raises on damage; call them within
+`tcssa.files.boundary.reading`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa.errors import FileError, one_line
+from tcssa.files.boundary import UnsoundError, reading, require_file
+
+_MAX_RATIO = 1032
+"""No block of deflate grows more; a larger claim is not compression."""
+_HERE = "."
+"""The name that a virtual dataset gives to its own file."""
+
+
+def open_hdf5(path: Path, error: type[FileError], *, hint: str | None = None) -> h5py.File:
+    """Open an HDF5 file for reading.
+
+    Args:
+        path: The file.
+        error: What to raise.
+        hint: The next step.
+
+    Raises:
+        FileError: Of the type ``error``; the file cannot be read.
+    """
+    require_file(path, error)
+    try:
+        return h5py.File(path, "r")
+    except (OSError, RuntimeError, ValueError) as fault:  # HDF5 tells it at length
+        number = fault.errno if isinstance(fault, OSError) else None
+        said = os.strerror(number) if number else one_line(fault)
+        raise error(path, f"is not a readable HDF5 file ({said})", hint=hint) from fault
+
+
+@contextmanager
+def hdf5_file(
+    path: Path, error: type[FileError], *, hint: str | None = None
+) -> Iterator[h5py.File]:
+    """Open an HDF5 file for reading within a block; whatever goes wrong in it names the file.
+
+    Args:
+        path: The file.
+        error: What to raise.
+        hint: The next step.
+
+    Raises:
+        FileError: Of the type ``error``; the file cannot be read, or the block failed.
+    """
+    with reading(path, error, hint=hint), open_hdf5(path, error, hint=hint) as file:
+        yield file
+
+
+def find_object(group: h5py.Group, name: str) -> h5py.Dataset | h5py.Group | None:
+    """Find a dataset or group by its path; None if there is none.
+
+    Raises:
+        UnsoundError: A part of the path is a link to another place or file, which is not followed,
+            or no data.
+    """
+    found: h5py.Dataset | h5py.Group = group
+    for part in filter(None, name.split("/")):
+        key = part.encode("utf-8", "surrogateescape")
+        if not isinstance(found, h5py.Group) or not found.id.links.exists(key):
+            return None
+        if found.id.links.get_info(key).type != h5py.h5l.TYPE_HARD:
+            raise UnsoundError(f"its {name!r} is a link to another place, not data")
+        identifier = h5py.h5o.open(found.id, key)
+        if isinstance(identifier, h5py.h5d.DatasetID):
+            found = h5py.Dataset(identifier)
+        elif isinstance(identifier, h5py.h5g.GroupID):
+            found = h5py.Group(identifier)
+        else:
+            raise UnsoundError(f"its {name!r} is a named type, not data")
+    return found
+
+
+def numbers(
+    group: h5py.Group, name: str, *, kinds: str = "f", ndim: int | None = None
+) -> h5py.Dataset:
+    """Find a dataset of numbers that lies in the file and was written.
+
+    Args:
+        group: The file, or a group in it.
+        name: The dataset's path.
+        kinds: NumPy's letters for the kinds of numbers that may stand there.
+        ndim: The number of its dimensions; None takes any.
+
+    Raises:
+        UnsoundError: There is none, or something else, or data of other files, or of no one.
+    """
+    dataset = find_object(group, name)
+    if dataset is None:
+        raise UnsoundError(f"has no {name!r}")
+    if not isinstance(dataset, h5py.Dataset):
+        raise UnsoundError(f"its {name!r} is a group, not a dataset")
+    require_stored_here(dataset, name)
+    shape, kind = dataset.shape, dataset.dtype.kind
+    if shape is None or ndim not in (None, len(shape)):
+        found = "no array" if shape is None else f"an array of shape {list(shape)}"
+        raise UnsoundError(f"its {name!r} is {found}, expected {ndim or 'some'} dimensions")
+    if kind not in kinds:
+        types = " or ".join(_KIND_NAMES[each] for each in kinds)
+        raise UnsoundError(f"its {name!r} must be {types}, found {dataset.dtype}")
+    require_written(dataset, name)
+    return dataset
+
+
+_KIND_NAMES = {"f": "floating point", "i": "integers", "u": "unsigned integers", "b": "booleans"}
+
+
+def require_stored_here(dataset: h5py.Dataset, name: str) -> None:
+    """Require that a dataset's numbers lie in its own file, before anything else is asked of it.
+
+    Raises:
+        UnsoundError: They lie in other files, or are put together from such.
+    """
+    plist = dataset.id.get_create_plist()
+    if plist.get_external_count():
+        raise UnsoundError(f"its {name!r} lies in another file, which is not read")
+    if plist.get_layout() == h5py.h5d.VIRTUAL:
+        _require_own_sources(dataset, name)
+
+
+def _require_own_sources(dataset: h5py.Dataset, name: str) -> None:
+    """Require that a virtual dataset is put together, without gaps, from data of its own file."""
+    plist = dataset.id.get_create_plist()
+    num_mapped = 0
+    for part in range(plist.get_virtual_count()):
+        source_name = plist.get_virtual_dsetname(part)
+        if plist.get_virtual_filename(part) != _HERE or "%" in source_name:
+            raise UnsoundError(f"its {name!r} is put together from other files, which are not read")
+        source = find_object(dataset.file, source_name)
+        if not isinstance(source, h5py.Dataset) or source.is_virtual:
+            raise UnsoundError(f"its {name!r} is put together from what is not there")
+        require_stored_here(source, source_name)
+        require_written(source, source_name)
+        mapped = plist.get_virtual_vspace(part).get_select_npoints()
+        chosen = plist.get_virtual_srcspace(part)
+        if chosen.get_select_type() == h5py.h5s.SEL_ALL:  # it has no bounds of its own
+            is_there = mapped == source.size
+        else:
+            last = chosen.get_select_bounds()[1]
+            is_there = all(end < size for end, size in zip(last, source.shape, strict=True))
+        if not is_there:
+            raise UnsoundError(f"its {name!r} is put together from rows that are not there")
+        num_mapped += mapped
+    if num_mapped != dataset.size:
+        raise UnsoundError(f"its {name!r} has gaps: {num_mapped} of {dataset.size} numbers")
+
+
+def require_written(dataset: h5py.Dataset, name: str) -> None:
+    """Require that there is storage for all that a dataset's shape claims.
+
+    A writer that was killed after it had claimed the space leaves a dataset that reads as zeros.
+
+    Raises:
+        UnsoundError: A part was never written, or the claim is beyond what the storage can hold.
+    """
+    shape, chunks = dataset.shape, dataset.chunks
+    item_bytes = dataset.id.get_type().get_size()  # as stored; a bfloat16 is read as float32
+    if shape is None or 0 in shape or dataset.is_virtual:
+        return
+    if chunks is None:
+        claimed = math.prod(shape) * item_bytes
+        if dataset.id.get_storage_size() < claimed:
+            raise UnsoundError(f"its {name!r} was never written")
+        return
+    blocks = num_blocks(dataset)
+    written = dataset.id.get_num_chunks()
+    if written != blocks:
+        raise UnsoundError(f"of its {name!r} {written:,} of {blocks:,} blocks were written")
+    claimed = blocks * math.prod(chunks) * item_bytes
+    if claimed > _MAX_RATIO * dataset.id.get_storage_size():
+        raise UnsoundError(f"its {name!r} claims {claimed:,} bytes, more than can be stored in it")
+
+
+def num_blocks(dataset: h5py.Dataset) -> int:
+    """Count the blocks of a chunked dataset, the filled-up ones at the edges included."""
+    return math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
+
+
+@dataclass(frozen=True)
+class BlockTable:
+    """Where the blocks of a chunked dataset lie in its file, in C order.
+
+    Attributes:
+        offsets: First byte of each, int64.
+        sizes: Stored bytes of each, int64.
+        skips_filters: Whether a filter was left out for any of them.
+    """
+
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    skips_filters: bool
+
+
+def block_table(dataset: h5py.Dataset) -> BlockTable | None:
+    """Look up where all blocks lie; None where an address is beyond any file.
+
+    The tree that names the blocks has no checksum in most files, and HDF5 gives zeros for a block
+    that it does not find there.
+
+    Raises:
+        UnsoundError: A block is missing from the tree, or stands there twice.
+    """
+    counts = [-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True)]
+    found: list[Any] = []  # h5py's StoreInfo, without types
+    dataset.id.chunk_iter(found.append)
+    try:
+        offsets = np.array([block.byte_offset for block in found], np.int64)
+        sizes = np.array([block.size for block in found], np.int64)
+    except OverflowError:
+        return None
+    firsts = np.array([block.chunk_offset for block in found]).reshape(-1, len(counts))
+    steps = firsts // np.array(dataset.chunks)
+    inside = (steps < counts).all(axis=1)
+    places = np.ravel_multi_index(tuple(steps[inside].T), counts)
+    missing = math.prod(counts) - len(np.unique(places[sizes[inside] > 0]))
+    if missing or len(found) != math.prod(counts):
+        raise UnsoundError(f"{missing:,} of {math.prod(counts):,} blocks of rows are missing")
+    order = np.empty(len(places), np.intp)
+    order[places] = np.arange(len(places))
+    skips_filters = any(block.filter_mask for block in found)
+    return BlockTable(offsets[order], sizes[order], skips_filters)
+
+
+def require_findable(dataset: h5py.Dataset, table: BlockTable) -> None:
+    """Require that HDF5 finds each block of a dataset where the tree lists it.
+
+    It looks a block up by a key with one more number than the list shows.
+
+    Raises:
+        UnsoundError: A block is not found: HDF5 would give zeros for it.
+    """
+    counts = [-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True)]
+    for place, offset in enumerate(table.offsets):
+        steps = np.unravel_index(place, counts)
+        first = tuple(int(step) * size for step, size in zip(steps, dataset.chunks, strict=True))
+        if dataset.id.get_chunk_info_by_coord(first).byte_offset != offset:
+            raise UnsoundError(f"the block of rows from {first[0]} on is not found")
+
+
+def attributes(holder: h5py.Group | h5py.Dataset) -> dict[str, Any]:
+    """Read all attributes as plain values: text, numbers, truth values, or arrays of them."""
+    return {str(name): plain(value) for name, value in holder.attrs.items()}
+
+
+def plain(value: Any) -> Any:
+    """Return an attribute, as HDF5 gives it, as a plain value where it is one."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value.item() if isinstance(value, np.generic) else value
