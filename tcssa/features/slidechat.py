@@ -10,11 +10,11 @@ name says where the patch was, in ways that differ between data sets, so no coor
 
 from __future__ import annotations
 
-import csv
 import io
 import pickle
 import warnings
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.errors import FeatureFileError, one_line
+from tcssa.files.table import cells_by_line, number, numbers
+from tcssa.files.text import read_text
 
 FEATURE_KEYS = ("feature", "features", "feat")
 
@@ -118,27 +120,33 @@ def read_csv_features(path: Path) -> NDArray[np.float32]:
         FeatureFileError: A row is of another length than the first, or holds no numbers; the line
             is named.
     """
-    rows: list[list[float]] = []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            for line, cells in enumerate(csv.reader(stream), start=1):
-                numbers = _numbers(cells)
-                if line == 1 and (numbers is None or numbers == list(range(len(numbers)))):
-                    continue  # a header of names, or of the columns' numbers
-                if not numbers or (rows and len(numbers) != len(rows[0])):
-                    reason = f"line {line} must hold {len(rows[0]) if rows else 'D'} numbers"
-                    raise FeatureFileError(path, f"{reason} and the patch's name")
-                rows.append(numbers)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise FeatureFileError(path, f"is not a readable table ({error})") from None
-    if not rows:
+    values = array("f")  # the numbers of a list take eight times the memory
+    dim = None
+    for line, cells in cells_by_line(read_text(path, FeatureFileError), path, FeatureFileError):
+        if len(cells) < 2 or len(cells) - 1 != (dim or len(cells) - 1):
+            reason = f"line {line} must hold {dim or 'D'} numbers and the patch's name"
+            raise FeatureFileError(path, reason)
+        if dim is None:
+            dim = len(cells) - 1
+            if _is_header(cells[:-1]):
+                continue
+        try:
+            values.extend(numbers(cells[:-1]))
+        except ValueError as fault:
+            raise FeatureFileError(path, f"line {line}: {fault}") from None
+    if dim is None or not values:
         raise FeatureFileError(path, "holds no features")
-    return np.array(rows, dtype=np.float32)
+    return np.frombuffer(values, dtype=np.float32).reshape(-1, dim)
 
 
-def _numbers(cells: list[str]) -> list[float] | None:
-    """The numbers of a row, without the patch's name at its end; None if one is no number."""
+def _is_header(cells: Sequence[str]) -> bool:
+    """Whether cells are names, or the columns' numbers; one damaged number makes no header."""
+    return not any(map(_is_number, cells)) or list(cells) == [str(i) for i in range(len(cells))]
+
+
+def _is_number(cell: str) -> bool:
     try:
-        return [float(cell) for cell in cells[:-1]]
+        number(cell)
     except ValueError:
-        return None
+        return False
+    return True
