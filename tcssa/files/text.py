@@ -19,6 +19,7 @@ Model = TypeVar("Model", bound=BaseModel)
 _HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 """Escapes that stand for one character by twos; one alone is a text that cannot be written."""
 _JSON_NAMES: dict[type, str] = {dict: "an object", list: "a list"}
+Top = type[dict[Any, Any] | list[Any]] | tuple[type[dict[Any, Any]], type[list[Any]]]
 
 
 def read_text(path: Path, error: type[FileError]) -> str:
@@ -54,13 +55,13 @@ def lines_of(text: str) -> Iterator[str]:
     return (found[0] for found in re.finditer(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+", text))
 
 
-def read_json(path: Path, error: type[FileError], *, top: type[dict[Any, Any] | list[Any]]) -> Any:
+def read_json(path: Path, error: type[FileError], *, top: Top) -> Any:
     """Read a JSON file.
 
     Args:
         path: The file.
         error: What to raise.
-        top: What it must hold at the top: ``dict`` or ``list``.
+        top: What it must hold at the top: ``dict``, ``list``, or ``(dict, list)`` for either.
 
     Raises:
         FileError: Of the type ``error``; it cannot be read, is not valid, is nested too deeply,
@@ -74,7 +75,7 @@ def parse_json(
     path: Path,
     error: type[FileError],
     *,
-    top: type[dict[Any, Any] | list[Any]],
+    top: Top,
     line: int | None = None,
 ) -> Any:
     """Parse JSON that stands in a file; see `read_json`.
@@ -83,7 +84,7 @@ def parse_json(
         text: The JSON.
         path: Named in errors.
         error: What to raise.
-        top: What it must hold at the top: ``dict`` or ``list``.
+        top: What it must hold at the top: ``dict``, ``list``, or ``(dict, list)`` for either.
         line: The line of the file, where each line holds JSON of its own.
     """
     where = "" if line is None else f"line {line}: "
@@ -97,7 +98,10 @@ def parse_json(
         raise error(path, f"{where}is not valid JSON ({fault})") from None
     if not isinstance(content, top):
         found = _JSON_NAMES[type(content)] if isinstance(content, dict | list) else "one value"
-        raise error(path, f"{where}must hold {_JSON_NAMES[top]}, holds {found}")
+        wanted = " or ".join(
+            _JSON_NAMES[kind] for kind in (top if isinstance(top, tuple) else [top])
+        )
+        raise error(path, f"{where}must hold {wanted}, holds {found}")
     JSON_DEPTH.require(_depth(content), path, error)
     return content
 

@@ -14,7 +14,8 @@ import numpy as np
 from tcssa import atomic
 from tcssa.cores import num_cores
 from tcssa.encoders import Encoder, EncoderSpec, encoder_spec
-from tcssa.errors import TcssaError, UsageError
+from tcssa.errors import SlideError, TcssaError, UsageError
+from tcssa.files.picture import read_rgb
 from tcssa.locks import FolderLocks
 from tcssa.reporter import Reporter, Silent, Task
 from tcssa.settings import write_resolved
@@ -248,7 +249,12 @@ class _Run:
         picture = self.layout.contours_file(plan.slide.slide_id)
         side, width = plan.spec.patch_size_level0, plan.dimensions[0]
         dropped = np.concatenate(work.failed)
-        atomic.write_bytes(picture, with_dropped(picture.read_bytes(), dropped, side, width))
+        try:
+            overview = read_rgb(picture, SlideError)
+        except SlideError as error:  # the features are whole without it
+            self.reporter.warn(f"{error}: the patches left out are not shown on it")
+            return
+        atomic.write_bytes(picture, with_dropped(overview, dropped, side, width))
 
     def _failed(self, result: SlideResult, error: TcssaError) -> SlideResult:
         self.reporter.warn(f"{result.slide_id} failed: {error}")

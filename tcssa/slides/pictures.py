@@ -67,18 +67,18 @@ def overview_jpeg(
     return _jpeg(picture)
 
 
-def with_dropped(overview: bytes, corners: NDArray[np.int64], side: int, width: int) -> bytes:
+def with_dropped(
+    overview: NDArray[np.uint8], corners: NDArray[np.int64], side: int, width: int
+) -> bytes:
     """The overview with the patches crossed out that could not be read.
 
     Args:
-        overview: What `overview_jpeg` made.
+        overview: Pixels of the picture that `overview_jpeg` made.
         corners: Level-0 corners (x, y) of those patches, ``[n, 2]``.
         side: Their side, in level-0 pixels.
         width: The slide's, in level-0 pixels.
     """
-    decoded = cv2.imdecode(np.frombuffer(overview, np.uint8), cv2.IMREAD_COLOR)
-    assert decoded is not None  # it was just encoded
-    picture = np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
+    picture = overview.copy()
     scale = width / picture.shape[1]
     boxes = np.rint(np.concatenate([corners, corners + side], axis=1) / scale).astype(int).tolist()
     for left, top, right, bottom in boxes:

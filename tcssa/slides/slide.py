@@ -209,5 +209,7 @@ def _over_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return rgb
     if alpha.min() == 255:
         return np.asarray(cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB), np.uint8)
+    if alpha.max() == 0:  # much of a slide may not have been scanned
+        return np.full_like(rgb, 255)
     share = alpha.astype(np.float32) / 255
     return np.rint(rgb * share + 255 * (1 - share)).astype(np.uint8)

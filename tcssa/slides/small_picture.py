@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tcssa.errors import FeatureFileError, SlideError
 from tcssa.features import open_bag
+from tcssa.files.boundary import reading
+from tcssa.files.picture import read_rgb
+
+_log = logging.getLogger(__name__)
 
 _GRID_PX = 700
 _GLASS, _TISSUE = 255, 214
@@ -27,20 +33,30 @@ class Picture:
 
 
 def picture_beside(features: Path) -> Picture | None:
-    """The slide in small, where the features lie in a job folder with its thumbnail."""
+    """Read the slide in small, where the features lie in a job folder with its thumbnail.
+
+    Returns:
+        None where there is no thumbnail, or a damaged one, which is logged.
+
+    Raises:
+        FeatureFileError: The features cannot be read.
+    """
     above = features.resolve().parents
     if len(above) < 3:
         return None
     thumbnail = above[2] / "thumbnails" / f"{features.stem}.jpg"
     if not thumbnail.is_file():
         return None
-    with open_bag(features) as bag:
-        width = bag.attributes.get("level0_width")
-    pixels = cv2.imread(str(thumbnail))
-    if width is None or pixels is None:
+    with open_bag(features) as bag, reading(features, FeatureFileError):
+        width = float(bag.attributes.get("level0_width", 0))
+    if not 0 < width < math.inf:
         return None
-    rgb = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
-    return Picture(rgb, float(width) / rgb.shape[1])
+    try:
+        pixels = read_rgb(thumbnail, SlideError)
+    except SlideError as error:
+        _log.warning("%s; patches are drawn in its place", error)
+        return None
+    return Picture(pixels, width / pixels.shape[1])
 
 
 def grid_picture(coords: NDArray[Any], patch_size: int) -> Picture:

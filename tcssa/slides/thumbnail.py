@@ -7,13 +7,16 @@ from the best level, by a whole-numbered factor: the pixels do not depend on the
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.errors import SlideError
+from tcssa.files.limits import OVERVIEW_PIXELS
 from tcssa.slides.slide import Slide
 
 _BLOCK_PX = 1024
@@ -23,6 +26,8 @@ _MAX_ERRORS = 500
 _TARGET_UM = 8.0
 _MAX_SIDE = 4096
 _MIN_SIDE = 384
+_PIXELS_A_BYTE = 1000
+"""More are not to be had but of emptiness; tissue takes a byte for one to fifty pixels."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +51,40 @@ def thumbnail_of(slide: Slide, mpp: float) -> Thumbnail:
     Args:
         slide: The slide.
         mpp: Its level-0 resolution.
+
+    Raises:
+        SlideError: The level that has to be read is larger than the slide's files can be.
     """
     wanted = max(_TARGET_UM / mpp, max(slide.dimensions) / _MAX_SIDE, 1.0)
     # A small slide must not shrink to nothing.
     wanted = max(1.0, min(wanted, max(slide.dimensions) / _MIN_SIDE))
     level = slide.best_level(wanted)
-    factor = max(1, round(wanted / slide.downsamples[level]))
     level_width, level_height = slide.level_dimensions[level]
+    num_pixels, num_bytes = level_width * level_height, 0
+    if num_pixels > OVERVIEW_PIXELS.value():
+        num_bytes = _bytes_of(slide.path, num_pixels // _PIXELS_A_BYTE)
+    OVERVIEW_PIXELS.require(num_pixels, slide.path, SlideError, earned=_PIXELS_A_BYTE * num_bytes)
+    # a strip narrower than one picture pixel would be read with as much white beside it
+    factor = round(wanted / slide.downsamples[level])
+    factor = max(1, min(factor, level_width, level_height))
     width, height = math.ceil(level_width / factor), math.ceil(level_height / factor)
     pixels = np.full((height, width, 3), 255, np.uint8)
     unreadable = np.zeros((height, width), np.bool_)
     gather = _Gather(slide, level, factor, pixels, unreadable)
     gather.region(0, 0, width, height, max(1, _BLOCK_PX // factor))
     return Thumbnail(pixels, factor * slide.downsamples[level], unreadable)
+
+
+def _bytes_of(path: Path, enough: int) -> int:
+    """Count the bytes of a slide, in its file and in the folder of its files, up to ``enough``."""
+    found = path.stat().st_size if path.is_file() else 0
+    folder = path if path.is_dir() else path.with_suffix("")
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            found += Path(parent, name).lstat().st_size
+            if found >= enough:
+                return found
+    return found
 
 
 @dataclass

@@ -16,8 +16,9 @@ import numpy as np
 from tcssa import atomic
 from tcssa.artefact import Artefact, is_artefact
 from tcssa.compressor import open_checkpoint
-from tcssa.errors import TcssaError, UsageError
+from tcssa.errors import SlideError, TcssaError, UsageError
 from tcssa.features import find_bags, open_bag
+from tcssa.files.picture import read_rgb
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.train import train
 from tcssa.presets import named_preset
@@ -170,7 +171,6 @@ def _largest_difference(folder: Path) -> float:
 
 def _slot_maps(demo: Demonstration, output: Output) -> None:
     """One map of a slide of each class."""
-    import cv2
     import torch
 
     compressor = open_checkpoint(demo.run_folder).model
@@ -183,13 +183,11 @@ def _slot_maps(demo: Demonstration, output: Output) -> None:
         assert side is not None
         with torch.no_grad():
             assignments = compressor(torch.from_numpy(features)[None]).assignments
-        picture = cv2.imread(str(demo.job / "thumbnails" / f"{path.stem}.jpg"))
-        assert picture is not None
-        thumbnail = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        thumbnail = read_rgb(demo.job / "thumbnails" / f"{path.stem}.jpg", SlideError)
         out = demo.folder / "slot-maps" / f"{path.stem}.png"
         draw_slot_map(
             out,
-            np.asarray(thumbnail, dtype=np.uint8),
+            thumbnail,
             float(width) / thumbnail.shape[1],
             coords,
             side,

@@ -7,22 +7,17 @@ all threads that have it open.
 from __future__ import annotations
 
 import threading
-import warnings
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from tcssa.errors import SlideError
-from tcssa.slides.readers.protocol import TIFF_MAGICS, starts_with, white_outside
-from tcssa.slides.readers.tiff_directories import is_whole_tiff
+from tcssa.files.picture import PICTURE_MAGICS, open_picture, rgb_of
+from tcssa.slides.readers.protocol import starts_with, white_outside
 
-_MAGICS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", *TIFF_MAGICS)
-_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
-_MODES = ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "YCbCr")
-"""What becomes 8-bit RGB without guessing; 16-bit and float pixels do not."""
 _TILE_WIDTH = 322
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
 _UM_OF_UNIT = {2: 25_400.0, 3: 10_000.0}  # inch, centimetre
@@ -35,7 +30,7 @@ class ImageReader:
 
     def accepts(self, path: Path) -> bool:
         """See `SlideReader.accepts`."""
-        return starts_with(path, *_MAGICS)
+        return starts_with(path, *PICTURE_MAGICS)
 
     def open(self, path: Path) -> ImageBackend:
         """See `SlideReader.open`."""
@@ -46,22 +41,10 @@ class _Picture:
     """A decoded picture ``[h, w, 3]``, and its resolution where a TIFF states it."""
 
     def __init__(self, path: Path) -> None:
-        with _opened(path) as image:
-            if image.mode not in _MODES:
-                raise SlideError(
-                    path,
-                    f"its pixels are of mode {image.mode!r}, not 8-bit colour",
-                    hint="convert it to 8-bit RGB",
-                )
+        with open_picture(path, SlideError) as image:
             self.mpp = _tiff_mpp(path, image) if image.format == "TIFF" else None
-            try:
-                self.pixels = _rgb(image)
-            except (OSError, SyntaxError, ValueError) as error:  # a PNG's fault is a SyntaxError
-                raise SlideError(
-                    path,
-                    f"the image cannot be decoded ({' '.join(str(error).split())})",
-                    hint="compare its size with the original, or copy it again",
-                ) from None
+            self.pixels = rgb_of(image, path, SlideError)
+        self.pixels.flags.writeable = False  # threads share it
 
 
 _pictures: WeakValueDictionary[tuple[Path, int, int], _Picture] = WeakValueDictionary()
@@ -104,51 +87,13 @@ class ImageBackend:
         self._picture = None
 
 
-def _opened(path: Path) -> Image.Image:
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns from half of what it refuses; what it accepts is held, as documented
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(path, formats=_FORMATS)
-    except Image.DecompressionBombError:
-        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise SlideError(
-            path,
-            f"the image has more than {most // 10**6} million pixels and would be held whole",
-            hint="convert it to a tiled TIFF, which is read in pieces",
-        ) from None
-    except (OSError, SyntaxError, ValueError) as error:
-        reason = " ".join(str(error).split()).replace(str(path), "it")
-        raise SlideError(
-            path,
-            f"is no image that Pillow can read, or the file is cut short ({reason})",
-            hint="compare its size with the original, or copy it again",
-        ) from None
-
-
-def _rgb(image: Image.Image) -> NDArray[np.uint8]:
-    if image.mode in ("RGBA", "LA") or "transparency" in image.info:
-        over = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        over.alpha_composite(image.convert("RGBA"))
-        image = over
-    pixels = np.array(image.convert("RGB"))
-    pixels.flags.writeable = False  # threads share it
-    return pixels
-
-
-def _tiff_mpp(path: Path, image: Image.Image) -> tuple[float, float] | None:
-    """The resolution of a TIFF, if it is flat and whole.
+def _tiff_mpp(path: Path, image: ImageFile) -> tuple[float, float] | None:
+    """Read the resolution of a flat TIFF.
 
     Raises:
-        SlideError: It is cut short, or tiled: a slide that no other reader took is no picture.
+        SlideError: It is tiled: a slide that no other reader took is no picture.
     """
     tags = image.getexif()
-    if not is_whole_tiff(path):
-        raise SlideError(
-            path,
-            "is a TIFF that is cut short",
-            hint="compare its size with the original, or copy it again",
-        )
     if _TILE_WIDTH in tags:
         raise SlideError(
             path,

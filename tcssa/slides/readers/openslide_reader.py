@@ -1,12 +1,15 @@
 """OpenSlide: Aperio, Hamamatsu, Leica, Mirax, Ventana, Zeiss, DICOM, tiled TIFF and others.
 
-A handle remembers an error and refuses everything after it. A DICOM slide is many files in one
+Its libraries end the process where memory is not to be had. So a plain TIFF, whose tiles were
+measured (`tcssa.files.tiff`), is opened at once, and all else in a process of its own before. A
+handle remembers an error and refuses everything after it. A DICOM slide is many files in one
 folder; OpenSlide is given one and finds the others, so a folder stands for its first one.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +17,15 @@ import openslide
 from numpy.typing import NDArray
 
 from tcssa.errors import SlideError
-from tcssa.slides.readers.protocol import TIFF_MAGICS, starts_with
+from tcssa.files.limits import TILE_SIDE
+from tcssa.files.tiff import TIFF_MAGICS
+from tcssa.slides.readers.openslide_worker import tile_sides
+from tcssa.slides.readers.protocol import starts_with
+from tcssa.slides.readers.trial import require_survived
 
 _CACHE_BYTES = 256 * 2**20
+_PLAIN_TIFF = ("aperio", "generic-tiff")
+"""Formats that say the sizes of their tiles in the directories of a TIFF, and nowhere else."""
 _DICOM_MAGIC, _DICOM_MAGIC_AT = b"DICM", 128
 
 
@@ -31,7 +40,7 @@ class OpenSlideReader:
         return (
             file is not None
             and openslide.OpenSlide.detect_format(str(file)) is not None
-            and not _lacks_compression(file)
+            and not _lacks_compression(path, file)
         )
 
     def open(self, path: Path) -> OpenSlideBackend:
@@ -40,13 +49,16 @@ class OpenSlideReader:
         if file is None:
             raise SlideError(path, "is a folder that holds no DICOM slide")
         try:
-            return OpenSlideBackend(openslide.OpenSlide(str(file)))
+            handle = _handle_of(path, file)
         except openslide.OpenSlideUnsupportedFormatError:
             raise SlideError(
                 path,
                 "is no slide that OpenSlide can read, or the file is cut short",
                 hint="compare its size with the original, or copy it again",
             ) from None
+        for side in tile_sides(handle):
+            TILE_SIDE.require(side, path, SlideError)
+        return OpenSlideBackend(handle)
 
 
 class OpenSlideBackend:
@@ -89,15 +101,39 @@ class OpenSlideBackend:
         return value if math.isfinite(value) and value > 0 else None
 
 
-def _lacks_compression(file: Path) -> bool:
+def _handle_of(path: Path, file: Path) -> openslide.OpenSlide:
+    """Open a file of a slide, in a process of its own before if that may be the end of it."""
+    if openslide.OpenSlide.detect_format(str(file)) not in (None, *_PLAIN_TIFF):
+        _require_files(path, file)
+        require_survived(file)
+    return openslide.OpenSlide(str(file))
+
+
+def _lacks_compression(path: Path, file: Path) -> bool:
     """Whether it is a TIFF that OpenSlide recognises and cannot decode: only opening it tells."""
     if not starts_with(file, *TIFF_MAGICS):
         return False
     try:
-        openslide.OpenSlide(str(file)).close()
+        _handle_of(path, file).close()
     except openslide.OpenSlideError as error:
         return "Unsupported TIFF compression" in str(error)
     return False
+
+
+def _require_files(path: Path, file: Path) -> None:
+    """Require that no pipe lies where OpenSlide looks for a slide's other files: it would wait.
+
+    Raises:
+        SlideError: One does.
+    """
+    for folder in (file.parent, file.with_suffix("")):
+        if not folder.is_dir():
+            continue
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not (entry.is_file() or entry.is_dir()) and Path(entry).exists():
+                    reason = f"beside it lies {entry.name}, which is no regular file"
+                    raise SlideError(path, reason, hint="take it away")
 
 
 def _file_of(path: Path) -> Path | None:

@@ -84,10 +84,6 @@ def starts_with(path: Path, *magics: bytes, at: int = 0) -> bool:
     return any(head.startswith(magic) for magic in magics)
 
 
-TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""How a TIFF and a BigTIFF begin, in both orders of bytes."""
-
-
 def white_outside(
     left: int,
     top: int,

@@ -6,6 +6,7 @@ entry-point group ``tcssa.readers``. One that is broken is told of and ends noth
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,11 +14,14 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from tcssa.errors import SlideError, TcssaError, UnknownNameError, one_line
+from tcssa.files.boundary import UnsoundError, reading, require_file
+from tcssa.files.limits import SLIDE_PIXELS, SLIDE_SIDE
+from tcssa.files.tiff import TIFF_MAGICS, require_sound_tiff
 from tcssa.reporter import Reporter
 from tcssa.slides.readers.cucim_reader import CuCimReader
 from tcssa.slides.readers.image_reader import ImageReader
 from tcssa.slides.readers.openslide_reader import OpenSlideReader
-from tcssa.slides.readers.protocol import SlideBackend, SlideReader
+from tcssa.slides.readers.protocol import SlideBackend, SlideReader, starts_with
 from tcssa.slides.readers.tiffslide_reader import TiffSlideReader
 from tcssa.slides.readers.zarr_reader import ZarrReader
 
@@ -92,15 +96,36 @@ def open_backend(path: Path, reader: str | None = None) -> SlideBackend:
         MissingExtraError: Its reader needs a package that is not installed.
         UnknownNameError: There is no reader of that name.
     """
-    if not path.exists():
-        raise SlideError(path, "there is no such file")
+    with reading(path, SlideError):
+        is_folder = path.is_dir()
+    if not is_folder:
+        require_file(path, SlideError)
+        with reading(path, SlideError):
+            is_tiff = starts_with(path, *TIFF_MAGICS)
+        if is_tiff:
+            require_sound_tiff(path, SlideError)
     chosen = reader_named(reader) if reader else _accepting(path)
-    try:
-        return chosen.open(path)
-    except (TcssaError, MemoryError):
-        raise
-    except Exception as error:  # decoders and plug-ins have no common type of error
-        raise SlideError(path, f"cannot be opened by {chosen.name} ({_line(error)})") from None
+    with reading(path, SlideError):
+        backend = chosen.open(path)
+        _require_sane_levels(path, backend)
+    return backend
+
+
+def _require_sane_levels(path: Path, backend: SlideBackend) -> None:
+    """Require levels that a slide can have: work and memory are planned by what they say.
+
+    Raises:
+        SlideError: They are too large.
+        UnsoundError: They make no sense.
+    """
+    sizes, downsamples = backend.level_dimensions, backend.level_downsamples
+    if not 1 <= len(sizes) == len(downsamples):
+        raise UnsoundError(f"it has {len(sizes)} levels and {len(downsamples)} scales of levels")
+    for (width, height), downsample in zip(sizes, downsamples, strict=True):
+        if not (min(width, height) >= 1 and 0 < downsample < math.inf):
+            raise UnsoundError(f"a level is {width} x {height} at a scale of {downsample:g}")
+        SLIDE_SIDE.require(max(width, height), path, SlideError)
+        SLIDE_PIXELS.require(width * height, path, SlideError)
 
 
 def _loaded(point: EntryPoint) -> SlideReader:
@@ -117,7 +142,9 @@ def _accepting(path: Path) -> SlideReader:
     for reader in known.readers:
         try:
             accepted = reader.accepts(path)
-        except Exception as error:  # as in open_backend
+        except (TcssaError, MemoryError):
+            raise
+        except Exception as error:  # decoders and plug-ins have no common type of error
             reason = (
                 f"the reader {reader.name} fails to tell whether it is a slide ({_line(error)})"
             )

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tcssa.files.tiff import TIFF_MAGICS, is_whole_tiff
 from tcssa.optional import require
-from tcssa.slides.readers.protocol import TIFF_MAGICS, starts_with, white_outside
-from tcssa.slides.readers.tiff_directories import is_whole_tiff
+from tcssa.slides.readers.protocol import starts_with, white_outside
 
 
 class TiffSlideReader:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.errors import SlideError, one_line
-from tcssa.optional import require
+from tcssa.errors import SlideError
+from tcssa.files.boundary import UnsoundError, reading
+from tcssa.files.text import read_json
+from tcssa.files.zarr_store import open_array
 from tcssa.slides.readers.protocol import white_outside
 
 _METADATA_FILES = ("zarr.json", ".zattrs")
@@ -43,13 +46,10 @@ class ZarrReader:
         folder = _image_folder(path)
         if folder is None:
             raise SlideError(path, "is no OME-Zarr image: it has no multiscales metadata")
-        zarr: Any = require("zarr", "zarr")
+        _require_files(folder, folder.stat().st_mtime_ns)
         multiscale = _metadata(folder)["multiscales"][0]
-        try:
-            levels = _levels(path, zarr.open_group(str(folder), mode="r"), multiscale)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            reason = f"{type(error).__name__}: {one_line(error)}"
-            raise SlideError(path, f"its OME-Zarr metadata makes no sense ({reason})") from None
+        with reading(path, SlideError, hint="its OME-Zarr metadata are damaged"):
+            levels = _levels(path, folder, multiscale)
         return ZarrBackend(levels, _mpp(multiscale, levels[0]))
 
 
@@ -110,21 +110,41 @@ def _image_folder(path: Path) -> Path | None:
 
 
 def _metadata(folder: Path) -> Mapping[str, Any]:
-    """The OME attributes of a group, empty where there are none."""
+    """The OME attributes of a group, empty where there are none.
+
+    Raises:
+        SlideError: There are, and they cannot be read.
+    """
     for name in _METADATA_FILES:
-        try:
-            content = json.loads((folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        if not (folder / name).exists():
             continue
+        content = read_json(folder / name, SlideError, top=dict)
         if name == "zarr.json":
-            content = content.get("attributes", {}) if isinstance(content, dict) else {}
+            content = content.get("attributes", {})
         if isinstance(content, dict):
             found = content.get("ome", content)
             return found if isinstance(found, dict) else {}
     return {}
 
 
-def _levels(path: Path, group: Any, multiscale: Mapping[str, Any]) -> list[_Level]:
+@lru_cache(maxsize=1000)
+def _require_files(folder: Path, _mtime_ns: int) -> None:
+    """Require that a store holds files and folders alone, once a process.
+
+    Raises:
+        SlideError: It holds a link, which may lead anywhere, or a pipe, which is waited for.
+    """
+    waiting = [folder]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry))
+                elif not entry.is_file(follow_symlinks=False):
+                    raise SlideError(Path(entry), "is a link or no regular file")
+
+
+def _levels(path: Path, folder: Path, multiscale: Mapping[str, Any]) -> list[_Level]:
     axes = "".join(axis["name"] for axis in multiscale["axes"])
     if not set("xyc") <= set(axes) <= set("tczyx"):
         raise SlideError(path, f"its axes are {axes}, not x, y and c", hint="convert it to RGB")
@@ -132,10 +152,34 @@ def _levels(path: Path, group: Any, multiscale: Mapping[str, Any]) -> list[_Leve
     levels = []
     for dataset in multiscale["datasets"]:
         scale = [a * b for a, b in zip(common, _scale(dataset, len(axes)), strict=True)]
-        level = _Level(group[dataset["path"]], axes, scale[axes.index("x")], scale[axes.index("y")])
+        array = open_array(_within(folder, dataset["path"]), SlideError, extra="zarr")
+        level = _Level(array, axes, scale[axes.index("x")], scale[axes.index("y")])
         _require_rgb(path, level)
         levels.append(level)
-    return sorted(levels, key=lambda level: level.scale_x)
+    levels.sort(key=lambda level: level.scale_x)
+    for level in levels:
+        _require_same_extent(level, levels[0])
+    return levels
+
+
+def _require_same_extent(level: _Level, first: _Level) -> None:
+    """Require that a level shows what the first shows: by its scale patches are found on it.
+
+    Raises:
+        UnsoundError: It is larger or smaller, by more than the rounding of its last pixels.
+    """
+    scales = level.scale_x / first.scale_x, level.scale_y / first.scale_y
+    for own, scale, size in zip(level.size, scales, first.size, strict=True):
+        if abs(own * scale - size) > max(2 * scale, 0.02 * size):
+            raise UnsoundError(f"a level of {own} pixels at a scale of {scale:g} shows not {size}")
+
+
+def _within(folder: Path, name: str) -> Path:
+    """Return an array's folder; it may lie deeper, and nowhere else."""
+    parts = name.split("/")
+    if not all(part.strip(".") for part in parts):
+        raise ValueError(f"an array at {name!r}")
+    return folder.joinpath(*parts)
 
 
 def _require_rgb(path: Path, level: _Level) -> None:

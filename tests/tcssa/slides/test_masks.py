@@ -84,7 +84,7 @@ def test_what_is_no_mask_is_refused_with_its_reason(tmp_path: Path) -> None:
         (tmp_path / "broken.png", "not a readable picture"),
         (write(tmp_path / "point.geojson", point), "a Point has no area"),
         (write(tmp_path / "ring.geojson", polygon([[1, "x"]])), "no GeoJSON of polygons"),
-        (write(tmp_path / "text.geojson", "text"), "no GeoJSON of polygons"),
+        (write(tmp_path / "text.geojson", "text"), "must hold an object or a list"),
     ]:
         with pytest.raises(MaskError, match=said):
             read_mask(path, SHAPE, SCALE, SLIDE)

@@ -1,0 +1,164 @@
+"""Pictures that are decoded whole: masks, thumbnails, and slides that are plain images.
+
+The header tells how many pixels there are before one is decoded. What Pillow takes for damaged or
+cut short is an error, and so is a chunk of a PNG whose checksum is another, which it passes over.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+
+from tcssa.errors import FileError
+from tcssa.files.boundary import UnsoundError, reading, require_file
+from tcssa.files.limits import PICTURE_PIXELS
+from tcssa.files.tiff import TIFF_MAGICS, require_sound_tiff
+
+_KINDS: dict[bytes, type[ImageFile]] = {
+    b"\x89PNG\r\n\x1a\n": PngImageFile,
+    b"\xff\xd8\xff": JpegImageFile,
+    b"BM": BmpImageFile,
+    **dict.fromkeys(TIFF_MAGICS, TiffImageFile),
+}
+PICTURE_MAGICS = tuple(_KINDS)
+"""First bytes of what is read here: PNG, JPEG, BMP, TIFF."""
+_PIXELS_A_BYTE = 50
+_MOST_PIXELS = 178_956_970
+"""Pillow's own bound; only the variable of `PICTURE_PIXELS` goes beyond it."""
+_BLOCK_PX = 2048
+_TIFF_BITS = 258
+_DEEP_GREYS = ("I", "I;16", "I;16B", "I;16L", "F")
+_JPEG_SCAN, _MAX_SCANS = b"\xff\xda", 200
+"""Each scan goes over all pixels again, however few bytes it has; encoders write ten or so."""
+_COPY_HINT = "compare its size with the original, or copy it again"
+
+
+@contextmanager
+def open_picture(path: Path, error: type[FileError]) -> Iterator[ImageFile]:
+    """Open a picture whose pixels may be decoded in the block.
+
+    Args:
+        path: A PNG, JPEG, BMP or TIFF, of which the first page counts.
+        error: What to raise.
+
+    Raises:
+        FileError: Of the type ``error``; it is no such file, is damaged, or claims more pixels
+            than are held.
+    """
+    num_bytes = require_file(path, error)
+    with reading(path, error, hint=_COPY_HINT):
+        kind = _kind_of(path)
+        if kind is TiffImageFile:
+            require_sound_tiff(path, error)
+    with reading(path, error, hint=_COPY_HINT), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's doubts about metadata that is not used here
+        with kind(path) as image:
+            width, height = image.size
+            earned = min(_PIXELS_A_BYTE * num_bytes, _MOST_PIXELS)
+            PICTURE_PIXELS.require(width * height, path, error, earned=earned)
+            if kind is PngImageFile:
+                image.verify()  # of checksums; the file is closed by it
+        with kind(path) as image:
+            yield image
+
+
+def read_rgb(path: Path, error: type[FileError]) -> NDArray[np.uint8]:
+    """Read a picture as RGB ``[h, w, 3]``.
+
+    Raises:
+        FileError: As for `open_picture`, or of more than 8 bits a colour.
+    """
+    with open_picture(path, error) as image:
+        return rgb_of(image, path, error)
+
+
+def rgb_of(image: ImageFile, path: Path, error: type[FileError]) -> NDArray[np.uint8]:
+    """Decode an open picture into RGB ``[h, w, 3]``; what is transparent becomes white.
+
+    Raises:
+        FileError: Of the type ``error``; it has more than 8 bits a colour.
+    """
+    _require_8_bits(image, path, error)
+    image.load()
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for left, top, right, bottom in _blocks(image):  # Pillow holds four bytes a pixel, and copies
+        block = image.crop((left, top, right, bottom))
+        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+            over = Image.new("RGBA", block.size, (255, 255, 255, 255))
+            over.alpha_composite(block.convert("RGBA"))
+            block = over
+        pixels[top:bottom, left:right] = np.asarray(block.convert("RGB"))
+    return pixels
+
+
+def read_not_black(path: Path, error: type[FileError]) -> NDArray[np.bool_]:
+    """Read where a picture is not black ``[h, w]``; what is transparent counts as black.
+
+    Raises:
+        FileError: As for `open_picture`, or of more than 8 bits a colour: greys may have more.
+    """
+    with open_picture(path, error) as image:
+        if image.mode not in _DEEP_GREYS:
+            _require_8_bits(image, path, error)
+        return _not_black(image)
+
+
+def _not_black(image: ImageFile) -> NDArray[np.bool_]:
+    if image.format == "JPEG":
+        image.draft("L", image.size)  # brightness alone: black is never quite black in colour
+    image.load()
+    found = np.empty((image.height, image.width), np.bool_)
+    for left, top, right, bottom in _blocks(image):
+        block: Image.Image = image.crop((left, top, right, bottom))
+        if image.mode in ("P", "PA") or "transparency" in image.info:
+            block = block.convert("RGBA")
+        elif image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+            block = block.convert("RGB")
+        values = np.asarray(block).reshape(bottom - top, right - left, -1) > 0
+        if block.mode in ("RGBA", "LA"):
+            values = values[..., :-1] & values[..., -1:]
+        found[top:bottom, left:right] = values.any(axis=2)
+    return found
+
+
+def _require_8_bits(image: ImageFile, path: Path, error: type[FileError]) -> None:
+    """Require at most 8 bits a colour: of more, Pillow keeps the higher 8 in silence."""
+    bits = 8
+    if isinstance(image, TiffImageFile):
+        bits = max(image.tag_v2.get(_TIFF_BITS, (1,)))
+    elif isinstance(image, PngImageFile) and image.tile:
+        bits = 16 if "16" in str(image.tile[0].args) else 8
+    if bits > 8 or image.mode in _DEEP_GREYS:
+        raise error(
+            path,
+            f"its pixels, of mode {image.mode!r}, have more than 8 bits a colour",
+            hint="convert it to 8 bits a colour",
+        )
+
+
+def _kind_of(path: Path) -> type[ImageFile]:
+    content = path.read_bytes()
+    for magic, kind in _KINDS.items():
+        if content.startswith(magic):
+            if kind is JpegImageFile and content.count(_JPEG_SCAN) > _MAX_SCANS:
+                raise UnsoundError(f"is a JPEG of more than {_MAX_SCANS} scans")
+            return kind
+    raise UnsoundError("is not a readable picture: no PNG, JPEG, BMP or TIFF")
+
+
+def _blocks(image: ImageFile) -> Iterator[tuple[int, int, int, int]]:
+    """Yield left, top, right and bottom of blocks that together are the picture."""
+    for top in range(0, image.height, _BLOCK_PX):
+        for left in range(0, image.width, _BLOCK_PX):
+            yield left, top, min(left + _BLOCK_PX, image.width), min(top + _BLOCK_PX, image.height)

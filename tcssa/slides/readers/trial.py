@@ -1,0 +1,101 @@
+"""Slides opened on trial by a process of their own, since OpenSlide can end the one it runs in.
+
+Memory that is not to be had is an abort in its libraries, with all other slides of a job. The sizes
+in a TIFF are checked before (`tcssa.files.tiff`); those in other formats stand in places of their
+own. One worker serves a process. Its start takes 0.1 s, and a slide a few milliseconds more than
+opening it once: MIRAX and others that are opened twice find their files in the system's cache.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from functools import lru_cache
+from pathlib import Path
+
+from tcssa.errors import SlideError
+from tcssa.files.limits import TILE_SIDE
+from tcssa.slides.readers import openslide_worker
+
+_CPU_S = 4
+"""Computing time a slide; opening one takes a fraction of a second."""
+_WAIT_S = 60
+"""For an answer: network disks take their time, and waiting for them is no computing."""
+_WORKER = Path(openslide_worker.__file__)
+_LEAST_MEMORY = 2 * 2**30
+
+
+def require_survived(path: Path) -> None:
+    """Require that a worker opens a slide and reads of each level; asked once a process.
+
+    Raises:
+        SlideError: The worker died of it, or did not answer.
+    """
+    status = path.stat()
+    reason = _tried(path.absolute(), status.st_mtime_ns, status.st_size)
+    if reason is not None:
+        raise SlideError(path, reason, hint="the file is damaged: copy it again, or leave it out")
+
+
+@lru_cache(maxsize=10_000)
+def _tried(path: Path, mtime_ns: int, size: int) -> str | None:
+    """Return why a slide must not be opened here; None if it may."""
+    global _worker
+    with _lock:
+        if _worker is None or not _worker.is_usable():
+            _worker = _Worker()
+        return _worker.ask(path)
+
+
+class _Worker:
+    """The process that slides are tried in."""
+
+    def __init__(self) -> None:
+        # four bytes a pixel, and as much again for what the decoder holds beside
+        side = TILE_SIDE.value()
+        limits = (_LEAST_MEMORY + 8 * side**2, _CPU_S, side)
+        self._pid = os.getpid()
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", str(_WORKER), *map(str, limits)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def is_usable(self) -> bool:
+        """Whether it runs, and belongs to this process: a fork would share its pipes."""
+        return self._pid == os.getpid() and self._process.poll() is None
+
+    def ask(self, path: Path) -> str | None:
+        """Try a slide, and return what became of the worker if it did not live through it."""
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        timer = threading.Timer(_WAIT_S, process.kill)
+        timer.start()
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(json.dumps(str(path)).encode() + b"\n")
+                process.stdin.flush()
+            if process.stdout.readline():
+                return None
+            code = process.wait()
+        finally:
+            timer.cancel()
+            if process.poll() is not None:
+                process.stdin.close()
+                process.stdout.close()
+        if sys.platform != "win32" and code == -signal.SIGXCPU:
+            return f"its decoder computes for more than {_CPU_S} s"
+        if sys.platform != "win32" and code == -signal.SIGKILL:
+            return f"its decoder gives no answer for {_WAIT_S} s, or takes all memory"
+        return f"its decoder ended the process that it ran in (exit {code})"
+
+
+_worker: _Worker | None = None
+_lock = threading.Lock()
