@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import gzip
 import io
+from array import array
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import h5py
 import numpy as np
@@ -19,6 +19,14 @@ from numpy.typing import NDArray
 
 from tcssa import __version__, atomic
 from tcssa.errors import TableError
+from tcssa.files.boundary import reading, require_file
+from tcssa.files.limits import UNPACKED_BYTES
+from tcssa.files.table import cells_by_line, numbers
+from tcssa.files.text import decoded, read_text
+
+_MOST = 2**53
+"""Beyond it a float64 does not hold every whole number."""
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -45,58 +53,81 @@ def import_bags(table: Path, out: Path, *, standardise: bool = False) -> Importe
         TableError: The table cannot be read, or a bag has two labels.
     """
     rows = _read(table)
-    labels, bags, features = rows[:, 0], rows[:, 1], rows[:, 2:]
+    labels, features = rows[:, 0], rows[:, 2:]
     if standardise:
         deviation = features.std(axis=0)
         features = (features - features.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
+    groups = _groups(rows[:, 1])
     faults = [
         f"bag {bag:g} has several labels"
-        for bag in np.unique(bags)
-        if len(np.unique(labels[bags == bag])) > 1
+        for bag, members in groups.items()
+        if (labels[members] != labels[members[0]]).any()
     ]
-    faults += [f"bag {bag:g} is no whole number" for bag in np.unique(bags[bags % 1 != 0])]
+    faults += [f"bag {bag:g} is no whole number" for bag in groups if bag % 1 or abs(bag) > _MOST]
     if faults:
         raise TableError(table, faults)
     listed: list[list[str]] = []
-    width = len(f"{bags.max():g}")
-    for bag in np.unique(bags):
+    width = len(f"{max(groups):.0f}")
+    for bag, members in groups.items():
         slide_id = f"bag-{int(bag):0{width}d}"
-        _write(out / "features" / f"{slide_id}.h5", features[bags == bag], table.name)
-        listed.append(
-            [slide_id, slide_id, np.format_float_positional(labels[bags == bag][0], trim="-")]
-        )
+        _write(out / "features" / f"{slide_id}.h5", features[members], table.name)
+        label = np.format_float_positional(labels[members[0]], trim="-")
+        listed.append([slide_id, slide_id, label])
     atomic.write_csv(out / "labels.csv", ["case_id", "slide_id", "label"], listed)
     return ImportedBags(
-        out / "labels.csv",
-        out / "features",
-        len(np.unique(bags)),
-        len(features),
-        features.shape[1],
+        out / "labels.csv", out / "features", len(groups), len(features), features.shape[1]
     )
 
 
+def _groups(bags: NDArray[np.float64]) -> dict[float, NDArray[np.intp]]:
+    """The rows of each bag in their order, bags in theirs."""
+    order = np.argsort(bags, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(bags[order])) + 1)
+    return {float(bags[part[0]]): part for part in parts}
+
+
 def _read(table: Path) -> NDArray[np.float64]:
-    try:
-        with _open(table) as stream:
-            rows = np.loadtxt(stream, delimiter=",", ndmin=2, dtype=np.float64)
-    except (OSError, ValueError, EOFError, UnicodeDecodeError) as error:
-        raise TableError(
-            table,
-            [f"is no table of numbers ({error})"],
-            hint="a row an instance: label,bag,features…, without a header",
-        ) from None
-    if rows.shape[1] < 3:
-        raise TableError(table, [f"needs a label, a bag and features, has {rows.shape[1]} columns"])
-    if not np.isfinite(rows).all():
-        row = int(np.argwhere(~np.isfinite(rows).all(axis=1))[0, 0])
-        raise TableError(table, [f"line {row + 1} holds a value that is not finite"])
+    """The table's numbers; all are finite, in features also as float32."""
+    values = array("d")  # the numbers of a list take four times the memory
+    read: list[int] = []
+    width = None
+    for line, cells in cells_by_line(_text(table), table, TableError):
+        width = width or len(cells)
+        if len(cells) != width:
+            raise TableError(table, f"line {line} has {len(cells)} cells, the first row {width}")
+        try:
+            row = numbers(cells)
+        except ValueError as fault:
+            raise TableError(
+                table,
+                f"is no table of numbers (line {line}: {fault})",
+                hint="a row an instance: label,bag,features…, without a header",
+            ) from None
+        values.extend(row)
+        read.append(line)
+    if width is None:
+        raise TableError(table, "the table is empty")
+    if width < 3:
+        raise TableError(table, f"needs a label, a bag and features, has {width} columns")
+    rows = np.frombuffer(values, dtype=np.float64).reshape(-1, width)
+    odd = ~(np.abs(rows) <= _LARGEST).all(axis=1)
+    if odd.any():
+        line = read[int(odd.argmax())]
+        raise TableError(table, f"line {line} holds a value that is not finite in float32")
     return rows
 
 
-def _open(table: Path) -> IO[str]:
-    if table.suffix == ".gz":
-        return io.TextIOWrapper(gzip.open(table, "rb"), encoding="ascii")
-    return table.open(encoding="ascii")
+def _text(table: Path) -> str:
+    if table.suffix.lower() != ".gz":
+        return read_text(table, TableError)
+    earned = 20 * require_file(table, TableError)  # columns of digits pack ten to one at most
+    most = UNPACKED_BYTES.value(earned=earned)
+    with reading(table, TableError), gzip.open(table, "rb") as stream:
+        content = stream.read(most + 1)
+    if len(content) > most:
+        hint = f"if the file is sound, unpack it, or set {UNPACKED_BYTES.variable} to its full size"
+        raise TableError(table, f"unpacks to more than {most:,} bytes of text", hint=hint)
+    return decoded(content, table, TableError)
 
 
 def _write(path: Path, features: NDArray[np.float64], source: str) -> None:

@@ -7,14 +7,15 @@ The spellings of the field are taken as they are (docs/formats.md): CLAM's
 
 from __future__ import annotations
 
-import csv
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from tcssa.errors import TableError
+from tcssa.files.table import plain_name, read_table
 
 _SLIDE_COLUMNS = ("slide_id", "image_id", "sample_id", "filename", "slide", "wsi")
 _CASE_COLUMNS = (
@@ -27,6 +28,8 @@ _SLIDE_EXTENSION = re.compile(
     r"\.(ome\.tiff?|ome\.zarr|svs|tiff?|ndpi|mrxs|scn|svslide|bif|vms|vmu|dcm|czi|h5|hdf5|pt|npy|csv)$",
     re.IGNORECASE,
 )
+_MAX_LABEL = 1000
+"""Characters; longer ones are a text in the wrong column, or rows that a fault made one."""
 _TCGA = re.compile(r"^TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}", re.IGNORECASE)
 
 
@@ -49,45 +52,10 @@ class LabelledSlide(Generic[Label]):
     """Of the table."""
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV or TSV file; see `read_rows_by_line`."""
-    return list(read_rows_by_line(path).values())
-
-
-def read_rows_by_line(path: Path) -> dict[int, dict[str, str]]:
-    """Rows of a CSV or TSV file by their line, keys and values stripped of stray spaces.
-
-    Raises:
-        TableError: The file is missing, empty or no table of text.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise TableError(path, [f"cannot be read ({error.strerror})"]) from None
-    except UnicodeDecodeError:
-        raise TableError(path, ["is not a text file"], hint="give a CSV file") from None
-    lines = text.splitlines()
-    if not lines:
-        raise TableError(path, ["the table is empty"])
-    delimiter = "\t" if "\t" in lines[0] else ";" if ";" in lines[0] else ","
-    reader = csv.DictReader(lines, delimiter=delimiter)
-    rows = {}
-    for row in reader:
-        cells = {
-            key.strip(): (value or "").strip() for key, value in row.items() if key is not None
-        }
-        rows[reader.line_num] = cells
-    return rows
-
-
 def find_column(columns: Sequence[str], spellings: Sequence[str]) -> str | None:
     """The first column spelt in one of these ways; case, spaces and underscores do not count."""
-    known = {_plain(column): column for column in columns}
-    return next((known[_plain(name)] for name in spellings if _plain(name) in known), None)
-
-
-def _plain(column: str) -> str:
-    return re.sub(r"[\s_-]", "", column).lower()
+    known = {plain_name(column): column for column in columns}
+    return next((known[plain_name(name)] for name in spellings if plain_name(name) in known), None)
 
 
 def slide_name(text: str) -> str:
@@ -162,13 +130,21 @@ class ClassNames:
         label = self._label_names.get(cell, cell)
         if not label:
             raise ValueError("the label is empty")
+        if len(label) > _MAX_LABEL:
+            raise ValueError(f"the label has {len(label):,} characters")
         if self._known and label.lower() not in self._known:
             raise ValueError(f"label {label!r} is none of {', '.join(self._known.values())}")
         label = self._known.get(label.lower(), label)
-        first = self._spelt.setdefault(label.lower(), label)
+        first = self._spelt.setdefault(_seen(label), label)
         if first != label:
             raise ValueError(f"{label!r} stands elsewhere as {first!r}")
         return label
+
+
+def _seen(label: str) -> str:
+    """A label as readers see it: two that look alike are no two classes."""
+    shown = "".join(sign for sign in label if unicodedata.category(sign) not in ("Cc", "Cf"))
+    return unicodedata.normalize("NFKC", shown).lower()
 
 
 class LabelColumn(NamedTuple):
@@ -200,19 +176,22 @@ def read_slides(
     Raises:
         TableError: As for `read_labels`.
     """
-    rows = read_rows_by_line(path)
-    header = list(next(iter(rows.values()), {}))
-    where = _columns(path, header, columns, case_column, hint)
+    table = read_table(path)
+    where = _columns(path, table.columns, columns, case_column, hint)
     slides: dict[str, LabelledSlide[Label]] = {}
     faults: list[str] = []
-    for line, row in rows.items():
+    for line, row in table.rows.items():
         try:
             slide = _slide(row, line, where, read_label)
         except ValueError as fault:
             faults.append(f"line {line}: {fault}")
             continue
-        if slides.setdefault(slide.slide_id, slide) != slide:
+        first = slides.setdefault(slide.slide_id, slide)
+        if first != slide:
             faults.append(f"line {line}: slide {slide.slide_id!r} stands there twice and differs")
+        elif row[where.slide] != table.rows[first.line][where.slide]:
+            other = f"line {first.line}: {table.rows[first.line][where.slide]!r}"
+            faults.append(f"line {line}: {row[where.slide]!r} has the slide_id of {other}")
     if faults:
         raise TableError(path, faults, hint="correct these lines of the table")
     return list(slides.values())
@@ -237,7 +216,7 @@ def _columns(
     slide = find_column(header, _SLIDE_COLUMNS)
     case = find_column(header, [case_column] if case_column else _CASE_COLUMNS)
     found = {column.name: find_column(header, column.spellings) for column in label}
-    shown = ", ".join(header) or "no rows"
+    shown = ", ".join(header)
     if slide is None or None in found.values():
         names = ["slide_id", *found]
         wanted = f"{', '.join(names[:-1])} and {names[-1]}"

@@ -125,13 +125,13 @@ def cells_by_line(
             raise error(path, reason, hint="look for a quote that is not closed") from None
         if cells is None:
             return
-        if not multiline:
+        joined = "".join(cells)
+        if not multiline and (reader.line_num > begin or '"' in joined):
             _require_plain(cells, begin, reader.line_num, path, error)
-        if cells and cells[0].startswith(_BYTE_ORDER_MARK):
-            raise error(
-                path, f"line {begin} begins a file anew", hint="join tables without headers"
-            )
-        if any(cell.strip() for cell in cells):
+        if joined.startswith(_BYTE_ORDER_MARK):
+            reason = f"line {begin} begins with a byte-order mark, as another file does"
+            raise error(path, reason, hint="join tables without their marks and headers")
+        if joined and not joined.isspace():
             yield begin, cells
         begin = reader.line_num + 1
 
@@ -194,7 +194,7 @@ def _require_plain(
     reason = None
     if end > begin:
         reason = f"line {begin}: a cell goes on over the end of the line"
-    elif '"' in "".join(cells) and any(re.match(r'\s+"', cell) for cell in cells):
+    elif any(re.match(r'\s+"', cell) for cell in cells):
         reason = f"line {begin}: a quote stands behind a space, where it is read as text"
     if reason:
         raise error(path, reason, hint="look for a quote that is not closed, or out of place")

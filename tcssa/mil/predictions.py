@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tcssa import atomic
+from tcssa.errors import TableError
+from tcssa.files.table import read_table
 from tcssa.mil.tasks import MilTask, Truth
 
 
@@ -45,19 +47,46 @@ def write_predictions(path: Path, predictions: Sequence[Prediction], task: MilTa
 
 
 def read_predictions(path: Path, task: MilTask) -> list[Prediction]:
-    """Read what `write_predictions` wrote."""
-    predictions = []
-    with path.open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            truth = task.read_truth(row)
-            predictions.append(
-                Prediction(
-                    slide_id=row["slide_id"],
-                    case_id=row["case_id"],
-                    label=task.label_of(truth),
-                    probs=task.read_values(row),
-                    fold=int(row["fold"]) if row["fold"] else None,
-                    truth=truth,
-                )
-            )
+    """Read what `write_predictions` wrote.
+
+    Raises:
+        TableError: The file cannot be read, lacks a column of the task, or holds a label, fold or
+            number that cannot be one; all faults are listed with their line.
+    """
+    needed = ["slide_id", "case_id", *task.label_columns, "fold", *task.value_columns]
+    table = read_table(path, needed=needed, delimiter=",", exact=True)
+    predictions, faults = [], []
+    tested: set[tuple[str, int]] = set()
+    for line, row in table.rows.items():
+        try:
+            read = _prediction(row, task)
+        except ValueError as fault:
+            faults.append(f"line {line}: {fault}")
+            continue
+        predictions.append(read)
+        if read.fold is not None:
+            if (read.slide_id, read.fold) in tested:
+                faults.append(f"line {line}: fold {read.fold} has slide {read.slide_id!r} twice")
+            tested.add((read.slide_id, read.fold))
+    if faults:
+        raise TableError(path, faults, hint="the file is damaged: predict again")
     return predictions
+
+
+def _prediction(row: Mapping[str, str], task: MilTask) -> Prediction:
+    """Read one row; what is wrong with it is a ValueError."""
+    for column in ("slide_id", "case_id"):
+        if not row[column]:
+            raise ValueError(f"the {column} is empty")
+    fold = row["fold"]
+    if fold and not re.fullmatch("[0-9]{1,6}", fold):
+        raise ValueError(f"fold {fold!r} is no number of a fold")
+    truth = task.read_truth(row)
+    return Prediction(
+        slide_id=row["slide_id"],
+        case_id=row["case_id"],
+        label=task.label_of(truth),
+        probs=task.read_values(row),
+        fold=int(fold) if fold else None,
+        truth=truth,
+    )

@@ -8,11 +8,12 @@ one column ``split``, and a folder of three tables whose names end with train, v
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tcssa.errors import TableError
-from tcssa.features.tables import find_column, read_rows, read_rows_by_line, slide_name
+from tcssa.features.tables import find_column, slide_name
+from tcssa.files.table import Table, read_table
 
 PARTS = ("train", "val", "test")
 _SLIDE_COLUMNS = ("slide_id", "slide", "image_id", "filename")
@@ -34,10 +35,10 @@ def read_parts(path: Path) -> list[Parts]:
     """
     if path.is_dir():
         return _read_folder(path)
-    header = list(next(iter(read_rows(path)), {}))
-    if all(find_column(header, [part]) for part in ("train", "test")):
-        return [_read_columns(path)]
-    return _read_table(path, header)
+    table = read_table(path)
+    if all(find_column(table.columns, [part]) for part in ("train", "test")):
+        return [_by_part(path, table)]
+    return _by_fold(path, table)
 
 
 def _read_folder(folder: Path) -> list[Parts]:
@@ -47,7 +48,7 @@ def _read_folder(folder: Path) -> list[Parts]:
         if (found := re.fullmatch(r"splits_(\d+)\.csv", path.name))
     }
     if numbered:
-        return [_read_columns(path) for _, path in sorted(numbered.items())]
+        return [_by_part(path, read_table(path)) for _, path in sorted(numbered.items())]
     parts: Parts = {}
     for part in PARTS:
         paths = sorted(folder.glob(f"*{part}.[ct]sv"))
@@ -61,55 +62,68 @@ def _read_folder(folder: Path) -> list[Parts]:
                 hint="see docs/train-mil.md on official splits",
             )
         for path in paths:
-            column = _slide_column(path, list(next(iter(read_rows(path)), {})))
-            _add(parts, [row[column] for row in read_rows(path)], part, path)
+            table = read_table(path)
+            column = _slide_column(path, table.columns)
+            _raise(path, [_added(parts, row[column], part, n) for n, row in table.rows.items()])
     return [parts]
 
 
-def _read_columns(path: Path) -> Parts:
+def _by_part(path: Path, table: Table) -> Parts:
     """CLAM's form: a column a part, slide names below."""
-    rows = read_rows(path)
     parts: Parts = {}
+    faults = []
     for part in PARTS:
-        column = find_column(list(rows[0]), [part]) if rows else None
-        if column is not None:
-            _add(parts, [row[column] for row in rows if row[column]], part, path)
+        column = find_column(table.columns, [part])
+        if column is not None:  # columns are of different lengths
+            named = {line: row[column] for line, row in table.rows.items() if row[column]}
+            faults += [_added(parts, slide, part, line) for line, slide in named.items()]
+    _raise(path, faults)
     return parts
 
 
-def _read_table(path: Path, header: Sequence[str]) -> list[Parts]:
+def _by_fold(path: Path, table: Table) -> list[Parts]:
     """Patho-Bench's form and ours: a row a slide, a column a fold."""
-    slide = _slide_column(path, header)
-    folds = [column for column in header if re.fullmatch(r"fold_?\d+", column, re.IGNORECASE)]
-    columns = folds or [column for column in (find_column(header, ["split"]),) if column]
+    slide = _slide_column(path, table.columns)
+    folds = [name for name in table.columns if re.fullmatch(r"(?i)fold_?[0-9]+", name)]
+    columns = folds or [name for name in (find_column(table.columns, ["split"]),) if name]
     if not columns:
+        found = ", ".join(table.columns)
         raise TableError(
             path,
-            [f"names no splits: wants fold_0 …, split, or train and test; found: {header}"],
+            f"names no splits: wants fold_0 …, split, or train and test; found: {found}",
             hint="see docs/train-mil.md on official splits",
         )
-    faults = []
-    table: list[Parts] = [{} for _ in columns]
-    for line, row in read_rows_by_line(path).items():
-        for parts, column in zip(table, columns, strict=True):
+    faults: list[str | None] = []
+    parts_of: list[Parts] = [{} for _ in columns]
+    for line, row in table.rows.items():
+        for parts, column in zip(parts_of, columns, strict=True):
             stated = row[column].lower()
             if stated and stated not in _SPELLINGS:
                 faults.append(f"line {line}: {row[column]!r} is none of train, val, test")
             elif stated:
-                parts[slide_name(row[slide])] = _SPELLINGS[stated]
-    if faults:
-        raise TableError(path, faults)
-    return table
+                faults.append(_added(parts, row[slide], _SPELLINGS[stated], line))
+    _raise(path, faults)
+    return parts_of
 
 
 def _slide_column(path: Path, header: Sequence[str]) -> str:
     column = find_column(header, _SLIDE_COLUMNS)
     if column is None:
-        raise TableError(path, [f"has no column slide_id, found: {', '.join(header) or 'nothing'}"])
+        raise TableError(path, f"has no column slide_id, found: {', '.join(header)}")
     return column
 
 
-def _add(parts: Parts, names: Sequence[str], part: str, path: Path) -> None:
-    for name in map(slide_name, names):
-        if parts.setdefault(name, part) != part:
-            raise TableError(path, [f"slide {name!r} stands in both {parts[name]} and {part}"])
+def _added(parts: Parts, cell: str, part: str, line: int) -> str | None:
+    """Add a slide to its part; a fault of its cell, if it has one."""
+    name = slide_name(cell)
+    if not name:
+        return f"line {line}: names no slide"
+    if parts.setdefault(name, part) != part:
+        return f"line {line}: slide {name!r} stands in both {parts[name]} and {part}"
+    return None
+
+
+def _raise(path: Path, faults: Iterable[str | None]) -> None:
+    found = [fault for fault in faults if fault]
+    if found:
+        raise TableError(path, found)

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tcssa import atomic
-from tcssa.errors import MissingDataError, RunError, SplitError
-from tcssa.features.tables import read_rows
+from tcssa.errors import MissingDataError, RunError, SplitError, TableError
+from tcssa.files.table import read_table
+from tcssa.files.text import read_text
 from tcssa.mil.cohort import CohortSlide
 from tcssa.mil.settings import SplitSettings
 from tcssa.mil.split_files import PARTS, Parts, read_parts
@@ -218,7 +219,7 @@ def write_splits(
     for slide in slides:
         row = [part.get(slide.slide_id, "") for part in parts]
         writer.writerow([slide.slide_id, slide.case_id, classes[slide.label], *row])
-    if path.exists() and path.read_text(encoding="utf-8") != text.getvalue():
+    if path.exists() and read_text(path, RunError).replace("\r\n", "\n") != text.getvalue():
         raise RunError(
             path,
             "the folds of this run's first start were others",
@@ -228,8 +229,18 @@ def write_splits(
 
 
 def read_split_cases(path: Path) -> set[str]:
-    """All patients of a run."""
-    return {row["case_id"] for row in read_rows(path)}
+    """All patients of a run.
+
+    Raises:
+        TableError: The table is damaged.
+    """
+    table = read_table(path, needed=["case_id"], delimiter=",", exact=True)
+    faults = [
+        f"line {n}: the case_id is empty" for n, row in table.rows.items() if not row["case_id"]
+    ]
+    if faults:
+        raise TableError(path, faults)
+    return {row["case_id"] for row in table.rows.values()}
 
 
 def require_disjoint(fold: Fold) -> None:

@@ -16,7 +16,8 @@ from typing import Literal, Self
 
 from tcssa.checksums import fingerprint
 from tcssa.errors import MissingDataError, TableError, UsageError
-from tcssa.features.tables import find_column, read_rows, slide_name
+from tcssa.features.tables import find_column, slide_name
+from tcssa.files.table import number, read_table
 from tcssa.slides.remote import SlideCache, is_remote, local_path, plain_address
 from tcssa.slides.settings import MAX_MPP, MIN_MPP
 
@@ -140,31 +141,32 @@ def read_manifest(path: Path, folders: Sequence[Path] = ()) -> list[SlideFile]:
         TableError: A column is missing, a slide is not there, or a resolution makes no sense.
             All faults are listed with their line.
     """
-    rows = read_rows(path)
-    columns = list(rows[0]) if rows else []
-    path_column = find_column(columns, _PATH_COLUMNS)
-    mpp_column = find_column(columns, _MPP_COLUMNS)
-    id_column = find_column(columns, _ID_COLUMNS)
+    table = read_table(path)
+    path_column = find_column(table.columns, _PATH_COLUMNS)
+    mpp_column = find_column(table.columns, _MPP_COLUMNS)
+    id_column = find_column(table.columns, _ID_COLUMNS)
     if path_column is None:
         raise TableError(
             path,
-            [f"needs a column wsi with the slides, found: {', '.join(columns) or 'no rows'}"],
+            f"needs a column wsi with the slides, found: {', '.join(table.columns)}",
             hint=f"the column may be called {', '.join(_PATH_COLUMNS)}",
         )
     faults: list[str] = []
-    slides: list[SlideFile] = []
+    slides: dict[Path | str, SlideFile] = {}
     roots = [path.parent, *folders]
-    for line, row in enumerate(rows, start=2):
+    for line, row in table.rows.items():
         try:
-            slide = _existing(row[path_column], roots)
+            place = _existing(row[path_column], roots)
             mpp = _plausible(row[mpp_column]) if mpp_column else None
             named = row[id_column] if id_column else ""
-            slides.append(SlideFile.at(slide, slide_name(_safe_id(named)) if named else None, mpp))
-        except ValueError as fault:
-            faults.append(f"line {line}: {fault}")
+            slide = SlideFile.at(place, slide_name(_safe_id(named)) if named else None, mpp)
+            if slides.setdefault(place, slide) != slide:
+                raise ValueError(f"{row[path_column]!r} stands there twice and differs")
+        except (ValueError, OSError) as fault:
+            faults.append(f"line {line}: {_reason(fault)}")
     if faults:
         raise TableError(path, faults, hint="correct these lines of the manifest")
-    return slides
+    return list(slides.values())
 
 
 def read_resolutions(path: Path) -> dict[str, float]:
@@ -173,29 +175,34 @@ def read_resolutions(path: Path) -> dict[str, float]:
     Raises:
         TableError: A column is missing, or a resolution makes no sense; all faults are listed.
     """
-    rows = read_rows(path)
-    columns = list(rows[0]) if rows else []
-    mpp_column = find_column(columns, _MPP_COLUMNS)
-    id_column = find_column(columns, _ID_COLUMNS)
-    path_column = find_column(columns, _PATH_COLUMNS)
+    table = read_table(path)
+    mpp_column = find_column(table.columns, _MPP_COLUMNS)
+    id_column = find_column(table.columns, _ID_COLUMNS)
+    path_column = find_column(table.columns, _PATH_COLUMNS)
     if mpp_column is None or (id_column or path_column) is None:
-        found = ", ".join(columns) or "no rows"
-        raise TableError(path, [f"needs columns wsi (or slide_id) and mpp, found: {found}"])
+        found = ", ".join(table.columns)
+        raise TableError(path, f"needs columns wsi (or slide_id) and mpp, found: {found}")
     faults: list[str] = []
     known: dict[str, float] = {}
-    for line, row in enumerate(rows, start=2):
+    for line, row in table.rows.items():
         named = slide_name(row[id_column]) if id_column else ""
         try:
+            slide = named or (_slide_id(Path(row[path_column])) if path_column else "")
             mpp = _plausible(row[mpp_column])
-        except ValueError as fault:
-            faults.append(f"line {line}: {fault}")
-            continue
-        slide = named or (_slide_id(Path(row[path_column])) if path_column else "")
-        if mpp is not None and slide:
-            known[slide] = mpp
+            if not slide:
+                raise ValueError("names no slide")
+            if mpp is not None and known.setdefault(slide, mpp) != mpp:
+                raise ValueError(f"slide {slide!r} stands there twice and differs")
+        except (ValueError, OSError) as fault:
+            faults.append(f"line {line}: {_reason(fault)}")
     if faults:
         raise TableError(path, faults, hint="correct these lines of the manifest")
     return known
+
+
+def _reason(fault: ValueError | OSError) -> str:
+    """A fault of ours; or the system's: a name that is too long, a folder that is closed."""
+    return f"cannot be looked up ({fault.strerror})" if isinstance(fault, OSError) else str(fault)
 
 
 def _existing(text: str, roots: Sequence[Path]) -> Path | str:
@@ -214,9 +221,9 @@ def _plausible(text: str) -> float | None:
     if not text or text.lower() in ("nan", "none", "na"):
         return None
     try:
-        mpp = float(text)
-    except ValueError:
-        raise ValueError(f"mpp {text!r} is no number") from None
+        mpp = number(text)
+    except ValueError as fault:
+        raise ValueError(f"mpp {fault}") from None
     if not (math.isfinite(mpp) and MIN_MPP <= mpp <= MAX_MPP):
         raise ValueError(f"mpp {text} is not between {MIN_MPP:g} and {MAX_MPP:g} µm per pixel")
     return mpp

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from tcssa import atomic
+from tcssa.files.table import read_table
 
 Status = Literal["done", "skipped", "empty", "failed", "taken"]
 
@@ -82,6 +82,9 @@ def update_failures(path: Path, slides: Sequence[SlideResult]) -> None:
 
     Rows of slides that this run did not touch stay; so do those of slides that it left to another
     process, which may have written them.
+
+    Raises:
+        TableError: The table is damaged.
     """
     touched = {slide.slide_id for slide in slides if slide.status != "taken"}
     rows = [row for row in _read(path) if row["slide_id"] not in touched]
@@ -97,11 +100,7 @@ def update_failures(path: Path, slides: Sequence[SlideResult]) -> None:
 
 
 def _read(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            return [
-                {column: row.get(column) or "" for column in _COLUMNS}
-                for row in csv.DictReader(stream)
-            ]
-    except FileNotFoundError:
+    if not path.exists():
         return []
+    table = read_table(path, needed=_COLUMNS, delimiter=",", multiline=True, may_be_empty=True)
+    return list(table.rows.values())

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tcssa.files.table import numbers
 from tcssa.mil.metrics import Floats, Metric, score_all
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 Truth = tuple[float | None, ...]
 """A label as numbers: (class,), (grade,), (time, event), or one a target, None if unknown."""
+
+
+_ROUNDING = 1e-9
+"""By how much a probability may leave 0 to 1, as a mean over models can."""
 
 
 class Labelled(Protocol):
@@ -173,11 +178,23 @@ class MilTask(ABC):
 
     @abstractmethod
     def read_truth(self, row: Mapping[str, str]) -> Truth:
-        """The label in a row of a table of predictions."""
+        """The label in a row of a table of predictions.
+
+        Raises:
+            ValueError: It is none that the task knows.
+        """
 
     def read_values(self, row: Mapping[str, str]) -> tuple[float, ...]:
-        """The predicted numbers in a row of a table of predictions."""
-        return tuple(float(row[column]) for column in self.value_columns)
+        """The predicted numbers in a row of a table of predictions; all are probabilities.
+
+        Raises:
+            ValueError: One is no number from 0 to 1.
+        """
+        values = numbers([row[column] for column in self.value_columns])
+        for column, value in zip(self.value_columns, values, strict=True):
+            if not -_ROUNDING <= value <= 1 + _ROUNDING:
+                raise ValueError(f"{column} is {value}, no probability")
+        return tuple(values)
 
     @abstractmethod
     def strata(self, slides: Sequence[Labelled]) -> list[Stratum]:

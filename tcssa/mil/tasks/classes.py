@@ -110,6 +110,8 @@ class Classes(MilTask):
 
     def read_truth(self, row: Mapping[str, str]) -> Truth:
         """The class."""
+        if row["label"] not in self.classes:
+            raise ValueError(f"label {row['label']!r} is none of {', '.join(self.classes)}")
         return (float(self.classes.index(row["label"])),)
 
     def strata(self, slides: Sequence[Labelled]) -> list[Stratum]:

@@ -9,7 +9,8 @@ from typing import Any
 
 from tcssa.errors import TableError, UsageError
 from tcssa.features import LabelledSlide, read_labels
-from tcssa.features.tables import ClassNames, LabelColumn, find_column, read_rows, read_slides
+from tcssa.features.tables import ClassNames, LabelColumn, find_column, read_slides
+from tcssa.files.table import number, read_table
 from tcssa.mil.settings import CohortSettings
 from tcssa.mil.tasks.base import MilTask, Truth
 from tcssa.mil.tasks.classes import Classes
@@ -157,7 +158,7 @@ def _read_survival(
             f"{given[0]} has no meaning with --kind survival",
             hint="its columns are time and event: --time-column, --event-column",
         )
-    header = list(next(iter(read_rows(path)), {}))
+    header = read_table(path).columns
     of_event: Sequence[str] = (data.event_column,) if data.event_column else _EVENT_COLUMNS
     inverted = (
         data.event_column is None
@@ -200,9 +201,9 @@ def _reader_of_survival(inverted: bool) -> Callable[[Sequence[str]], tuple[float
 
 def _time(cell: str) -> float:
     try:
-        time = float(cell)
-    except ValueError:
-        raise ValueError(f"time {cell!r} is no number") from None
+        time = number(cell)
+    except ValueError as fault:
+        raise ValueError(f"time {fault}") from None
     if not math.isfinite(time) or time < 0:
         raise ValueError(f"time {cell} is no time since the start, which is 0 or more")
     return time
@@ -240,6 +241,7 @@ def _labelled(row: LabelledSlide[Any], truth: Truth) -> LabelledSlide[Truth]:
 def _natural(label: str) -> tuple[bool, float, str]:
     """Numbers in their order (PANDA's grades), then words in theirs."""
     try:
-        return False, float(label), label
+        value = number(label)
     except ValueError:
         return True, 0.0, label
+    return (False, value, label) if math.isfinite(value) else (True, 0.0, label)

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tcssa.errors import SplitError
+from tcssa.files.table import number
 from tcssa.mil.metrics import Floats, Metric
 from tcssa.mil.tasks.base import Labelled, MilTask, Scored, Stratum, Truth
 from tcssa.mil.tasks.chain import log_reached, log_stopped
@@ -160,7 +161,12 @@ class Survival(MilTask):
 
     def read_truth(self, row: Mapping[str, str]) -> Truth:
         """Time and event."""
-        return float(row["time"]), float(row["event"])
+        time = number(row["time"])
+        if not (math.isfinite(time) and time >= 0):
+            raise ValueError(f"time {row['time']} is no time since the start, which is 0 or more")
+        if row["event"] not in ("0", "1"):
+            raise ValueError(f"event {row['event']!r} is neither 1 (it happened) nor 0 (censored)")
+        return time, float(row["event"])
 
     def strata(self, slides: Sequence[Labelled]) -> list[Stratum]:
         """Events, which every part needs, and the censored."""
