@@ -7,6 +7,7 @@ in which they were computed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa import atomic
+from tcssa.errors import TableError
+from tcssa.files.table import read_table
 from tcssa_runtimes.slide_features import EncodedFacts
 
 if TYPE_CHECKING:
@@ -52,6 +55,23 @@ def write_index(path: Path, slides: Iterable[EncodedFacts]) -> None:
     """
     in_order = sorted(slides, key=lambda slide: slide.path)
     atomic.write_csv(path, COLUMNS, map(_row, in_order))
+
+
+def read_index(path: Path) -> list[dict[str, str]]:
+    """Read what `write_index` wrote; ``num_patches`` of each row is a whole number.
+
+    Raises:
+        TableError: The table is damaged; all faults are listed with their line.
+    """
+    table = read_table(path, needed=COLUMNS, delimiter=",", may_be_empty=True)
+    faults = [
+        f"line {line}: num_patches {row['num_patches']!r} is no count"
+        for line, row in table.rows.items()
+        if not re.fullmatch("[0-9]{1,18}", row["num_patches"])
+    ]
+    if faults:
+        raise TableError(path, faults)
+    return list(table.rows.values())
 
 
 def write_failures(path: Path, failed: Sequence[FailedSlide]) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import glob
-import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +12,8 @@ from typing import Self
 from tcssa.errors import MissingDataError, TableError, UsageError
 from tcssa.features import find_bags
 from tcssa.features.selection import bag_file
+from tcssa.files.table import read_table
+from tcssa.files.text import lines_of, read_text
 
 PATH_COLUMN = "path"
 
@@ -82,32 +82,35 @@ def read_manifest(manifest: Path) -> list[Path]:
     Relative paths are relative to the manifest's folder.
 
     Raises:
-        MissingDataError: There is no such file.
         TableError: It is no text, lists nothing, or lists what is not there; all are named.
     """
+    listed = _listed(manifest)
+    if not listed:
+        raise TableError(manifest, "lists no file")
+    faults = [f"line {line}: {fault}" for line, path in listed.items() if (fault := _fault(path))]
+    if faults:
+        raise TableError(manifest, faults, hint="mend the paths, or take the rows out")
+    return list(listed.values())
+
+
+def _listed(manifest: Path) -> dict[int, Path]:
+    """The path on each line, empty where a row of a table has none."""
+    if manifest.suffix.lower() == ".csv":
+        table = read_table(manifest, needed=[PATH_COLUMN])
+        named = {line: row[PATH_COLUMN] for line, row in table.rows.items()}
+    else:
+        lines = lines_of(read_text(manifest, TableError))
+        named = {n: line.strip() for n, line in enumerate(lines, start=1) if line.strip()}
+    return {line: manifest.parent / name if name else Path() for line, name in named.items()}
+
+
+def _fault(path: Path) -> str | None:
+    if path == Path():
+        return f"the {PATH_COLUMN} is empty"
     try:
-        text = manifest.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise MissingDataError(f"{manifest}: there is no such manifest") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise TableError(manifest, [f"cannot be read ({error})"]) from None
-    lines = _column(text) if manifest.suffix.lower() == ".csv" else text.splitlines()
-    if lines is None:
-        raise TableError(manifest, [f"has no column {PATH_COLUMN!r}"], hint="name it in line 1")
-    paths = [manifest.parent / line.strip() for line in lines if line.strip()]
-    if not paths:
-        raise TableError(manifest, ["lists no file"])
-    missing = [f"{path}: there is no such file" for path in paths if not bag_file(path).exists()]
-    if missing:
-        raise TableError(manifest, missing, hint="mend the paths, or take the rows out")
-    return paths
-
-
-def _column(text: str) -> list[str] | None:
-    rows = csv.DictReader(io.StringIO(text))
-    if PATH_COLUMN not in (rows.fieldnames or ()):
-        return None
-    return [row[PATH_COLUMN] or "" for row in rows]
+        return None if bag_file(path).exists() else f"{path}: there is no such file"
+    except OSError as fault:  # a name that is too long, a folder that is closed
+        return f"{path} cannot be looked up ({fault.strerror})"
 
 
 def _expanded(path: Path) -> list[Path]:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tcssa.checksums import file_sha256
+from tcssa.errors import TableError
+from tcssa.files.table import read_table
+from tcssa.files.text import read_json
 from tcssa.vqa.conversation import Question
 from tcssa.vqa.faults import REPEATED_ID, REPEATED_OPTION, Fault, FaultError
-from tcssa.vqa.question_files import read_csv_rows, read_json_list
 from tcssa.vqa.slidebench import (
     BCNB_CATEGORIES,
     SLIDEBENCH_COLUMNS,
@@ -82,9 +84,10 @@ def read_benchmark(kind: Kind, path: Path) -> Benchmark:
 
 def _rows(kind: Kind, path: Path) -> Sequence[Any]:
     if kind == "wsi-vqa":
-        return read_json_list(path)
-    categories = _CATEGORIES[kind]
-    return read_csv_rows(path, (*SLIDEBENCH_COLUMNS, *categories.values()))
+        rows: list[Any] = read_json(path, TableError, top=list)
+        return rows
+    needed = (*SLIDEBENCH_COLUMNS, *_CATEGORIES[kind].values())
+    return list(read_table(path, needed=needed, delimiter=",", multiline=True).rows.values())
 
 
 def _question(kind: Kind, row: Any, number: int, path: Path) -> Question:

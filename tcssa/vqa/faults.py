@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tcssa.errors import one_line
+
 MALFORMED = "malformed row"
 EMPTY_QUESTION = "empty question"
 EMPTY_ANSWER = "empty answer"
@@ -26,6 +28,10 @@ class Fault:
     detail: str
     left_out: bool = True
     """Whether the row cannot be used; else it is used, and this is only said."""
+
+    def __post_init__(self) -> None:
+        """Keep on one short line what a file says, which may be long."""
+        object.__setattr__(self, "detail", one_line(self.detail))
 
     def __str__(self) -> str:
         return f"row {self.row}: {self.detail}"

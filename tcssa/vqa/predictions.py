@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,10 +10,11 @@ from typing import Any
 
 from tcssa.checksums import file_sha256
 from tcssa.errors import TableError
+from tcssa.files.table import read_table
+from tcssa.files.text import lines_of, parse_json, read_text
 from tcssa.vqa.answers import parse_answer
 from tcssa.vqa.conversation import Question
 from tcssa.vqa.metrics import Record
-from tcssa.vqa.question_files import read_csv_rows, read_text
 
 _ID_NAMES = ("row_id", "ID", "id", "question_id")
 _ANSWER_NAMES = ("answer", "Answer", "prediction", "output", "text")
@@ -96,20 +96,13 @@ def _record(
 
 def _read(path: Path) -> list[tuple[str, str]]:
     """Ids and answers, in their order."""
-    if path.suffix.lower() == ".csv":
-        rows: list[tuple[int, Any]] = list(enumerate(read_csv_rows(path, ()), start=2))
-    else:
-        rows = [
-            (number, _json(path, number, line))
-            for number, line in enumerate(read_text(path).splitlines(), start=1)
-            if line.strip()
-        ]
     faults, found = [], []
-    for number, row in rows:
-        row_id, answer = (_cell(row, names) for names in (_ID_NAMES, _ANSWER_NAMES))
+    for line, row in _rows(path).items():
+        row_id = _cell(row, _ID_NAMES, (str, int))
+        answer = _cell(row, _ANSWER_NAMES, (str, int, float))
         if row_id is None or answer is None:
             faults.append(
-                f"line {number}: needs an id ({', '.join(_ID_NAMES)}) and an answer "
+                f"line {line}: needs an id ({', '.join(_ID_NAMES)}) and an answer "
                 f"({', '.join(_ANSWER_NAMES)})"
             )
         else:
@@ -119,14 +112,18 @@ def _read(path: Path) -> list[tuple[str, str]]:
     return found
 
 
-def _json(path: Path, number: int, line: str) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError as error:
-        raise TableError(path, [f"line {number}: is not valid JSON ({error})"]) from None
+def _rows(path: Path) -> Mapping[int, Mapping[str, Any]]:
+    """Each row by its line, whatever is in it."""
+    if path.suffix.lower() == ".csv":
+        return read_table(path, delimiter=",", multiline=True).rows
+    return {
+        number: parse_json(line, path, TableError, top=dict, line=number)
+        for number, line in enumerate(lines_of(read_text(path, TableError)), start=1)
+        if line.strip()
+    }
 
 
-def _cell(row: Any, names: Sequence[str]) -> str | None:
-    if not isinstance(row, dict):
-        return None
-    return next((str(row[name]).strip() for name in names if row.get(name) is not None), None)
+def _cell(row: Mapping[str, Any], names: Sequence[str], kinds: tuple[type, ...]) -> str | None:
+    """The first of these that is there, as text; None without one, or if it is of another kind."""
+    value = next((row[name] for name in names if row.get(name) is not None), None)
+    return str(value).strip() if isinstance(value, kinds) and not isinstance(value, bool) else None

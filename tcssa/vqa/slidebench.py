@@ -66,11 +66,14 @@ def wsi_vqa_question(row: Any, number: int, path: Path) -> Question:
     """
     if not isinstance(row, dict) or not isinstance(row.get("Id"), str) or not row["Id"].strip():
         raise FaultError(number, MALFORMED, "must be an object with an 'Id'")
-    text = _text(str(row.get("Question") or ""), number)
-    answer_text = str(row.get("Answer") or "").strip()
+    text = _text(_string(row, "Question", number), number)
+    answer_text = _string(row, "Answer", number).strip()
     if not answer_text:
         raise FaultError(number, EMPTY_ANSWER, "the answer is empty")
-    options = [str(option).strip() for option in row.get("Choice") or []]
+    choice = row.get("Choice") or []
+    if not isinstance(choice, list) or not all(isinstance(option, str) for option in choice):
+        raise FaultError(number, MALFORMED, f"'Choice' must be a list of texts, found {choice!r}")
+    options = [option.strip() for option in choice]
     answer = None
     if options:
         if not 2 <= len(options) <= MAX_OPTIONS or not all(options):
@@ -92,6 +95,14 @@ def wsi_vqa_question(row: Any, number: int, path: Path) -> Question:
         categories={},
         source=f"{path.name}, row {number}",
     )
+
+
+def _string(row: Mapping[str, Any], name: str, number: int) -> str:
+    """Text under a name; one that is missing or null is empty."""
+    value = row.get(name)
+    if not isinstance(value, str | None):
+        raise FaultError(number, MALFORMED, f"{name!r} must be text, found {value!r}")
+    return value or ""
 
 
 def _text(text: str, number: int) -> str:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tcssa.errors import TableError
+from tcssa.files.text import read_json
 from tcssa.vqa.conversation import IMAGE_MARK, Conversation, Role, Turn
 from tcssa.vqa.faults import (
     EMPTY_ANSWER,
@@ -19,7 +21,6 @@ from tcssa.vqa.faults import (
     Fault,
     FaultError,
 )
-from tcssa.vqa.question_files import read_json_list
 
 _ROLES: dict[str, Role] = {
     "human": "user",
@@ -52,7 +53,7 @@ def read_conversations(path: Path) -> ReadResult:
     Raises:
         TableError: The file cannot be read, or is no list of conversations.
     """
-    content = read_json_list(path)
+    content = read_json(path, TableError, top=list)
     result = ReadResult(path, [], num_rows=len(content))
     seen: set[str] = set()
     for number, row in enumerate(content, start=1):
@@ -80,6 +81,11 @@ def _conversation(row: Any, number: int, path: Path) -> Conversation:
     said = row.get("conversations")
     if not isinstance(said, list) or not said:
         raise FaultError(number, MALFORMED, "has no conversations")
+    row_id = number if row.get("id") is None else row["id"]
+    if not isinstance(row_id, str | int):
+        raise FaultError(
+            number, MALFORMED, f"'id' must be text or a whole number, found {row_id!r}"
+        )
     turns = [_turn(turn, number) for turn in said]
     spoken = turns[1:] if turns[0].role == "system" else turns
     expected: list[Role] = ["user", "assistant"]
@@ -91,7 +97,7 @@ def _conversation(row: Any, number: int, path: Path) -> Conversation:
     if any(not turn.text.strip() for turn in spoken if turn.role == "assistant"):
         raise FaultError(number, EMPTY_ANSWER, "an answer is empty")
     return Conversation(
-        row_id=str(row.get("id", number)),
+        row_id=str(row_id),
         slide=images[0],
         turns=tuple(turns),
         source=f"{path.name}, row {number}",
@@ -101,6 +107,7 @@ def _conversation(row: Any, number: int, path: Path) -> Conversation:
 def _turn(turn: Any, number: int) -> Turn:
     if not isinstance(turn, dict) or not isinstance(turn.get("value"), str):
         raise FaultError(number, MALFORMED, "a turn has no text 'value'")
-    if turn.get("from") not in _ROLES:
-        raise FaultError(number, MALFORMED, f"a turn is from {turn.get('from')!r}")
-    return Turn(_ROLES[turn["from"]], turn["value"])
+    speaker = turn.get("from")
+    if not isinstance(speaker, str) or speaker not in _ROLES:
+        raise FaultError(number, MALFORMED, f"a turn is from {speaker!r}")
+    return Turn(_ROLES[speaker], turn["value"])

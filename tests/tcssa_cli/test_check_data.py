@@ -61,4 +61,4 @@ def test_a_file_of_another_kind_is_one_line(tcssa: Run, tmp_path: Path) -> None:
     (tmp_path / "d.json").write_text('{"a": 1}')
     done = tcssa("check-data", tmp_path / "d.json")
     assert done.code == 1
-    assert "must hold a list, holds a dict" in done.stderr
+    assert "must hold a list, holds an object" in done.stderr

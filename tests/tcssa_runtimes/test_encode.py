@@ -249,7 +249,7 @@ def test_features_by_pattern_and_by_manifest(checkpoint: Path, bags: Path, tmp_p
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("t.csv", "file\na.h5\n", "has no column 'path'"),
+        ("t.csv", "file\na.h5\n", "lacks the columns path; found: file"),
         ("t.csv", "path\na.h5\n", "a.h5: there is no such file"),
         ("t.txt", "\n\n", "lists no file"),
     ],

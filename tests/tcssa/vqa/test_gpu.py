@@ -11,7 +11,7 @@ from optional_packages import needs_cuda
 from vqa_runs import write_slidebench, write_slides, write_tiny_run
 from vqa_training import tiny, write_material
 
-from tcssa.features.tables import read_rows
+from tcssa.files.table import read_table
 from tcssa.reporter import Silent
 from tcssa.vqa.ask import answer_question
 from tcssa.vqa.evaluate import ANSWERS_FILE, EvalOptions, evaluate
@@ -41,7 +41,7 @@ def test_stage_1_takes_the_cpus_steps(material: Path, tmp_path: Path) -> None:
     losses = []
     for device in DEVICES:
         train(settings(material, device=device), tmp_path / device, Silent())
-        lines = read_rows(tmp_path / device / "history.csv")
+        lines = list(read_table(tmp_path / device / "history.csv").rows.values())
         losses.append([float(line["train_loss"]) for line in lines])
     assert losses[1][-1] < losses[1][0]
     np.testing.assert_allclose(losses[1], losses[0], rtol=0.01)
@@ -54,7 +54,8 @@ def test_stage_2_learns_with_the_compressor(material: Path, tmp_path: Path, prec
     second = {"stage": 2, "from_run": tmp_path / "1", "train_compressor": True, **options}
     train(settings(material, **second), tmp_path / "2", Silent())
     assert set(read_metrics(tmp_path / "2")["trained"]) == {"llm", "visual"}
-    losses = [float(line["train_loss"]) for line in read_rows(tmp_path / "2" / "history.csv")]
+    lines = read_table(tmp_path / "2" / "history.csv").rows.values()
+    losses = [float(line["train_loss"]) for line in lines]
     assert losses[-1] < losses[0]
 
 

@@ -96,7 +96,7 @@ def test_every_fault_of_a_benchmark_is_named_and_the_rest_is_read(tmp_path: Path
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("", "lacks the columns"),
+        ("", "the table is empty"),
         ("a,b\n1,2\n", "lacks the columns ID, Slide"),
     ],
 )
@@ -106,7 +106,7 @@ def test_a_file_that_is_no_benchmark_is_refused(tmp_path: Path, content: str, re
         read_benchmark("slidebench-tcga", tmp_path / "x.csv")
     with pytest.raises(TableError, match="not valid JSON"):
         read_benchmark("wsi-vqa", tmp_path / "x.csv")
-    with pytest.raises(TableError, match="cannot be read"):
+    with pytest.raises(TableError, match="there is no such file"):
         read_benchmark("wsi-vqa", tmp_path / "nothing.json")
 
 

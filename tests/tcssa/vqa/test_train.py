@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from vqa_training import row, tiny, write_material
 
 from tcssa.errors import DroppedRowsError, RunError, UsageError
-from tcssa.features.tables import read_rows
+from tcssa.files.table import read_table
 from tcssa.reporter import Silent
 from tcssa.vqa.run import load_vqa
 from tcssa.vqa.settings import (
@@ -33,7 +33,7 @@ def test_stage_1_moves_the_projector_alone_and_learns(material: Path, stage_1: P
     metrics = read_metrics(stage_1)
     assert set(metrics["trained"]) == {"projector"}
     assert metrics["rows"]["train"] + metrics["rows"]["val"] == 10
-    lines = read_rows(stage_1 / "history.csv")
+    lines = list(read_table(stage_1 / "history.csv").rows.values())
     assert float(lines[-1]["train_loss"]) < float(lines[0]["train_loss"])
     assert metrics["val_loss"] == min(float(line["val_loss"]) for line in lines if line["val_loss"])
     kept = load_file(stage_1 / "compressor.safetensors")
@@ -80,7 +80,7 @@ def test_a_compressor_that_trains_moves_and_uses_no_cache(material: Path, tmp_pa
     kept = load_file(tmp_path / "run" / "compressor.safetensors")
     given = load_file(material / "compressor.safetensors")
     assert any(not kept[name].equal(given[name]) for name in given)
-    lines = read_rows(tmp_path / "run" / "history.csv")
+    lines = list(read_table(tmp_path / "run" / "history.csv").rows.values())
     assert 1.5 < float(lines[-1]["aux_loss"]) < 4
 
 
@@ -93,7 +93,7 @@ def test_rows_that_cannot_be_used_are_counted_and_listed(material: Path, tmp_pat
     metrics = train(tiny(material, corpus=corpus), tmp_path / "run", reporter)
     assert metrics["rows"]["train"] + metrics["rows"]["val"] == 9
     assert sum(metrics["dropped"].values()) == 3
-    listed = read_rows(tmp_path / "run" / "skipped.csv")
+    listed = list(read_table(tmp_path / "run" / "skipped.csv").rows.values())
     assert len(listed) == 3
     reasons = {line["reason"]: line for line in listed}
     assert "0055" in reasons["no features"]["detail"]
