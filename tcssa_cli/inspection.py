@@ -6,7 +6,6 @@ counts.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -146,23 +145,24 @@ def _checkpoint(path: Path) -> Inspected | None:
 
 
 def _encoded_slide(path: Path) -> Inspected | None:
-    import h5py
-
+    from tcssa.errors import FeatureFileError
+    from tcssa.files.hdf5 import attributes, find_object, hdf5_file, numbers
     from tcssa_runtimes.archive_index import mass_entropy
     from tcssa_runtimes.slide_features import read_facts
 
     if path.suffix != ".h5" or path.is_dir() or read_facts(path) is None:
         return None
-    with h5py.File(path, "r") as file:
-        facts = {name: _plain(value) for name, value in file["features"].attrs.items()}
-        mass = file["mass"][:]
+    with hdf5_file(path, FeatureFileError) as file:
+        facts = attributes(numbers(file, "features"))
+        mass = numbers(file, "mass")[:]
         rows = [
             {
                 "dataset": name,
-                "shape": _shape(list(file[name].shape)),
-                "type": str(file[name].dtype),
+                "shape": _shape(list(dataset.shape)),
+                "type": str(dataset.dtype),
             }
             for name in file
+            if (dataset := find_object(file, name)) is not None
         ]
     facts["slots_in_use"] = int((mass > 0).sum())
     facts["mass_entropy"] = mass_entropy(mass)
@@ -171,22 +171,21 @@ def _encoded_slide(path: Path) -> Inspected | None:
 
 
 def _encoded_archive(path: Path) -> Inspected | None:
+    from tcssa.files.table import read_table
+    from tcssa_runtimes.archive_index import read_index
     from tcssa_runtimes.slide_features import FOLDER
 
     tables = sorted(path.glob("index*.csv")) if (path / FOLDER).is_dir() else []
     if not tables:
         return None
-    rows: list[dict[str, str]] = []
-    for table in tables:
-        with table.open(encoding="utf-8", newline="") as stream:
-            rows += csv.DictReader(stream)
-    failed = 0
-    for table in path.glob("failed*.csv"):
-        with table.open(encoding="utf-8", newline="") as stream:
-            failed += sum(1 for _ in csv.DictReader(stream))
+    rows = [row for table in tables for row in read_index(table)]
+    failed = [
+        read_table(table, delimiter=",", multiline=True, may_be_empty=True)
+        for table in path.glob("failed*.csv")
+    ]
     facts: Facts = {
         "slides": len(rows),
-        "failed": failed,
+        "failed": sum(len(table.rows) for table in failed),
         "patches": sum(int(row["num_patches"]) for row in rows),
         "models": dict(Counter(row["model_sha256"][:12] for row in rows)),
         "runtimes": dict(Counter(row["runtime"] for row in rows)),
