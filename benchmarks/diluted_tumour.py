@@ -11,7 +11,6 @@ the epoch is chosen on validation slides, the test slides are looked at once.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 from pathlib import Path
 
@@ -20,6 +19,8 @@ from learn_to_see import tcssa
 from lung_questions import write_mixed_bags
 from rich.console import Console
 from rich.table import Table
+
+from tcssa.features import read_labels
 
 VARIANTS: dict[str, list[str]] = {
     "abmil": ["--model", "abmil"],
@@ -46,8 +47,8 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=3e-4)
     arguments = parser.parse_args()
     out = arguments.out
-    with (arguments.cohort / "labels.csv").open(encoding="utf-8") as stream:
-        labels = {row["slide_id"]: row["label"] for row in csv.DictReader(stream)}
+    table = arguments.cohort / "labels.csv"
+    labels = {slide.slide_id: slide.label for slide in read_labels(table)}
     tcssa("extract", arguments.cohort, "--out", out / "job", "--patch-size", 112)
     bags = write_mixed_bags(
         out / "job", out / "bags", BAG_PATCHES, arguments.tumour, arguments.bags, seed=0

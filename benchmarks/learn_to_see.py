@@ -12,7 +12,6 @@ a source image with another. See docs/learn-to-see.md.
 from __future__ import annotations
 
 import argparse
-import csv
 import importlib.util
 import random
 import shlex
@@ -34,6 +33,7 @@ from lung_table import table_of
 from rich.console import Console
 
 from tcssa import atomic
+from tcssa.features import read_labels
 from tcssa_cli.main import run as run_command
 
 NUM_VAL, NUM_TEST = 4, 12
@@ -88,8 +88,7 @@ def smollm2() -> Path:
 
 def learn_to_see(cohort: Path, out: Path, llm: str, size: Size, seed: int) -> None:
     """All steps; what stands already is not done again."""
-    with (cohort / "labels.csv").open(encoding="utf-8") as stream:
-        labels = {row["slide_id"]: row["label"] for row in csv.DictReader(stream)}
+    labels = {slide.slide_id: slide.label for slide in read_labels(cohort / "labels.csv")}
     part_of = split_slides(labels, NUM_VAL, NUM_TEST, seed)
     tcssa("extract", cohort, "--out", out / "job", "--patch-size", 112)
     views = compose_views(out / "job", labels, out / "views", size.views, seed)

@@ -10,7 +10,6 @@ view are true by construction: the kind of tumour, whether there is any, and its
 
 from __future__ import annotations
 
-import csv
 import json
 import random
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ import numpy as np
 
 from tcssa import atomic
 from tcssa.features import index_bags, open_bag
+from tcssa.files.table import read_table
 
 TILES = Path(__file__).with_name("lung_tumour_tiles.csv")
 BORDER_PX, TILE_PX = 112, 224
@@ -224,10 +224,8 @@ class _Slide:
 
 
 def _read_slides(features: Path) -> Iterator[_Slide]:
-    with TILES.open(encoding="utf-8") as stream:
-        tumour_tiles = {
-            row["slide_id"]: set(row["tumour_tiles"].split()) for row in csv.DictReader(stream)
-        }
+    rows = read_table(TILES).rows.values()
+    tumour_tiles = {row["slide_id"]: set(row["tumour_tiles"].split()) for row in rows}
     for slide_id, path in sorted(index_bags(features).items()):
         with open_bag(path) as bag:
             rows, corners = bag.read(), bag.read_coords()

@@ -27,8 +27,8 @@ Row = dict[str, Any]
 def read_answers(folder: Path) -> list[Row]:
     """The answers of a run, each with its question's text."""
     asked = json.loads((folder / "questions.test.json").read_text(encoding="utf-8"))
-    lines = (folder / "eval" / "answers.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines[1:]]
+    with (folder / "eval" / "answers.jsonl").open(encoding="utf-8") as stream:
+        rows = [json.loads(line) for line in stream][1:]
     return [{**row, "question": asked[int(row["row_id"]) - 1]["Question"]} for row in rows]
 
 
