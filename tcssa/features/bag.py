@@ -245,20 +245,20 @@ def _open_hdf5(path: Path, wanted: str | None) -> Bag:
 
 
 def _bag_of(path: Path, file: h5py.File, wanted: str | None) -> Bag:
-    name = next((name for name in ("features", "feats") if find_object(file, name)), None)
-    if name is None:
-        found = ", ".join(file) or "nothing"
-        raise FeatureFileError(path, f"has neither 'features' nor 'feats' (found: {found})")
-    sets = find_object(file, name)
-    if isinstance(sets, h5py.Group):
+    name = next((name for name in ("features", "feats") if file.id.links.exists(name.encode())), "")
+    if not name:
+        names = ", ".join(file) or "nothing"
+        raise FeatureFileError(path, f"has neither 'features' nor 'feats' (found: {names})")
+    holder, chosen = file, None
+    if isinstance(sets := find_object(file, name), h5py.Group):
         chosen = choose_set(path, [each for each in sets if find_object(sets, each)], wanted)
-        features = numbers(sets, chosen, kinds=_ANY_NUMBER)
+        holder, name = sets, chosen
     elif wanted is not None:
         raise FeatureFileError(path, f"holds one set of features, and no {wanted!r}")
-    else:
-        chosen, features = None, numbers(file, name, kinds=_ANY_NUMBER)
-    has_coords = find_object(file, "coords") is not None
-    coords = numbers(file, "coords", kinds=_ANY_NUMBER, ndim=2) if has_coords else None
+    features = numbers(holder, name, kinds=_ANY_NUMBER, looked_up_later=True)
+    coords = None
+    if find_object(file, "coords") is not None:
+        coords = numbers(file, "coords", kinds=_ANY_NUMBER, ndim=2, looked_up_later=True)
     root = attributes(file)
     said = {**root, **attributes(features)}
     if chosen is not None:
@@ -270,8 +270,9 @@ def _bag_of(path: Path, file: h5py.File, wanted: str | None) -> Bag:
     if said.get("complete", True) not in (True, 1):
         raise UnsoundError("was not written to its end")
     unit = "um" if root.get("unit") == "um" else "level0_px"
-    rows = None if coords is None else DatasetRows(coords)
-    return Bag(with_selection(path, wanted), DatasetRows(features), rows, unit, said, file)
+    if coords is not None and coords.chunks:  # else there are no blocks to miss
+        coords = DatasetRows(coords)
+    return Bag(with_selection(path, wanted), DatasetRows(features), coords, unit, said, file)
 
 
 def _atlaspatch_size(coords: h5py.Dataset) -> dict[str, int]:

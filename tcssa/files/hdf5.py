@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from tcssa.files.boundary import UnsoundError, reading, require_file
 
 _MAX_RATIO = 1032
 """No block of deflate grows more; a larger claim is not compression."""
+_FEW_BLOCKS = 256
+"""Blocks that are counted in less time than the file takes to open."""
 _HERE = "."
 """The name that a virtual dataset gives to its own file."""
 
@@ -92,7 +95,12 @@ def find_object(group: h5py.Group, name: str) -> h5py.Dataset | h5py.Group | Non
 
 
 def numbers(
-    group: h5py.Group, name: str, *, kinds: str = "f", ndim: int | None = None
+    group: h5py.Group,
+    name: str,
+    *,
+    kinds: str = "f",
+    ndim: int | None = None,
+    looked_up_later: bool = False,
 ) -> h5py.Dataset:
     """Find a dataset of numbers that lies in the file and was written.
 
@@ -101,6 +109,7 @@ def numbers(
         name: The dataset's path.
         kinds: NumPy's letters for the kinds of numbers that may stand there.
         ndim: The number of its dimensions; None takes any.
+        looked_up_later: See `require_written`.
 
     Raises:
         UnsoundError: There is none, or something else, or data of other files, or of no one.
@@ -118,7 +127,7 @@ def numbers(
     if kind not in kinds:
         types = " or ".join(_KIND_NAMES[each] for each in kinds)
         raise UnsoundError(f"its {name!r} must be {types}, found {dataset.dtype}")
-    require_written(dataset, name)
+    require_written(dataset, name, looked_up_later=looked_up_later)
     return dataset
 
 
@@ -165,10 +174,16 @@ def _require_own_sources(dataset: h5py.Dataset, name: str) -> None:
         raise UnsoundError(f"its {name!r} has gaps: {num_mapped} of {dataset.size} numbers")
 
 
-def require_written(dataset: h5py.Dataset, name: str) -> None:
+def require_written(dataset: h5py.Dataset, name: str, *, looked_up_later: bool = False) -> None:
     """Require that there is storage for all that a dataset's shape claims.
 
     A writer that was killed after it had claimed the space leaves a dataset that reads as zeros.
+
+    Args:
+        dataset: The dataset.
+        name: Named in errors.
+        looked_up_later: Whether `block_table` is asked before the first read, so that very many
+            blocks need not be counted now if the file is large enough for them.
 
     Raises:
         UnsoundError: A part was never written, or the claim is beyond what the storage can hold.
@@ -178,16 +193,20 @@ def require_written(dataset: h5py.Dataset, name: str) -> None:
     if shape is None or 0 in shape or dataset.is_virtual:
         return
     if chunks is None:
-        claimed = math.prod(shape) * item_bytes
-        if dataset.id.get_storage_size() < claimed:
+        if dataset.id.get_storage_size() < math.prod(shape) * item_bytes:
             raise UnsoundError(f"its {name!r} was never written")
         return
     blocks = num_blocks(dataset)
+    claimed = blocks * math.prod(chunks) * item_bytes
+    is_packed = dataset.id.get_create_plist().get_nfilters() > 0
+    if claimed > dataset.file.id.get_filesize() * (_MAX_RATIO if is_packed else 1):
+        raise UnsoundError(f"its {name!r} claims {claimed:,} bytes, of which most were not written")
+    if looked_up_later and not is_packed and blocks > _FEW_BLOCKS:
+        return
     written = dataset.id.get_num_chunks()
     if written != blocks:
         raise UnsoundError(f"of its {name!r} {written:,} of {blocks:,} blocks were written")
-    claimed = blocks * math.prod(chunks) * item_bytes
-    if claimed > _MAX_RATIO * dataset.id.get_storage_size():
+    if is_packed and claimed > _MAX_RATIO * dataset.id.get_storage_size():
         raise UnsoundError(f"its {name!r} claims {claimed:,} bytes, more than can be stored in it")
 
 
@@ -223,22 +242,21 @@ def block_table(dataset: h5py.Dataset) -> BlockTable | None:
     counts = [-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True)]
     found: list[Any] = []  # h5py's StoreInfo, without types
     dataset.id.chunk_iter(found.append)
+    num_found, num_axes = len(found), len(counts)
+    firsts, masks, offsets, sizes = zip(*found, strict=True) if found else ((), (), (), ())
     try:
-        offsets = np.array([block.byte_offset for block in found], np.int64)
-        sizes = np.array([block.size for block in found], np.int64)
+        stored = np.array([offsets, sizes], np.int64)
     except OverflowError:
         return None
-    firsts = np.array([block.chunk_offset for block in found]).reshape(-1, len(counts))
-    steps = firsts // np.array(dataset.chunks)
-    inside = (steps < counts).all(axis=1)
-    places = np.ravel_multi_index(tuple(steps[inside].T), counts)
-    missing = math.prod(counts) - len(np.unique(places[sizes[inside] > 0]))
-    if missing or len(found) != math.prod(counts):
-        raise UnsoundError(f"{missing:,} of {math.prod(counts):,} blocks of rows are missing")
-    order = np.empty(len(places), np.intp)
-    order[places] = np.arange(len(places))
-    skips_filters = any(block.filter_mask for block in found)
-    return BlockTable(offsets[order], sizes[order], skips_filters)
+    flat = np.fromiter(chain.from_iterable(firsts), np.int64, num_found * num_axes)
+    steps = flat.reshape(num_found, num_axes) // np.array(dataset.chunks)
+    order = np.full(math.prod(counts), -1)
+    inside = (steps < counts).all(axis=1) & (stored[1] > 0)
+    order[np.ravel_multi_index(tuple(steps[inside].T), counts)] = np.flatnonzero(inside)
+    missing = int((order < 0).sum())
+    if missing or num_found != len(order):
+        raise UnsoundError(f"{missing:,} of {len(order):,} blocks of rows are missing")
+    return BlockTable(stored[0, order], stored[1, order], any(masks))
 
 
 def require_findable(dataset: h5py.Dataset, table: BlockTable) -> None:

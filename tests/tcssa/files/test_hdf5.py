@@ -95,7 +95,7 @@ def test_a_small_file_cannot_claim_a_large_bag(tmp_path: Path, shape: tuple[int,
         tmp_path / "S.h5",
         lambda file: file.create_dataset("features", shape, np.float32, chunks=chunks),
     )
-    refused(path, "were written")
+    refused(path, "of which most were not written")
 
 
 def test_a_block_that_the_tree_does_not_name_is_missed(tmp_path: Path) -> None:
