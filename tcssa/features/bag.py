@@ -16,7 +16,7 @@ pixels where the file knows them. The layouts (see docs/formats.md) differ in na
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -185,30 +185,40 @@ def open_bag(path: Path | str) -> Bag:
 
 def _open(path: Path) -> Bag:
     path, wanted = split_selection(path)
-    if is_store(path):
-        store = read_store(path, wanted)
-        bag = Bag(
-            with_selection(path, wanted), store.features, store.coords, attributes=store.attributes
-        )
-        _check_shapes(bag)
-        return bag
+    bag = _store_bag(path, wanted) if is_store(path) else _file_bag(path, wanted)
+    try:
+        _check(bag)
+    except FeatureFileError:
+        bag.close()
+        raise
+    return bag
+
+
+def _store_bag(path: Path, wanted: str | None) -> Bag:
+    store = read_store(path, wanted)
+    named = with_selection(path, wanted)
+    return Bag(named, store.features, store.coords, attributes=store.attributes)
+
+
+def _file_bag(path: Path, wanted: str | None) -> Bag:
     require_file(path, FeatureFileError)
     suffix = path.suffix.lower()
-    if wanted is not None and suffix not in (".h5", ".hdf5"):
-        raise FeatureFileError(path, f"holds one set of features, and no {wanted!r}")
     if suffix in (".h5", ".hdf5"):
-        bag = _open_hdf5(path, wanted)
-    elif suffix == ".pt":
-        bag = Bag(path, read_pt(path), coords=None)
-    elif suffix == ".npy":
-        bag = Bag(path, read_npy(path), coords=None)
-    elif suffix == TABLE_SUFFIX:
-        bag = Bag(path, read_csv_features(path), coords=None)
-    else:
+        return _open_hdf5(path, wanted)
+    if wanted is not None:
+        raise FeatureFileError(path, f"holds one set of features, and no {wanted!r}")
+    if suffix not in _READERS:
         known = ", ".join((*SUFFIXES, TABLE_SUFFIX))
         raise FeatureFileError(path, f"is no feature file: known are {known}")
-    _check_shapes(bag)
-    return bag
+    return Bag(path, _READERS[suffix](path), coords=None)
+
+
+_READERS: dict[str, Callable[[Path], NDArray[Any]]] = {
+    ".pt": read_pt,
+    ".npy": read_npy,
+    TABLE_SUFFIX: read_csv_features,
+}
+"""Files of one bare array, by suffix."""
 
 
 def read_features(path: Path, feature_dim: int | None = None) -> NDArray[Any]:
@@ -247,7 +257,7 @@ def _open_hdf5(path: Path, wanted: str | None) -> Bag:
 def _bag_of(path: Path, file: h5py.File, wanted: str | None) -> Bag:
     name = next((name for name in ("features", "feats") if file.id.links.exists(name.encode())), "")
     if not name:
-        names = ", ".join(file) or "nothing"
+        names = ", ".join(map(str, file)) or "nothing"
         raise FeatureFileError(path, f"has neither 'features' nor 'feats' (found: {names})")
     holder, chosen = file, None
     if isinstance(sets := find_object(file, name), h5py.Group):
@@ -267,12 +277,21 @@ def _bag_of(path: Path, file: h5py.File, wanted: str | None) -> Bag:
         said |= attributes(coords)
         if chosen is not None and "patch_size_level0" not in said:
             said |= _atlaspatch_size(coords)
-    if said.get("complete", True) not in (True, 1):
+    complete, unit = said.get("complete", True), root.get("unit", "px")
+    if not isinstance(complete, int) or not complete:  # a truth value is an int
         raise UnsoundError("was not written to its end")
-    unit = "um" if root.get("unit") == "um" else "level0_px"
+    if not isinstance(unit, str):
+        raise UnsoundError("its attribute 'unit' is no text")
     if coords is not None and coords.chunks:  # else there are no blocks to miss
         coords = DatasetRows(coords)
-    return Bag(with_selection(path, wanted), DatasetRows(features), coords, unit, said, file)
+    return Bag(
+        with_selection(path, wanted),
+        DatasetRows(features),
+        coords,
+        "um" if unit == "um" else "level0_px",
+        said,
+        file,
+    )
 
 
 def _atlaspatch_size(coords: h5py.Dataset) -> dict[str, int]:
@@ -283,7 +302,12 @@ def _atlaspatch_size(coords: h5py.Dataset) -> dict[str, int]:
     return {"patch_size_level0": int(sizes[0, 0])} if len(sizes) == 1 and not sizes[0, 2] else {}
 
 
-def _check_shapes(bag: Bag) -> None:
+def _check(bag: Bag) -> None:
+    """Require a bag's shapes and facts to make sense together.
+
+    Raises:
+        FeatureFileError: They do not.
+    """
     shape = bag.features.shape
     fault = None
     # (0,) is TRIDENT's empty bag of an encoder that does not tell its D
@@ -296,5 +320,5 @@ def _check_shapes(bag: Bag) -> None:
     elif bag.coords is not None and bag.coords.shape[1] not in _COORDS_WIDTHS:
         fault = f"coords must be [N, 2], found {list(bag.coords.shape)}"
     if fault:
-        bag.close()
         raise FeatureFileError(bag.path, fault)
+    _ = bag.encoder, bag.patch_size_level0  # they raise on attributes of another type
