@@ -34,7 +34,7 @@ from tcssa import atomic
 from tcssa.errors import TcssaError
 from tcssa.features.import_bags import import_bags
 from tcssa.mil.methods import METHODS
-from tcssa.mil.results import read_metrics
+from tcssa.mil.metrics_file import read_metrics
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.train import train
 from tcssa.reporter import Silent

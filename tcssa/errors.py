@@ -100,6 +100,10 @@ class FileError(TcssaError):
         super().__init__(f"{shown}: {reason}", hint=hint)
 
 
+class SettingsFileError(FileError, UsageError):
+    """A file of settings that cannot be read, or that asks for what only the user may ask for."""
+
+
 class DiskFullError(FileError):
     """No space left; nothing half-written stays behind.
 

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
-from tcssa.errors import MissingDataError, UnknownNameError
+from tcssa.errors import MissingDataError, SettingsFileError, UnknownNameError
+from tcssa.files.text import validated
+from tcssa.settings import read_yaml, section_of
 
 DATA_ROOT_VARIABLE = "TCSSA_DATA"
 DEFAULT_METHOD = "tcssa"
@@ -116,19 +117,14 @@ def read_preset(name: str) -> Preset:
     """
     if name not in preset_names():
         raise UnknownNameError("dataset", name, preset_names())
-    content = _read(_folder() / f"{name}.yaml")
-    published = _read(configs_folder() / "published_settings.yaml")
-    models = content.get("models", {})
+    path = _folder() / f"{name}.yaml"
+    content = read_yaml(path)
+    published = read_yaml(configs_folder() / "published_settings.yaml")
     content["models"] = {
         method: published[entry] if isinstance(entry, str) else entry
-        for method, entry in models.items()
+        for method, entry in section_of(content, "models").items()
     }
-    return Preset.model_validate(content)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return content
+    return validated(content, path, SettingsFileError, Preset)
 
 
 def named_preset(given: Mapping[str, Any], data_root: Path | None) -> dict[str, Any]:
@@ -142,7 +138,7 @@ def named_preset(given: Mapping[str, Any], data_root: Path | None) -> dict[str, 
     name = given.get("dataset")
     if name is None:
         return {}
-    cohort, split = _section(given, "cohort"), _section(given, "split")
+    cohort, split = section_of(given, "cohort"), section_of(given, "split")
     known = {
         "labels": cohort.get("labels"),
         "features": cohort.get("features"),
@@ -156,7 +152,7 @@ def named_preset(given: Mapping[str, Any], data_root: Path | None) -> dict[str, 
         str(name),
         data_root,
         given=frozenset(parts | {"splits"} if is_one_table else parts),
-        method=str(_section(given, "model").get("name") or DEFAULT_METHOD),
+        method=str(section_of(given, "model").get("name") or DEFAULT_METHOD),
     )
     if is_one_table:
         settings["split"] = {**settings.get("split", {}), "files": str(known["labels"])}
@@ -204,12 +200,6 @@ def preset_settings(
         settings["split"] = {**settings.get("split", {}), "files": str(files)}
     settings["cohort"] = {**settings.get("cohort", {}), **{k: str(v) for k, v in wanted.items()}}
     return settings
-
-
-def _section(given: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A section of settings, which the environment may have set to anything."""
-    section = given.get(name)
-    return section if isinstance(section, Mapping) else {}
 
 
 def _folder() -> Path:

@@ -11,8 +11,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from tcssa import __version__, atomic
 from tcssa.errors import CheckpointError, RunError
+from tcssa.files.boundary import reading
+from tcssa.files.names import FileName
+from tcssa.files.text import read_json, validated
 
 SCHEMA_VERSION = 1
 RUN_FILE = "run.json"
@@ -20,6 +25,12 @@ CHECKPOINT_FILE = "checkpoint.safetensors"
 ONE_FOLDER_HINT = "--out must be one folder that all processes see"
 SHOWN_WITHIN_S = 90.0
 """How late a network disk may show a file that another machine wrote."""
+
+
+class _Selected(BaseModel):
+    """As much of ``run.json`` as says where the checkpoint is."""
+
+    selected: FileName
 
 
 def write_run(folder: Path, content: dict[str, Any]) -> None:
@@ -40,16 +51,16 @@ def read_run(folder: Path) -> dict[str, Any]:
     """Read ``run.json``.
 
     Raises:
-        RunError: The folder is no run directory, or one of a later toolkit.
+        RunError: The folder is no run directory, or a damaged one, or one of a later toolkit.
     """
-    try:
-        content = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    path = folder / RUN_FILE
+    with reading(folder, RunError):
+        is_there = path.exists()
+    if not is_there:
         raise RunError(
             folder, f"is no run directory (no {RUN_FILE})", hint="make one: tcssa train-mil"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise RunError(folder / RUN_FILE, f"cannot be read ({error})") from None
+        )
+    content: dict[str, Any] = read_json(path, RunError, top=dict)
     if content.get("schema_version") != SCHEMA_VERSION:
         found = content.get("schema_version")
         raise RunError(
@@ -57,7 +68,7 @@ def read_run(folder: Path) -> dict[str, Any]:
             f"has schema version {found}, this tcssa reads {SCHEMA_VERSION}",
             hint="use the tcssa version that made it",
         )
-    return dict(content)
+    return content
 
 
 def selected_checkpoint(folder: Path) -> Path:
@@ -67,7 +78,7 @@ def selected_checkpoint(folder: Path) -> Path:
     part in it.
 
     Raises:
-        RunError: The run is not finished.
+        RunError: The run is not finished, or does not say which fold it stands for.
         CheckpointError: There is no checkpoint.
     """
     if (folder / CHECKPOINT_FILE).is_file():
@@ -75,7 +86,8 @@ def selected_checkpoint(folder: Path) -> Path:
     run = read_run(folder)
     if not run.get("complete"):
         raise RunError(folder, "is not finished", hint="give the same train command again")
-    checkpoint = folder / str(run["selected"]) / CHECKPOINT_FILE
+    selected = validated(run, folder / RUN_FILE, RunError, _Selected).selected
+    checkpoint = folder / selected / CHECKPOINT_FILE
     if not checkpoint.is_file():
         raise CheckpointError(checkpoint, "there is no such file")
     return checkpoint

@@ -1,7 +1,8 @@
 """Where settings come from, and which of them wins.
 
 A flag beats an environment variable (``TCSSA_TRAIN__LR``), which beats ``--config FILE``, which
-beats the preset (``--dataset nsclc``), which beats the default.
+beats the preset (``--dataset nsclc``), which beats the default. Settings by which code is imported
+or models are fetched (`tcssa.plugins.OnlyByUser`) count from flags and environment alone.
 
 Settings are frozen pydantic models. Each default and each help text stands once, on the field;
 the command line reads both from there.
@@ -9,7 +10,7 @@ the command line reads both from there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,16 +24,22 @@ from pydantic_settings import (
 )
 
 from tcssa import atomic
-from tcssa.errors import UsageError
+from tcssa.errors import FileError, SettingsFileError, UsageError
+from tcssa.files.text import validated
+from tcssa.files.yaml_file import read_yaml_mapping
+from tcssa.plugins import OnlyByUser, refusal
 
 ENV_PREFIX = "TCSSA_"
 RESOLVED_FILE = "config.resolved.yaml"
+
+Place = tuple[str, ...]
+"""Names of the sections around a setting, and its own."""
 
 
 class Section(BaseModel):
     """Base of all settings: frozen, and a misspelt name is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 S = TypeVar("S", bound=Section)
@@ -63,14 +70,22 @@ def resolve(
 
     Raises:
         UsageError: A name is unknown or a value is not valid; all faults are listed.
+        SettingsFileError: ``config`` cannot be read; or code would be imported or a model fetched,
+            and neither flags nor environment ask for it.
     """
+    told: dict[str, Any] = {}
+    for source in (_environment(kind), flags):
+        _merge(told, source)
+    in_file = read_yaml(config) if config else {}
     given: dict[str, Any] = {}
-    for source in (read_yaml(config) if config else {}, _environment(kind), flags):
+    for source in (in_file, told):
         _merge(given, source)
     merged: dict[str, Any] = {}
     for source in (preset(given) if preset else {}, given):
         _merge(merged, source)
-    return validate(kind, merged)
+    settings = validate(kind, merged)
+    _require_told(settings, told, config or Path("the preset"))
+    return settings
 
 
 def validate(kind: type[S], values: Mapping[str, Any]) -> S:
@@ -90,26 +105,67 @@ def validate(kind: type[S], values: Mapping[str, Any]) -> S:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file of settings.
+    """Read a YAML file of settings that the user gave.
 
     Raises:
-        UsageError: The file is missing, not YAML, or no mapping.
+        SettingsFileError: The file cannot be read, or holds no settings.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read ({error})") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(content, dict | None):
-        raise UsageError(f"{path}: must hold names and values")
-    return content or {}
+    return read_yaml_mapping(path, SettingsFileError)
+
+
+def read_resolved(folder: Path, kind: type[S], error: type[FileError]) -> S:
+    """Read the settings that were in force in a run; one that was added since has its default.
+
+    They may name code of a user's: nothing of what they name is imported here.
+
+    Args:
+        folder: The run directory.
+        kind: Its settings.
+        error: What to raise.
+
+    Raises:
+        FileError: Of the type ``error``; they are missing, damaged or not valid.
+    """
+    path = folder / RESOLVED_FILE
+    return validated(read_yaml_mapping(path, error), path, error, kind)
+
+
+def section_of(given: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a section of settings that are not validated yet; empty where it is none."""
+    section = given.get(name)
+    return section if isinstance(section, Mapping) else {}
 
 
 def write_resolved(settings: Section, folder: Path) -> None:
     """Write ``config.resolved.yaml``: everything that was in force, readable by ``--config``."""
     text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
     atomic.write_text(folder / RESOLVED_FILE, text)
+
+
+def _require_told(settings: Section, told: Mapping[str, Any], source: Path) -> None:
+    """Require that whatever imports code or fetches a model was asked for by flag or environment.
+
+    Raises:
+        SettingsFileError: Only a file asks for it.
+    """
+    for place, value, option in _acting(settings):
+        given: Any = told
+        for name in place:
+            given = given.get(name) if isinstance(given, Mapping) else None
+        if given is None:
+            variable = ENV_PREFIX + "__".join(place).upper()
+            raise refusal(value, source, option, SettingsFileError, variable=variable)
+
+
+def _acting(settings: Section, place: Place = ()) -> Iterator[tuple[Place, Any, str]]:
+    """Find the values that import code or fetch models: where they stand, and their options."""
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if isinstance(value, Section):
+            yield from _acting(value, (*place, name))
+        for mark in field.metadata:
+            if isinstance(mark, OnlyByUser) and mark.acts(value):
+                yield (*place, name), value, mark.option
 
 
 def _environment(kind: type[Section]) -> dict[str, Any]:

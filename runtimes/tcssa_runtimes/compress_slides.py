@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from tcssa.errors import ArtefactError
+from tcssa.plugins import is_own_encoder, require_told
 from tcssa.reporter import Reporter, Silent
 from tcssa.slides.extraction import extract
 from tcssa.slides.layout import JobLayout
 from tcssa.slides.manifest import SlideFile
 from tcssa.slides.report import ExtractReport
-from tcssa.slides.settings import ExtractSettings
+from tcssa.slides.settings import ENCODER_OPTION, ExtractSettings
 from tcssa_runtimes.select import open_runtime
 from tcssa_runtimes.slot_sink import SlotFiles
 
@@ -43,6 +45,8 @@ def compress_slides(
 
     Raises:
         UsageError: The model does not fit the encoder, or what is there was made otherwise.
+        ArtefactError: The model was trained on an encoder that is code or a repository of a user's
+            choice (``python:…``, ``hf:…``), and the settings do not name it.
         DeviceError: The device is not there.
         DiskFullError: There is no space left; what is finished is kept.
     """
@@ -50,8 +54,11 @@ def compress_slides(
     with open_runtime(model, device=settings.device) as runtime:
         for note in runtime.notes:
             reporter.warn(note)
-        if "encoder" not in settings.model_fields_set and runtime.facts.encoder is not None:
-            settings = settings.model_copy(update={"encoder": runtime.facts.encoder})
+        trained_on = runtime.facts.encoder
+        if "encoder" not in settings.model_fields_set and trained_on is not None:
+            if is_own_encoder(trained_on):
+                require_told(trained_on, None, model, ENCODER_OPTION, ArtefactError)
+            settings = settings.model_copy(update={"encoder": trained_on})
         slots = SlotFiles(slots_out or JobLayout.of(out, settings).grid, runtime)
         try:
             report = extract(

@@ -80,10 +80,10 @@ def _network(folder: Path) -> Network:
     library: Any = transformers  # its loaders are untyped
     with quiet():
         try:
-            model: Any = library.AutoModel.from_pretrained(folder, local_files_only=True)
-            processor: Any = library.AutoImageProcessor.from_pretrained(
-                folder, local_files_only=True
-            )
+            # without a word on remote code transformers would ask the terminal for it
+            options = {"local_files_only": True, "trust_remote_code": False}
+            model: Any = library.AutoModel.from_pretrained(folder, **options)
+            processor: Any = library.AutoImageProcessor.from_pretrained(folder, **options)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             reason = one_line(error)
             raise CheckpointError(folder, f"transformers cannot load the model: {reason}") from None

@@ -6,21 +6,26 @@ is read again; all other methods share one form: their weights and the name they
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
 
 from tcssa.compressor import CompressorConfig, SlotCompressor
-from tcssa.compressor.checkpoint import load_strictly, read_tensors, write_tensors
+from tcssa.compressor.checkpoint import load_strictly, read_tensors, require_fit, write_tensors
 from tcssa.compressor.reference import read_state
 from tcssa.errors import CheckpointError, UsageError
-from tcssa.mil.methods import BagClassifier, build_method
+from tcssa.files.boundary import reading
+from tcssa.files.text import validated
+from tcssa.mil.methods import METHODS, BagClassifier, build_method
 from tcssa.mil.methods.published import from_published
-from tcssa.mil.model import ClassifierConfig, SlideClassifier
-from tcssa.mil.settings import ModelSettings
+from tcssa.mil.model import MAX_OUTPUTS, ClassifierConfig, SlideClassifier
+from tcssa.mil.settings import MODEL_OPTION, ModelSettings
 from tcssa.mil.tasks import MilTask
 from tcssa.mil.tasks.facts import is_plain, named_task, task_facts
+from tcssa.plugins import is_imported, require_told
 
 TCSSA = "tcssa"
 
@@ -31,8 +36,8 @@ class MethodFacts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    feature_dim: int
-    classes: list[str]
+    feature_dim: int = Field(ge=1)
+    classes: list[str] = Field(max_length=MAX_OUTPUTS)
     """What each output stands for."""
     encoder: str | None
     task: dict[str, Any] | None = None  # the facts of a task; each kind has its own
@@ -93,25 +98,40 @@ def save_classifier(model: BagClassifier, path: Path, facts: MethodFacts) -> Non
         write_tensors(path, model.state_dict(), {"method": facts.model_dump(exclude=without)})
 
 
-def load_classifier(path: Path) -> BagClassifier:
+def load_classifier(path: Path, model: str | None = None) -> BagClassifier:
     """Read what `save_classifier` wrote; in evaluation mode, on the CPU.
 
+    Args:
+        path: The checkpoint.
+        model: The method as the user names it; needed where the checkpoint is of ``module:factory``
+            since a file's word alone is no reason to import code.
+
     Raises:
-        CheckpointError: The file is broken or holds no classifier.
+        CheckpointError: The file is broken or holds no classifier; or it is of a method of the
+            user's that ``model`` does not name.
         UsageError: It is of a method of the user's that cannot be imported here.
     """
     tensors, facts = read_tensors(path)
     if "method" not in facts:
         return SlideClassifier.load(path)
-    try:
-        method = MethodFacts.model_validate(facts["method"])
+    method = validated(facts["method"], path, CheckpointError, MethodFacts)
+    if is_imported(method.name):
+        require_told(method.name, model, path, MODEL_OPTION, CheckpointError)
+    elif method.name not in METHODS:
+        raise CheckpointError(path, f"is of a method {method.name!r:.60}, which is not known here")
+    with reading(path, CheckpointError):
         task = named_task(method.task, method.classes)
-    except ValueError as error:  # pydantic's errors are ValueErrors
-        raise CheckpointError(path, f"its facts are not valid: {error}") from None
-    model = build_method(method.name, method.feature_dim, len(method.classes))
-    model.task = task
-    load_strictly(model, tensors, path)
-    return model.eval()
+
+    def build() -> BagClassifier:
+        return build_method(method.name, method.feature_dim, len(method.classes))
+
+    if is_imported(method.name):  # whose factory need not work without memory
+        classifier = build()
+        _load(classifier, tensors, path)
+    else:
+        classifier = load_strictly(build, tensors, path)
+    classifier.task = task
+    return classifier.eval()
 
 
 def _build_tcssa(
@@ -143,8 +163,6 @@ def _start_from(model: BagClassifier, name: str, path: Path) -> None:
     Raises:
         CheckpointError: They are of another method or shape.
     """
-    if not path.is_file():
-        raise CheckpointError(path, "there is no such file")
     if path.suffix == ".safetensors":
         state, facts = read_tensors(path)
         if "method" not in facts and "classifier" not in facts:
@@ -153,7 +171,12 @@ def _start_from(model: BagClassifier, name: str, path: Path) -> None:
         published, _ = read_state(path)
         if isinstance(model, SlideClassifier):
             classes = model.config.classes
-            state = SlideClassifier.from_reference_state(published, classes).state_dict()
+            state = SlideClassifier.from_reference_state(published, classes, path).state_dict()
         else:
             state = from_published(name, published, path)
-    load_strictly(model, state, path)
+    _load(model, state, path)
+
+
+def _load(model: BagClassifier, state: Mapping[str, Tensor], path: Path) -> None:
+    require_fit(model.state_dict(), state, path)
+    model.load_state_dict(state)

@@ -20,6 +20,7 @@ import numpy as np
 from tcssa import atomic
 from tcssa.errors import RunError, UsageError
 from tcssa.intervals import Score, interval
+from tcssa.mil.finished import read_finished
 from tcssa.mil.metrics import (
     BOOTSTRAP_SAMPLES,
     Floats,
@@ -27,14 +28,9 @@ from tcssa.mil.metrics import (
     resampled,
 )
 from tcssa.mil.predictions import Prediction, read_predictions
-from tcssa.mil.results import read_metrics
 from tcssa.mil.tasks import MilTask, Several
 from tcssa.mil.tasks.base import Scored
-from tcssa.mil.tasks.facts import task_of_metrics
-from tcssa.mil.train import KIND
 from tcssa.reporter import Reporter
-from tcssa.run import read_run
-from tcssa.settings import RESOLVED_FILE, read_yaml
 
 COMPARISON_FILE = "comparison.json"
 
@@ -159,10 +155,8 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
 
 
 def _read(run: Path, target: str | None) -> _Tested:
-    content = read_run(run)
-    if content.get("kind") != KIND or not content.get("complete"):
-        raise RunError(run, "is no finished run of train-mil", hint="give finished runs")
-    task = task_of_metrics(read_metrics(run))
+    trained = read_finished(run)
+    task = trained.task
     rows = read_predictions(run / "predictions.csv", task)
     rows.sort(key=lambda row: row.slide_id)
     if target is not None:
@@ -172,8 +166,7 @@ def _read(run: Path, target: str | None) -> _Tested:
         rows, task = task.views(rows)[target], task.tasks[target]
         if not rows:
             raise RunError(run, f"target {target!r} is not known for any test slide")
-    model = read_yaml(run / RESOLVED_FILE).get("model", {}).get("name", "tcssa")
-    return _Tested(run, rows, task, task.scored(rows), model)
+    return _Tested(run, rows, task, task.scored(rows), trained.settings.model.name)
 
 
 def _require_same_slides(first: _Tested, other: _Tested) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,18 @@ from tcssa.mil.bag_store import BagStore
 from tcssa.mil.classifiers import load_classifier
 from tcssa.mil.cohort import Cohort, listed, read_cohort
 from tcssa.mil.evaluation_page import write_evaluation_page
+from tcssa.mil.finished import FinishedRun, read_finished
 from tcssa.mil.fit import predict
 from tcssa.mil.methods import BagClassifier
+from tcssa.mil.metrics_file import METRICS_FILE, read_metrics
 from tcssa.mil.predictions import Prediction, write_predictions
-from tcssa.mil.results import METRICS_FILE, read_metrics
-from tcssa.mil.settings import CohortSettings, MilSettings
-from tcssa.mil.split_files import read_parts
+from tcssa.mil.settings import CohortSettings
+from tcssa.mil.split_files import Parts, read_parts
 from tcssa.mil.splits import read_split_cases
-from tcssa.mil.tasks.facts import task_facts, task_of_metrics
-from tcssa.mil.train import KIND, SPLITS_FILE
+from tcssa.mil.tasks.facts import task_facts
+from tcssa.mil.train import SPLITS_FILE
 from tcssa.reporter import Reporter
-from tcssa.run import CHECKPOINT_FILE, read_run
-from tcssa.settings import RESOLVED_FILE, read_yaml, validate
+from tcssa.run import CHECKPOINT_FILE
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ def evaluate(
     label_column: str | None = None,
     case_column: str | None = None,
     skip_missing: bool = False,
+    model: str | None = None,
 ) -> Evaluation:
     """Predict and score with the models of a run.
 
@@ -69,24 +70,26 @@ def evaluate(
         label_column: The column of the label, if it has an unusual name.
         case_column: The column of the patient, likewise.
         skip_missing: Leave out slides of the new cohort without features, and name them.
+        model: The run's method, where it is code of the user's (``module:factory``).
 
     Raises:
-        RunError: The run is not finished.
+        RunError: The run is not finished, or a file of it is damaged.
+        CheckpointError: A checkpoint is damaged, or names code that ``model`` does not name.
         SplitError: The new cohort holds patients that the run was trained on.
         FeatureDimError: The new features are of another length.
     """
-    content = read_run(run)
-    if content.get("kind") != KIND or not content.get("complete"):
-        raise RunError(run, "is no finished run of train-mil", hint="train it to its end first")
+    trained = read_finished(run)
     if (labels is None) != (features is None):
         raise UsageError("a new cohort needs both --labels and --features")
-    settings = validate(MilSettings, read_yaml(run / RESOLVED_FILE))
-    rounded = content.get("rounding") is not None  # then it is tested on rounded features too
+    settings, where = trained.settings, resolve_device(device)
+    rounded = trained.is_rounded  # then it is tested on rounded features too
+    folds = read_parts(run / SPLITS_FILE)
+    models = _models(run, len(folds), model, where, reporter)
     remarks: list[str] = []
     if labels is None or features is None:
-        cohort = read_own_cohort(settings, run, content)
+        cohort = read_own_cohort(trained)
         store = BagStore(0, half=rounded)
-        predictions = _predict_test(run, settings, cohort, store, device, reporter)
+        predictions = _predict_test(models, folds, trained, cohort, store, where)
         folder = out or run / "eval"
     else:
         data = {
@@ -97,15 +100,15 @@ def evaluate(
             "skip_missing": skip_missing,
         }
         new = settings.cohort.model_copy(update=data)
-        cohort, remarks = _read_new_cohort(new, run, content, allow_overlap, reporter)
+        cohort, remarks = _read_new_cohort(new, trained, allow_overlap, reporter)
         store = BagStore(int(settings.train.cache_gb * 1e9), half=rounded)
-        predictions = _predict_ensemble(run, settings, cohort, store, device, reporter)
+        predictions = _predict_ensemble(models, trained, cohort, store, where)
         folder = out or run / f"eval-{labels.stem}-{cohort.labels_sha256[:8]}"
     metrics = {
         **task_facts(cohort.task),
         "pooled": cohort.task.score(predictions, seed=settings.train.seed),
         "skipped": cohort.skipped,
-        **_origins(run, content, settings, cohort, labels),
+        **_origins(trained, len(folds), cohort, labels),
     }
     write_predictions(folder / "predictions.csv", predictions, cohort.task)
     cohort.task.draw(folder, predictions, metrics["pooled"])
@@ -116,40 +119,35 @@ def evaluate(
 
 
 def _origins(
-    run: Path, content: dict[str, Any], settings: MilSettings, cohort: Cohort, labels: Path | None
+    trained: FinishedRun, num_folds: int, cohort: Cohort, labels: Path | None
 ) -> dict[str, Any]:
     """What the figures are of: which run, which slides, and how these were predicted."""
-    own = labels is None
+    own, run, settings = labels is None, trained.folder, trained.settings
     return {
         "predicted_by": "own fold" if own else "mean of folds",
         "run": {
             "name": run.resolve().name,
             "folder": str(run.resolve()),
             "model": settings.model.name,
-            "folds": len(read_parts(run / SPLITS_FILE)),
-            "checkpoint_sha256": content["checkpoint_sha256"],
+            "folds": num_folds,
+            "checkpoint_sha256": trained.checkpoint_sha256,
         },
         "labels": str(settings.cohort.labels if labels is None else labels.resolve()),
         "cohort": cohort.fingerprint(),
     }
 
 
-def read_own_cohort(settings: MilSettings, run: Path, content: dict[str, Any]) -> Cohort:
+def read_own_cohort(trained: FinishedRun) -> Cohort:
     """The cohort that a run was trained on, from where its settings say it lies.
-
-    Args:
-        settings: Of the run.
-        run: Its directory.
-        content: Of its ``run.json``.
 
     Raises:
         RunError: Labels or features are not what they were.
         TcssaError: They cannot be read; see `read_cohort`.
     """
-    cohort = read_cohort(settings.cohort)
-    if cohort.fingerprint() != content["cohort"]:
+    cohort = read_cohort(trained.settings.cohort)
+    if cohort.fingerprint() != trained.fingerprint:
         raise RunError(
-            run,
+            trained.folder,
             "its labels or features are not the ones it was trained on",
             hint="restore them, or give a new cohort with --labels and --features",
         )
@@ -157,27 +155,23 @@ def read_own_cohort(settings: MilSettings, run: Path, content: dict[str, Any]) -
 
 
 def _read_new_cohort(
-    data: CohortSettings,
-    run: Path,
-    content: dict[str, Any],
-    allow_overlap: bool,
-    reporter: Reporter,
+    data: CohortSettings, trained: FinishedRun, allow_overlap: bool, reporter: Reporter
 ) -> tuple[Cohort, list[str]]:
     """A cohort that the run can be asked about, and of what the reporter was warned."""
-    cohort = read_cohort(data, task=task_of_metrics(content["cohort"]))
+    run = trained.folder
+    cohort = read_cohort(data, task=trained.task)
     remarks = list(cohort.unknown_labels())
     if cohort.skipped:
         remarks.insert(0, f"{len(cohort.skipped)} slides left out: {listed(cohort.skipped)}")
     for remark in remarks:
         reporter.warn(remark)
-    known = content["cohort"]
-    if cohort.feature_dim != known["feature_dim"]:
-        raise FeatureDimError(cohort.slides[0].path, known["feature_dim"], cohort.feature_dim)
-    if cohort.encoder and known["encoder"] and cohort.encoder != known["encoder"]:
+    if cohort.feature_dim != trained.feature_dim:
+        raise FeatureDimError(cohort.slides[0].path, trained.feature_dim, cohort.feature_dim)
+    if cohort.encoder and trained.encoder and cohort.encoder != trained.encoder:
         raise UsageError(
-            f"the run was trained on features of {known['encoder']!r}, these are of "
+            f"the run was trained on features of {trained.encoder!r}, these are of "
             f"{cohort.encoder!r}",
-            hint=f"extract the slides with --encoder {known['encoder']}",
+            hint=f"extract the slides with --encoder {trained.encoder}",
         )
     cases = read_split_cases(run / SPLITS_FILE)
     slides = {name for parts in read_parts(run / SPLITS_FILE) for name in parts}
@@ -197,47 +191,42 @@ def _read_new_cohort(
     return cohort, remarks
 
 
-def _predict_test(
-    run: Path,
-    settings: MilSettings,
-    cohort: Cohort,
-    store: BagStore,
-    device: str,
-    reporter: Reporter,
-) -> list[Prediction]:
-    folds = read_parts(run / SPLITS_FILE)
-    where = resolve_device(device)
-    predictions = []
-    models = _models(run, len(folds), where, reporter)
-    for index, (parts, model) in enumerate(zip(folds, models, strict=True)):
-        slides = [slide for slide in cohort.slides if parts.get(slide.slide_id) == "test"]
-        predictions += predict(model, slides, store, where, settings.train.precision, fold=index)
-    return predictions
-
-
 def _models(
-    run: Path, num_folds: int, where: torch.device, reporter: Reporter
+    run: Path, num_folds: int, model: str | None, where: torch.device, reporter: Reporter
 ) -> Iterator[BagClassifier]:
     """Each fold's classifier in turn."""
     with reporter.task("predicting", num_folds, "folds") as task:
         for index in range(num_folds):
-            yield load_classifier(run / f"fold-{index}" / CHECKPOINT_FILE).to(where)
+            yield load_classifier(run / f"fold-{index}" / CHECKPOINT_FILE, model).to(where)
             task.advance()
 
 
-def _predict_ensemble(
-    run: Path,
-    settings: MilSettings,
+def _predict_test(
+    models: Iterable[BagClassifier],
+    folds: Sequence[Parts],
+    trained: FinishedRun,
     cohort: Cohort,
     store: BagStore,
-    device: str,
-    reporter: Reporter,
+    where: torch.device,
 ) -> list[Prediction]:
-    where = resolve_device(device)
-    by_fold = [
-        predict(model, cohort.slides, store, where, settings.train.precision)
-        for model in _models(run, len(read_parts(run / SPLITS_FILE)), where, reporter)
-    ]
+    """Predict every test slide by the fold that did not know it."""
+    precision, predictions = trained.settings.train.precision, []
+    for index, (parts, model) in enumerate(zip(folds, models, strict=True)):
+        slides = [slide for slide in cohort.slides if parts.get(slide.slide_id) == "test"]
+        predictions += predict(model, slides, store, where, precision, fold=index)
+    return predictions
+
+
+def _predict_ensemble(
+    models: Iterable[BagClassifier],
+    trained: FinishedRun,
+    cohort: Cohort,
+    store: BagStore,
+    where: torch.device,
+) -> list[Prediction]:
+    """Predict slides by all folds, and average."""
+    precision = trained.settings.train.precision
+    by_fold = [predict(model, cohort.slides, store, where, precision) for model in models]
     mean = np.mean([[row.probs for row in rows] for rows in by_fold], axis=0)
     return [
         replace(row, probs=tuple(probs.tolist()))

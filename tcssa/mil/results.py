@@ -10,11 +10,13 @@ from statistics import mean, stdev
 from typing import Any
 
 from tcssa import atomic
+from tcssa.errors import RunError
 from tcssa.mil import plots
 from tcssa.mil.classifiers import MethodFacts, save_classifier
 from tcssa.mil.cohort import Cohort
 from tcssa.mil.fit import PROGRESS_FILE, FoldFit
 from tcssa.mil.history import Epoch, write_history
+from tcssa.mil.metrics_file import METRICS_FILE, read_fold_metrics
 from tcssa.mil.names import written
 from tcssa.mil.predictions import Prediction, read_predictions, write_predictions
 from tcssa.mil.settings import MilSettings
@@ -23,8 +25,6 @@ from tcssa.mil.tasks import MilTask
 from tcssa.mil.tasks.facts import task_facts
 from tcssa.reporter import Reporter
 from tcssa.run import CHECKPOINT_FILE
-
-METRICS_FILE = "metrics.json"
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,6 @@ class FoldResult:
     def best(self) -> Epoch:
         """The epoch with the lowest validation loss."""
         return self.epochs[self.best_epoch]
-
-
-def read_metrics(folder: Path) -> dict[str, Any]:
-    """The content of a folder's ``metrics.json``."""
-    content: dict[str, Any] = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
-    return content
 
 
 def write_fold(result: FoldResult, fit: FoldFit, folder: Path, reporter: Reporter) -> None:
@@ -79,15 +73,17 @@ def write_fold(result: FoldResult, fit: FoldFit, folder: Path, reporter: Reporte
 
 
 def read_fold(folder: Path, index: int, task: MilTask) -> FoldResult:
-    """What `write_fold` kept."""
-    content = read_metrics(folder)
-    return FoldResult(
-        index,
-        [Epoch.model_validate(epoch) for epoch in content["epochs"]],
-        content["best_epoch"],
-        read_predictions(folder / "predictions.csv", task),
-        content["test"],
-    )
+    """Read what `write_fold` kept.
+
+    Raises:
+        RunError: The fold's ``metrics.json`` is damaged.
+        TableError: Its predictions are.
+    """
+    noted = read_fold_metrics(folder)
+    if missing := [name for name in task.metrics if name not in noted.test]:
+        raise RunError(folder / METRICS_FILE, f"lacks {', '.join(missing)}")
+    test = read_predictions(folder / "predictions.csv", task)
+    return FoldResult(index, noted.epochs, noted.best_epoch, test, noted.test)
 
 
 def sum_up(

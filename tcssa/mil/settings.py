@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
+from tcssa.plugins import OnlyByUser, is_imported
 from tcssa.settings import Section, absolute
+
+MODEL_OPTION = "--model"
 
 
 class CohortSettings(Section):
@@ -61,7 +64,7 @@ class CohortSettings(Section):
 class ModelSettings(Section):
     """Which model, and the shape of TC-SSA's compressor and head."""
 
-    name: str = Field(
+    name: Annotated[str, OnlyByUser(MODEL_OPTION, is_imported)] = Field(
         default="tcssa",
         description="Method: tcssa, 2dmamba, abmil, abmilx, clam_mb, clam_sb, dsmil, max, mean, "
         "rrt, transmil, or module:factory of your own. The settings below are of tcssa.",

@@ -27,25 +27,19 @@ from tcssa.errors import RunError
 from tcssa.mil.bag_store import BagStore, open_store, rounds
 from tcssa.mil.classifiers import require_learnable
 from tcssa.mil.cohort import Cohort, listed, read_cohort
+from tcssa.mil.finished import KIND
 from tcssa.mil.fit import PROGRESS_FILE, FoldFit
+from tcssa.mil.metrics_file import METRICS_FILE, read_metrics
 from tcssa.mil.report import write_report
-from tcssa.mil.results import (
-    METRICS_FILE,
-    FoldResult,
-    read_fold,
-    read_metrics,
-    sum_up,
-    write_fold,
-)
+from tcssa.mil.results import FoldResult, read_fold, sum_up, write_fold
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.sites import SiteConfound, site_confounds
 from tcssa.mil.splits import Fold, make_folds, unused_slides, write_splits
 from tcssa.processes import Processes, joined
 from tcssa.reporter import Reporter, Silent
 from tcssa.run import CHECKPOINT_FILE, ONE_FOLDER_HINT, RUN_FILE, read_run, shows_run, write_run
-from tcssa.settings import RESOLVED_FILE, read_yaml, validate, write_resolved
+from tcssa.settings import read_resolved, section_of, write_resolved
 
-KIND = "train-mil"
 SPLITS_FILE = "splits.csv"
 _FREE_TO_CHANGE = {"device", "cache_gb", "feature_cache", "readers", "checkpoint_every_s"}
 """Settings of ``train`` that a resumed run may change: they do not define the result."""
@@ -195,17 +189,21 @@ def _is_complete(settings: MilSettings, cohort: Cohort, out: Path) -> bool:
     if not (out / RUN_FILE).exists():
         return False
     run = read_run(out)
-    # a setting that this version added had its default
-    before = validate(MilSettings, read_yaml(out / RESOLVED_FILE)).model_dump(mode="json")
+    if run.get("kind") != KIND:
+        raise RunError(out, f"is a run of {run.get('kind')}", hint="give another --out")
+    before = read_resolved(out, MilSettings, RunError).model_dump(mode="json")
     after = settings.model_dump(mode="json")
     for name in _FREE_TO_CHANGE:
         after["train"].pop(name)
-        before.get("train", {}).pop(name, None)
+        before["train"].pop(name)
     for name in ("labels", "features"):  # their content counts, not where it lies
         after["cohort"].pop(name)
-        before.get("cohort", {}).pop(name, None)
+        before["cohort"].pop(name)
     parts_before, parts = (each["train"].pop("num_parts") for each in (before, after))
-    changed = [*differences(before, after), *differences(run["cohort"], cohort.fingerprint())]
+    changed = [
+        *differences(before, after),
+        *differences(section_of(run, "cohort"), cohort.fingerprint()),
+    ]
     if parts_before != parts:
         changed.append(
             f"train.num_parts was {parts_before}, now {parts} (at least one a process): go on with "

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from tcssa.plugins import OnlyByUser, is_imported, is_own_encoder
 from tcssa.settings import Section
 
 MIN_MPP, MAX_MPP = 0.05, 20.0
@@ -15,13 +16,14 @@ MIN_MPP, MAX_MPP = 0.05, 20.0
 
 Resample = Literal["lanczos", "area"]
 
+ENCODER_OPTION = "--encoder"
 MASK_SUFFIXES = (".geojson", ".json", ".png", ".tif", ".tiff", ".jpg")
 
 
 class ExtractSettings(Section):
     """How slides become patch features."""
 
-    encoder: str = Field(
+    encoder: Annotated[str, OnlyByUser(ENCODER_OPTION, is_own_encoder)] = Field(
         default="efficientnet_lite0",
         description="Patch encoder: efficientnet_lite0 (comes along, ImageNet), "
         "efficientnet_lite0_random (a control), one that `tcssa encoders` lists, timm:<model>, "
@@ -65,7 +67,7 @@ class ExtractSettings(Section):
         description="How patches are brought to their size: area, quick, and exact for whole "
         "multiples; lanczos, which keeps features of slides of unlike scales closer together.",
     )
-    tissue: str = Field(
+    tissue: Annotated[str, OnlyByUser("--tissue", is_imported)] = Field(
         default="otsu",
         description="How tissue is found: otsu (colour), texture (pale or grey stains), all "
         "(every patch), or module:factory of your own.",

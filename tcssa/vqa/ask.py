@@ -9,10 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tcssa import atomic
-from tcssa.errors import UsageError
+from tcssa.errors import RunError, UsageError
+from tcssa.plugins import is_own_encoder, require_told
 from tcssa.reporter import Reporter
+from tcssa.slides.settings import ENCODER_OPTION
 from tcssa.slides.small_picture import picture_beside
 from tcssa.vqa.run import load_vqa
+from tcssa.vqa.run_file import VQA_FILE
 from tcssa.vqa.slide_features import extract_slide
 from tcssa.vqa.slide_oracle import Answer, SlideOracle, check_question
 
@@ -31,6 +34,8 @@ def answer_question(
     batch_size: int = 16,
     llm: str | None = None,
     allow_hub: bool = False,
+    trust_remote_code: bool = False,
+    encoder: str | None = None,
     device: str = "auto",
     out: Path | None = None,
 ) -> tuple[Answer, Path | None]:
@@ -49,6 +54,9 @@ def answer_question(
         batch_size: Prompts read at a time.
         llm: Where the language model lies, if not where it was trained from.
         allow_hub: Let it be downloaded.
+        trust_remote_code: Run code that comes with it, where the run needs that.
+        encoder: The run's encoder, where it is code or a repository of the user's choice
+            (``python:…``, ``hf:…``), as the user names it.
         device: Where to compute.
         out: Folder for ``answer.json``, the picture, and the features of ``slide``.
 
@@ -61,13 +69,17 @@ def answer_question(
         RunError: The run cannot be loaded.
     """
     check_question(question, options)
-    loaded = load_vqa(run, llm=llm, allow_hub=allow_hub, device=device)
+    loaded = load_vqa(
+        run, llm=llm, allow_hub=allow_hub, trust_remote_code=trust_remote_code, device=device
+    )
     with tempfile.TemporaryDirectory() as scratch:
         if slide is not None:
             job = Path(scratch) if out is None else out / "job"
-            encoder = loaded.settings.encoder
+            made_with = loaded.settings.encoder
+            if is_own_encoder(made_with):
+                require_told(made_with, encoder, run / VQA_FILE, ENCODER_OPTION, RunError)
             features = extract_slide(
-                slide, encoder, job, reporter, slide_mpp=slide_mpp, device=device
+                slide, made_with, job, reporter, slide_mpp=slide_mpp, device=device
             )
         if features is None:
             raise UsageError("a slide is needed: its features, or its file")

@@ -69,6 +69,7 @@ def evaluate(
     *,
     llm: str | None = None,
     allow_hub: bool = False,
+    trust_remote_code: bool = False,
     device: str = "auto",
     out: Path | None = None,
     overwrite: bool = False,
@@ -84,6 +85,7 @@ def evaluate(
         options: How to ask.
         llm: Where the language model lies, if not where it was trained from.
         allow_hub: Let it be downloaded.
+        trust_remote_code: Run code that comes with it, where the run needs that.
         device: Where to compute.
         out: Where to write; below the run if not given.
         overwrite: Ask everything again.
@@ -99,7 +101,9 @@ def evaluate(
         raise UsageError("--permute has no meaning with --method text, which shows no options")
     benchmark = read_benchmark(kind, file)
     warn_of_faults(benchmark, reporter)
-    loaded = load_vqa(run, llm=llm, allow_hub=allow_hub, device=device)
+    loaded = load_vqa(
+        run, llm=llm, allow_hub=allow_hub, trust_remote_code=trust_remote_code, device=device
+    )
     index = SlideIndex.from_folder(features, SeveralSlides(options.several))
     plan = _plan(benchmark.questions[: options.limit], index)
     tokens = SlideTokens(loaded, plan.paths)

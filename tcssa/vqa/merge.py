@@ -14,7 +14,14 @@ from tcssa.vqa.run import load_vqa, save_vqa
 from tcssa.vqa.run_file import HERE
 
 
-def merge_vqa(folder: Path, out: Path, *, llm: str | None = None, allow_hub: bool = False) -> None:
+def merge_vqa(
+    folder: Path,
+    out: Path,
+    *,
+    llm: str | None = None,
+    allow_hub: bool = False,
+    trust_remote_code: bool = False,
+) -> None:
     """Write a run as one folder that needs nothing else.
 
     LoRA's product is added to the weights, which rounds: answers agree to within the precision of
@@ -25,6 +32,7 @@ def merge_vqa(folder: Path, out: Path, *, llm: str | None = None, allow_hub: boo
         out: The folder to write, empty or not there.
         llm: Where the language model lies, if not where it was trained from.
         allow_hub: Let it be downloaded.
+        trust_remote_code: Run code that comes with it, where the run needs that.
 
     Raises:
         RunError: ``out`` holds something, or the run is merged already or cannot be loaded.
@@ -32,7 +40,9 @@ def merge_vqa(folder: Path, out: Path, *, llm: str | None = None, allow_hub: boo
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(out, "holds something already", hint="give another folder to merge into")
-    loaded = load_vqa(folder, llm=llm, allow_hub=allow_hub, device="cpu")
+    loaded = load_vqa(
+        folder, llm=llm, allow_hub=allow_hub, trust_remote_code=trust_remote_code, device="cpu"
+    )
     if loaded.llm.id == HERE:
         raise RunError(folder, "is merged already", hint="copy it")
     model = loaded.model

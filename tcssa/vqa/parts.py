@@ -155,6 +155,7 @@ def _continued(settings: VqaSettings) -> Parts:
         settings.train.from_run,
         llm=settings.llm.llm,
         allow_hub=settings.llm.allow_hub,
+        trust_remote_code=settings.llm.trust_remote_code,
         device="cpu",
         dtype=_DTYPES[settings.train.precision],
     )

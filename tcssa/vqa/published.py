@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
+from tcssa.errors import SettingsFileError
+from tcssa.files.text import validated
 from tcssa.presets import configs_folder
+from tcssa.settings import read_yaml
 
 _FILE = "vqa_published.yaml"
 
@@ -37,5 +39,5 @@ class Published(BaseModel):
 
 def read_published() -> Published:
     """The published figures."""
-    content = yaml.safe_load(configs_folder().joinpath(_FILE).read_text(encoding="utf-8"))
-    return Published.model_validate(content)
+    path = configs_folder() / _FILE
+    return validated(read_yaml(path), path, SettingsFileError, Published)

@@ -34,6 +34,7 @@ from tcssa.compressor.checkpoint import (
 )
 from tcssa.devices import resolve_device
 from tcssa.errors import RunError
+from tcssa.plugins import refusal
 from tcssa.vqa.adapter import ADAPTER_FILES, load_adapter, save_adapter
 from tcssa.vqa.llm import LoadedLLM, load_llm
 from tcssa.vqa.model import SlideLanguageModel
@@ -52,6 +53,7 @@ from tcssa.vqa.run_file import (
     VqaRun,
     read_vqa,
 )
+from tcssa.vqa.settings import TRUST_OPTION
 from tcssa.vqa.visual import VisualEncoder, build_visual
 
 
@@ -150,6 +152,7 @@ def load_vqa(
     *,
     llm: str | None = None,
     allow_hub: bool = False,
+    trust_remote_code: bool = False,
     device: str | torch.device = "auto",
     dtype: torch.dtype | None = None,
 ) -> LoadedVqa:
@@ -159,17 +162,21 @@ def load_vqa(
         folder: The folder.
         llm: Where the language model lies, if not where it was trained from.
         allow_hub: Let it be downloaded.
+        trust_remote_code: Run code that comes with it, where the run needs that.
         device: Where to compute.
         dtype: Of the language model; the one it was trained in if not given.
 
     Raises:
-        RunError: A piece is missing or is not the one that was saved; or it is another base model.
+        RunError: A piece is missing or is not the one that was saved; or it is another base model,
+            or one that needs code of its own, and ``trust_remote_code`` is not given.
         CheckpointError: A piece does not fit the others.
         LlmError: The language model is not there.
         DeviceError: The device is not there.
     """
     folder = Path(folder)
     settings = read_vqa(folder)
+    if settings.llm.trust_remote_code and not trust_remote_code:
+        raise refusal(True, folder / VQA_FILE, TRUST_OPTION, RunError)
     place = resolve_device(device) if isinstance(device, str) else device
     base = _load_base(folder, settings, llm, allow_hub=allow_hub, dtype=dtype)
     if ADAPTER_FOLDER in {name.partition("/")[0] for name in settings.files}:
@@ -239,10 +246,9 @@ def _save_visual(folder: Path, visual: VisualEncoder, encoder: str | None) -> li
 def _load_visual(folder: Path, settings: VqaRun) -> VisualEncoder:
     if settings.visual.kind == "tcssa":
         return build_visual(settings.visual, load_compressor(folder / COMPRESSOR_FILE))
-    visual = build_visual(settings.visual)
-    if visual.state_dict():
-        load_strictly(visual, read_tensors(folder / VISUAL_FILE)[0], folder / VISUAL_FILE)
-    return visual
+    path = folder / VISUAL_FILE
+    state = read_tensors(path)[0] if VISUAL_FILE in settings.files else {}
+    return load_strictly(lambda: build_visual(settings.visual), state, path)
 
 
 def _fixed_num_tokens(visual: VisualEncoder) -> int | None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
-from tcssa.settings import RESOLVED_FILE, Section, absolute, read_yaml
+from tcssa.errors import RunError
+from tcssa.plugins import OnlyByUser
+from tcssa.settings import Section, absolute, read_resolved, section_of
+
+TRUST_OPTION = "--trust-remote-code"
 
 DEFAULT_LLM = "Qwen/Qwen3-4B-Instruct-2507"
 _CACHE_SETTINGS = ("slot_cache", "use_slot_cache")
@@ -95,8 +99,10 @@ class LlmSettings(Section):
         default=DEFAULT_LLM,
         description="Folder, GGUF file or name of the language model; a name must be in the cache.",
     )
-    allow_hub: bool = Field(default=False, description="Let the model be downloaded from its hub.")
-    trust_remote_code: bool = Field(
+    allow_hub: Annotated[bool, OnlyByUser("--allow-hub", bool)] = Field(
+        default=False, description="Let the model be downloaded from its hub."
+    )
+    trust_remote_code: Annotated[bool, OnlyByUser(TRUST_OPTION, bool)] = Field(
         default=False, description="Run code that comes with the model; only if you trust it."
     )
     system: str | None = Field(
@@ -211,12 +217,12 @@ def inherited(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         given: All that was asked for, nested.
 
     Raises:
-        UsageError: The run holds no settings.
+        RunError: The run holds no settings of train-vqa.
     """
-    from_run = given.get("train", {}).get("from_run")
+    from_run = section_of(given, "train").get("from_run")
     if from_run is None:
         return {}
-    before = read_yaml(Path(from_run) / RESOLVED_FILE)
-    visual = {k: v for k, v in before.get("visual", {}).items() if k not in _CACHE_SETTINGS}
-    llm = {k: v for k, v in before.get("llm", {}).items() if k in ("llm", "system")}
+    before = read_resolved(Path(str(from_run)), VqaSettings, RunError).model_dump(mode="json")
+    visual = {k: v for k, v in before["visual"].items() if k not in _CACHE_SETTINGS}
+    llm = {k: v for k, v in before["llm"].items() if k in ("llm", "system")}
     return {"visual": visual, "llm": llm}

@@ -55,6 +55,20 @@ def ask(
     allow_hub: Annotated[
         bool, typer.Option("--allow-hub", help="Let the language model be downloaded.")
     ] = False,
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-remote-code",
+            help="Run code that comes with the language model; only if you trust it.",
+        ),
+    ] = False,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Of --slide: the run's encoder, where it is python:… or hf:…; a run's word alone "
+            "is no reason to load it."
+        ),
+    ] = None,
     device: Annotated[
         TorchDevice, typer.Option(help="Never replaced in silence.")
     ] = TorchDevice.AUTO,
@@ -86,6 +100,8 @@ def ask(
         batch_size=batch_size,
         llm=llm,
         allow_hub=allow_hub,
+        trust_remote_code=trust_remote_code,
+        encoder=encoder,
         device=device.value,
         out=out,
     )

@@ -109,6 +109,14 @@ AllowHub = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
+TrustRemoteCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code",
+        help="Run code that comes with the language model; only if you trust it.",
+        rich_help_panel=_PANEL,
+    ),
+]
 Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", help="Ask everything again.", rich_help_panel=_PANEL),

@@ -78,6 +78,13 @@ def encode(
         Path | None,
         typer.Option(help="Of slides: YAML of settings of tcssa extract, e.g. mpp."),
     ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="Of slides: the patch encoder, if not the one the model names."),
+    ] = None,
+    tissue: Annotated[
+        str | None, typer.Option(help="Of slides: how tissue is found, see tcssa extract.")
+    ] = None,
     readers: Annotated[int, typer.Option(min=1, help="Threads that read.")] = 2,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Encode everything again.")
@@ -98,12 +105,19 @@ def encode(
                 hint="processes that are given the same slides share them without --shard; or make "
                 "features first with tcssa extract",
             )
-        flags = {"device": device.value, "overwrite": overwrite or None}
+        flags = {
+            "device": device.value,
+            "overwrite": overwrite or None,
+            "encoder": encoder,
+            "tissue": tissue,
+        }
         settings = resolve(ExtractSettings, flags=flags, config=extract_config)
         _encode_slides(features or [], out, model, settings, manifest, output)
         return
-    if extract_config is not None:
-        raise UsageError("--extract-config is for slides, and these are features")
+    if extract_config is not None or encoder is not None or tissue is not None:
+        raise UsageError(
+            "--extract-config, --encoder and --tissue are for slides, and these are features"
+        )
     from tcssa_runtimes import Shard, open_runtime
     from tcssa_runtimes import encode as encode_bags
 

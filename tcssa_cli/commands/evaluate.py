@@ -21,6 +21,7 @@ from tcssa_cli.commands.benchmark_options import (
     Permute,
     Predictions,
     Several,
+    TrustRemoteCode,
 )
 from tcssa_cli.options import DebugFlag, JsonFlag, TorchDevice
 from tcssa_cli.output import Output
@@ -70,6 +71,15 @@ def evaluate(
             rich_help_panel=_COHORT,
         ),
     ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:FACTORY",
+            help="The run's method, where it is code of your own: a run's word alone is no reason "
+            "to import it.",
+            rich_help_panel=_COHORT,
+        ),
+    ] = None,
     benchmark: BenchmarkFile = None,
     method: Method = None,
     permute: Permute = False,
@@ -81,6 +91,7 @@ def evaluate(
     max_new_tokens: MaxNewTokens = None,
     llm: LanguageModel = None,
     allow_hub: AllowHub = False,
+    trust_remote_code: TrustRemoteCode = False,
     overwrite: Overwrite = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
@@ -98,6 +109,7 @@ def evaluate(
         "label_column": label_column,
         "case_column": case_column,
         "skip_missing": skip_missing,
+        "model": model,
     }
     benchmark_options: dict[str, Any] = {  # each has its own type
         "method": method and method.value,
@@ -110,6 +122,7 @@ def evaluate(
         "max_new_tokens": max_new_tokens,
         "llm": llm,
         "allow_hub": allow_hub,
+        "trust_remote_code": trust_remote_code,
         "overwrite": overwrite,
     }
     if benchmark is not None:

@@ -32,6 +32,7 @@ def evaluate_vqa(
     compare: list[Path] | None,
     llm: str | None,
     allow_hub: bool,
+    trust_remote_code: bool,
     overwrite: bool,
     **asked: Any,
 ) -> None:
@@ -46,9 +47,8 @@ def evaluate_vqa(
 
     beside = [read_report(folder) for folder in compare or []]
     if predictions is not None:
-        _refuse_with_predictions(
-            run, features, {"llm": llm, "allow_hub": allow_hub, "overwrite": overwrite, **asked}
-        )
+        of_runs = {"llm": llm, "allow_hub": allow_hub, "trust_remote_code": trust_remote_code}
+        _refuse_with_predictions(run, features, {**of_runs, "overwrite": overwrite, **asked})
         if out is None:
             raise UsageError("--predictions needs --out DIR: there is no run to write below")
         from tcssa.vqa.score_predictions import evaluate_predictions
@@ -67,6 +67,7 @@ def evaluate_vqa(
             EvalOptions(**{name: value for name, value in asked.items() if value is not None}),
             llm=llm,
             allow_hub=allow_hub,
+            trust_remote_code=trust_remote_code,
             device=device,
             out=out,
             overwrite=overwrite,

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from tcssa.mil.names import written
-from tcssa.mil.settings import CohortSettings, MilSettings, TrainSettings
+from tcssa.mil.settings import CohortSettings, MilSettings, ModelSettings, TrainSettings
 from tcssa.presets import named_preset, preset_names
 from tcssa.settings import resolve
 from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag, setting
@@ -40,6 +40,7 @@ def sweep(
     labels: Annotated[Path | None, setting(CohortSettings, "labels")] = None,
     features: Annotated[Path | None, setting(CohortSettings, "features")] = None,
     feature_cache: Annotated[Path | None, setting(TrainSettings, "feature_cache")] = None,
+    model: Annotated[str | None, setting(ModelSettings, "name", "--model")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs side by side; they share cores.")] = 1,
     config: ConfigFile = None,
     as_json: JsonFlag = False,
@@ -61,18 +62,19 @@ def sweep(
     from tcssa.mil.sweep import METHOD, parse_axis
     from tcssa.mil.sweep import sweep as train_all
 
-    def settled(model: dict[str, str] | None = None) -> MilSettings:
+    def settled(name: str | None) -> MilSettings:
         return resolve(
             MilSettings,
-            flags={**flags, "model": model or {}},
+            flags={**flags, "model": {"name": name}},
             config=config,
             preset=partial(named_preset, data_root=data_root),
         )
 
     axes = [parse_axis(text) for text in over]
     # a preset may have other settings for each method
-    of_method = {name: settled({"name": name}) for name in dict(axes).get(METHOD, ())}
-    result = train_all(settled(), axes, out, output, jobs=jobs, of_method=of_method)
+    of_method = {name: settled(name) for name in dict(axes).get(METHOD, ())}
+    shared = next(iter(of_method.values()), None) or settled(model)
+    result = train_all(shared, axes, out, output, jobs=jobs, of_method=of_method)
     failed = [{"run": name, "reason": reason} for name, reason in result.failed]
     output.result(
         {"folder": out, "runs": result.rows, "failed": failed},

@@ -67,7 +67,14 @@ def train_vqa(
     if merge is not None:
         from tcssa.vqa.merge import merge_vqa
 
-        merge_vqa(out, merge, llm=settings.llm.llm, allow_hub=settings.llm.allow_hub)
+        options = settings.llm
+        merge_vqa(
+            out,
+            merge,
+            llm=options.llm,
+            allow_hub=options.allow_hub,
+            trust_remote_code=options.trust_remote_code,
+        )
         output.note(f"one folder with everything: {merge}")
     output.result({"run": str(out), **metrics}, lambda console: _show(console, out, metrics))
     if settings.train.stage == 1:

@@ -15,8 +15,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -26,10 +26,9 @@ from tcssa.mil.bag_store import BagStore
 from tcssa.mil.classifiers import TCSSA
 from tcssa.mil.cohort import Cohort, CohortSlide, listed
 from tcssa.mil.evaluate import read_own_cohort
-from tcssa.mil.history import Epoch
+from tcssa.mil.finished import FinishedRun, read_finished
+from tcssa.mil.metrics_file import METRICS_FILE, read_fold_metrics
 from tcssa.mil.model import SlideClassifier
-from tcssa.mil.results import METRICS_FILE, read_metrics
-from tcssa.mil.settings import MilSettings
 from tcssa.mil.slots import plots, tables
 from tcssa.mil.slots.ablation import ablation_of
 from tcssa.mil.slots.association import association_of
@@ -42,10 +41,9 @@ from tcssa.mil.slots.report import write_page_of
 from tcssa.mil.slots.routed import RoutedSlide, route
 from tcssa.mil.slots.use import cosine_of, use_of
 from tcssa.mil.split_files import read_parts
-from tcssa.mil.train import KIND, SPLITS_FILE
+from tcssa.mil.train import SPLITS_FILE
 from tcssa.reporter import Reporter
-from tcssa.run import CHECKPOINT_FILE, read_run
-from tcssa.settings import RESOLVED_FILE, read_yaml, validate
+from tcssa.run import CHECKPOINT_FILE
 from tcssa.slides.manifest import find_slides
 
 
@@ -82,17 +80,18 @@ def inspect_slots(
         UsageError: A slide is asked for that is no test slide of the run.
     """
     require_method(embedding)
-    content, settings = _read_tcssa_run(run)
+    trained = _read_tcssa_run(run)
+    settings = trained.settings
     if features is not None:
         cohort_settings = settings.cohort.model_copy(update={"features": features})
         settings = settings.model_copy(update={"cohort": cohort_settings})
-    cohort = read_own_cohort(settings, run, content)
+    cohort = read_own_cohort(replace(trained, settings=settings))
     files = {} if slides is None else {s.slide_id: s.path for s in find_slides([slides])}
     folds = _test_slides(run, cohort, reporter)
     chosen = _slides_to_map(folds, slide_ids, all_maps)
     model = settings.model
     found = SlotInspection(run, out, cohort.classes, model.pool, model.num_slots, model.top_k)
-    store = BagStore(cache_bytes=0, half=content.get("rounding") is not None)
+    store = BagStore(cache_bytes=0, half=trained.is_rounded)
     _route_all(found, folds, store, device, reporter)
     places = _places(found.slides, reporter)
     _sum_up(found, places, reporter)
@@ -108,11 +107,9 @@ def inspect_slots(
     return found
 
 
-def _read_tcssa_run(run: Path) -> tuple[dict[str, Any], MilSettings]:
-    content = read_run(run)
-    if content.get("kind") != KIND or not content.get("complete"):
-        raise RunError(run, "is no finished run of train-mil", hint="train it to its end first")
-    settings = validate(MilSettings, read_yaml(run / RESOLVED_FILE))
+def _read_tcssa_run(run: Path) -> FinishedRun:
+    trained = read_finished(run)
+    settings = trained.settings
     if settings.cohort.kind != "classes" or settings.cohort.targets:
         raise RunError(
             run,
@@ -125,7 +122,7 @@ def _read_tcssa_run(run: Path) -> tuple[dict[str, Any], MilSettings]:
             f"is a run of --model {settings.model.name}, which has no slots",
             hint="give a run of train-mil --model tcssa",
         )
-    return content, settings
+    return trained
 
 
 def _test_slides(run: Path, cohort: Cohort, reporter: Reporter) -> dict[int, list[CohortSlide]]:
@@ -177,8 +174,8 @@ def _route_all(
         for fold, slides in folds.items():
             folder = found.run / f"fold-{fold}"
             model = SlideClassifier.load(folder / CHECKPOINT_FILE).to(where)
-            epochs = read_metrics(folder)["epochs"] if (folder / METRICS_FILE).exists() else []
-            found.epochs[fold] = [Epoch.model_validate(epoch) for epoch in epochs]
+            is_noted = (folder / METRICS_FILE).exists()
+            found.epochs[fold] = read_fold_metrics(folder).epochs if is_noted else []
             for (slide,), (bag,) in store.batches([[slide] for slide in slides]):
                 found.slides.append(route(model, _float(bag.to(where)), slide, fold))
                 task.advance()

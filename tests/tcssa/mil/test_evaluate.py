@@ -9,7 +9,7 @@ from html_pages import read_page
 
 from tcssa.errors import FeatureDimError, RunError, SplitError, UsageError
 from tcssa.mil.evaluate import evaluate
-from tcssa.mil.results import read_metrics
+from tcssa.mil.metrics_file import read_metrics
 from tcssa.mil.settings import CohortSettings
 from tcssa.mil.train import train
 from tcssa.reporter import Silent

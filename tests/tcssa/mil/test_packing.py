@@ -24,9 +24,9 @@ from tcssa.mil import packed, packing
 from tcssa.mil.bag_store import BagStore, open_store
 from tcssa.mil.cohort import Cohort, read_cohort
 from tcssa.mil.evaluate import evaluate
+from tcssa.mil.metrics_file import read_metrics
 from tcssa.mil.packed import FeaturePack
 from tcssa.mil.packing import open_pack
-from tcssa.mil.results import read_metrics
 from tcssa.mil.settings import CohortSettings, TrainSettings
 from tcssa.mil.sweep import parse_axis, sweep
 from tcssa.mil.train import train

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from tcssa.errors import DeviceError, RunError, UsageError
 from tcssa.mil.fit import FoldFit
-from tcssa.mil.results import read_metrics
+from tcssa.mil.metrics_file import read_metrics
 from tcssa.mil.settings import CohortSettings, MilSettings
 from tcssa.mil.sweep import parse_axis, sweep
 from tcssa.mil.train import train

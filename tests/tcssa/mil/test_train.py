@@ -20,7 +20,7 @@ from tcssa.mil.cohort import read_cohort
 from tcssa.mil.evaluate import evaluate
 from tcssa.mil.fit import FoldFit
 from tcssa.mil.history import SlotUse
-from tcssa.mil.results import read_metrics
+from tcssa.mil.metrics_file import read_metrics
 from tcssa.mil.settings import CohortSettings, MilSettings, ModelSettings, SplitSettings
 from tcssa.mil.splits import Fold
 from tcssa.mil.train import train

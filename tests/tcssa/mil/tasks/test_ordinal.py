@@ -134,5 +134,5 @@ def test_facts_come_back_as_the_task() -> None:
     assert task_from_facts(TASK.facts()) == TASK
     with pytest.raises(ValueError, match="unknown kind of label 'colour'"):
         task_from_facts({"kind": "colour"})
-    with pytest.raises(ValueError, match="incomplete"):
+    with pytest.raises(ValueError, match="classes: Field required"):
         task_from_facts({"kind": "ordinal"})

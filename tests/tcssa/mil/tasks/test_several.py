@@ -12,8 +12,8 @@ from tcssa.errors import RunError, SplitError, TableError, UsageError
 from tcssa.mil.cohort import Cohort, read_cohort
 from tcssa.mil.compare import compare
 from tcssa.mil.evaluate import evaluate
+from tcssa.mil.metrics_file import read_metrics
 from tcssa.mil.predictions import Prediction, read_predictions, write_predictions
-from tcssa.mil.results import read_metrics
 from tcssa.mil.settings import CohortSettings, MilSettings
 from tcssa.mil.tasks import Classes, Ordinal, Several, task_from_facts
 from tcssa.mil.train import train

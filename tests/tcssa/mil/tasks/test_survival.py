@@ -13,8 +13,8 @@ from tcssa.mil.classifiers import load_classifier
 from tcssa.mil.cohort import read_cohort
 from tcssa.mil.compare import compare
 from tcssa.mil.evaluate import evaluate
+from tcssa.mil.metrics_file import read_metrics
 from tcssa.mil.predictions import Prediction
-from tcssa.mil.results import read_metrics
 from tcssa.mil.settings import CohortSettings, MilSettings
 from tcssa.mil.tasks import Survival, task_from_facts
 from tcssa.mil.train import train
