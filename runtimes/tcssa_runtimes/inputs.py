@@ -110,7 +110,7 @@ def _fault(path: Path) -> str | None:
     try:
         return None if bag_file(path).exists() else f"{path}: there is no such file"
     except OSError as fault:  # a name that is too long, a folder that is closed
-        return f"{path} cannot be looked up ({fault.strerror})"
+        return f"cannot be looked up ({fault.strerror}): {path}"
 
 
 def _expanded(path: Path) -> list[Path]:

@@ -56,18 +56,11 @@ def read_predictions(path: Path, task: MilTask) -> list[Prediction]:
     needed = ["slide_id", "case_id", *task.label_columns, "fold", *task.value_columns]
     table = read_table(path, needed=needed, delimiter=",", exact=True)
     predictions, faults = [], []
-    tested: set[tuple[str, int]] = set()
     for line, row in table.rows.items():
         try:
-            read = _prediction(row, task)
+            predictions.append(_prediction(row, task))
         except ValueError as fault:
             faults.append(f"line {line}: {fault}")
-            continue
-        predictions.append(read)
-        if read.fold is not None:
-            if (read.slide_id, read.fold) in tested:
-                faults.append(f"line {line}: fold {read.fold} has slide {read.slide_id!r} twice")
-            tested.add((read.slide_id, read.fold))
     if faults:
         raise TableError(path, faults, hint="the file is damaged: predict again")
     return predictions

@@ -250,7 +250,10 @@ def test_features_by_pattern_and_by_manifest(checkpoint: Path, bags: Path, tmp_p
     ("name", "content", "message"),
     [
         ("t.csv", "file\na.h5\n", "lacks the columns path; found: file"),
-        ("t.csv", "path\na.h5\n", "a.h5: there is no such file"),
+        ("t.csv", "path\n\na.h5\n", "line 3: .*a.h5: there is no such file"),
+        ("t.csv", "path,note\n,x\n", "line 2: the path is empty"),
+        ("t.txt", "a.h5\u2028b.h5\n", "line 1: .*b.h5: there is no such file"),
+        ("t.txt", "x" * 300 + "\n", "line 1: cannot be looked up"),
         ("t.txt", "\n\n", "lists no file"),
     ],
 )

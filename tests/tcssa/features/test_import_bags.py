@@ -1,5 +1,6 @@
 """Classic multiple-instance tables as cohorts."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -54,10 +55,31 @@ def test_the_published_tables(
         ("1,1\n", "needs a label, a bag and features"),
         ("1,1,2\n0,1,3\n", "bag 1 has several labels"),
         ("1,1.2,2\n1,1.7,3\n", "bag 1.2 is no whole number; bag 1.7 is no whole number"),
-        ("1,1,2\n1,1,nan\n", "line 2 holds a value that is not finite"),
+        ("1,1,2\n\n1,1,nan\n", "line 3 holds a value that is not finite"),
+        ("1,1,2\n1,1,1e39\n", "line 2 holds a value that is not finite in float32"),
+        ("1,1,2\n1,1,0x1p3\n", r"is no table of numbers \(line 2: '0x1p3' is no number\)"),
+        ("1,1,2#3\n", "line 1: '2#3' is no number"),
+        ("1,1,2\n1,1\n", "line 2 has 2 cells, the first row 3"),
+        ("1,1e30,2\n", "bag 1e[+]30 is no whole number"),
+        ("", "the table is empty"),
     ],
 )
 def test_faulty_tables_are_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(TableError, match=message):
         import_bags(tmp_path / "t.csv", tmp_path / "out")
+
+
+def test_a_damaged_or_bursting_gzip_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv.gz"
+    sound = gzip.compress(b"1,7,0.5\n0,8,0.25\n", mtime=0)
+    path.write_bytes(sound)
+    assert import_bags(path, tmp_path / "out").num_instances == 2
+    for content in (sound[:-9], sound[:-8] + b"\0" * 8, b"1,7,0.5\n", b""):
+        path.write_bytes(content)
+        with pytest.raises(TableError, match=r"t\.csv\.gz: (cannot be read|the table is empty)"):
+            import_bags(path, tmp_path / "out")
+    path.write_bytes(gzip.compress(b"1,1,2\n" * 3_000_000))
+    with pytest.raises(TableError, match="unpacks to more than 16,777,216 bytes of text") as caught:
+        import_bags(path, tmp_path / "out")
+    assert "TCSSA_MAX_UNPACKED_BYTES" in str(caught.value.hint)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from tcssa.errors import FeatureFileError
-from tcssa.features import find_bags, open_bag
+from tcssa.errors import FeatureFileError, NonFiniteFeatureError
+from tcssa.features import find_bags, open_bag, read_features
 
 FEATURES = np.arange(12, dtype=np.float32).reshape(3, 4) + 0.5
 
@@ -79,6 +79,30 @@ def test_a_faulty_row_is_named(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("slide_id,label\n")
     with pytest.raises(FeatureFileError, match="holds no features"):
         open_bag(tmp_path / "s.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('1,2,p0\n3,4,"p1\n5,6,p2\n', "line 2: is no row of a table"),
+        ('1,2,p0\n3,4,"p1\n5,6,p2"\n', "line 2: a cell goes on over the end of the line"),
+        ("1,2x,p0\n3,4,p1\n", "line 1: '2x' is no number"),
+        ("1,2,p0\n3,4_0,p1\n", "line 2: '4_0' is no number"),
+        ("1,2,p0\n3,\uff14,p1\n", "line 2: '\uff14' is no number"),
+        ("a,b,c,name\n1,2,p0\n", "line 2 must hold 3 numbers"),
+    ],
+)
+def test_no_row_of_a_table_is_lost(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "s.csv").write_text(text)
+    with pytest.raises(FeatureFileError, match=reason):
+        open_bag(tmp_path / "s.csv")
+
+
+def test_numbers_that_are_not_finite_are_told_as_in_other_files(tmp_path: Path) -> None:
+    for number in ("nan", "inf", "1e39"):
+        (tmp_path / "s.csv").write_text(f"1,2,p0\n3,{number},p1\n")
+        with pytest.raises(NonFiniteFeatureError, match="row 1"):
+            read_features(tmp_path / "s.csv")
 
 
 def test_in_a_folder_only_slides_tables_count(tmp_path: Path) -> None:

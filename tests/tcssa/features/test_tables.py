@@ -89,6 +89,29 @@ def test_labels_that_differ_in_case_alone_are_a_fault_with_its_line(tmp_path: Pa
         read_labels(path)
 
 
+def test_two_files_of_one_name_are_no_row_twice(tmp_path: Path) -> None:
+    path = table(tmp_path, "slide_id,label\nx/S1.svs,a\nx/S1.svs,a\nS2,b\n")
+    assert [slide.slide_id for slide in read_labels(path)] == ["S1", "S2"]
+    path = table(tmp_path, "slide_id,label\nx/S1.svs,a\ny/S1.svs,a\n")
+    with pytest.raises(TableError, match=r"line 3: 'y/S1.svs' has the slide_id of line 2: 'x/S1"):
+        read_labels(path)
+
+
+@pytest.mark.parametrize("other", ["a\u200b", "\uff41", "\xada"])
+def test_labels_that_look_alike_are_no_two_classes(tmp_path: Path, other: str) -> None:
+    path = table(tmp_path, f"slide_id,label\nS1,a\nS2,{other}\n")
+    with pytest.raises(TableError, match=r"line 3: .* stands elsewhere as 'a'"):
+        read_labels(path)
+
+
+def test_a_label_is_no_text(tmp_path: Path) -> None:
+    path = table(tmp_path, f"slide_id,label,note\nS1,a,{'x' * 140_000}\n")
+    assert [slide.label for slide in read_labels(path)] == ["a"]
+    path = table(tmp_path, f"slide_id,label\nS1,{'x' * 140_000}\n")
+    with pytest.raises(TableError, match="line 2: the label has 140,000 characters"):
+        read_labels(path)
+
+
 def test_what_is_no_table_says_so(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="needs the columns slide_id and label, found: a, b"):
         read_labels(table(tmp_path, "a,b\n1,2\n"))

@@ -187,6 +187,12 @@ def test_faulty_official_splits_are_met_with_what_is_wrong(tmp_path: Path) -> No
     twice = write_tables(tmp_path / "twice", {"splits_0.csv": CLAM.replace("p5-s0", "p0-s0")})
     with pytest.raises(TableError, match="slide 'p0-s0' stands in both train and test"):
         folds_of(twice)
+    (tmp_path / "both.csv").write_text("slide_id,fold_0\np0-s0,train\np0-s0.svs,test\n")
+    with pytest.raises(TableError, match="line 3: slide 'p0-s0' stands in both train and test"):
+        folds_of(tmp_path / "both.csv")
+    (tmp_path / "nameless.csv").write_text("slide_id,split\np0-s0,train\n,test\n")
+    with pytest.raises(TableError, match="line 3: names no slide"):
+        folds_of(tmp_path / "nameless.csv")
     (tmp_path / "odd.csv").write_text("slide_id,split\np0-s0,later\n")
     with pytest.raises(TableError, match="line 2: 'later' is none of train, val, test"):
         folds_of(tmp_path / "odd.csv")

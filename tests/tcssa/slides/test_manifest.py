@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from tcssa.errors import MissingDataError, TableError, UsageError
-from tcssa.slides.manifest import SlideFile, find_slides, read_manifest
+from tcssa.slides.manifest import SlideFile, find_slides, read_manifest, read_resolutions
 
 
 @pytest.fixture
@@ -84,6 +84,36 @@ def test_all_faults_of_a_manifest_are_listed_with_their_line(folder: Path) -> No
         "line 2", "line 3", "line 4", "line 5", "line 6",
     ]  # fmt: skip
     assert Path(caught.value.path) == table
+
+
+def test_lines_of_a_manifest_are_those_of_the_file(folder: Path) -> None:
+    table = folder / "list.csv"
+    table.write_text(
+        f"wsi,mpp\n\nb.svs,0.5\n\n\nnone.svs,\n{'x' * 300},\nb.svs,1_0\na.tiff,\uff11\n"
+    )
+    with pytest.raises(TableError) as caught:
+        read_manifest(table)
+    first, second, third, fourth = caught.value.faults
+    assert first == "line 6: there is no file 'none.svs'"
+    assert second.startswith("line 7: cannot be looked up")
+    assert (third, fourth) == (
+        "line 8: mpp '1_0' is no number",
+        "line 9: mpp '\uff11' is no number",
+    )
+
+
+def test_a_slide_has_one_name_and_one_resolution(folder: Path) -> None:
+    table = folder / "list.csv"
+    table.write_text("wsi,mpp\nb.svs,0.5\nb.svs,0.5\n")
+    assert read_manifest(table) == [SlideFile(folder / "b.svs", "b", 0.5)]
+    table.write_text("wsi,mpp\nb.svs,0.5\nb.svs,0.25\n")
+    with pytest.raises(TableError, match=r"line 3: 'b\.svs' stands there twice and differs"):
+        read_manifest(table)
+    with pytest.raises(TableError, match="line 3: slide 'b' stands there twice and differs"):
+        read_resolutions(table)
+    table.write_text("slide_id,mpp\n,0.5\n")
+    with pytest.raises(TableError, match="line 2: names no slide"):
+        read_resolutions(table)
 
 
 def test_a_manifest_without_paths_names_what_it_needs(folder: Path) -> None:

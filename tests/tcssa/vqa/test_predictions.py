@@ -52,6 +52,32 @@ def test_files_that_are_no_answers_are_refused(tmp_path: Path) -> None:
         read_predictions(write(tmp_path / "x.jsonl", ("q", "A")), QUESTIONS)
 
 
+def test_lines_of_json_end_at_line_ends_alone(tmp_path: Path) -> None:
+    lines = ['{"id": "0", "answer": "A\u2028\x85"}', "", '{"id": 1, "answer": "no"}']
+    for end in ("\n", "\r\n"):
+        (tmp_path / "x.jsonl").write_bytes(end.join(lines).encode())
+        found = read_predictions(tmp_path / "x.jsonl", QUESTIONS)
+        assert sorted(found.texts) == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('["0", "A"]', "line 2: must hold an object, holds a list"),
+        ('{"id": ["0"], "answer": "A"}', "line 2: needs an id"),
+        ('{"id": true, "answer": "A"}', "line 2: needs an id"),
+        ('{"id": "0", "answer": {"A": 1}}', "line 2: needs an id"),
+        ('{"id": "0", "id": "1", "answer": "A"}', "line 2: is not valid JSON"),
+        ('{"id": "0", "answer": "\\ud800"}', "line 2: is not valid JSON"),
+        ("[" * 100_000, "line 2: is JSON that is nested too deeply"),
+    ],
+)
+def test_a_line_of_another_form_is_named(tmp_path: Path, line: str, reason: str) -> None:
+    (tmp_path / "x.jsonl").write_text(f'{{"id": "1", "answer": "A"}}\n{line}\n')
+    with pytest.raises(TableError, match=reason):
+        read_predictions(tmp_path / "x.jsonl", QUESTIONS)
+
+
 def test_captions_score_by_what_they_share_with_the_reference() -> None:
     same = score_captions(["The cat sat on the mat today."], ["the cat sat on the mat today"])
     assert same.exact == 1

@@ -138,6 +138,81 @@ def test_several_turns_are_kept_and_faulty_rows_are_named(tmp_path: Path) -> Non
     assert read.num_rows == 8
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": ["a"]},
+        {"id": {}},
+        {"image": {"a": 1}},
+        {"image": [["a"]]},
+        {"image": None},
+        {"conversations": "text"},
+        {"conversations": {"from": "human"}},
+        {"conversations": [{"from": ["human"], "value": "x"}]},
+        {"conversations": [{"from": "human", "value": ["x"]}]},
+        {"conversations": [None]},
+    ],
+)
+def test_a_conversation_of_other_kinds_is_a_fault_of_its_row(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    good = row(("human", "One?"), ("gpt", "1"))
+    (tmp_path / "x.json").write_text(json.dumps([{**good, **change}, good]))
+    read = read_conversations(tmp_path / "x.json")
+    assert len(read.conversations) == 1
+    assert [(fault.row, fault.kind) for fault in read.row_faults] == [(1, "malformed row")]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"Choice": "yes"},
+        {"Choice": {"a": "b"}},
+        {"Choice": 7},
+        {"Choice": [["yes"], "no"]},
+        {"Question": ["why"]},
+        {"Answer": 1},
+        {"Id": 7},
+    ],
+)
+def test_a_question_of_other_kinds_is_a_fault_of_its_row(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    good = {"Id": "TCGA-1", "Question": "What?", "Choice": ["yes", "no"], "Answer": "no"}
+    (tmp_path / "x.json").write_text(json.dumps([{**good, **change}, good]))
+    benchmark = read_benchmark("wsi-vqa", tmp_path / "x.json")
+    assert len(benchmark.questions) == 1
+    assert [(fault.row, fault.kind) for fault in benchmark.row_faults] == [(1, "malformed row")]
+
+
+def test_a_fault_is_one_short_line_whatever_the_file_says(tmp_path: Path) -> None:
+    rows = [{**row(("human", "One?"), ("gpt", "1")), "image": ["\n\x1b" + "x" * 9000] * 2}]
+    (tmp_path / "x.json").write_text(json.dumps(rows))
+    (fault,) = read_conversations(tmp_path / "x.json").faults
+    assert len(fault) < 250
+    assert fault.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ("[" * 70 + "]" * 70, "levels of nesting"),
+        ('[{"id": 1, "id": 2}]', "the name 'id' stands twice"),
+        ('["\\ud800"]', "is not valid JSON"),
+        ("{}", "must hold a list, holds an object"),
+        ('"a"', "must hold a list, holds one value"),
+    ],
+)
+def test_json_that_could_be_read_in_two_ways_is_refused(
+    tmp_path: Path, text: str, reason: str
+) -> None:
+    (tmp_path / "x.json").write_text(text)
+    for read in (read_conversations, lambda path: read_benchmark("wsi-vqa", path)):
+        with pytest.raises(TableError, match=reason):
+            read(tmp_path / "x.json")
+
+
 def test_the_published_table_has_the_paper_s_figure() -> None:
     published = read_published()
     paper = next(system for system in published.systems if system.system == "TC-SSA")
