@@ -94,7 +94,7 @@ def _classifier(loaded: LoadedCompressor, classes: list[str]) -> ExportSource:
     else:
         state, _ = read_state(loaded.path)
         model = SlideClassifier.from_reference_state(
-            state, _reference_classes(state, classes, loaded.path)
+            state, _reference_classes(state, classes, loaded.path), loaded.path
         )
     if model.config.task is not None:
         raise UsageError(
@@ -119,14 +119,15 @@ def _classifier(loaded: LoadedCompressor, classes: list[str]) -> ExportSource:
 
 
 def _reference_classes(state: Mapping[str, Tensor], given: list[str], path: Path) -> list[str]:
-    if "classifier.4.bias" not in state:
+    bias = state.get("classifier.4.bias")
+    if bias is None or bias.dim() != 1:
         raise CheckpointError(
             path,
             "holds no slide classifier (no classifier.4.bias)",
             hint="give the reference's best_model.pth or a run of tcssa train-mil, or leave "
             "--what classifier out",
         )
-    count = len(state["classifier.4.bias"])
+    count = len(bias)
     if given and len(given) != count:
         raise UsageError(f"{path} has {count} classes, --class names {len(given)}")
     return given or [f"class {index}" for index in range(count)]

@@ -6,14 +6,12 @@ Ours is a safetensors file whose metadata hold the configuration, so that one fi
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -22,8 +20,13 @@ from tcssa.checksums import file_sha256
 from tcssa.compressor.compressor import SlotCompressor
 from tcssa.compressor.config import CompressorConfig
 from tcssa.compressor.reference import convert_state, read_state
-from tcssa.errors import CheckpointError, one_line
+from tcssa.errors import CheckpointError
+from tcssa.files.boundary import reading, require_file
+from tcssa.files.tensors import read_safetensors
+from tcssa.files.text import parse_json, validated
 from tcssa.run import selected_checkpoint
+
+Module = TypeVar("Module", bound=torch.nn.Module)
 
 _PREFIX = "compressor."
 _LAYOUT_VERSION = 1
@@ -78,8 +81,7 @@ def open_checkpoint(path: Path | str) -> LoadedCompressor:
     path = Path(path)
     if path.is_dir():
         path = selected_checkpoint(path)
-    if not path.is_file():
-        raise CheckpointError(path, "there is no such file")
+    require_file(path, CheckpointError)
     encoder = None
     if path.suffix == ".safetensors":
         tensors, facts = read_tensors(path)
@@ -87,10 +89,13 @@ def open_checkpoint(path: Path | str) -> LoadedCompressor:
         if behind := facts.get("behind"):
             raise CheckpointError(
                 path,
-                f"its compressor stands behind {behind} and takes no features of patches by itself",
+                f"its compressor stands behind {behind!s:.60} and takes no features of patches by "
+                "itself",
                 hint="eval predicts with it; to export or encode, train without --embed-dim",
             )
         encoder = facts.get("encoder")
+        if not isinstance(encoder, str | None):
+            raise CheckpointError(path, "its encoder is no name")
         state = {
             name.removeprefix(_PREFIX): value
             for name, value in tensors.items()
@@ -99,8 +104,7 @@ def open_checkpoint(path: Path | str) -> LoadedCompressor:
     else:
         reference_state, top_k = read_state(path)
         config, state = convert_state(reference_state, path, top_k)
-    model = SlotCompressor(config)
-    load_strictly(model, state, path)
+    model = load_strictly(lambda: SlotCompressor(config), state, path)
     return LoadedCompressor(model.eval(), path, file_sha256(path), encoder)
 
 
@@ -128,28 +132,56 @@ def config_from_facts(facts: Mapping[str, Any], path: Path) -> CompressorConfig:
     if facts.get("layout", _LAYOUT_VERSION) != _LAYOUT_VERSION:
         raise CheckpointError(
             path,
-            f"has tensor layout {facts['layout']}, this tcssa reads {_LAYOUT_VERSION}",
+            f"has tensor layout {facts['layout']!r:.40}, this tcssa reads {_LAYOUT_VERSION}",
             hint="use the tcssa version that made it",
         )
-    try:
-        return CompressorConfig.model_validate(facts["compressor"])
-    except KeyError:
-        raise CheckpointError(path, "holds no tcssa compressor") from None
-    except ValidationError as error:
-        raise CheckpointError(path, f"its configuration is not valid: {error}") from None
+    if "compressor" not in facts:
+        raise CheckpointError(path, "holds no tcssa compressor")
+    return validated(facts["compressor"], path, CheckpointError, CompressorConfig)
 
 
-def load_strictly(model: torch.nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Load a state dict that must fit to the letter.
+def load_strictly(build: Callable[[], Module], state: Mapping[str, Tensor], path: Path) -> Module:
+    """Build a model and load a state dict that must fit to the letter.
+
+    The file says what shape the model has, and can say so without holding a single tensor of it. So
+    the model is built without memory first, and its tensors are compared with those in the file.
+
+    Args:
+        build: Makes the model.
+        state: Its tensors.
+        path: The file that both come from.
 
     Raises:
-        CheckpointError: Names or shapes differ.
+        CheckpointError: There is no such model, or names or shapes differ.
     """
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        reason = f"its tensors do not fit the model: {one_line(error, 300)}"
-        raise CheckpointError(path, reason) from None
+    with reading(path, CheckpointError), torch.device("meta"):
+        outline = build()
+    require_fit(outline.state_dict(), state, path)
+    model = build()
+    model.load_state_dict(state)
+    return model
+
+
+def require_fit(
+    expected: Mapping[str, Tensor], state: Mapping[str, Tensor], path: Path, hint: str | None = None
+) -> None:
+    """Require a file to hold the tensors that are expected, in their shapes, and no others.
+
+    Raises:
+        CheckpointError: Names or shapes differ; the first is named.
+    """
+    wanted = {name: list(value.shape) for name, value in expected.items()}
+    found = {name: list(value.shape) for name, value in state.items()}
+    if wanted == found:
+        return
+    differing = sorted(n for n in {*wanted, *found} if wanted.get(n) != found.get(n))
+    first = differing[0]
+    raise CheckpointError(
+        path,
+        f"its tensors do not fit the model: {len(differing)} differ, the first is {first[:80]} "
+        f"(found {found.get(first, 'none')}, expected {wanted.get(first, 'none')})",
+        hint=hint,
+    )
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -165,10 +197,6 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         CheckpointError: The file is missing or broken.
     """
-    try:
-        with safe_open(path, framework="pt") as stream:
-            metadata = stream.metadata() or {}
-            facts = json.loads(metadata.get(_METADATA_KEY, "{}"))
-            return {name: stream.get_tensor(name) for name in stream.keys()}, facts  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(path, f"cannot be read ({error})") from None
+    tensors, metadata = read_safetensors(path, CheckpointError)
+    facts = parse_json(metadata.get(_METADATA_KEY, "{}"), path, CheckpointError, top=dict)
+    return tensors, facts

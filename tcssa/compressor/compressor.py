@@ -107,11 +107,14 @@ class SlotCompressor(nn.Module):
         )
 
     @classmethod
-    def from_reference_state(cls, state: Mapping[str, Tensor]) -> Self:
+    def from_reference_state(
+        cls, state: Mapping[str, Tensor], path: Path | str = "state dict"
+    ) -> Self:
         """Build a compressor from the reference implementation's state dict.
 
         Args:
             state: Its keys, with or without the prefix ``compressor.``; others are ignored.
+            path: The file it comes from, for errors.
 
         Raises:
             CheckpointError: Keys are missing or shapes disagree.
@@ -119,10 +122,8 @@ class SlotCompressor(nn.Module):
         from tcssa.compressor.checkpoint import load_strictly
         from tcssa.compressor.reference import convert_state
 
-        config, converted = convert_state(state)
-        model = cls(config)
-        load_strictly(model, converted, Path("state dict"))
-        return model
+        config, converted = convert_state(state, path)
+        return load_strictly(lambda: cls(config), converted, Path(path))
 
     def forward(self, features: Tensor, mask: Tensor | None = None) -> CompressorOutput:
         """Compress one batch of bags.

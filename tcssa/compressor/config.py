@@ -18,7 +18,10 @@ class CompressorConfig(BaseModel):
     hidden_dim: int = Field(default=512, ge=1, description="Hidden width of a slot's expert.")
     dropout: float = Field(default=0.25, ge=0, lt=1, description="Dropout inside an expert.")
     noise_std: float = Field(
-        default=0.1, ge=0, description="Gaussian noise on the gate's logits, in training only."
+        default=0.1,
+        ge=0,
+        allow_inf_nan=False,
+        description="Gaussian noise on the gate's logits, in training only.",
     )
 
     @model_validator(mode="after")

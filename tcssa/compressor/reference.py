@@ -1,26 +1,23 @@
 """Checkpoints of the reference TC-SSA implementation.
 
 Its state holds K experts as modules (``experts.{k}.net.0.weight`` …); ours stacks them. The
-files are pickles, and are read by torch's restricted unpickler: tensors, plain containers,
-numpy scalars and argument namespaces come in, anything else is refused before it runs.
+files are pickles, of which `tcssa.files.torch_file` reads data alone.
 """
 
 from __future__ import annotations
 
-import argparse
-import pickle
-import re
-import warnings
-from collections.abc import Callable, Mapping
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from tcssa.compressor.config import CompressorConfig
 from tcssa.errors import CheckpointError
+from tcssa.files.boundary import UnsoundError, reading
+from tcssa.files.text import validated
+from tcssa.files.torch_file import read_torch_file
 
 _EXPERT_KEYS = {
     # ours -> the reference's, and whether the matrix is transposed
@@ -31,6 +28,7 @@ _EXPERT_KEYS = {
     "norm_weight": ("net.4.weight", False),
     "norm_bias": ("net.4.bias", False),
 }
+_KINDS = ("weight", "bias")
 
 
 def convert_state(
@@ -46,28 +44,46 @@ def convert_state(
     Raises:
         CheckpointError: Keys are missing or shapes disagree.
     """
+    path = Path(path)
     state = {key.removeprefix("compressor."): value for key, value in state.items()}
     if "gate.weight" not in state:
         raise CheckpointError(
             path, "holds no TC-SSA compressor: there is no gate.weight", hint=_what_is_read()
         )
-    num_slots, feature_dim = state["gate.weight"].shape
-    try:
-        converted = {f"router.gate.{kind}": state[f"gate.{kind}"] for kind in ("weight", "bias")}
+    with reading(path, CheckpointError):
+        num_slots, feature_dim = tensor_shape(state, "gate.weight", 2)
+        hidden_dim, _ = tensor_shape(state, "experts.0.net.0.weight", 2)
+        shape = {"num_slots": num_slots, "feature_dim": feature_dim, "hidden_dim": hidden_dim}
+        config = validated({**shape, "top_k": top_k}, path, CheckpointError, CompressorConfig)
+        converted = {f"router.gate.{kind}": _tensor(state, f"gate.{kind}") for kind in _KINDS}
         for ours, (theirs, transposed) in _EXPERT_KEYS.items():
-            stacked = torch.stack([state[f"experts.{k}.{theirs}"] for k in range(num_slots)])
+            experts = [_tensor(state, f"experts.{k}.{theirs}") for k in range(num_slots)]
+            if any(expert.shape != experts[0].shape for expert in experts):
+                raise UnsoundError(f"its experts' {theirs} are of different shapes")
+            stacked = torch.stack(experts)
             converted[f"experts.{ours}"] = stacked.mT if transposed else stacked.unsqueeze(1)
-    except KeyError as error:
-        raise CheckpointError(path, f"the key {error.args[0]!r} is missing") from None
-    except RuntimeError as error:
-        raise CheckpointError(path, f"experts of different shapes: {error}") from None
-    config = CompressorConfig(
-        feature_dim=feature_dim,
-        num_slots=num_slots,
-        top_k=top_k,
-        hidden_dim=converted["experts.w_in"].shape[2],
-    )
     return config, {key: value.float().contiguous() for key, value in converted.items()}
+
+
+def tensor_shape(state: Mapping[str, Any], key: str, num_dimensions: int) -> tuple[int, ...]:
+    """Return the shape of a tensor in a state dict, which has that many dimensions.
+
+    Raises:
+        UnsoundError: It is missing, or of another shape.
+    """
+    shape = tuple(_tensor(state, key).shape)
+    if len(shape) != num_dimensions or not all(shape):
+        raise UnsoundError(
+            f"{key!r} has the shape {list(shape)}, not [{', '.join('n' * num_dimensions)}]"
+        )
+    return shape
+
+
+def _tensor(state: Mapping[str, Any], key: str) -> Tensor:
+    if key not in state:
+        raise UnsoundError(f"the key {key!r} is missing")
+    tensor: Tensor = state[key]
+    return tensor
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], int]:
@@ -80,59 +96,28 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], int]:
     Raises:
         CheckpointError: The file is no checkpoint, is broken, or holds more than data.
     """
-    content = read_pickled_data(path)
+    content = read_torch_file(path, CheckpointError)
     top_k = 2
-    if isinstance(content, Mapping) and "model_state_dict" in content:
-        arguments = content.get("args") or {}
-        arguments = arguments if isinstance(arguments, Mapping) else vars(arguments)
-        top_k = int(arguments.get("top_k") or top_k)
+    if isinstance(content, dict) and "model_state_dict" in content:
+        top_k = _top_k(content.get("args"), path) or top_k
         content = content["model_state_dict"]
-    if not isinstance(content, Mapping) or not all(
-        isinstance(value, Tensor) for value in content.values()
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
     ):
         raise CheckpointError(path, "holds no state dict of tensors", hint=_what_is_read())
     return dict(content), top_k
 
 
-def read_pickled_data(path: Path) -> Any:  # whatever plain data the file holds
-    """Unpickle a torch file with nothing but data in it.
-
-    Raises:
-        CheckpointError: The file is broken or holds more than data.
-    """
-    try:
-        with torch.serialization.safe_globals(_harmless()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # remarks on pickle protocols help nobody here
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        refused = re.search(r"GLOBAL (\S+)", str(error))
-        if refused is None:
-            reason = "is not a torch file of plain data; nothing in it was run"
-            raise CheckpointError(path, reason, hint=_what_is_read()) from None
-        raise CheckpointError(
-            path,
-            f"holds more than data ({refused[1]}) and was not loaded; nothing in it was run",
-            hint="save the tensors alone: torch.save(model.state_dict(), file), or safetensors",
-        ) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
-        first_line = str(error).strip().partition("\n")[0]
-        reason = f"is not a readable torch file ({first_line[:160] or type(error).__name__})"
-        raise CheckpointError(path, reason) from None
-
-
-def _harmless() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
-    """Data types beside tensors that the reference's checkpoints were seen to hold."""
-    scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]  # numpy keeps it private
-    dtypes = {type(np.dtype(name)) for name in ("f2", "f4", "f8", "i4", "i8", "u1", "bool")}
-    return [
-        scalar,
-        (scalar, "numpy.core.multiarray.scalar"),
-        np.dtype,
-        argparse.Namespace,
-        *dtypes,
-        *((PurePosixPath, f"{home}.PosixPath") for home in ("pathlib", "pathlib._local")),
-        *((PureWindowsPath, f"{home}.WindowsPath") for home in ("pathlib", "pathlib._local")),
-    ]
+def _top_k(arguments: Any, path: Path) -> int | None:
+    """Read top_k out of the training's arguments, if they are there and name it."""
+    if arguments is None:
+        return None
+    if not isinstance(arguments, dict):
+        raise CheckpointError(path, "its 'args' are no arguments of a training")
+    top_k = arguments.get("top_k")
+    if top_k is not None and (type(top_k) is not int or top_k < 1):
+        raise CheckpointError(path, f"its top_k is {top_k!r:.40}, no number of slots")
+    return top_k
 
 
 def _what_is_read() -> str:

@@ -158,27 +158,23 @@ class WeightsFile:
 
         if not isinstance(content, Mapping) or not content:
             raise CheckpointError(self.path, "it holds no dictionary of tensors")
-        state = {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}
+        state = {
+            name: value
+            for name, value in content.items()
+            if isinstance(name, str) and isinstance(value, torch.Tensor)
+        }
         if not state:
             raise CheckpointError(self.path, "it holds no tensors", hint="give a state dict")
         return state
 
     def _content(self) -> Any:
-        import torch
+        if self.path.suffix == ".safetensors":
+            from tcssa.files.tensors import read_safetensors
 
-        try:
-            if self.path.suffix == ".safetensors":
-                from safetensors.torch import load_file
+            return read_safetensors(self.path, CheckpointError)[0]
+        from tcssa.files.torch_file import read_torch_file
 
-                return load_file(self.path)
-            return torch.load(self.path, map_location="cpu", weights_only=True)
-        except Exception as error:  # truncated, not a checkpoint, objects in it
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            raise CheckpointError(
-                self.path,
-                f"the weights cannot be read: {reason}",
-                hint="give a .safetensors file, or a state dict saved by torch without objects",
-            ) from None
+        return read_torch_file(self.path, CheckpointError)
 
 
 def under_one_prefix(state: State, wanted: Sequence[str]) -> State:

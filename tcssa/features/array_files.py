@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.errors import FeatureFileError, one_line
-from tcssa.features.slidechat import read_pickled_npy
+from tcssa.errors import FeatureFileError
+from tcssa.features.slidechat import pickled_features
+from tcssa.files import npy
 
 
 def read_pt(path: Path) -> NDArray[Any]:
@@ -20,13 +21,9 @@ def read_pt(path: Path) -> NDArray[Any]:
     """
     import torch
 
-    from tcssa.compressor.reference import read_pickled_data
-    from tcssa.errors import CheckpointError
+    from tcssa.files.torch_file import read_torch_file
 
-    try:
-        content = read_pickled_data(path)
-    except CheckpointError as error:
-        raise FeatureFileError(path, error.reason, hint=error.hint) from None
+    content = read_torch_file(path, FeatureFileError)
     if isinstance(content, dict):
         content = content.get("features", content.get("feat"))
     if not isinstance(content, torch.Tensor):
@@ -43,23 +40,15 @@ def read_npy(path: Path) -> NDArray[Any]:
     Raises:
         FeatureFileError: The file cannot be read without running code, or holds something else.
     """
-    with path.open("rb") as stream:
-        is_array = stream.read(6) == b"\x93NUMPY"
-    if not is_array:
-        raise FeatureFileError(path, "is not a NumPy file; nothing in it was loaded")
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        if "object" in str(error).lower():
-            return _as_rows(read_pickled_npy(path))
-        raise FeatureFileError(path, f"is not a readable array ({one_line(error)})") from None
-    except (OSError, EOFError) as error:
-        raise FeatureFileError(path, f"is not a readable array ({one_line(error)})") from None
-    return _as_rows(array)
+    content = npy.read_npy(path, FeatureFileError)
+    if not isinstance(content, np.ndarray):
+        content = pickled_features(content, path)
+    return _as_rows(content)
 
 
 def _as_rows(array: NDArray[Any]) -> NDArray[Any]:
     """Bags occur as (N, D), (1, N, D) and, of a single patch, (D,)."""
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)  # torch takes no other order
     if array.ndim == 3 and array.shape[0] == 1:
         return array.reshape(array.shape[1:])
     if array.ndim == 1 and array.size:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import pickle
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -28,8 +27,11 @@ from torch import Tensor
 
 from tcssa import atomic
 from tcssa.compressor.balance import RoutingSums
+from tcssa.compressor.checkpoint import require_fit
 from tcssa.devices import resolve_device
 from tcssa.errors import CheckpointError, DivergedError
+from tcssa.files.boundary import UnsoundError, reading
+from tcssa.files.torch_file import read_torch_file
 from tcssa.mil.bag_store import BagStore
 from tcssa.mil.classifiers import build_classifier
 from tcssa.mil.cohort import Cohort, CohortSlide
@@ -276,19 +278,22 @@ class FoldFit:
         self.processes.require_same("checkpoints", stands, ONE_FOLDER_HINT)
 
     def _read_progress(self, path: Path) -> None:
-        try:
-            content: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
-        except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-            raise CheckpointError(
-                path, f"cannot be read ({error})", hint="remove it to train this fold again"
-            ) from None
-        self.model.load_state_dict(content["model"])
-        self.optimiser.load_state_dict(content["optimiser"])
-        self.progress = Progress(
-            epochs=[Epoch.model_validate(epoch) for epoch in content["epochs"]],
-            best_epoch=content["best_epoch"],
-            best_state=content["best_state"],
-        )
+        with reading(path, CheckpointError, hint="remove it to train this fold again"):
+            content: dict[str, Any] = read_torch_file(path, CheckpointError)
+            expected = self.model.state_dict()
+            for name in ("model", "best_state"):
+                require_fit(expected, content[name], path)
+            self.model.load_state_dict(content["model"])
+            self.optimiser.load_state_dict(content["optimiser"])
+            if not _fits(self.optimiser):
+                raise UnsoundError("its optimiser is of another model")
+            if content["best_epoch"] not in range(len(content["epochs"])):
+                raise UnsoundError("its best epoch is none of its epochs")
+            self.progress = Progress(
+                epochs=[Epoch.model_validate(epoch) for epoch in content["epochs"]],
+                best_epoch=content["best_epoch"],
+                best_state={n: v.to(self.device) for n, v in content["best_state"].items()},
+            )
 
 
 @torch.no_grad()
@@ -311,6 +316,16 @@ def predict(
         who = (slide.slide_id, slide.case_id, slide.label)
         predictions.append(Prediction(*who, values, fold, slide.truth))
     return predictions
+
+
+def _fits(optimiser: torch.optim.Optimizer) -> bool:
+    """Whether every moment has its parameter's shape; torch does not look."""
+    return all(
+        value.dim() == 0 or value.shape == parameter.shape
+        for parameter, state in optimiser.state.items()
+        for value in state.values()
+        if isinstance(value, Tensor)
+    )
 
 
 def _autocast(device: torch.device, precision: str) -> torch.autocast:

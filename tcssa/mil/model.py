@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from tcssa.compressor import SlotCompressor
@@ -27,11 +27,16 @@ from tcssa.compressor.checkpoint import (
     read_tensors,
     write_tensors,
 )
+from tcssa.compressor.reference import tensor_shape
 from tcssa.errors import CheckpointError
+from tcssa.files.boundary import reading
+from tcssa.files.text import validated
 from tcssa.mil.methods.base import BagClassifier, BagsLogits
 from tcssa.mil.slot_pool import PoolName, build_pool
 from tcssa.mil.tasks.facts import named_task
 
+MAX_OUTPUTS = 10_000
+"""A method may have modules of each class, which take memory before any tensor does."""
 _HEAD_LAYERS = {"0": "norm", "1": "hidden", "4": "out"}
 
 
@@ -40,14 +45,14 @@ class ClassifierConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    classes: list[str]
+    classes: list[str] = Field(max_length=MAX_OUTPUTS)
     """What each output stands for."""
-    head_dim: int = 512
-    dropout: float = 0.3
+    head_dim: int = Field(default=512, ge=1)
+    dropout: float = Field(default=0.3, ge=0, lt=1)
     pool: PoolName = "mean"
     encoder: str | None = None
     """Encoder of the features that it was trained on."""
-    embedded_from: int | None = None
+    embedded_from: int | None = Field(default=None, ge=1)
     """D of the patches where a learned embedding takes them to the compressor's D; else None."""
     task: dict[str, Any] | None = None  # the facts of a task; each kind has its own
     """What is learnt (`MilTask.facts`), if it is not plain classes."""
@@ -99,24 +104,35 @@ class SlideClassifier(BagClassifier):
         return torch.split(embedded, [len(bag) for bag in bags])
 
     @classmethod
-    def from_reference_state(cls, state: Mapping[str, Tensor], classes: Sequence[str]) -> Self:
+    def from_reference_state(
+        cls, state: Mapping[str, Tensor], classes: Sequence[str], path: Path | str = "state dict"
+    ) -> Self:
         """Build from the state dict of the reference's ``best_model.pth``.
+
+        Args:
+            state: Its tensors.
+            classes: What each output stands for.
+            path: The file it comes from, for errors.
 
         Raises:
             CheckpointError: Keys are missing or shapes disagree.
         """
-        compressor = SlotCompressor.from_reference_state(state)
-        try:
-            head = {
-                f"{ours}.{kind}": state[f"classifier.{theirs}.{kind}"].float()
-                for theirs, ours in _HEAD_LAYERS.items()
-                for kind in ("weight", "bias")
-            }
-        except KeyError as error:
-            raise CheckpointError("state dict", f"the key {error.args[0]!r} is missing") from None
-        config = ClassifierConfig(classes=list(classes), head_dim=len(head["hidden.bias"]))
+        path = Path(path)
+        compressor = SlotCompressor.from_reference_state(state, path)
+        head = {
+            f"{ours}.{kind}": state[key].float()
+            for theirs, ours in _HEAD_LAYERS.items()
+            for kind in ("weight", "bias")
+            if (key := f"classifier.{theirs}.{kind}") in state
+        }
+        with reading(path, CheckpointError):
+            (head_dim,) = tensor_shape(state, "classifier.1.bias", 1)
+        facts = {"classes": list(classes), "head_dim": head_dim}
+        config = validated(facts, path, CheckpointError, ClassifierConfig)
+        feature_dim = compressor.config.feature_dim
+        trained = load_strictly(lambda: SlideHead(feature_dim, config), head, path)
         model = cls(compressor, config)
-        load_strictly(model.head, head, Path("state dict"))
+        model.head = trained
         return model.eval()
 
     def save(self, path: Path) -> None:
@@ -137,15 +153,12 @@ class SlideClassifier(BagClassifier):
         """
         tensors, facts = read_tensors(path)
         shape = config_from_facts(facts, path)
-        try:
-            config = ClassifierConfig.model_validate(facts["classifier"])
-            named_task(config.task, config.classes)
-        except (KeyError, ValueError):  # pydantic's errors are ValueErrors
+        if "classifier" not in facts:
             raise CheckpointError(
                 path, "holds no slide classifier", hint="give a run of tcssa train-mil"
-            ) from None
-        model = cls(SlotCompressor(shape), config)
-        load_strictly(model, tensors, path)
+            )
+        config = validated(facts["classifier"], path, CheckpointError, ClassifierConfig)
+        model = load_strictly(lambda: cls(SlotCompressor(shape), config), tensors, path)
         return model.eval()
 
 

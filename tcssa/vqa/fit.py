@@ -263,8 +263,9 @@ class VqaFit:
 
     def _load_best(self) -> None:
         self.processes.wait()
-        tensors, _ = read_tensors(self._best_file(self.progress.best_step))
-        load_weights(self.parameters, tensors)
+        path = self._best_file(self.progress.best_step)
+        tensors, _ = read_tensors(path)
+        load_weights(self.parameters, tensors, path)
 
     def _save(self) -> None:
         if self.processes.is_main:

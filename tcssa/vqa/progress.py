@@ -10,14 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from tcssa.compressor.checkpoint import read_tensors, write_tensors
+from tcssa.compressor.checkpoint import read_tensors, require_fit, write_tensors
 from tcssa.errors import CheckpointError
+from tcssa.files.boundary import reading
 from tcssa.vqa.history import Record
 
 PROGRESS_FILE = "progress.safetensors"
-_FIRST, _SECOND = "adamw.first.", "adamw.second."
+_MOMENTS = _FIRST, _SECOND = "adamw.first.", "adamw.second."
+_ANOTHER_OUT = "it is of another training, or damaged: give another --out"
 
 
 @dataclass
@@ -71,25 +74,31 @@ def read_progress(
     if not path.exists():
         return None
     tensors, facts = read_tensors(path)
-    try:
-        records = [Record.model_validate(record) for record in facts.pop("records")]
-        progress = Progress(**facts, records=records)
-        load_weights(parameters, tensors)
-        for name, parameter in parameters.items():
-            optimiser.state[parameter] = {
-                "step": torch.tensor(float(progress.step)),
-                "exp_avg": tensors[f"{_FIRST}{name}"].to(parameter.device),
-                "exp_avg_sq": tensors[f"{_SECOND}{name}"].to(parameter.device),
-            }
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            path, f"is no checkpoint of this training ({error})", hint="give another --out"
-        ) from None
+    expected = {
+        f"{kind}{name}": value for name, value in parameters.items() for kind in ("", *_MOMENTS)
+    }
+    require_fit(expected, tensors, path, _ANOTHER_OUT)
+    with reading(path, CheckpointError, hint=_ANOTHER_OUT):
+        progress = TypeAdapter(Progress).validate_python(facts)
+    load_weights(parameters, {name: tensors[name] for name in parameters}, path)
+    for name, parameter in parameters.items():
+        optimiser.state[parameter] = {
+            "step": torch.tensor(float(progress.step)),
+            "exp_avg": tensors[f"{_FIRST}{name}"].to(parameter.device),
+            "exp_avg_sq": tensors[f"{_SECOND}{name}"].to(parameter.device),
+        }
     return progress
 
 
 @torch.no_grad()
-def load_weights(parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors into the parameters of the same names."""
+def load_weights(
+    parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor], path: Path
+) -> None:
+    """Copy the tensors of a file into the parameters of the same names.
+
+    Raises:
+        CheckpointError: Names or shapes differ.
+    """
+    require_fit(parameters, tensors, path)
     for name, parameter in parameters.items():
         parameter.copy_(tensors[name])

@@ -9,12 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from tcssa.compressor.checkpoint import load_strictly, read_tensors, write_tensors
-from tcssa.compressor.reference import read_state
+from tcssa.compressor.reference import read_state, tensor_shape
 from tcssa.errors import CheckpointError
+from tcssa.files.boundary import reading
+from tcssa.files.text import validated
 
 
 class ProjectorConfig(BaseModel):
@@ -67,21 +69,16 @@ class Projector(nn.Module):
         """
         if path.suffix == ".safetensors":
             state, facts = read_tensors(path)
-            try:
-                config = ProjectorConfig.model_validate(facts["projector"])
-            except (KeyError, ValidationError):
-                raise CheckpointError(path, "holds no projector") from None
+            if "projector" not in facts:
+                raise CheckpointError(path, "holds no projector")
+            shape = facts["projector"]
         else:
             state, _ = read_state(path)
-            try:
-                hidden, feature = state["proj.0.weight"].shape
-                config = ProjectorConfig(
-                    feature_dim=feature,
-                    hidden_dim=hidden,
-                    token_dim=state["proj.2.weight"].shape[0],
-                )
-            except (KeyError, ValueError):
-                raise CheckpointError(path, "holds no projector (proj.0, proj.2)") from None
-        model = cls(config)
-        load_strictly(model, state, path)
-        return model.eval()
+            if not {"proj.0.weight", "proj.2.weight"} <= state.keys():
+                raise CheckpointError(path, "holds no projector (proj.0, proj.2)")
+            with reading(path, CheckpointError):
+                hidden_dim, feature_dim = tensor_shape(state, "proj.0.weight", 2)
+                token_dim, _ = tensor_shape(state, "proj.2.weight", 2)
+            shape = {"feature_dim": feature_dim, "hidden_dim": hidden_dim, "token_dim": token_dim}
+        config = validated(shape, path, CheckpointError, ProjectorConfig)
+        return load_strictly(lambda: cls(config), state, path).eval()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from tcssa.errors import CheckpointError
+from tcssa.files.boundary import reading
 
 _CLAM = [
     (r"^attention_net\.0\.", "embed.0."),
@@ -82,6 +83,11 @@ def from_published(name: str, state: Mapping[str, Tensor], path: Path) -> dict[s
             f"the names of published weights of {name!r} are not known",
             hint=f"known are {', '.join(sorted(_RENAMED))}, and checkpoints of tcssa itself",
         )
+    with reading(path, CheckpointError):
+        return _renamed(name, state, path)
+
+
+def _renamed(name: str, state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     renamed = {_rename(key, _RENAMED[name]): value for key, value in state.items()}
     if name == "clam_mb":  # one linear layer a class there, one matrix here
         for ours, kind in (("out", "weight"), ("out_bias", "bias")):
