@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from tcssa.vqa.conversation import LETTERS, same_words
 
-_THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL | re.IGNORECASE)
+# up to the end where it is not closed: else each of many is searched for its end in vain
+_THOUGHT = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL | re.IGNORECASE)
 _PREFIX = re.compile(
     r"^(?:(?:so|therefore|thus|hence),?\s+)?"
     r"(?:the\s+)?(?:(?:correct|right|best|final)\s+)?(?:answer|option|choice)"
@@ -34,9 +35,10 @@ def parse_answer(text: str, options: Sequence[str]) -> int | None:
         text: The reply.
         options: The options, in order.
     """
-    if "<think>" in text.lower() and "</think>" not in text.lower():
+    if not all(thought[1] for thought in _THOUGHT.finditer(text)):
         return None  # it never came to an answer
-    reply = _plain_marks(_THOUGHT.sub(" ", text)).strip()
+    # runs of spaces, which may be long, would be matched in every way that they can be divided
+    reply = " ".join(_plain_marks(_THOUGHT.sub(" ", text)).split())
     if not reply:
         return None
     stripped = _PREFIX.sub("", reply, count=1).strip()

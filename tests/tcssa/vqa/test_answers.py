@@ -1,5 +1,7 @@
 """Replies and the options they mean, or do not mean."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +34,7 @@ OPTIONS = ("Invasive ductal carcinoma", "Lobular carcinoma", "A tumor of the str
         ("Carcinoma", 3),
         ("A tumor of the stroma", 2),
         ("<think>B looks right, or C</think>\n\nD", 3),
+        ("<think>B</think><THINK>C</THINK>D", 3),
     ],
 )
 def test_what_can_be_read_in_one_way_is_read(reply: str, index: int) -> None:
@@ -55,6 +58,7 @@ def test_what_can_be_read_in_one_way_is_read(reply: str, index: int) -> None:
         "The slide shows lobular carcinoma and invasive ductal carcinoma",
         "B. Invasive ductal carcinoma",
         "<think>The answer is B",
+        "<think>no</think>B <think>or",
         "Because",
         "5",
     ],
@@ -73,3 +77,14 @@ def test_a_text_that_two_options_share_is_no_answer() -> None:
 def test_every_letter_comes_back(index: int, form: str) -> None:
     options = [f"option number {i}" for i in range(26)]
     assert parse_answer(form.format(chr(ord("A") + index)), options) == index
+
+
+@pytest.mark.parametrize(
+    "reply",
+    ["</think>" + "<think>" * 100_000, "A" + " " * 100_000 + "x", "[" + "\n" * 100_000 + "x"],
+    ids=["thoughts", "spaces", "lines"],
+)
+def test_a_long_reply_is_read_in_one_pass(reply: str) -> None:
+    begin = time.monotonic()
+    assert parse_answer(reply, OPTIONS) is None
+    assert time.monotonic() - begin < 5
