@@ -2,6 +2,7 @@
 
 nox                 everything that must pass before a submission
 nox -s bench        the benchmarks, for a quiet machine
+nox -s fuzz         damaged files against every reader; about an hour on two cores
 nox -s learn_to_see a real language model learns to see slides
 nox -s encoders     timm and open_clip encoders on the CUDA build of torch (several GB)
 """
@@ -15,7 +16,8 @@ nox.options.sessions = ["lint", "types", "wheel", "tests", "matrix"]
 nox.options.error_on_missing_interpreters = True
 
 CONSTRAINED = ("-c", "constraints.txt")
-SOURCES = ("tcssa", "tcssa_cli", "exporters", "runtimes", "tests", "benchmarks", "noxfile.py")
+SOURCES = ("tcssa", "tcssa_cli", "exporters", "runtimes", "tests", "benchmarks", "fuzz",
+           "noxfile.py")  # fmt: skip
 
 
 @nox.session
@@ -84,6 +86,13 @@ def bench(session: nox.Session) -> None:
     session.run(
         "python", "benchmarks/extract.py", "--region", "../shared/slides/cmu-1-small-region.svs"
     )
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Damaged files against every reader: ``nox -s fuzz -- --inputs 1000 --targets hdf5,npy``."""
+    session.install(*CONSTRAINED, "-e", ".[dev]", "atheris==3.0.0")
+    session.run("python", "-m", "fuzz", *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session

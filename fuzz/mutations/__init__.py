@@ -1,0 +1,1 @@
+"""Ways to damage a file: any bytes, and the fields of each format."""

@@ -1,0 +1,4 @@
+"""The same files read by other code: h5py, NumPy, torch, the csv module, Pillow, tifffile, Zarr.
+
+An oracle raises where its library refuses the file, and says what differs where both read it.
+"""
