@@ -14,12 +14,56 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
 from tcssa import atomic
 from tcssa.checksums import params_hash
 from tcssa.errors import DiskFullError, RunError
+from tcssa.files.boundary import reading, require_file
+from tcssa.files.text import decoded, first_fault, lines_of, parse_json
+from tcssa.settings import section_of
+from tcssa.vqa.conversation import LETTERS, Question
 
 SCHEMA_VERSION = 2
 """1 called ``option_mass`` otherwise."""
+_ASK_AGAIN = "delete the file, or give --overwrite to ask everything again"
+
+
+class _Reply(BaseModel):
+    """A reply to one order of the options; see `tcssa.vqa.asking`."""
+
+    model_config = ConfigDict(strict=True)
+
+    predicted: str | None = Field(default=None, pattern="^[A-Z]$")
+    log_probs: list[float] | None = None
+    option_mass: float | None = None
+    text: str | None = None
+
+    def fits(self, num_options: int) -> bool:
+        """Whether it is one to a question of so many options."""
+        return (self.predicted is None or self.predicted in LETTERS[:num_options]) and (
+            self.log_probs is None or len(self.log_probs) == num_options
+        )
+
+
+class _Answer(_Reply):
+    """A line, as far as it is read again."""
+
+    row_id: str
+    status: str
+    num_visual: int | None = None
+    orders: list[_Reply] | None = None
+    blank: _Reply | None = None
+    other_slide: _Reply | None = None
+
+    def fits(self, num_options: int) -> bool:
+        """Whether all its replies are ones to a question of so many options."""
+        others = [*(self.orders or ()), self.blank, self.other_slide]
+        return (
+            super().fits(num_options)
+            and (self.orders is None or len(self.orders) == num_options)
+            and all(reply is None or reply.fits(num_options) for reply in others)
+        )
 
 
 class AnswerLog:
@@ -72,6 +116,19 @@ class AnswerLog:
             raise
         self.done |= {str(answer["row_id"]): dict(answer) for answer in answers}
 
+    def lines(self, questions: Sequence[Question]) -> list[dict[str, Any]]:
+        """The answers to questions that were all asked, in their order.
+
+        Raises:
+            RunError: An answer is one to a question with other options.
+        """
+        found = [self.done[question.row_id] for question in questions]
+        for question, line in zip(questions, found, strict=True):
+            if not _Answer.model_validate(line).fits(len(question.options)):
+                reason = f"the answer to row {question.row_id} is one to other options"
+                raise RunError(self.path, reason, hint=_ASK_AGAIN)
+        return found
+
     def __enter__(self) -> Self:
         return self
 
@@ -80,19 +137,27 @@ class AnswerLog:
 
     def _read(self) -> list[dict[str, Any]]:
         """The whole lines; what comes after the last line break is cut off the file."""
-        if not self.path.is_file():
+        if not self.path.exists():
             return []
-        content = self.path.read_bytes()
+        require_file(self.path, RunError)
+        with reading(self.path, RunError):
+            content = self.path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < len(content):
             with self.path.open("r+b") as file:
                 file.truncate(len(whole))
-        try:
-            return [dict(json.loads(line)) for line in whole.splitlines()]
-        except ValueError as error:
-            raise RunError(
-                self.path, f"is damaged ({error})", hint="delete it, or give --overwrite"
-            ) from None
+        text = decoded(whole, self.path, RunError)
+        lines = [
+            parse_json(line, self.path, RunError, top=dict, line=number)
+            for number, line in enumerate(lines_of(text), start=1)
+        ]
+        for number, line in enumerate(lines[1:], start=2):
+            try:
+                _Answer.model_validate(line)
+            except ValidationError as fault:
+                reason = f"line {number} is no answer: {first_fault(fault)}"
+                raise RunError(self.path, reason, hint=_ASK_AGAIN) from None
+        return lines
 
     def _check(self, found: Mapping[str, Any], header: Mapping[str, Any]) -> None:
         version = found.get("tcssa_answers")
@@ -101,8 +166,8 @@ class AnswerLog:
             raise RunError(self.path, what, hint="give another --out, or --overwrite to begin anew")
         if found.get("settings_hash") == header["settings_hash"]:
             return
-        before, now = dict(found.get("made_from") or {}), header["made_from"]
-        changed = sorted(k for k in before | now if before.get(k) != now.get(k))
+        before, now = section_of(found, "made_from"), header["made_from"]
+        changed = sorted(k for k in {*before, *now} if before.get(k) != now.get(k))
         raise RunError(
             self.path,
             f"holds answers that were made from something else: {', '.join(changed)} changed",

@@ -53,6 +53,8 @@ def plot_comparison(report: Report, beside: Sequence[Report] = ()) -> Path | Non
 
 def _require_same_rows(report: Report, other: Report) -> None:
     found, wanted = other.metrics, report.metrics
+    if found["scores"] is None:
+        raise UsageError(f"{other.folder} holds no answers to questions with options")
     hint = "evaluate all systems on the same rows of the same file"
     if found["benchmark"]["sha256"] != wanted["benchmark"]["sha256"]:
         raise UsageError(f"{other.folder} was evaluated on another file", hint=hint)

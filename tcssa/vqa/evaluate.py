@@ -113,7 +113,7 @@ def evaluate(
     made_from = _made_from(loaded, benchmark, tokens, options)
     with AnswerLog(folder / ANSWERS_FILE, made_from, overwrite=overwrite) as log:
         _ask_all(plan, tokens, _asker(loaded, options), log, reporter)
-        lines = [log.done[question.row_id] for question in plan.questions]
+        lines = log.lines(plan.questions)
     if index.chosen:
         reporter.warn(
             f"{len(index.chosen)} patients have several slides; of each one was taken "

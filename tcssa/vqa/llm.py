@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from tcssa.checksums import file_sha256
-from tcssa.errors import LlmError, one_line
+from tcssa.errors import CheckpointError, LlmError, TcssaError, one_line
+from tcssa.files.text import read_json
 
 _FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model")
 _CODE = ("*.py",)
@@ -55,6 +55,7 @@ def load_llm(
 
     Raises:
         LlmError: It is not there, or cannot be loaded.
+        CheckpointError: Its ``config.json`` is damaged, or names code to be downloaded.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -64,6 +65,8 @@ def load_llm(
         path = _from_cache(name_or_path, allow_hub=allow_hub, with_code=trust_remote_code)
     weights = weight_files(path)
     folder = path
+    if path.is_dir() and not trust_remote_code:
+        _require_no_kernels(path / "config.json")
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
     if path.is_file():
         folder, options["gguf_file"] = path.parent, path.name
@@ -80,7 +83,9 @@ def load_llm(
             f"{path}: loading it needs a package that is not installed ({one_line(error, 300)})",
             hint="pip install 'tcssa[gguf]'",
         ) from None
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (TcssaError, MemoryError):
+        raise
+    except Exception as error:  # whatever a damaged configuration leads transformers into
         raise LlmError(
             f"{path}: the language model cannot be loaded ({one_line(error, 300)})",
             hint="give a folder with config.json, tokenizer.json and *.safetensors, or a .gguf",
@@ -116,6 +121,30 @@ def weight_files(path: Path) -> list[Path]:
             hint="give the .gguf file itself" if files else "give a folder that does with --llm",
         )
     return weights
+
+
+def _require_no_kernels(path: Path) -> None:
+    """Refuse a model whose configuration names a repository of kernels.
+
+    transformers would download them and run their code, though no remote code is trusted.
+
+    Raises:
+        CheckpointError: It does, or cannot be read.
+    """
+    for name in _kernels(read_json(path, CheckpointError, top=dict)):
+        raise CheckpointError(
+            path,
+            f"names the kernels {name[:60]!r}, which would be downloaded and run",
+            hint="take the entry out, or give --trust-remote-code if you trust it",
+        )
+
+
+def _kernels(config: Any) -> Iterator[str]:
+    """Find what entries such as ``attn_implementation`` name that is a repository's name."""
+    for name, value in config.items() if isinstance(config, dict) else ():
+        if name.endswith("_implementation") and "/" in str(value):
+            yield str(value)
+        yield from _kernels(value)
 
 
 def hash_of_files(files: list[Path]) -> str:

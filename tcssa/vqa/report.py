@@ -8,10 +8,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
+
+from pydantic import BaseModel, Field
 
 from tcssa import atomic
 from tcssa.errors import RunError
+from tcssa.files.text import read_json, validated
 from tcssa.reporter import Reporter
 from tcssa.vqa.asking import CONTROLS
 from tcssa.vqa.baselines import baselines
@@ -23,6 +26,8 @@ from tcssa.vqa.metrics import Record, Scores, score
 from tcssa.vqa.permutation import mean_choice, position_bias
 
 METRICS_FILE = "metrics.json"
+_MOST_TOKENS = 10**9
+"""Of a slide: no axis reaches further."""
 Line = Mapping[str, Any]  # one line of the answer log: JSON
 
 
@@ -89,21 +94,52 @@ def write_report(folder: Path, metrics: dict[str, Any]) -> Report:
     return Report(folder, metrics)
 
 
+class _Benchmark(BaseModel):
+    kind: Kind
+    sha256: str
+
+
+class _Asked(BaseModel):
+    num_questions: int
+
+
+class _System(BaseModel):
+    name: str
+
+
+class _Accuracy(BaseModel):
+    value: float = Field(ge=0, le=1)
+    low: float | None = Field(ge=0, le=1)
+    high: float | None = Field(ge=0, le=1)
+
+
+class _Tally(BaseModel):
+    accuracy: _Accuracy
+
+
+class _Scores(BaseModel):
+    overall: _Tally
+
+
+class _Metrics(BaseModel):
+    """What ``metrics.json`` says, as far as one report is set beside another."""
+
+    benchmark: _Benchmark
+    asked: _Asked
+    system: _System
+    num_visual_tokens: float | None = Field(ge=0, le=_MOST_TOKENS)
+    scores: _Scores | None
+
+
 def read_report(folder: Path) -> Report:
     """Read what `write_report` wrote.
 
     Raises:
-        RunError: There is no such report.
+        RunError: There is no such report, or it is damaged, or of a benchmark that is not known.
     """
     path = folder / METRICS_FILE
-    try:
-        metrics = dict(json.loads(path.read_text(encoding="utf-8")))
-        kind = metrics["benchmark"]["kind"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        hint = "give a folder that tcssa eval --benchmark wrote"
-        raise RunError(folder, f"holds no report on a benchmark ({error})", hint=hint) from None
-    if kind not in get_args(Kind):
-        raise RunError(folder, f"is a report on {kind!r}, which this tcssa does not know")
+    metrics: dict[str, Any] = read_json(path, RunError, top=dict)
+    validated(metrics, path, RunError, _Metrics)
     return Report(folder, metrics)
 
 

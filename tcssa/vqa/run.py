@@ -34,6 +34,7 @@ from tcssa.compressor.checkpoint import (
 )
 from tcssa.devices import resolve_device
 from tcssa.errors import RunError
+from tcssa.files.boundary import reading
 from tcssa.plugins import refusal
 from tcssa.vqa.adapter import ADAPTER_FILES, load_adapter, save_adapter
 from tcssa.vqa.llm import LoadedLLM, load_llm
@@ -183,9 +184,10 @@ def load_vqa(
         adapted = load_adapter(folder / ADAPTER_FOLDER, base.model)
     else:
         adapted = base.model
-    prompts = PromptBuilder(
-        base.tokenizer, settings.template, settings.system, settings.image_token
-    )
+    with reading(folder / TOKENIZER_FOLDER, RunError):
+        prompts = PromptBuilder(
+            base.tokenizer, settings.template, settings.system, settings.image_token
+        )
     model = SlideLanguageModel(
         _load_visual(folder, settings),
         Projector.load(folder / PROJECTOR_FILE),
@@ -223,11 +225,11 @@ def _load_base(
             if inside
             else f"give the one it was trained on ({facts.id}) with --llm",
         )
-    tokenizer = AutoTokenizer.from_pretrained(
-        folder if inside else folder / TOKENIZER_FOLDER,
-        local_files_only=True,
-        trust_remote_code=facts.trust_remote_code,
-    )
+    place = folder if inside else folder / TOKENIZER_FOLDER
+    with reading(place, RunError):
+        tokenizer = AutoTokenizer.from_pretrained(
+            place, local_files_only=True, trust_remote_code=facts.trust_remote_code
+        )
     return LoadedLLM(base.model, tokenizer, HERE if inside else base.id, base.sha256)
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from tcssa.checksums import file_sha256
 from tcssa.errors import RunError
+from tcssa.files.names import InnerPath
+from tcssa.files.text import read_json, validated
 from tcssa.vqa.adapter import ADAPTER_FILES
 from tcssa.vqa.template import ChatTemplate
 from tcssa.vqa.visual import VisualConfig
@@ -34,7 +35,7 @@ class BaseModelFacts(BaseModel):
     """Its name or path; ``.`` where it lies in the folder itself."""
     sha256: str
     """Of its weights, see `LoadedLLM`."""
-    dtype: str
+    dtype: Literal["float32", "float16", "bfloat16"]
     """Of its weights in training."""
     trust_remote_code: bool
 
@@ -49,16 +50,16 @@ class VqaRun(BaseModel):
     stage: Literal[1, 2]
     encoder: str | None
     """Encoder of the features it was trained on; None where nobody noted it."""
-    num_visual_tokens: int | None
+    num_visual_tokens: int | None = Field(ge=1)
     """Tokens that every slide becomes; None where it depends on the slide."""
-    feature_dim: int
+    feature_dim: int = Field(ge=1)
     """D."""
     visual: VisualConfig
     template: ChatTemplate
     image_token: str
     system: str | None
     llm: BaseModelFacts
-    files: dict[str, str]
+    files: dict[InnerPath, str]
     """SHA-256 of each other file, by its path in the folder."""
 
 
@@ -69,29 +70,21 @@ def read_vqa(folder: Path) -> VqaRun:
         RunError: The folder is no finished run, or a file is missing or another one.
     """
     path = folder / VQA_FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         raise RunError(
             folder,
             f"is no finished run of train-vqa (no {VQA_FILE})",
             hint="train one, or give the train command again to finish it",
-        ) from None
-    except (OSError, ValueError) as error:
-        raise RunError(path, f"cannot be read ({error})") from None
-    found = content.get("schema_version") if isinstance(content, dict) else None
+        )
+    content: dict[str, Any] = read_json(path, RunError, top=dict)
+    found = content.get("schema_version")
     if found != SCHEMA_VERSION:
         raise RunError(
             path,
             f"has schema version {found}, this tcssa reads {SCHEMA_VERSION}",
             hint="use the tcssa version that made it",
         )
-    try:
-        settings = VqaRun.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise RunError(path, f"is not valid: {place}: {first['msg']}") from None
+    settings = validated(content, path, RunError, VqaRun)
     for name in _required(settings):
         if name not in settings.files:
             raise RunError(path, f"lists no {name}, which this run must have")

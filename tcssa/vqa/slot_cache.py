@@ -81,8 +81,23 @@ class SlotCache:
         Raises:
             CheckpointError: They are missing, or the file is broken.
         """
-        tensors, _ = read_tensors(self._file(path))
-        return tensors[_TOKENS]
+        return self._read(self._file(path))[0]
+
+    def _read(self, file: Path) -> tuple[Tensor, dict[str, Any]]:
+        """The tokens of a file, and what they were made from.
+
+        Raises:
+            CheckpointError: It does not hold tokens of this encoder.
+        """
+        tensors, facts = read_tensors(file)
+        tokens = tensors.get(_TOKENS)
+        if tokens is None or tokens.dtype != torch.float32 or tokens.dim() != 2:
+            raise CheckpointError(file, f"holds no {_TOKENS} [V, D] in float32")
+        if tokens.shape[1] != self.encoder.feature_dim:
+            raise CheckpointError(
+                file, f"its tokens have D = {tokens.shape[1]}, not {self.encoder.feature_dim}"
+            )
+        return tokens, facts
 
     def _file(self, path: Path) -> Path:
         return self.folder / f"{path.stem}.safetensors"
@@ -93,14 +108,14 @@ class SlotCache:
         if not file.exists():
             return False
         try:
-            tensors, facts = read_tensors(file)
+            tokens, facts = self._read(file)
         except CheckpointError:
             return False  # a broken file is made again
         if facts.get("stamp") == _stamp(path):
             return True
         if facts.get("sha256") != file_sha256(path):
             return False
-        self._write(path, tensors[_TOKENS], facts["sha256"])  # only touched: note the new time
+        self._write(path, tokens, facts["sha256"])  # only touched: note the new time
         return True
 
     @torch.no_grad()

@@ -16,20 +16,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from pydantic import BaseModel, Field
 from torch import Tensor
 
 from tcssa import atomic
 from tcssa.checksums import file_sha256
 from tcssa.differences import differences
 from tcssa.errors import RunError, UsageError
+from tcssa.files.text import read_json, validated
 from tcssa.processes import Processes, joined
 from tcssa.reporter import Reporter, Silent
 from tcssa.run import ONE_FOLDER_HINT, RUN_FILE, read_run, shows_run, write_run
-from tcssa.settings import RESOLVED_FILE, read_yaml, write_resolved
+from tcssa.settings import read_resolved, section_of, write_resolved
 from tcssa.vqa.corpus import Corpus, read_corpus
 from tcssa.vqa.fit import VqaFit
 from tcssa.vqa.history import plot_history, write_history
@@ -132,9 +134,29 @@ def _train(
     return metrics
 
 
+class _Metrics(BaseModel):
+    """What a run's ``metrics.json`` says, as far as it is shown."""
+
+    stage: int
+    steps: int
+    best_step: int | None
+    val_loss: float | None
+    train_loss: float
+    rows: dict[Literal["train", "val"], int] = Field(min_length=2)
+    dropped: dict[str, int]
+    trained: dict[str, int]
+    tokens_per_s: float
+
+
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """The content of a run's ``metrics.json``."""
-    content: dict[str, Any] = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
+    """Read a run's ``metrics.json``.
+
+    Raises:
+        RunError: It is missing or damaged.
+    """
+    path = folder / METRICS_FILE
+    content: dict[str, Any] = read_json(path, RunError, top=dict)
+    validated(content, path, RunError, _Metrics)
     return content
 
 
@@ -184,14 +206,16 @@ def _is_complete(settings: VqaSettings, out: Path) -> bool:
     run = read_run(out)
     if run.get("kind") != KIND:
         raise RunError(out, f"is a run of {run.get('kind')}", hint="give another --out")
-    before, after = read_yaml(out / RESOLVED_FILE), settings.model_dump(mode="json")
+    before = read_resolved(out, VqaSettings, RunError).model_dump(mode="json")
+    after = settings.model_dump(mode="json")
     for section, names in _FREE_TO_CHANGE.items():
         for name in names:
-            before.get(section, {}).pop(name, None)
+            before[section].pop(name)
             after[section].pop(name)
     hashes = _file_hashes(settings)
     _require_no_difference(before, after, out)
-    _require_no_difference({k: run["made_from"].get(k) for k in hashes}, hashes, out)
+    made_from = section_of(run, "made_from")
+    _require_no_difference({k: made_from.get(k) for k in hashes}, hashes, out)
     return bool(run.get("complete"))
 
 
@@ -206,10 +230,10 @@ def _made_from(parts: Parts, corpus: Corpus) -> dict[str, Any]:
 
 def _require_same_origin(run: dict[str, Any], out: Path) -> None:
     if (out / RUN_FILE).exists():
-        _require_no_difference(read_run(out)["made_from"], run["made_from"], out)
+        _require_no_difference(section_of(read_run(out), "made_from"), run["made_from"], out)
 
 
-def _require_no_difference(before: dict[str, Any], after: dict[str, Any], out: Path) -> None:
+def _require_no_difference(before: Mapping[str, Any], after: Mapping[str, Any], out: Path) -> None:
     changed = differences(before, after)
     if changed:
         raise RunError(

@@ -12,7 +12,7 @@ MADE_FROM = {"model": "abc", "benchmark": "def"}
 
 
 def line(key: str) -> dict[str, object]:
-    return {"row_id": key, "predicted": "B", "log_probs": [-0.1, -2.4]}
+    return {"row_id": key, "status": "answered", "predicted": "B", "log_probs": [-0.1, -2.4]}
 
 
 def test_answers_come_back_when_the_log_is_opened_again(tmp_path: Path) -> None:
@@ -54,5 +54,5 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no file of answers"):
         AnswerLog(path, MADE_FROM)
     path.write_text("nonsense\n")
-    with pytest.raises(RunError, match="damaged"):
+    with pytest.raises(RunError, match="line 1: is not valid JSON"):
         AnswerLog(path, MADE_FROM)
