@@ -1,10 +1,13 @@
 """Compressors from disk: ours, the reference's, and files that mean harm."""
 
 import argparse
+import math
 import os
 import pickle
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from factories import make_compressor, make_features
 
 from tcssa import SlotCompressor, load_compressor
 from tcssa.compressor import save_compressor
+from tcssa.compressor.checkpoint import load_strictly, read_tensors, write_tensors
 from tcssa.errors import CheckpointError
 
 
@@ -148,3 +152,107 @@ def test_an_archive_of_something_else_is_no_checkpoint(tmp_path: Path) -> None:
         archive.writestr("readme.txt", "hello")
     with pytest.raises(CheckpointError, match=r"slides\.pt"):
         load_compressor(tmp_path / "slides.pt")
+
+
+def reference(**changed: Any) -> dict[str, Any]:
+    """The content of a reference checkpoint, with other tensors in it."""
+    state: dict[Any, Any] = reference_state(make_compressor(), "compressor.")
+    state |= {f"compressor.{name}": value for name, value in changed.items()}
+    return {"model_state_dict": state, "args": {"top_k": 2}}
+
+
+FIRST = "experts.0.net.0.weight"
+HARMFUL_REFERENCES: dict[str, Callable[[], Any]] = {
+    "gate 1-d": lambda: reference(**{"gate.weight": torch.ones(6)}),
+    "gate 0-d": lambda: reference(**{"gate.weight": torch.tensor(1.0)}),
+    "gate of no slots": lambda: reference(**{"gate.weight": torch.ones(0, 16)}),
+    "gate of one slot": lambda: reference(**{"gate.weight": torch.ones(1, 16)}),
+    "gate of other slots": lambda: reference(**{"gate.weight": torch.ones(4, 16)}),
+    "gate sparse": lambda: reference(**{"gate.weight": torch.ones(6, 16).to_sparse()}),
+    "gate no tensor": lambda: reference(**{"gate.weight": "x"}),
+    "bias 2-d": lambda: reference(**{"gate.bias": torch.ones(6, 2)}),
+    "expert 1-d": lambda: reference(**{FIRST: torch.ones(8)}),
+    "expert of another width": lambda: reference(**{FIRST: torch.ones(9, 16)}),
+    "all experts 1-d": lambda: reference(
+        **{f"experts.{k}.net.0.weight": torch.ones(8) for k in range(6)}
+    ),
+    "gate far larger than its tensor": lambda: reference(
+        **{"gate.weight": torch.ones(1).expand(6, 10**9)}
+    ),
+    "whole numbers as keys": lambda: {1: torch.ones(2)},
+    "args a number": lambda: {**reference(), "args": 3},
+    "args a list": lambda: {**reference(), "args": ["top_k"]},
+    **{
+        f"top_k {value}": lambda value=value: {**reference(), "args": {"top_k": value}}
+        for value in ("x", math.inf, math.nan, 0, -1, 7, 2.0, [2], True)
+    },
+}
+
+
+@pytest.mark.parametrize("make", HARMFUL_REFERENCES.values(), ids=HARMFUL_REFERENCES)
+def test_a_reference_checkpoint_of_other_shapes_is_one_error(
+    tmp_path: Path, make: Callable[[], Any]
+) -> None:
+    path = tmp_path / "best_model.pth"
+    torch.save(make(), path)
+    with pytest.raises(CheckpointError) as caught:
+        load_compressor(path)
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"feature_dim": 10**9},
+        {"feature_dim": 10**30},
+        {"feature_dim": 17},
+        {"feature_dim": -1},
+        {"feature_dim": "x"},
+        {"hidden_dim": 10**9},
+        {"num_slots": 10**12},
+        {"num_slots": 1},
+        {"top_k": 7},
+        {"top_k": math.nan},
+        {"dropout": 1.0},
+        {"noise_std": math.inf},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_a_configuration_that_its_tensors_do_not_fit_takes_no_memory(
+    tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    path = tmp_path / "c.safetensors"
+    save_compressor(make_compressor(), path)
+    tensors, facts = read_tensors(path)
+    facts["compressor"] |= changed
+    write_tensors(path, tensors, facts)
+    with pytest.raises(CheckpointError) as caught:
+        load_compressor(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("facts", [{}, {"compressor": None}, {"compressor": [1]}, {"layout": {}}])
+def test_facts_without_a_configuration_are_refused(tmp_path: Path, facts: dict[str, Any]) -> None:
+    path = tmp_path / "c.safetensors"
+    write_tensors(path, {"compressor.router.gate.weight": torch.ones(6, 16)}, facts)
+    with pytest.raises(CheckpointError, match=r"c\.safetensors"):
+        load_compressor(path)
+
+
+def test_a_model_is_not_built_before_its_tensors_fit(tmp_path: Path) -> None:
+    built: list[str] = []
+
+    def build() -> torch.nn.Module:
+        model = torch.nn.Linear(3, 2)
+        built.append(model.weight.device.type)
+        return model
+
+    state = {"weight": torch.ones(2, 4), "bias": torch.ones(2)}
+    with pytest.raises(CheckpointError, match=r"the first is weight \(found \[2, 4\], expected"):
+        load_strictly(build, state, tmp_path / "w.safetensors")
+    assert built == ["meta"]
+    state["weight"] = torch.ones(2, 3)
+    assert torch.equal(load_strictly(build, state, tmp_path).weight, torch.ones(2, 3))
+    assert built == ["meta", "meta", "cpu"]

@@ -144,11 +144,19 @@ def test_what_is_missing_or_too_much_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
 def test_a_broken_file_is_one_clear_error(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match=r"cannot be read|is not a torch file|damaged"):
         WeightsFile(tmp_path / name).read()
 
 
 def test_objects_in_a_checkpoint_are_not_run(tmp_path: Path) -> None:
-    torch.save({"weight": torch.zeros(1), "args": Path("x")}, tmp_path / "w.pt")
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    torch.save({"weight": torch.zeros(1), "model": torch.nn.Linear(1, 1)}, tmp_path / "w.pt")
+    with pytest.raises(
+        CheckpointError, match=r"more than data \(torch\.nn\..*nothing in it was run"
+    ):
+        WeightsFile(tmp_path / "w.pt").read()
+
+
+def test_names_that_are_no_text_are_no_tensors_of_a_network(tmp_path: Path) -> None:
+    torch.save({1: torch.zeros(1)}, tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match="holds no tensors"):
         WeightsFile(tmp_path / "w.pt").read()

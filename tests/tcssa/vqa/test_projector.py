@@ -55,3 +55,22 @@ def test_another_file_is_refused(tmp_path: Path, name: str) -> None:
         write_tensors(tmp_path / name, {"weight": torch.ones(2, 2)}, {})
     with pytest.raises(CheckpointError, match="holds no projector"):
         Projector.load(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "weight", [torch.ones(2), torch.tensor(1.0), torch.ones(24, 16, 1), torch.ones(24, 0)], ids=str
+)
+def test_a_reference_file_of_other_shapes_is_refused(tmp_path: Path, weight: torch.Tensor) -> None:
+    for name in ("proj.0.weight", "proj.2.weight"):
+        torch.save(make_projector().state_dict() | {name: weight}, tmp_path / "projector.pt")
+        with pytest.raises(CheckpointError, match=r"projector\.pt"):
+            Projector.load(tmp_path / "projector.pt")
+
+
+@pytest.mark.parametrize("shape", [None, {}, {"feature_dim": 10**9, "token_dim": 12}, [1]], ids=str)
+def test_a_shape_that_the_tensors_do_not_have_is_refused(tmp_path: Path, shape: object) -> None:
+    from tcssa.compressor.checkpoint import write_tensors
+
+    write_tensors(tmp_path / "p.safetensors", make_projector().state_dict(), {"projector": shape})
+    with pytest.raises(CheckpointError, match=r"p\.safetensors"):
+        Projector.load(tmp_path / "p.safetensors")
