@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tcssa import atomic
+from tcssa.artefact_tensors import require_one_model, require_small
 from tcssa.checksums import file_sha256
 from tcssa.errors import ArtefactError
+from tcssa.files.names import FileName
+from tcssa.files.text import read_model
 
 MANIFEST_FILE = "artefact.json"
 
@@ -27,6 +30,9 @@ Graph = Literal["full", "chunked"]
 merged means. See `tcssa_exporters.graph`."""
 
 
+Size = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,18 +41,24 @@ class TensorSpec(_Record):
     """A tensor that goes in or comes out."""
 
     name: str
-    dtype: str
-    shape: list[int | None]
+    dtype: Literal["float16", "float32", "int64"]
+    shape: list[Size | None] = Field(min_length=1, max_length=4)
     """None stands for a dimension that varies."""
 
 
 class PatchRange(_Record):
     """How many patches a bag may have."""
 
-    min: int
+    min: int = Field(ge=0, le=2**31 - 1)
     opt: int
     max: int | None
     """None: no limit but memory."""
+
+    @model_validator(mode="after")
+    def _require_order(self) -> Self:
+        if not self.min <= self.opt <= (self.opt if self.max is None else self.max):
+            raise ValueError(f"{self.min}, {self.opt} and {self.max} must rise")
+        return self
 
 
 class ParityRow(_Record):
@@ -84,15 +96,15 @@ class Parity(_Record):
 class ModelFile(_Record):
     """One graph of an artefact and what is known of it."""
 
-    file: str
+    file: FileName
     sha256: str
-    data_files: dict[str, str] = {}
+    data_files: dict[FileName, str] = {}
     """Files that this one refers to, with their SHA-256: weights above 2 GiB."""
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]
     build: dict[str, int | str] = {}
     """What an engine's builder reported: scratch memory, size of the plan, workspace limit."""
-    max_batch: int | None = None
+    max_batch: Size | None = None
     """Most bags, chunks or slides at once; None: any number."""
 
 
@@ -105,22 +117,22 @@ class Artefact(_Record):
     graph: Graph = "full"
     models: dict[str, ModelFile]
     """``full``; or ``partial`` and ``finish``."""
-    feature_dim: int
-    num_slots: int
-    top_k: int
+    feature_dim: Size
+    num_slots: Size
+    top_k: Size
     precision: dict[str, str]
     """Number format of each stage: input, gate, pooling, experts, and head where there is one."""
     patches: PatchRange
     """Of a bag; of a chunked pair any number, since its bags come in chunks."""
-    chunk_patches: int | None = None
+    chunk_patches: Size | None = None
     """Rows of a chunk of a chunked pair; None for a full graph."""
-    max_batch: int | None
+    max_batch: Size | None
     """Most bags, or chunks, at once."""
     encoder: str | None
     """Encoder of the features that the model was trained on."""
     classes: list[str] | None = None
     """Of a classifier's logits."""
-    token_dim: int | None = None
+    token_dim: Size | None = None
     """H of a projector's tokens."""
     checkpoint_sha256: str
     head_sha256: str | None = None
@@ -129,6 +141,11 @@ class Artefact(_Record):
     tools: dict[str, str]
     gpu_targets: list[str] = []
     """Compute capabilities that an engine was built for, as ``sm89``."""
+
+    @model_validator(mode="after")
+    def _require_one_model(self) -> Self:
+        require_one_model(self)
+        return self
 
     @property
     def sha256(self) -> str:
@@ -141,19 +158,16 @@ class Artefact(_Record):
         """Read an artefact and check that its model file is the one it was made with.
 
         Raises:
-            ArtefactError: The folder is no artefact, or a file is missing or altered.
+            ArtefactError: The folder is no artefact, what it says of itself contradicts itself, or
+                a file is missing or altered.
         """
         path = folder / MANIFEST_FILE
-        try:
-            artefact = cls.model_validate_json(path.read_text(encoding="utf-8"))
-        except OSError:
+        if not path.exists():
             raise ArtefactError(
                 folder, f"is no artefact (no {MANIFEST_FILE})", hint="make one: tcssa export"
-            ) from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise ArtefactError(path, f"is not valid: {place}: {first['msg']}") from None
+            )
+        artefact = read_model(path, ArtefactError, cls)
+        require_small(artefact, path)
         files: dict[str, str] = {}
         for model in artefact.models.values():
             files |= {model.file: model.sha256, **model.data_files}

@@ -121,10 +121,11 @@ class Runtime(ABC):
         return encoded
 
     def _compress(self, bags: Sequence[NDArray[Any]]) -> list[EncodedBag]:
+        for bag in bags:  # before memory is taken by the D that the model claims
+            check_features(self.facts, bag)
         lengths = np.array([len(bag) for bag in bags])
         features = np.zeros((len(bags), lengths.max(), self.facts.feature_dim), np.float32)
         for row, bag in zip(features, bags, strict=True):
-            check_features(self.facts, bag)
             row[: len(bag)] = bag
         output = self.run(features, lengths)
         return [

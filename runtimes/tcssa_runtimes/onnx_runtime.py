@@ -8,14 +8,15 @@ looked at.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from tcssa.artefact import Artefact
+from tcssa.artefact import MANIFEST_FILE, Artefact, TensorSpec
 from tcssa.errors import ArtefactError, DeviceError, one_line
+from tcssa.files.boundary import reading
 from tcssa.onnx_cuda import preload_cuda
 from tcssa_runtimes.artefact_runtime import Arrays, ArtefactRuntime
 from tcssa_runtimes.facts import ModelFacts
@@ -32,6 +33,11 @@ _PROVIDER_OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}
 _TENSORRT_MAJOR = "10"
 """ONNX Runtime's TensorRT provider links libnvinfer.so.10."""
 _WARNING, _FATAL = 2, 4
+_ONNX_TYPES = {
+    "float16": "tensor(float16)",
+    "float32": "tensor(float)",
+    "int64": "tensor(int64)",
+}
 
 
 class OnnxRuntime(ArtefactRuntime):
@@ -48,6 +54,7 @@ class OnnxRuntime(ArtefactRuntime):
         self, folder: Path, artefact: Artefact, place: Place, *, allow_cpu: bool = False
     ) -> None:
         super().__init__(ModelFacts.of_artefact(folder, artefact), f"onnx ({place})")
+        self._models = artefact.models
         self._files = {name: folder / model.file for name, model in artefact.models.items()}
         self._is_bfloat16 = "bfloat16" in artefact.precision.values()
         self._place: Place = place
@@ -85,6 +92,9 @@ class OnnxRuntime(ArtefactRuntime):
         sessions = {}
         for name, file in self._files.items():
             sessions[name] = _start(ort, file, wanted, on_gpu=place != "cpu")
+            for side in ("inputs", "outputs"):
+                found = getattr(sessions[name], f"get_{side}")()
+                _require_same(file, side, found, getattr(self._models[name], side))
             if wanted not in sessions[name].get_providers():
                 raise DeviceError(
                     f"no CUDA device: ONNX Runtime could not start its {wanted}",
@@ -98,11 +108,63 @@ class OnnxRuntime(ArtefactRuntime):
         self._sessions = {}
 
     def _call(self, graph: str, feed: Arrays) -> Arrays:
-        session = self._sessions[graph]
-        if self._device == "cpu":
-            names = [output.name for output in session.get_outputs()]
-            return dict(zip(names, session.run(names, dict(feed)), strict=True))
-        return bound_call(session, feed, self._device)
+        session, outputs = self._sessions[graph], self._models[graph].outputs
+        with reading(self._files[graph], ArtefactError):  # a damaged graph may fail as it runs
+            if self._device == "cpu":
+                names = [output.name for output in outputs]
+                found: Arrays = dict(zip(names, session.run(names, dict(feed)), strict=True))
+            else:
+                found = bound_call(session, feed, self._device)
+        self._require_stated(graph, found)
+        return found
+
+    def _require_stated(self, graph: str, found: Arrays) -> None:
+        """Require outputs of the stated sizes, and slots that there are: what follows rests on it.
+
+        Raises:
+            ArtefactError: They are others.
+        """
+        for output in self._models[graph].outputs:
+            array = found[output.name]
+            if not _is_shape(array.shape, output.shape) or array.dtype != output.dtype:
+                reason = f"gave {output.name} as {array.dtype} {list(array.shape)}"
+                raise ArtefactError(self._files[graph], f"{reason}, states {output.shape}")
+        slots = found.get("assignments")
+        if slots is not None and slots.size:
+            least, most = int(slots.min()), int(slots.max())
+            if least < -1 or most >= self.facts.num_slots:
+                reason = f"routes patches to slots {least} to {most}, has {self.facts.num_slots}"
+                raise ArtefactError(self._files[graph], reason)
+
+
+def _require_same(
+    file: Path, side: str, found: Sequence[Any], stated: Sequence[TensorSpec]
+) -> None:
+    """Require that a graph has the tensors that its artefact states, before memory is taken.
+
+    Raises:
+        ArtefactError: It has others. An output may leave a size open; see `_require_stated`.
+    """
+    alike = [tensor.name for tensor in found] == [tensor.name for tensor in stated]
+    for tensor, spec in zip(found, stated, strict=False) if alike else ():
+        sizes = [size if isinstance(size, int) and size >= 0 else None for size in tensor.shape]
+        if side == "outputs" and len(sizes) == len(spec.shape):
+            open_too = zip(sizes, spec.shape, strict=True)
+            sizes = [known if size is None else size for size, known in open_too]
+        alike = alike and tensor.type == _ONNX_TYPES[spec.dtype] and sizes == spec.shape
+    if not alike:
+        shown = ", ".join(f"{tensor.name} {tensor.type} {tensor.shape}" for tensor in found[:4])
+        raise ArtefactError(
+            file,
+            f"its {side} are not those that {MANIFEST_FILE} states: {shown}",
+            hint="export it again",
+        )
+
+
+def _is_shape(found: tuple[int, ...], stated: Sequence[int | None]) -> bool:
+    return len(found) == len(stated) and all(
+        size in (None, n) for n, size in zip(found, stated, strict=True)
+    )
 
 
 def bound_call(session: Any, feed: Arrays, device: str) -> Arrays:  # onnxruntime has no types

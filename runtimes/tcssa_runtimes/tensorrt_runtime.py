@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tcssa.artefact import Artefact, TensorSpec
 from tcssa.errors import ArtefactError, DeviceError
+from tcssa.files.boundary import reading
 from tcssa.optional import require
 from tcssa_runtimes.artefact_runtime import Arrays, ArtefactRuntime, chunk_sums
 from tcssa_runtimes.base import Pending
@@ -67,11 +68,12 @@ class TensorRTRuntime(ArtefactRuntime):
         self._logger = trt.Logger(trt.Logger.ERROR)
         self._runtime = trt.Runtime(self._logger)
         for name, model in self._artefact.models.items():
-            plan = (self._folder / model.file).read_bytes()
-            engine = self._runtime.deserialize_cuda_engine(plan)
+            path = self._folder / model.file
+            with reading(path, ArtefactError):
+                engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
             if engine is None:
                 raise ArtefactError(
-                    self._folder / model.file,
+                    path,
                     f"{trt.__name__} {trt.__version__} cannot load the engine",
                     hint="export it again on this machine",
                 )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from tcssa import atomic
 from tcssa.errors import ArtefactError
+from tcssa.files.names import FileName
+from tcssa.files.text import read_model
 
 FILE = "encoder.json"
 
@@ -31,20 +33,20 @@ class ExportedEncoder(BaseModel):
 
     kind: Literal["encoder"] = "encoder"
     format: Literal["onnx", "tensorrt", "tensorrt-rtx"]
-    file: str
+    file: FileName
     sha256: str
-    data_files: dict[str, str]
+    data_files: dict[FileName, str]
     """Hash by name of the weights beyond the 2 GiB that a graph's own file holds."""
     name: str
     weights_hash: str
     """Those of the encoder that was exported: its features may be mixed with this one's."""
-    feature_dim: int
-    input_px: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    feature_dim: int = Field(ge=1)
+    input_px: int = Field(ge=1)
+    mean: tuple[FiniteFloat, ...] = Field(min_length=3, max_length=3)
+    std: tuple[FiniteFloat, ...] = Field(min_length=3, max_length=3)
     """Of the normalisation, which is a part of the graph."""
-    trained_mpp: tuple[float, ...]
-    max_batch: int | None
+    trained_mpp: tuple[Annotated[FiniteFloat, Field(gt=0)], ...]
+    max_batch: int | None = Field(ge=1)
     tolerance: float
     parity: list[EncoderParity]
     not_run: str | None
@@ -63,13 +65,7 @@ class ExportedEncoder(BaseModel):
         Raises:
             ArtefactError: It is not there, or is no such description.
         """
-        path = folder / FILE
-        try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ArtefactError(folder, f"it holds no {FILE}") from None
-        except (ValidationError, UnicodeDecodeError) as error:
-            raise ArtefactError(path, f"it is not readable: {str(error).splitlines()[0]}") from None
+        return read_model(folder / FILE, ArtefactError, cls)
 
 
 def is_exported(path: Path) -> bool:
