@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Self
 
 from tcssa import atomic
+from tcssa.errors import FileError
+from tcssa.files.text import read_json
 
 HEARTBEAT_S = 15.0
 STALE_S = 120.0
@@ -117,7 +119,9 @@ class FolderLocks:
         content = _read(path)
         if not content:  # just made, not yet written; or its writer died between the two
             return Owner("unknown", 0) if age_s < STALE_S else None
-        owner = Owner(str(content.get("host")), int(str(content.get("pid", 0))))
+        stated = content.get("pid")
+        pid = stated if isinstance(stated, int) and 0 < stated < 2**31 else 0
+        owner = Owner(str(content.get("host")), pid)
         if owner.host == self._me.host and not atomic.alive(owner.pid):
             return None
         return owner if age_s < STALE_S else None
@@ -152,8 +156,9 @@ def _put_aside(path: Path, dead: dict[str, object]) -> None:
 
 
 def _read(path: Path) -> dict[str, object]:
+    """What a lock says; nothing where it is gone, not yet written, or damaged."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content: dict[str, object] = read_json(path, FileError, top=dict)
+    except FileError:
         return {}
-    return content if isinstance(content, dict) else {}
+    return content

@@ -8,23 +8,38 @@ is given ImageNet's, and that is said.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from tcssa.checksums import file_sha256, params_hash
 from tcssa.encoders.base import Device, EncoderSpec
 from tcssa.encoders.catalogue import IMAGENET
 from tcssa.encoders.exported import ExportedEncoder, is_exported
-from tcssa.errors import ArtefactError, MissingDataError, UsageError, one_line
+from tcssa.errors import ArtefactError, MissingDataError, TcssaError, UsageError, one_line
+from tcssa.files.boundary import reading, require_file
+from tcssa.files.limits import Limit
+from tcssa.files.text import first_fault, parse_json
 
 PREFIX = "onnx:"
 
+_SIDE = Limit("TCSSA_MAX_ENCODER_SIDE", 8192, "pixels along the side of a patch")
+_WIDTH = Limit("TCSSA_MAX_FEATURE_DIM", 2**20, "numbers in a feature")
+_BATCH = Limit("TCSSA_MAX_ENCODER_BATCH", 4096, "patches at once")
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+class _Normalisation(BaseModel):
+    """Of the pixels of each channel, within [0, 1]."""
+
+    model_config = ConfigDict(strict=True)
+
+    mean: list[FiniteFloat] = Field(min_length=3, max_length=3)
+    std: list[Annotated[FiniteFloat, Field(gt=0)]] = Field(min_length=3, max_length=3)
 
 
 @dataclass(frozen=True)
@@ -125,6 +140,7 @@ class OnnxFileEncoder:
         self.name, self.weights_hash = name, weights_hash
         from tcssa.encoders.onnx_encoder import calls_at_once, usual_batch
 
+        self._path = path
         self._session, self.device = _session(path, device)
         self._graph = _describe(self._session, path)
         self.input_px, self.feature_dim = self._graph.input_px, self._graph.feature_dim
@@ -147,8 +163,9 @@ class OnnxFileEncoder:
         if self._graph.float_type is not None:
             planes = patches.transpose(0, 3, 1, 2).astype(np.float32)
             pixels = ((planes - self._mean) / self._std).astype(self._graph.float_type)
-        (features,) = self._session.run([self._graph.output], {self._graph.input: pixels})
-        return np.asarray(features, np.float32).reshape(len(patches), self.feature_dim)
+        with reading(self._path, ArtefactError):  # a damaged graph may fail as it runs
+            (features,) = self._session.run([self._graph.output], {self._graph.input: pixels})
+            return np.asarray(features, np.float32).reshape(len(patches), self.feature_dim)
 
 
 def _filled(patches: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -157,23 +174,16 @@ def _filled(patches: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 def _session(path: Path, device: Device) -> tuple[Any, str]:
-    from onnxruntime.capi.onnxruntime_pybind11_state import (
-        Fail,
-        InvalidArgument,
-        InvalidGraph,
-        InvalidProtobuf,
-        NotImplemented,
-        RuntimeException,
-    )
-
     from tcssa.encoders.onnx_encoder import open_session, require_cuda
 
     if device == "cuda":
         require_cuda()
-    refusals = (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NotImplemented)
+    require_file(path, ArtefactError)
     try:
         return open_session(str(path), device)
-    except (*refusals, RuntimeException) as error:
+    except (TcssaError, MemoryError):
+        raise
+    except Exception as error:  # its error classes share no narrower base
         reason = one_line(error)
         raise ArtefactError(
             path, f"ONNX Runtime cannot load it: {reason}", hint="give an ONNX model"
@@ -208,12 +218,17 @@ def _describe(session: Any, path: Path) -> _Graph:
             f"it takes {shape} and gives {list(feature.shape)}",
             hint="export it with a fixed side of the picture and features [B, D]",
         )
+    batch = shape[0] if isinstance(shape[0], int) else None
+    for size, limit in ((side, _SIDE), (dim, _WIDTH), (batch or 1, _BATCH)):
+        if size < 1:
+            raise ArtefactError(path, f"it takes {shape} and gives {list(feature.shape)}")
+        limit.require(size, path, ArtefactError)
     return _Graph(
         input=picture.name,
         output=feature.name,
         input_px=side,
         feature_dim=dim,
-        batch=shape[0] if isinstance(shape[0], int) else None,
+        batch=batch,
         float_type=None if by_pixel else _FLOATS[picture.type],
         metadata=dict(session.get_modelmeta().custom_metadata_map),
     )
@@ -223,14 +238,16 @@ def _normalisation(graph: _Graph, path: Path) -> tuple[list[float], list[float]]
     """Mean and deviation of the file's metadata."""
     if "mean" not in graph.metadata or "std" not in graph.metadata:
         return None
+    stated = {
+        name: parse_json(graph.metadata[name], path, ArtefactError, top=list)
+        for name in ("mean", "std")
+    }
     try:
-        mean, std = (json.loads(graph.metadata[name]) for name in ("mean", "std"))
-        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-            raise ValueError
-        return [float(value) for value in mean], [float(value) for value in std]
-    except (TypeError, ValueError):
+        found = _Normalisation.model_validate(stated)
+    except ValidationError as fault:
         raise ArtefactError(
             path,
-            "its metadata mean and std are not three numbers each",
+            f"its metadata mean and std are not three numbers each: {first_fault(fault)}",
             hint="write them as [0.485, 0.456, 0.406], within [0, 1]",
         ) from None
+    return found.mean, found.std

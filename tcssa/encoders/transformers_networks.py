@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from tcssa.encoders.weights import State, WeightsFile
 from tcssa.errors import CheckpointError, one_line
+from tcssa.files.text import read_json
 
 _NOT_NEEDED = re.compile(r"(pooler\.|.*\bmask_token$)")
 
@@ -103,11 +103,14 @@ def _stated(weights: WeightsFile, config: dict[str, Any]) -> dict[str, Any]:
     """What the configuration beside the file says of the same things."""
     if weights.config_path is None:
         return {}
-    try:
-        stated = json.loads(weights.config_path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise CheckpointError(weights.config_path, "it is no JSON") from None
-    return {name: stated[name] for name in config if name in stated}
+    path = weights.config_path
+    stated = read_json(path, CheckpointError, top=dict)
+    found = {name: stated[name] for name in config if name in stated}
+    for name, value in found.items():
+        if type(value) is not type(config[name]):
+            wanted = type(config[name]).__name__
+            raise CheckpointError(path, f"{name} is {str(value)[:40]!r}, expected {wanted}")
+    return found
 
 
 def _picture_side(state: State, config: dict[str, Any]) -> dict[str, int]:

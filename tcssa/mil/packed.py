@@ -29,12 +29,14 @@ import numpy as np
 import torch
 import xxhash
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from tcssa.checksums import params_hash
 from tcssa.errors import FeatureFileError
 from tcssa.features.selection import bag_file
+from tcssa.files.boundary import require_file
+from tcssa.files.text import read_model
 from tcssa.mil.cohort import Cohort, CohortSlide
 
 FORMAT_VERSION = 1
@@ -187,9 +189,9 @@ def read_index(folder: Path, feature_dim: int, num_bytes: int) -> PackIndex:
     """Which slides are in place; none where there is no pack, or a damaged one."""
     nothing = PackIndex(feature_dim=feature_dim)
     try:
-        index = PackIndex.model_validate_json((folder / INDEX_FILE).read_bytes())
-        size = (folder / ROWS_FILE).stat().st_size
-    except (FileNotFoundError, ValidationError):
+        index = read_model(folder / INDEX_FILE, FeatureFileError, PackIndex)
+        size = require_file(folder / ROWS_FILE, FeatureFileError)
+    except FeatureFileError:
         return nothing
     fits = (index.format_version, index.feature_dim, size) == (
         FORMAT_VERSION, feature_dim, num_bytes

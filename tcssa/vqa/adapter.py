@@ -94,7 +94,7 @@ def _read_config(path: Path) -> Any:  # a LoraConfig; peft types its own loosely
 
     content: dict[str, Any] = read_json(path, CheckpointError, top=dict)
     settings = validated(content, path, CheckpointError, _Settings).model_dump()
-    config = LoraConfig(**settings, inference_mode=True)
+    config: Any = LoraConfig(**settings, inference_mode=True)
     usual = json.loads(json.dumps(config.to_dict(), default=sorted))
     for name in sorted(content.keys() - _SAID_OTHERWISE - _Settings.model_fields.keys()):
         if name not in usual or content[name] != usual[name]:

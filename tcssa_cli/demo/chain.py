@@ -16,9 +16,10 @@ import numpy as np
 from tcssa import atomic
 from tcssa.artefact import Artefact, is_artefact
 from tcssa.compressor import open_checkpoint
-from tcssa.errors import SlideError, TcssaError, UsageError
+from tcssa.errors import RunError, SlideError, TcssaError, UsageError
 from tcssa.features import find_bags, open_bag
 from tcssa.files.picture import read_rgb
+from tcssa.files.text import read_json
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.train import train
 from tcssa.presets import named_preset
@@ -97,7 +98,7 @@ def _require_same(demo: Demonstration) -> None:
     """A folder holds one demonstration: other slides would not fit what was made of the first."""
     path = demo.folder / "demo.json"
     asked = {"slides": demo.num_slides, "seed": demo.seed}
-    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != asked:
+    if path.exists() and read_json(path, RunError, top=dict) != asked:
         raise UsageError(
             f"{demo.folder} holds a demo of other --slides or another --seed",
             hint="give another --out",

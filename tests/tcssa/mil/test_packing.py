@@ -358,7 +358,7 @@ def test_a_feature_file_that_is_gone_is_named_and_not_the_cache(
         is_file = Path.is_file
         monkeypatch.setattr(Path, "is_file", lambda path: path == lost or is_file(path))
     lost.unlink()
-    with pytest.raises(FeatureFileError, match=rf"s03\{suffix}: .*No such file") as caught:
+    with pytest.raises(FeatureFileError, match=rf"s03\{suffix}: .*[Nn]o such file") as caught:
         open_pack(tmp_path / "packs", cohort, Silent())
     assert caught.value.path == lost
 

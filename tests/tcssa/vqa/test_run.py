@@ -178,7 +178,7 @@ def edit(run: Path, change: Callable[[dict[str, object]], object]) -> None:
     [
         (remove("vqa.json"), r"no finished run of train-vqa \(no vqa.json\)"),
         (lambda run: (run / "vqa.json").write_text("{"), "is not valid JSON"),
-        (lambda run: (run / "vqa.json").write_text("[]"), "schema version None"),
+        (lambda run: (run / "vqa.json").write_text("[]"), "must hold an object"),
         (lambda run: edit(run, lambda c: c.update(schema_version=9)), "schema version 9"),
         (lambda run: edit(run, lambda c: c.pop("image_token")), "not valid: image_token"),
         (lambda run: edit(run, lambda c: c.update(surprise=1)), "not valid: surprise"),
