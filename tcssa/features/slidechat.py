@@ -73,12 +73,12 @@ def read_csv_features(path: Path) -> NDArray[np.float32]:
 
 def _is_header(cells: Sequence[str]) -> bool:
     """Whether cells are names, or the columns' numbers; one damaged number makes no header."""
-    return not any(map(_is_number, cells)) or list(cells) == [str(i) for i in range(len(cells))]
+    known = [_number(cell) for cell in cells]
+    return known == list(range(len(cells))) or not any(value is not None for value in known)
 
 
-def _is_number(cell: str) -> bool:
+def _number(cell: str) -> float | None:
     try:
-        number(cell)
+        return number(cell)
     except ValueError:
-        return False
-    return True
+        return None

@@ -21,6 +21,8 @@ from tcssa.files.text import lines_of, read_text
 csv.field_size_limit(2**31 - 1)
 
 _MAX_COLUMNS = 100_000
+_BLANK = " \t\r\n"
+"""All that a blank row holds; other spaces may be a damaged cell."""
 _BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 
 
@@ -131,7 +133,7 @@ def cells_by_line(
         if joined.startswith(_BYTE_ORDER_MARK):
             reason = f"line {begin} begins with a byte-order mark, as another file does"
             raise error(path, reason, hint="join tables without their marks and headers")
-        if joined and not joined.isspace():
+        if joined.strip(_BLANK):
             yield begin, cells
         begin = reader.line_num + 1
 
@@ -165,7 +167,7 @@ def number(cell: str) -> float:
 
 
 def _delimiter(text: str) -> str:
-    header = next((line for line in lines_of(text) if line.strip()), "")
+    header = next((line for line in lines_of(text) if line.strip(_BLANK)), "")
     bare = re.sub(r'"[^"]*("|$)', "", header.rstrip("\r\n"))  # a quoted name may hold any of them
     return next((mark for mark in "\t;" if mark in bare), ",")
 
