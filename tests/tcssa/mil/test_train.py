@@ -9,6 +9,7 @@ from pathlib import Path
 
 import h5py
 import pytest
+import torch
 from cohorts import small_run, write_cohort
 from factories import write_bag
 from html_pages import read_page
@@ -189,6 +190,30 @@ def test_kill_9_in_training_ends_with_the_same_bytes(tmp_path: Path, kills: int)
     subprocess.run(command, check=True)
     assert results(tmp_path / "killed") == results(tmp_path / "undisturbed")
     assert not list((tmp_path / "killed").rglob("*.tcssa-tmp"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"text",
+        3,
+        {},
+        {"model": {}, "optimiser": {}, "epochs": [], "best_epoch": -1, "best_state": {}},
+        {"model": {"head.out.weight": torch.ones(3)}, "best_state": {}},
+    ],
+    ids=["empty", "text", "number", "nothing", "no model", "another model"],
+)
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, content: object) -> None:
+    path = tmp_path / "run" / "fold-0" / "progress.pt"
+    path.parent.mkdir(parents=True)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    with pytest.raises(CheckpointError, match=r"fold-0/progress\.pt") as caught:
+        train(small_run(write_cohort(tmp_path), epochs=1), tmp_path / "run", Silent())
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_collapsed_slots_are_warned_of(tmp_path: Path) -> None:
