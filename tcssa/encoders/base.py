@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tcssa.files.limits import Limit
+
 if TYPE_CHECKING:
     from torch import nn
 
+SIDE = Limit("TCSSA_MAX_ENCODER_SIDE", 8192, "pixels along the side of a patch")
+"""Of an encoder that is read from files."""
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["float32", "float16", "bfloat16"]
 

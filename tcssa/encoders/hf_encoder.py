@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from tcssa.checksums import file_sha256, params_hash
-from tcssa.encoders.base import EncoderSpec, Network
+from tcssa.encoders.base import SIDE, EncoderSpec, Network
 from tcssa.encoders.torch_encoder import torch_spec
 from tcssa.errors import CheckpointError, MissingDataError, UsageError, one_line
+from tcssa.files.boundary import reading
+from tcssa.hub_kernels import require_no_kernels
 
 PREFIX = "hf:"
 
@@ -78,15 +80,12 @@ def _network(folder: Path) -> Network:
     from tcssa.encoders.transformers_networks import Readout, quiet
 
     library: Any = transformers  # its loaders are untyped
-    with quiet():
-        try:
-            # without a word on remote code transformers would ask the terminal for it
-            options = {"local_files_only": True, "trust_remote_code": False}
-            model: Any = library.AutoModel.from_pretrained(folder, **options)
-            processor: Any = library.AutoImageProcessor.from_pretrained(folder, **options)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            reason = one_line(error)
-            raise CheckpointError(folder, f"transformers cannot load the model: {reason}") from None
+    require_no_kernels(folder / "config.json", "take the entry out of the file")
+    # without a word on remote code transformers would ask the terminal for it
+    options = {"local_files_only": True, "trust_remote_code": False}
+    with quiet(), reading(folder, CheckpointError, hint="give a model that transformers saved"):
+        model: Any = library.AutoModel.from_pretrained(folder, **options)
+        processor: Any = library.AutoImageProcessor.from_pretrained(folder, **options)
     has_class = any(_CLASS_TOKEN.search(parameter) for parameter, _ in model.named_parameters())
     side = _side(folder, processor)
     module = Readout(model.float(), "class" if has_class else "pooled").eval()
@@ -100,15 +99,20 @@ def _network(folder: Path) -> Network:
                 f"the model makes no feature of one picture: {reason}",
                 hint="give a vision model whose output is one transformer's or a pooled one",
             ) from None
-    mean, std = tuple(processor.image_mean), tuple(processor.image_std)
+    with reading(folder / "preprocessor_config.json", CheckpointError):
+        mean = tuple(float(value) for value in processor.image_mean)
+        std = tuple(float(value) for value in processor.image_std)
+        if len(mean) != 3 or len(std) != 3 or not min(std) > 0:
+            raise ValueError(f"image_mean and image_std are {mean} and {std}")
     return Network(module, int(feature.shape[1]), side, mean, std)
 
 
 def _side(folder: Path, processor: Any) -> int:
     """The side of the picture after the processor's cut."""
     for given in (getattr(processor, "crop_size", None), getattr(processor, "size", None)):
-        sizes = given if given is not None else {}
+        sizes = given if hasattr(given, "get") else {}  # a dict, or one of transformers' own kind
         for key in ("height", "shortest_edge"):
-            if value := sizes.get(key):
-                return int(value)
+            if isinstance(value := sizes.get(key), int) and value > 0:
+                SIDE.require(value, folder / "preprocessor_config.json", CheckpointError)
+                return value
     raise CheckpointError(folder, "its image processor does not say how large pictures are")

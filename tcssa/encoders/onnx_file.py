@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from tcssa.checksums import file_sha256, params_hash
-from tcssa.encoders.base import Device, EncoderSpec
+from tcssa.encoders.base import SIDE, Device, EncoderSpec
 from tcssa.encoders.catalogue import IMAGENET
 from tcssa.encoders.exported import ExportedEncoder, is_exported
 from tcssa.errors import ArtefactError, MissingDataError, TcssaError, UsageError, one_line
@@ -27,7 +27,6 @@ from tcssa.files.text import first_fault, parse_json
 
 PREFIX = "onnx:"
 
-_SIDE = Limit("TCSSA_MAX_ENCODER_SIDE", 8192, "pixels along the side of a patch")
 _WIDTH = Limit("TCSSA_MAX_FEATURE_DIM", 2**20, "numbers in a feature")
 _BATCH = Limit("TCSSA_MAX_ENCODER_BATCH", 4096, "patches at once")
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -219,7 +218,7 @@ def _describe(session: Any, path: Path) -> _Graph:
             hint="export it with a fixed side of the picture and features [B, D]",
         )
     batch = shape[0] if isinstance(shape[0], int) else None
-    for size, limit in ((side, _SIDE), (dim, _WIDTH), (batch or 1, _BATCH)):
+    for size, limit in ((side, SIDE), (dim, _WIDTH), (batch or 1, _BATCH)):
         if size < 1:
             raise ArtefactError(path, f"it takes {shape} and gives {list(feature.shape)}")
         limit.require(size, path, ArtefactError)

@@ -132,7 +132,7 @@ def first_fault(fault: ValidationError) -> str:
     first = fault.errors(include_url=False)[0]
     place = ".".join(str(part)[:40] for part in first["loc"])
     more = f" ({fault.error_count() - 1} more)" if fault.error_count() > 1 else ""
-    return f"{place + ': ' if place else ''}{first['msg']}{more}"
+    return f"{place + ': ' if place else ''}{first['msg'].removeprefix('Value error, ')}{more}"
 
 
 def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

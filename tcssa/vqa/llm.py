@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from tcssa.checksums import file_sha256
-from tcssa.errors import CheckpointError, LlmError, TcssaError, one_line
-from tcssa.files.text import read_json
+from tcssa.errors import LlmError, TcssaError, one_line
+from tcssa.hub_kernels import require_no_kernels
 
 _FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model")
 _CODE = ("*.py",)
@@ -66,7 +66,8 @@ def load_llm(
     weights = weight_files(path)
     folder = path
     if path.is_dir() and not trust_remote_code:
-        _require_no_kernels(path / "config.json")
+        hint = "take the entry out, or give --trust-remote-code if you trust it"
+        require_no_kernels(path / "config.json", hint)
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
     if path.is_file():
         folder, options["gguf_file"] = path.parent, path.name
@@ -121,30 +122,6 @@ def weight_files(path: Path) -> list[Path]:
             hint="give the .gguf file itself" if files else "give a folder that does with --llm",
         )
     return weights
-
-
-def _require_no_kernels(path: Path) -> None:
-    """Refuse a model whose configuration names a repository of kernels.
-
-    transformers would download them and run their code, though no remote code is trusted.
-
-    Raises:
-        CheckpointError: It does, or cannot be read.
-    """
-    for name in _kernels(read_json(path, CheckpointError, top=dict)):
-        raise CheckpointError(
-            path,
-            f"names the kernels {name[:60]!r}, which would be downloaded and run",
-            hint="take the entry out, or give --trust-remote-code if you trust it",
-        )
-
-
-def _kernels(config: Any) -> Iterator[str]:
-    """Find what entries such as ``attn_implementation`` name that is a repository's name."""
-    for name, value in config.items() if isinstance(config, dict) else ():
-        if name.endswith("_implementation") and "/" in str(value):
-            yield str(value)
-        yield from _kernels(value)
 
 
 def hash_of_files(files: list[Path]) -> str:
