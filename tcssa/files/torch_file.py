@@ -78,7 +78,10 @@ class _ZipForm:
     """An archive whose entries are stored as they are; `zipfile` verifies their checksums."""
 
     def __init__(self, stream: IO[bytes], size: int) -> None:
-        self._archive = zipfile.ZipFile(stream)
+        try:
+            self._archive = zipfile.ZipFile(stream)
+        except UnicodeError:  # in the name of an entry
+            raise UnsoundError("is a damaged zip archive") from None
         entries = self._archive.infolist()
         names = [entry.filename for entry in entries]
         if len(set(names)) != len(names) or sum(each.file_size for each in entries) > size:
