@@ -1,5 +1,6 @@
 """Small slides of any content, written as OpenSlide reads them."""
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -123,4 +124,45 @@ def write_zarr(
         group.attrs["ome"] = {"version": version, "multiscales": multiscales}
     else:
         group.attrs["multiscales"] = multiscales
+    return path
+
+
+def write_claims(path: Path, *, width: int, height: int, tile: int, **more: int) -> Path:
+    """A BigTIFF of a few hundred bytes that claims a size; its tiles are empty.
+
+    Args:
+        path: File to write.
+        width: Of its picture.
+        height: Of its picture.
+        tile: Side of the tiles.
+        more: ``samples`` (3) a pixel; ``following``, the place of the next directory (0, none);
+            ``inner``, that of an inner one (none); ``text_bytes`` of a description (none).
+    """
+    across = -(-width // tile) * -(-height // tile)
+    samples = more.get("samples", 3)
+    values = {256: width, 257: height, 258: 8, 259: 1, 262: 2, 277: samples, 322: tile, 323: tile}
+    entries = [(tag, 4, 1, value) for tag, value in values.items()]
+    end = 16 + 8 + 20 * (len(values) + 2 + len({"inner", "text_bytes"} & more.keys())) + 8
+    entries += [(tag, 16, across, end if across > 1 else 0) for tag in (324, 325)]
+    if "inner" in more:
+        entries.append((330, 16, 1, more["inner"]))
+    if "text_bytes" in more:
+        entries.append((270, 2, more["text_bytes"], end))
+    content = b"II+\0" + struct.pack("<HHQQ", 8, 0, 16, len(entries))
+    content += b"".join(struct.pack("<HHQQ", *entry) for entry in sorted(entries))
+    content += struct.pack("<Q", more.get("following", 0))
+    path.write_bytes(content + bytes(8 * across if across > 1 else 0))
+    return path
+
+
+def write_vmu(folder: Path, *, width: int) -> Path:
+    """A Hamamatsu VMU, where a strip of tiles is as wide as it says, and nothing is stored."""
+    for name, size in (("level.ngr", width), ("map.ngr", 1024)):
+        head = b"GN\0\0" + struct.pack("<iii", size, 64, size) + bytes(8) + struct.pack("<i", 64)
+        (folder / name).write_bytes(head + bytes(200))
+    path = folder / "slide.vmu"
+    path.write_text(
+        "[Uncompressed Virtual Microscope Specimen]\nNoLayers=1\nImageFile=level.ngr\n"
+        "MapFile=map.ngr\nBitsPerPixel=36\nPixelOrder=RGB\nSourceLens=20\n"
+    )
     return path

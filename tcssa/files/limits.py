@@ -73,12 +73,12 @@ UNPACKED_BYTES = Limit("TCSSA_MAX_UNPACKED_BYTES", 2**24, "bytes of text, unpack
 TILE_SIDE = Limit("TCSSA_MAX_TILE_SIDE", 16_384, "pixels along a tile's side")
 """OpenSlide aborts the process where memory for a tile is not to be had; 1 GiB at this side."""
 ZARR_CHUNK_BYTES = Limit("TCSSA_MAX_ZARR_CHUNK_BYTES", 2**30, "bytes in a chunk, 8 a number")
-TILE_BYTES = Limit("TCSSA_MAX_TILE_BYTES", 2**30, "bytes of one tile")
+TILE_BYTES = Limit("TCSSA_MAX_TILE_BYTES", 2**28, "bytes of one tile")
 PICTURE_PIXELS = Limit("TCSSA_MAX_PICTURE_PIXELS", 2**26, "pixels of a picture that is held whole")
 SLIDE_SIDE = Limit("TCSSA_MAX_SLIDE_SIDE", 2**22, "pixels along a slide's side")
 SLIDE_PIXELS = Limit("TCSSA_MAX_SLIDE_PIXELS", 2**38, "pixels of a slide")
 OVERVIEW_PIXELS = Limit(
-    "TCSSA_MAX_OVERVIEW_PIXELS", 2**30, "pixels of the level that the slide's picture is made of"
+    "TCSSA_MAX_OVERVIEW_PIXELS", 2**29, "pixels of the level that the slide's picture is made of"
 )
 OUTLINE_PIXELS = Limit(
     "TCSSA_MAX_OUTLINE_PIXELS", 2**31, "pixels that its outlines cover, each by itself"

@@ -20,6 +20,9 @@ TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of a TIFF and a BigTIFF, in both orders of bytes."""
 _MAX_DIRECTORIES = 10_000
 _MAX_ENTRIES = 1_000_000
+_RGBA_BYTES = 4  # as which OpenSlide decodes, whatever the samples
+_TILE_BYTES_A_BYTE, _MOST_TILE_BYTES = 200, 2**30
+"""Of a tile, for each byte of the file: a small one must not take a gigabyte."""
 _VALUE_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 """Of the types of values, where a value takes more than one byte."""
 _WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
@@ -40,11 +43,6 @@ def is_whole_tiff(path: Path) -> bool:
     return True
 
 
-def bits_per_sample(path: Path) -> int:
-    """Return the bits of a value of the first picture."""
-    return max(next(directories(path)).get(_BITS, (1,)))
-
-
 def require_sound_tiff(path: Path, error: type[FileError]) -> None:
     """Require that a TIFF is whole, and that its tiles can be held in memory.
 
@@ -59,13 +57,15 @@ def require_sound_tiff(path: Path, error: type[FileError]) -> None:
         FileError: Of the type ``error``; the file is cut short, or a tile is too large.
     """
     with reading(path, error, hint="compare its size with the original, or copy it again"):
+        earned = min(_TILE_BYTES_A_BYTE * path.stat().st_size, _MOST_TILE_BYTES)
         for directory in directories(path):
             width, height, samples, bits = (
                 max(directory.get(tag) or (usual,))
                 for tag, usual in ((_TILE_WIDTH, 0), (_TILE_HEIGHT, 0), (_SAMPLES, 1), (_BITS, 1))
             )
             TILE_SIDE.require(max(width, height), path, error)
-            TILE_BYTES.require(width * height * samples * -(-bits // 8), path, error)
+            tile_bytes = width * height * max(_RGBA_BYTES, samples * -(-bits // 8))
+            TILE_BYTES.require(tile_bytes, path, error, earned=earned)
 
 
 def directories(path: Path) -> Iterator[Directory]:

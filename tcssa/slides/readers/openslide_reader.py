@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -56,9 +57,13 @@ class OpenSlideReader:
                 "is no slide that OpenSlide can read, or the file is cut short",
                 hint="compare its size with the original, or copy it again",
             ) from None
-        for side in tile_sides(handle):
-            TILE_SIDE.require(side, path, SlideError)
-        return OpenSlideBackend(handle)
+        with ExitStack() as held:
+            held.enter_context(handle)
+            for side in tile_sides(handle):
+                TILE_SIDE.require(side, path, SlideError)
+            backend = OpenSlideBackend(handle)
+            held.pop_all()  # it stays open where nothing was raised
+        return backend
 
 
 class OpenSlideBackend:

@@ -107,7 +107,11 @@ def open_backend(path: Path, reader: str | None = None) -> SlideBackend:
     chosen = reader_named(reader) if reader else _accepting(path)
     with reading(path, SlideError):
         backend = chosen.open(path)
-        _require_sane_levels(path, backend)
+        try:
+            _require_sane_levels(path, backend)
+        except Exception:
+            backend.close()
+            raise
     return backend
 
 

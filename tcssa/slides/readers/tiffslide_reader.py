@@ -6,6 +6,7 @@ An optional extra. It decodes through tifffile and imagecodecs.
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ class TiffSlideReader:
                 tiled = bool(pages[0].is_tiled) and all(map(_has_its_tiles, pages))
             if tiled:
                 tiffslide.TiffSlide(path).close()
+        except MemoryError:
+            raise
         except Exception:  # tifffile raises whatever a broken directory leads it into
             return False
         return tiled
@@ -44,7 +47,10 @@ class TiffSlideReader:
     def open(self, path: Path) -> TiffSlideBackend:
         """See `SlideReader.open`."""
         tiffslide: Any = require("tiffslide", "tiffslide")
-        return TiffSlideBackend(tiffslide.TiffSlide(path))
+        with ExitStack() as held:
+            backend = TiffSlideBackend(held.enter_context(tiffslide.TiffSlide(path)))
+            held.pop_all()  # it stays open where nothing was raised
+        return backend
 
 
 def _has_its_tiles(page: Any) -> bool:

@@ -8,6 +8,7 @@ opening it once: MIRAX and others that are opened twice find their files in the 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -22,12 +23,13 @@ from tcssa.errors import SlideError
 from tcssa.files.limits import TILE_SIDE
 from tcssa.slides.readers import openslide_worker
 
-_CPU_S = 4
+_CPU_S = 3
 """Computing time a slide; opening one takes a fraction of a second."""
 _WAIT_S = 60
 """For an answer: network disks take their time, and waiting for them is no computing."""
 _WORKER = Path(openslide_worker.__file__)
-_LEAST_MEMORY = 2 * 2**30
+_LEAST_MEMORY, _BYTES_A_PIXEL = 2 * 2**30, 8
+"""Four bytes a pixel of the largest tile, and as much again for what the decoder holds beside."""
 
 
 def require_survived(path: Path) -> None:
@@ -56,9 +58,8 @@ class _Worker:
     """The process that slides are tried in."""
 
     def __init__(self) -> None:
-        # four bytes a pixel, and as much again for what the decoder holds beside
         side = TILE_SIDE.value()
-        limits = (_LEAST_MEMORY + 8 * side**2, _CPU_S, side)
+        limits = (_LEAST_MEMORY + _BYTES_A_PIXEL * side**2, _CPU_S, side)
         self._pid = os.getpid()
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(_WORKER), *map(str, limits)],
@@ -66,10 +67,16 @@ class _Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
+        atexit.register(self.close_at_exit)
 
     def is_usable(self) -> bool:
         """Whether it runs, and belongs to this process: a fork would share its pipes."""
         return self._pid == os.getpid() and self._process.poll() is None
+
+    def close_at_exit(self) -> None:
+        """End the process with its owner; a fork of the owner is not."""
+        if self.is_usable():
+            self.close()
 
     def ask(self, path: Path) -> str | None:
         """Try a slide, and return what became of the worker if it did not live through it."""
@@ -87,14 +94,19 @@ class _Worker:
             code = process.wait()
         finally:
             timer.cancel()
-            if process.poll() is not None:
-                process.stdin.close()
-                process.stdout.close()
+        self.close()
         if sys.platform != "win32" and code == -signal.SIGXCPU:
             return f"its decoder computes for more than {_CPU_S} s"
         if sys.platform != "win32" and code == -signal.SIGKILL:
             return f"its decoder gives no answer for {_WAIT_S} s, or takes all memory"
         return f"its decoder ended the process that it ran in (exit {code})"
+
+    def close(self) -> None:
+        """End the process, if it has not ended by itself."""
+        atexit.unregister(self.close_at_exit)
+        self._process.kill()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.communicate()
 
 
 _worker: _Worker | None = None

@@ -50,7 +50,7 @@ class ZarrReader:
         multiscale = _metadata(folder)["multiscales"][0]
         with reading(path, SlideError, hint="its OME-Zarr metadata are damaged"):
             levels = _levels(path, folder, multiscale)
-        return ZarrBackend(levels, _mpp(multiscale, levels[0]))
+            return ZarrBackend(levels, _mpp(multiscale, levels[0]))
 
 
 @dataclass(frozen=True)
@@ -152,9 +152,11 @@ def _levels(path: Path, folder: Path, multiscale: Mapping[str, Any]) -> list[_Le
     levels = []
     for dataset in multiscale["datasets"]:
         scale = [a * b for a, b in zip(common, _scale(dataset, len(axes)), strict=True)]
-        array = open_array(_within(folder, dataset["path"]), SlideError, extra="zarr")
+        place = _within(folder, dataset["path"])
+        array = open_array(place, SlideError, extra="zarr")
         level = _Level(array, axes, scale[axes.index("x")], scale[axes.index("y")])
         _require_rgb(path, level)
+        _require_a_chunk(place)
         levels.append(level)
     levels.sort(key=lambda level: level.scale_x)
     for level in levels:
@@ -172,6 +174,18 @@ def _require_same_extent(level: _Level, first: _Level) -> None:
     for own, scale, size in zip(level.size, scales, first.size, strict=True):
         if abs(own * scale - size) > max(2 * scale, 0.02 * size):
             raise UnsoundError(f"a level of {own} pixels at a scale of {scale:g} shows not {size}")
+
+
+def _require_a_chunk(place: Path) -> None:
+    """Require that something of an array is stored: single chunks may be left out, not all.
+
+    Raises:
+        SlideError: There is its metadata alone.
+    """
+    for _, _, names in os.walk(place):
+        if not set(names) <= {".zarray", ".zattrs", "zarr.json"}:
+            return
+    raise SlideError(place, "has no chunks", hint="copy the store again, whole")
 
 
 def _within(folder: Path, name: str) -> Path:
