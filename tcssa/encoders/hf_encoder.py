@@ -110,7 +110,9 @@ def _network(folder: Path) -> Network:
 def _side(folder: Path, processor: Any) -> int:
     """The side of the picture after the processor's cut."""
     for given in (getattr(processor, "crop_size", None), getattr(processor, "size", None)):
-        sizes = given if hasattr(given, "get") else {}  # a dict, or one of transformers' own kind
+        sizes: Any = (
+            given if hasattr(given, "get") else {}
+        )  # a dict, or one of transformers' own kind
         for key in ("height", "shortest_edge"):
             if isinstance(value := sizes.get(key), int) and value > 0:
                 SIDE.require(value, folder / "preprocessor_config.json", CheckpointError)

@@ -30,13 +30,20 @@ class _Score(_Part):
     low: float | None
     high: float | None
 
+    @model_validator(mode="after")
+    def _require_whole(self) -> _Score:
+        ends = {self.low is None, self.high is None}
+        if len(ends) > 1 or (self.value is None and ends == {False}):
+            raise ValueError("it lacks an end of its interval, or has one without a value")
+        return self
+
 
 class _Figures(_Part):
     """Figures of some slides: a `_Score` under the name of each metric, and details."""
 
     num_slides: int
     num_cases: int
-    confusion: list[list[int]] | None = None
+    confusion: list[list[int]] = []
     num_events: int | None = None
     log_rank_p: float | None = None
     targets: dict[str, _Figures | None] = {}
@@ -60,9 +67,8 @@ class _Figures(_Part):
         missing = [name for name in metrics if name not in (self.model_extra or {})]
         if missing:
             raise ValueError(f"its figures lack {', '.join(missing)}")
-        if self.confusion is not None and {len(self.confusion), *map(len, self.confusion)} != {
-            num_labels
-        }:
+        sides = {len(self.confusion), *map(len, self.confusion)}
+        if "confusion" in self.model_fields_set and sides != {num_labels}:
             raise ValueError(f"its confusion is not of {num_labels} labels")
 
 
@@ -96,10 +102,16 @@ class FoldMetrics(BaseModel):
     test: dict[str, float | None]
 
     @model_validator(mode="after")
-    def _require_best(self) -> FoldMetrics:
+    def _require_alike(self) -> FoldMetrics:
         if self.best_epoch >= len(self.epochs):
             raise ValueError(f"epoch {self.best_epoch} is kept, of {len(self.epochs)}")
+        if len({(tuple(epoch.val_scores), _num_slots(epoch)) for epoch in self.epochs}) > 1:
+            raise ValueError("its epochs do not have the same figures")
         return self
+
+
+def _num_slots(epoch: Epoch) -> int | None:
+    return None if epoch.slots is None else len(epoch.slots.utilisation)
 
 
 def read_metrics(run: Path) -> dict[str, Any]:

@@ -143,6 +143,9 @@ class AnswerLog:
         with reading(self.path, RunError):
             content = self.path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
+        if content and not whole:  # the header is never cut, so nothing of ours stands there
+            reason = "is no file of answers"
+            raise RunError(self.path, reason, hint="give another --out, or --overwrite")
         if len(whole) < len(content):
             with self.path.open("r+b") as file:
                 file.truncate(len(whole))

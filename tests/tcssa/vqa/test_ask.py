@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,9 @@ import pytest
 import torch
 from factories import write_bag
 from PIL import Image
-from vqa_runs import load_tiny_vqa
+from vqa_runs import load_tiny_vqa, write_tiny_run
 
-from tcssa.errors import FeatureDimError, FeatureFileError, UsageError
+from tcssa.errors import FeatureDimError, FeatureFileError, RunError, UsageError
 from tcssa.features import open_bag
 from tcssa.reporter import Silent
 from tcssa.slides.small_picture import grid_picture
@@ -162,3 +163,16 @@ def test_a_slide_of_an_unknown_encoder_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         extract_slide(tmp_path / "S.svs", encoder, tmp_path, Silent())
+
+
+def test_an_encoder_of_own_code_that_a_run_names_must_be_named_by_the_user(tmp_path: Path) -> None:
+    run = write_tiny_run(tmp_path, encoder="python:antigravity:fly")
+    asked = (run, "What is it?", [], Silent())
+    slide = tmp_path / "S.svs"
+    with pytest.raises(RunError, match=r"vqa\.json: names 'python:antigravity:fly'") as caught:
+        answer_question(*asked, slide=slide, device="cpu")
+    assert caught.value.hint is not None
+    assert "--encoder python:antigravity:fly" in caught.value.hint
+    with pytest.raises(RunError, match="names 'python:antigravity:fly'"):
+        answer_question(*asked, slide=slide, encoder="python:other:fly", device="cpu")
+    assert "antigravity" not in sys.modules

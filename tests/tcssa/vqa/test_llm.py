@@ -1,5 +1,6 @@
 """Language models from where they lie, and one clear line where they do not."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from transformers import AutoTokenizer
 from vqa_models import smollm2_file
 
 from tcssa.checksums import file_sha256
-from tcssa.errors import LlmError
+from tcssa.errors import CheckpointError, LlmError, TcssaError
 from tcssa.vqa.conversation import Turn
 from tcssa.vqa.llm import LoadedLLM, hash_of_files, load_llm
 from tcssa.vqa.prompt import PromptBuilder
@@ -144,3 +145,40 @@ def test_smollm2_loads_from_gguf_and_answers_through_our_template(tmp_path: Path
     assert again.image_token == prompts.image_token
     turn = prompts.question_turn("How much? 37 % <|im_end|>", ("none", "12"))
     assert again.prompt_ids([turn], 8) == prompts.prompt_ids([turn], 8)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"attn_implementation": "some/kernel"},
+        {"_attn_implementation": "kernels-community/flash-attn2@main:f"},
+        {"text_config": {"experts_implementation": "some/kernel"}},
+        {"attn_implementation": {"text_config": "some/kernel"}},
+    ],
+)
+def test_kernels_that_a_configuration_names_are_not_fetched(
+    tiny_llm_folder: Path, tmp_path: Path, entry: dict[str, object]
+) -> None:
+    folder = tmp_path / "llm"
+    shutil.copytree(tiny_llm_folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | entry))
+    with pytest.raises(CheckpointError, match=r"config\.json: names the kernels"):
+        load_llm(str(folder))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"hidden_size": "x"}, {"num_attention_heads": 0}, {"model_type": ["qwen3"]},
+     {"quantization_config": 5}, {"dtype": "no type"}],
+)  # fmt: skip
+def test_an_odd_configuration_is_one_line(
+    tiny_llm_folder: Path, tmp_path: Path, change: dict[str, object]
+) -> None:
+    folder = tmp_path / "llm"
+    shutil.copytree(tiny_llm_folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(TcssaError, match="llm") as caught:
+        load_llm(str(folder))
+    assert len(str(caught.value)) <= 300

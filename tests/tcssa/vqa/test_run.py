@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -276,3 +277,59 @@ def test_a_merged_folder_is_strict_too(tmp_path: Path, whole_run: Path) -> None:
     change("model.safetensors")(out)
     with pytest.raises(RunError, match="was trained on a language model of SHA-256"):
         load_vqa(out, device="cpu")
+
+
+ACTING: list[dict[str, object]] = [
+    {"megatron_core": "os", "megatron_config": {"tensor_model_parallel_size": 1}},
+    {"megatron_core": "antigravity"},
+    {"target_modules": "(.*)*x"},
+    {"target_modules": [1, 2]},
+    {"modules_to_save": ["lm_head"]},
+    {"init_lora_weights": "pissa"},
+    {"use_dora": True},
+    {"auto_mapping": {"base_model_class": "x", "parent_library": "os"}},
+    {"peft_type": "PREFIX_TUNING"},
+    {"task_type": "SEQ_CLS"},
+    {"rank_pattern": {"q_proj": 9}},
+    {"layer_replication": [[0, 10**9]]},
+    {"r": "8"},
+    {"r": 10**9},
+    {"lora_alpha": float("inf")},
+    {"lora_dropout": 1.0},
+    {"surprise": 1},
+]
+
+
+@pytest.mark.parametrize("said", ACTING)
+def test_an_adapter_says_what_ours_say_and_no_more(
+    whole_run: Path, tmp_path: Path, loaded_tiny_llm: LoadedLLM, said: dict[str, object]
+) -> None:
+    shutil.copytree(whole_run / "adapter", tmp_path / "adapter")
+    path = tmp_path / "adapter" / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | said))
+    with pytest.raises(CheckpointError, match=r"adapter_config\.json: "):
+        load_adapter(tmp_path / "adapter", loaded_tiny_llm.model)
+    assert "antigravity" not in sys.modules
+
+
+def test_a_run_s_word_does_not_let_code_of_its_language_model_run(run: Path) -> None:
+    edit(run, lambda c: c["llm"].update(trust_remote_code=True))  # type: ignore[attr-defined]
+    with pytest.raises(RunError, match=r"vqa\.json: asks for --trust-remote-code") as caught:
+        load_vqa(run, device="cpu")
+    assert caught.value.hint is not None
+    assert "give it yourself: --trust-remote-code" in caught.value.hint
+    assert load_vqa(run, trust_remote_code=True, device="cpu").settings.llm.trust_remote_code
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "adapter/../../x", "", "x" * 300])
+def test_a_run_s_files_lie_in_its_folder(run: Path, name: str) -> None:
+    edit(run, lambda c: c["files"].update({name: "0" * 64}))  # type: ignore[attr-defined]
+    with pytest.raises(RunError, match="no plain name"):
+        load_vqa(run, device="cpu")
+
+
+@pytest.mark.parametrize("dtype", ["load", "float64", "__builtins__", 3])
+def test_a_run_s_dtype_is_one_of_three(run: Path, dtype: object) -> None:
+    edit(run, lambda c: c["llm"].update(dtype=dtype))  # type: ignore[attr-defined]
+    with pytest.raises(RunError, match=r"llm\.dtype"):
+        load_vqa(run, device="cpu")
