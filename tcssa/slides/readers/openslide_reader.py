@@ -27,6 +27,8 @@ from tcssa.slides.readers.trial import require_survived
 _CACHE_BYTES = 256 * 2**20
 _PLAIN_TIFF = ("aperio", "generic-tiff")
 """Formats that say the sizes of their tiles in the directories of a TIFF, and nowhere else."""
+_FILES_BESIDE = ("dicom", "hamamatsu")
+"""Formats of many files in one folder; Hamamatsu's NDPI, a TIFF, is one file."""
 _DICOM_MAGIC, _DICOM_MAGIC_AT = b"DICM", 128
 
 
@@ -108,8 +110,12 @@ class OpenSlideBackend:
 
 def _handle_of(path: Path, file: Path) -> openslide.OpenSlide:
     """Open a file of a slide, in a process of its own before if that may be the end of it."""
-    if openslide.OpenSlide.detect_format(str(file)) not in (None, *_PLAIN_TIFF):
-        _require_files(path, file)
+    vendor = openslide.OpenSlide.detect_format(str(file))
+    if vendor not in (None, *_PLAIN_TIFF):
+        if vendor == "mirax":
+            _require_files(path, file.with_suffix(""))
+        elif vendor in _FILES_BESIDE and not starts_with(file, *TIFF_MAGICS):
+            _require_files(path, file.parent)
         require_survived(file)
     return openslide.OpenSlide(str(file))
 
@@ -125,20 +131,17 @@ def _lacks_compression(path: Path, file: Path) -> bool:
     return False
 
 
-def _require_files(path: Path, file: Path) -> None:
+def _require_files(path: Path, folder: Path) -> None:
     """Require that no pipe lies where OpenSlide looks for a slide's other files: it would wait.
 
     Raises:
         SlideError: One does.
     """
-    for folder in (file.parent, file.with_suffix("")):
-        if not folder.is_dir():
-            continue
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if not (entry.is_file() or entry.is_dir()) and Path(entry).exists():
-                    reason = f"beside it lies {entry.name}, which is no regular file"
-                    raise SlideError(path, reason, hint="take it away")
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not (entry.is_file() or entry.is_dir()) and Path(entry).exists():
+                reason = f"beside it lies {entry.name}, which is no regular file"
+                raise SlideError(path, reason, hint="take it away")
 
 
 def _file_of(path: Path) -> Path | None:

@@ -191,7 +191,7 @@ def _require_a_chunk(place: Path) -> None:
 def _within(folder: Path, name: str) -> Path:
     """Return an array's folder; it may lie deeper, and nowhere else."""
     parts = name.split("/")
-    if not all(part.strip(".") for part in parts):
+    if not all(part.strip(".") for part in parts) or {"\\", ":"} & {*name}:  # as Windows has them
         raise ValueError(f"an array at {name!r}")
     return folder.joinpath(*parts)
 

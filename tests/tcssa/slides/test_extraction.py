@@ -19,7 +19,7 @@ from shared_data import require_shared
 from slide_files import FEATURES, damage_tile, glass, stained, write_slide
 
 from tcssa import atomic
-from tcssa.errors import DiskFullError, MissingDataError, UnknownNameError, UsageError
+from tcssa.errors import DiskFullError, FileError, MissingDataError, UnknownNameError, UsageError
 from tcssa.features import find_bags, open_bag
 from tcssa.features.guarded import GuardedFile
 from tcssa.reporter import Silent
@@ -190,6 +190,23 @@ def test_too_many_damaged_patches_fail_the_slide_as_a_whole(cmu: Path, tmp_path:
     assert report.count("failed") == 1
     assert "could not be read" in report.slides[0].reason
     assert not list((tmp_path / "job" / FEATURES).glob("*.h5"))
+
+
+def test_a_slide_whose_overview_was_lost_is_done_with_a_warning(
+    cmu: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / cmu.name
+    path.write_bytes(cmu.read_bytes())
+    damage_tile(path, column=4, row=7)
+
+    def lost(picture: Path, error: type[FileError]) -> None:
+        raise error(picture, "there is no such file")
+
+    monkeypatch.setattr("tcssa.slides.extraction.read_rgb", lost)
+    reporter = Silent()
+    report = extract([path], tmp_path / "job", ExtractSettings(max_failed=0.2), reporter)
+    assert report.count("done") == 1
+    assert any("left out are not shown" in warning for warning in reporter.warnings)
 
 
 def test_blank_and_full_slides(tmp_path: Path) -> None:
