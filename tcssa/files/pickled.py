@@ -37,19 +37,6 @@ _KEYS = (str, int, float, bytes, NoneType)
 _LEAVES: tuple[type, ...] = (*_KEYS, np.ndarray, np.generic)
 
 
-class Source(Protocol):
-    """The parts of a binary stream that `pickletools` uses."""
-
-    def read(self, count: int, /) -> bytes:
-        """Read at most ``count`` bytes."""
-
-    def readline(self) -> bytes:
-        """Read to the end of the line."""
-
-    def tell(self) -> int:
-        """Return the place of the next byte."""
-
-
 class Window:
     """A file up to ``end``.
 
@@ -60,13 +47,18 @@ class Window:
     def __init__(self, stream: IO[bytes], end: int) -> None:
         self._stream, self._end = stream, end
 
+    @property
+    def num_left(self) -> int:
+        """Bytes that are left."""
+        return max(0, self._end - self._stream.tell())
+
     def read(self, count: int) -> bytes:
         """Read at most ``count`` bytes, and none beyond the end."""
-        return self._stream.read(max(0, min(count, self._end - self._stream.tell())))
+        return self._stream.read(min(count, self.num_left))
 
     def readline(self) -> bytes:
         """Read to the end of the line."""
-        return self._stream.readline(max(0, self._end - self._stream.tell()))
+        return self._stream.readline(self.num_left)
 
     def tell(self) -> int:
         """Return the place of the next byte."""
@@ -126,7 +118,7 @@ class PickleReader:
     persistent: Callable[[Any], Any] | None = None
     hint: str | None = None
 
-    def read(self, stream: Source) -> Any:
+    def read(self, window: Window) -> Any:
         """Read one pickle: plain values, lists, tuples, dicts, arrays, and what `names` adds.
 
         Raises:
@@ -134,7 +126,7 @@ class PickleReader:
         """
         with reading(self.path, self.error):
             try:
-                result = _Machine(self).run(stream)
+                result = _Machine(self, window).run()
             except (LookupError, UnicodeError):  # an empty stack, an unknown memo, no text
                 raise UnsoundError("the pickle is damaged") from None
             self._require_plain(result)
@@ -186,17 +178,17 @@ class PickleReader:
 class _Machine:
     """The stack and the memo of one pickle, and what each opcode does to them."""
 
-    def __init__(self, reader: PickleReader) -> None:
-        self._reader = reader
+    def __init__(self, reader: PickleReader, window: Window) -> None:
+        self._reader, self._window = reader, window
         self._stack: list[Any] = []
         self._marked: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
         self._num_bytes = 0
 
-    def run(self, stream: Source) -> Any:
-        """Carry out the pickle at which the stream stands, and leave the stream behind it."""
+    def run(self) -> Any:
+        """Carry out the pickle at which the window begins, and leave the stream behind it."""
         # pickletools takes anything with these three methods, and says so nowhere in its types
-        for opcode, argument, _ in pickletools.genops(stream):  # type: ignore[arg-type]
+        for opcode, argument, _ in pickletools.genops(self._window):  # type: ignore[arg-type]
             name = opcode.name
             if name in _LITERALS:
                 self._stack.append(argument)
@@ -216,18 +208,14 @@ class _Machine:
         if number > _NEWEST_PROTOCOL:
             raise UnsoundError(f"the pickle is of protocol {number}")
 
+    def frame(self, size: int) -> None:
+        """Take a hint for buffers, which must be true all the same."""
+        if size > self._window.num_left:
+            raise UnsoundError("the pickle is cut short")
+
     def mark(self, _: None) -> None:
         self._marked.append(self._stack)
         self._stack = []
-
-    def pop(self, _: None) -> None:
-        if self._stack:
-            self._stack.pop()
-        else:
-            self._from_mark()
-
-    def pop_mark(self, _: None) -> None:
-        self._from_mark()
 
     def put(self, index: int | None) -> None:
         """Note the top of the stack; opcode MEMOIZE counts by itself."""
@@ -344,15 +332,12 @@ _LITERALS = {
 
 _OPERATIONS: dict[str, Callable[[_Machine, Any], None]] = {
     "PROTO": _Machine.protocol,
-    "FRAME": lambda machine, size: None,  # a hint for buffers
+    "FRAME": _Machine.frame,
     "NONE": _Machine.push,
     "NEWTRUE": lambda machine, _: machine.push(True),
     "NEWFALSE": lambda machine, _: machine.push(False),
     "BYTEARRAY8": lambda machine, value: machine.push(bytes(value)),
     "MARK": _Machine.mark,
-    "POP": _Machine.pop,
-    "POP_MARK": _Machine.pop_mark,
-    "DUP": lambda machine, _: machine.push(machine._stack[-1]),
     "EMPTY_TUPLE": lambda machine, _: machine.push(()),
     "EMPTY_LIST": lambda machine, _: machine.push([]),
     "EMPTY_DICT": lambda machine, _: machine.push({}),

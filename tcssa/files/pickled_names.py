@@ -20,7 +20,7 @@ from tcssa.files.pickled import Known, Shell
 
 _DTYPE = re.compile(r"b1|[iu][1248]|f[248]")
 _BYTE_ORDERS = ("<", ">", "|", "=")
-_OBJECTS = "O8"
+_OBJECTS, _OBJECT_FLAGS = "O8", 63
 MAX_DIMENSIONS = 32
 
 
@@ -90,18 +90,27 @@ def _make_dtype(code: Any, *_: Any) -> Shell:
         plain_dtype(code)
 
     def fill(state: Any) -> Any:
-        if not isinstance(state, tuple) or len(state) < 5 or state[2:5] != (None, None, None):
+        version, byte_order, *more = state
+        if version != 3 or byte_order not in _BYTE_ORDERS:
+            raise UnsoundError("the type of an array's elements is damaged")
+        # subarray, names, fields; size and alignment, where it is no built-in type; flags
+        if more != [None, None, None, -1, -1, _OBJECT_FLAGS if code == _OBJECTS else 0]:
             raise UnsoundError("an array's elements are records, not plain numbers")
-        return _OBJECTS if code == _OBJECTS else plain_dtype(code, state[1])
+        return _OBJECTS if code == _OBJECTS else plain_dtype(code, byte_order)
 
     return Shell(fill)
 
 
-def _make_array(*_: Any) -> Shell:
+def _make_array(kind: Any, shape: Any, code: Any) -> Shell:
+    if kind is not _NDARRAY or shape != (0,) or _raw(code) != b"b":
+        raise UnsoundError("an array of the pickle is damaged")
+
     def fill(state: Any) -> Any:
-        *_, shape, dtype, is_fortran, data = state
+        version, shape, dtype, is_fortran, data = state
+        if version != 1 or type(is_fortran) not in (bool, int):
+            raise UnsoundError("an array of the pickle is damaged")
         if not (isinstance(dtype, str) and dtype == _OBJECTS):
-            return checked_array(_raw(data), dtype, shape, is_fortran=is_fortran)
+            return checked_array(_raw(data), dtype, shape, is_fortran=bool(is_fortran))
         if not isinstance(data, list) or num_elements(shape) != len(data):
             raise UnsoundError("an array of objects is damaged")
         return data  # a list of the objects says all that is needed, and can be no bad pointer
@@ -167,8 +176,7 @@ def _table() -> dict[tuple[str, str], Known]:
             for name in (kind.__name__, kind.__name__.removeprefix("Pure")):
                 builders[home, name] = _make_path(kind)
     table = {key: Known(".".join(key), build) for key, build in builders.items()}
-    table["numpy", "ndarray"] = Known("numpy.ndarray", refuse_call)
-    return table
+    return table | {("numpy", "ndarray"): _NDARRAY}
 
 
 def refuse_call(*_: Any) -> Any:
@@ -176,4 +184,5 @@ def refuse_call(*_: Any) -> Any:
     raise UnsoundError("the pickle calls what is no function")
 
 
+_NDARRAY = Known("numpy.ndarray", refuse_call)
 _KNOWN = _table()

@@ -103,7 +103,8 @@ class _ZipForm:
 
     def read(self, reader: PickleReader) -> Any:
         reader.persistent = self._storage
-        return reader.read(io.BytesIO(self._content("data.pkl")))
+        content = self._content("data.pkl")
+        return reader.read(Window(io.BytesIO(content), len(content)))
 
     def _storage(self, identity: Any) -> Storage:
         kind, storage_type, key, _, num_elements = _parts(identity, 5)
@@ -113,7 +114,7 @@ class _ZipForm:
         storage = self._storages.get(key)
         if storage is None:
             entry = self._entry(f"data/{key}")
-            if num_elements != entry.file_size // dtype.itemsize:
+            if num_elements * dtype.itemsize != entry.file_size:
                 raise UnsoundError(
                     f"holds {entry.file_size:,} bytes where {num_elements:,} numbers should stand"
                 )
@@ -138,14 +139,13 @@ class _ZipForm:
         return entry
 
     def _read_into(self, entry: zipfile.ZipInfo, memory: memoryview) -> None:
-        """Fill memory with the begin of an entry, and read the rest for the checksum's sake."""
+        """Fill memory with an entry, to its end, where its checksum is verified."""
         place = 0
         with self._archive.open(entry) as stream:
             while piece := stream.read(_PIECE_BYTES):
-                fits = piece[: max(0, len(memory) - place)]
-                memory[place : place + len(fits)] = fits
+                memory[place : place + len(piece)] = piece
                 place += len(piece)
-        if place != entry.file_size:
+        if place != len(memory):
             raise UnsoundError("is cut short")
 
 

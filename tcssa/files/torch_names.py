@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -103,8 +104,7 @@ def _make_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> 
 def _make_tensor_v2(
     storage: Any, offset: Any, size: Any, stride: Any, grad: Any, hooks: Any, metadata: Any = None
 ) -> Tensor:
-    if metadata:  # numbers that count as conjugated or negated
-        raise UnsoundError("a tensor stands for other numbers than it holds")
+    _require_usual(grad, hooks, metadata)
     return _make_tensor(storage, offset, size, stride)
 
 
@@ -118,11 +118,28 @@ def _make_tensor_v3(
     dtype: Any,
     metadata: Any = None,
 ) -> Tensor:
-    if metadata or not isinstance(storage, Storage) or dtype not in _DTYPES:
-        raise UnsoundError("a tensor stands for other numbers than it holds")
+    _require_usual(grad, hooks, metadata)
+    if not isinstance(storage, Storage) or dtype not in _DTYPES:
+        raise UnsoundError("a tensor's storage is damaged")
     if dtype == torch.bool:
         require_truth_values(storage.numbers.view(torch.uint8).numpy())
     return _view(storage.numbers.view(dtype), offset, size, stride)
+
+
+def _require_usual(grad: Any, hooks: Any, metadata: Any = None) -> None:
+    """Require what torch writes behind the numbers, none of which is needed."""
+    if type(grad) is not bool or not isinstance(hooks, OrderedDict):
+        raise UnsoundError("a tensor is damaged")
+    if metadata:  # numbers that count as conjugated or negated
+        raise UnsoundError("a tensor stands for other numbers than it holds")
+
+
+def _make_parameter(tensor: Any, grad: Any, hooks: Any, state: Any = None) -> Tensor:
+    """Take a parameter's tensor; attributes are left out."""
+    _require_usual(grad, hooks)
+    if not isinstance(tensor, Tensor):
+        raise UnsoundError("a parameter is no tensor")
+    return tensor
 
 
 def _view(numbers: Tensor, offset: Any, size: Any, stride: Any) -> Tensor:
@@ -161,8 +178,8 @@ def _table() -> dict[tuple[str, str], Any]:
         ("torch._utils", "_rebuild_tensor"): _make_tensor,
         ("torch._utils", "_rebuild_tensor_v2"): _make_tensor_v2,
         ("torch._utils", "_rebuild_tensor_v3"): _make_tensor_v3,
-        ("torch._utils", "_rebuild_parameter"): lambda tensor, grad, hooks: tensor,
-        ("torch._utils", "_rebuild_parameter_with_state"): lambda tensor, grad, hooks, _: tensor,
+        ("torch._utils", "_rebuild_parameter"): _make_parameter,
+        ("torch._utils", "_rebuild_parameter_with_state"): _make_parameter,
         ("torch._tensor", "_rebuild_from_type_v2"): _make_subclass,
         ("torch", "Size"): _make_size,
         ("torch", "device"): _make_device,
