@@ -25,7 +25,13 @@ def one_line(error: BaseException | str, limit: int = 200) -> str:
     joined = " ".join(str(error).split())
     if len(joined) > limit:
         joined = f"{joined[: limit - 1]}…"
-    return "".join(mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in joined)
+    return printable(joined)
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """Replace what a terminal would obey instead of showing it, but for the characters ``keep``."""
+    replacement = "\N{REPLACEMENT CHARACTER}"
+    return "".join(mark if mark.isprintable() or mark in keep else replacement for mark in text)
 
 
 class TcssaError(Exception):

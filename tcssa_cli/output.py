@@ -24,6 +24,7 @@ from rich.progress import Task as RichTask
 from rich.table import Table
 from rich.text import Text
 
+from tcssa.errors import printable
 from tcssa.reporter import Task
 
 
@@ -53,12 +54,13 @@ class Output:
 
     def note(self, text: str) -> None:
         """A remark worth a line."""
-        self.stderr.print(escape(text), soft_wrap=True)
+        self.stderr.print(escape(printable(text, keep="\n")), soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Something the user should know before trusting the result."""
         self.warnings.append(text)
-        self.stderr.print(f"[bold yellow]warning[/]  {escape(text)}", soft_wrap=True)
+        shown = escape(printable(text, keep="\n"))
+        self.stderr.print(f"[bold yellow]warning[/]  {shown}", soft_wrap=True)
 
     def error(self, message: str, hint: str | None) -> None:
         """Why the command failed, and what to do next."""
@@ -126,4 +128,4 @@ def make_table(title: str | None, header: Sequence[str], rows: Sequence[Sequence
 def _cell(value: object) -> str:
     if value is None:
         return "–"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"{value:.3f}" if isinstance(value, float) else printable(str(value), keep="\n")

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from tcssa.errors import UsageError
+from tcssa.errors import UsageError, printable
 from tcssa_cli.options import DebugFlag, JsonFlag, TorchDevice
 from tcssa_cli.output import Output, make_table
 
@@ -112,7 +112,8 @@ def ask(
 
 
 def _show(console: Console, answer: Answer, picture: Path | None) -> None:
-    console.print(escape(answer.text or "(nothing was written)"), soft_wrap=True, style="bold")
+    text = printable(answer.text or "(nothing was written)", keep="\n\t")
+    console.print(escape(text), soft_wrap=True, style="bold")
     if answer.probabilities is not None:
         rows = [
             [f"{chr(ord('A') + i)}. {text}", probability]

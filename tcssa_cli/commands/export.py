@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
-from tcssa.errors import UsageError
+from tcssa.errors import UsageError, printable
 from tcssa_cli.commands.export_options import (
     ChunkPatches,
     ClassNames,
@@ -185,6 +186,6 @@ def show_artefact(console: Console, folder: Path, artefact: Artefact) -> None:
     target = f" for {', '.join(artefact.gpu_targets)}" if artefact.gpu_targets else ""
     console.print(
         f"{folder}: {artefact.format}{target}, {artefact.what}, K = {artefact.num_slots}, "
-        f"D = {artefact.feature_dim}, encoder {artefact.encoder or 'unknown'}",
+        f"D = {artefact.feature_dim}, encoder {escape(printable(artefact.encoder or 'unknown'))}",
         soft_wrap=True,
     )

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from tcssa.errors import printable
 from tcssa_cli.options import DebugFlag, JsonFlag
 from tcssa_cli.output import Output, make_table
 
@@ -48,17 +49,20 @@ def inspect(
 
 
 def _show(console: Console, found: Inspected) -> None:
-    console.print(f"[bold]{escape(found.kind)}[/]  {escape(str(found.path))}", soft_wrap=True)
+    console.print(
+        f"[bold]{escape(printable(found.kind))}[/]  {escape(str(found.path))}", soft_wrap=True
+    )
     width = max((len(name) for name in found.facts), default=0)
     for name, value in found.facts.items():
-        console.print(f"  {name:<{width}}  {escape(_text(value))}", soft_wrap=True)
+        shown = escape(f"{printable(name):<{width}}  {_text(value)}")
+        console.print(f"  {shown}", soft_wrap=True)
     for title, rows in found.tables.items():
         if rows:
             header = list(dict.fromkeys(name for row in rows for name in row))
             cells = [[row.get(name) for name in header] for row in rows]
             console.print(make_table(title, header, cells))
     if found.next:
-        console.print(f"next: {escape(found.next)}", soft_wrap=True)
+        console.print(f"next: {escape(printable(found.next))}", soft_wrap=True)
 
 
 def _text(value: Any) -> str:
@@ -69,7 +73,7 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list):
-        return ", ".join(str(item) for item in value)
+        return printable(", ".join(str(item) for item in value))
     if isinstance(value, dict):
-        return ", ".join(f"{name}: {item}" for name, item in value.items())
-    return str(value).replace("\n", "\\n")
+        return printable(", ".join(f"{name}: {item}" for name, item in value.items()))
+    return printable(str(value).replace("\n", "\\n"))

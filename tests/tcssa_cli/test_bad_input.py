@@ -230,3 +230,29 @@ def test_a_gpu_that_is_not_there_is_not_replaced(tcssa: Run, trained: Path, tmp_
         "--device", "cuda",
     )  # fmt: skip
     assert_one_line(done, "cuda")
+
+
+def test_code_that_a_run_names_is_imported_only_if_the_command_names_it_too(
+    tcssa: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_method.py").write_text(
+        "from tcssa.mil.methods.pooling import MeanPooling as make\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    cohort, run = write_cohort(tmp_path), tmp_path / "run"
+    data = ["--labels", cohort.labels, "--features", cohort.features, *SMALL, "--epochs", 1]
+    trained = tcssa("train-mil", *data, "--model", "own_method:make", "--out", run)
+    assert trained.code == 0, trained.stderr
+    refused = tcssa("eval", run)
+    assert refused.code == 1
+    assert "names 'own_method:make'" in refused.stderr
+    assert "--model own_method:make" in refused.stderr
+    assert tcssa("eval", run, "--model", "own_method:make").code == 0
+    config = run / "config.resolved.yaml"
+    refused = tcssa("train-mil", "--config", config, "--out", tmp_path / "again")
+    assert refused.code == 2
+    assert "TCSSA_MODEL__NAME=own_method:make" in refused.stderr
+    again = ["--config", config, "--model", "own_method:make", "--out", tmp_path / "again"]
+    assert tcssa("train-mil", *again).code == 0
+    refused = tcssa("sweep", "--config", config, "--over", "seed=1", "--out", tmp_path / "sweep")
+    assert refused.code == 2

@@ -1,5 +1,6 @@
 """`tcssa inspect` on everything the toolkit writes, and on what it does not know."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,12 @@ def test_what_is_not_ours(tcssa: Run, tmp_path: Path) -> None:
     assert tcssa("inspect", tmp_path / "nowhere").code == 1
     (tmp_path / "broken.h5").write_bytes(b"nothing")
     assert tcssa("inspect", tmp_path / "broken.h5").code == 1
+
+
+def test_what_a_terminal_would_obey_is_not_printed(tcssa: Run, tmp_path: Path) -> None:
+    said = {"schema_version": 1, "kind": "x\x1b[2J", "a\x1b]0;b": "\x1b[31mred", "rows": ["\x9b1m"]}
+    (tmp_path / "run.json").write_text(json.dumps(said))
+    done = tcssa("inspect", tmp_path)
+    assert done.code == 0
+    assert "red" in done.stdout
+    assert not {"\x1b", "\x9b"} & set(done.stdout + done.stderr)
