@@ -20,7 +20,7 @@ from tcssa.errors import FeatureFileError
 from tcssa.features.selection import choose_set
 from tcssa.files.boundary import UnsoundError, reading, require_file
 from tcssa.files.text import read_json
-from tcssa.files.zarr_store import open_array
+from tcssa.files.zarr_store import open_array, require_files
 from tcssa.optional import require
 
 _EXTRA = "lazyslide"
@@ -69,6 +69,7 @@ def read_store(path: Path, wanted: str | None = None) -> LazySlideFeatures:
         raise FeatureFileError(path, f"the features of {model} are sparse, expected a dense array")
     features = open_array(table / "X", FeatureFileError, extra=_EXTRA, complete=True)
     ids = open_array(table / "obs" / "tile_id", FeatureFileError, extra=_EXTRA)
+    require_files(table / "obs" / "tile_id", FeatureFileError)
     with reading(path, FeatureFileError):
         if features.ndim != 2 or ids.shape != features.shape[:1]:
             found = f"features {list(features.shape)}, tile_id {list(ids.shape)}"

@@ -56,6 +56,30 @@ def open_array(folder: Path, error: type[FileError], *, extra: str, complete: bo
     return array
 
 
+def require_files(folder: Path, error: type[FileError]) -> int:
+    """Require that a store holds files and folders alone.
+
+    Returns:
+        The bytes of all its files.
+
+    Raises:
+        FileError: Of the type ``error``; it holds a link, which may lead anywhere, or a pipe, which
+            is waited for.
+    """
+    stored, waiting = 0, [folder]
+    with reading(folder, error):
+        while waiting:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(Path(entry))
+                    elif entry.is_file(follow_symlinks=False):
+                        stored += entry.stat(follow_symlinks=False).st_size
+                    else:
+                        raise error(entry.path, "is a link or no regular file")
+    return stored
+
+
 def _codec_names(content: dict[str, Any], version: int) -> Iterator[str]:
     """List the codecs that an array's metadata name, those within shards included."""
     if version == 2:
@@ -81,14 +105,8 @@ def _chunk_shape(content: dict[str, Any], version: int) -> list[int]:
 
 
 def _require_complete(array: Any, folder: Path, error: type[FileError]) -> None:
-    """Require that each chunk of an array is stored, as one regular file of its store."""
-    stored = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            file = Path(parent, name)
-            if file.is_symlink() or not file.is_file():
-                raise error(file, "is a link or no regular file, which no store holds")
-            stored += file.stat().st_size
+    """Require that each chunk of an array is stored."""
+    stored = require_files(folder, error)
     claimed = math.prod(array.shape) * max(1, array.dtype.itemsize)
     if claimed > _MAX_RATIO * stored:
         raise error(folder, f"claims {claimed:,} bytes, more than can be stored in it")

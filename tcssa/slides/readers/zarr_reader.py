@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tcssa.errors import SlideError
 from tcssa.files.boundary import UnsoundError, reading
 from tcssa.files.text import read_json
-from tcssa.files.zarr_store import open_array
+from tcssa.files.zarr_store import open_array, require_files
 from tcssa.slides.readers.protocol import white_outside
 
 _METADATA_FILES = ("zarr.json", ".zattrs")
@@ -129,19 +129,8 @@ def _metadata(folder: Path) -> Mapping[str, Any]:
 
 @lru_cache(maxsize=1000)
 def _require_files(folder: Path, _mtime_ns: int) -> None:
-    """Require that a store holds files and folders alone, once a process.
-
-    Raises:
-        SlideError: It holds a link, which may lead anywhere, or a pipe, which is waited for.
-    """
-    waiting = [folder]
-    while waiting:
-        with os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(Path(entry))
-                elif not entry.is_file(follow_symlinks=False):
-                    raise SlideError(Path(entry), "is a link or no regular file")
+    """Require that a store holds files and folders alone, once a process."""
+    require_files(folder, SlideError)
 
 
 def _levels(path: Path, folder: Path, multiscale: Mapping[str, Any]) -> list[_Level]:
