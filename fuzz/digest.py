@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,5 +48,7 @@ def _parts(data: Any) -> Iterator[bytes]:
         yield f"[{len(data)}".encode()
         for each in data:
             yield from _parts(each)
+    elif isinstance(data, Path):  # where the file lies is no part of its content
+        yield data.name.encode()
     else:
         yield repr(data).encode()

@@ -11,6 +11,7 @@ from tcssa.mil.tasks.facts import named_task
 
 _MODEL = b"a model"
 _SHA256 = hashlib.sha256(_MODEL).hexdigest()
+_DTYPES = {"lengths": "int64", "assignments": "int64"}
 _TEMPLATE = {
     "no_system": "", "before_system": "<s>", "after_system": "\n", "before_user": "<u>",
     "after_user": "\n", "before_assistant": "<a>", "end": "</s>", "after_assistant": "\n",
@@ -26,8 +27,17 @@ def runs() -> list[bytes]:
 
 def artefacts() -> list[bytes]:
     """An artefact of one graph."""
-    tensor = {"name": "features", "dtype": "float32", "shape": [None, None, 4]}
-    model = {"file": "model.onnx", "sha256": _SHA256, "inputs": [tensor], "outputs": [tensor]}
+    shapes = {
+        "features": [None, None, 4], "lengths": [None], "slots": [None, 3, 4], "mass": [None, 3],
+        "assignments": [None, None, 2], "weights": [None, None, 2],
+    }  # fmt: skip
+    tensors = [
+        {"name": name, "dtype": _DTYPES.get(name, "float32"), "shape": shape}
+        for name, shape in shapes.items()
+    ]
+    model = {
+        "file": "model.onnx", "sha256": _SHA256, "inputs": tensors[:2], "outputs": tensors[2:]
+    }  # fmt: skip
     parity_row = {
         "case": "x", "batch": 1, "num_patches": 5, "max_abs_slots": 0.0, "max_abs_mass": 0.0,
         "routed_alike": 1.0, "share_of_tolerance": 0.1,
@@ -69,7 +79,7 @@ def language_models() -> list[bytes]:
 def metrics() -> list[bytes]:
     """The results of an evaluation."""
     names = named_task(None, ["a", "b"]).metrics
-    score = {"value": 0.5, "low": 0.4, "high": None}
+    score = {"value": 0.5, "low": 0.4, "high": 0.6}
     figures = {"num_slides": 4, "num_cases": 3, "confusion": [[1, 1], [1, 1]]}
     fold = {
         "fold": 0, "best_epoch": 1, "val_loss": 0.5, "effective_slots": None, "num_test_slides": 4,

@@ -45,6 +45,12 @@ def tiffs() -> list[bytes]:
     ]
 
 
+def small_tiffs() -> list[bytes]:
+    """A slide of one tile, plain and packed."""
+    tiled: dict[str, Any] = {"tile": (_TILE, _TILE)}
+    return [_tiff([pixels(_TILE)], **tiled), _tiff([pixels(_TILE)], **tiled, compression="zlib")]
+
+
 def _tiff(
     levels: list[Pixels], *, bigtiff: bool = False, byteorder: Any = "<", **how: Any
 ) -> bytes:

@@ -11,8 +11,11 @@ from fuzz.seeds import checkpoints as seeds
 from fuzz.target import Target
 from fuzz.targets.features import mutate_torch
 from tcssa import load_compressor
-from tcssa.errors import CheckpointError, UsageError
+from tcssa.errors import CheckpointError, RunError, UsageError
 from tcssa.mil.classifiers import load_classifier
+
+_ERRORS = (CheckpointError, RunError)
+"""A folder is taken for a run."""
 
 
 def read_compressor(path: Path) -> dict[str, Any]:
@@ -29,7 +32,7 @@ def read_classifier(path: Path) -> dict[str, Any]:
 
 TARGETS = (
     Target(
-        "safetensors", ".safetensors", seeds.compressor_files, read_compressor, (CheckpointError,),
+        "safetensors", ".safetensors", seeds.compressor_files, read_compressor, _ERRORS,
         mutate_safetensors, arrays.check_tensors,
     ),
     Target(
@@ -37,7 +40,7 @@ TARGETS = (
         (CheckpointError, UsageError), mutate_safetensors, arrays.check_tensors,
     ),
     Target(
-        "pth", ".pth", seeds.reference_files, read_compressor, (CheckpointError,), mutate_torch,
+        "pth", ".pth", seeds.reference_files, read_compressor, _ERRORS, mutate_torch,
         arrays.check_reference,
     ),
 )  # fmt: skip
