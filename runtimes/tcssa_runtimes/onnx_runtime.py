@@ -92,9 +92,13 @@ class OnnxRuntime(ArtefactRuntime):
         sessions = {}
         for name, file in self._files.items():
             sessions[name] = _start(ort, file, wanted, on_gpu=place != "cpu")
-            for side in ("inputs", "outputs"):
-                found = getattr(sessions[name], f"get_{side}")()
-                _require_same(file, side, found, getattr(self._models[name], side))
+            with reading(file, ArtefactError):  # names of its tensors may be no text
+                sides = {
+                    "inputs": (sessions[name].get_inputs(), self._models[name].inputs),
+                    "outputs": (sessions[name].get_outputs(), self._models[name].outputs),
+                }
+                for side, (found, stated) in sides.items():
+                    _require_same(file, side, found, stated)
             if wanted not in sessions[name].get_providers():
                 raise DeviceError(
                     f"no CUDA device: ONNX Runtime could not start its {wanted}",
@@ -192,6 +196,7 @@ def _start(ort: Any, file: Path, provider: str, *, on_gpu: bool) -> Any:  # onnx
                 _options(ort),
                 providers=[provider],
                 provider_options=[_PROVIDER_OPTIONS.get(provider, {})],
+                enable_fallback=int(on_gpu),  # from the CPU to the CPU it only prints
             )
     except Exception as error:  # its error classes share no narrower base
         reason = one_line(error, 300)

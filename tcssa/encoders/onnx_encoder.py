@@ -75,7 +75,7 @@ def open_session(model: bytes | str, device: Device) -> tuple[Any, str]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors only
+    options.log_severity_level = 4  # errors are raised, and told by whoever opens the session
     # On a CPU every call has one core, and there are as many calls as cores: their threads never
     # wait for one another, nor for the core of a thread that decodes patches.
     options.intra_op_num_threads = 1
@@ -94,7 +94,10 @@ def open_session(model: bytes | str, device: Device) -> tuple[Any, str]:
             )
         _log.warning("there is a GPU, but ONNX Runtime cannot use it: encoding on the CPU")
         return session, "cpu"
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]), "cpu"
+    on_cpu = ["CPUExecutionProvider"]
+    # a fallback from the CPU to the CPU would only print
+    session = onnxruntime.InferenceSession(model, options, providers=on_cpu, enable_fallback=0)
+    return session, "cpu"
 
 
 def usual_batch(device: str) -> int:

@@ -195,7 +195,14 @@ def _describe(session: Any, path: Path) -> _Graph:
     Raises:
         ArtefactError: It is not one picture in, one feature out.
     """
+    with reading(path, ArtefactError):  # names and metadata may be no text
+        return _described(session, path)
+
+
+def _described(session: Any, path: Path) -> _Graph:
     inputs, outputs = session.get_inputs(), session.get_outputs()
+    if not outputs:
+        raise ArtefactError(path, "it has no outputs")
     if len(inputs) != 1:
         raise ArtefactError(path, f"it has {len(inputs)} inputs, an encoder has one")
     (picture,), feature = inputs, outputs[0]
@@ -218,7 +225,7 @@ def _describe(session: Any, path: Path) -> _Graph:
             hint="export it with a fixed side of the picture and features [B, D]",
         )
     batch = shape[0] if isinstance(shape[0], int) else None
-    for size, limit in ((side, SIDE), (dim, _WIDTH), (batch or 1, _BATCH)):
+    for size, limit in ((side, SIDE), (dim, _WIDTH), (1 if batch is None else batch, _BATCH)):
         if size < 1:
             raise ArtefactError(path, f"it takes {shape} and gives {list(feature.shape)}")
         limit.require(size, path, ArtefactError)

@@ -247,3 +247,31 @@ def test_an_encoder_off_its_resolution_is_doubted() -> None:
     spec = small_spec()
     assert spec.doubts(0.5) == spec.doubts(0.54) == []
     assert "trained at 0.5 µm per pixel; patches are read at 0.25" in spec.doubts(0.25)[0]
+
+
+def test_no_flipped_bit_of_a_graph_leads_to_an_error_of_another_kind(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole = write_mean_model(tmp_path / "whole.onnx", [None, 3, 16, 16]).read_bytes()
+    path, refused = tmp_path / "damaged.onnx", 0
+    for bit in range(0, 8 * len(whole), 7):
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        try:
+            encoder = encoder_spec(f"onnx:{path}").load("cpu")
+            features = encoder.encode(random_patches(encoder.input_px))
+        except ArtefactError:
+            refused += 1
+        else:
+            assert features.shape[1] == encoder.feature_dim
+    assert refused > len(whole) / 4
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "shape", [[None, 3, 2**20, 2**20], [0, 3, 16, 16], [10**6, 3, 16, 16], [None, 3, 0, 0]]
+)
+def test_a_graph_of_odd_sizes_takes_no_memory(tmp_path: Path, shape: list[int | None]) -> None:
+    with pytest.raises(ArtefactError):
+        encoder_spec(f"onnx:{write_mean_model(tmp_path / 'm.onnx', shape)}")
