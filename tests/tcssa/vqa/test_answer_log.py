@@ -7,6 +7,7 @@ import pytest
 
 from tcssa.errors import RunError
 from tcssa.vqa.answer_log import AnswerLog
+from tcssa.vqa.conversation import Question
 
 MADE_FROM = {"model": "abc", "benchmark": "def"}
 
@@ -56,3 +57,41 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     path.write_text("nonsense\n")
     with pytest.raises(RunError, match="line 1: is not valid JSON"):
         AnswerLog(path, MADE_FROM)
+
+
+def question(options: tuple[str, ...]) -> Question:
+    answer = "A" if options else None
+    return Question("0", "s", "What?", options, answer, "first", {}, "file.csv, row 1")
+
+
+@pytest.mark.parametrize(
+    ("answer", "num_options"),
+    [
+        ({"predicted": "C"}, 2),
+        ({"log_probs": [-0.1, -2.4, -3.0]}, 2),
+        ({"orders": [{"predicted": "A"}]}, 2),
+        ({"orders": [{"predicted": "A"}, {"predicted": "C"}]}, 2),
+        ({"blank": {"predicted": "D"}}, 3),
+        ({"predicted": "A"}, 0),
+    ],
+)
+def test_an_answer_to_other_options_is_refused(
+    tmp_path: Path, answer: dict[str, object], num_options: int
+) -> None:
+    with AnswerLog(tmp_path / "a.jsonl", MADE_FROM) as log:
+        log.append([{"row_id": "0", "status": "answered"} | answer])
+        with pytest.raises(RunError, match="row 0 is one to other options"):
+            log.lines([question(tuple("abc"[:num_options]))])
+
+
+def test_answers_come_in_the_order_of_their_questions(tmp_path: Path) -> None:
+    with AnswerLog(tmp_path / "a.jsonl", MADE_FROM) as log:
+        log.append([line("0")])
+        assert log.lines([question(("a", "b"))]) == [line("0")]
+
+
+def test_a_file_without_a_whole_line_is_not_ours_and_stays(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("something else")
+    with pytest.raises(RunError, match="is no file of answers"):
+        AnswerLog(tmp_path / "a.jsonl", MADE_FROM)
+    assert (tmp_path / "a.jsonl").read_text() == "something else"
