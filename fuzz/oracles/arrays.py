@@ -52,7 +52,7 @@ def _rows(file: h5py.File, name: str) -> NDArray[Any]:
         wanted = math.prod(-(-size // chunk) for size, chunk in sides)
         if dataset.id.get_num_chunks() < wanted:
             raise RefusedError("blocks that nobody wrote")
-    elif dataset.id.get_storage_size() < dataset.nbytes:
+    elif dataset.id.get_storage_size() < dataset.size * dataset.id.get_type().get_size():
         raise RefusedError("rows that nobody wrote")
     return np.asarray(dataset[()])
 

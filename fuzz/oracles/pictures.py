@@ -32,7 +32,7 @@ def check_tiff(path: Path, slide: Mapping[str, Any]) -> str | None:
     try:
         with tifffile.TiffFile(path) as tiff:
             page: Any = tiff.pages[0]
-            if not _is_plain(page) or not all(page.dataoffsets):
+            if not _is_plain(page) or not all((*page.dataoffsets, *page.databytecounts)):
                 return None
             if page.is_tiled and math.prod(page.chunked) > len(page.dataoffsets):
                 return "its directory has fewer tiles than its size takes"
@@ -145,10 +145,11 @@ def check_ome_zarr(path: Path, slide: Mapping[str, Any]) -> str | None:
 
     if path.is_file():  # a picture is read whatever its name
         return check_picture(path, slide)
-    root: Any = zarr.open_group(str(path), mode="r")
-    attributes = dict(root.attrs)
-    scales = attributes.get("ome", attributes)["multiscales"][0]
-    array = root[scales["datasets"][0]["path"]]
+    newer = path / "zarr.json"
+    stored = json.loads((newer if newer.exists() else path / ".zattrs").read_bytes())
+    attributes = stored["attributes"]["ome"] if newer.exists() else stored
+    scales = attributes["multiscales"][0]
+    array: Any = zarr.open_array(str(path / scales["datasets"][0]["path"]), mode="r")
     if [axis["name"] for axis in scales["axes"]] != ["c", "y", "x"]:
         return None
     expected = np.asarray(array[:]).transpose(1, 2, 0)
