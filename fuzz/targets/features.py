@@ -20,6 +20,7 @@ from tcssa.errors import FeatureFileError, NonFiniteFeatureError
 from tcssa.features import open_bag
 
 _ERRORS = (FeatureFileError, NonFiniteFeatureError)
+_PICKLES = ("tcssa.files.pickled", "tcssa.files.pickled_names")
 
 
 def read_bag(path: Path) -> dict[str, Any]:
@@ -48,12 +49,18 @@ def mutate_torch(rng: Random, seed: bytes) -> bytes:
 
 TARGETS = (
     Target("hdf5", ".h5", seeds.hdf5_files, read_bag, _ERRORS, mutate_hdf5, arrays.check_hdf5),
-    Target("npy", ".npy", seeds.npy_files, read_bag, _ERRORS, mutate_npy, arrays.check_npy),
+    Target(
+        "npy", ".npy", seeds.npy_files, read_bag, _ERRORS, mutate_npy, arrays.check_npy,
+        covered=("tcssa.files.npy",),
+    ),
     Target(
         "npy-pickled", ".npy", seeds.pickled_npy_files, read_bag, _ERRORS, mutate_npy,
-        arrays.check_pickled_npy,
+        arrays.check_pickled_npy, covered=("tcssa.files.npy", *_PICKLES),
     ),
-    Target("pt", ".pt", seeds.pt_files, read_bag, _ERRORS, mutate_torch, arrays.check_pt),
+    Target(
+        "pt", ".pt", seeds.pt_files, read_bag, _ERRORS, mutate_torch, arrays.check_pt,
+        covered=("tcssa.files.torch_file", "tcssa.files.torch_names", *_PICKLES),
+    ),
     Target(
         "feature-csv", ".csv", seeds.csv_files, read_bag, _ERRORS, mutate_text,
         arrays.check_feature_csv, covered=("tcssa.features.slidechat", "tcssa.files.table"),
