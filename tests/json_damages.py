@@ -68,6 +68,11 @@ def changed_values(content: Any, per_place: list[Any] | None = None) -> Iterator
             inner = _inner(copy, place[:-1])
             inner[place[-1]] = value
             yield f"{'.'.join(map(str, place))} = {str(value)[:20]!r}", copy
+        if isinstance(place[-1], str):
+            copy = json.loads(json.dumps(content))
+            inner = _inner(copy, place[:-1])
+            inner[""] = inner.pop(place[-1])
+            yield f"{'.'.join(map(str, place))} without its name", copy
         copy = json.loads(json.dumps(content))
         del _inner(copy, place[:-1])[place[-1]]
         yield f"without {'.'.join(map(str, place))}", copy

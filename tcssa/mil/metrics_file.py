@@ -51,7 +51,7 @@ class _Figures(_Part):
     @model_validator(mode="after")
     def _require_scores(self) -> _Figures:
         for name, value in (self.model_extra or {}).items():
-            if titles([name], ""):
+            if titles([name], "auc"):
                 try:
                     _Score.model_validate(value)
                 except ValidationError as fault:

@@ -29,7 +29,7 @@ HERE = "."
 class BaseModelFacts(BaseModel):
     """The language model that a run belongs to."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     id: str
     """Its name or path; ``.`` where it lies in the folder itself."""
@@ -43,7 +43,7 @@ class BaseModelFacts(BaseModel):
 class VqaRun(BaseModel):
     """The content of ``vqa.json``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     schema_version: int
     tcssa_version: str
