@@ -32,7 +32,7 @@ class NamedTensor:
     def spec(self) -> TensorSpec:
         """As the artefact states it."""
         shape = [size if isinstance(size, int) else None for size in self.shape]
-        return TensorSpec(name=self.name, dtype=self.dtype, shape=shape)
+        return TensorSpec.model_validate({"name": self.name, "dtype": self.dtype, "shape": shape})
 
     def sized(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape with a size for every named axis."""

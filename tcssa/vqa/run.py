@@ -258,5 +258,5 @@ def _fixed_num_tokens(visual: VisualEncoder) -> int | None:
     return None if visual.kind in ("sample", "full") else visual.num_tokens(1)
 
 
-def _dtype_of(llm: Any) -> str:
+def _dtype_of(llm: Any) -> Any:  # one of the types that `BaseModelFacts` knows
     return str(llm.get_input_embeddings().weight.dtype).removeprefix("torch.")
