@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.files.boundary import UnsoundError
-from tcssa.files.hdf5 import BlockTable, block_table, require_findable
+from tcssa.files.hdf5 import BlockTable, block_table, filters_of, require_findable
 
 _MOST_BYTES = 1 << 25
 """Of a block that is unpacked here: it is held beside what the caller counts."""
@@ -165,8 +165,7 @@ def find_blocks(dataset: h5py.Dataset) -> Blocks | None:
 
 def _read_here(dataset: h5py.Dataset, table: BlockTable | None) -> Blocks | None:
     """Return where a dataset's blocks lie, if they are of a kind that is read here."""
-    plist = dataset.id.get_create_plist()
-    filters = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
+    filters = filters_of(dataset)
     is_plain = (
         hasattr(os, "preadv")
         and dataset.dtype.isnative
@@ -193,7 +192,5 @@ def _read_here(dataset: h5py.Dataset, table: BlockTable | None) -> Blocks | None
     if table is None or table.skips_filters:
         return None
     if (table.offsets + table.sizes).max() > os.fstat(file).st_size:
-        return None
-    if not filters and (table.sizes != block_bytes).any():
         return None
     return Blocks(file, rows, table.offsets, table.sizes, filters)

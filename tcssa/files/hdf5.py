@@ -23,11 +23,20 @@ from numpy.typing import NDArray
 
 from tcssa.errors import FileError, one_line
 from tcssa.files.boundary import UnsoundError, reading, require_file
+from tcssa.files.hdf5_structures import require_sound_structures
 
 _MAX_RATIO = 1032
 """No block of deflate grows more; a larger claim is not compression."""
 _FEW_BLOCKS = 256
 """Blocks that are counted in less time than the file takes to open."""
+_KEEPING_FILTERS = (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32)
+"""They leave numbers as many bytes as they were."""
+_TRUSTING_FILTERS = (
+    h5py.h5z.FILTER_SZIP,
+    h5py.h5z.FILTER_NBIT,
+    h5py.h5z.FILTER_SCALEOFFSET,
+)
+_CHECKSUM_BYTES = 4
 _HERE = "."
 """The name that a virtual dataset gives to its own file."""
 
@@ -196,6 +205,7 @@ def require_written(dataset: h5py.Dataset, name: str, *, looked_up_later: bool =
         if dataset.id.get_storage_size() < math.prod(shape) * item_bytes:
             raise UnsoundError(f"its {name!r} was never written")
         return
+    require_sound_structures(dataset)
     blocks = num_blocks(dataset)
     claimed = blocks * math.prod(chunks) * item_bytes
     is_packed = dataset.id.get_create_plist().get_nfilters() > 0
@@ -256,7 +266,38 @@ def block_table(dataset: h5py.Dataset) -> BlockTable | None:
     missing = int((order < 0).sum())
     if missing or num_found != len(order):
         raise UnsoundError(f"{missing:,} of {len(order):,} blocks of rows are missing")
+    _require_sizes(dataset, np.array(masks), stored[1])
     return BlockTable(stored[0, order], stored[1, order], any(masks))
+
+
+def filters_of(dataset: h5py.Dataset) -> list[int]:
+    """List the filters that blocks of a dataset go through when they are written, in order."""
+    plist = dataset.id.get_create_plist()
+    return [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
+
+
+def _require_sizes(
+    dataset: h5py.Dataset, masks: NDArray[np.int64], sizes: NDArray[np.int64]
+) -> None:
+    """Require that blocks are as long as what they went through leaves them.
+
+    HDF5 reads beyond a block that is too short, or does not fill it.
+
+    Raises:
+        UnsoundError: One is not, or they went through a filter whose unpacking trusts them.
+    """
+    filters = filters_of(dataset)
+    odd = [str(each) for each in filters if each in _TRUSTING_FILTERS]
+    if odd:
+        raise UnsoundError(f"its blocks went through the filter {odd[0]}, which is not read")
+    block_bytes = math.prod(dataset.chunks) * dataset.id.get_type().get_size()
+    for mask in np.unique(masks):
+        passed = [each for i, each in enumerate(filters) if not mask >> i & 1]
+        packs = [each for each in passed if each not in _KEEPING_FILTERS]
+        sums = _CHECKSUM_BYTES * passed.count(h5py.h5z.FILTER_FLETCHER32)
+        found = sizes[masks == mask]
+        if (found <= sums).any() if packs else (found != block_bytes + sums).any():
+            raise UnsoundError("a block of rows is of another length than it must be")
 
 
 def require_findable(dataset: h5py.Dataset, table: BlockTable) -> None:
@@ -276,7 +317,12 @@ def require_findable(dataset: h5py.Dataset, table: BlockTable) -> None:
 
 
 def attributes(holder: h5py.Group | h5py.Dataset) -> dict[str, Any]:
-    """Read all attributes as plain values: text, numbers, truth values, or arrays of them."""
+    """Read all attributes as plain values: text, numbers, truth values, or arrays of them.
+
+    Raises:
+        UnsoundError: The heap of their texts is damaged.
+    """
+    require_sound_structures(holder)
     return {str(name): plain(value) for name, value in holder.attrs.items()}
 
 

@@ -1,6 +1,8 @@
 """HDF5 files give out their own, written data; everything else is one error that names the file."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
+from fuzz.mutations.lookup3 import lookup3
 from tcssa.errors import FeatureFileError
 from tcssa.features import open_bag, read_features
 from tcssa.files.hdf5 import attributes, find_object, hdf5_file, numbers
@@ -212,3 +215,95 @@ def test_objects_are_found_by_hard_links_alone(tmp_path: Path) -> None:
         assert attributes(file["group"]) == {"said": "so"}
     with pytest.raises(FeatureFileError, match="a link"), hdf5_file(path, FeatureFileError) as file:
         find_object(file, "away/x")
+
+
+def read_elsewhere(path: Path) -> str:
+    """Read a bag in a process of its own, which may hang or crash.
+
+    Returns:
+        Why the file was refused.
+    """
+    code = (
+        "import sys\nfrom tcssa.errors import FeatureFileError\n"
+        "from tcssa.features import open_bag\n"
+        "try:\n    with open_bag(sys.argv[1]) as bag:\n        bag.read()\n"
+        "except FeatureFileError as error:\n    print(error.reason)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=30
+    )
+    assert run.returncode == 0, run.stderr[-500:]
+    return run.stdout
+
+
+def with_text(file: h5py.File) -> None:
+    file["features"] = values()
+    file["features"].attrs["encoder"] = "uni"
+
+
+def replaced(path: Path, place: int, number: int, width: int = 8) -> bytearray:
+    content = bytearray(path.read_bytes())
+    content[place : place + width] = number.to_bytes(width, "little")
+    path.write_bytes(content)
+    return content
+
+
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+def test_a_damaged_heap_of_texts_is_not_walked(tmp_path: Path, libver: str) -> None:
+    """The free space behind the texts claims another size: HDF5 goes on for ever."""
+    path = tmp_path / "S.h5"
+    with h5py.File(path, "w", libver=libver) as file:
+        with_text(file)
+    heap = path.read_bytes().index(b"GCOL")
+    free = heap + 16 + 16 + 8 + 8  # behind the head, one object of 3 bytes, and its own head
+    replaced(path, free, 255)
+    assert "a heap of texts is damaged" in read_elsewhere(path)
+
+
+@pytest.mark.parametrize(
+    ("signature", "place", "maxshape"), [(b"EAHD", 44, (None, 4)), (b"FAHD", 8, None)]
+)
+def test_a_damaged_index_of_blocks_is_not_walked(
+    tmp_path: Path, signature: bytes, place: int, maxshape: tuple[None, int] | None
+) -> None:
+    path = tmp_path / "S.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        file.create_dataset("features", data=values(40), chunks=(2, 4), maxshape=maxshape)
+    assert np.array_equal(read_features(path), values(40))
+    begin = path.read_bytes().index(signature)
+    content = replaced(path, begin + place, 1 << 36)
+    end = begin + {b"EAHD": 68, b"FAHD": 24}[signature]
+    replaced(path, end, lookup3(bytes(content[begin:end])), 4)  # else HDF5 sees the damage itself
+    assert "an index of blocks is damaged" in read_elsewhere(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "stored"),
+    [
+        ({"fletcher32": True}, b"ab"),
+        ({"shuffle": True}, b"too short"),
+        ({"compression": "gzip", "fletcher32": True}, b"abcd"),
+        ({}, b"too short"),
+    ],
+)
+def test_a_block_of_another_length_is_refused(
+    tmp_path: Path, options: dict[str, Any], stored: bytes
+) -> None:
+    """HDF5 reads beyond what is stored; of two bytes and a checksum it ends the process."""
+    path = tmp_path / "S.h5"
+    with h5py.File(path, "w") as file:
+        dataset = file.create_dataset("features", data=values(), chunks=(3, 4), **options)
+        if stored and options:
+            dataset.id.write_direct_chunk((0, 0), stored)
+    if not options:  # HDF5 does not write such a block: its length in the tree is replaced
+        key = (48).to_bytes(4, "little") + bytes(4) + bytes(24)
+        replaced(path, path.read_bytes().index(key), len(stored), 4)
+    assert "a block of rows is of another length" in read_elsewhere(path)
+
+
+def test_blocks_that_went_through_a_filter_which_trusts_them_are_refused(tmp_path: Path) -> None:
+    path = make(
+        tmp_path / "S.h5",
+        lambda file: file.create_dataset("features", data=values(), chunks=(3, 4), scaleoffset=4),
+    )
+    refused(path, "the filter 6, which is not read")

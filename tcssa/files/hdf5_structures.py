@@ -1,0 +1,143 @@
+"""Structures of HDF5 on which its library hangs where they are damaged.
+
+The library walks a heap of texts by the sizes in it, and an index of blocks by the length that it
+states, without end where these make no sense; nothing stops C code that holds Python's lock. So
+both are looked at before it is asked. They are found through the header of the object that they
+belong to (HDF5 File Format Specification 3.0, sections III.E, IV.A.1 and IV.A.2).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+
+import h5py
+
+from tcssa.files.boundary import UnsoundError
+
+_LAYOUT, _ATTRIBUTE, _CONTINUATION = 0x08, 0x0C, 0x10
+_VARIABLE_LENGTH = 9
+"""Class of a type whose values are lengths and places in a heap."""
+_MAX_BLOCKS = 64
+"""Pieces of one header; the library writes a few."""
+_MAX_HEADER_BYTES = 2**20
+_MAX_DEPTH = 64
+"""Of a tree of version 2; one of 2^64 records is not as deep."""
+_ENTRIES_AT = {b"EAHD": 44, b"FAHD": 8}
+"""Where an extensible and a fixed array state their number of entries."""
+_INDEX_FACTS_BYTES = {2: 0, 3: 1, 4: 5, 5: 6}
+"""Bytes between the kind of an index and its address, by kind: none, fixed, extensible, tree."""
+
+Message = tuple[int, bytes]
+"""Kind and content."""
+
+
+def require_sound_structures(holder: h5py.Group | h5py.Dataset) -> None:
+    """Require that the library can walk the heaps of an object's attributes and its index.
+
+    Args:
+        holder: The object. Files that are not on a disk are not looked at.
+
+    Raises:
+        UnsoundError: One makes no sense.
+    """
+    file = holder.file
+    if not hasattr(os, "preadv") or file.driver != "sec2":  # what holds a descriptor
+        return
+    descriptor, base = file.id.get_vfd_handle(), file.userblock_size
+    # not h5o.get_info, which walks the index
+    address = h5py.h5g.get_objinfo(holder.id, b".").objno[0]
+    heaps = set()
+    for kind, content in _messages(descriptor, base, address):
+        if kind == _ATTRIBUTE:
+            heaps |= _heaps_of(content)
+        elif kind == _LAYOUT and (place := _index_of(content)) is not None:
+            _require_index(os.pread(descriptor, 64, base + place), os.fstat(descriptor).st_size)
+    for place in heaps:
+        _require_heap(descriptor, base + place)
+
+
+def _messages(descriptor: int, base: int, address: int) -> Iterator[Message]:
+    """Read the messages of an object's header, as far as they are whole."""
+    head = os.pread(descriptor, 48, base + address)
+    if head[:4] == b"OHDR":
+        flags = head[5]
+        at = 6 + (16 if flags & 0x20 else 0) + (4 if flags & 0x10 else 0)
+        width = 1 << (flags & 3)
+        blocks = [(address + at + width, int.from_bytes(head[at : at + width], "little"))]
+        # the kind takes a byte; behind the flags a number follows where their order is kept
+        layout, skip, signature = struct.Struct("<BHB"), 2 if flags & 4 else 0, 4
+    else:
+        blocks = [(address + 16, int.from_bytes(head[8:12], "little"))]
+        layout, skip, signature = struct.Struct("<HHB"), 3, 0
+    for begin, length in blocks:  # grows as continuations are met
+        if length > _MAX_HEADER_BYTES or len(blocks) > _MAX_BLOCKS:
+            raise UnsoundError("the header of an object is damaged")
+        data = os.pread(descriptor, length, base + begin)
+        at = signature if begin != blocks[0][0] else 0
+        while at + layout.size + skip <= len(data):
+            kind, size, _ = layout.unpack_from(data, at)
+            at += layout.size + skip
+            content = data[at : at + size]
+            at += size
+            if kind == _CONTINUATION and len(content) >= 16:
+                blocks.append(struct.unpack_from("<QQ", content))
+            yield kind, content
+
+
+def _heaps_of(attribute: bytes) -> set[int]:
+    """Find the heaps that an attribute's values lie in; none where they are numbers."""
+    if len(attribute) < 9:
+        return set()
+    version, _, *sizes = struct.unpack_from("<BBHHH", attribute)
+    at = 9 if version == 3 else 8
+    if version == 1:  # each part is filled up to a multiple of 8
+        sizes = [-(-size // 8) * 8 for size in sizes]
+    type_at = at + sizes[0]
+    if type_at >= len(attribute) or attribute[type_at] & 0x0F != _VARIABLE_LENGTH:
+        return set()
+    values = attribute[at + sum(sizes) :]
+    places = {place for _, place, _ in struct.iter_unpack("<IQI", values[: len(values) // 16 * 16])}
+    return places - {0}
+
+
+def _index_of(layout: bytes) -> int | None:
+    """Find the index of a chunked layout of version 4; None where it has none of the new kinds."""
+    if len(layout) < 6 or layout[0] < 4 or layout[1] != 2:
+        return None
+    at = 5 + layout[3] * layout[4]
+    facts_bytes = _INDEX_FACTS_BYTES.get(layout[at]) if at < len(layout) else None
+    if facts_bytes is None:
+        return None
+    return int.from_bytes(layout[at + 1 + facts_bytes : at + 9 + facts_bytes], "little")
+
+
+def _require_heap(descriptor: int, place: int) -> None:
+    """Require that the objects of a heap of texts fill it."""
+    head = os.pread(descriptor, 16, place)
+    if head[:4] != b"GCOL":
+        return  # the library says so
+    length = int.from_bytes(head[8:], "little")
+    heap = os.pread(descriptor, min(length, _MAX_HEADER_BYTES), place)
+    at = 16
+    while at + 16 <= len(heap):
+        index, object_bytes = struct.unpack_from("<H6xQ", heap, at)
+        if index == 0:  # the free space, which is the rest
+            if at + object_bytes != length:
+                raise UnsoundError("a heap of texts is damaged")
+            return
+        at += 16 + -(-object_bytes // 8) * 8
+    if at > length:
+        raise UnsoundError("a heap of texts is damaged")
+
+
+def _require_index(head: bytes, file_bytes: int) -> None:
+    """Require that an index has no more entries than the file has bytes, and no endless depth."""
+    if head[:4] in _ENTRIES_AT:
+        at = _ENTRIES_AT[head[:4]]
+        is_sound = int.from_bytes(head[at : at + 8], "little") <= file_bytes
+    else:
+        is_sound = head[:4] != b"BTHD" or int.from_bytes(head[12:14], "little") <= _MAX_DEPTH
+    if not is_sound:
+        raise UnsoundError("an index of blocks is damaged")
