@@ -1,7 +1,7 @@
 """Directories of a TIFF, walked before a library sees the file.
 
-Libraries read the first levels of a file that was cut short in silence, go round in circles, and
-take memory for whatever tile a directory claims.
+Libraries read the first levels of a file that was cut short in silence, go round in circles, take
+memory for whatever tile a directory claims, and read tiles that it does not list as white.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ import os
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tcssa.errors import FileError, TcssaError
 from tcssa.files.boundary import UnsoundError, reading
@@ -25,12 +28,21 @@ _TILE_BYTES_A_BYTE, _MOST_TILE_BYTES = 200, 2**30
 """Of a tile, for each byte of the file: a small one must not take a gigabyte."""
 _VALUE_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 """Of the types of values, where a value takes more than one byte."""
-_WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+_WHOLE_NUMBERS = {
+    1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"
+}  # fmt: skip
 _BITS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT, _INNER, _NDPI = 258, 277, 322, 323, 330, 65420
-_READ = (_BITS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT, _INNER, _NDPI)
+_WIDTH, _HEIGHT, _STRIP_HEIGHT, _PLANES = 256, 257, 278, 284
+_READ = (_WIDTH, _HEIGHT, _BITS, _SAMPLES, _STRIP_HEIGHT, _PLANES, _TILE_WIDTH, _TILE_HEIGHT,
+         _INNER, _NDPI)  # fmt: skip
+_PLACES, _LENGTHS = (273, 324), (279, 325)
+"""Of strips and of tiles, of which there can be millions; see `Directory`."""
 
 Directory = Mapping[int, tuple[int, ...]]
-"""Values by tag, of the tags that are looked at."""
+"""Values by tag, of the tags that are looked at.
+
+Of places and lengths of tiles their number stands there alone, and behind it the largest length.
+"""
 
 
 def is_whole_tiff(path: Path) -> bool:
@@ -44,7 +56,7 @@ def is_whole_tiff(path: Path) -> bool:
 
 
 def require_sound_tiff(path: Path, error: type[FileError]) -> None:
-    """Require that a TIFF is whole, and that its tiles can be held in memory.
+    """Require that a TIFF is whole, lists all of its tiles, and that these can be held in memory.
 
     Strips are not bounded: OpenSlide decodes none for the levels of a slide, and a picture's
     pixels are counted in `tcssa.files.picture`.
@@ -54,18 +66,47 @@ def require_sound_tiff(path: Path, error: type[FileError]) -> None:
         error: What to raise.
 
     Raises:
-        FileError: Of the type ``error``; the file is cut short, or a tile is too large.
+        FileError: Of the type ``error``; the file is cut short, a tile is too large, or a directory
+            has fewer tiles or strips than its picture takes.
     """
     with reading(path, error, hint="compare its size with the original, or copy it again"):
-        earned = min(_TILE_BYTES_A_BYTE * path.stat().st_size, _MOST_TILE_BYTES)
+        file_bytes = path.stat().st_size
+        earned = min(_TILE_BYTES_A_BYTE * file_bytes, _MOST_TILE_BYTES)
         for directory in directories(path):
-            width, height, samples, bits = (
-                max(directory.get(tag) or (usual,))
-                for tag, usual in ((_TILE_WIDTH, 0), (_TILE_HEIGHT, 0), (_SAMPLES, 1), (_BITS, 1))
-            )
+            width, height = (_number(directory, tag) for tag in (_TILE_WIDTH, _TILE_HEIGHT))
+            samples, bits = (_number(directory, tag, 1) for tag in (_SAMPLES, _BITS))
             TILE_SIDE.require(max(width, height), path, error)
             tile_bytes = width * height * max(_RGBA_BYTES, samples * -(-bits // 8))
             TILE_BYTES.require(tile_bytes, path, error, earned=earned)
+            _require_listed(directory, file_bytes)
+
+
+def _number(directory: Directory, tag: int, usual: int = 0) -> int:
+    return max(directory.get(tag) or (usual,))
+
+
+def _require_listed(directory: Directory, file_bytes: int) -> None:
+    """Require that all tiles or strips are listed, and that none is longer than the file.
+
+    One that was left out is listed without a length.
+
+    Raises:
+        UnsoundError: There are fewer than width and height take; or one is longer, for which
+            OpenSlide takes memory, or else aborts the process.
+    """
+    width, height = _number(directory, _WIDTH), _number(directory, _HEIGHT)
+    across = _number(directory, _TILE_WIDTH) or width
+    down = _number(directory, _TILE_HEIGHT) or _number(directory, _STRIP_HEIGHT) or height
+    planes = _number(directory, _SAMPLES, 1) if _number(directory, _PLANES) == 2 else 1
+    needed = -(-width // max(1, across)) * -(-height // max(1, down)) * planes
+    for tags in (_PLACES, _LENGTHS):
+        found = [directory[tag] for tag in tags if tag in directory]
+        listed = min((number for number, *_ in found), default=0)
+        if listed < needed and (found or _TILE_WIDTH in directory):
+            raise UnsoundError(f"is a TIFF that lists {listed:,} of {needed:,} tiles or strips")
+        longest = max((length for _, *lengths in found for length in lengths), default=0)
+        if longest > file_bytes:
+            raise UnsoundError(f"is a TIFF that claims {longest:,} bytes of one tile or strip")
 
 
 def directories(path: Path) -> Iterator[Directory]:
@@ -133,16 +174,25 @@ class _Walk:
         ):
             if number * _VALUE_BYTES.get(kind, 1) > self._size:
                 raise UnsoundError(f"is a TIFF whose tag {tag} claims {number:,} values")
-            if tag in _READ and kind in _WHOLE_NUMBERS:
-                found[tag] = self._values(f"{number}{_WHOLE_NUMBERS[kind]}", value, place)
+            if tag not in (*_READ, *_PLACES, *_LENGTHS) or kind not in _WHOLE_NUMBERS:
+                continue
+            if tag in _PLACES:
+                found[tag] = (number,)
+                continue
+            values = self._values(kind, number, value, place)
+            if tag in _LENGTHS:
+                found[tag] = (number, int(values.max(initial=0)))
+            else:
+                found[tag] = tuple(values.tolist())
         return found, self._number(self._offset_code, start + len(entries))
 
-    def _values(self, code: str, value: bytes, place: str) -> tuple[int, ...]:
+    def _values(self, kind: int, number: int, value: bytes, place: str) -> NDArray[Any]:
         """Values of a tag, which stand in the entry itself if they fit."""
-        num_bytes = struct.calcsize(self._order + code)
+        dtype = np.dtype(self._order + _WHOLE_NUMBERS[kind])
+        num_bytes = number * dtype.itemsize
         if num_bytes > len(value):
             value = self._at(struct.unpack(self._order + place, value)[0], num_bytes)
-        return struct.unpack_from(self._order + code, value)
+        return np.frombuffer(value, dtype, number)
 
     def _number(self, code: str, offset: int) -> int:
         content = self._at(offset, struct.calcsize(code))

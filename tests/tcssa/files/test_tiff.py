@@ -1,4 +1,6 @@
+import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from slide_files import stained, write_claims, write_pyramid, write_slide
 
 from tcssa.errors import SlideError
 from tcssa.files.tiff import directories, is_whole_tiff, require_sound_tiff
+from tcssa.slides.slide import Slide
 
 
 def test_sizes_of_every_directory_are_found(tmp_path: Path) -> None:
@@ -41,6 +44,100 @@ def test_a_claim_that_no_library_should_see_is_refused(
     path = write_claims(tmp_path / "a.tif", width=256, height=256, **claims)
     with pytest.raises(SlideError, match=reason):
         require_sound_tiff(path, SlideError)
+
+
+@pytest.mark.parametrize("signed", [8, 9, 17])
+def test_a_claim_in_signed_numbers_is_a_claim(tmp_path: Path, signed: int) -> None:
+    path = write_claims(tmp_path / "a.tif", width=256, height=256, tile=30_000)
+    content = path.read_bytes()
+    for tag in (322, 323):
+        claim = struct.pack("<HHQQ", tag, 4, 1, 30_000)
+        content = content.replace(claim, struct.pack("<HHQQ", tag, signed, 1, 30_000))
+    path.write_bytes(content)
+    with pytest.raises(SlideError, match="30,000 pixels along a tile's side"):
+        require_sound_tiff(path, SlideError)
+
+
+WAYS: dict[str, dict[str, Any]] = {
+    "tiles": {"tile": (64, 64)},
+    "strips": {"rowsperstrip": 30},
+    "one strip": {},
+    "planes of tiles": {"tile": (64, 64), "planarconfig": "separate"},
+    "planes of strips": {"rowsperstrip": 30, "planarconfig": "separate"},
+    "a BigTIFF": {"tile": (64, 64), "bigtiff": True, "byteorder": ">"},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_picture_that_lists_too_few_of_its_tiles_is_refused(tmp_path: Path, way: str) -> None:
+    how, path = WAYS[way], tmp_path / "a.tif"
+    pixels = stained(200, 300)
+    if "planarconfig" in how:
+        pixels = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    tifffile.imwrite(path, pixels, photometric="rgb", metadata=None, **how)
+    require_sound_tiff(path, SlideError)
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages.first
+        order, word = tiff.byteorder, "Q" if tiff.is_bigtiff else "I"
+        entries = {tag.code: tag.offset for tag in page.tags}
+        num_listed = len(page.dataoffsets)
+    content = path.read_bytes()
+    for code in {273, 279, 324, 325} & entries.keys():
+        fewer = bytearray(content)
+        struct.pack_into(f"{order}{word}", fewer, entries[code] + 4, num_listed - 1)
+        path.write_bytes(fewer)
+        with pytest.raises(SlideError, match=f"lists {num_listed - 1} of {num_listed} tiles"):
+            require_sound_tiff(path, SlideError)
+    larger = bytearray(content)
+    for code, size in {256: 300 * 256, 257: 200 * 256, 278: 30}.items():
+        if code in entries:
+            struct.pack_into(f"{order}HH{word}I", larger, entries[code], code, 4, 1, size)
+    path.write_bytes(larger)
+    with pytest.raises(SlideError, match=r"lists [\d,]+ of [\d,]+ tiles or strips"):
+        require_sound_tiff(path, SlideError)
+
+
+@pytest.mark.parametrize("code", [324, 325])
+def test_tiles_without_places_or_lengths_are_refused(tmp_path: Path, code: int) -> None:
+    path = write_slide(tmp_path / "a.tif", stained(300, 300))
+    with tifffile.TiffFile(path) as tiff:
+        at = tiff.pages.first.tags[code].offset
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<H", content, at, 60_000)
+    path.write_bytes(content)
+    with pytest.raises(SlideError, match="lists 0 of 4 tiles"):
+        require_sound_tiff(path, SlideError)
+
+
+@pytest.mark.parametrize("how", [{"tile": (64, 64)}, {"rowsperstrip": 30}])
+def test_a_tile_that_is_longer_than_its_file_is_refused(tmp_path: Path, how: Any) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, stained(200, 300), photometric="rgb", bigtiff=True, **how)
+    with tifffile.TiffFile(path) as tiff:
+        tags = tiff.pages.first.tags
+        lengths = tags.get(325) or tags[279]
+    content = bytearray(path.read_bytes())
+    array = struct.pack("<Q", 2**48) * lengths.count
+    struct.pack_into("<HQQ", content, lengths.offset + 2, 16, lengths.count, len(content))
+    path.write_bytes(content + array)
+    with pytest.raises(SlideError, match="claims 281,474,976,710,656 bytes of one tile or strip"):
+        require_sound_tiff(path, SlideError)
+
+
+def test_tiles_that_were_left_out_are_listed_without_a_length(tmp_path: Path) -> None:
+    path = write_slide(tmp_path / "a.tif", stained(600, 600))
+    with tifffile.TiffFile(path) as tiff:
+        tags = tiff.pages.first.tags
+        arrays = [(tags[code].valueoffset, tags[code].dtype) for code in (324, 325)]
+    content = bytearray(path.read_bytes())
+    for at, kind in arrays:
+        size = 2 if kind == 3 else 4
+        content[at + size : at + 2 * size] = bytes(size)
+    path.write_bytes(content)
+    with Slide(path) as slide:
+        read = slide.read_patch(0, 0, 600, 600)
+    assert (read[:256, 256:512] == read[0, 256]).all()
+    assert read[:256, :256].std() > 1
 
 
 def test_a_large_file_may_have_large_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
