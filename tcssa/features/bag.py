@@ -37,7 +37,7 @@ from tcssa.features.selection import (
     with_selection,
 )
 from tcssa.features.slidechat import read_csv_features
-from tcssa.files.boundary import UnsoundError, reading, reason_of, require_file
+from tcssa.files.boundary import UnsoundError, reading, require_file
 from tcssa.files.hdf5 import attributes, find_object, numbers, open_hdf5
 
 SUFFIXES = (".h5", ".hdf5", ".pt", ".npy", STORE_SUFFIX)
@@ -164,7 +164,8 @@ class Bag:
         except MemoryError:
             raise
         except Exception as error:  # as in `reading`, with the rows
-            reason = f"rows {begin} to {end} cannot be read ({reason_of(error)})"
+            said = one_line(error) or type(error).__name__
+            reason = f"rows {begin} to {end} cannot be read ({said})"
             raise FeatureFileError(self.path, reason, hint=_READ_AGAIN) from error
 
 
@@ -313,6 +314,8 @@ def _check(bag: Bag) -> None:
     # (0,) is TRIDENT's empty bag of an encoder that does not tell its D
     if len(shape) != 2 and shape != (0,):
         fault = f"features must be [N, D], found {list(shape)}"
+    elif len(shape) == 2 and shape[0] and not shape[1]:
+        fault = f"{shape[0]} patches without a single feature"
     elif np.dtype(bag.features.dtype).kind != "f":
         fault = f"features must be floating point, found {bag.features.dtype}"
     elif bag.coords is not None and len(bag.coords) != shape[0]:

@@ -166,11 +166,13 @@ def find_blocks(dataset: h5py.Dataset) -> Blocks | None:
 def _read_here(dataset: h5py.Dataset, table: BlockTable | None) -> Blocks | None:
     """Return where a dataset's blocks lie, if they are of a kind that is read here."""
     filters = filters_of(dataset)
+    plist = dataset.id.get_create_plist()
     is_plain = (
         hasattr(os, "preadv")
         and dataset.dtype.isnative
         and h5py.h5t.py_create(dataset.dtype) == dataset.id.get_type()  # not so of bfloat16
         and filters in _KNOWN_FILTERS
+        and all(plist.get_filter(i)[2] for i in range(len(filters)))  # HDF5 needs their settings
         and dataset.file.userblock_size == 0
         and dataset.file.driver == "sec2"  # what holds a descriptor
     )

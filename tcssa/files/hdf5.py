@@ -37,6 +37,9 @@ _TRUSTING_FILTERS = (
     h5py.h5z.FILTER_SCALEOFFSET,
 )
 _CHECKSUM_BYTES = 4
+_PLAIN_TYPES = (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING, h5py.h5t.ENUM)
+_REFERENCES = ("DIMENSION_LIST", "REFERENCE_LIST")
+"""What HDF5 itself notes of axes; nobody asks for it here."""
 _HERE = "."
 """The name that a virtual dataset gives to its own file."""
 
@@ -320,10 +323,20 @@ def attributes(holder: h5py.Group | h5py.Dataset) -> dict[str, Any]:
     """Read all attributes as plain values: text, numbers, truth values, or arrays of them.
 
     Raises:
-        UnsoundError: The heap of their texts is damaged.
+        UnsoundError: One is of another type, on which h5py may end the process where it is damaged;
+            or the heap of their texts is damaged.
     """
     require_sound_structures(holder)
-    return {str(name): plain(value) for name, value in holder.attrs.items()}
+    found = {}
+    for name in holder.attrs:
+        if name in _REFERENCES:
+            continue
+        key = name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name
+        kind = h5py.h5a.open(holder.id, key).get_type().get_class()
+        if kind not in _PLAIN_TYPES:
+            raise UnsoundError(f"its attribute {name!r} is of a type that is not read")
+        found[str(name)] = plain(holder.attrs[name])
+    return found
 
 
 def plain(value: Any) -> Any:

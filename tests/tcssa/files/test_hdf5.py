@@ -307,3 +307,31 @@ def test_blocks_that_went_through_a_filter_which_trusts_them_are_refused(tmp_pat
         lambda file: file.create_dataset("features", data=values(), chunks=(3, 4), scaleoffset=4),
     )
     refused(path, "the filter 6, which is not read")
+
+
+def test_an_attribute_of_another_type_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """Of a damaged type of variable length h5py ends the process."""
+
+    def fill(file: h5py.File) -> None:
+        with_text(file)
+        file["features"].attrs["parts"] = np.zeros(2, [("x", "f4")])
+
+    refused(make(tmp_path / "S.h5", fill), "its attribute 'parts' is of a type that is not read")
+    path = make(tmp_path / "T.h5", with_text)
+    content = path.read_bytes()
+    text_type = bytes([0x19, 0x01, 0x01, 0, 16, 0, 0, 0])  # of variable length, text, UTF-8
+    path.write_bytes(content.replace(text_type, bytes([0x19, 0x02]) + text_type[2:]))
+    assert "'encoder' is of a type that is not read" in read_elsewhere(path)
+
+
+def test_deflate_without_its_setting_is_left_to_the_library(tmp_path: Path) -> None:
+    path = tmp_path / "S.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("features", data=values(), chunks=(3, 4), compression="gzip")
+    content = path.read_bytes()
+    setting = b"deflate\0" + (4).to_bytes(4, "little")
+    assert content.count(setting) == 1
+    begin = content.index(setting) - 8  # the filter's number, the length of its name, flags, values
+    assert content[begin : begin + 8] == bytes([1, 0, 8, 0, 1, 0, 1, 0])
+    path.write_bytes(content[: begin + 6] + bytes(2) + content[begin + 8 :])
+    refused(path, "cannot be read")
