@@ -25,7 +25,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.errors import FeatureDimError, FeatureFileError, NonFiniteFeatureError
+from tcssa.errors import FeatureDimError, FeatureFileError, NonFiniteFeatureError, one_line
 from tcssa.features.array_files import read_npy, read_pt
 from tcssa.features.direct import DatasetRows
 from tcssa.features.lazyslide import read_store
