@@ -23,6 +23,8 @@ TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of a TIFF and a BigTIFF, in both orders of bytes."""
 _MAX_DIRECTORIES = 10_000
 _MAX_ENTRIES = 1_000_000
+_MAX_SAMPLES = 16
+_HEAD_BYTES = 8
 _RGBA_BYTES = 4  # as which OpenSlide decodes, whatever the samples
 _TILE_BYTES_A_BYTE, _MOST_TILE_BYTES = 200, 2**30
 """Of a tile, for each byte of the file: a small one must not take a gigabyte."""
@@ -41,7 +43,7 @@ _PLACES, _LENGTHS = (273, 324), (279, 325)
 Directory = Mapping[int, tuple[int, ...]]
 """Values by tag, of the tags that are looked at.
 
-Of places and lengths of tiles their number stands there alone, and behind it the largest length.
+Of the places and lengths of tiles it has two numbers: how many there are, and the largest.
 """
 
 
@@ -78,6 +80,8 @@ def require_sound_tiff(path: Path, error: type[FileError]) -> None:
             TILE_SIDE.require(max(width, height), path, error)
             tile_bytes = width * height * max(_RGBA_BYTES, samples * -(-bits // 8))
             TILE_BYTES.require(tile_bytes, path, error, earned=earned)
+            if samples > _MAX_SAMPLES:
+                raise UnsoundError(f"is a TIFF of {samples:,} samples a pixel")
             _require_listed(directory, file_bytes)
 
 
@@ -101,12 +105,12 @@ def _require_listed(directory: Directory, file_bytes: int) -> None:
     needed = -(-width // max(1, across)) * -(-height // max(1, down)) * planes
     for tags in (_PLACES, _LENGTHS):
         found = [directory[tag] for tag in tags if tag in directory]
-        listed = min((number for number, *_ in found), default=0)
+        listed = min((number for number, _ in found), default=0)
         if listed < needed and (found or _TILE_WIDTH in directory):
             raise UnsoundError(f"is a TIFF that lists {listed:,} of {needed:,} tiles or strips")
-        longest = max((length for _, *lengths in found for length in lengths), default=0)
-        if longest > file_bytes:
-            raise UnsoundError(f"is a TIFF that claims {longest:,} bytes of one tile or strip")
+    longest = max((directory[tag][1] for tag in _LENGTHS if tag in directory), default=0)
+    if longest > file_bytes:
+        raise UnsoundError(f"is a TIFF that claims {longest:,} bytes of one tile or strip")
 
 
 def directories(path: Path) -> Iterator[Directory]:
@@ -176,11 +180,10 @@ class _Walk:
                 raise UnsoundError(f"is a TIFF whose tag {tag} claims {number:,} values")
             if tag not in (*_READ, *_PLACES, *_LENGTHS) or kind not in _WHOLE_NUMBERS:
                 continue
-            if tag in _PLACES:
-                found[tag] = (number,)
-                continue
+            if tag in found:  # one library takes the first, another the last
+                raise UnsoundError(f"is a TIFF that states its tag {tag} twice")
             values = self._values(kind, number, value, place)
-            if tag in _LENGTHS:
+            if tag in _PLACES or tag in _LENGTHS:
                 found[tag] = (number, int(values.max(initial=0)))
             else:
                 found[tag] = tuple(values.tolist())
@@ -191,7 +194,10 @@ class _Walk:
         dtype = np.dtype(self._order + _WHOLE_NUMBERS[kind])
         num_bytes = number * dtype.itemsize
         if num_bytes > len(value):
-            value = self._at(struct.unpack(self._order + place, value)[0], num_bytes)
+            (start,) = struct.unpack(self._order + place, value)
+            if start < _HEAD_BYTES:
+                raise UnsoundError("is a TIFF whose tags point into its head")
+            value = self._at(start, num_bytes)
         return np.frombuffer(value, dtype, number)
 
     def _number(self, code: str, offset: int) -> int:

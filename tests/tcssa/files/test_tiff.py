@@ -31,6 +31,7 @@ def test_sizes_of_every_directory_are_found(tmp_path: Path) -> None:
         ({"tile": 65_536}, "65,536 pixels along a tile's side, and at most 16,384"),
         ({"tile": 16_384}, "1,073,741,824 bytes of one tile, and at most 268,435,456"),
         ({"tile": 8_192, "samples": 60_000}, "bytes of one tile"),
+        ({"tile": 256, "samples": 200}, "200 samples a pixel"),
         ({"tile": 256, "following": 16}, "run in a circle"),
         ({"tile": 256, "inner": 16}, "run in a circle"),
         ({"tile": 256, "following": 10**15}, "cut short"),
@@ -121,6 +122,28 @@ def test_a_tile_that_is_longer_than_its_file_is_refused(tmp_path: Path, how: Any
     struct.pack_into("<HQQ", content, lengths.offset + 2, 16, lengths.count, len(content))
     path.write_bytes(content + array)
     with pytest.raises(SlideError, match="claims 281,474,976,710,656 bytes of one tile or strip"):
+        require_sound_tiff(path, SlideError)
+
+
+def test_a_tag_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    path = write_claims(tmp_path / "a.tif", width=256, height=256, tile=64)
+    claim = struct.pack("<HHQQ", 259, 4, 1, 1)
+    path.write_bytes(path.read_bytes().replace(claim, struct.pack("<HHQQ", 323, 4, 1, 3)))
+    with pytest.raises(SlideError, match="states its tag 323 twice"):
+        require_sound_tiff(path, SlideError)
+
+
+@pytest.mark.parametrize(("place", "reason"), [(4, "into its head"), (2**31, "cut short")])
+def test_lists_of_tiles_that_cannot_be_there_are_refused(
+    tmp_path: Path, place: int, reason: str
+) -> None:
+    path = write_slide(tmp_path / "a.tif", stained(600, 600))
+    with tifffile.TiffFile(path) as tiff:
+        at = tiff.pages.first.tags[324].offset
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<I", content, at + 8, place)
+    path.write_bytes(content)
+    with pytest.raises(SlideError, match=reason):
         require_sound_tiff(path, SlideError)
 
 
