@@ -34,7 +34,7 @@ Size = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class TensorSpec(_Record):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field
 
 from tcssa import atomic
 from tcssa.errors import ArtefactError
@@ -13,12 +13,13 @@ from tcssa.files.names import FileName
 from tcssa.files.text import read_model
 
 FILE = "encoder.json"
+Positive = Annotated[float, Field(gt=0)]
 
 
 class EncoderParity(BaseModel):
     """One comparison of the exported graph with torch."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     patches: str
     batch: int
@@ -29,7 +30,7 @@ class EncoderParity(BaseModel):
 class ExportedEncoder(BaseModel):
     """An encoder that was exported, as its folder describes it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     kind: Literal["encoder"] = "encoder"
     format: Literal["onnx", "tensorrt", "tensorrt-rtx"]
@@ -42,10 +43,10 @@ class ExportedEncoder(BaseModel):
     """Those of the encoder that was exported: its features may be mixed with this one's."""
     feature_dim: int = Field(ge=1)
     input_px: int = Field(ge=1)
-    mean: tuple[FiniteFloat, ...] = Field(min_length=3, max_length=3)
-    std: tuple[FiniteFloat, ...] = Field(min_length=3, max_length=3)
+    mean: tuple[float, ...] = Field(min_length=3, max_length=3)
+    std: tuple[Positive, ...] = Field(min_length=3, max_length=3)
     """Of the normalisation, which is a part of the graph."""
-    trained_mpp: tuple[Annotated[FiniteFloat, Field(gt=0)], ...]
+    trained_mpp: tuple[Positive, ...]
     max_batch: int | None = Field(ge=1)
     tolerance: float
     parity: list[EncoderParity]

@@ -1,6 +1,7 @@
 """The JSON that runs, artefacts, encoders, answers and caches say of themselves, damaged."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -193,6 +194,22 @@ def test_no_value_of_a_description_leads_to_an_error_of_another_kind(
             require_one_line(error, path)
             refused += 1
     assert refused > 20
+
+
+@pytest.mark.parametrize("description", ["artefact", "encoder", "vqa"], indirect=True)
+def test_a_number_that_is_none_is_refused_wherever_it_stands(description: Description) -> None:
+    path = description.path
+    sound = path.read_text()
+    numbers = sorted(set(re.findall(r"[:\[]\s*(-?\d[^,\]}\s]*)", sound)))
+    assert len(numbers) > 2
+    for number in numbers:
+        for none in ("NaN", "Infinity", "-Infinity"):
+            path.write_text(
+                re.sub(rf"([:\[]\s*){re.escape(number)}(?=[,\]}}\s])", rf"\1{none}", sound)
+            )
+            with pytest.raises(description.error) as caught:
+                description.use(path.parent)
+            require_one_line(caught.value, path)
 
 
 @pytest.mark.parametrize("selected", ["../fold-0", "..", "/etc", "x" * 300, "fold-0/../fold-1", 3])
