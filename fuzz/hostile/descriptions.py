@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -55,6 +56,9 @@ def _artefact_models() -> Iterator[Case]:
         full = {**content["models"]["full"], "file": name}
         changed = _json({**content, "models": {"full": full}})
         yield Case("artefact", f"file-name-{word}", pack({**files, "artefact.json": changed}))
+    parity = {**content["parity"], "tolerance": math.nan}
+    changed = _json({**content, "parity": parity})
+    yield Case("artefact", "tolerance-nan", pack({**files, "artefact.json": changed}))
     yield Case("artefact", "model-gone", pack({"artefact.json": files["artefact.json"]}))
     yield Case("artefact", "model-of-another-hash", pack({**files, "model.onnx": b"other"}))
 
@@ -108,7 +112,13 @@ _VALUES: dict[str, dict[str, tuple[str, Any]]] = {
         "format-unknown": ("format", "x"),
         "a-fact-more": ("other", 1),
     },
-    "encoder": {"feature-dim-text": ("feature_dim", "x"), "kind-unknown": ("kind", "x")},
+    "encoder": {
+        "feature-dim-text": ("feature_dim", "x"),
+        "kind-unknown": ("kind", "x"),
+        "std-nan": ("std", [math.nan] * 3),
+        "std-none": ("std", [0.0] * 3),
+        "tolerance-infinite": ("tolerance", math.inf),
+    },
     "vqa-run": {
         "file-leads-out": ("files", {"../x": "y", "projector.safetensors": "z"}),
         "file-of-a-long-name": ("files", {"x" * 5000: "y", "projector.safetensors": "z"}),

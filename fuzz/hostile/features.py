@@ -31,6 +31,11 @@ def npy(header: str, data: bytes = b"") -> bytes:
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + data
 
 
+def zstd_claim(num_bytes: int) -> bytes:
+    """Write a frame of one block, of a few equal bytes, that states another size."""
+    return struct.pack("<IBBQ", 0xFD2FB528, 0xC0, 0x58, num_bytes) + b"\x43\0\0\1"
+
+
 def _npy() -> Iterator[Case]:
     claim = "{{'descr': '{}', 'fortran_order': False, 'shape': {}}}"
     headers = {
@@ -186,6 +191,8 @@ def _stores() -> Iterator[Case]:
         yield Case("lazyslide", f"{kind}-chunk-gone", pack(gone))
         cut = {**files, chunks[0]: files[chunks[0]][:-3]}
         yield Case("lazyslide", f"{kind}-chunk-cut", pack(cut))
+        bomb = pack({**files, chunks[0]: zstd_claim(2**40)})
+        yield Case("lazyslide", f"{kind}-chunk-claims", bomb, ended_process=kind == "packed")
     described = next(name for name in files if name.endswith("X/zarr.json"))
     claims = {
         "claims-1e12-rows": (b"12,", b"1000000000000,"),

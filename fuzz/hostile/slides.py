@@ -15,9 +15,11 @@ from PIL import Image
 
 from fuzz.folders import pack, unpack
 from fuzz.hostile.case import Case
+from fuzz.hostile.features import zstd_claim
 from fuzz.seeds import slides as seeds
 
 _TILE_WIDTH, _TILE_HEIGHT, _WIDTH, _HEIGHT = 322, 323, 256, 257
+_LENGTHS = 325
 
 
 def cases() -> Iterator[Case]:
@@ -48,6 +50,8 @@ def _tiffs() -> Iterator[Case]:
         "tile-of-2-to-the-30": {_TILE_WIDTH: 2**30, _TILE_HEIGHT: 2**30},
         "tile-of-none": {_TILE_WIDTH: 0, _TILE_HEIGHT: 0},
         "size-of-none": {_WIDTH: 0, _HEIGHT: 0},
+        "fewer-tiles-than-its-width": {_WIDTH: 64_000},
+        "tile-of-2e9-bytes": {_LENGTHS: 2**31 - 1},
     }  # fmt: skip
     for target in ("tiff", "tiffslide"):
         for name, values in claims.items():
@@ -143,6 +147,11 @@ def _stores() -> Iterator[Case]:
         yield Case("ome-zarr", f"{version}-chunk-gone", pack(gone), is_refused=False)
         cut = {**files, chunks[0]: files[chunks[0]][:-3]}
         yield Case("ome-zarr", f"{version}-chunk-cut", pack(cut))
+        chunk = bytearray(files[chunks[0]])
+        struct.pack_into("<I", chunk, 4, 2**31 - 17)  # what is unpacked, as blosc states it
+        claim = bytes(chunk) if version == "04" else zstd_claim(2**40)
+        bomb = pack({**files, chunks[0]: claim})
+        yield Case("ome-zarr", f"{version}-chunk-claims", bomb, ended_process=True)
         for name, (old, new) in {
             "chunk-of-1e10": (b"32,", b"10000000000,"),
             "size-of-1e12": (b"64,", b"1000000000000,"),
