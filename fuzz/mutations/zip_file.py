@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
-from collections.abc import Callable
 from functools import cache
 from random import Random
 
@@ -67,13 +66,12 @@ def layout_of(seed: bytes) -> Layout:
                 inner += width
             at = seed.find(mark, at + 4)
     blocks = []
-    repairs: list[Callable[[bytearray], None]] = []
     with zipfile.ZipFile(io.BytesIO(seed)) as file:
         for info in file.infolist():
             lengths = struct.unpack_from("<HH", seed, info.header_offset + 26)
             if info.file_size:
                 blocks.append((info.header_offset + 30 + sum(lengths), info.file_size))
-    return Layout(fields, blocks=blocks, repairs=repairs)
+    return Layout(fields, blocks=blocks)
 
 
 @cache

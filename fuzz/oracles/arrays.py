@@ -16,10 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fuzz.digest import same_numbers
-
-
-class RefusedError(Exception):
-    """A file that holds no features, or claims rows that nobody wrote."""
+from fuzz.oracles import RefusedError
 
 
 def check_hdf5(path: Path, bag: Mapping[str, Any]) -> str | None:

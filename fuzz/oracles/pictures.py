@@ -13,14 +13,12 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from fuzz.oracles import RefusedError
+
 MASK_SIDE, MASK_SCALE = 40, 10.0
 """Of the picture that masks are laid on, and level-0 pixels a pixel of it."""
 _LOSSY = (7, 33003, 33005, 34712, 34887, 50001, 50002)
 _NEAR_PX = 2.0
-
-
-class RefusedError(Exception):
-    """A picture that is not whole."""
 
 
 def check_tiff(path: Path, slide: Mapping[str, Any]) -> str | None:

@@ -14,14 +14,11 @@ from typing import Any
 import numpy as np
 import yaml
 
+from fuzz.oracles import RefusedError
 from tcssa.features.tables import find_column, slide_name
 from tcssa.slides.slide import slide_id_of
 
 _SLIDE = ("slide_id", "image_id", "sample_id", "filename", "slide", "wsi")
-
-
-class RefusedError(Exception):
-    """A table that is not whole."""
 
 
 def strict_rows(
@@ -160,12 +157,6 @@ def check_instances(path: Path, found: Mapping[str, Any]) -> str | None:
         if not np.array_equal(table[table[:, 1] == bag][:, 2:].astype(np.float32), features):
             return "features differ"
     return None
-
-
-def check_json(path: Path, found: Any) -> str | None:
-    """Compare plain values with what the json module reads, names without repeats."""
-    content = json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=_distinct)
-    return None if found == content else "values differ"
 
 
 def check_description(name: str) -> Any:
