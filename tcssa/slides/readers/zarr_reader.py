@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,8 @@ _UM_OF_UNIT = {
     "centimeter": 1e4,
     "meter": 1e6,
 }
+_MAX_SCALE = 1e12
+"""Pixels of no unit are larger; products of such scales stay finite."""
 _FIRST_IMAGE = "0"
 """Where a folder that bioformats2raw wrote keeps its first image."""
 
@@ -201,7 +202,7 @@ def _scale(holder: Mapping[str, Any], num_axes: int) -> list[float]:
     for transform in holder.get("coordinateTransformations") or []:
         if transform.get("type") == "scale":
             scale = [float(value) for value in transform["scale"]]
-            if len(scale) != num_axes or not all(math.isfinite(s) and s > 0 for s in scale):
+            if len(scale) != num_axes or not all(1 / _MAX_SCALE < s < _MAX_SCALE for s in scale):
                 raise ValueError(f"a scale of {scale} for {num_axes} axes")
             return scale
     return [1.0] * num_axes

@@ -175,6 +175,20 @@ def test_ome_zarr_metadata_that_cannot_be_are_refused(
     assert len(str(caught.value)) <= 300
 
 
+@pytest.mark.parametrize("scale", [1e308, 1e-308, 0, -1, float("nan"), float("inf")])
+def test_a_scale_that_no_pixel_has_is_refused(tmp_path: Path, scale: float) -> None:
+    pytest.importorskip("zarr")
+    path = write_zarr(tmp_path / "a.zarr", [stained(64, 64), stained(32, 32)], mpp=0.5)
+
+    def stretch(content: dict[str, Any]) -> None:
+        first = content["attributes"]["ome"]["multiscales"][0]["datasets"][0]
+        first["coordinateTransformations"][0]["scale"][1:] = [scale, scale]
+
+    edited(path / "zarr.json", stretch)
+    with pytest.raises(SlideError, match="a scale of"):
+        Slide(path)
+
+
 def test_a_level_of_another_extent_than_its_scale_says_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("zarr")
     path = write_zarr(tmp_path / "a.zarr", [stained(64, 64), stained(64, 64)], mpp=0.5)
