@@ -31,16 +31,14 @@ _CUT = "a chunk is cut short, or its header is damaged"
 
 @dataclass(frozen=True)
 class Shards:
-    """The index of each shard: offset and length of its inner chunks, as two numbers of 8 bytes.
+    """The index that ends each shard: offset and length of its inner chunks, 8 bytes each.
 
     Attributes:
         num_chunks: Inner chunks of a shard, written or not.
-        at_end: Whether the index stands behind the chunks.
         has_checksum: Whether a checksum ends it.
     """
 
     num_chunks: int
-    at_end: bool
     has_checksum: bool
 
     @property
@@ -50,7 +48,7 @@ class Shards:
 
     def start(self, shard_bytes: int) -> int:
         """Place of the index in a shard."""
-        return max(0, shard_bytes - self.num_bytes) if self.at_end else 0
+        return max(0, shard_bytes - self.num_bytes)
 
     def num_written(self, path: Path) -> int:
         """Count the inner chunks that are there in the file of a shard.
@@ -114,7 +112,7 @@ class Packing:
             self.require_sound(stored[offset : offset + length])
 
     def require_sound_part(self, stored: memoryview, start: int, end: int) -> None:
-        """Require that an inner chunk is sound; the index, where it is read by itself, passes.
+        """Require that an inner chunk is sound.
 
         Args:
             stored: Bytes that were found.
@@ -124,8 +122,6 @@ class Packing:
         Raises:
             UnsoundError: It is not, or the shard ends before.
         """
-        if self.shards is not None and not self.shards.at_end and start == 0:
-            return
         if len(stored) < end - start:
             raise UnsoundError(_CUT)
         self.require_sound(stored)

@@ -123,9 +123,11 @@ def _packing(array: Any, names: Sequence[str], sharding: Mapping[str, Any] | Non
     index = _names(sharding["index_codecs"])
     if index not in (["bytes"], ["bytes", CHECKSUM]):
         raise UnsoundError("packs the index of its shards")
+    if sharding.get("index_location", "end") != "end":
+        # bytes from 0 on are then asked for as the index and as a chunk that claims to lie there
+        raise UnsoundError("has the index of its shards in front, which is not read")
     num_chunks = math.prod(array.shards) // math.prod(array.chunks)
-    at_end = sharding.get("index_location") != "start"
-    return Packing(names, most_bytes, Shards(num_chunks, at_end, CHECKSUM in index))
+    return Packing(names, most_bytes, Shards(num_chunks, CHECKSUM in index))
 
 
 def _checked_store(folder: Path, packing: Packing) -> Any:
