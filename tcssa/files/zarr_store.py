@@ -159,9 +159,9 @@ def _require_complete(
     """Require that each chunk of an array is stored."""
     stored = require_files(folder, error)
     claimed = math.prod(array.shape) * max(1, array.dtype.itemsize)
-    if claimed > _MAX_RATIO * stored:
-        raise error(folder, f"claims {claimed:,} bytes, more than can be stored in it")
     with reading(folder, error):
+        if claimed > _MAX_RATIO * stored:
+            raise UnsoundError(f"claims {claimed:,} bytes, more than can be stored in it")
         chunks, written = array.nchunks, array.nchunks_initialized
         if shards is not None:
             sides = zip(array.shape, array.chunks, strict=True)

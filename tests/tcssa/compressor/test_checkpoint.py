@@ -186,6 +186,8 @@ HARMFUL_REFERENCES: dict[str, Callable[[], Any]] = {
         f"top_k {value}": lambda value=value: {**reference(), "args": {"top_k": value}}
         for value in ("x", math.inf, math.nan, 0, -1, 7, 2.0, [2], True)
     },
+    "top_k of 5,001 digits": lambda: {**reference(), "args": {"top_k": 10**5000}},
+    "top_k far below 0": lambda: {**reference(), "args": {"top_k": -(10**5000)}},
 }
 
 

@@ -85,6 +85,12 @@ def test_damage_is_named(store: Path, damage: str) -> None:
     assert "S.zarr" in str(caught.value)
 
 
+def test_a_claim_of_more_digits_than_python_prints_is_named(store: Path) -> None:
+    edit(store / X / "zarr.json", shape=[10**3000, 10**3000])
+    with pytest.raises(FeatureFileError, match="cannot be read"):
+        open_array(store / X, FeatureFileError, extra="zarr", complete=True)
+
+
 @pytest.mark.parametrize("kind", ["link", "fifo"])
 def test_chunks_that_lie_elsewhere_are_not_read(store: Path, kind: str, tmp_path: Path) -> None:
     chunk = store / X / "c/1/0"
