@@ -257,6 +257,22 @@ def test_a_truth_value_is_0_or_1(tmp_path: Path) -> None:
     refused(rewritten(path, {"data/0": b"\1\2\0\1"}), "truth value")
 
 
+@FORMS
+def test_bytes_are_not_taken_for_truth_values(
+    tmp_path: Path, is_zip: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the legacy form they are read after the pickle: a check while it is read sees others."""
+
+    def reduce(tensor: Tensor, _: int) -> tuple[object, tuple[Any, ...]]:
+        place = (0, (4,), (1,), False, OrderedDict())
+        storage = tensor._typed_storage()
+        return torch._utils._rebuild_tensor_v3, (storage, *place, torch.bool)
+
+    monkeypatch.setattr(Tensor, "__reduce_ex__", reduce)
+    content = torch.tensor([1, 0, 7, 255], dtype=torch.uint8)
+    refused(saved(content, tmp_path / "w.pt", is_zip), "storage is damaged")
+
+
 def test_what_is_no_torch_file_is_named(tmp_path: Path) -> None:
     refused(tmp_path / "missing.pt", "there is no such file")
     refused(tmp_path, "is a folder")
