@@ -21,7 +21,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType
 from typing import IO, Any, NoReturn, Protocol
 
 import numpy as np
@@ -29,12 +28,12 @@ import numpy as np
 from tcssa.errors import FileError
 from tcssa.files.boundary import UnsoundError, reading
 from tcssa.files.limits import JSON_DEPTH, PICKLED_BYTES, PICKLED_VALUES
+from tcssa.files.pickled_keys import PLAIN, KeyGuard
 
 _NEWEST_PROTOCOL = 5
 _BYTES_PER_FILE_BYTE = 8
 """Tensors of a file may share their numbers, a few times over; beyond it `PICKLED_BYTES` counts."""
-_KEYS = (str, int, float, bytes, NoneType)
-_LEAVES: tuple[type, ...] = (*_KEYS, np.ndarray, np.generic)
+_LEAVES: tuple[type, ...] = (*PLAIN, complex, np.ndarray, np.generic)
 
 
 class Window:
@@ -183,6 +182,7 @@ class _Machine:
         self._stack: list[Any] = []
         self._marked: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
+        self._keys = KeyGuard()
         self._num_bytes = 0
 
     def run(self) -> Any:
@@ -318,8 +318,7 @@ class _Machine:
         if not isinstance(target, dict) or len(items) % 2:
             raise UnsoundError("the pickle sets items of what is no dict")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            if not isinstance(key, _KEYS):
-                raise UnsoundError(f"the pickle has a {type(key).__name__} as a key")
+            self._keys.require(key, target)
             target[key] = value
 
 

@@ -138,6 +138,12 @@ def _make_bytes(text: Any, encoding: Any) -> bytes:
     return text.encode("latin-1")
 
 
+def _make_complex(real: Any, imaginary: Any) -> complex:
+    if type(real) is not float or type(imaginary) is not float:
+        raise UnsoundError("a complex number of the pickle is damaged")
+    return complex(real, imaginary)
+
+
 def _make_namespace() -> Shell:
     def fill(state: Any) -> Any:
         if not isinstance(state, dict):
@@ -162,6 +168,8 @@ def _table() -> dict[tuple[str, str], Known]:
         ("_codecs", "encode"): _make_bytes,
         ("__builtin__", "bytes"): lambda: b"",
         ("builtins", "bytes"): lambda: b"",
+        ("__builtin__", "complex"): _make_complex,
+        ("builtins", "complex"): _make_complex,
         ("argparse", "Namespace"): _make_namespace,
         ("numpy", "dtype"): _make_dtype,
     }

@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import itertools
 import pickle
 import time
 import tracemalloc
@@ -43,6 +44,8 @@ PLAIN = {
     "containers": [(), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), [], {}, {"a": [{1: (2.5, None)}]}],
     3: OrderedDict([("b", 1), ("a", 2)]),
     None: "a key",
+    (1, "a", None): {(): 1.5, (2.5, b"x"): complex(1, -0.5)},
+    "complex": [1j, complex(0.0, float("inf"))],
 }
 
 
@@ -175,6 +178,11 @@ NO_ARRAYS = {
     "a scalar of objects": SCALAR + dtype("O8") + b"K\x05\x86R.",
     "a scalar with too many bytes": SCALAR + dtype("f4") + b"C\x08" + EIGHT + b"\x86R.",
     "a bare function": b"\x80\x04" + _RECONSTRUCT + b".",
+    "a complex number of text": b"\x80\x04cbuiltins\ncomplex\n" + text("1j") + text("") + b"\x86R.",
+    "a dict within a key": b"\x80\x04}}\x85Ns.",
+    "a tuple within a key": b"\x80\x04}K\x01\x85\x85Ns.",
+    "an array within a key": b"\x80\x04}" + array((1,), "u1", b"A")[2:-1] + b"\x85Ns.",
+    "a key twice": b"\x80\x04}(K\x01NK\x01Nu.",
     "a function as a key": b"\x80\x04}" + _NDARRAY + b"Ns.",
     "an array as a key": b"\x80\x04}" + array((1,), "u1", b"A")[2:-1] + b"Ns.",
     "text that is no bytes": ENCODE + text("Ā") + text("latin1") + b"\x86R.",
@@ -191,11 +199,17 @@ def test_the_arrays_of_these_tests_are_sound_but_for_their_fault() -> None:
     assert np.array_equal(read(array((2,), "f4", b"\0" * 8)), [0, 0])
 
 
+def number(value: int) -> bytes:
+    return b"\x8a\x0a" + value.to_bytes(10, "little")
+
+
 LARGE = (500_000).to_bytes(4, "little") + b"0" * 500_000
 FOR_EVER = (2**62).to_bytes(8, "little") + b"x."
 ENCODED = b"(" + ENCODE[2:] + b"q\x50X" + LARGE + b"q\x51" + text("latin1") + b"q\x52"
 FILLED = b"(B" + LARGE + b"q\x50" + dtype("u1") + b"q\x51"
 ONE = _SHELL + b"(K\x01J" + (500_000).to_bytes(4, "little") + b"\x85h\x51\x89h\x50tb"
+HASHED_TO_0 = 2**61 - 1
+ALIKE = list(itertools.product((-1, -2), repeat=10))  # -1 and -2 have one hash
 BOMBS = {
     "laughs": (
         b"(]\x94" + b"".join(b"](h%ch%ce\x94" % (n, n) for n in range(60)) + b"t.",
@@ -214,6 +228,18 @@ BOMBS = {
     "long number": (b"\x8b" + (2**31 - 1).to_bytes(4, "little") + b"1.", "S.npy"),
     "digits": (b"I" + b"9" * 100_000 + b"\n.", "S.npy"),
     "marks": (b"(" * 100_000 + b".", "damaged"),
+    "numbers of one hash": (
+        b"}(" + b"".join(number(k * HASHED_TO_0) + b"N" for k in range(1, 60_000)) + b"u.",
+        "more than 64 bits",
+    ),
+    "tuples of one hash": (
+        b"}(" + b"".join(pickle.dumps(key, 2)[2:-1] + b"N" for key in ALIKE) + b"u.",
+        "keys of one hash",
+    ),
+    "a long tuple, often": (
+        b"(" + b"N" * 200_000 + b"t\x94" + b"}h\x00Ns" * 50_000 + b".",
+        "a tuple as a key",
+    ),
     "memo": (b"N" + b"r\xff\xff\xff\x7f" * 10_000 + b"h\x07.", "damaged"),
 }
 

@@ -109,6 +109,15 @@ def test_unsigned_numbers_of_more_bytes_are_read(tmp_path: Path) -> None:
 
 
 @FORMS
+def test_what_torch_takes_for_data_beside_features_is_no_obstacle(
+    tmp_path: Path, is_zip: bool
+) -> None:
+    content = {"features": torch.ones(3, 4), ("level", 0): [1, 2], "shift": complex(1, -2)}
+    path = saved(content, tmp_path / "w.pt", is_zip)
+    assert_same(read(path), torch.load(path, weights_only=True))
+
+
+@FORMS
 def test_arrays_paths_and_namespaces_beside_tensors_are_data(tmp_path: Path, is_zip: bool) -> None:
     arguments = argparse.Namespace(
         lr=np.float64(0.5), out=Path("a/b"), device=torch.device("cuda:1")
