@@ -12,9 +12,28 @@ from tcssa.files.boundary import reading, require_file
 from tcssa.files.limits import SETTINGS_BYTES, SETTINGS_VALUES
 from tcssa.files.text import read_text
 
+_INT, _FLOAT, _TEXT = (f"tag:yaml.org,2002:{name}" for name in ("int", "float", "str"))
+_MOST_BITS = 64
+
 
 class _Loader(yaml.SafeLoader):
     """Build plain values only, and refuse a mapping that repeats a name."""
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
+        """Take numbers to the base 60 (``1:30``) for text: they take a time that grows as n²."""
+        tag = super().resolve(kind, value, implicit)
+        return _TEXT if tag in (_INT, _FLOAT) and ":" in value else tag
+
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        """Make a number, which an explicit tag can claim of any text."""
+        if ":" in node.value:
+            raise yaml.YAMLError(f"{node.value[:60]!r} is no number")
+        if node.tag == _FLOAT:
+            return self.construct_yaml_float(node)
+        value: int = self.construct_yaml_int(node)
+        if value.bit_length() > _MOST_BITS:
+            raise yaml.YAMLError(f"a number has more than {_MOST_BITS} bits")
+        return value
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Compose a mapping whose names differ; YAML keeps the last of equal ones in silence."""
@@ -25,6 +44,10 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.YAMLError(f"the name {key.value[:60]!r} stands twice")
             seen.add(str(key.value))
         return node
+
+
+_Loader.add_constructor(_INT, _Loader.construct_number)
+_Loader.add_constructor(_FLOAT, _Loader.construct_number)
 
 
 def read_yaml_mapping(path: Path, error: type[FileError]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """YAML of others: plain values, in no more memory than settings need."""
 
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -26,6 +27,25 @@ def test_settings_are_read(tmp_path: Path) -> None:
     assert read(tmp_path / "c.yaml", "a: &x [1, 2]\nb: *x\n") == {"a": [1, 2], "b": [1, 2]}
 
 
+def test_numbers_are_read_and_those_to_the_base_60_are_text(tmp_path: Path) -> None:
+    text = "a: [1, -2, 0x1f, 0b11, 017, 1_000, 1.5, -.5, 1e3, 1.0e+3, .inf, !!float 3, !!int '4']"
+    assert read(tmp_path / "c.yaml", text) == {
+        "a": [1, -2, 31, 3, 15, 1000, 1.5, "-.5", "1e3", 1000.0, float("inf"), 3.0, 4]
+    }
+    text = "a: [1:30, -1:30, 1:30.5, '1:30', !!str 1:30]"
+    assert read(tmp_path / "c.yaml", text) == {"a": ["1:30", "-1:30", "1:30.5", "1:30", "1:30"]}
+
+
+def test_a_long_number_to_the_base_60_takes_no_time(tmp_path: Path) -> None:
+    number = "1" + ":1" * 125_000
+    begin = time.monotonic()
+    assert read(tmp_path / "c.yaml", f"a: {number}") == {"a": number}
+    for tag in ("int", "float"):
+        with pytest.raises(SettingsFileError, match="is no number"):
+            read(tmp_path / "c.yaml", f"a: !!{tag} {number}")
+    assert time.monotonic() - begin < 2
+
+
 def test_aliases_of_aliases_take_no_memory(tmp_path: Path) -> None:
     tracemalloc.start()
     with pytest.raises(SettingsFileError, match="values, aliases written out") as caught:
@@ -42,7 +62,8 @@ def test_aliases_of_aliases_take_no_memory(tmp_path: Path) -> None:
         "a: !!python/object/apply:os.system ['true']", "a: !!python/name:os.system", "a: &a [*a]",
         "&a {b: *a}", "a: 1\na: 2", "m: {a: 1, a: 2}", "[1, 2]", "just text", "1: x", "a: *b",
         "a: [", "\ta: 1", "a: " + "[" * 2000 + "]" * 2000, "a: 2000-13-45", "? [a, b]\n: 1",
-        "a: {<<: 3}", f"a: {'9' * 5000}", "x" * 300_000,
+        "a: {<<: 3}", f"a: {'9' * 5000}", f"a: 0x{'f' * 5000}", "a: !!int {}",
+        "a: !!float ''", "x" * 300_000,
     ],
 )  # fmt: skip
 def test_what_is_no_settings_is_one_line(text: str, tmp_path: Path) -> None:
