@@ -33,6 +33,7 @@ from tcssa.files.pickled_keys import PLAIN, KeyGuard
 _NEWEST_PROTOCOL = 5
 _BYTES_PER_FILE_BYTE = 8
 """Tensors of a file may share their numbers, a few times over; beyond it `PICKLED_BYTES` counts."""
+_MOST_NOTES, _MOST_ARGUMENTS = 2**32, 64
 _LEAVES: tuple[type, ...] = (*PLAIN, complex, np.ndarray, np.generic)
 
 
@@ -219,6 +220,8 @@ class _Machine:
 
     def put(self, index: int | None) -> None:
         """Note the top of the stack; opcode MEMOIZE counts by itself."""
+        if index is not None and index >= _MOST_NOTES:  # long numbers of one hash take long
+            raise UnsoundError("the pickle is damaged")
         self._memo[len(self._memo) if index is None else index] = self._stack[-1]
 
     def get(self, index: int) -> None:
@@ -275,6 +278,8 @@ class _Machine:
         arguments, known = self._stack.pop(), self._stack.pop()
         if not (isinstance(known, Known) and isinstance(arguments, tuple)):
             raise UnsoundError("the pickle calls what is no function")
+        if len(arguments) > _MOST_ARGUMENTS:  # each call copies them
+            raise UnsoundError(f"the pickle has no sound {known.name}")
         try:
             self._push_counted(known.build(*arguments))
         except TypeError:  # more or fewer arguments, or none of the types that belong there

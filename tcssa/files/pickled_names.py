@@ -22,6 +22,7 @@ _DTYPE = re.compile(r"b1|[iu][1248]|f[248]")
 _BYTE_ORDERS = ("<", ">", "|", "=")
 _OBJECTS, _OBJECT_FLAGS = "O8", 63
 MAX_DIMENSIONS = 32
+_MOST_OF_PATH = 2**15
 
 
 def array_names(module: str, name: str) -> Known | None:
@@ -52,7 +53,7 @@ def num_elements(shape: Any) -> int:
     """
     if not isinstance(shape, tuple) or len(shape) > MAX_DIMENSIONS:
         raise UnsoundError("an array's shape is no tuple of lengths")
-    if not all(type(length) is int and length >= 0 for length in shape):
+    if not all(type(length) is int and 0 <= length < 2**63 for length in shape):
         raise UnsoundError("an array's shape is no tuple of lengths")
     return math.prod(shape)
 
@@ -157,6 +158,8 @@ def _make_path(kind: type[PurePath]) -> Callable[..., str]:
     def build(*parts: Any) -> str:
         if not all(isinstance(part, str) for part in parts):
             raise UnsoundError("a path of the pickle is no text")
+        if sum(map(len, parts)) > _MOST_OF_PATH:  # slashes take time and leave nothing to count
+            raise UnsoundError("a path of the pickle is longer than any")
         return str(kind(*parts))
 
     return build

@@ -240,6 +240,41 @@ BOMBS = {
         b"(" + b"N" * 200_000 + b"t\x94" + b"}h\x00Ns" * 50_000 + b".",
         "a tuple as a key",
     ),
+    "places in the memo of one hash": (
+        b"N" + b"".join(b"p%d\n" % (k * HASHED_TO_0) for k in range(1, 40_000)) + b".",
+        "damaged",
+    ),
+    "a path of slashes, often": (
+        b"(cpathlib\nPosixPath\n\x94(X"
+        + LARGE[:4]
+        + b"/" * 500_000
+        + b"t\x94"
+        + b"h\x00h\x01R" * 5_000
+        + b"t.",
+        "longer than any",
+    ),
+    "many arguments, often": (
+        b"("
+        + _DTYPE
+        + b"\x94("
+        + text("f4")
+        + b"N" * 300_000
+        + b"t\x94"
+        + b"h\x00h\x01R" * 20_000
+        + b"t.",
+        "no sound numpy.dtype",
+    ),
+    "lengths of megabits": (
+        _SHELL
+        + b"(K\x01(\x8b"
+        + LARGE
+        + b"\x94"
+        + b"h\x00" * 31
+        + b"t"
+        + dtype("f4")
+        + b"\x89C\x00tb.",
+        "no tuple of lengths",
+    ),
     "memo": (b"N" + b"r\xff\xff\xff\x7f" * 10_000 + b"h\x07.", "damaged"),
 }
 
