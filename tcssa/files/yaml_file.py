@@ -21,7 +21,7 @@ class _Loader(yaml.SafeLoader):
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
         """Take numbers to the base 60 (``1:30``) for text: they take a time that grows as n²."""
-        tag = super().resolve(kind, value, implicit)
+        tag = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]  # in the stubs
         return _TEXT if tag in (_INT, _FLOAT) and ":" in value else tag
 
     def construct_number(self, node: yaml.ScalarNode) -> int | float:
