@@ -172,9 +172,23 @@ def check_description(name: str) -> Any:
     return check
 
 
+class _YamlLoader(yaml.SafeLoader):
+    """Builds what PyYAML builds safely, but numbers to the base 60 stay text."""
+
+    def construct_number(self, node: yaml.ScalarNode) -> Any:
+        if ":" in node.value:
+            return node.value
+        is_int = node.tag.endswith(":int")
+        return self.construct_yaml_int(node) if is_int else self.construct_yaml_float(node)
+
+
+for _name in ("int", "float"):
+    _YamlLoader.add_constructor(f"tag:yaml.org,2002:{_name}", _YamlLoader.construct_number)
+
+
 def check_yaml(path: Path, found: Any) -> str | None:
     """Compare settings with what PyYAML reads safely."""
-    content = yaml.safe_load(path.read_bytes().decode("utf-8-sig"))
+    content = yaml.load(path.read_bytes().decode("utf-8-sig"), _YamlLoader)
     return None if repr(found) == repr(content or {}) else "values differ"
 
 
