@@ -35,6 +35,7 @@ from tcssa.errors import TcssaError
 from tcssa.features.import_bags import import_bags
 from tcssa.mil.methods import METHODS
 from tcssa.mil.metrics_file import read_metrics
+from tcssa.mil.recipes import recipe_settings
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.train import train
 from tcssa.reporter import Silent
@@ -58,8 +59,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "tcssa K=8 embed 128 pool max": {**EMBEDDED, "pool": "max"},
     "tcssa K=8 embed 128 pool attention": {**EMBEDDED, "pool": "attention"},
     "tcssa K=8 embed 128 pool mass": {**EMBEDDED, "pool": "mass"},
+    "tcssa K=8, recipe raw": {"num_slots": 8},
 }
 """Shapes of TC-SSA, as settings of its model; the first is the paper's."""
+RECIPE_OF = {"tcssa K=8, recipe raw": "raw"}
+"""All others are of the paper's recipe, and differ from it as they say."""
 NEED_COORDS = {"2dmamba"}
 """Not on these sets: a molecule's shapes lie on no plane, and UCSB's patches do not say where."""
 QUICKEST_FIRST = ["mean", "max", "abmil", "dsmil", "clam_sb", "clam_mb", "abmilx"]
@@ -126,11 +130,16 @@ def settings(
     """What a method is trained with: all share everything that is not of the model."""
     model = {"name": "tcssa", **VARIANTS[method]} if method in VARIANTS else {"name": method}
     length = {"epochs": 2, "folds": 3} if quick else {"folds": NUM_GROUPS}
+    recipe = RECIPE_OF.get(method, "paper")
+    defaults = recipe_settings(recipe)
     values = {
+        "recipe": recipe,
         "cohort": {"labels": cohort / "labels.csv", "features": cohort / "features"},
-        "model": model,
-        "train": {"seed": seed, "lr": lr, "device": device, **length},
-    }
+        "model": {**defaults.get("model", {}), **model},
+        "train": {
+            **defaults.get("train", {}), "seed": seed, "lr": lr, "device": device, **length
+        },
+    }  # fmt: skip
     return validate(MilSettings, values)
 
 

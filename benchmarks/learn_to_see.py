@@ -99,7 +99,8 @@ def learn_to_see(cohort: Path, out: Path, llm: str, size: Size, seed: int) -> No
     parts["test"] = [view for view in parts["test"] if view.number < size.test_views]
     write_data(parts, out, seed)
     tcssa(
-        "train-mil", "--labels", out / "views.csv", "--features", out / "views",
+        "train-mil", "--recipe", "paper",
+        "--labels", out / "views.csv", "--features", out / "views",
         "--num-slots", NUM_SLOTS, "--folds", 5, "--epochs", size.mil_epochs,
         "--batch-size", 16, "--lr", 1e-3, "--seed", seed, "--out", out / "compressor",
     )  # fmt: skip

@@ -97,15 +97,33 @@ def compose_views(
 def write_mixed_bags(
     features: Path, out: Path, num_patches: int, num_tumour: int, per_slide: int, seed: int
 ) -> dict[str, str]:
-    """Draw bags with so many tumour patches from every slide; each bag's name to its slide."""
+    """Draw bags of a slide's tumour patches among normal ones of any slide.
+
+    So nothing but the tumour belongs to the slide.
+
+    Returns:
+        The slide of each bag, by the bag's name.
+    """
+    slides = list(_read_slides(features))
+    normal = np.concatenate([slide.features[~slide.is_tumour] for slide in slides])
     bags = {}
-    for slide in _read_slides(features):
+    for slide in slides:
         rng = slide.draws(seed)
         for index in range(per_slide):
             name = f"{slide.slide_id}-{index:02d}"
-            slide.write_bag(out / f"{name}.h5", num_tumour, num_patches - num_tumour, rng)
+            tumour = rng.choice(np.flatnonzero(slide.is_tumour), num_tumour, replace=False)
+            others = rng.choice(len(normal), num_patches - num_tumour, replace=False)
+            rows = np.concatenate([slide.features[tumour], normal[others]])
+            _write_bag(out / f"{name}.h5", rows[rng.permutation(num_patches)])
             bags[name] = slide.slide_id
     return bags
+
+
+def _write_bag(path: Path, features: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file["features"] = features
+        file["features"].attrs["encoder"] = "efficientnet_lite0"
 
 
 def split_slides(labels: dict[str, str], num_val: int, num_test: int, seed: int) -> dict[str, str]:

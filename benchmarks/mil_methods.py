@@ -70,7 +70,7 @@ def settings(given: argparse.Namespace, model: str, seed: int) -> MilSettings:
         place, _, value = option.partition("=")
         section, _, name = place.partition(".")
         values[section][name] = yaml.safe_load(value)
-    return validate(MilSettings, values)
+    return validate(MilSettings, MilSettings.completed(values))  # tcssa by the paper's recipe
 
 
 def cell(pooled: list[dict[str, Any]], name: str) -> str:

@@ -111,7 +111,7 @@ def fit(folder: Path, model: str, batch_size: int, threads: int) -> None:
     with joined("cpu") as processes:
         settings = MilSettings(
             cohort=where,
-            model=ModelSettings(name=model),
+            model=ModelSettings(name=model, hidden_dim=512),
             train=TrainSettings(
                 epochs=EPOCHS, patience=EPOCHS, batch_size=batch_size, num_parts=processes.count
             ),

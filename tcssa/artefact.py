@@ -128,6 +128,10 @@ class Artefact(_Record):
     """Rows of a chunk of a chunked pair; None for a full graph."""
     max_batch: Size | None
     """Most bags, or chunks, at once."""
+    salience: bool = False
+    """Whether patches have a factor of their weights, which the graph gives."""
+    head_takes_mass: bool = False
+    """Whether the head pools by mass, so that ``finish`` of a chunked pair takes the masses."""
     encoder: str | None
     """Encoder of the features that the model was trained on."""
     classes: list[str] | None = None

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 LAUNCH_VALUES = Limit("TCSSA_MAX_LAUNCH_VALUES", 2**26, "numbers in a tensor of one slide or chunk")
 
-_ROUTING = {"mass": "BK", "assignments": "BRT", "weights": "BRT"}
+_MASS = {"mass": "BK"}
+_ROUTING = {**_MASS, "assignments": "BRT", "weights": "BRT"}
+_SALIENCE = {"salience": "BR"}
 _FEATURES = {"features": "BRD", "lengths": "B"}
 _MEAN = {"mean": "BKD"}
 _SLOTS = {"slots": "BKD"}
@@ -39,11 +41,12 @@ Tensors = Mapping[str, str]
 def graphs_of(artefact: Artefact) -> dict[str, tuple[Tensors, Tensors]]:
     """Return the graphs that an artefact has by its kind: inputs and outputs of each, in order."""
     head = _HEADS[artefact.what]
+    routing = {**_ROUTING, **(_SALIENCE if artefact.salience else {})}
     if artefact.graph == "full":
-        return {"full": (_FEATURES, {**_SLOTS, **_ROUTING, **head})}
+        return {"full": (_FEATURES, {**_SLOTS, **routing, **head})}
     return {
-        "partial": (_FEATURES, {**_MEAN, **_ROUTING}),
-        "finish": (_MEAN, {**_SLOTS, **head}),
+        "partial": (_FEATURES, {**_MEAN, **routing}),
+        "finish": ({**_MEAN, **(_MASS if artefact.head_takes_mass else {})}, {**_SLOTS, **head}),
     }
 
 

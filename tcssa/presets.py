@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tcssa.errors import MissingDataError, SettingsFileError, UnknownNameError
 from tcssa.files.text import validated
+from tcssa.mil.recipes import RecipeName, recipe_settings
 from tcssa.settings import read_yaml, section_of
 
 DATA_ROOT_VARIABLE = "TCSSA_DATA"
@@ -94,6 +95,8 @@ class Preset(_Part):
     models: dict[str, MethodSettings] = {}
     """What differs for one method, by its name; files may name an entry of
     ``configs/published_settings.yaml`` instead."""
+    recipe: RecipeName | None = None
+    """The recipe that the settings of tcssa are of; None where they are of none."""
     expected: list[Statement] = []
     """What was published on this dataset."""
 
@@ -127,13 +130,34 @@ def read_preset(name: str) -> Preset:
     return validated(content, path, SettingsFileError, Preset)
 
 
-def named_preset(given: Mapping[str, Any], data_root: Path | None) -> dict[str, Any]:
-    """The settings of the preset that other settings name as ``dataset``, if they name one.
+def named_defaults(given: Mapping[str, Any], data_root: Path | None) -> dict[str, Any]:
+    """Gather the defaults that other settings name: a ``recipe``, and on it a ``dataset``.
 
     Args:
         given: What flags, environment and files say; labels, features or splits they give are not
             looked for under the data root.
         data_root: See `preset_settings`.
+
+    Returns:
+        Settings, nested as `MilSettings`.
+
+    Raises:
+        UnknownNameError: There is no such dataset.
+        MissingDataError: A file of the dataset is not there.
+    """
+    preset = named_preset(given, data_root)
+    recipe = given.get("recipe") or preset.get("recipe")
+    settings: dict[str, Any] = recipe_settings(str(recipe))
+    for section, values in preset.items():
+        inner = {**settings.get(section, {}), **values} if isinstance(values, dict) else values
+        settings[section] = inner
+    return settings
+
+
+def named_preset(given: Mapping[str, Any], data_root: Path | None) -> dict[str, Any]:
+    """Read the settings of the preset that other settings name as ``dataset``, if they name one.
+
+    See `named_defaults`, which has more of them.
     """
     name = given.get("dataset")
     if name is None:
@@ -153,6 +177,7 @@ def named_preset(given: Mapping[str, Any], data_root: Path | None) -> dict[str, 
         data_root,
         given=frozenset(parts | {"splits"} if is_one_table else parts),
         method=str(section_of(given, "model").get("name") or DEFAULT_METHOD),
+        recipe=given.get("recipe"),
     )
     if is_one_table:
         settings["split"] = {**settings.get("split", {}), "files": str(known["labels"])}
@@ -165,6 +190,7 @@ def preset_settings(
     *,
     given: frozenset[str] = frozenset(),
     method: str = DEFAULT_METHOD,
+    recipe: str | None = None,
 ) -> dict[str, Any]:
     """The settings of a preset, its files found under the data root.
 
@@ -174,6 +200,7 @@ def preset_settings(
         given: Of ``labels``, ``features`` and ``splits``, those that the user named and that need
             not be under the data root.
         method: Whose settings are taken, where the preset has some for it.
+        recipe: The recipe that the user named; settings of tcssa of another one are left out.
 
     Raises:
         UnknownNameError: There is no such preset.
@@ -191,6 +218,9 @@ def preset_settings(
             hint=" ".join(preset.how_to_get.split()) + steps,
         )
     of_method = preset.models[method].settings if method in preset.models else {}
+    is_of_recipe = recipe in (None, preset.recipe)
+    if method == DEFAULT_METHOD and not is_of_recipe:
+        of_method = {}
     settings: dict[str, Any] = {}
     for source in (preset.settings, of_method):
         for section, values in source.items():
@@ -199,6 +229,8 @@ def preset_settings(
     if files is not None:
         settings["split"] = {**settings.get("split", {}), "files": str(files)}
     settings["cohort"] = {**settings.get("cohort", {}), **{k: str(v) for k, v in wanted.items()}}
+    if preset.recipe is not None and is_of_recipe:
+        settings["recipe"] = preset.recipe
     return settings
 
 

@@ -113,6 +113,13 @@ class Processes:
                 for buffer in model.buffers():
                     distributed.broadcast(buffer, src=0)
 
+    def share_parameters(self, model: nn.Module) -> None:
+        """Give all processes the first one's parameters."""
+        if self.count > 1:
+            with _all_there():
+                for parameter in model.parameters():
+                    distributed.broadcast(parameter.data, src=0)
+
     def gather(self, items: Sequence[Item]) -> list[Sequence[Item]]:
         """What every process gives, in their order.
 

@@ -41,6 +41,11 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @classmethod
+    def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Complete the settings of a run that was made before some of them existed."""
+        return values
+
 
 S = TypeVar("S", bound=Section)
 
@@ -114,7 +119,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def read_resolved(folder: Path, kind: type[S], error: type[FileError]) -> S:
-    """Read the settings that were in force in a run; one that was added since has its default.
+    """Read the settings that were in force in a run; see `Section.completed` for older runs.
 
     They may name code of a user's: nothing of what they name is imported here.
 
@@ -127,7 +132,7 @@ def read_resolved(folder: Path, kind: type[S], error: type[FileError]) -> S:
         FileError: Of the type ``error``; they are missing, damaged or not valid.
     """
     path = folder / RESOLVED_FILE
-    return validated(read_yaml_mapping(path, error), path, error, kind)
+    return validated(kind.completed(read_yaml_mapping(path, error)), path, error, kind)
 
 
 def section_of(given: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -43,9 +43,10 @@ class Flags:
     def parameters(self) -> Iterator[tuple[str, inspect.Parameter]]:
         """Each field's name, and the parameter that typer makes its flag of."""
         for name in self.names or self.section.model_fields:
-            spelling = (self.spelled[name],) if name in self.spelled else (_flag(name),)
-            option = setting(self.section, name, *spelling, panel=self.panel)
-            kind = _type_of(self.section.model_fields[name].annotation)
+            settled = self.section.model_fields[name]
+            spelling = self.spelled.get(name) or _flag(name, is_on=settled.default is True)
+            option = setting(self.section, name, spelling, panel=self.panel)
+            kind = _type_of(settled.annotation)
             yield (
                 name,
                 inspect.Parameter(
@@ -80,9 +81,10 @@ def with_flags(*groups: Flags) -> Callable[[Command], Command]:
     return decorate
 
 
-def _flag(name: str) -> str:
-    """A field's flag; of a bool it says yes, and there is none that says no."""
-    return f"--{name.replace('_', '-')}"
+def _flag(name: str, *, is_on: bool) -> str:
+    """Name a field's flag; that of a truth value says what its default does not."""
+    flag = name.replace("_", "-")
+    return f"--{flag}/--no-{flag}" if is_on else f"--{flag}"
 
 
 def _type_of(annotation: Any) -> Any:

@@ -20,16 +20,17 @@ def exports_of(factory: pytest.TempPathFactory) -> Exported:
     The artefact is not to be written to. Tests of the export itself make their own.
     """
 
-    def exported(**options: Any) -> Path:
+    def exported(*, salience: bool = False, **options: Any) -> Path:
         def make(folder: Path) -> None:
             export_compressor(
-                make_compressor(),
+                make_compressor(salience=salience),
                 folder / "artefact",
                 checkpoint_sha256="c0ffee",
                 encoder="test_encoder",
                 **options,
             )
 
-        return made_once(factory, f"export-{params_hash(options)}", make) / "artefact"
+        name = f"export-{params_hash({**options, 'salience': salience})}"
+        return made_once(factory, name, make) / "artefact"
 
     return exported

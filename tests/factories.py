@@ -5,20 +5,29 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tcssa import CompressorConfig, SlotCompressor
 
 
 def make_compressor(
-    feature_dim: int = 16, num_slots: int = 6, top_k: int = 2, seed: int = 0
+    feature_dim: int = 16,
+    num_slots: int = 6,
+    top_k: int = 2,
+    seed: int = 0,
+    *,
+    salience: bool = False,
 ) -> SlotCompressor:
     """A small compressor with random weights, in evaluation mode."""
     torch.manual_seed(seed)
     config = CompressorConfig(
-        feature_dim=feature_dim, num_slots=num_slots, top_k=top_k, hidden_dim=8
+        feature_dim=feature_dim, num_slots=num_slots, top_k=top_k, hidden_dim=8, salience=salience
     )
-    return SlotCompressor(config).eval()
+    model = SlotCompressor(config)
+    if model.router.salience is not None:
+        nn.init.normal_(model.router.salience.weight, std=feature_dim**-0.5)
+        nn.init.constant_(model.router.salience.bias, 0.3)
+    return model.eval()
 
 
 def make_features(num_patches: int, feature_dim: int = 16, seed: int = 0) -> Tensor:

@@ -213,6 +213,10 @@ class _Export:
             feature_dim=config.feature_dim,
             num_slots=config.num_slots,
             top_k=config.top_k,
+            salience=config.salience,
+            head_takes_mass=any(
+                getattr(head, "needs_mass", False) for head in source.heads.values()
+            ),
             precision=options.precision.stages(head=bool(source.heads)),
             patches=options.patches,
             chunk_patches=options.chunk_patches,

@@ -5,7 +5,8 @@ same on a padded batch, with the weights of the same model:
 
 - `PartialGraph`: patches to the weighted mean and the mass of every slot. mean · mass are the sums
   that make aggregation a monoid: of several chunks they add up to the slide's.
-- `FinishGraph`: means to slots, and to whatever heads take slots: logits, tokens.
+- `FinishGraph`: means to slots, and to whatever heads take slots: logits, tokens. Heads that pool
+  by mass take the masses too.
 - `FullGraph`: one after the other, for whole bags.
 
 Choices that are there for what comes after torch:
@@ -37,6 +38,7 @@ from torch import Tensor, nn
 
 from tcssa import SlotCompressor
 from tcssa.compressor.experts import SlotExperts
+from tcssa.compressor.router import Salience
 from tcssa_exporters.experts import WeightsFirstExperts
 
 _SUBNORMAL_FREE_PATCHES = 8192
@@ -91,19 +93,23 @@ class PartialGraph(nn.Module):
         gate: The router's Linear(D, K), float32.
         top_k: Slots of a patch.
         pooling: Makes the means.
+        salience: The router's, float32; None where the model has none.
     """
 
     slot_ids: Tensor
 
-    def __init__(self, gate: nn.Linear, top_k: int, pooling: Pooling) -> None:
+    def __init__(
+        self, gate: nn.Linear, top_k: int, pooling: Pooling, salience: Salience | None = None
+    ) -> None:
         super().__init__()
         self.gate = gate
+        self.salience = salience
         self.top_k = top_k
         self.pooling = pooling
         # a buffer must not be called as an output is: ONNX has one name space for both
         self.register_buffer("slot_ids", torch.arange(gate.out_features))
 
-    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         """Sum up a padded batch of bags, or of chunks of bags.
 
         Args:
@@ -112,17 +118,25 @@ class PartialGraph(nn.Module):
 
         Returns:
             Mean [B, K, D], 0 for an empty slot; mass [B, K]; assignments [B, N, T] (int64, most
-            probable first, -1 for padding); weights [B, N, T] (0 for padding).
+            probable first, -1 for padding); weights [B, N, T] (0 for padding); and of a model with
+            salience that of each patch, [B, N] (0 for padding).
         """
         real_BN1 = (torch.arange(features.shape[1]) < lengths.unsqueeze(1)).unsqueeze(2)
         logits_BNK = self.gate(features.float())
         chosen_BNT = self._largest(logits_BNK)
         weights_BNT = torch.where(real_BN1, _probabilities(logits_BNK, chosen_BNT), 0.0)
-        dense_BNK = self.spread(chosen_BNT, weights_BNT)
+        salience_BN = None
+        if self.salience is not None:
+            salience_BN = torch.where(real_BN1.squeeze(2), self.salience(features.float()), 0.0)
+        counted_BNT = weights_BNT
+        if salience_BN is not None:
+            counted_BNT = weights_BNT * salience_BN.unsqueeze(2)
+        dense_BNK = self.spread(chosen_BNT, counted_BNT)
         mass_BK = (real_BN1.to(dense_BNK.dtype).transpose(1, 2) @ dense_BNK).squeeze(1)
         share_BNK = dense_BNK / torch.where(mass_BK > 0, mass_BK, 1.0).unsqueeze(1)
         mean_BKD = self.pooling(share_BNK, features, lengths)
-        return mean_BKD, mass_BK, torch.where(real_BN1, chosen_BNT, -1), weights_BNT
+        routing = (mean_BKD, mass_BK, torch.where(real_BN1, chosen_BNT, -1), weights_BNT)
+        return routing if salience_BN is None else (*routing, salience_BN)
 
     def _largest(self, logits_BNK: Tensor) -> Tensor:
         """Indices [B, N, T] of the largest logits; the lower index wins a tie, as in `Router`."""
@@ -148,7 +162,8 @@ class FinishGraph(nn.Module):
     Args:
         experts: `SlotExperts`, or `WeightsFirstExperts` of them, in the number format that they
             shall compute in.
-        heads: Output name to a module that takes slots [S, K, D], in the same format.
+        heads: Output name to a module that takes slots [S, K, D], in the same format; one that has
+            an attribute ``needs_mass``, True, takes the masses [S, K] too.
     """
 
     def __init__(
@@ -157,12 +172,24 @@ class FinishGraph(nn.Module):
         super().__init__()
         self.experts = experts
         self.heads = nn.ModuleList(heads.values())
+        self.needs_mass = any(takes_mass(head) for head in heads.values())
         self.dtype = experts.w_in.dtype
 
-    def forward(self, mean: Tensor) -> tuple[Tensor, ...]:
-        """Refine means [S, K, D], float32, into slots of the same shape and the heads' outputs."""
+    def forward(self, mean: Tensor, mass: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Refine means [S, K, D], float32, into slots of the same shape and the heads' outputs.
+
+        Args:
+            mean: Of each slot, 0 for an empty one.
+            mass: Of each slot, [S, K], float32, where a head needs it.
+        """
         slots = self.experts(mean.to(self.dtype))
-        return slots.float(), *(head(slots).float() for head in self.heads)
+        outputs = (head(slots, mass) if takes_mass(head) else head(slots) for head in self.heads)
+        return slots.float(), *(output.float() for output in outputs)
+
+
+def takes_mass(head: nn.Module) -> bool:
+    """Return whether a head is given masses beside slots."""
+    return bool(getattr(head, "needs_mass", False))
 
 
 class FullGraph(nn.Module):
@@ -182,11 +209,12 @@ class FullGraph(nn.Module):
         """Compress a padded batch of bags; see `PartialGraph.forward`.
 
         Returns:
-            Slots [B, K, D], mass, assignments, weights, and the heads' outputs.
+            Slots [B, K, D], mass, assignments, weights, salience if the model has it, and the
+            outputs of the heads.
         """
-        mean, mass, assignments, weights = self.partial(features, lengths)
-        slots, *heads = self.finish(mean)
-        return slots, mass, assignments, weights, *heads
+        mean, mass, *routing = self.partial(features, lengths)
+        slots, *heads = self.finish(mean, mass) if self.finish.needs_mass else self.finish(mean)
+        return slots, mass, *routing, *heads
 
 
 def build_graphs(
@@ -210,7 +238,8 @@ def build_graphs(
         pooling: Pooling = HalfPooling(features_first=for_onnx_runtime)
     else:
         pooling = Pooling(dtype, features_first=for_onnx_runtime)
-    partial = PartialGraph(model.router.gate.float(), model.config.top_k, pooling)
+    router = model.router.float()
+    partial = PartialGraph(router.gate, model.config.top_k, pooling, router.salience)
     copies = {name: copy.deepcopy(head).to("cpu", dtype) for name, head in heads.items()}
     experts = model.experts.to(dtype)
     finish = FinishGraph(WeightsFirstExperts(experts) if for_onnx_runtime else experts, copies)

@@ -80,6 +80,7 @@ def make_parts(source: ExportSource, options: ExportOptions) -> list[Part]:
             NamedTensor("mass", "float32", ("batch", slots)),
             NamedTensor("assignments", "int64", ("batch", patches, top_k)),
             NamedTensor("weights", "float32", ("batch", patches, top_k)),
+            *([NamedTensor("salience", "float32", ("batch", patches))] if config.salience else []),
         )
 
     shapes = _head_shapes(finish, slots, dim)
@@ -101,7 +102,10 @@ def make_parts(source: ExportSource, options: ExportOptions) -> list[Part]:
         Part(
             "finish",
             finish,
-            (centers("mean", "slides"),),
+            (
+                centers("mean", "slides"),
+                *([NamedTensor("mass", "float32", ("slides", slots))] if finish.needs_mass else []),
+            ),
             (centers("slots", "slides"), *heads("slides")),
         ),
     ]
@@ -112,5 +116,5 @@ def _head_shapes(finish: FinishGraph, slots: int, dim: int) -> list[tuple[int, .
     import torch
 
     with torch.no_grad():
-        _, *outputs = finish(torch.zeros(1, slots, dim))
+        _, *outputs = finish(torch.zeros(1, slots, dim), torch.ones(1, slots))
     return [tuple(output.shape[1:]) for output in outputs]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +18,8 @@ Call = Callable[[Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]]
 """Runs one graph: inputs by name to outputs by name."""
 
 _CHUNKS_AT_ONCE = 4
+_PADDING = {"assignments": -1, "weights": 0, "salience": 0}
+"""Outputs of each patch, and what they are of padding."""
 
 
 def onnx_call(path: Path) -> Call:
@@ -34,9 +36,11 @@ def onnx_call(path: Path) -> Call:
         reason = one_line(error, 300)
         raise ParityError(f"ONNX Runtime refuses the exported graph: {reason}") from error
     names = [output.name for output in session.get_outputs()]
+    taken = {each.name for each in session.get_inputs()}  # masses only where a head needs them
 
     def call(inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+        feed = {name: value for name, value in inputs.items() if name in taken}
+        return dict(zip(names, session.run(names, feed), strict=True))
 
     return call
 
@@ -87,8 +91,8 @@ def chunked_run(partial: Call, finish: Call, chunk_patches: int) -> Run:
         for first in range(0, len(places), _CHUNKS_AT_ONCE):
             group = places[first : first + _CHUNKS_AT_ONCE]
             found = partial(_padded(features, group, chunk_patches))
-            for name, nothing in (("assignments", -1), ("weights", 0)):
-                shape = (batch, num_patches, found[name].shape[2])
+            for name, nothing in _of_patches(found):
+                shape = (batch, num_patches, *found[name].shape[2:])
                 routing.setdefault(name, np.full(shape, nothing, found[name].dtype))
             for row, (bag, begin, end) in enumerate(group):
                 sums[bag] = sums[bag] + found["mean"][row] * found["mass"][row][:, None]
@@ -97,7 +101,7 @@ def chunked_run(partial: Call, finish: Call, chunk_patches: int) -> Run:
                     values[bag, begin:end] = found[name][row, : end - begin]
         masses = np.stack(mass)
         mean = np.stack(sums) / np.where(masses > 0, masses, 1)[:, :, None]
-        return {**finish({"mean": mean}), "mass": masses, **routing}
+        return {**finish({"mean": mean, "mass": masses}), "mass": masses, **routing}
 
     return run
 
@@ -110,6 +114,11 @@ def _padded(
     for row, (bag, begin, end) in enumerate(places):
         batch[row, : end - begin] = features[bag, begin:end]
     return {"features": batch, "lengths": np.array([end - begin for _, begin, end in places])}
+
+
+def _of_patches(names: Collection[str]) -> list[tuple[str, int]]:
+    """Return those of a model's outputs that are of patches, with their padding."""
+    return [(name, nothing) for name, nothing in _PADDING.items() if name in names]
 
 
 class EngineRuntime(Protocol):
@@ -129,9 +138,10 @@ def engine_run(runtime: EngineRuntime, heads: Sequence[str]) -> Run:
             name: np.stack([getattr(bag, name) for bag in encoded])
             for name in ("slots", "mass", *heads)
         }
-        for name, nothing in (("assignments", -1), ("weights", 0)):
+        names = [name for name in _PADDING if getattr(encoded[0], name) is not None]
+        for name, nothing in _of_patches(names):
             parts = [getattr(bag, name) for bag in encoded]
-            shape = (*features.shape[:2], parts[0].shape[1])
+            shape = (*features.shape[:2], *parts[0].shape[1:])
             found[name] = np.full(shape, nothing, parts[0].dtype)
             for row, part in enumerate(parts):
                 found[name][row, : len(part)] = part

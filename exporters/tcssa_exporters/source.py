@@ -102,12 +102,6 @@ def _classifier(loaded: LoadedCompressor, classes: list[str]) -> ExportSource:
             "of classes only",
             hint="leave --what classifier out: slots are exported whatever was learnt",
         )
-    if model.head.pool.needs_mass:
-        raise UsageError(
-            f"{loaded.path} pools its slots by {model.config.pool}, which heads of exported graphs "
-            "are not given",
-            hint="train with --pool mean or attention, or leave --what classifier out",
-        )
     return ExportSource(
         compressor=loaded.model,  # it knows the reference's top_k, which the state does not tell
         checkpoint_sha256=loaded.sha256,

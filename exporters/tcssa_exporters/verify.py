@@ -36,6 +36,9 @@ _ROUTING_TOLERANCE = PRECISIONS["fp32"].tolerance
 """Of masses and routing weights, which are float32 in every precision. They are as exact as the
 logits that they are the exponentials of: theirs is relative to the largest logit."""
 
+_SALIENCE_LOGIT = 20.0
+"""Of salience, whose exponent is a logit of at most that size."""
+
 Arrays = Mapping[str, NDArray[Any]]
 """Outputs by name: slots [B, K, D], mass [B, K], assignments and weights [B, N, T], and those of
 the heads."""
@@ -105,6 +108,8 @@ class Verifier:
         check = _Comparison(where)
         check.compare("mass", found, expected, _ROUTING_TOLERANCE, sharpness)
         check.compare("weights", found, expected, _ROUTING_TOLERANCE, sharpness)
+        if "salience" in expected:
+            check.compare("salience", found, expected, _ROUTING_TOLERANCE, _SALIENCE_LOGIT)
         for name in ("slots", *self.heads):
             check.compare(name, found, expected, self.precision.tolerance)
         real = np.arange(num_patches) < case.lengths[:, None]
@@ -129,7 +134,9 @@ class Verifier:
         mask = torch.arange(features.shape[1]) < torch.from_numpy(lengths).unsqueeze(1)
         with torch.no_grad():
             output = self.model(torch.from_numpy(features), mask)
-        return self._outputs(output.slots, output.mass, output.assignments, output.weights)
+        return self._outputs(
+            output.slots, output.mass, output.assignments, output.weights, output.salience
+        )
 
     def _logits(self, features: NDArray[Any]) -> NDArray[np.float32]:
         """The gate's, [B, N, K]."""
@@ -142,14 +149,26 @@ class Verifier:
         return logits
 
     def _outputs(
-        self, slots: Tensor, mass: Tensor, assignments: Tensor, weights: Tensor
+        self,
+        slots: Tensor,
+        mass: Tensor,
+        assignments: Tensor,
+        weights: Tensor,
+        salience: Tensor | None,
     ) -> dict[str, NDArray[Any]]:
-        """Torch's outputs as arrays, the heads' among them."""
+        """Return torch's outputs as arrays, the heads' among them."""
         import torch
 
+        from tcssa_exporters.graph import takes_mass
+
         with torch.no_grad():
-            made = {name: head(slots) for name, head in self.heads.items()}
+            made = {
+                name: head(slots, mass) if takes_mass(head) else head(slots)
+                for name, head in self.heads.items()
+            }
         made |= {"slots": slots, "mass": mass, "assignments": assignments, "weights": weights}
+        if salience is not None:
+            made["salience"] = salience
         return {name: value.numpy() for name, value in made.items()}
 
     def _expected_of_routing(
@@ -163,7 +182,13 @@ class Verifier:
         chosen = torch.from_numpy(assignments)
         probs = torch.from_numpy(logits).softmax(dim=2).gather(2, chosen.clamp(min=0))
         weights = torch.where(chosen < 0, 0.0, probs)
-        dense = torch.zeros(logits.shape).scatter_add_(2, chosen.clamp(min=0), weights)
+        salience, counted = None, weights
+        if self.model.router.salience is not None:
+            with torch.no_grad():
+                salience = self.model.router.salience(torch.from_numpy(features).float())
+            salience = torch.where(chosen[:, :, 0] < 0, 0.0, salience)
+            counted = weights * salience.unsqueeze(2)
+        dense = torch.zeros(logits.shape).scatter_add_(2, chosen.clamp(min=0), counted)
         sums = torch.stack(
             [
                 w.double().T @ torch.from_numpy(bag).double()
@@ -173,7 +198,7 @@ class Verifier:
         mass = dense.double().sum(dim=1)
         with torch.no_grad():
             slots = self.model.experts(normalise(sums, mass).float())
-        return self._outputs(slots, mass.float(), chosen, weights)
+        return self._outputs(slots, mass.float(), chosen, weights, salience)
 
     def _require_undecided(
         self, chosen: NDArray[np.int64], logits: NDArray[np.float32], where: str

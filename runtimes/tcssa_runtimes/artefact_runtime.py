@@ -62,20 +62,25 @@ class ArtefactRuntime(Runtime):
         sums = [self.no_sums(has_coords=False) for _ in range(batch)]
         assignments = np.full((batch, num_rows, self.facts.top_k), -1, np.int64)
         weights = np.zeros((batch, num_rows, self.facts.top_k), np.float32)
+        salience = np.zeros((batch, num_rows), np.float32) if self.facts.has_salience else None
         for bag, length in enumerate(lengths.tolist()):
             for begin in range(0, length, chunk_patches):
                 rows = slice(begin, min(begin + chunk_patches, length))
                 (chunk,) = self._sum_up([features[bag, rows]])
                 sums[bag].add(chunk)
                 assignments[bag, rows], weights[bag, rows] = chunk.assignments, chunk.weights
+                if salience is not None:
+                    salience[bag, rows] = chunk.salience
         # one by one: a product's bits may depend on how many rows it has
-        refined = [self._call("finish", {"mean": slide.mean()[None]}) for slide in sums]
+        refined = [self._finish(slide.mean()[None], slide.mass[None]) for slide in sums]
+        routing: dict[str, NDArray[Any]] = {"assignments": assignments, "weights": weights}
+        if salience is not None:
+            routing["salience"] = salience
         return _run_output(
             {
                 **{name: np.concatenate([bag[name] for bag in refined]) for name in refined[0]},
                 "mass": np.stack([slide.mass for slide in sums]),
-                "assignments": assignments,
-                "weights": weights,
+                **routing,
             }
         )
 
@@ -99,8 +104,14 @@ class ArtefactRuntime(Runtime):
             row[: len(chunk)] = chunk
         return packed
 
-    def _refine(self, means: NDArray[np.float32]) -> Refined:
-        found = self._call("finish", {"mean": means})
+    def _finish(self, means: NDArray[np.float32], masses: NDArray[np.float32]) -> Arrays:
+        feed = {"mean": means}
+        if self.facts.finish_takes_mass:
+            feed["mass"] = masses
+        return self._call("finish", feed)
+
+    def _refine(self, means: NDArray[np.float32], masses: NDArray[np.float32]) -> Refined:
+        found = self._finish(means, masses)
         return Refined(found["slots"], found.get("logits"), found.get("tokens"))
 
 
@@ -112,6 +123,7 @@ def chunk_sums(found: Arrays, lengths: Sequence[int]) -> list[ChunkSums]:
             mass=found["mass"][b],
             assignments=found["assignments"][b, :length],
             weights=found["weights"][b, :length],
+            salience=found["salience"][b, :length] if "salience" in found else None,
         )
         for b, length in enumerate(lengths)
     ]
@@ -123,6 +135,7 @@ def _run_output(arrays: Arrays) -> RuntimeOutput:
         mass=arrays["mass"],
         assignments=arrays["assignments"],
         weights=arrays["weights"],
+        salience=arrays.get("salience"),
         logits=arrays.get("logits"),
         tokens=arrays.get("tokens"),
     )

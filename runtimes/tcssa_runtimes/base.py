@@ -32,7 +32,7 @@ from tcssa_runtimes.chunks import Chunk, Features, rows_of
 from tcssa_runtimes.facts import ModelFacts
 from tcssa_runtimes.footprint import SlotMoments
 from tcssa_runtimes.outputs import EncodedBag, EncodedSlide, Refined, RuntimeOutput
-from tcssa_runtimes.sums import ChunkSums, SlideSums
+from tcssa_runtimes.sums import ChunkSums, SlideSums, counted
 
 Pending = Callable[[], list[ChunkSums]]
 
@@ -102,6 +102,7 @@ class Runtime(ABC):
             output,
             assignments=output.assignments[:, :num_patches],
             weights=output.weights[:, :num_patches],
+            salience=None if output.salience is None else output.salience[:, :num_patches],
         )
 
     def compress(self, bags: Sequence[NDArray[Any]]) -> list[EncodedBag]:
@@ -134,6 +135,7 @@ class Runtime(ABC):
                 mass=output.mass[b],
                 assignments=output.assignments[b, :length],
                 weights=output.weights[b, :length],
+                salience=None if output.salience is None else output.salience[b, :length],
                 logits=None if output.logits is None else output.logits[b],
                 tokens=None if output.tokens is None else output.tokens[b],
             )
@@ -233,7 +235,8 @@ class Runtime(ABC):
         Slots may not be finite, where half precision overflowed: see `require_finite`.
         """
         self._require_open()
-        found = self._refine(np.stack([slide.mean() for slide in sums]))
+        means, masses = zip(*((slide.mean(), slide.mass) for slide in sums), strict=True)
+        found = self._refine(np.stack(means), np.stack(masses))
         return [
             EncodedSlide(
                 slots=found.slots[s],
@@ -269,8 +272,8 @@ class Runtime(ABC):
         """What each chunk adds to its slide."""
 
     @abstractmethod
-    def _refine(self, means: NDArray[np.float32]) -> Refined:
-        """Slots and the heads' outputs of the slides' means [S, K, D]."""
+    def _refine(self, means: NDArray[np.float32], masses: NDArray[np.float32]) -> Refined:
+        """Compute slots and the heads' outputs of the slides' means [S, K, D] and masses [S, K]."""
 
     def _encode_whole(self, chunks: Iterator[Chunk], *, has_coords: bool) -> EncodedSlide:
         """Run one slide from its checked chunks, which a full graph needs all at once."""
@@ -292,7 +295,10 @@ class Runtime(ABC):
             places = SlotMoments(self.facts.num_slots)
             places.add(
                 output.assignments[0, :num_patches],
-                output.weights[0, :num_patches],
+                counted(
+                    output.weights[0, :num_patches],
+                    None if output.salience is None else output.salience[0, :num_patches],
+                ),
                 np.concatenate(positions),
             )
             centroids, spread = places.centroids(), places.spread()

@@ -37,6 +37,10 @@ class ModelFacts:
     padded."""
     input_dtype: str = "float32"
     """What features are handed over in; float16 for artefacts of half precision."""
+    has_salience: bool = False
+    """Whether patches have a factor of their weights."""
+    finish_takes_mass: bool = False
+    """Whether ``finish`` of a chunked pair is given the masses too."""
     heads: tuple[str, ...] = ()
     """What the model ends with beside slots: ``logits``, ``tokens``, or nothing."""
     classes: tuple[str, ...] | None = None
@@ -58,6 +62,8 @@ class ModelFacts:
             chunk_patches=artefact.chunk_patches,
             fixed_rows=takes_features.inputs[0].shape[1] is not None,
             input_dtype=takes_features.inputs[0].dtype,
+            has_salience=artefact.salience,
+            finish_takes_mass=artefact.head_takes_mass,
             heads=_HEADS[artefact.what],
             classes=None if artefact.classes is None else tuple(artefact.classes),
         )

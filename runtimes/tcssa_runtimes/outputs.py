@@ -23,7 +23,9 @@ class RuntimeOutput:
     assignments: NDArray[np.int64]
     """The slots of each patch, most probable first, [B, N, T]; -1 for padding."""
     weights: NDArray[np.float32]
-    """Their routing probabilities, [B, N, T]; 0 for padding."""
+    """Their routing probabilities P̃, [B, N, T]; 0 for padding."""
+    salience: NDArray[np.float32] | None = None
+    """Factor of each patch's weights in all sums, [B, N]; 0 for padding. None: all count alike."""
     logits: NDArray[np.float32] | None = None
     """A classifier's, [B, C]."""
     tokens: NDArray[np.float32] | None = None
@@ -54,6 +56,8 @@ class EncodedBag:
     """[N, T]."""
     weights: NDArray[np.float32]
     """[N, T]."""
+    salience: NDArray[np.float32] | None = None
+    """[N]; None where the model has none."""
     logits: NDArray[np.float32] | None = None
     """A classifier's, [C]."""
     tokens: NDArray[np.float32] | None = None

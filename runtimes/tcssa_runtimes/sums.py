@@ -25,9 +25,21 @@ class ChunkSums:
     assignments: NDArray[np.int64]
     """The slots of each patch, most probable first, [n, T]."""
     weights: NDArray[np.float32]
-    """Their routing probabilities, [n, T]."""
+    """Their routing probabilities P̃, [n, T]."""
+    salience: NDArray[np.float32] | None = None
+    """Factor of each patch's weights in all sums, [n]; None where the model has none."""
     bad_row: int | None = None
     """A patch of the chunk that has a NaN or an infinity; the sums are of nothing then."""
+
+
+def counted(
+    weights: NDArray[np.float32], salience: NDArray[np.float32] | None
+) -> NDArray[np.float32]:
+    """Multiply routing weights [n, T] by the salience [n] of their patches, if there is one."""
+    if salience is None:
+        return weights
+    product: NDArray[np.float32] = weights * salience[:, None]
+    return product
 
 
 @dataclass
@@ -67,7 +79,7 @@ class SlideSums:
         self.num_patches += len(chunk.weights)
         if self.places is not None:
             assert positions is not None  # every chunk of the slide comes with them
-            self.places.add(chunk.assignments, chunk.weights, positions)
+            self.places.add(chunk.assignments, counted(chunk.weights, chunk.salience), positions)
 
     def mean(self) -> NDArray[np.float32]:
         """The slide's weighted means, [K, D]; 0 for an empty slot."""

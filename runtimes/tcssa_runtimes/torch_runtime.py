@@ -82,6 +82,7 @@ class TorchRuntime(Runtime):
             mass=output.mass.cpu().numpy(),
             assignments=output.assignments.cpu().numpy(),
             weights=output.weights.cpu().numpy(),
+            salience=None if output.salience is None else output.salience.cpu().numpy(),
         )
 
     def _sum_up(self, chunks: Sequence[Features]) -> list[ChunkSums]:
@@ -98,7 +99,13 @@ class TorchRuntime(Runtime):
         assignments = torch.cat([part.assignments for part in found]).cpu().numpy()
         weights = torch.cat([part.weights for part in found]).cpu().numpy()
         ends = np.cumsum([len(part.weights) for part in found])[:-1]
-        columns = weighted_sum, mass, np.split(assignments, ends), np.split(weights, ends)
+        factors = [part.salience for part in found if part.salience is not None]
+        salience: Sequence[NDArray[np.float32] | None] = [None] * len(found)
+        if factors:
+            salience = np.split(torch.cat(factors).cpu().numpy(), ends)
+        columns = (
+            weighted_sum, mass, np.split(assignments, ends), np.split(weights, ends), salience
+        )  # fmt: skip
         sums |= {place: ChunkSums(*row) for place, *row in zip(parts, *columns, strict=True)}
         return [sums[place] for place in range(len(chunks))]
 
@@ -133,12 +140,12 @@ class TorchRuntime(Runtime):
         nothing = self.no_sums(has_coords=False)
         nowhere = np.empty((0, self.facts.top_k), np.int64)
         weightless = np.empty((0, self.facts.top_k), np.float32)
-        return ChunkSums(nothing.weighted_sum, nothing.mass, nowhere, weightless, bad_row)
+        return ChunkSums(nothing.weighted_sum, nothing.mass, nowhere, weightless, bad_row=bad_row)
 
     def _upload(self, chunk: Features) -> torch.Tensor:
         return self._tensor(chunk) if self._uploads is None else self._uploads.upload(chunk)
 
-    def _refine(self, means: NDArray[np.float32]) -> Refined:
+    def _refine(self, means: NDArray[np.float32], masses: NDArray[np.float32]) -> Refined:
         import torch
 
         with torch.no_grad():

@@ -1,7 +1,8 @@
 """The slot compressor: route, average, refine.
 
 TC-SSA compresses a bag of N patch features into K slots: z = W_g x + b_g, P = softmax(z), the
-top two kept (not renormalised), c_k = Σ_j P̃_jk x_j / Σ_j P̃_jk, y_k = expert_k(c_k).
+top two kept (not renormalised), c_k = Σ_j P̃_jk x_j / Σ_j P̃_jk, y_k = expert_k(c_k). Where the
+model has a salience a_j (`tcssa.compressor.router`), P̃_jk a_j stands for P̃_jk in all sums.
 
 Departures from the published code, each of which leaves real patches' results alone: padding is
 never routed (a bag is its real patches, padding does not exist here), ties never take a third slot,
@@ -25,7 +26,7 @@ from tcssa.compressor import fused
 from tcssa.compressor.balance import RoutingSums
 from tcssa.compressor.config import CompressorConfig
 from tcssa.compressor.experts import SlotExperts
-from tcssa.compressor.router import Router
+from tcssa.compressor.router import Router, salient
 from tcssa.compressor.state import Footprint, SlotState
 from tcssa.errors import NonFiniteFeatureError, ShapeError
 
@@ -41,13 +42,15 @@ class CompressorOutput:
     slots: Tensor
     """[B, K, D]."""
     mass: Tensor
-    """Σ P̃ of each slot, [B, K], float32; 0 marks an empty slot."""
+    """Σ P̃ a of each slot, [B, K], float32; 0 marks an empty slot."""
     assignments: Tensor
     """The slots of each patch, most probable first, [B, N, T], int64; -1 for padding."""
     weights: Tensor
-    """Their routing probabilities, [B, N, T], float32; 0 for padding."""
+    """Their routing probabilities P̃, [B, N, T], float32; 0 for padding."""
     routing: RoutingSums
     """Sums over all real patches: the balance loss and slot utilisation."""
+    salience: Tensor | None = None
+    """Factor a of each patch, [B, N], float32, 0 for padding; None where the model has none."""
 
     @property
     def aux_loss(self) -> Tensor:
@@ -62,13 +65,15 @@ class BagsOutput:
     slots: Tensor
     """[B, K, D]."""
     mass: Tensor
-    """Σ P̃ of each slot, [B, K], float32; 0 marks an empty slot."""
+    """Σ P̃ a of each slot, [B, K], float32; 0 marks an empty slot."""
     assignments: list[Tensor]
     """Of each bag, the slots of its patches, most probable first, [N, T], int64."""
     weights: list[Tensor]
-    """Of each bag, their routing probabilities, [N, T], float32."""
+    """Of each bag, their routing probabilities P̃, [N, T], float32."""
     routing: RoutingSums
     """Sums over all patches: the balance loss and slot utilisation."""
+    salience: list[Tensor] | None = None
+    """Of each bag, the factor a of its patches, [N], float32; None where the model has none."""
 
     @property
     def aux_loss(self) -> Tensor:
@@ -84,8 +89,10 @@ class Aggregate(NamedTuple):
     assignments: Tensor
     """The slots of its patches, most probable first, [N, T], int64."""
     weights: Tensor
-    """Their routing probabilities, [N, T], float32."""
+    """Their routing probabilities P̃, [N, T], float32."""
     routing: RoutingSums
+    salience: Tensor | None
+    """Factor a of each patch, [N], float32; None where the model has none."""
 
 
 class SlotCompressor(nn.Module):
@@ -101,7 +108,13 @@ class SlotCompressor(nn.Module):
     def __init__(self, config: CompressorConfig) -> None:
         super().__init__()
         self.config = config
-        self.router = Router(config.feature_dim, config.num_slots, config.top_k, config.noise_std)
+        self.router = Router(
+            config.feature_dim,
+            config.num_slots,
+            config.top_k,
+            config.noise_std,
+            has_salience=config.salience,
+        )
         self.experts = SlotExperts(
             config.num_slots, config.feature_dim, config.hidden_dim, config.dropout
         )
@@ -143,6 +156,7 @@ class SlotCompressor(nn.Module):
         if mask is None:
             output = self.compress(list(features))
             assignments, weights = torch.stack(output.assignments), torch.stack(output.weights)
+            salience = None if output.salience is None else torch.stack(output.salience)
         else:
             _check_mask(mask, features)
             try:
@@ -157,7 +171,13 @@ class SlotCompressor(nn.Module):
             weights = torch.zeros(shape, device=features.device)
             assignments[mask] = torch.cat(output.assignments)
             weights[mask] = torch.cat(output.weights)
-        return CompressorOutput(output.slots, output.mass, assignments, weights, output.routing)
+            salience = None
+            if output.salience is not None:
+                salience = torch.zeros(mask.shape, device=features.device)
+                salience[mask] = torch.cat(output.salience)
+        return CompressorOutput(
+            output.slots, output.mass, assignments, weights, output.routing, salience
+        )
 
     def compress(self, bags: Sequence[Tensor]) -> BagsOutput:
         """Compress bags of any sizes at once, without padding and without copying them.
@@ -176,6 +196,7 @@ class SlotCompressor(nn.Module):
             assignments=[part.assignments for part in parts],
             weights=[part.weights for part in parts],
             routing=reduce(RoutingSums.merge, [part.routing for part in parts]),
+            salience=[part.salience for part in parts if part.salience is not None] or None,
         )
 
     def aggregate(self, bags: Sequence[Tensor]) -> list[Aggregate]:
@@ -260,7 +281,7 @@ class SlotCompressor(nn.Module):
             return self._nothing(features.device)
         chunk_patches = len(features) if torch.is_grad_enabled() else CHUNK_PATCHES
         parts = None
-        assignments, weights = [], []
+        assignments, weights, salience = [], [], []
         for begin in range(0, len(features), chunk_patches):
             chunk = slice(begin, begin + chunk_patches)
             rows = features[chunk].float()  # once, for the gate and for the sum
@@ -281,8 +302,15 @@ class SlotCompressor(nn.Module):
             )
             assignments.append(routing.indices_NT)
             weights.append(routing.weights_NT)
+            salience += [] if routing.salience_N is None else [routing.salience_N]
         assert parts is not None
-        return Aggregate(parts[0], torch.cat(assignments), torch.cat(weights), parts[1])
+        return Aggregate(
+            parts[0],
+            torch.cat(assignments),
+            torch.cat(weights),
+            parts[1],
+            torch.cat(salience) if salience else None,
+        )
 
     def _is_fused(self, bags: Sequence[Tensor]) -> bool:
         """Whether the fused kernel does these bags; it knows no noise on the logits."""
@@ -295,20 +323,26 @@ class SlotCompressor(nn.Module):
     ) -> list[Aggregate]:
         """Route and sum up all bags in one launch; coordinates are of a single one."""
         gate = self.router.gate
-        sums = fused.fused_sums(bags, gate.weight, gate.bias, self.config.top_k)
+        line = None if self.router.salience is None else self.router.salience.line()
+        sums = fused.fused_sums(bags, gate.weight, gate.bias, self.config.top_k, line)
         lengths = [len(bag) for bag in bags]
         all_indices, all_weights = (
             torch.split(values, lengths) for values in (sums.indices, sums.weights)
         )
+        has_none: list[Tensor | None] = [None] * len(bags)
+        all_salience = has_none if line is None else torch.split(sums.salience, lengths)
         parts = []
-        for i, (indices, weights) in enumerate(zip(all_indices, all_weights, strict=True)):
+        for i, (indices, weights, salience) in enumerate(
+            zip(all_indices, all_weights, all_salience, strict=True)
+        ):
             footprint = None
             if coords is not None:
                 dense = weights.new_zeros(len(weights), self.config.num_slots)
-                footprint = Footprint.of(dense.scatter(1, indices, weights), coords)
+                dense = dense.scatter(1, indices, salient(weights, salience))
+                footprint = Footprint.of(dense, coords)
             state = SlotState(sums.weighted_sum[i], sums.mass[i], lengths[i], footprint)
             routing = RoutingSums(sums.probs[i], sums.counts[i], sums.logsumexp[i], lengths[i])
-            parts.append(Aggregate(state, indices, weights, routing))
+            parts.append(Aggregate(state, indices, weights, routing, salience))
         return parts
 
     def _nothing(self, device: torch.device) -> Aggregate:
@@ -316,7 +350,9 @@ class SlotCompressor(nn.Module):
         top_k, num_slots = self.config.top_k, self.config.num_slots
         nowhere = torch.empty(0, top_k, dtype=torch.int64, device=device)
         weightless = torch.empty(0, top_k, device=device)
-        return Aggregate(self.start(), nowhere, weightless, RoutingSums.empty(num_slots, device))
+        none = torch.empty(0, device=device) if self.config.salience else None
+        sums = RoutingSums.empty(num_slots, device)
+        return Aggregate(self.start(), nowhere, weightless, sums, none)
 
     def _check_features(self, features: Tensor, num_dims: int) -> None:
         expected = ["B", "N", str(self.config.feature_dim)][3 - num_dims :]

@@ -24,6 +24,11 @@ class CompressorConfig(BaseModel):
         description="Gaussian noise on the gate's logits, in training only.",
     )
 
+    salience: bool = Field(
+        default=False,
+        description="A learned factor of each patch's weights, 0 to 2; the paper has none.",
+    )
+
     @model_validator(mode="after")
     def _top_k_fits(self) -> Self:
         if self.top_k > self.num_slots:

@@ -31,6 +31,7 @@ from tcssa.compressor.fused_plan import (
     segments_of,
 )
 from tcssa.compressor.gate_parts import HEADROOM, PARTS, split_once
+from tcssa.compressor.router import MAX_LOGIT, salience_of, salient
 from tcssa.errors import NonFiniteFeatureError
 
 MAX_SLOTS, MAX_TOP_K = 128, 4
@@ -42,9 +43,9 @@ class FusedSums:
     """What B bags add up to."""
 
     weighted_sum: Tensor
-    """Σ P̃x of each bag, [B, K, D], float32."""
+    """Σ P̃ a x of each bag, [B, K, D], float32."""
     mass: Tensor
-    """Σ P̃, [B, K], float32."""
+    """Σ P̃ a, [B, K], float32."""
     probs: Tensor
     """Σ P, [B, K], float32."""
     counts: Tensor
@@ -54,7 +55,9 @@ class FusedSums:
     indices: Tensor
     """The slots of the patches of all bags, most probable first, [M, T], int64."""
     weights: Tensor
-    """Their probabilities, [M, T], float32."""
+    """Their probabilities P̃, [M, T], float32."""
+    salience: Tensor
+    """The factor a of each patch, [M], float32; without salience it is not written."""
 
 
 def takes(bags: Sequence[Tensor], num_slots: int, top_k: int) -> bool:
@@ -89,12 +92,16 @@ def _triton_is_here() -> bool:
 
 
 def fused_sums(
-    bags: Sequence[Tensor], gate_weight: Tensor, gate_bias: Tensor, top_k: int
+    bags: Sequence[Tensor],
+    gate_weight: Tensor,
+    gate_bias: Tensor,
+    top_k: int,
+    salience_line: Tensor | None = None,
 ) -> FusedSums:
     """Route all patches and add them up per slot.
 
-    Differentiable in the bags, the gate's weight and its bias; the backward pass goes through
-    plain torch.
+    Differentiable in the bags, the gate's weight and bias and the salience's line; the backward
+    pass goes through plain torch.
 
     Args:
         bags: Patch features of each bag, [N, D], all of one type (float16, bfloat16 or float32)
@@ -102,13 +109,14 @@ def fused_sums(
         gate_weight: W_g, [K, D], K ≤ 128.
         gate_bias: b_g, [K].
         top_k: Slots per patch, 1 to 4.
+        salience_line: The weight and the bias of the salience, [D + 1]; None for none.
 
     Raises:
         NonFiniteFeatureError: A patch has a NaN or an infinity; it names bag and row.
     """
     parts, unit = split_once(gate_weight, bags[0].dtype)
     outputs = _FusedSums.apply(  # type: ignore[no-untyped-call]  # torch types it not
-        gate_weight, gate_bias, (parts, unit, top_k), *bags
+        gate_weight, gate_bias, salience_line, (parts, unit, top_k), *bags
     )
     return FusedSums(*outputs)
 
@@ -121,13 +129,14 @@ class _FusedSums(torch.autograd.Function):
         ctx: Any,  # torch gives this no type
         gate_weight: Tensor,
         gate_bias: Tensor,
+        salience_line: Tensor | None,
         prepared: tuple[Tensor, float, int],
         *bags: Tensor,
     ) -> tuple[Tensor, ...]:
         parts, unit, top_k = prepared
-        sums = _launch(bags, parts, unit, gate_bias.float(), top_k)
+        sums = _launch(bags, parts, unit, gate_bias.float(), top_k, salience_line)
         _require_finite(bags, sums.weights)
-        ctx.save_for_backward(gate_weight, gate_bias, sums.indices, *bags)
+        ctx.save_for_backward(gate_weight, gate_bias, salience_line, sums.indices, *bags)
         ctx.mark_non_differentiable(sums.counts, sums.indices)
         return (
             sums.weighted_sum,
@@ -137,55 +146,73 @@ class _FusedSums(torch.autograd.Function):
             sums.logsumexp,
             sums.indices,
             sums.weights,
+            sums.salience,
         )
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        gate_weight, gate_bias, indices, *bags = ctx.saved_tensors
-        wanted = [ctx.needs_input_grad[0], ctx.needs_input_grad[1], *ctx.needs_input_grad[3:]]
-        inputs = [tensor.detach() for tensor in (gate_weight, gate_bias, *bags)]
+        gate_weight, gate_bias, salience_line, indices, *bags = ctx.saved_tensors
+        wanted = [*ctx.needs_input_grad[:3], *ctx.needs_input_grad[4:]]
+        given = (gate_weight, gate_bias, salience_line, *bags)
+        inputs = [None if tensor is None else tensor.detach() for tensor in given]
         for tensor, is_wanted in zip(inputs, wanted, strict=True):
-            tensor.requires_grad_(is_wanted)
+            if tensor is not None:
+                tensor.requires_grad_(is_wanted)
         with torch.enable_grad():
-            outputs = _plain_sums(inputs[2:], inputs[0], inputs[1], indices)
-        weighted_sum, mass, probs, _, logsumexp, _, weights = gradients
+            outputs = _plain_sums(inputs[3:], (inputs[0], inputs[1], inputs[2]), indices)
+        weighted_sum, mass, probs, _, logsumexp, _, weights, salience = gradients
         found = iter(
             torch.autograd.grad(
                 outputs,
-                [tensor for tensor in inputs if tensor.requires_grad],
-                [weighted_sum, mass, probs, logsumexp, weights],
+                [tensor for tensor in inputs if tensor is not None and tensor.requires_grad],
+                [weighted_sum, mass, probs, logsumexp, weights, salience][: len(outputs)],
                 allow_unused=True,
             )
         )
         results = [next(found) if is_wanted else None for is_wanted in wanted]
-        return results[0], results[1], None, *results[2:]
+        return *results[:3], None, *results[3:]
 
 
 def _plain_sums(
-    bags: Sequence[Tensor], gate_weight: Tensor, gate_bias: Tensor, indices_MT: Tensor
+    bags: Sequence[Any],  # tensors: autograd's inputs may be None, and these are not
+    parameters: tuple[Any, Any, Tensor | None],
+    indices_MT: Tensor,
 ) -> tuple[Tensor, ...]:
-    """The differentiable outputs, with the slots already chosen."""
+    """Compute the differentiable outputs, with the slots already chosen."""
+    gate_weight, gate_bias, salience_line = parameters
     lengths = [len(bag) for bag in bags]
-    columns: list[list[Tensor]] = [[], [], [], [], []]
+    columns: list[list[Tensor]] = [[], [], [], [], [], []]
     for bag, indices in zip(bags, torch.split(indices_MT, lengths), strict=True):
-        logits = F.linear(bag.float(), gate_weight.float(), gate_bias.float())
+        rows = bag.float()  # once: gradients of several casts would be added up in half precision
+        logits = F.linear(rows, gate_weight.float(), gate_bias.float())
         probs = logits.softmax(dim=1)
         weights = probs.gather(1, indices)
-        dense = torch.zeros_like(probs).scatter(1, indices, weights)
+        salience = None
+        if salience_line is not None:
+            salience = salience_of(rows, salience_line[:-1].float(), salience_line[-1:].float())
+        dense = torch.zeros_like(probs).scatter(1, indices, salient(weights, salience))
         made = (
-            dense.T @ bag.float(),
+            dense.T @ rows,
             dense.sum(dim=0),
             probs.sum(dim=0),
             logits.logsumexp(dim=1).sum(),
             weights,
+            salience,
         )
         for column, value in zip(columns, made, strict=True):
-            column.append(value)
-    return *(torch.stack(column) for column in columns[:4]), torch.cat(columns[4])
+            if value is not None:
+                column.append(value)
+    of_patches = (torch.cat(column) for column in columns[4:] if column)
+    return *(torch.stack(column) for column in columns[:4]), *of_patches
 
 
 def _launch(
-    bags: Sequence[Tensor], gate_parts: Tensor, gate_unit: float, gate_bias: Tensor, top_k: int
+    bags: Sequence[Tensor],
+    gate_parts: Tensor,
+    gate_unit: float,
+    gate_bias: Tensor,
+    top_k: int,
+    salience_line: Tensor | None,
 ) -> FusedSums:
     """Run both kernels."""
     from tcssa.compressor.fused_kernel import add_segments, sum_segments
@@ -202,6 +229,8 @@ def _launch(
     length = num_slots * feature_dim + 4 * num_slots
     weights = torch.empty(num_rows, top_k, device=device)
     indices = torch.empty(num_rows, top_k, dtype=torch.int64, device=device)
+    is_salient = salience_line is not None
+    salience = torch.empty(num_rows if is_salient else 0, device=device)
     table = torch.empty(len(segments), length, device=device)
     totals = torch.empty(len(bags), length, device=device)
     if len(segments):
@@ -211,10 +240,12 @@ def _launch(
             gate_parts,
             bias,
             gate_unit,
+            bias if salience_line is None else salience_line.float().contiguous(),
             weights,
             indices,
+            salience,
             table,
-            **kernel_constants(num_slots, feature_dim, top_k, dtype, align),
+            **kernel_constants(num_slots, feature_dim, top_k, dtype, align, is_salient=is_salient),
             num_warps=tiles.num_warps,
         )
     block = 128
@@ -231,11 +262,18 @@ def _launch(
         logsumexp=logsumexp[:, 0],
         indices=indices,
         weights=weights,
+        salience=salience,
     )
 
 
 def kernel_constants(
-    num_slots: int, feature_dim: int, top_k: int, dtype: torch.dtype, align: int
+    num_slots: int,
+    feature_dim: int,
+    top_k: int,
+    dtype: torch.dtype,
+    align: int,
+    *,
+    is_salient: bool,
 ) -> dict[str, Any]:
     """What `sum_segments` is compiled for."""
     import triton.language as tl
@@ -257,6 +295,8 @@ def kernel_constants(
         "POOL_COLS": tiles.pool_cols,
         "GATE_STAGES": tiles.gate_stages,
         "POOL_STAGES": tiles.pool_stages,
+        "SALIENT": is_salient,
+        "MAX_LOGIT": MAX_LOGIT,
     }
 
 

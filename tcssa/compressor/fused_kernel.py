@@ -25,8 +25,10 @@ def sum_segments(  # noqa: ANN201, D103
     gate,  # noqa: ANN001  [PARTS, KP, D]: the parts that the scaled weights are the sum of
     bias,  # noqa: ANN001  [KP] float32; -inf beyond K
     gate_unit,  # noqa: ANN001  1 / scale of the weights, a power of two
+    salience_line,  # noqa: ANN001  [D + 1] float32: w and b of the salience
     weights,  # noqa: ANN001  [M, T] float32, out
     indices,  # noqa: ANN001  [M, T] int64, out
+    salience,  # noqa: ANN001  [M] float32, out
     table,  # noqa: ANN001  [S, K * D + 4 * K] float32, out: weighted sums, then four lines of K
     X: tl.constexpr,  # the features' type
     ALIGN: tl.constexpr,  # bytes that every segment's address is a multiple of
@@ -42,6 +44,8 @@ def sum_segments(  # noqa: ANN201, D103
     POOL_COLS: tl.constexpr,  # columns whose sums a program holds
     GATE_STAGES: tl.constexpr,
     POOL_STAGES: tl.constexpr,
+    SALIENT: tl.constexpr,  # whether patches have a salience
+    MAX_LOGIT: tl.constexpr,  # of it, either way
 ):
     slices: tl.constexpr = (D + POOL_COLS - 1) // POOL_COLS
     # the slices of a segment are neighbours: they run together and share what they read in L2
@@ -66,6 +70,7 @@ def sum_segments(  # noqa: ANN201, D103
         row = begin + tl.arange(0, BLOCK_ROWS)
         real = row < rows
         logits = tl.zeros([BLOCK_ROWS, KP], tl.float32)
+        stress = tl.zeros([BLOCK_ROWS], tl.float32)  # the logit of the salience
         for d in tl.range(0, D, GATE_COLS, num_stages=GATE_STAGES):
             col = d + tl.arange(0, GATE_COLS)
             tile = tl.load(
@@ -80,6 +85,9 @@ def sum_segments(  # noqa: ANN201, D103
                     other=0.0,
                 )
                 logits = tl.dot(tile, w, logits, input_precision="ieee")
+            if SALIENT:  # a product of its own: one row more would pad 32 slots to 64
+                line = tl.load(salience_line + col, mask=col < D, other=0.0)
+                stress += tl.sum(tile.to(tl.float32) * line[None, :], 1)
         logits = logits * gate_unit + slot_bias[None, :]
 
         # 2. softmax and top k; the lowest slot wins a tie
@@ -102,6 +110,12 @@ def sum_segments(  # noqa: ANN201, D103
             # every slice of a segment writes the same bits here
             tl.store(weights + place, weight, mask=real)
             tl.store(indices + place, chosen.to(tl.int64), mask=real)
+        if SALIENT:
+            stress += tl.load(salience_line + D)
+            stress = tl.minimum(tl.maximum(stress, -MAX_LOGIT), MAX_LOGIT)
+            factor = 2.0 / (1.0 + tl.exp(-stress))
+            tl.store(salience + first_row + row, factor, mask=real)
+            dense *= factor[:, None]
         mass += tl.sum(dense, 0)
 
         # 3. a slot's weights are scaled by a power of two, so that their parts stay in half's range
@@ -121,6 +135,8 @@ def sum_segments(  # noqa: ANN201, D103
                 spot = (first_row + near) * T + t
                 slot = tl.load(indices + spot, mask=there, other=KP).to(tl.int32)
                 share = tl.load(weights + spot, mask=there, other=0.0)
+                if SALIENT:
+                    share *= tl.load(salience + first_row + near, mask=there, other=0.0)
                 rest = tl.where(slots[:, None] == slot[None, :], share[None, :], rest)
             rest *= scale[:, None]
             again = tl.load(

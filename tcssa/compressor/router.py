@@ -1,8 +1,11 @@
 """The gate: which slots a patch goes to, and with what weight.
 
-TC-SSA's gated assignment (DESIGN: z = W_g x + b_g, P = softmax(z), the two largest kept and not
-renormalised). Where the published code compares ``P >= second largest`` we take indices, so a
-tie never gives a patch a third slot; equal logits go to the lower slot, in torch as in ONNX.
+TC-SSA's gated assignment (arXiv 2603.01143): z = W_g x + b_g, P = softmax(z), the two largest kept
+and not renormalised. Where the published code compares ``P >= second largest`` we take indices, so
+a tie never gives a patch a third slot; equal logits go to the lower slot, in torch as in ONNX.
+
+Salience is ours: a patch's weights are multiplied by a = 2 σ(w·x + b), the same factor in each of
+its slots. With w = b = 0, as training begins, a is exactly 1 and the sums are the published ones.
 
 Shapes: N patches, D features, K slots, T = top_k.
 """
@@ -17,6 +20,9 @@ from torch.nn import functional as F
 
 from tcssa.errors import NonFiniteFeatureError
 
+MAX_LOGIT = 20.0
+"""Of salience, either way: a patch counts 4e-9 at the least, and gradients stay finite."""
+
 
 class Routing(NamedTuple):
     """Where N patches go."""
@@ -29,6 +35,8 @@ class Routing(NamedTuple):
     """The chosen slots, most probable first; int64."""
     weights_NT: Tensor
     """Their probabilities; float32."""
+    salience_N: Tensor | None = None
+    """Factor a of each patch's weights, 0 to 2; float32. None where the model has none."""
 
     def logsumexp(self) -> Tensor:
         """Logsumexp of each patch's logits [N], read off its first slot: z − log softmax(z)."""
@@ -36,8 +44,47 @@ class Routing(NamedTuple):
         return (self.logits_NK.gather(1, first) - self.weights_NT[:, :1].log()).squeeze(1)
 
     def dense_weights(self) -> Tensor:
-        """The weights as a matrix [N, K], 0 where a patch does not go."""
-        return torch.zeros_like(self.probs_NK).scatter(1, self.indices_NT, self.weights_NT)
+        """Return the weights as a matrix [N, K], salience included; 0 where a patch does not go."""
+        weights = salient(self.weights_NT, self.salience_N)
+        return torch.zeros_like(self.probs_NK).scatter(1, self.indices_NT, weights)
+
+
+class Salience(nn.Module):
+    """How much each patch counts, a = 2 σ(w·x + b), learned; 1 for all patches at the start.
+
+    Args:
+        feature_dim: D.
+    """
+
+    def __init__(self, feature_dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1, feature_dim))
+        self.bias = nn.Parameter(torch.zeros(1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Compute the factor of each patch, float32.
+
+        Args:
+            features: Patch features [..., D], float32.
+
+        Returns:
+            The factors [...], 0 to 2.
+        """
+        return salience_of(features, self.weight[0].float(), self.bias.float())
+
+    def line(self) -> Tensor:
+        """Return weight and bias in one line [D + 1]."""
+        return torch.cat([self.weight[0], self.bias])
+
+
+def salience_of(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Compute a = 2 σ(w·x + b) of patches [..., D], the logit within ± `MAX_LOGIT`; [...]."""
+    return 2 * (features @ weight + bias).clamp(-MAX_LOGIT, MAX_LOGIT).sigmoid()
+
+
+def salient(weights_NT: Tensor, salience_N: Tensor | None) -> Tensor:
+    """Multiply routing weights [N, T] by the salience [N] of their patches, if there is one."""
+    return weights_NT if salience_N is None else weights_NT * salience_N.unsqueeze(1)
 
 
 class Router(nn.Module):
@@ -51,11 +98,21 @@ class Router(nn.Module):
         num_slots: K.
         top_k: Slots per patch.
         noise_std: Standard deviation of the noise on the logits, in training only.
+        has_salience: Whether patches have a salience.
     """
 
-    def __init__(self, feature_dim: int, num_slots: int, top_k: int, noise_std: float) -> None:
+    def __init__(
+        self,
+        feature_dim: int,
+        num_slots: int,
+        top_k: int,
+        noise_std: float,
+        *,
+        has_salience: bool = False,
+    ) -> None:
         super().__init__()
         self.gate = nn.Linear(feature_dim, num_slots)
+        self.salience = Salience(feature_dim) if has_salience else None
         self.top_k = top_k
         self.noise_std = noise_std
 
@@ -75,7 +132,8 @@ class Router(nn.Module):
                 logits = logits + self.noise_std * torch.randn_like(logits)
             probs = logits.softmax(dim=1)
             indices = _largest(logits.detach(), self.top_k)
-            return Routing(logits, probs, indices, probs.gather(1, indices))
+            salience = None if self.salience is None else self.salience(features_ND.float())
+            return Routing(logits, probs, indices, probs.gather(1, indices), salience)
 
 
 def _largest(logits_NK: Tensor, count: int) -> Tensor:

@@ -73,7 +73,7 @@ class SlotState:
     """
 
     weighted_sum: Tensor
-    """Σ_j P̃_jk x_j, [K, D], float32."""
+    """Σ_j P̃_jk x_j, [K, D], float32; P̃ with the salience, where the model has one."""
     mass: Tensor
     """Σ_j P̃_jk, [K], float32."""
     num_patches: int = 0

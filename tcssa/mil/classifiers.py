@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from tcssa.compressor import CompressorConfig, SlotCompressor
 from tcssa.compressor.checkpoint import load_strictly, read_tensors, require_fit, write_tensors
@@ -144,6 +144,7 @@ def _build_tcssa(
         hidden_dim=settings.hidden_dim,
         dropout=settings.dropout,
         noise_std=settings.noise_std,
+        salience=settings.salience,
     )
     head = ClassifierConfig(
         classes=task.outputs,
@@ -154,7 +155,9 @@ def _build_tcssa(
         embedded_from=feature_dim if settings.embed_dim else None,
         task=task_facts(task).get("task"),
     )
-    return SlideClassifier(SlotCompressor(shape), head)
+    compressor = SlotCompressor(shape)
+    nn.init.constant_(compressor.experts.norm_weight, settings.expert_gain)
+    return SlideClassifier(compressor, head)
 
 
 def _start_from(model: BagClassifier, name: str, path: Path) -> None:

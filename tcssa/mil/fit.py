@@ -1,8 +1,9 @@
 """Fitting one fold: the loop, the choice of the epoch, and taking up a killed run.
 
-The epoch with the lowest validation loss is kept. Every epoch draws its order, noise and
-dropout from (seed, fold, epoch), so that a run taken up at any checkpoint ends with the same
-weights as one that was never disturbed.
+After every epoch the average of the last epochs' weights is validated, and the one with the
+lowest loss is kept: a few validation slides choose less by chance among averages. Every epoch
+draws its order, noise and dropout from (seed, fold, epoch), so that a run taken up at any
+checkpoint ends with the same weights as one that was never disturbed.
 
 Several processes share a step's slides (`tcssa.mil.shares`). All of them hold the same weights, see
 the same losses and come to the same decisions; the first of them writes the checkpoint.
@@ -15,7 +16,8 @@ import io
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import chain
@@ -37,8 +39,10 @@ from tcssa.mil.classifiers import build_classifier
 from tcssa.mil.cohort import Cohort, CohortSlide
 from tcssa.mil.history import Epoch, SlotUse
 from tcssa.mil.methods import BagClassifier, BagsLogits
+from tcssa.mil.model import SlideClassifier
 from tcssa.mil.placed import check_coords, classify
 from tcssa.mil.predictions import Prediction
+from tcssa.mil.prototypes import begin_gate
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.shares import Share, divide, put_together, share_of
 from tcssa.mil.splits import Fold
@@ -58,6 +62,8 @@ class Progress:
     epochs: list[Epoch] = field(default_factory=list)
     best_epoch: int = -1
     best_state: dict[str, Tensor] = field(default_factory=dict)
+    last_states: list[dict[str, Tensor]] = field(default_factory=list)
+    """Weights after the last epochs, of which the average is validated."""
 
     @property
     def best(self) -> Epoch:
@@ -128,6 +134,8 @@ class FoldFit:
     def run(self, task: Task) -> Progress:
         """Train until the last epoch or until patience ends; leaves the best weights loaded."""
         self._take_up()
+        if not self.progress.epochs:
+            self._begin()
         task.advance(len(self.progress.epochs))
         saved_at = time.monotonic()
         while not self._finished():
@@ -144,6 +152,18 @@ class FoldFit:
                 saved_at = time.monotonic()
         self.model.load_state_dict(self.progress.best_state)
         return self.progress
+
+    def _begin(self) -> None:
+        """Let the gate begin at prototypes, if it is to; the processes see the same patches."""
+        settings = self.settings.model
+        is_fresh = settings.init is None and isinstance(self.model, SlideClassifier)
+        if not (settings.prototypes and is_fresh):
+            return
+        assert isinstance(self.model, SlideClassifier)
+        if self.processes.is_main:
+            seed = self._number("prototypes") % 2**31
+            begin_gate(self.model, self.fold.train, self.store, seed)
+        self.processes.share_parameters(self.model)
 
     def _finished(self) -> bool:
         done = len(self.progress.epochs)
@@ -178,7 +198,8 @@ class FoldFit:
             self.optimiser.step()
             losses.append(self._finite(float(loss.detach()), number))
         self.processes.share_buffers(self.model)
-        val = self.predict(self.fold.val)
+        with self._averaged():
+            val = self.predict(self.fold.val)
         val_loss = self._finite(self.task.validation_loss(val), number)
         return Epoch(
             epoch=number,
@@ -237,9 +258,17 @@ class FoldFit:
         progress.epochs.append(epoch)
         if progress.best_epoch < 0 or epoch.val_loss < progress.best.val_loss:
             progress.best_epoch = epoch.epoch
-            progress.best_state = {
-                name: value.detach().clone() for name, value in self.model.state_dict().items()
-            }
+            progress.best_state = average(progress.last_states)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Give the model the average of its last weights within a block."""
+        states = self.progress.last_states
+        states.append({n: v.detach().clone() for n, v in self.model.state_dict().items()})
+        del states[: -self.train.average]
+        self.model.load_state_dict(average(states))
+        yield
+        self.model.load_state_dict(states[-1])
 
     def _set_rate(self, done: float) -> None:
         """Linear warm-up, then a cosine to zero."""
@@ -252,8 +281,11 @@ class FoldFit:
         return _autocast(self.device, self.train.precision)
 
     def _seed(self, purpose: str) -> None:
+        torch.manual_seed(self._number(purpose))
+
+    def _number(self, purpose: str) -> int:
         text = f"{self.train.seed} {self.index} {purpose}"
-        torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"))
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
     def _save(self) -> None:
         if not self.processes.is_main:
@@ -264,6 +296,7 @@ class FoldFit:
             "epochs": [epoch.model_dump() for epoch in self.progress.epochs],
             "best_epoch": self.progress.best_epoch,
             "best_state": self.progress.best_state,
+            "last_states": self.progress.last_states,
         }
         # through memory: on a full disk torch's own writer fails with an error of no kind
         serialised = io.BytesIO()
@@ -281,8 +314,9 @@ class FoldFit:
         with reading(path, CheckpointError, hint="remove it to train this fold again"):
             content: dict[str, Any] = read_torch_file(path, CheckpointError)
             expected = self.model.state_dict()
-            for name in ("model", "best_state"):
-                require_fit(expected, content[name], path)
+            last_states = content.get("last_states", [])
+            for state in (content["model"], content["best_state"], *last_states):
+                require_fit(expected, state, path)
             self.model.load_state_dict(content["model"])
             self.optimiser.load_state_dict(content["optimiser"])
             if not _fits(self.optimiser):
@@ -293,6 +327,10 @@ class FoldFit:
                 epochs=[Epoch.model_validate(epoch) for epoch in content["epochs"]],
                 best_epoch=content["best_epoch"],
                 best_state={n: v.to(self.device) for n, v in content["best_state"].items()},
+                last_states=[
+                    {name: value.to(self.device) for name, value in state.items()}
+                    for state in last_states
+                ],
             )
 
 
@@ -316,6 +354,16 @@ def predict(
         who = (slide.slide_id, slide.case_id, slide.label)
         predictions.append(Prediction(*who, values, fold, slide.truth))
     return predictions
+
+
+def average(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Average weights of several epochs; numbers that are counted are those of the last."""
+    return {
+        name: torch.stack([state[name] for state in states]).mean(dim=0)
+        if value.is_floating_point() and len(states) > 1
+        else value.clone()
+        for name, value in states[-1].items()
+    }
 
 
 def _fits(optimiser: torch.optim.Optimizer) -> bool:

@@ -68,6 +68,7 @@ class SlideHead(nn.Module):
     def __init__(self, feature_dim: int, config: ClassifierConfig) -> None:
         super().__init__()
         self.pool = build_pool(config.pool, feature_dim)
+        self.needs_mass = self.pool.needs_mass
         self.norm = nn.LayerNorm(feature_dim)
         self.hidden = nn.Linear(feature_dim, config.head_dim)
         self.activation = nn.Sequential(nn.GELU(), nn.Dropout(config.dropout))
@@ -93,11 +94,16 @@ class SlideClassifier(BagClassifier):
 
     def forward(self, bags: Sequence[Tensor], labels: Tensor | None = None) -> BagsLogits:
         """Classify bags of any sizes at once; see `BagClassifier.forward`."""
-        output = self.compressor.compress(self._embedded(bags))
+        output = self.compressor.compress(self.embedded(bags))
         return BagsLogits(self.head(output.slots, output.mass), routing=output.routing)
 
-    def _embedded(self, bags: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Bags behind the embedding; packed, since one large product is quicker than many."""
+    @property
+    def patch_dim(self) -> int:
+        """Length D of the patches that it takes, before any embedding."""
+        return self.config.embedded_from or self.compressor.config.feature_dim
+
+    def embedded(self, bags: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return bags behind the embedding; packed: one large product is quicker than many."""
         if self.embed is None:
             return bags
         embedded = self.embed(torch.cat([bag.float() for bag in bags]))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
+from tcssa.mil.recipes import RecipeName, recipe_settings
 from tcssa.plugins import OnlyByUser, is_imported
-from tcssa.settings import Section, absolute
+from tcssa.settings import Section, absolute, section_of
 
 MODEL_OPTION = "--model"
 
@@ -82,11 +83,28 @@ class ModelSettings(Section):
     )
     num_slots: int = Field(default=32, ge=2, description="Number K of slots a slide becomes.")
     top_k: int = Field(default=2, ge=1, description="Slots that every patch is routed to.")
-    hidden_dim: int = Field(default=512, ge=1, description="Hidden width of a slot's expert.")
+    hidden_dim: int = Field(
+        default=24, ge=1, description="Hidden width of a slot's expert; the paper's is 512."
+    )
+    expert_gain: float = Field(
+        default=0.0,
+        ge=0,
+        description="Gain of the experts' normalisation at the start: with 0 a slot begins as the "
+        "mean of its patches; the paper's is 1.",
+    )
+    salience: bool = Field(
+        default=True,
+        description="Learn how much each patch counts, which the paper does not.",
+    )
+    prototypes: bool = Field(
+        default=True,
+        description="Let the gate begin as k-means of training patches; the paper's begins at "
+        "random.",
+    )
     dropout: float = Field(default=0.25, ge=0, lt=1, description="Dropout inside the experts.")
     noise_std: float = Field(default=0.1, ge=0, description="Noise on the gate in training.")
     pool: Literal["mean", "mass", "attention", "max"] = Field(
-        default="mean",
+        default="mass",
         description="From slots to one vector: their mean as in the paper, weighted by mass, by "
         "attention, or their maximum.",
     )
@@ -131,6 +149,11 @@ class TrainSettings(Section):
     epochs: int = Field(default=40, ge=1, description="Most epochs a fold is trained for.")
     patience: int = Field(
         default=10, ge=1, description="Epochs without a better validation loss before stopping."
+    )
+    average: int = Field(
+        default=3,
+        ge=1,
+        description="Epochs whose weights are averaged; the average is what is validated and kept.",
     )
     lr: float = Field(default=1e-3, gt=0, description="Peak learning rate of AdamW.")
     weight_decay: float = Field(default=1e-2, ge=0, description="Weight decay of AdamW.")
@@ -179,10 +202,25 @@ class MilSettings(Section):
     dataset: str | None = Field(
         default=None, description="Preset to start from; tcssa presets lists them."
     )
+    recipe: RecipeName = Field(
+        default="salient",
+        description="Defaults to start from: salient, paper (the published model exactly), or raw "
+        "(salient, for features that no encoder made).",
+    )
     cohort: CohortSettings = CohortSettings()
     model: ModelSettings = ModelSettings()
     split: SplitSettings = SplitSettings()
     train: TrainSettings = TrainSettings()
+
+    @classmethod
+    def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """See `Section.completed`: before there were recipes, all runs were of the paper's."""
+        if "recipe" in values:
+            return values
+        completed: dict[str, Any] = {**values, "recipe": "paper"}
+        for section, settings in recipe_settings("paper").items():
+            completed[section] = {**settings, **section_of(values, section)}
+        return completed
 
     def resolved(self) -> Self:
         """The same with absolute paths, so that a run can be evaluated from any folder."""

@@ -112,7 +112,10 @@ class SlotVisual(VisualEncoder):
 
     def describe(self) -> str:
         """The compressor's configuration too; noise and dropout touch no frozen one."""
-        shape = self.compressor.config.model_dump(exclude={"noise_std", "dropout"})
+        without = {"noise_std", "dropout"}
+        if not self.compressor.config.salience:  # so that older caches remain in use
+            without.add("salience")
+        shape = self.compressor.config.model_dump(exclude=without)
         return json.dumps({"kind": self.kind, **shape}, sort_keys=True)
 
 

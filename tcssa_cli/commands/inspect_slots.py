@@ -45,6 +45,16 @@ def inspect_slots(
         ),
     ] = None,
     all_maps: Annotated[bool, typer.Option("--all-maps", help="Draw maps of all slides.")] = False,
+    patch_labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of what patches show: slide_id, label, and patch (row from 0) or x, y."
+        ),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="Another run of the same cohort, such as of another seed, to match."),
+    ] = None,
     embedding: Annotated[
         Plane, typer.Option(help="Picture of the patches; umap needs umap-learn.")
     ] = Plane.TSNE,
@@ -71,6 +81,8 @@ def inspect_slots(
         slides=slides,
         slide_ids=slide or (),
         all_maps=all_maps,
+        patch_labels=patch_labels,
+        against=against,
         embedding=Method(embedding.value),
         seed=seed,
         device=device.value,
@@ -85,6 +97,7 @@ def _plain(found: SlotInspection) -> dict[str, Any]:
         "page": found.page,
         "maps": found.maps,
         "sheets": found.sheets,
+        "agreement": found.agreement,
         "folds": _rows(found),
     }
 
@@ -92,6 +105,7 @@ def _plain(found: SlotInspection) -> dict[str, Any]:
 def _rows(found: SlotInspection) -> list[dict[str, Any]]:
     from tcssa.mil.slots.plots import FDR
 
+    meaning = {each.fold: each for each in found.meaning}
     return [
         {
             "fold": use.fold,
@@ -101,6 +115,7 @@ def _rows(found: SlotInspection) -> list[dict[str, Any]]:
             "dead_slots": use.dead,
             "first_weight": round(use.first_weight, 4),
             "associated_slots": [row.slot for row in fold.slots if row.q_value < FDR],
+            **({"information": meaning[use.fold].information} if meaning else {}),
         }
         for use, fold in zip(found.use, found.association, strict=True)
     ]
@@ -111,10 +126,17 @@ def _show(console: Console, found: SlotInspection) -> None:
     cells = [[_text(value) for value in row.values()] for row in rows]
     header = [name.replace("_", " ") for name in rows[0]]
     console.print(make_table(f"slots of {found.run.name}, on test slides", header, cells))
+    if found.agreement is not None:
+        console.print(
+            f"{len(found.stability)} pairs of models agree on {found.agreement:.0%} of patches, "
+            "their slots matched one to one"
+        )
     console.print(f"tables, pictures and page: {found.page}", soft_wrap=True)
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return str(value)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from tcssa.mil.names import written
 from tcssa.mil.settings import CohortSettings, MilSettings, ModelSettings, TrainSettings
-from tcssa.presets import named_preset, preset_names
+from tcssa.presets import named_defaults, preset_names
 from tcssa.settings import resolve
 from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag, setting
 from tcssa_cli.output import Output, make_table
@@ -67,7 +67,7 @@ def sweep(
             MilSettings,
             flags={**flags, "model": {"name": name}},
             config=config,
-            preset=partial(named_preset, data_root=data_root),
+            preset=partial(named_defaults, data_root=data_root),
         )
 
     axes = [parse_axis(text) for text in over]

@@ -19,7 +19,7 @@ from tcssa.mil.settings import (
     SplitSettings,
     TrainSettings,
 )
-from tcssa.presets import named_preset, preset_names
+from tcssa.presets import named_defaults, preset_names
 from tcssa.settings import resolve
 from tcssa_cli.commands.metrics import show_metrics
 from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag
@@ -40,11 +40,23 @@ _DATA, _MODEL, _SPLIT, _TRAIN = "Data", "Model", "Splits", "Training"
         names=[name for name in CohortSettings.model_fields if name != "label_names"],
         spelled={"targets": "--target", "classes": "--class"},
     ),
+    Flags(MilSettings, panel=_MODEL, names=["recipe"]),
     Flags(
         ModelSettings,
         at="model",
         panel=_MODEL,
-        names=["name", "init", "embed_dim", "num_slots", "top_k", "hidden_dim", "pool"],
+        names=[
+            "name",
+            "init",
+            "embed_dim",
+            "num_slots",
+            "top_k",
+            "salience",
+            "prototypes",
+            "hidden_dim",
+            "expert_gain",
+            "pool",
+        ],
         spelled={"name": "--model"},
     ),
     Flags(SplitSettings, at="split", panel=_SPLIT, spelled={"files": "--splits"}),
@@ -88,7 +100,7 @@ def train_mil(
         MilSettings,
         flags={**flags, "dataset": dataset},
         config=config,
-        preset=partial(named_preset, data_root=data_root),
+        preset=partial(named_defaults, data_root=data_root),
     )
     from tcssa.mil.expected import expectations
     from tcssa.mil.train import train

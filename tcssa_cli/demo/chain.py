@@ -22,7 +22,7 @@ from tcssa.files.picture import read_rgb
 from tcssa.files.text import read_json
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.train import train
-from tcssa.presets import named_preset
+from tcssa.presets import named_defaults
 from tcssa.settings import resolve
 from tcssa.slides import ExtractReport, ExtractSettings, extract, find_slides
 from tcssa.slot_map import draw_slot_map
@@ -125,7 +125,7 @@ def _train(demo: Demonstration, output: Output) -> None:
     settings = resolve(
         MilSettings,
         flags={"dataset": "demo", "train": {"seed": demo.seed}},
-        preset=partial(named_preset, data_root=demo.folder),
+        preset=partial(named_defaults, data_root=demo.folder),
     )
     demo.metrics = train(settings, demo.run_folder, output)
 

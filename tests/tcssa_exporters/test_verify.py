@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tcssa import SlotCompressor
+from tcssa.compressor.router import Salience
 from tcssa.errors import ParityError
 from tcssa_exporters import export_compressor, graph
 from tcssa_exporters.cases import cases
@@ -47,8 +48,10 @@ class DriftingSum(PartialGraph):
 class OtherGate(PartialGraph):
     """A gate that prefers another slot by a little."""
 
-    def __init__(self, gate: nn.Linear, top_k: int, pooling: Pooling) -> None:
-        super().__init__(gate, top_k, pooling)
+    def __init__(
+        self, gate: nn.Linear, top_k: int, pooling: Pooling, salience: Salience | None
+    ) -> None:
+        super().__init__(gate, top_k, pooling, salience)
         self.gate.bias.data[3] += 1e-3
 
 

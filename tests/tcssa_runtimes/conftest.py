@@ -12,7 +12,7 @@ from tcssa.compressor import save_compressor
 
 @pytest.fixture(scope="package")
 def model() -> SlotCompressor:
-    return make_compressor()
+    return make_compressor(salience=True)
 
 
 @pytest.fixture(scope="package")
@@ -24,4 +24,4 @@ def checkpoint(model: SlotCompressor, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="package")
 def artefact(exported: Exported) -> Path:
-    return exported()
+    return exported(salience=True)

@@ -17,6 +17,7 @@ from tcssa import CompressorOutput, SlotCompressor
 from tcssa.compressor import save_compressor
 from tcssa.errors import ArtefactError, DeviceError, NonFiniteFeatureError, ShapeError
 from tcssa.mil.model import ClassifierConfig, SlideClassifier
+from tcssa.mil.slot_pool import PoolName
 from tcssa.vqa.projector import Projector, ProjectorConfig
 from tcssa_exporters import export_compressor, export_model, open_source
 from tcssa_runtimes import Runtime, open_runtime
@@ -68,7 +69,9 @@ def export_options(kind: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def model_file(checkpoint: Path, exported: Exported) -> ModelFile:
     """Gives the file or folder that a runtime opens, of the package's model; only to be read."""
-    return lambda kind: checkpoint if is_torch(kind) else exported(**export_options(kind))
+    return lambda kind: (
+        checkpoint if is_torch(kind) else exported(salience=True, **export_options(kind))
+    )
 
 
 def is_torch(kind: str) -> bool:
@@ -146,6 +149,9 @@ def test_a_batch_equals_the_compressor_whatever_stands_behind_its_lengths(
     assert_close(kind, output.slots, wanted.slots)
     assert_close(kind, output.mass, wanted.mass)
     assert_close(kind, output.weights, wanted.weights)
+    assert output.salience is not None
+    assert wanted.salience is not None
+    assert_close(kind, output.salience, wanted.salience)
     assert np.array_equal(output.assignments, wanted.assignments.numpy())
     assert np.isnan(features[1, 1:]).all(), "the caller's array was written to"
 
@@ -206,6 +212,8 @@ def test_bags_of_any_sizes_are_compressed_at_once(
         assert_close(kind, encoded.slots, wanted.slots[0])
         assert_close(kind, encoded.mass, wanted.mass[0])
         assert np.array_equal(encoded.assignments, wanted.assignments[0].numpy())
+        assert encoded.salience is not None
+        assert encoded.salience.shape == (len(bag),)
         assert encoded.logits is None
         assert encoded.tokens is None
 
@@ -243,7 +251,8 @@ def test_footprint_is_the_weighted_mean_and_deviation(runtime: Runtime) -> None:
     assert slide.spread is not None
     for slot in range(6):
         patches, column = np.nonzero(output.assignments[0] == slot)
-        weights = output.weights[0, patches, column].astype(np.float64)
+        assert output.salience is not None
+        weights = output.weights[0, patches, column] * output.salience[0, patches].astype(float)
         mean = np.average(coords[patches], axis=0, weights=weights)
         variance = np.average((coords[patches] - mean) ** 2, axis=0, weights=weights)
         np.testing.assert_allclose(slide.centroids[slot], mean, rtol=1e-5)
@@ -338,10 +347,13 @@ def test_limits_of_an_artefact_are_kept(model: SlotCompressor, tmp_path: Path) -
 HEADS = ["onnx", "onnx-chunked"]
 
 
+@pytest.mark.parametrize("pool", ["mean", "mass", "attention"])
 @pytest.mark.parametrize("kind", HEADS)
-def test_a_classifier_s_logits_come_with_the_slots(kind: str, tmp_path: Path) -> None:
-    head = ClassifierConfig(classes=["x", "y", "z"], head_dim=8)
-    classifier = SlideClassifier(make_compressor(), head).eval()
+def test_a_classifier_s_logits_come_with_the_slots(
+    kind: str, pool: PoolName, tmp_path: Path
+) -> None:
+    head = ClassifierConfig(classes=["x", "y", "z"], head_dim=8, pool=pool)
+    classifier = SlideClassifier(make_compressor(salience=pool == "mass"), head).eval()
     classifier.save(tmp_path / "checkpoint.safetensors")
     source = open_source(tmp_path / "checkpoint.safetensors", "classifier")
     graph = "chunked" if "chunked" in kind else "full"

@@ -145,7 +145,7 @@ def test_an_archive_of_200_slides_is_killed_three_times_and_comes_to_the_same_by
     bags, killed, undisturbed = (tmp_path / name for name in ("bags", "killed", "undisturbed"))
     for i in range(200):
         write_bag(bags / f"s{i:03d}.h5", 50 + i % 90, seed=i)
-    artefact = exported(graph="chunked", chunk_patches=64)
+    artefact = exported(salience=True, graph="chunked", chunk_patches=64)
     for kill, num_done in enumerate([30, 80, 140]):
         process = subprocess.Popen(
             [sys.executable, "-c", ENCODE, artefact, bags, killed],

@@ -7,6 +7,8 @@
       folds.csv slots.csv             use of the slots; epochs.csv during training
       slides.csv slide_slots.csv      slide by slide
       cosine.csv association.csv ablation.csv exemplars.csv embedding.csv
+      stability.csv                   whether slots of other folds, or of another run, agree
+      meaning.csv                     what slots tell of the labels of patches, if there are some
       plots/                          the pictures of these tables
       maps/fold-0/S.png, S.geojson    slot maps
       exemplars/fold-0.jpg            contact sheets
@@ -36,9 +38,12 @@ from tcssa.mil.slots.embedding import Method, embed, require_method
 from tcssa.mil.slots.exemplars import choose_exemplars, crop_exemplars, write_sheet
 from tcssa.mil.slots.inspection import SlotInspection
 from tcssa.mil.slots.maps import draw_map, write_geojson
+from tcssa.mil.slots.meaning import meaning_of
+from tcssa.mil.slots.patch_labels import read_patch_labels
 from tcssa.mil.slots.places import Colours, Places, picture_of, read_places, slot_colours
 from tcssa.mil.slots.report import write_page_of
 from tcssa.mil.slots.routed import RoutedSlide, route
+from tcssa.mil.slots.stability import stability_of
 from tcssa.mil.slots.use import cosine_of, use_of
 from tcssa.mil.split_files import read_parts
 from tcssa.mil.train import SPLITS_FILE
@@ -56,6 +61,8 @@ def inspect_slots(
     slides: Path | None = None,
     slide_ids: Sequence[str] = (),
     all_maps: bool = False,
+    patch_labels: Path | None = None,
+    against: Path | None = None,
     embedding: Method = Method.TSNE,
     seed: int = 0,
     device: str = "auto",
@@ -70,6 +77,9 @@ def inspect_slots(
         slides: Folder of the slides, for exemplar crops and for pictures to draw maps on.
         slide_ids: Test slides to draw maps of; if none is given, the first of each class and fold.
         all_maps: Draw maps of all test slides.
+        patch_labels: A table of what patches show; see `read_patch_labels`.
+        against: Another run of the same cohort and folds, such as of another seed, whose slots are
+            matched with this one's; None matches the folds of this one with each other.
         embedding: How patches come into the plane.
         seed: Of the sample of patches and of the embedding.
         device: Where the models run.
@@ -95,6 +105,12 @@ def inspect_slots(
     _route_all(found, folds, store, device, reporter)
     places = _places(found.slides, reporter)
     _sum_up(found, places, reporter)
+    if patch_labels is not None:
+        found.patch_labels, labels = read_patch_labels(patch_labels, found.slides, places)
+        for use in found.use:
+            of_fold = [routed for routed in found.slides if routed.fold == use.fold]
+            found.meaning.append(meaning_of(of_fold, labels, len(found.patch_labels)))
+    found.stability = stability_of(found, store, against, resolve_device(device))
     found.embedding = embed(found.slides, store, embedding, seed)
     if found.embedding is None:
         reporter.warn("there are too few patches for a picture of them in the plane")
@@ -221,6 +237,8 @@ def _write_tables(found: SlotInspection, colours: Mapping[int, Colours]) -> None
     tables.write_cosine(out / "cosine.csv", found.cosine)
     tables.write_association(out / "association.csv", found.association, found.classes)
     tables.write_ablation(out / "ablation.csv", found.ablation)
+    tables.write_meaning(out / "meaning.csv", found.meaning, found.patch_labels)
+    tables.write_stability(out / "stability.csv", found.stability)
     tables.write_exemplars(out / "exemplars.csv", found.exemplars)
     plots.plot_epochs(pictures / "epochs.png", found.epochs)
     plots.plot_use(pictures / "use.png", found.use)

@@ -10,6 +10,7 @@ from tcssa.mil.slots.ablation import SlotAblation
 from tcssa.mil.slots.association import FoldAssociations
 from tcssa.mil.slots.embedding import Embedding
 from tcssa.mil.slots.exemplars import Exemplar
+from tcssa.mil.slots.meaning import SlotMeaning, SlotStability
 from tcssa.mil.slots.routed import RoutedSlide
 from tcssa.mil.slots.use import SlotsInUse, TokenCosine
 
@@ -29,11 +30,22 @@ class SlotInspection:
     use: list[SlotsInUse] = field(default_factory=list)
     cosine: list[TokenCosine] = field(default_factory=list)
     association: list[FoldAssociations] = field(default_factory=list)
+    patch_labels: list[str] = field(default_factory=list)
+    """Names of the labels of patches, where a table of them was given."""
+    meaning: list[SlotMeaning] = field(default_factory=list)
+    stability: list[SlotStability] = field(default_factory=list)
+    """Of every two folds, or of each fold and the same one of another run."""
     ablation: list[list[SlotAblation]] = field(default_factory=list)
     exemplars: list[Exemplar] = field(default_factory=list)
     embedding: Embedding | None = None
     maps: list[Path] = field(default_factory=list)
     sheets: list[Path] = field(default_factory=list)
+
+    @property
+    def agreement(self) -> float | None:
+        """Mean share of patches on which two models agree, slots matched; None without a pair."""
+        pairs = [pair.agreement for pair in self.stability]
+        return sum(pairs) / len(pairs) if pairs else None
 
     @property
     def page(self) -> Path:

@@ -37,17 +37,25 @@ def draw_map(
 def write_geojson(path: Path, routed: RoutedSlide, places: Places, colours: Colours) -> None:
     """Write one square a patch, in level-0 pixels, classified by its first slot.
 
-    QuPath reads it as detections with a class, a colour and two measurements.
+    QuPath reads it as detections with a class, a colour and measurements, of which the salience is
+    a heat map of what counts.
     """
-    rows = zip(places.coords.tolist(), routed.slots.tolist(), routed.weights.tolist(), strict=True)
+    measured = [
+        {"gate weight": weights[0], "gate weight of all its slots": sum(weights)}
+        for weights in routed.weights.tolist()
+    ]
+    if routed.salience is not None:
+        for each, factor in zip(measured, routed.salience.tolist(), strict=True):
+            each["salience"] = factor
+    rows = zip(places.coords.tolist(), routed.slots.tolist(), measured, strict=True)
     features = [
-        _detection(x, y, places.side, slots[0], weights, colours) for (x, y), slots, weights in rows
+        _detection(x, y, places.side, slots[0], each, colours) for (x, y), slots, each in rows
     ]
     atomic.write_text(path, json.dumps({"type": "FeatureCollection", "features": features}))
 
 
 def _detection(
-    x: float, y: float, side: int, slot: int, weights: list[float], colours: Colours
+    x: float, y: float, side: int, slot: int, measured: dict[str, float], colours: Colours
 ) -> dict[str, Any]:
     right, bottom = x + side, y + side
     return {
@@ -62,9 +70,6 @@ def _detection(
                 "name": f"slot {slot}",
                 "color": [round(255 * part) for part in colours[slot]],
             },
-            "measurements": {
-                "gate weight": weights[0],
-                "gate weight of all its slots": sum(weights),
-            },
+            "measurements": measured,
         },
     }

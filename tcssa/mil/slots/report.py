@@ -47,6 +47,7 @@ def _sections(found: SlotInspection) -> Iterator[Section]:
         "patches; grey pairs never meet. Near 1 means that two slots tell the classifier the same.",
         figures=[Figure(pictures / "cosine.png", "Mean cosine of slot tokens")],
     )
+    yield from _meaning(found)
     yield _association(found)
     yield _ablation(found)
     if found.embedding is not None:
@@ -99,6 +100,41 @@ def _use_rows(found: SlotInspection) -> Iterator[list[str]]:
             f"{use.entropy:.3f}",
             "not defined" if cosine.between is None else f"{cosine.between:.2f}",
         ]
+
+
+def _meaning(found: SlotInspection) -> Iterator[Section]:
+    if found.stability:
+        rows = [["model", "other", "patches", "agreement"]]
+        rows += [
+            [pair.one, pair.other, str(pair.num_patches), f"{pair.agreement:.2f}"]
+            for pair in found.stability
+        ]
+        yield Section(
+            "Do other models find the same slots?",
+            "Share of the same patches whose first slots are partners, the slots of two models "
+            "matched one to one so that it is largest. stability.csv has the partners.",
+            rows=rows,
+        )
+    if found.meaning:
+        header = ["fold", "labelled patches", "I(slot; label) / H(label)", "purity"]
+        header += [f"best slot for {name} (AUC)" for name in found.patch_labels]
+        rows = [header]
+        for each in found.meaning:
+            detectors = [
+                "none" if score is None else f"{slot} ({score:.2f})"
+                for slot, score in each.detectors
+            ]
+            known = "not defined" if each.information is None else f"{each.information:.2f}"
+            rows.append(
+                [str(each.fold), str(each.num_labelled), known, f"{each.purity:.2f}", *detectors]
+            )
+        yield Section(
+            "Slots and what patches show",
+            "Of the labels of test patches: how much of their entropy the first slot tells, 1 is "
+            "all; the share of patches with the commonest label of their slot; and the slot whose "
+            "weight finds each label best.",
+            rows=rows,
+        )
 
 
 def _association(found: SlotInspection) -> Section:

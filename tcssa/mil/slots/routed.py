@@ -30,12 +30,14 @@ class RoutedSlide:
     slots: NDArray[np.int16]
     """The slots of each patch, most probable first, [N, T]."""
     weights: NDArray[np.float32]
-    """Their gate weights, [N, T]."""
+    """Their gate weights P̃, [N, T]."""
+    salience: NDArray[np.float32] | None
+    """The factor of each patch's weights, [N]; None where the model has none."""
     entropy: float
     """Mean over patches of the entropy of all K gate probabilities, divided by log K: 0 is sure,
     1 is uniform."""
     mass: Floats
-    """Sum of gate weights of each slot, [K]; 0 marks an empty one."""
+    """Sum of weights of each slot, salience included, [K]; 0 marks an empty one."""
     cosine: Floats
     """Cosine of every two slot tokens, [K, K]; NaN where one of the two slots is empty."""
     logits: Floats
@@ -61,9 +63,9 @@ class RoutedSlide:
         return int(self.logits.argmax())
 
     def weight_in(self, slot: int) -> NDArray[np.float32]:
-        """The weight that each patch has in a slot, [N]; 0 where it does not go there."""
+        """Return the weight of each patch in a slot, salience included, [N]; 0 if not there."""
         weight: NDArray[np.float32] = np.where(self.slots == slot, self.weights, 0).sum(axis=1)
-        return weight
+        return weight if self.salience is None else weight * self.salience
 
 
 @torch.no_grad()
@@ -79,6 +81,7 @@ def route(model: SlideClassifier, features: Tensor, slide: CohortSlide, fold: in
     Raises:
         NonFiniteFeatureError: A patch has a NaN or an infinity.
     """
+    (features,) = model.embedded([features])
     output = model.compressor.compress([features])
     tokens, mass = output.slots[0], output.mass[0]
     return RoutedSlide(
@@ -86,6 +89,7 @@ def route(model: SlideClassifier, features: Tensor, slide: CohortSlide, fold: in
         slide=slide,
         slots=output.assignments[0].cpu().numpy().astype(np.int16),
         weights=output.weights[0].cpu().numpy(),
+        salience=None if output.salience is None else output.salience[0].cpu().numpy(),
         entropy=_mean_entropy(model, features),
         mass=_plain(mass),
         cosine=_plain(_cosine(tokens, mass)),

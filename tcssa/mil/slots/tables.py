@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from tcssa.mil.slots.ablation import SlotAblation
 from tcssa.mil.slots.association import FoldAssociations, SlotAssociation
 from tcssa.mil.slots.embedding import Embedding
 from tcssa.mil.slots.exemplars import Exemplar
+from tcssa.mil.slots.meaning import SlotMeaning, SlotStability
 from tcssa.mil.slots.routed import RoutedSlide
 from tcssa.mil.slots.use import SlotsInUse, TokenCosine
 
@@ -95,6 +97,30 @@ def write_ablation(path: Path, folds: Sequence[Sequence[SlotAblation]]) -> None:
     """Every slot's ablation."""
     names = [field.name for field in fields(SlotAblation)]
     atomic.write_csv(path, names, [astuple(row) for rows in folds for row in rows])
+
+
+def write_meaning(path: Path, folds: Sequence[SlotMeaning], labels: Sequence[str]) -> None:
+    """Write how much slots tell of the labels of patches; no table without labels."""
+    if not folds:
+        return
+    header = ["fold", "num_labelled", "information", "purity"]
+    header += [f"{part}_{label}" for label in labels for part in ("slot", "auc")]
+    rows = [
+        [m.fold, m.num_labelled, m.information, m.purity, *chain.from_iterable(m.detectors)]
+        for m in folds
+    ]
+    atomic.write_csv(path, header, rows)
+
+
+def write_stability(path: Path, pairs: Sequence[SlotStability]) -> None:
+    """Write how far models agree, and which slot of the other each slot is matched with."""
+    rows = [
+        [pair.one, pair.other, pair.num_patches, pair.agreement, slot, partner]
+        for pair in pairs
+        for slot, partner in enumerate(pair.partners)
+    ]
+    header = ["model", "other_model", "num_patches", "agreement", "slot", "other_slot"]
+    atomic.write_csv(path, header, rows)
 
 
 def write_exemplars(path: Path, exemplars: Sequence[Exemplar]) -> None:

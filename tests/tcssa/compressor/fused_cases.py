@@ -65,13 +65,17 @@ def assert_same(model: SlotCompressor, bags: list[Tensor]) -> None:
     bags = [bag.to(DEVICE) for bag in bags]
     gate = model.router.gate
     with torch.no_grad():
-        sums = fused.fused_sums(bags, gate.weight, gate.bias, model.config.top_k)
+        salience = model.router.salience
+        line = None if salience is None else salience.line()
+        sums = fused.fused_sums(bags, gate.weight, gate.bias, model.config.top_k, line)
         begin = 0
         for i, bag in enumerate(bags):
             plain = model._aggregate(bag)
             rows = slice(begin, begin + len(bag))
             assert torch.equal(sums.indices[rows], plain.assignments)
             assert_close(sums.weights[rows], plain.weights)
+            if plain.salience is not None:
+                assert_close(sums.salience[rows], plain.salience)
             assert_close(sums.mass[i], plain.state.mass)
             assert torch.equal(sums.mass[i] > 0, plain.state.mass > 0)
             centers = sums.weighted_sum[i] / sums.mass[i].clamp(min=1e-30).unsqueeze(1)
@@ -115,10 +119,11 @@ def test_gradients_are_the_references(path) -> None:  # noqa: ANN001
     assert_close(gate.bias.grad.cpu(), golden["train.grad_gate_bias"])
 
 
+@pytest.mark.parametrize("salience", [False, True], ids=["plain", "salient"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("num_patches", [0, 1, 2, 5, 7, 1000])
-def test_any_number_of_patches(num_patches: int, dtype: torch.dtype) -> None:
-    model = make_compressor(feature_dim=96, num_slots=6)
+def test_any_number_of_patches(num_patches: int, dtype: torch.dtype, salience: bool) -> None:
+    model = make_compressor(feature_dim=96, num_slots=6, salience=salience)
     assert_same(model, [make_features(num_patches, 96).to(dtype)])
 
 
@@ -130,7 +135,7 @@ def test_any_number_of_patches(num_patches: int, dtype: torch.dtype) -> None:
 def test_shapes_that_fit_no_block(
     feature_dim: int, num_slots: int, top_k: int, dtype: torch.dtype
 ) -> None:
-    model = make_compressor(feature_dim, num_slots, top_k)
+    model = make_compressor(feature_dim, num_slots, top_k, salience=True)
     assert_same(model, [make_features(n, feature_dim, seed=n).to(dtype) for n in (3, 70)])
 
 
@@ -142,7 +147,7 @@ def test_whatever_the_bags(data: st.DataObject) -> None:
     top_k = data.draw(st.integers(1, min(4, num_slots)))
     dtype = data.draw(st.sampled_from(DTYPES))
     sizes = data.draw(st.lists(st.integers(0, 300), min_size=1, max_size=4))
-    model = make_compressor(feature_dim, num_slots, top_k)
+    model = make_compressor(feature_dim, num_slots, top_k, salience=data.draw(st.booleans()))
     assert_same(model, [make_features(n, feature_dim, seed=n).to(dtype) for n in sizes])
 
 
@@ -218,9 +223,10 @@ def test_a_feature_that_is_not_finite_is_named(value: float, dtype: torch.dtype)
     assert caught.value.row == 277
 
 
+@pytest.mark.parametrize("salience", [False, True], ids=["plain", "salient"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_gradients_are_those_of_plain_torch(dtype: torch.dtype) -> None:
-    model = make_compressor(feature_dim=24).to(DEVICE)
+def test_gradients_are_those_of_plain_torch(dtype: torch.dtype, salience: bool) -> None:
+    model = make_compressor(feature_dim=24, salience=salience).to(DEVICE)
     sizes = (40, 1, 0, 7)
     gradients = []
     for is_fused in (True, False):
@@ -231,17 +237,23 @@ def test_gradients_are_those_of_plain_torch(dtype: torch.dtype) -> None:
         ]
         output = model.compress(bags)
         mixed = torch.cat(output.weights).square().sum() + output.mass.square().sum()
+        if output.salience is not None:
+            mixed = mixed + torch.cat(output.salience).square().sum()
         (output.slots.square().mean() + 0.1 * output.aux_loss + 1e-3 * mixed).backward()
         gate = model.router.gate
-        gradients.append([gate.weight.grad, gate.bias.grad, bags[0].grad, bags[1].grad])
+        found = [gate.weight.grad, gate.bias.grad, bags[0].grad, bags[1].grad]
+        if model.router.salience is not None:
+            found += [model.router.salience.weight.grad, model.router.salience.bias.grad]
+        gradients.append(found)
         assert bags[3].grad is None
     for ours, plain in zip(*gradients, strict=True):
         # the gradient of a half is a half
         assert_close(ours.float(), plain.float(), 1e-5 if dtype == torch.float32 else 4e-3)
 
 
-def test_coordinates_and_streaming() -> None:
-    model = make_compressor(feature_dim=24).to(DEVICE)
+@pytest.mark.parametrize("salience", [False, True], ids=["plain", "salient"])
+def test_coordinates_and_streaming(salience: bool) -> None:
+    model = make_compressor(feature_dim=24, salience=salience).to(DEVICE)
     bag, coords = make_features(90, 24).to(DEVICE), torch.arange(180).view(90, 2)
     state = model.start()
     for rows in (slice(0, 50), slice(50, 90)):

@@ -35,6 +35,7 @@ def test_the_interpreted_kernel_does_what_plain_torch_does() -> None:
     assert re.search(r"\d\d passed", run.stdout)
 
 
+@pytest.mark.parametrize("is_salient", [False, True], ids=["plain", "salient"])
 @pytest.mark.parametrize("capability", SHARED_BYTES)
 @pytest.mark.parametrize(
     ("dtype", "num_slots", "feature_dim"),
@@ -51,11 +52,12 @@ def test_it_compiles_and_fits(
     num_slots: int,
     feature_dim: int,
     capability: int,
+    is_salient: bool,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    kernel = compiled(dtype, num_slots, feature_dim, capability)
+    kernel = compiled(dtype, num_slots, feature_dim, capability, is_salient=is_salient)
     assert kernel.metadata.shared <= SHARED_BYTES[capability]
     assert stack_bytes(kernel.asm["cubin"], tmp_path) <= 352
     ptx = kernel.asm["ptx"]
@@ -65,26 +67,35 @@ def test_it_compiles_and_fits(
     assert not re.search(r"\b(atom|red)\.", ptx)
 
 
-def test_the_usual_model_spills_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_salient", [False, True], ids=["plain", "salient"])
+def test_the_usual_model_spills_little(
+    is_salient: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     for capability in (80, 90):
-        kernel = compiled(torch.float16, 32, 1024, capability)
-        assert stack_bytes(kernel.asm["cubin"], tmp_path) <= 128
+        kernel = compiled(torch.float16, 32, 1024, capability, is_salient=is_salient)
+        assert stack_bytes(kernel.asm["cubin"], tmp_path) <= (256 if is_salient else 128)
 
 
-def compiled(dtype: torch.dtype, num_slots: int, feature_dim: int, capability: int):  # noqa: ANN201
+def compiled(  # noqa: ANN201
+    dtype: torch.dtype, num_slots: int, feature_dim: int, capability: int, *, is_salient: bool
+):
     """`sum_segments` for a GPU that need not be there."""
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
     from tcssa.compressor.fused_kernel import sum_segments
 
-    constants = fused.kernel_constants(num_slots, feature_dim, 2, dtype, align=16)
+    constants = fused.kernel_constants(
+        num_slots, feature_dim, 2, dtype, align=16, is_salient=is_salient
+    )
     types = {
         "segments": "*i64",
         "gate": POINTERS[dtype],
         "bias": "*fp32",
         "gate_unit": "fp32",
+        "salience_line": "*fp32",
+        "salience": "*fp32",
         "weights": "*fp32",
         "indices": "*i64",
         "table": "*fp32",

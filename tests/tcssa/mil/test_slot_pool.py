@@ -1,13 +1,13 @@
 """Pools over slots against their formulas, and what a classifier with each of them keeps."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 from factories import make_compressor, make_features
 
 from tcssa.compressor import load_compressor
-from tcssa.errors import UsageError
 from tcssa.mil.model import ClassifierConfig, SlideClassifier
 from tcssa.mil.slot_pool import build_pool
 from tcssa_exporters import export_model, open_source
@@ -51,18 +51,16 @@ def test_a_classifier_keeps_its_pool_and_a_bag_its_logits(pool: str, tmp_path: P
     assert torch.equal(loaded.router.gate.weight, model.compressor.router.gate.weight)
 
 
-def test_a_pool_over_slots_exports_and_one_by_mass_says_that_it_does_not(tmp_path: Path) -> None:
+@pytest.mark.parametrize("graph", ["full", "chunked"])
+def test_every_pool_exports(tmp_path: Path, graph: Literal["full", "chunked"]) -> None:
     for pool in POOLS:
         torch.manual_seed(2)
         config = ClassifierConfig(classes=["x", "y"], head_dim=8, pool=pool)
         SlideClassifier(make_compressor(), config).save(tmp_path / f"{pool}.safetensors")
-        if pool == "mass":
-            with pytest.raises(UsageError, match="pools its slots by mass"):
-                open_source(tmp_path / f"{pool}.safetensors", "classifier")
-        else:
-            source = open_source(tmp_path / f"{pool}.safetensors", "classifier")
-            artefact = export_model(source, tmp_path / pool)
-            assert artefact.classes == ["x", "y"]
+        source = open_source(tmp_path / f"{pool}.safetensors", "classifier")
+        artefact = export_model(source, tmp_path / pool, graph=graph)
+        assert artefact.classes == ["x", "y"]
+        assert artefact.head_takes_mass == (pool == "mass")
 
 
 def test_a_checkpoint_from_before_there_were_pools_has_the_paper_s() -> None:

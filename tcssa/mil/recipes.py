@@ -1,0 +1,32 @@
+"""Named sets of defaults for training TC-SSA; whatever is given beside them beats them."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any, Literal
+
+RecipeName = Literal["salient", "paper", "raw"]
+
+RECIPES: dict[str, dict[str, dict[str, Any]]] = {
+    # the defaults of the settings themselves
+    "salient": {},
+    # arXiv 2603.01143 and its code: no salience, the mean of all slots, experts as large as the
+    # features, a gate of random weights, the weights of one epoch
+    "paper": {
+        "model": {
+            "salience": False,
+            "prototypes": False,
+            "pool": "mean",
+            "hidden_dim": 512,
+            "expert_gain": 1.0,
+        },
+        "train": {"average": 1},
+    },
+    # features that no encoder made: measurements of any scale and meaning
+    "raw": {"model": {"embed_dim": 128}},
+}
+
+
+def recipe_settings(name: str) -> dict[str, dict[str, Any]]:
+    """Return the settings of a recipe, nested as `MilSettings`; none for a name that is unknown."""
+    return deepcopy(RECIPES.get(name, {}))

@@ -1,0 +1,115 @@
+"""How much the slot of a patch tells of what the patch shows.
+
+With labels of patches: the mutual information of first slot and label over the entropy of the
+label (1: the slot tells it, 0: nothing), purity, and each slot as a detector of each label.
+Without: how far two models that were trained apart agree on which patches belong together, their
+slots matched by Hungarian assignment.
+
+Shapes: M patches, K slots, C labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa.mil.slots.patch_labels import UNKNOWN, PatchLabels
+from tcssa.mil.slots.routed import RoutedSlide
+from tcssa.ranking import area
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SlotMeaning:
+    """What the slots of a fold tell of the labels of its test patches."""
+
+    fold: int
+    num_labelled: int
+    """Patches with a label."""
+    information: float | None
+    """I(first slot; label) / H(label); None where all labels are one."""
+    purity: float
+    """Share of patches that have the commonest label of their first slot."""
+    detectors: list[tuple[int, float | None]]
+    """For each label the slot whose weight ranks its patches best, and that AUC; None where no
+    patch, or every patch, has the label."""
+
+
+@dataclass(frozen=True)
+class SlotStability:
+    """How far two models agree on which patches belong together."""
+
+    one: str
+    other: str
+    num_patches: int
+    agreement: float
+    """Share of patches whose first slots are partners in the best one-to-one matching."""
+    partners: list[int]
+    """The slot of the other model that each slot of the one is matched with."""
+
+
+def meaning_of(slides: Sequence[RoutedSlide], labels: PatchLabels, num_labels: int) -> SlotMeaning:
+    """Set the first slots of a fold's labelled test patches against their labels."""
+    chosen = [labels[routed.slide.slide_id] != UNKNOWN for routed in slides]
+    known = np.concatenate(
+        [labels[r.slide.slide_id][rows] for r, rows in zip(slides, chosen, strict=True)]
+    )
+    first = np.concatenate([r.first[rows] for r, rows in zip(slides, chosen, strict=True)])
+    num_slots = len(slides[0].mass)
+    counts = overlap(first.astype(np.int64), known, num_slots, num_labels)
+    weights = [
+        np.concatenate([r.weight_in(slot)[rows] for r, rows in zip(slides, chosen, strict=True)])
+        for slot in range(num_slots)
+    ]
+    detectors: list[tuple[int, float | None]] = []
+    for label in range(num_labels):
+        positive = known == label
+        if positive.all() or not positive.any():
+            detectors.append((0, None))
+            continue
+        scores = [area(positive, weight.astype(np.float64)) for weight in weights]
+        detectors.append((int(np.argmax(scores)), max(scores)))
+    purity = float(counts.max(axis=1).sum() / max(1, counts.sum()))
+    return SlotMeaning(slides[0].fold, len(known), information(counts), purity, detectors)
+
+
+def information(counts: Ints) -> float | None:
+    """Compute I(slot; label) / H(label) from how often they meet, [K, C]; None if H is 0."""
+    joint = counts / max(1, counts.sum())
+    of_slot, of_label = joint.sum(axis=1), joint.sum(axis=0)
+    entropy = _entropy(of_label)
+    if entropy == 0:
+        return None
+    return (_entropy(of_slot) + entropy - _entropy(joint.ravel())) / entropy
+
+
+def stability(one: Ints, other: Ints, names: tuple[str, str], num_slots: int) -> SlotStability:
+    """Match the slots of two models by the patches that they share.
+
+    Args:
+        one: First slot of each patch in the one model, [M].
+        other: In the other, [M].
+        names: Of the models.
+        num_slots: K.
+    """
+    from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]  # no stubs
+
+    counts = overlap(one, other, num_slots, num_slots)
+    rows, partners = linear_sum_assignment(-counts)
+    agreement = float(counts[rows, partners].sum() / max(1, len(one)))
+    return SlotStability(*names, len(one), agreement, partners.tolist())
+
+
+def overlap(one: Ints, other: Ints, num_ones: int, num_others: int) -> Ints:
+    """Count how often each pair of numbers meets, [ones, others]."""
+    flat = np.bincount(one * num_others + other, minlength=num_ones * num_others)
+    return flat.reshape(num_ones, num_others)
+
+
+def _entropy(shares: NDArray[np.float64]) -> float:
+    positive = shares[shares > 0]
+    return float(-(positive * np.log(positive)).sum())

@@ -1,0 +1,89 @@
+"""What a pathologist says of single patches: a table of labels, matched to the rows of features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa.errors import TableError
+from tcssa.features.tables import find_column, slide_name
+from tcssa.files.table import number, read_table
+from tcssa.mil.slots.places import Places
+from tcssa.mil.slots.routed import RoutedSlide
+
+UNKNOWN = -1
+"""The label of a patch of which the table says nothing."""
+_SLIDE = ("slide_id", "slide", "filename")
+_PATCH, _X, _Y = ("patch", "row"), ("x", "coord_x"), ("y", "coord_y")
+_LABEL = ("label", "class", "patch_label")
+
+PatchLabels = Mapping[str, NDArray[np.int64]]
+"""The label of each patch by slide, as an index into the names, or `UNKNOWN`."""
+
+
+def read_patch_labels(
+    path: Path, slides: Sequence[RoutedSlide], places: Mapping[str, Places]
+) -> tuple[list[str], PatchLabels]:
+    """Read the labels of patches.
+
+    Args:
+        path: A table ``slide_id, label`` with either ``patch``, the row of the slide's features
+            counted from 0, or ``x, y``, the patch's top-left corner in level-0 pixels.
+        slides: The slides that are looked at; rows of others are passed over.
+        places: Of the slides whose coordinates are known, by slide_id.
+
+    Returns:
+        The names of the labels, sorted; and each slide's labels.
+
+    Raises:
+        TableError: Columns are missing, no slide is one of these, or a row names no patch or one
+            patch twice; the faults are listed with their lines.
+    """
+    table = read_table(path)
+    slide_column, label_column = (find_column(table.columns, names) for names in (_SLIDE, _LABEL))
+    by_row = find_column(table.columns, _PATCH)
+    by_place = [find_column(table.columns, names) for names in (_X, _Y)]
+    if slide_column is None or label_column is None or (by_row is None and None in by_place):
+        found = ", ".join(table.columns)
+        raise TableError(path, f"needs columns slide_id, label and patch (or x, y), found: {found}")
+    names = sorted({row[label_column] for row in table.rows.values()} - {""})
+    known = {routed.slide.slide_id: np.full(len(routed.slots), UNKNOWN) for routed in slides}
+    rows_at = {name: _rows_by_corner(places[name]) for name in known if name in places}
+    faults = []
+    for line, row in table.rows.items():
+        labels = known.get(slide_name(row[slide_column]))
+        if labels is None or not row[label_column]:
+            continue
+        if by_row is not None:
+            patch = _whole(row[by_row])
+        else:
+            corner = tuple(_whole(row[column or ""]) for column in by_place)
+            patch = rows_at.get(slide_name(row[slide_column]), {}).get(corner)
+        if patch is None or not 0 <= patch < len(labels):
+            faults.append(f"line {line}: there is no such patch")
+        elif labels[patch] != UNKNOWN:
+            faults.append(f"line {line}: the patch has a label already")
+        else:
+            labels[patch] = names.index(row[label_column])
+    if faults:
+        raise TableError(path, faults, hint="give rows of the run's own features")
+    if all((labels == UNKNOWN).all() for labels in known.values()):
+        raise TableError(path, "names no patch of the run's test slides")
+    return names, known
+
+
+def _rows_by_corner(places: Places) -> dict[tuple[int | None, ...], int]:
+    corners = np.rint(places.coords).astype(int).tolist()
+    return {(x, y): row for row, (x, y) in enumerate(corners)}
+
+
+def _whole(cell: str) -> int | None:
+    """Read a whole number; None where a cell holds something else."""
+    try:
+        value = number(cell)
+    except ValueError:
+        return None
+    return int(value) if value.is_integer() else None

@@ -1,0 +1,78 @@
+"""Whether models that were trained apart find the same slots."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tcssa.errors import RunError
+from tcssa.mil.bag_store import BagStore
+from tcssa.mil.model import SlideClassifier
+from tcssa.mil.slots.inspection import SlotInspection
+from tcssa.mil.slots.meaning import Ints, SlotStability, stability
+from tcssa.run import CHECKPOINT_FILE
+
+MAX_PATCHES = 5000
+"""That models are compared on, an equal share of every test slide."""
+
+
+def stability_of(
+    found: SlotInspection, store: BagStore, against: Path | None, device: torch.device
+) -> list[SlotStability]:
+    """Match the slots of folds, or of a run's folds with those of another run.
+
+    Args:
+        found: Its run, folds and test slides.
+        store: Reads features.
+        against: The other run; None compares every two folds.
+        device: Where the models run.
+
+    Raises:
+        RunError: The other run has other slots, or lacks a fold.
+        CheckpointError: A checkpoint of it is damaged.
+    """
+    patches = _sample(found, store)
+    folds = {f"fold {fold}": found.run / f"fold-{fold}" for fold in found.epochs}
+    firsts = {name: _first_slots(folder, patches, device) for name, folder in folds.items()}
+    if against is None:
+        pairs = list(combinations(firsts, 2))
+    else:
+        pairs = []
+        for name, folder in folds.items():
+            other = against / folder.name
+            if not (other / CHECKPOINT_FILE).is_file():
+                raise RunError(against, f"has no checkpoint of {name}", hint="give a finished run")
+            firsts[f"{against.name} {name}"] = _first_slots(other, patches, device)
+            pairs.append((name, f"{against.name} {name}"))
+    if any(int(first.max(initial=0)) >= found.num_slots for first in firsts.values()):
+        raise RunError(against or found.run, f"has more than {found.num_slots} slots")
+    return [
+        stability(firsts[one], firsts[other], (one, other), found.num_slots) for one, other in pairs
+    ]
+
+
+def _sample(found: SlotInspection, store: BagStore) -> Tensor:
+    """Draw an equal number of patches of every test slide, [M, D]; always the same ones."""
+    rng = np.random.default_rng(0)
+    slides = list({routed.slide.path: routed.slide for routed in found.slides}.values())
+    most = max(1, MAX_PATCHES // len(slides))
+    chosen = []
+    for _, (bag,) in store.batches([[slide] for slide in slides]):
+        rows = np.sort(rng.permutation(len(bag))[:most])
+        chosen.append(bag[torch.from_numpy(rows)].float())
+    return torch.cat(chosen)
+
+
+@torch.no_grad()
+def _first_slots(folder: Path, patches: Tensor, device: torch.device) -> Ints:
+    model = SlideClassifier.load(folder / CHECKPOINT_FILE).to(device)
+    if model.patch_dim != patches.shape[1]:
+        reason = f"takes features of D = {model.patch_dim}, not {patches.shape[1]}"
+        raise RunError(folder, reason, hint="give a run of the same features")
+    (embedded,) = model.embedded([patches.to(device)])
+    first: Ints = model.compressor.router(embedded).indices_NT[:, 0].cpu().numpy()
+    return first
