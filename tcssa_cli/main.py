@@ -26,6 +26,7 @@ from tcssa_cli.commands import (
     extract,
     import_bags,
     inspect,
+    merge,
     presets,
     verify,
 )
@@ -63,6 +64,7 @@ app.command("check-data")(check_data.check_data)
 app.command("ask")(ask_command.ask)
 app.command("export")(export.export)
 app.command("encode")(encode.encode)
+app.command("merge")(merge.merge)
 app.command("convert")(convert.convert)
 app.command("verify")(verify.verify)
 inspect_app = typer.Typer(

@@ -244,6 +244,7 @@ class Runtime(ABC):
                 centroids=None if slide.places is None else slide.places.centroids(),
                 spread=None if slide.places is None else slide.places.spread(),
                 num_patches=slide.num_patches,
+                means=means[s],
                 logits=None if found.logits is None else found.logits[s],
                 tokens=None if found.tokens is None else found.tokens[s],
             )

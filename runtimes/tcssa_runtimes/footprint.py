@@ -5,6 +5,8 @@ In float64: on a slide 100,000 pixels wide the squares reach 1e10.
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +24,22 @@ class SlotMoments:
         self._mass = np.zeros(num_slots)
         self._sums = np.zeros((num_slots, 2))
         self._squares = np.zeros((num_slots, 2))
+
+    @classmethod
+    def of(cls, mass: Floats, centroids: Floats, spread: Floats) -> Self:
+        """Recover the moments that centroids and spread [K, 2] were made from."""
+        moments = cls(len(mass))
+        weight = np.where(mass > 0, mass, 0)[:, None]
+        moments._mass = weight[:, 0]
+        moments._sums = weight * np.where(weight > 0, centroids, 0)
+        moments._squares = weight * np.where(weight > 0, spread**2 + centroids**2, 0)
+        return moments
+
+    def merge(self, other: SlotMoments) -> None:
+        """Add the moments of other patches."""
+        self._mass += other._mass
+        self._sums += other._sums
+        self._squares += other._squares
 
     def add(
         self, assignments: NDArray[np.int64], weights: NDArray[np.float32], positions: Floats

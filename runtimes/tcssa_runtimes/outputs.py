@@ -78,6 +78,8 @@ class EncodedSlide:
     spread: NDArray[np.float64] | None
     """Weighted standard deviation of the positions, [K, 2]; likewise."""
     num_patches: int
+    means: NDArray[np.float32] | None = None
+    """Of each slot before its expert, [K, D]; 0 if empty. None where a graph does not tell."""
     logits: NDArray[np.float32] | None = None
     """A classifier's, [C]."""
     tokens: NDArray[np.float32] | None = None

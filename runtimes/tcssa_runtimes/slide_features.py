@@ -1,6 +1,8 @@
 """The file of an encoded slide, ``slide_features_tcssa/S.h5``.
 
-Datasets: ``features`` (K, D) float32 and ``mass`` (K,) float32; where the input has coordinates
+Datasets: ``features`` (K, D) float32 and ``mass`` (K,) float32; since format 3 also ``means``
+(K, D) float32, the slots before their experts, unless a whole graph made them, which does not tell
+(`tcssa_runtimes.merge` adds such files up); where the input has coordinates
 also ``centroids`` and ``spread`` (K, 2) float64, NaN for an empty slot. They are in level-0
 pixels, or in µm where the input is (attribute ``coords_unit``), and of patch centres where the
 input tells the patch's size, else of its top-left corners (attribute ``coords_point``). A model
@@ -31,11 +33,14 @@ from tcssa.features.content import content_hash
 from tcssa.features.selection import bag_file, bag_name
 from tcssa.features.writer import Attribute
 from tcssa.files.boundary import UnsoundError
-from tcssa.files.hdf5 import attributes, hdf5_file, numbers
+from tcssa.files.hdf5 import attributes, find_object, hdf5_file, numbers
+from tcssa_runtimes.footprint import SlotMoments
 from tcssa_runtimes.outputs import EncodedSlide
+from tcssa_runtimes.sums import SlideSums
 
 FOLDER = "slide_features_tcssa"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+_READ_VERSIONS = (2, 3)
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,8 @@ def write_slide_features(
     with h5py.File(content, "w") as file:
         features = file.create_dataset("features", data=slide.slots)
         file.create_dataset("mass", data=slide.mass)
+        if slide.means is not None:
+            file.create_dataset("means", data=slide.means)
         if positions is not None:
             for name, values in (("centroids", slide.centroids), ("spread", slide.spread)):
                 dataset = file.create_dataset(name, data=values)
@@ -174,26 +181,74 @@ def require_facts(path: Path) -> EncodedFacts:
     Raises:
         FeatureFileError: The file is broken, or no whole file of slots.
     """
-    again = "remove it, and give the command again"
-    with hdf5_file(path, FeatureFileError, hint=again) as file:
-        features = numbers(file, "features", ndim=2)
-        said = attributes(features)
-        if not said.get("complete") or said.get("format_version") != FORMAT_VERSION:
-            raise UnsoundError("is no whole file of slots")
-        mass = numbers(file, "mass", ndim=1)[:]
-        if len(mass) != len(features) or not (np.isfinite(mass) & (mass >= 0)).all():
-            raise UnsoundError("is no whole file of slots: its mass makes no sense")
-        return EncodedFacts(
-            path=path,
-            name=str(said["name"]),
-            num_patches=int(said["num_patches"]),
-            mass=mass,
-            runtime=str(said["runtime"]),
-            origin=Origin(
-                model_sha256=str(said["model_sha256"]),
-                input_name=str(said["input_name"]),
-                input_bytes=int(said["input_bytes"]),
-                input_mtime_ns=int(said["input_mtime_ns"]),
-                input_hash=str(said["input_hash"]),
-            ),
-        )
+    with hdf5_file(path, FeatureFileError, hint=_AGAIN) as file:
+        return _facts(path, file)
+
+
+_AGAIN = "remove it, and give the command again"
+
+
+def _facts(path: Path, file: h5py.File) -> EncodedFacts:
+    features = numbers(file, "features", ndim=2)
+    said = attributes(features)
+    if not said.get("complete") or said.get("format_version") not in _READ_VERSIONS:
+        raise UnsoundError("is no whole file of slots")
+    mass = numbers(file, "mass", ndim=1)[:]
+    if len(mass) != len(features) or not (np.isfinite(mass) & (mass >= 0)).all():
+        raise UnsoundError("is no whole file of slots: its mass makes no sense")
+    return EncodedFacts(
+        path=path,
+        name=str(said["name"]),
+        num_patches=int(said["num_patches"]),
+        mass=mass,
+        runtime=str(said["runtime"]),
+        origin=Origin(
+            model_sha256=str(said["model_sha256"]),
+            input_name=str(said["input_name"]),
+            input_bytes=int(said["input_bytes"]),
+            input_mtime_ns=int(said["input_mtime_ns"]),
+            input_hash=str(said["input_hash"]),
+        ),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedState:
+    """The sums that an encoded slide's file keeps, and what they are of."""
+
+    facts: EncodedFacts
+    sums: SlideSums
+    encoder: str
+    """Of the features; ``None`` as text where nobody noted it."""
+    positions: Positions | None
+    """What its places are; None where it has none."""
+
+
+def read_state(path: Path) -> EncodedState:
+    """Read the sums of an encoded slide.
+
+    Raises:
+        FeatureFileError: The file is broken, no file of slots, or does not keep the means.
+    """
+    with hdf5_file(path, FeatureFileError, hint=_AGAIN) as file:
+        facts = _facts(path, file)
+        if find_object(file, "means") is None:
+            raise FeatureFileError(
+                path,
+                "does not keep the means of its slots",
+                hint="encode it again with the run itself or a chunked artefact",
+            )
+        means = numbers(file, "means", ndim=2)[:]
+        if means.shape != file["features"].shape or not np.isfinite(means).all():
+            raise UnsoundError("its means make no sense")
+        sums = SlideSums(*means.shape)
+        sums.weighted_sum, sums.mass = means * facts.mass[:, None], facts.mass.copy()
+        sums.num_patches = facts.num_patches
+        positions = None
+        if find_object(file, "centroids") is not None:
+            centroids, spread = (numbers(file, name, ndim=2) for name in ("centroids", "spread"))
+            said = attributes(centroids)
+            positions = Positions(str(said["coords_unit"]), said["coords_point"])
+            sums.places = SlotMoments.of(facts.mass.astype(np.float64), centroids[:], spread[:])
+        encoder = str(attributes(file["features"]).get("encoder"))
+        return EncodedState(facts, sums, encoder, positions)

@@ -81,6 +81,16 @@ class SlideSums:
             assert positions is not None  # every chunk of the slide comes with them
             self.places.add(chunk.assignments, counted(chunk.weights, chunk.salience), positions)
 
+    def merge(self, other: SlideSums) -> None:
+        """Add the sums of another part of the slide; places only if both have them."""
+        self.weighted_sum += other.weighted_sum
+        self.mass += other.mass
+        self.num_patches += other.num_patches
+        if self.places is not None and other.places is not None:
+            self.places.merge(other.places)
+        else:
+            self.places = None
+
     def mean(self) -> NDArray[np.float32]:
         """The slide's weighted means, [K, D]; 0 for an empty slot."""
         divisor: NDArray[np.float32] = np.where(self.mass > 0, self.mass, np.float32(1))
