@@ -82,6 +82,8 @@ def resolve(
     for source in (_environment(kind), flags):
         _merge(told, source)
     in_file = read_yaml(config) if config else {}
+    if config is not None and config.name == RESOLVED_FILE:  # of a run, perhaps an older one
+        in_file = kind.completed(in_file)
     given: dict[str, Any] = {}
     for source in (in_file, told):
         _merge(given, source)

@@ -19,9 +19,9 @@ class ChunkSums:
     """What one chunk adds to its slide."""
 
     weighted_sum: NDArray[np.float32]
-    """Σ P̃x, [K, D]."""
+    """Σ P̃ a x, [K, D], with the salience a where the model has one."""
     mass: NDArray[np.float32]
-    """Σ P̃, [K]."""
+    """Σ P̃ a, [K]."""
     assignments: NDArray[np.int64]
     """The slots of each patch, most probable first, [n, T]."""
     weights: NDArray[np.float32]

@@ -126,13 +126,14 @@ class Router(nn.Module):
             NonFiniteFeatureError: A feature is NaN or infinite; it names the row.
         """
         with torch.autocast(features_ND.device.type, enabled=False):
-            logits = F.linear(features_ND.float(), self.gate.weight.float(), self.gate.bias.float())
+            rows = features_ND.float()
+            logits = F.linear(rows, self.gate.weight.float(), self.gate.bias.float())
             _require_finite(features_ND, logits)
             if self.training and self.noise_std > 0:
                 logits = logits + self.noise_std * torch.randn_like(logits)
             probs = logits.softmax(dim=1)
             indices = _largest(logits.detach(), self.top_k)
-            salience = None if self.salience is None else self.salience(features_ND.float())
+            salience = None if self.salience is None else self.salience(rows)
             return Routing(logits, probs, indices, probs.gather(1, indices), salience)
 
 

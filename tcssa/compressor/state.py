@@ -26,7 +26,7 @@ class Footprint:
     """
 
     mass: Tensor
-    """Σ P̃, [K]."""
+    """Σ P̃, [K]; here and below P̃ includes the salience, where the model has one."""
     sum_xy: Tensor
     """Σ P̃ (x, y), [K, 2]."""
     sum_xy2: Tensor

@@ -38,8 +38,10 @@ _TRUSTING_FILTERS = (
 )
 _CHECKSUM_BYTES = 4
 _PLAIN_TYPES = (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING, h5py.h5t.ENUM)
-_REFERENCES = ("DIMENSION_LIST", "REFERENCE_LIST")
-"""What HDF5 itself notes of axes; nobody asks for it here."""
+_ASKED_FOR = ("encoder", "extractor", "patch_size_level0", "unit", "coords_unit", "complete")
+"""Attributes that are never passed over: what they say decides how the rest is read."""
+_MAX_LINKS = 8
+"""Soft links that lead on to each other; they stay in the file."""
 _HERE = "."
 """The name that a virtual dataset gives to its own file."""
 
@@ -86,15 +88,27 @@ def find_object(group: h5py.Group, name: str) -> h5py.Dataset | h5py.Group | Non
     """Find a dataset or group by its path; None if there is none.
 
     Raises:
-        UnsoundError: A part of the path is a link to another place or file, which is not followed,
-            or no data.
+        UnsoundError: A part of the path is a link to another file, which is not followed, a link
+            that leads nowhere, or no data.
     """
-    found: h5py.Dataset | h5py.Group = group
+    return _walk(group, name, _MAX_LINKS)
+
+
+def _walk(group: h5py.Group, name: str, links_left: int) -> h5py.Dataset | h5py.Group | None:
+    found: h5py.Dataset | h5py.Group = group.file["/"] if name.startswith("/") else group
     for part in filter(None, name.split("/")):
         key = part.encode("utf-8", "surrogateescape")
         if not isinstance(found, h5py.Group) or not found.id.links.exists(key):
             return None
-        if found.id.links.get_info(key).type != h5py.h5l.TYPE_HARD:
+        kind = found.id.links.get_info(key).type
+        if kind == h5py.h5l.TYPE_SOFT and links_left:
+            target = found.id.links.get_val(key).decode("utf-8", "surrogateescape")
+            inner = _walk(found, target, links_left - 1)
+            if inner is None:
+                raise UnsoundError(f"its {part!r} is a link that leads nowhere")
+            found = inner
+            continue
+        if kind != h5py.h5l.TYPE_HARD:
             raise UnsoundError(f"its {name!r} is a link to another place, not data")
         identifier = h5py.h5o.open(found.id, key)
         if isinstance(identifier, h5py.h5d.DatasetID):
@@ -320,21 +334,22 @@ def require_findable(dataset: h5py.Dataset, table: BlockTable) -> None:
 
 
 def attributes(holder: h5py.Group | h5py.Dataset) -> dict[str, Any]:
-    """Read all attributes as plain values: text, numbers, truth values, or arrays of them.
+    """Read attributes as plain values: text, numbers, truth values, or arrays of them.
+
+    Attributes of other types are passed over: h5py may end the process where such a one is damaged.
 
     Raises:
-        UnsoundError: One is of another type, on which h5py may end the process where it is damaged;
-            or the heap of their texts is damaged.
+        UnsoundError: One that is asked for is of another type, or the heap of texts is damaged.
     """
     require_sound_structures(holder)
     found = {}
     for name in holder.attrs:
-        if name in _REFERENCES:
-            continue
         key = name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name
         kind = h5py.h5a.open(holder.id, key).get_type().get_class()
         if kind not in _PLAIN_TYPES:
-            raise UnsoundError(f"its attribute {name!r} is of a type that is not read")
+            if name in _ASKED_FOR:
+                raise UnsoundError(f"its attribute {name!r} is of a type that is not read")
+            continue
         found[str(name)] = plain(holder.attrs[name])
     return found
 

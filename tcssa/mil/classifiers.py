@@ -166,9 +166,12 @@ def _start_from(model: BagClassifier, name: str, path: Path) -> None:
     Raises:
         CheckpointError: They are of another method or shape.
     """
+    pool = "mean"  # the reference's
     if path.suffix == ".safetensors":
         state, facts = read_tensors(path)
-        if "method" not in facts and "classifier" not in facts:
+        if "classifier" in facts:
+            pool = validated(facts["classifier"], path, CheckpointError, ClassifierConfig).pool
+        elif "method" not in facts:
             state = from_published(name, state, path)
     else:
         published, _ = read_state(path)
@@ -177,6 +180,12 @@ def _start_from(model: BagClassifier, name: str, path: Path) -> None:
             state = SlideClassifier.from_reference_state(published, classes, path).state_dict()
         else:
             state = from_published(name, published, path)
+    if isinstance(model, SlideClassifier) and model.config.pool != pool:
+        raise CheckpointError(
+            path,
+            f"its slots are pooled by {pool}, those of this model by {model.config.pool}",
+            hint=f"give --pool {pool}, or --recipe paper for weights of the reference",
+        )
     _load(model, state, path)
 
 

@@ -52,7 +52,8 @@ class Expectation:
 def expectations(settings: MilSettings, metrics: Mapping[str, Any]) -> list[Expectation]:
     """What the run's preset knows of its method; nothing where the run has no preset.
 
-    Nothing either where the run learnt other labels than plain classes, which the figures are of.
+    Nothing either where the run learnt other labels than plain classes, which the figures are of,
+    or TC-SSA by another recipe than the published one.
 
     Of TC-SSA these are the figures stated for the run's K, or all of them if there are none.
 
@@ -63,12 +64,15 @@ def expectations(settings: MilSettings, metrics: Mapping[str, Any]) -> list[Expe
     of_classes = settings.cohort.kind == "classes" and not settings.cohort.targets
     if settings.dataset is None or not of_classes:
         return []
+    is_tcssa = settings.model.name == DEFAULT_METHOD
+    if is_tcssa and settings.recipe != read_preset(settings.dataset).recipe:
+        return []
     pooled = metrics.get("pooled", {})
     found = [
         Expectation(figure, statement, pooled.get(statement.metric))
         for figure, statement in _stated(settings.dataset, settings.model.name)
     ]
-    if settings.model.name == DEFAULT_METHOD:
+    if is_tcssa:
         same_size = [row for row in found if row.figure.num_slots == settings.model.num_slots]
         found = same_size or found
     return found

@@ -315,6 +315,8 @@ class FoldFit:
             content: dict[str, Any] = read_torch_file(path, CheckpointError)
             expected = self.model.state_dict()
             last_states = content.get("last_states", [])
+            if len(last_states) != min(self.train.average, len(content["epochs"])):
+                raise UnsoundError("it lacks weights of its last epochs")
             for state in (content["model"], content["best_state"], *last_states):
                 require_fit(expected, state, path)
             self.model.load_state_dict(content["model"])

@@ -1,7 +1,7 @@
 """The slide classifier: compressor, a pool over the slots, a small head.
 
-The head is the reference's: LayerNorm(D), Linear(512), GELU, Dropout(0.3), Linear(C), and so is the
-pool by default, the mean of all slots, empty ones too. `tcssa.mil.slot_pool` has others.
+The head is the reference's: LayerNorm(D), Linear(512), GELU, Dropout(0.3), Linear(C). The pool is
+one of `tcssa.mil.slot_pool`; the reference's is the mean of all slots, empty ones too.
 
 Patches go to the compressor as they are, as in the paper, or through a learned embedding, a linear
 layer and ReLU, as most attention methods have it: then the gate sees features made for the task.

@@ -97,10 +97,12 @@ def _prototypes(
 ) -> NDArray[np.float32] | None:
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # no stubs
 
     if len(np.unique(patches, axis=0)) < num_slots:
         return None
-    with warnings.catch_warnings():
+    # several threads add up in whatever order they end: the same seed would give other bits
+    with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         found = KMeans(num_slots, n_init=1, max_iter=50, random_state=seed).fit(patches)
     centres: NDArray[np.float32] = found.cluster_centers_.astype(np.float32)

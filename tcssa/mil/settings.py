@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tcssa.mil.recipes import RecipeName, recipe_settings
 from tcssa.plugins import OnlyByUser, is_imported
@@ -211,6 +211,20 @@ class MilSettings(Section):
     model: ModelSettings = ModelSettings()
     split: SplitSettings = SplitSettings()
     train: TrainSettings = TrainSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _on_recipe(cls, values: Any) -> Any:  # whatever is validated
+        """Lay the recipe that is named under the settings that are given."""
+        if not isinstance(values, dict) or not values.get("recipe"):
+            return values
+        laid = dict(values)
+        for section, settings in recipe_settings(str(values["recipe"])).items():
+            given = laid.get(section, {})
+            if isinstance(given, Section):
+                given = given.model_dump(exclude_unset=True)
+            laid[section] = {**settings, **given} if isinstance(given, dict) else given
+        return laid
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> dict[str, Any]:

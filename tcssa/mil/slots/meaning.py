@@ -32,8 +32,8 @@ class SlotMeaning:
     """Patches with a label."""
     information: float | None
     """I(first slot; label) / H(label); None where all labels are one."""
-    purity: float
-    """Share of patches that have the commonest label of their first slot."""
+    purity: float | None
+    """Share of patches that have the commonest label of their first slot; None without labels."""
     detectors: list[tuple[int, float | None]]
     """For each label the slot whose weight ranks its patches best, and that AUC; None where no
     patch, or every patch, has the label."""
@@ -73,7 +73,7 @@ def meaning_of(slides: Sequence[RoutedSlide], labels: PatchLabels, num_labels: i
             continue
         scores = [area(positive, weight.astype(np.float64)) for weight in weights]
         detectors.append((int(np.argmax(scores)), max(scores)))
-    purity = float(counts.max(axis=1).sum() / max(1, counts.sum()))
+    purity = float(counts.max(axis=1).sum() / counts.sum()) if len(known) else None
     return SlotMeaning(slides[0].fold, len(known), information(counts), purity, detectors)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -76,8 +77,10 @@ def read_patch_labels(
 
 
 def _rows_by_corner(places: Places) -> dict[tuple[int | None, ...], int]:
-    corners = np.rint(places.coords).astype(int).tolist()
-    return {(x, y): row for row, (x, y) in enumerate(corners)}
+    """Find the row of each corner; one that stands twice, and tells no patch, is left out."""
+    corners = [tuple(corner) for corner in np.rint(places.coords).astype(int).tolist()]
+    counts = Counter(corners)
+    return {corner: row for row, corner in enumerate(corners) if counts[corner] == 1}
 
 
 def _whole(cell: str) -> int | None:

@@ -124,10 +124,11 @@ def _meaning(found: SlotInspection) -> Iterator[Section]:
                 "none" if score is None else f"{slot} ({score:.2f})"
                 for slot, score in each.detectors
             ]
-            known = "not defined" if each.information is None else f"{each.information:.2f}"
-            rows.append(
-                [str(each.fold), str(each.num_labelled), known, f"{each.purity:.2f}", *detectors]
-            )
+            known = [
+                "not defined" if value is None else f"{value:.2f}"
+                for value in (each.information, each.purity)
+            ]
+            rows.append([str(each.fold), str(each.num_labelled), *known, *detectors])
         yield Section(
             "Slots and what patches show",
             "Of the labels of test patches: how much of their entropy the first slot tells, 1 is "

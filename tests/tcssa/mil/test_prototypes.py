@@ -9,13 +9,17 @@ from cohorts import small_run, write_cohort
 from factories import make_features
 
 from tcssa import CompressorConfig, SlotCompressor
+from tcssa.errors import CheckpointError
 from tcssa.mil.bag_store import BagStore
+from tcssa.mil.classifiers import build_classifier
 from tcssa.mil.cohort import CohortSlide, read_cohort
 from tcssa.mil.fit import FoldFit, average
 from tcssa.mil.model import ClassifierConfig, SlideClassifier
 from tcssa.mil.prototypes import FIRST_WEIGHT, begin_gate, gate_of
 from tcssa.mil.recipes import RECIPES
 from tcssa.mil.settings import MilSettings, ModelSettings
+from tcssa.mil.tasks.classes import Classes
+from tcssa.settings import resolve
 
 
 def heaps(num_each: int = 50, feature_dim: int = 16, num_heaps: int = 4) -> torch.Tensor:
@@ -122,3 +126,29 @@ def test_the_papers_recipe_is_that_of_runs_from_before_there_were_recipes() -> N
     assert (settings.model.num_slots, settings.train.lr) == (8, 1e-4)
     new = {"recipe": "salient"}
     assert MilSettings.completed(new) is new
+
+
+def test_a_recipe_lies_under_what_is_given(tmp_path: Path) -> None:
+    paper = MilSettings(recipe="paper")
+    assert (paper.model.salience, paper.model.pool, paper.train.average) == (False, "mean", 1)
+    mixed = MilSettings(recipe="paper", model=ModelSettings(pool="max"))
+    assert (mixed.model.salience, mixed.model.pool) == (False, "max")
+    assert MilSettings() == MilSettings(recipe="salient")
+
+
+def test_resolved_settings_of_an_older_run_are_its_own_again(tmp_path: Path) -> None:
+    old = tmp_path / "config.resolved.yaml"
+    old.write_text("model: {pool: mean, hidden_dim: 512}\ntrain: {lr: 0.0001}\n")
+    again = resolve(MilSettings, flags={}, config=old)
+    assert (again.recipe, again.model.salience, again.train.average) == ("paper", False, 1)
+    by_hand = old.rename(tmp_path / "mine.yaml")
+    assert resolve(MilSettings, flags={}, config=by_hand).model.salience
+
+
+def test_weights_of_another_pool_are_not_begun_from(tmp_path: Path) -> None:
+    classifier().save(tmp_path / "c.safetensors")
+    task = Classes(("a", "b"))
+    settings = ModelSettings(init=tmp_path / "c.safetensors", num_slots=4, hidden_dim=8, head_dim=8)
+    with pytest.raises(CheckpointError, match="pooled by mean, those of this model by mass"):
+        build_classifier(settings, 16, task, None)
+    build_classifier(settings.model_copy(update={"pool": "mean"}), 16, task, None)
