@@ -41,7 +41,7 @@ def stumbles(over_the_mark: Callable[[Path], Any]) -> Callable[[Path], Any]:
 def run(read: Callable[[Path], Any], **how: Any) -> Result:
     target = Target("x", ".x", lambda: [SEED], read, (FeatureFileError,), mark_or_octets, **how)
     done: list[Result] = []
-    run_targets([target], num_inputs=40, seed=1, jobs=1, minimise_s=2, done=done.append)
+    run_targets([target], num_inputs=40, seed=1, jobs=1, minimise_s=60, done=done.append)
     return done[0]
 
 
