@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,8 @@ from tcssa.files.hdf5 import BlockTable, block_table, filters_of, require_findab
 _MOST_BYTES = 1 << 25
 """Of a block that is unpacked here: it is held beside what the caller counts."""
 _DEFLATE, _SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
+_MAX_LEVEL = 9
+"""Of deflate."""
 _KNOWN_FILTERS: tuple[list[int], ...] = ([], [_DEFLATE], [_SHUFFLE, _DEFLATE])
 
 
@@ -163,6 +166,13 @@ def find_blocks(dataset: h5py.Dataset) -> Blocks | None:
     return blocks
 
 
+def _is_usual(dataset: h5py.Dataset, kind: int, settings: Sequence[int]) -> bool:
+    """Return whether a filter is set as HDF5 sets it; it works, or refuses, by its settings."""
+    if kind == _SHUFFLE:
+        return tuple(settings) == (dataset.dtype.itemsize,)
+    return len(settings) == 1 and settings[0] <= _MAX_LEVEL
+
+
 def _read_here(dataset: h5py.Dataset, table: BlockTable | None) -> Blocks | None:
     """Return where a dataset's blocks lie, if they are of a kind that is read here."""
     filters = filters_of(dataset)
@@ -172,7 +182,7 @@ def _read_here(dataset: h5py.Dataset, table: BlockTable | None) -> Blocks | None
         and dataset.dtype.isnative
         and h5py.h5t.py_create(dataset.dtype) == dataset.id.get_type()  # not so of bfloat16
         and filters in _KNOWN_FILTERS
-        and all(plist.get_filter(i)[2] for i in range(len(filters)))  # HDF5 needs their settings
+        and all(_is_usual(dataset, *plist.get_filter(i)[::2]) for i in range(len(filters)))
         and dataset.file.userblock_size == 0
         and dataset.file.driver == "sec2"  # what holds a descriptor
     )
