@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tcssa.mil.expected import expectations
+from tcssa.mil.recipes import RecipeName
 from tcssa.mil.settings import MilSettings, ModelSettings
 
 METRICS: dict[str, Any] = {
@@ -15,9 +16,11 @@ METRICS: dict[str, Any] = {
 }
 
 
-def stated(dataset: str | None, method: str, num_slots: int = 32) -> list[tuple[str, str, str]]:
+def stated(
+    dataset: str | None, method: str, num_slots: int = 32, recipe: RecipeName = "paper"
+) -> list[tuple[str, str, str]]:
     model = ModelSettings(name=method, num_slots=num_slots)
-    rows = expectations(MilSettings(dataset=dataset, model=model), METRICS)
+    rows = expectations(MilSettings(dataset=dataset, model=model, recipe=recipe), METRICS)
     return [(row.name, row.here, row.figure.fraction) for row in rows]
 
 
@@ -46,6 +49,10 @@ def test_two_names_for_one_figure_are_both_shown() -> None:
 )
 def test_where_nothing_is_stated_nothing_is_shown(dataset: str | None, method: str) -> None:
     assert stated(dataset, method) == []
+
+
+def test_a_published_figure_is_not_held_against_another_recipe() -> None:
+    assert stated("nsclc", "tcssa", 64, recipe="salient") == []
 
 
 def test_a_run_without_the_metric_says_so() -> None:

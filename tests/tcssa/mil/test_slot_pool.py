@@ -52,15 +52,14 @@ def test_a_classifier_keeps_its_pool_and_a_bag_its_logits(pool: str, tmp_path: P
 
 
 @pytest.mark.parametrize("graph", ["full", "chunked"])
-def test_every_pool_exports(tmp_path: Path, graph: Literal["full", "chunked"]) -> None:
-    for pool in POOLS:
-        torch.manual_seed(2)
-        config = ClassifierConfig(classes=["x", "y"], head_dim=8, pool=pool)
-        SlideClassifier(make_compressor(), config).save(tmp_path / f"{pool}.safetensors")
-        source = open_source(tmp_path / f"{pool}.safetensors", "classifier")
-        artefact = export_model(source, tmp_path / pool, graph=graph)
-        assert artefact.classes == ["x", "y"]
-        assert artefact.head_takes_mass == (pool == "mass")
+def test_the_pool_by_mass_exports(tmp_path: Path, graph: Literal["full", "chunked"]) -> None:
+    torch.manual_seed(2)
+    config = ClassifierConfig(classes=["x", "y"], head_dim=8, pool="mass")
+    SlideClassifier(make_compressor(), config).save(tmp_path / "c.safetensors")
+    source = open_source(tmp_path / "c.safetensors", "classifier")
+    artefact = export_model(source, tmp_path / "artefact", graph=graph)
+    assert artefact.classes == ["x", "y"]
+    assert artefact.head_takes_mass
 
 
 def test_a_checkpoint_from_before_there_were_pools_has_the_paper_s() -> None:
