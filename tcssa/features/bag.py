@@ -38,7 +38,7 @@ from tcssa.features.selection import (
 )
 from tcssa.features.slidechat import read_csv_features
 from tcssa.files.boundary import UnsoundError, reading, require_file
-from tcssa.files.hdf5 import attributes, find_object, numbers, open_hdf5
+from tcssa.files.hdf5 import attributes, find_object, open_hdf5, require_numbers
 
 SUFFIXES = (".h5", ".hdf5", ".pt", ".npy", STORE_SUFFIX)
 """What a bag's file name may end with; the last is a folder."""
@@ -260,16 +260,17 @@ def _bag_of(path: Path, file: h5py.File, wanted: str | None) -> Bag:
     if not name:
         names = ", ".join(map(str, file)) or "nothing"
         raise FeatureFileError(path, f"has neither 'features' nor 'feats' (found: {names})")
-    holder, chosen = file, None
-    if isinstance(sets := find_object(file, name), h5py.Group):
-        chosen = choose_set(path, [each for each in sets if find_object(sets, each)], wanted)
-        holder, name = sets, chosen
+    found, chosen = find_object(file, name), None
+    if isinstance(found, h5py.Group):
+        sets = {each: one for each in found if (one := find_object(found, each))}
+        name = chosen = choose_set(path, list(sets), wanted)
+        found = sets[chosen]
     elif wanted is not None:
         raise FeatureFileError(path, f"holds one set of features, and no {wanted!r}")
-    features = numbers(holder, name, kinds=_ANY_NUMBER, looked_up_later=True)
-    coords = None
-    if find_object(file, "coords") is not None:
-        coords = numbers(file, "coords", kinds=_ANY_NUMBER, ndim=2, looked_up_later=True)
+    features = require_numbers(found, name, kinds=_ANY_NUMBER, looked_up_later=True)
+    coords = find_object(file, "coords")
+    if coords is not None:
+        coords = require_numbers(coords, "coords", kinds=_ANY_NUMBER, ndim=2, looked_up_later=True)
     root = attributes(file)
     said = {**root, **attributes(features)}
     if chosen is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -59,11 +59,18 @@ def open_hdf5(path: Path, error: type[FileError], *, hint: str | None = None) ->
     """
     require_file(path, error)
     try:
-        return h5py.File(path, "r")
+        file = h5py.File(path, "r")
     except (OSError, RuntimeError, ValueError) as fault:  # HDF5 tells it at length
         number = fault.errno if isinstance(fault, OSError) else None
         said = os.strerror(number) if number else one_line(fault)
         raise error(path, f"is not a readable HDF5 file ({said})", hint=hint) from fault
+    try:
+        with reading(path, error, hint=hint):
+            require_sound_structures(file.id, h5py.h5g.open(file.id, b"/"))
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 @contextmanager
@@ -89,7 +96,7 @@ def find_object(group: h5py.Group, name: str) -> h5py.Dataset | h5py.Group | Non
 
     Raises:
         UnsoundError: A part of the path is a link to another file, which is not followed, a link
-            that leads nowhere, or no data.
+            that leads nowhere, or no data; or the library could not walk its structures.
     """
     return _walk(group, name, _MAX_LINKS)
 
@@ -111,6 +118,7 @@ def _walk(group: h5py.Group, name: str, links_left: int) -> h5py.Dataset | h5py.
         if kind != h5py.h5l.TYPE_HARD:
             raise UnsoundError(f"its {name!r} is a link to another place, not data")
         identifier = h5py.h5o.open(found.id, key)
+        require_sound_structures(h5py.h5i.get_file_id(identifier), identifier)
         if isinstance(identifier, h5py.h5d.DatasetID):
             found = h5py.Dataset(identifier)
         elif isinstance(identifier, h5py.h5g.GroupID):
@@ -140,9 +148,25 @@ def numbers(
     Raises:
         UnsoundError: There is none, or something else, or data of other files, or of no one.
     """
-    dataset = find_object(group, name)
-    if dataset is None:
+    found = find_object(group, name)
+    if found is None:
         raise UnsoundError(f"has no {name!r}")
+    return require_numbers(found, name, kinds=kinds, ndim=ndim, looked_up_later=looked_up_later)
+
+
+def require_numbers(
+    dataset: h5py.Dataset | h5py.Group,
+    name: str,
+    *,
+    kinds: str = "f",
+    ndim: int | None = None,
+    looked_up_later: bool = False,
+) -> h5py.Dataset:
+    """Require of what `find_object` found that it is what `numbers` finds; return it.
+
+    Raises:
+        UnsoundError: It is a group, or data of other files, or of no one, or other data.
+    """
     if not isinstance(dataset, h5py.Dataset):
         raise UnsoundError(f"its {name!r} is a group, not a dataset")
     require_stored_here(dataset, name)
@@ -222,7 +246,6 @@ def require_written(dataset: h5py.Dataset, name: str, *, looked_up_later: bool =
         if dataset.id.get_storage_size() < math.prod(shape) * item_bytes:
             raise UnsoundError(f"its {name!r} was never written")
         return
-    require_sound_structures(dataset)
     blocks = num_blocks(dataset)
     claimed = blocks * math.prod(chunks) * item_bytes
     is_packed = dataset.id.get_create_plist().get_nfilters() > 0
@@ -267,23 +290,24 @@ def block_table(dataset: h5py.Dataset) -> BlockTable | None:
         UnsoundError: A block is missing from the tree, or stands there twice.
     """
     counts = [-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True)]
-    found: list[Any] = []  # h5py's StoreInfo, without types
-    dataset.id.chunk_iter(found.append)
-    num_found, num_axes = len(found), len(counts)
-    firsts, masks, offsets, sizes = zip(*found, strict=True) if found else ((), (), (), ())
+    found: list[Any] = []  # one after another: first indices, mask, offset, size
+    dataset.id.chunk_iter(found.extend)  # thousands of tuples kept would be work for the collector
+    firsts, masks, offsets, sizes = (found[i::4] for i in range(4))
+    num_found, num_axes = len(firsts), len(counts)
     try:
         stored = np.array([offsets, sizes], np.int64)
     except OverflowError:
         return None
     flat = np.fromiter(chain.from_iterable(firsts), np.int64, num_found * num_axes)
     steps = flat.reshape(num_found, num_axes) // np.array(dataset.chunks)
-    order = np.full(math.prod(counts), -1)
     inside = (steps < counts).all(axis=1) & (stored[1] > 0)
-    order[np.ravel_multi_index(tuple(steps[inside].T), counts)] = np.flatnonzero(inside)
+    in_c_order = steps @ [math.prod(counts[axis + 1 :]) for axis in range(num_axes)]
+    order = np.full(math.prod(counts), -1)
+    order[in_c_order[inside]] = np.flatnonzero(inside)
     missing = int((order < 0).sum())
     if missing or num_found != len(order):
         raise UnsoundError(f"{missing:,} of {len(order):,} blocks of rows are missing")
-    _require_sizes(dataset, np.array(masks), stored[1])
+    _require_sizes(dataset, masks, stored[1])
     return BlockTable(stored[0, order], stored[1, order], any(masks))
 
 
@@ -293,9 +317,7 @@ def filters_of(dataset: h5py.Dataset) -> list[int]:
     return [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
 
 
-def _require_sizes(
-    dataset: h5py.Dataset, masks: NDArray[np.int64], sizes: NDArray[np.int64]
-) -> None:
+def _require_sizes(dataset: h5py.Dataset, masks: Sequence[int], sizes: NDArray[np.int64]) -> None:
     """Require that blocks are as long as what they went through leaves them.
 
     HDF5 reads beyond a block that is too short, or does not fill it.
@@ -308,11 +330,12 @@ def _require_sizes(
     if odd:
         raise UnsoundError(f"its blocks went through the filter {odd[0]}, which is not read")
     block_bytes = math.prod(dataset.chunks) * dataset.id.get_type().get_size()
-    for mask in np.unique(masks):
+    different = set(masks)
+    for mask in different:
         passed = [each for i, each in enumerate(filters) if not mask >> i & 1]
         packs = [each for each in passed if each not in _KEEPING_FILTERS]
         sums = _CHECKSUM_BYTES * passed.count(h5py.h5z.FILTER_FLETCHER32)
-        found = sizes[masks == mask]
+        found = sizes if len(different) == 1 else sizes[np.array(masks) == mask]
         if (found <= sums).any() if packs else (found != block_bytes + sums).any():
             raise UnsoundError("a block of rows is of another length than it must be")
 
@@ -334,14 +357,15 @@ def require_findable(dataset: h5py.Dataset, table: BlockTable) -> None:
 
 
 def attributes(holder: h5py.Group | h5py.Dataset) -> dict[str, Any]:
-    """Read attributes as plain values: text, numbers, truth values, or arrays of them.
+    """Read attributes of a file, or of what `find_object` found, as plain values.
+
+    These are texts, numbers, truth values, or arrays of them.
 
     Attributes of other types are passed over: h5py may end the process where such a one is damaged.
 
     Raises:
-        UnsoundError: One that is asked for is of another type, or the heap of texts is damaged.
+        UnsoundError: One that is asked for is of another type.
     """
-    require_sound_structures(holder)
     found = {}
     for name in holder.attrs:
         key = name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name

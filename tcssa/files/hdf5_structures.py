@@ -33,21 +33,22 @@ Message = tuple[int, bytes]
 """Kind and content."""
 
 
-def require_sound_structures(holder: h5py.Group | h5py.Dataset) -> None:
+def require_sound_structures(file: h5py.h5f.FileID, holder: h5py.h5g.GroupID) -> None:
     """Require that the library can walk the heaps of an object's attributes and its index.
 
     Args:
-        holder: The object. Files that are not on a disk are not looked at.
+        file: The file. One that is not on a disk is not looked at.
+        holder: The object, a group or a dataset.
 
     Raises:
         UnsoundError: One makes no sense.
     """
-    file = holder.file
-    if not hasattr(os, "preadv") or file.driver != "sec2":  # what holds a descriptor
+    is_on_disk = file.get_access_plist().get_driver() == h5py.h5fd.SEC2
+    if not hasattr(os, "preadv") or not is_on_disk:  # what holds a descriptor
         return
-    descriptor, base = file.id.get_vfd_handle(), file.userblock_size
+    descriptor, base = file.get_vfd_handle(), file.get_create_plist().get_userblock()
     # not h5o.get_info, which walks the index
-    address = h5py.h5g.get_objinfo(holder.id, b".").objno[0]
+    address = h5py.h5g.get_objinfo(holder, b".").objno[0]
     heaps = set()
     for kind, content in _messages(descriptor, base, address):
         if kind == _ATTRIBUTE:
