@@ -149,7 +149,7 @@ def check_instances(path: Path, found: Mapping[str, Any]) -> str | None:
     content = path.read_bytes()
     if path.suffix == ".gz":
         content = gzip.decompress(content)
-    text = io.StringIO(content.decode("ascii"), newline="")
+    text = io.StringIO(content.decode("utf-8-sig"), newline="")
     rows = [row for row in csv.reader(text, strict=True) if any(cell.strip() for cell in row)]
     table = np.array([[float(cell) for cell in row] for row in rows])
     bags = np.unique(table[:, 1])

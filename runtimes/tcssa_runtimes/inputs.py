@@ -11,7 +11,7 @@ from typing import Self
 
 from tcssa.errors import MissingDataError, TableError, UsageError
 from tcssa.features import find_bags
-from tcssa.features.selection import bag_file
+from tcssa.features.selection import bag_file, is_store
 from tcssa.files.table import read_table
 from tcssa.files.text import lines_of, read_text
 
@@ -108,6 +108,8 @@ def _fault(path: Path) -> str | None:
     if path == Path():
         return f"the {PATH_COLUMN} is empty"
     try:
+        if path.is_dir() and not is_store(path):
+            return f"{path} is a folder, not a file of features"
         return None if bag_file(path).exists() else f"{path}: there is no such file"
     except OSError as fault:  # a name that is too long, a folder that is closed
         return f"cannot be looked up ({fault.strerror}): {path}"

@@ -71,7 +71,8 @@ def _read_header(stream: IO[bytes]) -> tuple[str, str, bool, tuple[int, ...]]:
     length = int.from_bytes(stream.read(width), "little")
     header = stream.read(min(length, _MAX_HEADER_BYTES)).decode("latin-1")
     match = _HEADER.fullmatch(header)
-    if match is None or len(header) != length:
+    # with both kinds of quotes, one that opens a text may not be the one that ends it
+    if match is None or len(header) != length or {"'", '"'} <= set(header):
         raise UnsoundError("its header tells of no plain array")
     groups = match.groups()
     items = {groups[at]: groups[at + 1 : at + 5] for at in range(0, len(groups), 5)}

@@ -108,7 +108,7 @@ def _make_array(kind: Any, shape: Any, code: Any) -> Shell:
 
     def fill(state: Any) -> Any:
         version, shape, dtype, is_fortran, data = state
-        if version != 1 or type(is_fortran) not in (bool, int):
+        if version != 1 or type(is_fortran) not in (bool, int) or is_fortran not in (0, 1):
             raise UnsoundError("an array of the pickle is damaged")
         if not (isinstance(dtype, str) and dtype == _OBJECTS):
             return checked_array(_raw(data), dtype, shape, is_fortran=bool(is_fortran))

@@ -252,6 +252,7 @@ def test_features_by_pattern_and_by_manifest(checkpoint: Path, bags: Path, tmp_p
         ("t.csv", "file\na.h5\n", "lacks the columns path; found: file"),
         ("t.csv", "path\n\na.h5\n", "line 3: .*a.h5: there is no such file"),
         ("t.csv", "path,note\n,x\n", "line 2: the path is empty"),
+        ("t.csv", "path\n.\n", "line 2: .* is a folder, not a file of features"),
         ("t.txt", "a.h5\u2028b.h5\n", "line 1: .*b.h5: there is no such file"),
         ("t.txt", "x" * 300 + "\n", "line 1: cannot be looked up"),
         ("t.txt", "\n\n", "lists no file"),

@@ -96,6 +96,7 @@ BAD_HEADERS = {
     "deep": "-" * 9_000,
     "braces": "{" * 9_000,
     "long": "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }" + " " * 20_000,
+    "two kinds of quotes": """{'descr': '<f4", 'fortran_order': False, 'shape': (3, 4), }""",
     "empty": "",
 }
 
