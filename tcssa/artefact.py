@@ -130,6 +130,10 @@ class Artefact(_Record):
     """Most bags, or chunks, at once."""
     salience: bool = False
     """Whether patches have a factor of their weights, which the graph gives."""
+    nested: bool = False
+    """Whether slots may be folded into fewer ones (`tcssa.budgets`) before ``finish``."""
+    auto_share: float = Field(default=0.9, gt=0, le=1)
+    """Share of the variance between a slide's slots that an automatic budget keeps."""
     head_takes_mass: bool = False
     """Whether the head pools by mass, so that ``finish`` of a chunked pair takes the masses."""
     encoder: str | None

@@ -35,6 +35,14 @@ class SeveralSlides(StrEnum):
 JsonFlag = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")
 ]
+BudgetOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|auto",
+        help="Slots that a slide becomes, of a model trained with --nested: a half, a quarter … of "
+        "all; auto: as few as keep what tells its slots apart.",
+    ),
+]
 DebugFlag = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 ConfigFile = Annotated[
     Path | None,

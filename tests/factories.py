@@ -17,11 +17,17 @@ def make_compressor(
     seed: int = 0,
     *,
     salience: bool = False,
+    nested: bool = False,
 ) -> SlotCompressor:
     """A small compressor with random weights, in evaluation mode."""
     torch.manual_seed(seed)
     config = CompressorConfig(
-        feature_dim=feature_dim, num_slots=num_slots, top_k=top_k, hidden_dim=8, salience=salience
+        feature_dim=feature_dim,
+        num_slots=num_slots,
+        top_k=top_k,
+        hidden_dim=8,
+        salience=salience,
+        nested=nested,
     )
     model = SlotCompressor(config)
     if model.router.salience is not None:

@@ -214,6 +214,8 @@ class _Export:
             num_slots=config.num_slots,
             top_k=config.top_k,
             salience=config.salience,
+            nested=config.nested,
+            auto_share=config.auto_share,
             head_takes_mass=any(
                 getattr(head, "needs_mass", False) for head in source.heads.values()
             ),

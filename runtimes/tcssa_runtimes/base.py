@@ -26,7 +26,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.errors import ShapeError
+from tcssa.budgets import Budget, choose_budget
+from tcssa.errors import ShapeError, UsageError
 from tcssa_runtimes.checks import check_batch, check_features, check_finite, check_range, check_size
 from tcssa_runtimes.chunks import Chunk, Features, rows_of
 from tcssa_runtimes.facts import ModelFacts
@@ -59,7 +60,31 @@ class Runtime(ABC):
         self.finds_bad_rows = False
         """Whether what a launch gives tells of a patch that is not finite; else `check_chunk`
         looks for them."""
+        self.budget: Budget | None = None
+        """Slots that a slide becomes where its sums are folded; None: all. See `set_budget`."""
         self._is_open = False
+
+    def set_budget(self, budget: Budget | None) -> None:
+        """Let slides become fewer slots, of a model with nested budgets.
+
+        Raises:
+            UsageError: The model has no such budget, or takes slides whole.
+        """
+        budgets, path = self.facts.budgets, self.facts.path
+        if budget is not None and not budgets:
+            raise UsageError(
+                f"{path} gives {self.facts.num_slots} slots a slide and no other number",
+                hint="train with --nested, and export with --graph chunked",
+            )
+        if budget not in (None, "auto", *budgets):
+            known = ", ".join(map(str, budgets))
+            raise UsageError(f"{path} has budgets of {known} slots, not {budget}")
+        self.budget = budget
+
+    @property
+    def budget_text(self) -> str | None:
+        """The budget as files of slots note it; None where there is none."""
+        return None if self.budget is None else str(self.budget)
 
     def __enter__(self) -> Self:
         self._open()
@@ -235,21 +260,34 @@ class Runtime(ABC):
         Slots may not be finite, where half precision overflowed: see `require_finite`.
         """
         self._require_open()
-        means, masses = zip(*((slide.mean(), slide.mass) for slide in sums), strict=True)
-        found = self._refine(np.stack(means), np.stack(masses))
+        folded = [self._folded(slide) for slide in sums]
+        shape = (len(sums), self.facts.num_slots)
+        means = np.zeros((*shape, self.facts.feature_dim), np.float32)
+        masses = np.zeros(shape, np.float32)  # slots beyond a budget are empty
+        for s, slide in enumerate(folded):
+            means[s, : slide.num_slots], masses[s, : slide.num_slots] = slide.mean(), slide.mass
+        found = self._refine(means, masses)
         return [
             EncodedSlide(
-                slots=found.slots[s],
+                slots=found.slots[s, : slide.num_slots],
                 mass=slide.mass,
                 centroids=None if slide.places is None else slide.places.centroids(),
                 spread=None if slide.places is None else slide.places.spread(),
                 num_patches=slide.num_patches,
-                means=means[s],
+                means=means[s, : slide.num_slots],
+                unfolded=None if slide is sums[s] else sums[s],
                 logits=None if found.logits is None else found.logits[s],
-                tokens=None if found.tokens is None else found.tokens[s],
+                tokens=None if found.tokens is None else found.tokens[s, : slide.num_slots],
             )
-            for s, slide in enumerate(sums)
+            for s, slide in enumerate(folded)
         ]
+
+    def _folded(self, slide: SlideSums) -> SlideSums:
+        """Return a slide's sums as its budget has them."""
+        budget = self.budget
+        if budget == "auto":
+            budget = choose_budget(slide.weighted_sum, slide.mass, self.facts.auto_share)
+        return slide if budget in (None, slide.num_slots) else slide.fold(budget)
 
     @abstractmethod
     def _open(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from tcssa.budgets import Budget
 from tcssa.errors import ArtefactError
 from tcssa.plugins import is_own_encoder, require_told
 from tcssa.reporter import Reporter, Silent
@@ -26,6 +27,7 @@ def compress_slides(
     *,
     keep_features: bool = False,
     slots_out: Path | None = None,
+    budget: Budget | None = None,
 ) -> tuple[ExtractReport, Path]:
     """Extract patches, encode and compress them, and write each slide's slots.
 
@@ -39,6 +41,7 @@ def compress_slides(
         keep_features: Whether to write the features too.
         slots_out: Slots go to ``slide_features_tcssa`` in this folder; None takes the job's folder
             of the grid, where features are too.
+        budget: Slots that a slide becomes, of a model with nested budgets; None: all.
 
     Returns:
         What became of every slide, and the index of the slots.
@@ -52,6 +55,7 @@ def compress_slides(
     """
     settings, reporter = settings or ExtractSettings(), reporter or Silent()
     with open_runtime(model, device=settings.device) as runtime:
+        runtime.set_budget(budget)
         for note in runtime.notes:
             reporter.warn(note)
         trained_on = runtime.facts.encoder

@@ -21,7 +21,6 @@ from tcssa.reporter import Reporter, Silent, Task
 from tcssa_runtimes.archive_index import write_failures, write_index
 from tcssa_runtimes.background import Background
 from tcssa_runtimes.base import Runtime
-from tcssa_runtimes.facts import ModelFacts
 from tcssa_runtimes.inputs import Shard, archive
 from tcssa_runtimes.packing import Empty, Encoded, Failed, Packer
 from tcssa_runtimes.reader_pool import ReaderPool
@@ -149,7 +148,7 @@ def encode(
         paths = shard.of(paths)
     atomic.discard_leftovers(out / FOLDER)
     atomic.discard_leftovers(out)
-    done = {} if overwrite else _find_done(paths, out, runtime.facts)
+    done = {} if overwrite else _find_done(paths, out, runtime)
     to_do = [path for path in paths if path not in done]
     report.num_skipped = len(done)
     if to_do:
@@ -218,6 +217,7 @@ class _Run:
             encoder=header.encoder or facts.encoder,
             runtime=self.runtime.name,
             classes=facts.classes,
+            budget=self.runtime.budget,
         )
         with self._lock:
             self.report.num_renewed += was_there
@@ -231,13 +231,15 @@ class _Run:
         self.reporter.warn(f"{path.name} was not encoded: {reason}")
 
 
-def _find_done(paths: Sequence[Path], out: Path, model: ModelFacts) -> dict[Path, EncodedFacts]:
+def _find_done(paths: Sequence[Path], out: Path, runtime: Runtime) -> dict[Path, EncodedFacts]:
     """What stands in the files of slides that need not be encoded again."""
     done = {}
     for path in paths:
         facts = read_facts(slide_features_path(out, path.stem))
         try:
-            if facts is not None and facts.origin.is_of(path, model.sha256):
+            if facts is None or facts.budget != runtime.budget_text:
+                continue
+            if facts.origin.is_of(path, runtime.facts.sha256):
                 done[path] = facts
         except (OSError, FileError):  # the reading will tell what is wrong with the input
             continue

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from tcssa.artefact import Artefact, PatchRange, What
+from tcssa.budgets import budgets_of
 
 _HEADS: dict[What, tuple[str, ...]] = {
     "compressor": (),
@@ -39,6 +40,11 @@ class ModelFacts:
     """What features are handed over in; float16 for artefacts of half precision."""
     has_salience: bool = False
     """Whether patches have a factor of their weights."""
+    budgets: tuple[int, ...] = ()
+    """Numbers of slots that a slide may become, where sums are folded; none of a model that was not
+    trained for it, or that takes slides whole."""
+    auto_share: float = 1.0
+    """Share of the variance between slots that an automatic budget keeps."""
     finish_takes_mass: bool = False
     """Whether ``finish`` of a chunked pair is given the masses too."""
     heads: tuple[str, ...] = ()
@@ -49,6 +55,7 @@ class ModelFacts:
     @classmethod
     def of_artefact(cls, folder: Path, artefact: Artefact) -> Self:
         """The facts that an artefact states."""
+        nests = artefact.nested and artefact.graph == "chunked"
         takes_features = artefact.models["full" if artefact.graph == "full" else "partial"]
         return cls(
             path=folder,
@@ -63,6 +70,8 @@ class ModelFacts:
             fixed_rows=takes_features.inputs[0].shape[1] is not None,
             input_dtype=takes_features.inputs[0].dtype,
             has_salience=artefact.salience,
+            budgets=tuple(budgets_of(artefact.num_slots)) if nests else (),
+            auto_share=artefact.auto_share,
             finish_takes_mass=artefact.head_takes_mass,
             heads=_HEADS[artefact.what],
             classes=None if artefact.classes is None else tuple(artefact.classes),

@@ -10,6 +10,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tcssa.budgets import fold
+
 Floats = NDArray[np.float64]
 
 
@@ -40,6 +42,13 @@ class SlotMoments:
         self._mass += other._mass
         self._sums += other._sums
         self._squares += other._squares
+
+    def fold(self, budget: int) -> SlotMoments:
+        """Add up the moments of slots that fold into one another (`tcssa.budgets`)."""
+        folded = SlotMoments(budget)
+        for name in ("_mass", "_sums", "_squares"):
+            setattr(folded, name, fold(getattr(self, name), budget))
+        return folded
 
     def add(
         self, assignments: NDArray[np.int64], weights: NDArray[np.float32], positions: Floats

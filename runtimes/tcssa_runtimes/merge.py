@@ -30,7 +30,8 @@ def merge_slides(
     """Add up encoded files and write the slots of all their patches.
 
     Args:
-        paths: Files that `tcssa_runtimes.encode` wrote, two or more.
+        paths: Files that `tcssa_runtimes.encode` wrote: two or more, or one where the runtime has a
+            budget, which makes another number of slots of the same sums.
         out: The file to write.
         runtime: The model that encoded them; it is open, and streams.
         same_slide: Whether they are parts of one slide, so that their places belong together;
@@ -44,8 +45,8 @@ def merge_slides(
         FeatureFileError: A file is broken, keeps no means, is of another model, or holds the same
             patches as another one.
     """
-    if len(paths) < 2:
-        raise UsageError("merge takes two files or more")
+    if len(paths) < 2 and runtime.budget is None:
+        raise UsageError("merge takes two files or more, or one and --budget")
     if runtime.facts.chunk_patches is None:
         raise UsageError(
             f"{runtime.facts.path} is one graph for whole slides, and merging needs its last half",
@@ -54,31 +55,37 @@ def merge_slides(
     states = [read_state(path) for path in paths]
     _require_one_model(states, runtime)
     first, *others = states
-    if not same_slide:
+    if others and not same_slide:
         first.sums.places = None
     for other in others:
         first.sums.merge(other.sums)
     (slide,) = finish_slides(runtime, [first.sums])
     runtime.require_finite(slide.slots)
-    origins = [state.facts.origin for state in states]
+    write_slide_features(
+        out,
+        slide,
+        origin=_joined([state.facts.origin for state in states]),
+        positions=None if slide.centroids is None else _one_kind(states),
+        encoder=None if first.encoder == "None" else first.encoder,
+        runtime=runtime.name,
+        classes=runtime.facts.classes,
+        budget=runtime.budget,
+    )
+    return read_state(out)
+
+
+def _joined(origins: Sequence[Origin]) -> Origin:
+    """Return what the merged file is made from."""
+    if len(origins) == 1:
+        return origins[0]
     joined = " ".join(sorted(origin.input_hash for origin in origins))
-    origin = Origin(
-        model_sha256=runtime.facts.sha256,
+    return Origin(
+        model_sha256=origins[0].model_sha256,
         input_name=" + ".join(origin.input_name for origin in origins)[:1000],
         input_bytes=sum(origin.input_bytes for origin in origins),
         input_mtime_ns=max(origin.input_mtime_ns for origin in origins),
         input_hash=hashlib.sha256(joined.encode()).hexdigest(),
     )
-    write_slide_features(
-        out,
-        slide,
-        origin=origin,
-        positions=None if slide.centroids is None else _one_kind(states),
-        encoder=None if first.encoder == "None" else first.encoder,
-        runtime=runtime.name,
-        classes=runtime.facts.classes,
-    )
-    return read_state(out)
 
 
 def _require_one_model(states: Sequence[EncodedState], runtime: Runtime) -> None:

@@ -7,9 +7,13 @@ language model. Arrays are NumPy.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from tcssa_runtimes.sums import SlideSums
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class EncodedBag:
 
 @dataclass(frozen=True)
 class EncodedSlide:
-    """What becomes of one slide."""
+    """What becomes of one slide; of a nested budget K is that budget's."""
 
     slots: NDArray[np.float32]
     """[K, D]."""
@@ -80,6 +84,8 @@ class EncodedSlide:
     num_patches: int
     means: NDArray[np.float32] | None = None
     """Of each slot before its expert, [K, D]; 0 if empty. None where a graph does not tell."""
+    unfolded: SlideSums | None = None
+    """What the slots were folded from; None where they were not."""
     logits: NDArray[np.float32] | None = None
     """A classifier's, [C]."""
     tokens: NDArray[np.float32] | None = None

@@ -2,7 +2,9 @@
 
 Datasets: ``features`` (K, D) float32 and ``mass`` (K,) float32; since format 3 also ``means``
 (K, D) float32, the slots before their experts, unless a whole graph made them, which does not tell
-(`tcssa_runtimes.merge` adds such files up); where the input has coordinates
+(`tcssa_runtimes.merge` adds such files up). Of a nested budget K is that budget's, and the group
+``unfolded`` keeps ``mass``, ``means`` and, if there are any, ``centroids`` and ``spread`` of all
+slots of the model. Where the input has coordinates there are
 also ``centroids`` and ``spread`` (K, 2) float64, NaN for an empty slot. They are in level-0
 pixels, or in µm where the input is (attribute ``coords_unit``), and of patch centres where the
 input tells the patch's size, else of its top-left corners (attribute ``coords_point``). A model
@@ -28,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa import __version__, atomic
+from tcssa.budgets import Budget, budgets_of
 from tcssa.errors import FeatureFileError
 from tcssa.features.content import content_hash
 from tcssa.features.selection import bag_file, bag_name
@@ -38,6 +41,7 @@ from tcssa_runtimes.footprint import SlotMoments
 from tcssa_runtimes.outputs import EncodedSlide
 from tcssa_runtimes.sums import SlideSums
 
+Floats = NDArray[np.floating]
 FOLDER = "slide_features_tcssa"
 FORMAT_VERSION = 3
 _READ_VERSIONS = (2, 3)
@@ -87,6 +91,8 @@ class EncodedFacts:
     """Of each slot, (K,)."""
     runtime: str
     origin: Origin
+    budget: str | None
+    """That was asked for, as text; None where none was."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +119,7 @@ def write_slide_features(
     encoder: str | None,
     runtime: str,
     classes: Sequence[str] | None = None,
+    budget: Budget | None = None,
     failed_coords: NDArray[np.int64] | None = None,
     more: Mapping[str, Attribute] | None = None,
 ) -> None:
@@ -126,6 +133,7 @@ def write_slide_features(
         encoder: Of the features.
         runtime: What ran the model.
         classes: Of the logits.
+        budget: That was asked for, if any.
         failed_coords: Corners of patches that could not be read, ``[n, 2]``, where the slide itself
             was.
         more: Further attributes.
@@ -136,14 +144,15 @@ def write_slide_features(
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
         features = file.create_dataset("features", data=slide.slots)
-        file.create_dataset("mass", data=slide.mass)
-        if slide.means is not None:
-            file.create_dataset("means", data=slide.means)
-        if positions is not None:
-            for name, values in (("centroids", slide.centroids), ("spread", slide.spread)):
-                dataset = file.create_dataset(name, data=values)
-                dataset.attrs["coords_unit"] = positions.unit
-                dataset.attrs["coords_point"] = positions.point
+        _write_sums(file, slide.mass, slide.means, slide.centroids, slide.spread)
+        for name in ("centroids", "spread"):
+            if positions is not None:
+                file[name].attrs["coords_unit"] = positions.unit
+                file[name].attrs["coords_point"] = positions.point
+        if (sums := slide.unfolded) is not None:
+            at = sums.places
+            places = (None, None) if at is None else (at.centroids(), at.spread())
+            _write_sums(file.create_group("unfolded"), sums.mass, sums.mean(), *places)
         if slide.logits is not None:
             logits = file.create_dataset("logits", data=slide.logits)
             logits.attrs["classes"] = list(classes or [])
@@ -158,6 +167,7 @@ def write_slide_features(
                 "num_patches": slide.num_patches,
                 **asdict(origin),
                 "runtime": runtime,
+                **({} if budget is None else {"budget": str(budget)}),
                 "tcssa_version": __version__,
                 "format_version": FORMAT_VERSION,
                 "complete": True,
@@ -165,6 +175,14 @@ def write_slide_features(
             }
         )
     atomic.write_bytes(path, content.getvalue())
+
+
+def _write_sums(group: h5py.Group, mass: Floats, *rest: Floats | None) -> None:
+    """Write what slots are the sums of, as far as it is known."""
+    names = ("mass", "means", "centroids", "spread")
+    for name, values in zip(names, (mass, *rest), strict=True):
+        if values is not None:
+            group.create_dataset(name, data=values)
 
 
 def read_facts(path: Path) -> EncodedFacts | None:
@@ -194,7 +212,7 @@ def _facts(path: Path, file: h5py.File) -> EncodedFacts:
     if not said.get("complete") or said.get("format_version") not in _READ_VERSIONS:
         raise UnsoundError("is no whole file of slots")
     mass = numbers(file, "mass", ndim=1)[:]
-    if len(mass) != len(features) or not (np.isfinite(mass) & (mass >= 0)).all():
+    if len(mass) != len(features) or not _are_sums(mass):
         raise UnsoundError("is no whole file of slots: its mass makes no sense")
     return EncodedFacts(
         path=path,
@@ -202,6 +220,7 @@ def _facts(path: Path, file: h5py.File) -> EncodedFacts:
         num_patches=int(said["num_patches"]),
         mass=mass,
         runtime=str(said["runtime"]),
+        budget=str(said["budget"]) if "budget" in said else None,
         origin=Origin(
             model_sha256=str(said["model_sha256"]),
             input_name=str(said["input_name"]),
@@ -210,6 +229,10 @@ def _facts(path: Path, file: h5py.File) -> EncodedFacts:
             input_hash=str(said["input_hash"]),
         ),
     )
+
+
+def _are_sums(mass: Floats, *means: Floats) -> bool:
+    return bool((mass >= 0).all() and all(np.isfinite(each).all() for each in (mass, *means)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,23 +255,30 @@ def read_state(path: Path) -> EncodedState:
     """
     with hdf5_file(path, FeatureFileError, hint=_AGAIN) as file:
         facts = _facts(path, file)
-        if find_object(file, "means") is None:
+        folded_from = find_object(file, "unfolded")
+        group = file if folded_from is None else folded_from
+        if find_object(group, "means") is None:
             raise FeatureFileError(
                 path,
                 "does not keep the means of its slots",
                 hint="encode it again with the run itself or a chunked artefact",
             )
-        means = numbers(file, "means", ndim=2)[:]
-        if means.shape != file["features"].shape or not np.isfinite(means).all():
+        means, mass = numbers(group, "means", ndim=2)[:], numbers(group, "mass", ndim=1)[:]
+        num_slots, feature_dim = file["features"].shape
+        if folded_from is None:
+            is_sound = len(means) == num_slots
+        else:
+            is_sound = num_slots in budgets_of(len(means))
+        if not is_sound or means.shape != (len(mass), feature_dim) or not _are_sums(mass, means):
             raise UnsoundError("its means make no sense")
         sums = SlideSums(*means.shape)
-        sums.weighted_sum, sums.mass = means * facts.mass[:, None], facts.mass.copy()
+        sums.weighted_sum, sums.mass = means * mass[:, None], mass
         sums.num_patches = facts.num_patches
         positions = None
-        if find_object(file, "centroids") is not None:
-            centroids, spread = (numbers(file, name, ndim=2) for name in ("centroids", "spread"))
-            said = attributes(centroids)
+        if find_object(group, "centroids") is not None:
+            said = attributes(numbers(file, "centroids", ndim=2))
             positions = Positions(str(said["coords_unit"]), said["coords_point"])
-            sums.places = SlotMoments.of(facts.mass.astype(np.float64), centroids[:], spread[:])
+            centroids, spread = (numbers(group, name, ndim=2) for name in ("centroids", "spread"))
+            sums.places = SlotMoments.of(mass.astype(np.float64), centroids[:], spread[:])
         encoder = str(attributes(file["features"]).get("encoder"))
         return EncodedState(facts, sums, encoder, positions)

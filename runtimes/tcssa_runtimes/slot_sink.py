@@ -67,6 +67,8 @@ class SlotFiles:
             other = "of another model"
         elif made.get("params_hash") != params_hash(params):
             other = "of patches made with other parameters"
+        elif made.get("budget") != self._runtime.budget_text:
+            other = "of another budget"
         if other:
             hint = "give --overwrite to make them again, or another --out"
             raise UsageError(f"{path}: these slots are {other}", hint=hint)
@@ -173,6 +175,7 @@ class SlotFile:
             encoder=self._encoder.name,
             runtime=self._runtime.name,
             classes=facts.classes,
+            budget=self._runtime.budget,
             failed_coords=np.concatenate(self._failed) if self._failed else None,
             more={
                 "params_hash": params_hash(self._plan.params),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tcssa.budgets import fold
 from tcssa.errors import NonFiniteFeatureError
 from tcssa_runtimes.footprint import Floats, SlotMoments
 
@@ -90,6 +91,17 @@ class SlideSums:
             self.places.merge(other.places)
         else:
             self.places = None
+
+    def fold(self, budget: int) -> SlideSums:
+        """Add up slots that fold into one another (`tcssa.budgets`).
+
+        Args:
+            budget: K', which divides K.
+        """
+        folded = SlideSums(budget, self.feature_dim, num_patches=self.num_patches)
+        folded.weighted_sum, folded.mass = fold(self.weighted_sum, budget), fold(self.mass, budget)
+        folded.places = None if self.places is None else self.places.fold(budget)
+        return folded
 
     def mean(self) -> NDArray[np.float32]:
         """The slide's weighted means, [K, D]; 0 for an empty slot."""

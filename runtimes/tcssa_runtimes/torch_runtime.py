@@ -48,6 +48,8 @@ class TorchRuntime(Runtime):
             encoder=checkpoint.encoder,
             sha256=checkpoint.sha256,
             chunk_patches=_CHUNK_PATCHES,
+            budgets=tuple(config.budgets) if config.nested else (),
+            auto_share=config.auto_share,
         )
         super().__init__(facts, f"torch ({device})")
         self._model = checkpoint.model.float().eval()

@@ -63,9 +63,9 @@ class BagsOutput:
     """What becomes of bags of different sizes."""
 
     slots: Tensor
-    """[B, K, D]."""
+    """[B, K, D]; of a nested budget [B, K', D]."""
     mass: Tensor
-    """Σ P̃ a of each slot, [B, K], float32; 0 marks an empty slot."""
+    """Σ P̃ a of each slot, [B, K] or [B, K'], float32; 0 marks an empty slot."""
     assignments: list[Tensor]
     """Of each bag, the slots of its patches, most probable first, [N, T], int64."""
     weights: list[Tensor]
@@ -179,20 +179,24 @@ class SlotCompressor(nn.Module):
             output.slots, output.mass, assignments, weights, output.routing, salience
         )
 
-    def compress(self, bags: Sequence[Tensor]) -> BagsOutput:
+    def compress(self, bags: Sequence[Tensor], budget: int | None = None) -> BagsOutput:
         """Compress bags of any sizes at once, without padding and without copying them.
 
         Args:
             bags: Patch features of each bag, [N, D].
+            budget: Slots K' that each bag becomes, of a nested model; None: all K. Assignments
+                are to the K slots whatever it is.
 
         Raises:
-            ShapeError: There is no bag, or a bag's shape and the model's disagree.
+            ShapeError: There is no bag, a bag's shape and the model's disagree, or the model has no
+                such budget.
             NonFiniteFeatureError: A patch has a NaN or an infinity; it names bag and row.
         """
         parts = self.aggregate(bags)
+        states = [self.folded(part.state, budget) for part in parts]
         return BagsOutput(
-            slots=self._refine(torch.stack([part.state.centers() for part in parts])),
-            mass=torch.stack([part.state.mass for part in parts]),
+            slots=self._refine(torch.stack([state.centers() for state in states])),
+            mass=torch.stack([state.mass for state in states]),
             assignments=[part.assignments for part in parts],
             weights=[part.weights for part in parts],
             routing=reduce(RoutingSums.merge, [part.routing for part in parts]),
@@ -256,9 +260,22 @@ class SlotCompressor(nn.Module):
         except NonFiniteFeatureError as error:
             raise NonFiniteFeatureError(state.num_patches + error.row) from None
 
+    def folded(self, state: SlotState, budget: int | None) -> SlotState:
+        """Fold a slide's sums into those of fewer slots; None leaves them as they are.
+
+        Raises:
+            ShapeError: The model has no such budget.
+        """
+        if budget is None or budget == self.config.num_slots:
+            return state
+        if budget not in self.config.budgets:
+            known = ", ".join(map(str, self.config.budgets))
+            raise ShapeError(f"this compressor gives {known} slots, not {budget}")
+        return state.fold(budget)
+
     @torch.no_grad()
     def finish(self, state: SlotState) -> Tensor:
-        """Refine a slide's sums into its slots [K, D]."""
+        """Refine a slide's sums into its slots [K, D], or of folded ones into [K', D]."""
         return self._refine(state.centers().unsqueeze(0)).squeeze(0)
 
     def _refine(self, centers_BKD: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from tcssa.budgets import budgets_of
+
 
 class CompressorConfig(BaseModel):
     """What a compressor is made of; everything else follows from its weights."""
@@ -28,6 +30,22 @@ class CompressorConfig(BaseModel):
         default=False,
         description="A learned factor of each patch's weights, 0 to 2; the paper has none.",
     )
+
+    nested: bool = Field(
+        default=False,
+        description="Whether its slots may be folded into fewer ones; the paper's may not.",
+    )
+    auto_share: float = Field(
+        default=0.9,
+        gt=0,
+        le=1,
+        description="Share of the variance between a slide's slots that an automatic budget keeps.",
+    )
+
+    @property
+    def budgets(self) -> list[int]:
+        """Numbers of slots that a slide may become, the smallest first."""
+        return budgets_of(self.num_slots) if self.nested else [self.num_slots]
 
     @model_validator(mode="after")
     def _top_k_fits(self) -> Self:

@@ -46,12 +46,21 @@ class SlotExperts(nn.Module):
             nn.init.uniform_(bias, -bound, bound)
 
     def forward(self, centers_BKD: Tensor) -> Tensor:
-        """Refine slot centres [B, K, D] into slots of the same shape."""
+        """Refine slot centres [B, K, D] into slots of the same shape.
+
+        Fewer slots, as of a nested budget, go to the first experts.
+        """
         c_KBD = centers_BKD.transpose(0, 1)
+        layers: tuple[Tensor, ...] = (
+            self.w_in, self.b_in, self.w_out, self.b_out, self.norm_weight, self.norm_bias
+        )  # fmt: skip
+        if len(c_KBD) < len(self.w_in):
+            layers = tuple(layer[: len(c_KBD)] for layer in layers)
+        w_in, b_in, w_out, b_out, norm_weight, norm_bias = layers
         # bmm and add, not baddbmm: for one slide, whose pass is the reading of the weights, the
         # fused call reads them a fifth slower
-        hidden = F.gelu(torch.bmm(c_KBD, self.w_in) + self.b_in)
+        hidden = F.gelu(torch.bmm(c_KBD, w_in) + b_in)
         hidden = F.dropout(hidden, self.dropout, self.training)
-        update = torch.bmm(hidden, self.w_out) + self.b_out
-        update = F.layer_norm(update, update.shape[-1:]) * self.norm_weight + self.norm_bias
+        update = torch.bmm(hidden, w_out) + b_out
+        update = F.layer_norm(update, update.shape[-1:]) * norm_weight + norm_bias
         return (c_KBD + update).transpose(0, 1)

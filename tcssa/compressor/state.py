@@ -51,6 +51,13 @@ class Footprint:
             self.mass + other.mass, self.sum_xy + other.sum_xy, self.sum_xy2 + other.sum_xy2
         )
 
+    def fold(self, budget: int) -> Footprint:
+        """Add up the moments of slots that fold into one another (`tcssa.budgets`)."""
+        mass, sum_xy, sum_xy2 = (
+            folded(each, budget) for each in (self.mass, self.sum_xy, self.sum_xy2)
+        )
+        return Footprint(mass, sum_xy, sum_xy2)
+
     def centroids(self) -> Tensor:
         """Weighted mean corner of each slot's patches [K, 2], level-0 pixels; NaN if empty."""
         return self.sum_xy / self._mass_or_nan()
@@ -110,9 +117,27 @@ class SlotState:
             footprint=footprint,
         )
 
+    def fold(self, budget: int) -> SlotState:
+        """Add up slots that fold into one another (`tcssa.budgets`).
+
+        Args:
+            budget: K', which divides K.
+        """
+        return SlotState(
+            folded(self.weighted_sum, budget),
+            folded(self.mass, budget),
+            self.num_patches,
+            None if self.footprint is None else self.footprint.fold(budget),
+        )
+
     def centers(self) -> Tensor:
         """Weighted means c_k, [K, D]; 0 for an empty slot."""
         return normalise(self.weighted_sum, self.mass)
+
+
+def folded(sums_K: Tensor, budget: int) -> Tensor:
+    """Add up sums [K, ...] of slots that fold into one another, [K', ...]: j into j mod K'."""
+    return sums_K.reshape(-1, budget, *sums_K.shape[1:]).sum(dim=0)
 
 
 def normalise(weighted_sum: Tensor, mass: Tensor) -> Tensor:

@@ -90,13 +90,14 @@ def _number(directory: Directory, tag: int, usual: int = 0) -> int:
 
 
 def _require_listed(directory: Directory, file_bytes: int) -> None:
-    """Require that all tiles or strips are listed, and that none is longer than the file.
+    """Require that all tiles or strips are listed, none longer than the file or beyond its end.
 
     One that was left out is listed without a length.
 
     Raises:
         UnsoundError: There are fewer than width and height take; or one is longer, for which
-            OpenSlide takes memory, or else aborts the process.
+            OpenSlide takes memory, or else aborts the process; or beyond the end, up to where
+            Pillow takes memory.
     """
     width, height = _number(directory, _WIDTH), _number(directory, _HEIGHT)
     across = _number(directory, _TILE_WIDTH) or width
@@ -108,9 +109,10 @@ def _require_listed(directory: Directory, file_bytes: int) -> None:
         listed = min((number for number, _ in found), default=0)
         if listed < needed and (found or _TILE_WIDTH in directory):
             raise UnsoundError(f"is a TIFF that lists {listed:,} of {needed:,} tiles or strips")
-    longest = max((directory[tag][1] for tag in _LENGTHS if tag in directory), default=0)
-    if longest > file_bytes:
-        raise UnsoundError(f"is a TIFF that claims {longest:,} bytes of one tile or strip")
+    for tags, claim in ((_LENGTHS, "{:,} bytes of one tile or strip"), (_PLACES, "a tile at {:,}")):
+        largest = max((directory[tag][1] for tag in tags if tag in directory), default=0)
+        if largest > file_bytes:
+            raise UnsoundError(f"is a TIFF that claims {claim.format(largest)}")
 
 
 def directories(path: Path) -> Iterator[Directory]:

@@ -145,6 +145,7 @@ def _build_tcssa(
         dropout=settings.dropout,
         noise_std=settings.noise_std,
         salience=settings.salience,
+        nested=settings.nested,
     )
     head = ClassifierConfig(
         classes=task.outputs,

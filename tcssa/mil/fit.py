@@ -40,6 +40,7 @@ from tcssa.mil.cohort import Cohort, CohortSlide
 from tcssa.mil.history import Epoch, SlotUse
 from tcssa.mil.methods import BagClassifier, BagsLogits
 from tcssa.mil.model import SlideClassifier
+from tcssa.mil.nested import choose_share
 from tcssa.mil.placed import check_coords, classify
 from tcssa.mil.predictions import Prediction
 from tcssa.mil.prototypes import begin_gate
@@ -151,7 +152,19 @@ class FoldFit:
                 self._save()
                 saved_at = time.monotonic()
         self.model.load_state_dict(self.progress.best_state)
+        if self.nested is not None:
+            compressor, store = self.nested.compressor, self.store
+            share = choose_share(self.nested, self.fold.val, store)
+            compressor.config = compressor.config.model_copy(update={"auto_share": share})
         return self.progress
+
+    @property
+    def nested(self) -> SlideClassifier | None:
+        """The model, if it learns nested budgets."""
+        model = self.model
+        if isinstance(model, SlideClassifier) and model.compressor.config.nested:
+            return model
+        return None
 
     def _begin(self) -> None:
         """Let the gate begin at prototypes, if it is to; the processes see the same patches."""
@@ -181,6 +194,7 @@ class FoldFit:
         slots = _SlotSums()
         read = self.store.batches([share.own_slides() for share in shares])
         for step, (share, (_, bags)) in enumerate(zip(shares, read, strict=True)):
+            self._draw_budget(f"epoch {number} step {step}")
             self._set_rate((number * len(batches) + step) / (self.train.epochs * len(batches)))
             self.optimiser.zero_grad()
             with self._autocast():
@@ -197,6 +211,7 @@ class FoldFit:
             self.processes.sum_gradients(self.model.parameters())
             self.optimiser.step()
             losses.append(self._finite(float(loss.detach()), number))
+        self._draw_budget(None)
         self.processes.share_buffers(self.model)
         with self._averaged():
             val = self.predict(self.fold.val)
@@ -208,6 +223,13 @@ class FoldFit:
             val_scores={self.task.headline: self.task.headline_score(val)},
             slots=slots.use(self.settings.model.top_k),
         )
+
+    def _draw_budget(self, step: str | None) -> None:
+        """Draw the slots that the bags of a step become, the same in all processes; None: all."""
+        if self.nested is not None:
+            budgets = self.nested.compressor.config.budgets
+            drawn = None if step is None else self._number(f"budget {step}") % len(budgets)
+            self.nested.budget = None if drawn is None else budgets[drawn]
 
     def _classify(
         self, share: Share, bags: Sequence[Tensor], labels: Tensor, step: str

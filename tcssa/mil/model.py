@@ -91,10 +91,12 @@ class SlideClassifier(BagClassifier):
         self.compressor = compressor
         self.embed = _build_embedding(config.embedded_from, compressor.config.feature_dim)
         self.head = SlideHead(compressor.config.feature_dim, config)
+        self.budget: int | None = None
+        """Slots that a slide becomes, of a nested compressor; None: all."""
 
     def forward(self, bags: Sequence[Tensor], labels: Tensor | None = None) -> BagsLogits:
         """Classify bags of any sizes at once; see `BagClassifier.forward`."""
-        output = self.compressor.compress(self.embedded(bags))
+        output = self.compressor.compress(self.embedded(bags), self.budget)
         return BagsLogits(self.head(output.slots, output.mass), routing=output.routing)
 
     @property

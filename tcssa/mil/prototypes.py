@@ -20,6 +20,7 @@ from torch import Tensor
 from tcssa.mil.bag_store import BagStore
 from tcssa.mil.cohort import CohortSlide
 from tcssa.mil.model import SlideClassifier
+from tcssa.mil.nested import in_tree_order
 
 MAX_PATCHES = 20_000
 """Of all training slides together; more do not move the prototypes."""
@@ -48,6 +49,8 @@ def begin_gate(
     prototypes = _prototypes(patches.numpy(), gate.out_features, seed)
     if prototypes is None:
         return False
+    if model.compressor.config.nested:
+        prototypes = in_tree_order(prototypes)
     weight, bias = gate_of(torch.from_numpy(prototypes), patches)
     gate.weight.copy_(weight)
     gate.bias.copy_(bias)

@@ -63,6 +63,11 @@ def write_fold(result: FoldResult, fit: FoldFit, folder: Path, reporter: Reporte
         f"validation loss {result.best.val_loss:.3f}, test {written(headline)} "
         f"{'undefined' if score is None else f'{score:.3f}'}"
     )
+    if fit.nested is not None:
+        kept = fit.nested.compressor.config.auto_share
+        reporter.note(
+            f"fold {result.index}: --budget auto keeps {kept:.0%} of the variance between slots"
+        )
     content = {
         "best_epoch": result.best_epoch,
         "epochs": [epoch.model_dump() for epoch in result.epochs],

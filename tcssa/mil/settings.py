@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from tcssa.budgets import SMALLEST, budgets_of
 from tcssa.mil.recipes import RecipeName, recipe_settings
 from tcssa.plugins import OnlyByUser, is_imported
 from tcssa.settings import Section, absolute, section_of
@@ -101,6 +102,11 @@ class ModelSettings(Section):
         description="Let the gate begin as k-means of training patches; the paper's begins at "
         "random.",
     )
+    nested: bool = Field(
+        default=False,
+        description="Learn to do with fewer slots too: a half, a quarter … of them, drawn anew for "
+        "every step. For encode --budget.",
+    )
     dropout: float = Field(default=0.25, ge=0, lt=1, description="Dropout inside the experts.")
     noise_std: float = Field(default=0.1, ge=0, description="Noise on the gate in training.")
     pool: Literal["mean", "mass", "attention", "max"] = Field(
@@ -110,6 +116,17 @@ class ModelSettings(Section):
     )
     head_dim: int = Field(default=512, ge=1, description="Hidden width of the classifier.")
     head_dropout: float = Field(default=0.3, ge=0, lt=1, description="Dropout in the classifier.")
+
+    @model_validator(mode="after")
+    def _require_nestable(self) -> Self:
+        """Refuse what folded slots cannot be: their empty places would count, or there are none."""
+        if self.nested and self.pool != "mass":
+            raise ValueError(f"nested slots are pooled by mass, not by {self.pool}")
+        if self.nested and len(budgets_of(self.num_slots)) == 1:
+            raise ValueError(
+                f"{self.num_slots} slots cannot be halved to {SMALLEST} or more, which nested needs"
+            )
+        return self
 
 
 class SplitSettings(Section):

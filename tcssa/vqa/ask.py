@@ -18,6 +18,7 @@ from tcssa.vqa.run import load_vqa
 from tcssa.vqa.run_file import VQA_FILE
 from tcssa.vqa.slide_features import extract_slide
 from tcssa.vqa.slide_oracle import Answer, SlideOracle, check_question
+from tcssa.vqa.visual import SlotVisual
 
 
 def answer_question(
@@ -29,6 +30,7 @@ def answer_question(
     features: Path | None = None,
     slide: Path | None = None,
     slide_mpp: float | None = None,
+    budget: int | None = None,
     explain: bool = True,
     max_new_tokens: int = 128,
     batch_size: int = 16,
@@ -49,6 +51,8 @@ def answer_question(
         features: The slide's patch features; or
         slide: the slide, whose features are extracted with the run's encoder.
         slide_mpp: The slide's level-0 resolution, if it does not state one.
+        budget: Slots that the slide becomes, where the run's compressor is nested; None: as many as
+            the run was trained with.
         explain: Find out which slots the answer rests on.
         max_new_tokens: Where a written answer is cut at the latest.
         batch_size: Prompts read at a time.
@@ -72,6 +76,10 @@ def answer_question(
     loaded = load_vqa(
         run, llm=llm, allow_hub=allow_hub, trust_remote_code=trust_remote_code, device=device
     )
+    if budget is not None:
+        if not isinstance(loaded.model.visual, SlotVisual):
+            raise UsageError(f"{run} sees no slots, of which --budget could be fewer")
+        loaded.model.visual.set_budget(budget)
     with tempfile.TemporaryDirectory() as scratch:
         if slide is not None:
             job = Path(scratch) if out is None else out / "job"

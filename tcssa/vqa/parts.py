@@ -24,7 +24,7 @@ from tcssa.vqa.prompt import PromptBuilder
 from tcssa.vqa.run import load_vqa, save_vqa
 from tcssa.vqa.settings import VqaSettings
 from tcssa.vqa.template import ChatTemplate
-from tcssa.vqa.visual import VisualConfig, VisualEncoder, build_visual
+from tcssa.vqa.visual import SlotVisual, VisualConfig, VisualEncoder, build_visual
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -166,6 +166,8 @@ def _continued(settings: VqaSettings) -> Parts:
             f"{settings.visual.kind}",
             hint="leave --visual out: the run says it",
         )
+    if settings.visual.budget is not None and isinstance(loaded.model.visual, SlotVisual):
+        loaded.model.visual.set_budget(settings.visual.budget)
     return Parts(
         loaded.model,
         loaded.prompts,
@@ -182,7 +184,7 @@ def _visual(
 ) -> VisualEncoder:
     options = settings.visual
     if source is not None:
-        return build_visual(VisualConfig(kind="tcssa"), source.model)
+        return build_visual(VisualConfig(kind="tcssa", budget=options.budget), source.model)
     config = VisualConfig(
         kind=options.kind,
         feature_dim=feature_dim,

@@ -73,6 +73,12 @@ class VisualSettings(Section):
     num_tokens: int = Field(
         default=32, ge=1, description="Tokens a slide becomes with sample; tcssa has its K."
     )
+    budget: int | None = Field(
+        default=None,
+        ge=1,
+        description="Slots that a slide becomes, of a compressor trained with --nested; all of "
+        "them if not given.",
+    )
     max_patches: int = Field(
         default=1024, ge=1, description="Most patches that full shows; larger slides are left out."
     )

@@ -25,6 +25,7 @@ from tcssa.vqa.run import LoadedVqa
 from tcssa.vqa.slide_tokens import UnusableSlideError, visual_tokens
 from tcssa.vqa.slot_picture import picture_slots
 from tcssa.vqa.slot_table import SlotPlaces, slot_places
+from tcssa.vqa.visual import SlotVisual
 
 MAX_ABLATED = 256
 """Visual tokens above which they are not blanked one by one: each costs a pass."""
@@ -231,9 +232,9 @@ def _places(
             coords, size = None, None
         else:
             coords, size = bag.read_coords(), bag.patch_size_level0
-        compressor = getattr(loaded.model.visual, "compressor", None)
-        if compressor is None:
+        visual = loaded.model.visual
+        if not isinstance(visual, SlotVisual):
             return None, coords, size
         features = torch.from_numpy(np.asarray(bag.read(), np.float32)).to(loaded.device)
     where = None if coords is None else torch.from_numpy(coords)
-    return slot_places(compressor, features, where, size), coords, size
+    return slot_places(visual, features, where, size), coords, size

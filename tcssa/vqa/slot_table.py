@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tcssa.compressor import SlotCompressor
+from tcssa.vqa.visual import SlotVisual
 
 
 @dataclass(frozen=True)
@@ -29,19 +29,20 @@ class SlotPlaces:
 
 @torch.no_grad()
 def slot_places(
-    compressor: SlotCompressor, features: Tensor, coords: Tensor | None, patch_size: int | None
+    visual: SlotVisual, features: Tensor, coords: Tensor | None, patch_size: int | None
 ) -> SlotPlaces:
     """Route a slide once more, to see where its slots lie.
 
     Args:
-        compressor: In evaluation mode.
+        visual: In evaluation mode.
         features: The slide's patches [N, D].
         coords: Their top-left corners in level-0 pixels [N, 2]; None if not known.
         patch_size: Side of a patch in level-0 pixels; half of it leads from corner to centre.
     """
-    num_slots = compressor.config.num_slots
-    first = compressor.compress([features]).assignments[0][:, 0]
+    compressor, num_slots = visual.compressor, visual.num_tokens(len(features))
+    first = compressor.compress([features]).assignments[0][:, 0] % num_slots
     state = compressor.update(compressor.start(), features, coords)
+    state = compressor.folded(state, visual.config.budget)
     centers: list[tuple[float, float] | None] = [None] * num_slots
     if coords is not None and state.footprint is not None:
         half = (patch_size or 0) / 2

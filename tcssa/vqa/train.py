@@ -171,6 +171,8 @@ def _require_sources(settings: VqaSettings) -> None:
             "the slots need a compressor",
             hint="give --compressor RUN (of train-mil, or a checkpoint), or another --visual",
         )
+    if visual.budget is not None and visual.kind != "tcssa":
+        raise UsageError(f"--budget is of slots, and --visual {visual.kind} has none")
     if options.train_compressor and visual.kind != "tcssa":
         raise UsageError(
             f"--train-compressor needs --visual tcssa, not {visual.kind}",

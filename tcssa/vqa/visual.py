@@ -29,6 +29,8 @@ class VisualConfig(BaseModel):
     """D; with tcssa the compressor's, if not given."""
     num_tokens: int = Field(default=32, ge=1)
     """Patches that sample takes."""
+    budget: int | None = Field(default=None, ge=1)
+    """Slots of a slide, of a nested compressor; None: all K."""
     max_patches: int = Field(default=1024, ge=1)
     """Most patches that full shows."""
     attention_dim: int = Field(default=128, ge=1)
@@ -100,14 +102,29 @@ class SlotVisual(VisualEncoder):
     def __init__(self, config: VisualConfig, compressor: SlotCompressor) -> None:
         super().__init__(config)
         self.compressor = compressor
+        self.set_budget(config.budget)
+
+    def set_budget(self, budget: int | None) -> None:
+        """Let slides become fewer slots, of a nested compressor; None: all.
+
+        Raises:
+            UsageError: The compressor gives no such number.
+        """
+        if budget not in (None, *self.compressor.config.budgets):
+            known = ", ".join(map(str, self.compressor.config.budgets))
+            raise UsageError(
+                f"the compressor gives {known} slots a slide, not {budget}",
+                hint="fewer slots need a compressor that was trained with --nested",
+            )
+        self.config = self.config.model_copy(update={"budget": budget})
 
     def num_tokens(self, num_patches: int) -> int:
-        """K, whatever the slide."""
-        return self.compressor.config.num_slots
+        """K or the budget, whatever the slide."""
+        return self.config.budget or self.compressor.config.num_slots
 
     def encode(self, features: Tensor, slide_id: str) -> tuple[Tensor, Tensor | None]:
         """Slots [K, D]; the balance loss in training only."""
-        output = self.compressor.compress([features])
+        output = self.compressor.compress([features], self.config.budget)
         return output.slots[0], output.aux_loss if self.training else None
 
     def describe(self) -> str:
@@ -115,8 +132,11 @@ class SlotVisual(VisualEncoder):
         without = {"noise_std", "dropout"}
         if not self.compressor.config.salience:  # so that older caches remain in use
             without.add("salience")
+        if not self.compressor.config.nested:
+            without |= {"nested", "auto_share"}
         shape = self.compressor.config.model_dump(exclude=without)
-        return json.dumps({"kind": self.kind, **shape}, sort_keys=True)
+        budget = {} if self.config.budget is None else {"budget": self.config.budget}
+        return json.dumps({"kind": self.kind, **shape, **budget}, sort_keys=True)
 
 
 class SampleVisual(VisualEncoder):

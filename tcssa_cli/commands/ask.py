@@ -44,6 +44,14 @@ def ask(
     slide_mpp: Annotated[
         float | None, typer.Option(help="Level-0 resolution of --slide, if it states none.")
     ] = None,
+    budget: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Slots that the slide becomes, of a compressor trained with --nested; as many as "
+            "in training if not given.",
+        ),
+    ] = None,
     max_new_tokens: Annotated[
         int, typer.Option(min=1, help="Where a generated answer is cut at the latest.")
     ] = 128,
@@ -95,6 +103,7 @@ def ask(
         features=features,
         slide=slide,
         slide_mpp=slide_mpp,
+        budget=budget,
         explain=explain,
         max_new_tokens=max_new_tokens,
         batch_size=batch_size,

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from tcssa.budgets import Budget, parse_budget
 from tcssa.errors import UsageError
 from tcssa.settings import resolve
 from tcssa.slides.settings import ExtractSettings
 from tcssa_cli.commands.extract import report_data, show_report
-from tcssa_cli.options import DebugFlag, JsonFlag
+from tcssa_cli.options import BudgetOption, DebugFlag, JsonFlag
 from tcssa_cli.output import Output, make_table
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def encode(
     memory: Annotated[
         int, typer.Option(min=1, help="What features may take in memory, in MB.")
     ] = 2048,
+    budget: BudgetOption = None,
     extract_config: Annotated[
         Path | None,
         typer.Option(help="Of slides: YAML of settings of tcssa extract, e.g. mpp."),
@@ -98,6 +100,7 @@ def encode(
     be encoded is named at the end, and the others go on.
     """
     output = Output(as_json)
+    slots = None if budget is None else parse_budget(budget)
     if _are_slides(features or []):
         if runtime != RuntimeName.AUTO or allow_cpu or shard:
             raise UsageError(
@@ -112,7 +115,7 @@ def encode(
             "tissue": tissue,
         }
         settings = resolve(ExtractSettings, flags=flags, config=extract_config)
-        _encode_slides(features or [], out, model, settings, manifest, output)
+        _encode_slides(features or [], out, model, settings, manifest, output, slots)
         return
     if extract_config is not None or encoder is not None or tissue is not None:
         raise UsageError(
@@ -123,6 +126,7 @@ def encode(
 
     part = None if shard is None else Shard.parse(shard)
     opened = open_runtime(model, runtime.value, device.value, allow_cpu=allow_cpu)
+    opened.set_budget(slots)
     report = encode_bags(
         [Path(path) for path in features or []],
         out,
@@ -174,12 +178,15 @@ def _encode_slides(
     settings: ExtractSettings,
     manifest: Path | None,
     output: Output,
+    budget: Budget | None,
 ) -> None:
     from tcssa.slides import find_slides
     from tcssa_runtimes.compress_slides import compress_slides
 
     files = find_slides(inputs, manifest)
-    report, index = compress_slides(files, out, model, settings, output, slots_out=out)
+    report, index = compress_slides(
+        files, out, model, settings, output, slots_out=out, budget=budget
+    )
     output.result(
         {**report_data(report), "folder": out, "index": index},
         lambda console: show_report(console, report, None, index),

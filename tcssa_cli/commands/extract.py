@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from tcssa.budgets import parse_budget
 from tcssa.errors import UsageError
 from tcssa.settings import resolve
 from tcssa.slides.settings import ExtractSettings
@@ -76,6 +77,14 @@ def extract(
             rich_help_panel=_SLOTS,
         ),
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|auto",
+            help="Slots that a slide becomes, see tcssa encode.",
+            rich_help_panel=_SLOTS,
+        ),
+    ] = None,
     no_features: Annotated[
         bool,
         typer.Option(
@@ -94,6 +103,8 @@ def extract(
     output = Output(as_json)
     if not slides and manifest is None:
         raise UsageError("no slides were given", hint="name slides, folders, or a --manifest")
+    if budget is not None and compress is None:
+        raise UsageError("--budget is of slots", hint="give a model with --compress MODEL")
     if no_features and compress is None:
         raise UsageError(
             "--no-features leaves nothing to write", hint="give a model with --compress MODEL"
@@ -111,7 +122,13 @@ def extract(
         from tcssa_runtimes.compress_slides import compress_slides
 
         report, index = compress_slides(
-            files, out, compress, settings, output, keep_features=not no_features
+            files,
+            out,
+            compress,
+            settings,
+            output,
+            keep_features=not no_features,
+            budget=None if budget is None else parse_budget(budget),
         )
     show_features = None if no_features else report.features_folder
     output.result(

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from tcssa.budgets import parse_budget
 from tcssa_cli.commands.encode import Device
-from tcssa_cli.options import DebugFlag, JsonFlag
+from tcssa_cli.options import BudgetOption, DebugFlag, JsonFlag
 from tcssa_cli.output import Output
 
 
@@ -28,6 +29,7 @@ def merge(
             help="The files are parts of one slide: where its slots lie is merged too.",
         ),
     ] = False,
+    budget: BudgetOption = None,
     device: Annotated[
         Device, typer.Option(help="Where the experts run; never another one in its place.")
     ] = Device.AUTO,
@@ -37,12 +39,14 @@ def merge(
     """Add up encoded files: their slots are those of all patches together, features not needed.
 
     Without --same-slide the files may be slides of one patient; the merged file has no places then.
+    One file and --budget give another number of slots of the same slide.
     """
     output = Output(as_json)
     from tcssa_runtimes import open_runtime
     from tcssa_runtimes.merge import merge_slides
 
     with open_runtime(model, device=device.value) as runtime:
+        runtime.set_budget(None if budget is None else parse_budget(budget))
         merged = merge_slides(files, out, runtime, same_slide=same_slide)
     result = {
         "file": out,

@@ -56,6 +56,7 @@ _DATA, _MODEL, _SPLIT, _TRAIN = "Data", "Model", "Splits", "Training"
             "hidden_dim",
             "expert_gain",
             "pool",
+            "nested",
         ],
         spelled={"name": "--model"},
     ),

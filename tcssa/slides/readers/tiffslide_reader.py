@@ -5,17 +5,25 @@ An optional extra. It decodes through tifffile and imagecodecs.
 
 from __future__ import annotations
 
+import io
 import math
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from tcssa.files.boundary import UnsoundError
 from tcssa.files.tiff import TIFF_MAGICS, is_whole_tiff
 from tcssa.optional import require
 from tcssa.slides.readers.protocol import starts_with, white_outside
+
+_WITH_A_HEAD = (6, 7, 33003, 33004, 33005, 34712, 34892, 34927, 34933, 50001)
+"""Compressions whose tiles state a size of their own, which Pillow reads: JPEG, JPEG 2000, WebP and
+PNG, by their numbers in a TIFF."""
 
 
 class TiffSlideReader:
@@ -48,7 +56,11 @@ class TiffSlideReader:
         """See `SlideReader.open`."""
         tiffslide: Any = require("tiffslide", "tiffslide")
         with ExitStack() as held:
-            backend = TiffSlideBackend(held.enter_context(tiffslide.TiffSlide(path)))
+            handle = held.enter_context(tiffslide.TiffSlide(path))
+            for series in handle.ts_tifffile.series:
+                for level in series.levels:
+                    _bound_tiles(level.keyframe)
+            backend = TiffSlideBackend(handle)
             held.pop_all()  # it stays open where nothing was raised
         return backend
 
@@ -57,6 +69,39 @@ def _has_its_tiles(page: Any) -> bool:
     """Whether all tiles lie within the file: it may be cut short behind its directories."""
     ends = map(sum, zip(page.dataoffsets, page.databytecounts, strict=True))
     return bool(max(ends, default=0) <= page.parent.filehandle.size)
+
+
+def _bound_tiles(page: Any) -> None:
+    """Let a page's tiles be decoded only if they are no larger than its directory says.
+
+    A decoder takes memory for whatever size the tile itself states.
+    """
+    if page.compression not in _WITH_A_HEAD:
+        return
+    decode: Callable[..., Any] = page.decode  # kept by the page once it is made
+    most = (page.tilewidth or page.imagewidth, page.tilelength or page.imagelength)
+
+    def bounded(data: bytes | None, *place: Any, **tables: Any) -> Any:
+        if data is not None:
+            _require_size(data, most)
+        return decode(data, *place, **tables)
+
+    page.decode = bounded
+
+
+def _require_size(tile: bytes, most: tuple[int, int]) -> None:
+    """Require that a compressed tile states no size beyond its directory's.
+
+    Raises:
+        UnsoundError: It does, or states none.
+    """
+    try:
+        with Image.open(io.BytesIO(tile)) as head:
+            size = head.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        raise UnsoundError("a tile has no sound head") from None
+    if size[0] > most[0] or size[1] > most[1]:
+        raise UnsoundError(f"a tile states {list(size)} pixels, its directory {list(most)}")
 
 
 class TiffSlideBackend:

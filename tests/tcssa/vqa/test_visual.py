@@ -138,3 +138,17 @@ def test_an_encoder_that_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=reason):
         build_visual(config, make_compressor() if with_compressor else None)
+
+
+def test_a_nested_compressor_shows_as_few_slots_as_it_is_told() -> None:
+    compressor = make_compressor(num_slots=8, nested=True)
+    visual = build_visual(VisualConfig(kind="tcssa", budget=4), compressor).eval()
+    features = make_features(30)
+    assert torch.equal(tokens_of(visual, features), compressor.compress([features], 4).slots[0])
+    of_all = build_visual(VisualConfig(kind="tcssa"), compressor).eval()
+    assert of_all.num_tokens(30) == 8
+    assert visual.describe() != of_all.describe()  # slots of both may lie in one cache
+    with pytest.raises(UsageError, match="gives 4, 8 slots a slide, not 5"):
+        build_visual(VisualConfig(kind="tcssa", budget=5), compressor)
+    with pytest.raises(UsageError, match="gives 8 slots a slide, not 4"):
+        build_visual(VisualConfig(kind="tcssa", budget=4), make_compressor(num_slots=8))

@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import shutil
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -109,6 +110,42 @@ def test_a_strip_is_pictured_at_the_cost_of_its_pixels(
     assert (thumbnail.pixels == 255).all()
     assert time.monotonic() - begin < 20
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
+
+
+@pytest.mark.parametrize(
+    ("compression", "head"),
+    # the frame of a JPEG, and the size of a JPEG 2000: height or width stand behind so many bytes
+    [("jpeg", (b"\xff\xc0", 5, ">H")), ("jpeg_2000_lossy", (b"\xff\x51", 6, ">I"))],
+)
+def test_a_tile_that_states_a_size_of_its_own_is_not_decoded(
+    tmp_path: Path, compression: str, head: tuple[bytes, int, str]
+) -> None:
+    pytest.importorskip("tiffslide")
+    import tifffile
+
+    path, pixels = tmp_path / "a.tif", stained(64, 64)
+    tifffile.imwrite(path, pixels, tile=(32, 32), compression=compression, photometric="rgb")
+    with Slide(path, "tiffslide") as slide:
+        assert np.abs(slide.read_patch(0, 0, 64, 64).astype(int) - pixels).mean() < 20
+    marker, at, code = head
+    content = bytearray(path.read_bytes())
+    struct.pack_into(code, content, content.find(marker) + at, 20_000)
+    path.write_bytes(content)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with Slide(path, "tiffslide") as slide, pytest.raises(SlideError, match="a tile states"):
+        slide.read_patch(0, 0, 64, 64)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+def test_a_strip_beyond_the_end_of_a_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    Image.fromarray(stained(60, 60)).save(path)
+    content = bytearray(path.read_bytes())
+    at = content.find(struct.pack("<HHI", 273, 4, 1))  # a classic TIFF's place of its one strip
+    struct.pack_into("<I", content, at + 8, 2**32 - 1)
+    path.write_bytes(content)
+    with pytest.raises(SlideError, match="claims a tile at 4,294,967,295"):
+        Slide(path)
 
 
 def test_emptiness_is_not_read_for_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,87 @@
+"""What a classifier of nested budgets (`tcssa.budgets`) learns beside the others.
+
+Shapes: K slots, K' of a budget, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tcssa.budgets import choose_budget
+from tcssa.mil.bag_store import BagStore
+from tcssa.mil.cohort import CohortSlide
+from tcssa.mil.model import SlideClassifier
+from tcssa.mil.predictions import Prediction
+
+SHARES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
+"""That an automatic budget may keep of the variance between slots."""
+_ALLOWED = 0.01
+"""How much worse the validation loss may be than with all slots."""
+
+
+def in_tree_order(prototypes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Order prototypes so that those which fold into one another are alike.
+
+    A tree of halves: the set is cut across its longest axis into two of one size, and so on. The
+    halves of the first cut are the even and the odd slots, those of the next differ in the next
+    bit, so that j mod K' is the branch that a prototype lies on.
+
+    Args:
+        prototypes: [K, D].
+
+    Returns:
+        The same rows in another order.
+    """
+    return prototypes[_branches(prototypes, np.arange(len(prototypes)))]
+
+
+def _branches(prototypes: NDArray[np.float32], chosen: NDArray[np.intp]) -> NDArray[np.intp]:
+    if len(chosen) % 2:
+        return chosen
+    rows = prototypes[chosen].astype(np.float64)
+    centred = rows - rows.mean(axis=0)
+    axis = np.linalg.svd(centred, full_matrices=False)[2][0]
+    rank = np.argsort(centred @ axis, kind="stable")
+    halves = [_branches(prototypes, chosen[np.sort(half)]) for half in np.split(rank, 2)]
+    return np.stack(halves, axis=1).ravel()
+
+
+@torch.no_grad()
+def choose_share(model: SlideClassifier, slides: Sequence[CohortSlide], store: BagStore) -> float:
+    """Choose, on validation slides, how much of the variance an automatic budget keeps.
+
+    Args:
+        model: Trained, of a nested compressor; it is put into evaluation mode.
+        slides: The validation slides.
+        store: Reads their features.
+
+    Returns:
+        The smallest of `SHARES` with which the validation loss is no worse than with all slots.
+    """
+    model.eval()
+    device = model.compressor.router.gate.weight.device
+    at_share: dict[float, list[Prediction]] = {share: [] for share in SHARES}
+    for (slide,), (bag,) in store.batches([[slide] for slide in slides]):
+        (part,) = model.compressor.aggregate(model.embedded([bag.to(device)]))
+        sums, mass = part.state.weighted_sum.cpu().numpy(), part.state.mass.cpu().numpy()
+        values: dict[int, tuple[float, ...]] = {}
+        for share, predictions in at_share.items():
+            budget = choose_budget(sums, mass, share)
+            if budget not in values:
+                state = model.compressor.folded(part.state, budget)
+                values[budget] = model.task.values(_logits(model, state.centers(), state.mass))
+            who = (slide.slide_id, slide.case_id, slide.label)
+            predictions.append(Prediction(*who, values[budget], None, slide.truth))
+    losses = {share: model.task.validation_loss(rows) for share, rows in at_share.items()}
+    return next(share for share, loss in losses.items() if loss <= losses[1.0] + _ALLOWED)
+
+
+def _logits(model: SlideClassifier, centers: Tensor, mass: Tensor) -> Tensor:
+    slots = model.compressor.experts(centers.unsqueeze(0))
+    logits: Tensor = model.head(slots, mass.unsqueeze(0))[0]
+    return logits
