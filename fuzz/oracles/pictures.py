@@ -150,7 +150,9 @@ def check_ome_zarr(path: Path, slide: Mapping[str, Any]) -> str | None:
     stored = json.loads((newer if newer.exists() else path / ".zattrs").read_bytes())
     attributes = stored["attributes"]["ome"] if newer.exists() else stored
     scales = attributes["multiscales"][0]
-    array: Any = zarr.open_array(str(path / scales["datasets"][0]["path"]), mode="r")
+    places = [str(path / each["path"]) for each in scales["datasets"]]
+    arrays: list[Any] = [zarr.open_array(place, mode="r") for place in places]
+    array = max(arrays, key=lambda each: each.size)  # in whatever order they are listed
     if [axis["name"] for axis in scales["axes"]] != ["c", "y", "x"]:
         return None
     expected = np.asarray(array[:]).transpose(1, 2, 0)
