@@ -37,6 +37,10 @@ VARIANTS: dict[str, list[str]] = {
     "tcssa, pool mean": ["--pool", "mean"],
     "tcssa, average 1": ["--average", "1"],
     "abmil, average 1": ["--model", "abmil", "--average", "1"],
+    "tcssa, nested": ["--nested"],
+    "tcssa, K = 4": ["--num-slots", "4"],
+    "tcssa, K = 8": ["--num-slots", "8"],
+    "tcssa, K = 16": ["--num-slots", "16"],
 }
 FIRST = 5
 """Variants that are run if none are named."""
@@ -56,8 +60,7 @@ def main() -> None:
     if arguments.variants:
         chosen = [name.strip() for name in arguments.variants.split(";")]
     labels = {slide.slide_id: slide.label for slide in read_labels(arguments.cohort / "labels.csv")}
-    job = arguments.out / "job"
-    tcssa("extract", arguments.cohort, "--out", job, "--patch-size", 112)
+    job = job_of(arguments.cohort, arguments.out)
     table = Table(title=f"AUC, mean ± SD of {arguments.seeds} seeds")
     for title in ("", *arguments.rates.split(",")):
         table.add_column(title)
@@ -74,6 +77,13 @@ def main() -> None:
     draw(arguments.out / "diluted-tumour.png", arguments.rates.split(","), found)
 
 
+def job_of(cohort: Path, out: Path) -> Path:
+    """Cut the slides into patches of which each lies in one tile; return the job's folder."""
+    job = out / "job"
+    tcssa("extract", cohort, "--out", job, "--patch-size", 112)
+    return job
+
+
 def write_cohort(
     job: Path, folder: Path, rate: str, labels: dict[str, str], per_slide: int
 ) -> None:
@@ -85,8 +95,8 @@ def write_cohort(
     (folder / "labels.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
-def auc_of(folder: Path, variant: str, seed: int) -> float:
-    """Train a variant, and return the mean test AUC of its folds."""
+def auc_of(folder: Path, variant: str, seed: int, *, keep: bool = False) -> float:
+    """Train a variant, and return the mean test AUC of its folds; weights are kept if asked for."""
     name = "".join(c if c.isalnum() else "-" for c in variant)
     run = folder / "runs" / f"{name}-{seed}"
     tcssa(
@@ -94,8 +104,9 @@ def auc_of(folder: Path, variant: str, seed: int) -> float:
         "--seed", seed, *VARIANTS[variant], "--out", run,
     )  # fmt: skip
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    for checkpoint in run.glob("fold-*/checkpoint.safetensors"):
-        checkpoint.unlink()  # hundreds of runs
+    if not keep:  # hundreds of runs
+        for checkpoint in run.glob("fold-*/checkpoint.safetensors"):
+            checkpoint.unlink()
     auc = float(np.mean([fold["test"]["auc"] for fold in metrics["folds"]]))
     print(f"{folder.name} {variant} seed {seed}: {auc:.3f}", flush=True)
     return auc
