@@ -277,6 +277,8 @@ def _bag_of(path: Path, file: h5py.File, wanted: str | None) -> Bag:
         said["encoder"] = chosen
     if coords is not None:
         said |= attributes(coords)
+        if coords.chunks:  # else there are no blocks to miss
+            coords = DatasetRows(coords)
         if chosen is not None and "patch_size_level0" not in said:
             said |= _atlaspatch_size(coords)
     complete, unit = said.get("complete", True), root.get("unit", "px")
@@ -284,8 +286,6 @@ def _bag_of(path: Path, file: h5py.File, wanted: str | None) -> Bag:
         raise UnsoundError("was not written to its end")
     if not isinstance(unit, str):
         raise UnsoundError("its attribute 'unit' is no text")
-    if coords is not None and coords.chunks:  # else there are no blocks to miss
-        coords = DatasetRows(coords)
     return Bag(
         with_selection(path, wanted),
         DatasetRows(features),
@@ -296,11 +296,11 @@ def _bag_of(path: Path, file: h5py.File, wanted: str | None) -> Bag:
     )
 
 
-def _atlaspatch_size(coords: h5py.Dataset) -> dict[str, int]:
+def _atlaspatch_size(coords: h5py.Dataset | DatasetRows) -> dict[str, int]:
     """Read the side of AtlasPatch's patches, if all were read at level 0 and in one size."""
     if coords.shape[1] != 5 or len(coords) == 0:
         return {}
-    sizes = np.unique(coords[:, 2:], axis=0)
+    sizes = np.unique(coords[:][:, 2:], axis=0)
     return {"patch_size_level0": int(sizes[0, 0])} if len(sizes) == 1 and not sizes[0, 2] else {}
 
 

@@ -2,15 +2,14 @@
 
 The library does one thing at a time, however many threads ask: two that read slides are slower
 than one; and it takes long over blocks of one row, which TRIDENT writes. Where a dataset's blocks
-hold whole rows, plain or compressed by deflate, they are read from the file itself: every thread
-reads and unpacks on its own, and neighbours in the file are read at once.
+hold whole rows they are read from the file itself: every thread reads on its own, and neighbours in
+the file are read at once. Packed blocks, of any form, are never left to the library
+(`tcssa.files.hdf5_filters`).
 """
 
 from __future__ import annotations
 
 import os
-import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,14 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.files.boundary import UnsoundError
-from tcssa.files.hdf5 import BlockTable, block_table, filters_of, require_findable
+from tcssa.files.hdf5 import BlockTable, block_table, require_findable
+from tcssa.files.hdf5_filters import filters_of, unpacked
 
-_MOST_BYTES = 1 << 25
-"""Of a block that is unpacked here: it is held beside what the caller counts."""
-_DEFLATE, _SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
-_MAX_LEVEL = 9
-"""Of deflate."""
-_KNOWN_FILTERS: tuple[list[int], ...] = ([], [_DEFLATE], [_SHUFFLE, _DEFLATE])
+_MOST_BYTES = 2**28
+"""Of unpacked blocks that hold the same rows: they lie in memory beside what the caller counts."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +33,15 @@ class Blocks:
     """The descriptor that the library holds: of the very file that it opened."""
     rows: int
     """Of each; the last one may be filled up."""
+    width: int
+    """Columns of each, likewise."""
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
     """Bytes as they are stored."""
+    masks: NDArray[np.int64]
+    """Filters that were left out for each, a bit each."""
     filters: list[int]
-    """What blocks went through, in this order."""
+    """What blocks went through, in this order; of plain ones none."""
 
 
 class DatasetRows:
@@ -73,7 +73,7 @@ class DatasetRows:
             UnsoundError: It ends too early or is closed, or a block is missing or damaged.
         """
         if not isinstance(key, slice) or key.step not in (None, 1):
-            return self._dataset[key]
+            return self[:][key]
         if not self._dataset:  # else its file's descriptor may be another file's by now
             raise UnsoundError("the file is closed")
         begin, end, _ = key.indices(len(self))
@@ -103,42 +103,30 @@ class DatasetRows:
         """The same from blocks that must be unpacked."""
         done = 0
         while done < len(target):
-            block, first = divmod(begin + done, blocks.rows)
-            rows = self._unpack(blocks, block)[first : first + len(target) - done]
+            band, first = divmod(begin + done, blocks.rows)
+            rows = self._unpack_band(blocks, band)[first : first + len(target) - done]
             target[done : done + len(rows)] = rows
             done += len(rows)
 
-    def _unpack(self, blocks: Blocks, block: int) -> NDArray[Any]:
-        """A block; the last one is kept, since slices seldom end where blocks do."""
-        if (kept := self._unpacked) is not None and kept[0] == block:
+    def _unpack_band(self, blocks: Blocks, band: int) -> NDArray[Any]:
+        """Unpack the blocks of the same rows; the last are kept, as slices seldom end with them."""
+        if (kept := self._unpacked) is not None and kept[0] == band:
             return kept[1]
-        stored = np.empty(blocks.sizes[block], np.uint8)
-        _read(blocks.file, stored, int(blocks.offsets[block]))
-        expected = blocks.rows * self.shape[1] * self.dtype.itemsize
-        content = np.frombuffer(_inflated(stored.data, expected), np.uint8)
-        if _SHUFFLE in blocks.filters:  # the first bytes of all numbers, then the second ones …
-            content = np.ascontiguousarray(content.reshape(self.dtype.itemsize, -1).T)
-        values: NDArray[Any] = content.reshape(-1).view(self.dtype).reshape(blocks.rows, -1)
-        self._unpacked = (block, values)
+        across = -(-self.shape[1] // blocks.width)
+        found = [self._unpack(blocks, band * across + place) for place in range(across)]
+        values: NDArray[Any] = found[0] if across == 1 else np.concatenate(found, axis=1)
+        values = values[:, : self.shape[1]]
+        self._unpacked = (band, values)
         return values
 
-
-def _inflated(stored: memoryview, expected: int) -> bytes:
-    """Unpack a block of deflate and verify its checksum, as HDF5 does.
-
-    Raises:
-        UnsoundError: It is damaged, or of another length.
-    """
-    unpacker = zlib.decompressobj()
-    try:
-        content = unpacker.decompress(stored, expected)
-        # the checksum stands behind the last byte, and is looked at when more is asked for
-        more = unpacker.decompress(unpacker.unconsumed_tail, 1)
-    except zlib.error as error:
-        raise UnsoundError(f"a block cannot be unpacked: {error}") from None
-    if len(content) != expected or more or not unpacker.eof:
-        raise UnsoundError("a block cannot be unpacked: it is of another length")
-    return content
+    def _unpack(self, blocks: Blocks, block: int) -> NDArray[Any]:
+        stored = np.empty(blocks.sizes[block], np.uint8)
+        _read(blocks.file, stored, int(blocks.offsets[block]))
+        passed = [f for i, f in enumerate(blocks.filters) if not blocks.masks[block] >> i & 1]
+        num_bytes = blocks.rows * blocks.width * self.dtype.itemsize
+        content = unpacked(stored.data, passed, self.dtype.itemsize, num_bytes)
+        numbers: NDArray[Any] = content.view(self.dtype)
+        return numbers.reshape(blocks.rows, blocks.width)
 
 
 def _read(file: int, target: NDArray[Any], offset: int) -> None:
@@ -155,54 +143,51 @@ def find_blocks(dataset: h5py.Dataset) -> Blocks | None:
     """Find where a dataset's blocks lie; None where only the library can read them.
 
     Raises:
-        UnsoundError: A block is missing, so that the library would give zeros.
+        UnsoundError: A block is missing, so that the library would give zeros; or blocks are packed
+            that cannot be read here.
     """
     if dataset.ndim != 2 or 0 in dataset.shape:
         return None
     table = None if dataset.chunks is None else block_table(dataset)
-    blocks = _read_here(dataset, table)
+    filters = [] if table is None else filters_of(dataset)
+    blocks = _read_here(dataset, table, filters)
+    if blocks is None and filters:
+        raise UnsoundError("its rows are packed in a way that is not read")
     if blocks is None and table is not None:
         require_findable(dataset, table)
     return blocks
 
 
-def _is_usual(dataset: h5py.Dataset, kind: int, settings: Sequence[int]) -> bool:
-    """Return whether a filter is set as HDF5 sets it; it works, or refuses, by its settings."""
-    if kind == _SHUFFLE:
-        return tuple(settings) == (dataset.dtype.itemsize,)
-    return len(settings) == 1 and settings[0] <= _MAX_LEVEL
-
-
-def _read_here(dataset: h5py.Dataset, table: BlockTable | None) -> Blocks | None:
+def _read_here(
+    dataset: h5py.Dataset, table: BlockTable | None, filters: list[int]
+) -> Blocks | None:
     """Return where a dataset's blocks lie, if they are of a kind that is read here."""
-    filters = filters_of(dataset)
-    plist = dataset.id.get_create_plist()
     is_plain = (
         hasattr(os, "preadv")
-        and dataset.dtype.isnative
         and h5py.h5t.py_create(dataset.dtype) == dataset.id.get_type()  # not so of bfloat16
-        and filters in _KNOWN_FILTERS
-        and all(_is_usual(dataset, *plist.get_filter(i)[::2]) for i in range(len(filters)))
         and dataset.file.userblock_size == 0
         and dataset.file.driver == "sec2"  # what holds a descriptor
     )
     if not is_plain:
         return None
     file = dataset.file.id.get_vfd_handle()
+    num_rows, num_columns = dataset.shape
     if dataset.chunks is None:
         # None of what lies in the header
         offset = dataset.id.get_offset()
         if offset is None:
             return None
         size = dataset.size * dataset.dtype.itemsize
-        return Blocks(file, len(dataset), np.array([offset]), np.array([size]), filters)
+        table = BlockTable(*np.array([[offset], [size], [0]]))
+        return Blocks(file, num_rows, num_columns, table.offsets, table.sizes, table.masks, [])
+    if table is None:
+        return None
     rows, width = dataset.chunks
-    block_bytes = rows * width * dataset.dtype.itemsize
-    if width != dataset.shape[1] or (filters and block_bytes > _MOST_BYTES):
+    if not filters and width != num_columns:
         return None
-    # a filter was left out for some blocks, or some lie at no place in the file
-    if table is None or table.skips_filters:
+    if filters and rows * max(num_columns, width) * dataset.dtype.itemsize > _MOST_BYTES:
         return None
+    # some lie at no place in the file
     if (table.offsets + table.sizes).max() > os.fstat(file).st_size:
         return None
-    return Blocks(file, rows, table.offsets, table.sizes, filters)
+    return Blocks(file, rows, width, table.offsets, table.sizes, table.masks, filters)

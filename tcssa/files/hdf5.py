@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -23,20 +23,13 @@ from numpy.typing import NDArray
 
 from tcssa.errors import FileError, one_line
 from tcssa.files.boundary import UnsoundError, reading, require_file
+from tcssa.files.hdf5_filters import filters_of
 from tcssa.files.hdf5_structures import require_sound_structures
 
 _MAX_RATIO = 1032
 """No block of deflate grows more; a larger claim is not compression."""
 _FEW_BLOCKS = 256
 """Blocks that are counted in less time than the file takes to open."""
-_KEEPING_FILTERS = (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32)
-"""They leave numbers as many bytes as they were."""
-_TRUSTING_FILTERS = (
-    h5py.h5z.FILTER_SZIP,
-    h5py.h5z.FILTER_NBIT,
-    h5py.h5z.FILTER_SCALEOFFSET,
-)
-_CHECKSUM_BYTES = 4
 _PLAIN_TYPES = (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING, h5py.h5t.ENUM)
 _ASKED_FOR = ("encoder", "extractor", "patch_size_level0", "unit", "coords_unit", "complete")
 """Attributes that are never passed over: what they say decides how the rest is read."""
@@ -233,7 +226,8 @@ def require_written(dataset: h5py.Dataset, name: str, *, looked_up_later: bool =
         dataset: The dataset.
         name: Named in errors.
         looked_up_later: Whether `block_table` is asked before the first read, so that very many
-            blocks need not be counted now if the file is large enough for them.
+            blocks need not be counted now if the file is large enough for them. Packed blocks are
+            read of no other dataset: the library would unpack them (`tcssa.files.hdf5_filters`).
 
     Raises:
         UnsoundError: A part was never written, or the claim is beyond what the storage can hold.
@@ -248,7 +242,9 @@ def require_written(dataset: h5py.Dataset, name: str, *, looked_up_later: bool =
         return
     blocks = num_blocks(dataset)
     claimed = blocks * math.prod(chunks) * item_bytes
-    is_packed = dataset.id.get_create_plist().get_nfilters() > 0
+    is_packed = bool(filters_of(dataset))
+    if is_packed and not looked_up_later:
+        raise UnsoundError(f"its {name!r} is packed, which only features and coords may be")
     if claimed > dataset.file.id.get_filesize() * (_MAX_RATIO if is_packed else 1):
         raise UnsoundError(f"its {name!r} claims {claimed:,} bytes, of which most were not written")
     if looked_up_later and not is_packed and blocks > _FEW_BLOCKS:
@@ -272,12 +268,12 @@ class BlockTable:
     Attributes:
         offsets: First byte of each, int64.
         sizes: Stored bytes of each, int64.
-        skips_filters: Whether a filter was left out for any of them.
+        masks: Which filters were left out for each, a bit each; int64.
     """
 
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
-    skips_filters: bool
+    masks: NDArray[np.int64]
 
 
 def block_table(dataset: h5py.Dataset) -> BlockTable | None:
@@ -295,7 +291,7 @@ def block_table(dataset: h5py.Dataset) -> BlockTable | None:
     firsts, masks, offsets, sizes = (found[i::4] for i in range(4))
     num_found, num_axes = len(firsts), len(counts)
     try:
-        stored = np.array([offsets, sizes], np.int64)
+        stored = np.array([offsets, sizes, masks], np.int64)
     except OverflowError:
         return None
     flat = np.fromiter(chain.from_iterable(firsts), np.int64, num_found * num_axes)
@@ -307,37 +303,14 @@ def block_table(dataset: h5py.Dataset) -> BlockTable | None:
     missing = int((order < 0).sum())
     if missing or num_found != len(order):
         raise UnsoundError(f"{missing:,} of {len(order):,} blocks of rows are missing")
-    _require_sizes(dataset, masks, stored[1])
-    return BlockTable(stored[0, order], stored[1, order], any(masks))
+    if not filters_of(dataset) and (stored[1] != _block_bytes(dataset)).any():
+        raise UnsoundError("a block of rows is of another length than it must be")
+    return BlockTable(*stored[:, order])
 
 
-def filters_of(dataset: h5py.Dataset) -> list[int]:
-    """List the filters that blocks of a dataset go through when they are written, in order."""
-    plist = dataset.id.get_create_plist()
-    return [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
-
-
-def _require_sizes(dataset: h5py.Dataset, masks: Sequence[int], sizes: NDArray[np.int64]) -> None:
-    """Require that blocks are as long as what they went through leaves them.
-
-    HDF5 reads beyond a block that is too short, or does not fill it.
-
-    Raises:
-        UnsoundError: One is not, or they went through a filter whose unpacking trusts them.
-    """
-    filters = filters_of(dataset)
-    odd = [str(each) for each in filters if each in _TRUSTING_FILTERS]
-    if odd:
-        raise UnsoundError(f"its blocks went through the filter {odd[0]}, which is not read")
-    block_bytes = math.prod(dataset.chunks) * dataset.id.get_type().get_size()
-    different = set(masks)
-    for mask in different:
-        passed = [each for i, each in enumerate(filters) if not mask >> i & 1]
-        packs = [each for each in passed if each not in _KEEPING_FILTERS]
-        sums = _CHECKSUM_BYTES * passed.count(h5py.h5z.FILTER_FLETCHER32)
-        found = sizes if len(different) == 1 else sizes[np.array(masks) == mask]
-        if (found <= sums).any() if packs else (found != block_bytes + sums).any():
-            raise UnsoundError("a block of rows is of another length than it must be")
+def _block_bytes(dataset: h5py.Dataset) -> int:
+    """Count the bytes of a block's numbers; HDF5 reads beyond a block that has fewer."""
+    return int(math.prod(dataset.chunks) * dataset.id.get_type().get_size())
 
 
 def require_findable(dataset: h5py.Dataset, table: BlockTable) -> None:

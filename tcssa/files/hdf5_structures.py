@@ -1,9 +1,11 @@
-"""Structures of HDF5 on which its library hangs where they are damaged.
+"""Structures of HDF5 on which its library hangs, or for which it takes memory, where damaged.
 
 The library walks a heap of texts by the sizes in it, and an index of blocks by the length that it
-states, without end where these make no sense; nothing stops C code that holds Python's lock. So
-both are looked at before it is asked. They are found through the header of the object that they
-belong to (HDF5 File Format Specification 3.0, sections III.E, IV.A.1 and IV.A.2).
+states, without end where these make no sense; nothing stops C code that holds Python's lock. For a
+text and for the names of a group it takes as much memory as they claim, up to 4 GB from a file of a
+few kilobytes. So all are looked at before it is asked. They are found through the header of the
+object that they belong to (HDF5 File Format Specification 3.0, sections III.D, III.E, IV.A.1 and
+IV.A.2).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import h5py
 
 from tcssa.files.boundary import UnsoundError
 
-_LAYOUT, _ATTRIBUTE, _CONTINUATION = 0x08, 0x0C, 0x10
+_LAYOUT, _ATTRIBUTE, _CONTINUATION, _SYMBOLS = 0x08, 0x0C, 0x10, 0x11
 _VARIABLE_LENGTH = 9
 """Class of a type whose values are lengths and places in a heap."""
 _MAX_BLOCKS = 64
@@ -26,6 +28,8 @@ _MAX_DEPTH = 64
 """Of a tree of version 2; one of 2^64 records is not as deep."""
 _ENTRIES_AT = {b"EAHD": 44, b"FAHD": 8}
 """Where an extensible and a fixed array state their number of entries."""
+_NO_GAP = 1
+"""Ends the list of gaps between names."""
 _INDEX_FACTS_BYTES = {2: 0, 3: 1, 4: 5, 5: 6}
 """Bytes between the kind of an index and its address, by kind: none, fixed, extensible, tree."""
 
@@ -49,13 +53,20 @@ def require_sound_structures(file: h5py.h5f.FileID, holder: h5py.h5g.GroupID) ->
     descriptor, base = file.get_vfd_handle(), file.get_create_plist().get_userblock()
     # not h5o.get_info, which walks the index
     address = h5py.h5g.get_objinfo(holder, b".").objno[0]
+    file_bytes = os.fstat(descriptor).st_size
     heaps = set()
     for kind, content in _messages(descriptor, base, address):
         if kind == _ATTRIBUTE:
-            heaps |= _heaps_of(content)
-        elif kind == _LAYOUT and (place := _index_of(content)) is not None:
-            _require_index(os.pread(descriptor, 64, base + place), os.fstat(descriptor).st_size)
-    for place in heaps:
+            for length, place in _texts_of(content):
+                if length > file_bytes:
+                    raise UnsoundError(f"an attribute claims a text of {length:,} bytes")
+                heaps.add(place)
+        elif kind == _LAYOUT and (index := _index_of(content)) is not None:
+            _require_index(os.pread(descriptor, 64, base + index), file_bytes)
+        elif kind == _SYMBOLS and len(content) >= 16:
+            (names,) = struct.unpack_from("<Q", content, 8)
+            _require_names(descriptor, base, base + names, file_bytes)
+    for place in heaps - {0}:
         _require_heap(descriptor, base + place)
 
 
@@ -87,20 +98,21 @@ def _messages(descriptor: int, base: int, address: int) -> Iterator[Message]:
             yield kind, content
 
 
-def _heaps_of(attribute: bytes) -> set[int]:
-    """Find the heaps that an attribute's values lie in; none where they are numbers."""
+def _texts_of(attribute: bytes) -> list[tuple[int, int]]:
+    """Find bytes and heap of each of an attribute's values; none where they are numbers."""
     if len(attribute) < 9:
-        return set()
+        return []
     version, _, *sizes = struct.unpack_from("<BBHHH", attribute)
     at = 9 if version == 3 else 8
     if version == 1:  # each part is filled up to a multiple of 8
         sizes = [-(-size // 8) * 8 for size in sizes]
     type_at = at + sizes[0]
     if type_at >= len(attribute) or attribute[type_at] & 0x0F != _VARIABLE_LENGTH:
-        return set()
+        return []
+    item_bytes = int.from_bytes(attribute[type_at + 12 : type_at + 16], "little")  # of a character
     values = attribute[at + sum(sizes) :]
-    places = {place for _, place, _ in struct.iter_unpack("<IQI", values[: len(values) // 16 * 16])}
-    return places - {0}
+    texts = struct.iter_unpack("<IQI", values[: len(values) // 16 * 16])
+    return [(length * item_bytes, place) for length, place, _ in texts]
 
 
 def _index_of(layout: bytes) -> int | None:
@@ -131,6 +143,25 @@ def _require_heap(descriptor: int, place: int) -> None:
         at += 16 + -(-object_bytes // 8) * 8
     if at > length:
         raise UnsoundError("a heap of texts is damaged")
+
+
+def _require_names(descriptor: int, base: int, place: int, file_bytes: int) -> None:
+    """Require that the names of a group are no longer than the file, and their gaps a finite list.
+
+    The library notes each gap, and goes round in a list that bites its own tail until memory ends.
+    """
+    head = os.pread(descriptor, 32, place)
+    if len(head) < 32 or head[:4] != b"HEAP":
+        return  # the library says so
+    length, gap, begin = struct.unpack_from("<QQQ", head, 8)
+    seen = set()
+    while gap != _NO_GAP and length <= file_bytes:
+        if gap in seen or gap + 16 > length:
+            raise UnsoundError("the names of a group are damaged")
+        seen.add(gap)
+        gap = int.from_bytes(os.pread(descriptor, 8, base + begin + gap), "little")
+    if length > file_bytes:
+        raise UnsoundError("the names of a group are damaged")
 
 
 def _require_index(head: bytes, file_bytes: int) -> None:

@@ -57,6 +57,13 @@ def be_hoggish(_: Path) -> int:
     return len(bytearray(3 * 2**30))
 
 
+def run_out(path: Path) -> None:
+    try:
+        raise RuntimeError("memory allocation failed for chunk")
+    except RuntimeError as error:
+        raise FeatureFileError(path, "cannot be read") from error
+
+
 def chatter(path: Path) -> None:
     raise FeatureFileError(path.parent / "other", "is damaged")
 
@@ -71,6 +78,7 @@ def refuse(path: Path) -> None:
         (segfault, "SIGSEGV"),
         (fail, "KeyError"),
         (be_hoggish, "MemoryError"),
+        (run_out, "MemoryError"),
         (chatter, "unnamed FeatureFileError"),
         (lambda _: "other data", "other data"),
     ],
