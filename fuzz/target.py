@@ -24,7 +24,6 @@ Oracle = Callable[[Path, Any], str | None]
 
 An exception means that the file is refused.
 """
-_NO_MEMORY = re.compile(r"allocation failed|(unable|cannot) to? ?allocate|bad_alloc", re.IGNORECASE)
 _OURS = Path(tcssa.__file__).parents[1]
 _FUZZ = Path(__file__).parent
 
@@ -123,9 +122,6 @@ class Target:
         return Outcome("read", "read", found)
 
     def _judge_refusal(self, path: Path, error: TcssaError) -> Outcome:
-        if _ran_out(error):
-            key = f"MemoryError {innermost(error)}"
-            return Outcome("fault", key, "takes over 1 GB of memory")
         said, kind = str(error), type(error).__name__
         shape = shape_of(said.replace(str(path), "PATH"))
         if not isinstance(error, self.errors):
@@ -137,15 +133,6 @@ class Target:
         if path.name not in said:
             return Outcome("fault", f"unnamed {kind} {shape}", f"does not name the file: {said}")
         return Outcome("refused", f"{kind}: {shape}", kind)
-
-
-def _ran_out(error: BaseException | None) -> bool:
-    """Return whether a library said somewhere on the way that it got no memory."""
-    while error is not None:
-        if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def shape_of(message: str) -> str:

@@ -24,7 +24,9 @@ from typing import IO
 from fuzz.digest import digest
 from fuzz.target import Outcome, Target
 
-HEADROOM_BYTES = 2**30
+HEADROOM_BYTES, MOST_BYTES = 5 * 2**30, 2**30
+"""Of addresses that one input may take, so that nothing ends the machine; and of memory. A library
+that is refused addresses says so as an error like any other, so memory itself is looked at."""
 CPU_S, WALL_S = 5.0, 20.0
 """Of one input. A machine shared with others may take long over little, hence two limits; one that
 waits for a pipe takes no CPU time at all."""
@@ -100,8 +102,7 @@ def run_inputs(
             content = target.input_of(seed, number)
             (folder / "current").write_bytes(content)
             progress.note(number)
-            with timed():
-                outcome = target.judge(target.place(folder, content), known)
+            outcome = weighed(target, target.place(folder, content), known)
             tally.add(outcome, content, number)
             if number % 500 == 0:
                 tally.write()
@@ -130,7 +131,7 @@ def quiet(folder: Path) -> IO[str]:
 
 @contextmanager
 def limited() -> Iterator[None]:
-    """Limit the memory of this process to 1 GB more than it has."""
+    """Limit the addresses of this process to some more than it has."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * resource.getpagesize() + HEADROOM_BYTES
     before = resource.getrlimit(resource.RLIMIT_AS)
@@ -154,6 +155,21 @@ def timed(cpu_s: float = CPU_S, wall_s: float = WALL_S) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+def weighed(target: Target, path: Path, known: frozenset[str]) -> Outcome:
+    """Read one input within its time, and look at the memory that it took.
+
+    The system keeps the largest size of a process: of several that take too much the first shows.
+    """
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with timed():
+        outcome = target.judge(path, known)
+    taken = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    if taken < MOST_BYTES:
+        return outcome
+    detail = f"takes {taken / 2**30:.1f} GB of memory, and ends as {outcome.detail}"
+    return Outcome("fault", f"MemoryError of {outcome.key}", detail)
+
+
 def judge_alone(target: Target, folder: Path, content: bytes, known: frozenset[str]) -> Outcome:
     """Read one input in a child, which it may end; the outcome tells how."""
     receiving, sending = os.pipe()
@@ -163,8 +179,8 @@ def judge_alone(target: Target, folder: Path, content: bytes, known: frozenset[s
         try:
             os.close(receiving)
             quiet(folder)
-            with limited(), timed():
-                outcome = target.judge(target.place(folder, content), known)
+            with limited():
+                outcome = weighed(target, target.place(folder, content), known)
             line = json.dumps([outcome.kind, outcome.key, outcome.detail])
             os.write(sending, line.encode()[:60_000])
             code = 0

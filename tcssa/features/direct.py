@@ -149,7 +149,7 @@ def find_blocks(dataset: h5py.Dataset) -> Blocks | None:
     if dataset.ndim != 2 or 0 in dataset.shape:
         return None
     table = None if dataset.chunks is None else block_table(dataset)
-    filters = [] if table is None else filters_of(dataset)
+    filters = [] if dataset.chunks is None else filters_of(dataset)
     blocks = _read_here(dataset, table, filters)
     if blocks is None and filters:
         raise UnsoundError("its rows are packed in a way that is not read")

@@ -8,6 +8,7 @@ without a plug-in, in the order that it gives them (HDF5 File Format Specificati
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Sequence
 
@@ -40,10 +41,11 @@ def filters_of(dataset: h5py.Dataset) -> list[int]:
     """
     plist = dataset.id.get_create_plist()
     item_bytes = dataset.id.get_type().get_size()
+    block_bytes = item_bytes * math.prod(dataset.chunks or ())
     filters: list[int] = []
     for index in range(plist.get_nfilters()):
         kind, _, settings = plist.get_filter(index)[:3]
-        if kind not in _STAGE or not _is_usual(kind, settings, item_bytes):
+        if kind not in _STAGE or not _is_usual(kind, settings, item_bytes, block_bytes):
             raise UnsoundError(f"its blocks went through the filter {kind}, which is not read")
         if filters and _STAGE[kind] <= _STAGE[filters[-1]]:
             raise UnsoundError(f"its blocks went through the filters {[*filters, kind]} in a row")
@@ -51,10 +53,12 @@ def filters_of(dataset: h5py.Dataset) -> list[int]:
     return filters
 
 
-def _is_usual(kind: int, settings: Sequence[int], item_bytes: int) -> bool:
-    """Return whether a filter is set as HDF5 sets it; it works, or refuses, by its settings."""
+def _is_usual(kind: int, settings: Sequence[int], item_bytes: int, block_bytes: int) -> bool:
+    """Return whether a filter is set as h5py sets it; HDF5 works, or refuses, by its settings."""
     if kind == SHUFFLE:
         return tuple(settings) == (item_bytes,)
+    if kind == LZF:  # two versions, and the length
+        return tuple(settings[2:]) in ((), (block_bytes,))
     return kind != DEFLATE or (len(settings) == 1 and settings[0] <= _MAX_LEVEL)
 
 

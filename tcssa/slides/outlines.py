@@ -23,6 +23,7 @@ _HOLDERS = {
     "Feature": "geometry",
     "GeometryCollection": "geometries",
 }
+_HINT = "export it from QuPath, or as TRIDENT writes it"
 _MANY_POINTS = 64
 _EDGE_COST, _CROSSING_COST = 10, 8
 """OpenCV draws an edge's pixel in the time of ten that are filled; at each row it sorts all edges
@@ -59,14 +60,55 @@ def read_outlines(path: Path, dimensions: tuple[int, int], error: type[FileError
             that lies further outside of the slide than the slide is large.
     """
     content = read_json(path, error, top=(dict, list))
-    with reading(path, error, hint="export it from QuPath, or as TRIDENT writes it"):
-        polygons = [rings for geometry in _geometries(content) for rings in _rings(geometry)]
-        rings = [ring for polygon in polygons for ring in polygon]
-        points = np.array([point for ring in rings for point in _points(ring)], np.float64)
-        points = points.reshape(-1, 2)
-        _require_near(points, dimensions)
-        ends = np.cumsum([len(ring) for ring in rings], dtype=np.int64)
-        return Outlines(path, points, ends, [len(polygon) for polygon in polygons])
+    with reading(path, error, hint=_HINT):
+        return _outlines_of(path, content, dimensions)
+
+
+def read_labelled_outlines(
+    path: Path, dimensions: tuple[int, int], error: type[FileError]
+) -> dict[str, Outlines]:
+    """Read GeoJSON whose areas have classifications, as QuPath writes them.
+
+    Areas without one are left out.
+
+    Args:
+        path: A feature collection, or a bare list of features.
+        dimensions: Width and height of the slide.
+        error: What to raise.
+
+    Returns:
+        The polygons of each classification, by its name.
+
+    Raises:
+        FileError: Of the type ``error``; as `read_outlines`, or no area has a classification.
+    """
+    content = read_json(path, error, top=(dict, list))
+    with reading(path, error, hint=_HINT):
+        features = content if isinstance(content, list) else content.get("features", [content])
+        by_name: dict[str, list[Any]] = {}
+        for feature in features if isinstance(features, list) else []:
+            if (name := _classification(feature)) is not None:
+                by_name.setdefault(name, []).append(feature)
+        if not by_name:
+            raise UnsoundError("has no area with a classification")
+        return {name: _outlines_of(path, each, dimensions) for name, each in by_name.items()}
+
+
+def _classification(feature: Any) -> str | None:
+    properties = feature.get("properties") if isinstance(feature, dict) else None
+    found = properties.get("classification") if isinstance(properties, dict) else None
+    name = found.get("name") if isinstance(found, dict) else found
+    return name if isinstance(name, str) and name else None
+
+
+def _outlines_of(path: Path, content: Any, dimensions: tuple[int, int]) -> Outlines:
+    polygons = [rings for geometry in _geometries(content) for rings in _rings(geometry)]
+    rings = [ring for polygon in polygons for ring in polygon]
+    points = np.array([point for ring in rings for point in _points(ring)], np.float64)
+    points = points.reshape(-1, 2)
+    _require_near(points, dimensions)
+    ends = np.cumsum([len(ring) for ring in rings], dtype=np.int64)
+    return Outlines(path, points, ends, [len(polygon) for polygon in polygons])
 
 
 def filled(

@@ -48,7 +48,8 @@ def inspect_slots(
     patch_labels: Annotated[
         Path | None,
         typer.Option(
-            help="Table of what patches show: slide_id, label, and patch (row from 0) or x, y."
+            help="What patches show: a table slide_id, label, and patch (row from 0) or x, y; or a "
+            "folder of S.geojson, areas with classifications as QuPath exports them."
         ),
     ] = None,
     against: Annotated[

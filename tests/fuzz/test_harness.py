@@ -54,14 +54,12 @@ def fail(_: Path) -> None:
 
 
 def be_hoggish(_: Path) -> int:
-    return len(bytearray(3 * 2**30))
+    return len(bytearray(7 * 2**30))
 
 
-def run_out(path: Path) -> None:
-    try:
-        raise RuntimeError("memory allocation failed for chunk")
-    except RuntimeError as error:
-        raise FeatureFileError(path, "cannot be read") from error
+def swell(path: Path) -> None:
+    taken = b"x" * (3 * 2**29)
+    raise FeatureFileError(path, f"is damaged behind {len(taken)} bytes")
 
 
 def chatter(path: Path) -> None:
@@ -78,7 +76,7 @@ def refuse(path: Path) -> None:
         (segfault, "SIGSEGV"),
         (fail, "KeyError"),
         (be_hoggish, "MemoryError"),
-        (run_out, "MemoryError"),
+        (swell, "MemoryError of FeatureFileError"),
         (chatter, "unnamed FeatureFileError"),
         (lambda _: "other data", "other data"),
     ],

@@ -75,6 +75,25 @@ def test_the_tables_say_what_was_planted(inspected: Path) -> None:
     assert len(plane) == sum(int(row["num_patches"]) for row in slides)
 
 
+def test_the_silhouette_is_that_of_the_planted_slots(planted: Path, inspected: Path) -> None:
+    """By its definition, over all patches: every fold's gate is the same."""
+    patches = []
+    for path in sorted((planted / "features").glob("*.h5")):
+        with h5py.File(path) as file:
+            patches.append(np.asarray(file["features"], np.float64))
+    rows = np.concatenate(patches)
+    slots, distances = rows[:, :4].argmax(axis=1), np.linalg.norm(rows[:, None] - rows, axis=2)
+    scores = []
+    for slot, of_patch in zip(slots, distances, strict=True):
+        to_slot = {k: of_patch[slots == k].sum() / (slots == k).sum() for k in set(slots)}
+        size = (slots == slot).sum()
+        own = to_slot.pop(slot) * size / (size - 1)  # not counting itself
+        other = min(to_slot.values())
+        scores.append((other - own) / max(own, other))
+    found = [float(row["silhouette"]) for row in rows_of(inspected / "folds.csv")]
+    assert found == pytest.approx([np.mean(scores)] * 3, abs=1e-5)
+
+
 def test_geojson_has_each_patch_where_it_lies(planted: Path, inspected: Path) -> None:
     (path,) = inspected.glob("maps/fold-*/s01.geojson")
     content = json.loads(path.read_text())

@@ -43,7 +43,7 @@ from tcssa.mil.slots.patch_labels import read_patch_labels
 from tcssa.mil.slots.places import Colours, Places, picture_of, read_places, slot_colours
 from tcssa.mil.slots.report import write_page_of
 from tcssa.mil.slots.routed import RoutedSlide, route
-from tcssa.mil.slots.stability import stability_of
+from tcssa.mil.slots.stability import silhouettes_of, stability_of
 from tcssa.mil.slots.use import cosine_of, use_of
 from tcssa.mil.split_files import read_parts
 from tcssa.mil.train import SPLITS_FILE
@@ -77,7 +77,8 @@ def inspect_slots(
         slides: Folder of the slides, for exemplar crops and for pictures to draw maps on.
         slide_ids: Test slides to draw maps of; if none is given, the first of each class and fold.
         all_maps: Draw maps of all test slides.
-        patch_labels: A table of what patches show; see `read_patch_labels`.
+        patch_labels: A table of what patches show, or a folder of outlines; see
+            `read_patch_labels`.
         against: Another run of the same cohort and folds, such as of another seed, whose slots are
             matched with this one's; None matches the folds of this one with each other.
         embedding: How patches come into the plane.
@@ -106,11 +107,12 @@ def inspect_slots(
     places = _places(found.slides, reporter)
     _sum_up(found, places, reporter)
     if patch_labels is not None:
-        found.patch_labels, labels = read_patch_labels(patch_labels, found.slides, places)
+        found.patch_labels, labels = read_patch_labels(patch_labels, found.slides, places, reporter)
         for use in found.use:
             of_fold = [routed for routed in found.slides if routed.fold == use.fold]
             found.meaning.append(meaning_of(of_fold, labels, len(found.patch_labels)))
     found.stability = stability_of(found, store, against, resolve_device(device))
+    found.silhouettes = silhouettes_of(found, store, resolve_device(device))
     found.embedding = embed(found.slides, store, embedding, seed)
     if found.embedding is None:
         reporter.warn("there are too few patches for a picture of them in the plane")
@@ -232,7 +234,7 @@ def _sum_up(found: SlotInspection, places: Mapping[str, Places], reporter: Repor
 def _write_tables(found: SlotInspection, colours: Mapping[int, Colours]) -> None:
     out, pictures = found.folder, found.folder / "plots"
     tables.write_epochs(out / "epochs.csv", found.epochs)
-    tables.write_use(out, found.use)
+    tables.write_use(out, found.use, found.silhouettes)
     tables.write_slides(out, found.slides, found.classes)
     tables.write_cosine(out / "cosine.csv", found.cosine)
     tables.write_association(out / "association.csv", found.association, found.classes)

@@ -35,6 +35,8 @@ class SlotInspection:
     meaning: list[SlotMeaning] = field(default_factory=list)
     stability: list[SlotStability] = field(default_factory=list)
     """Of every two folds, or of each fold and the same one of another run."""
+    silhouettes: dict[int, float | None] = field(default_factory=dict)
+    """Of the first slots of test patches, by fold."""
     ablation: list[list[SlotAblation]] = field(default_factory=list)
     exemplars: list[Exemplar] = field(default_factory=list)
     embedding: Embedding | None = None

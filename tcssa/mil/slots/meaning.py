@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.mil.slots.patch_labels import UNKNOWN, PatchLabels
+from tcssa.mil.slots.outlined_patches import UNKNOWN
+from tcssa.mil.slots.patch_labels import PatchLabels
 from tcssa.mil.slots.routed import RoutedSlide
 from tcssa.ranking import area
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from tcssa.errors import TableError
 from tcssa.features.tables import find_column, slide_name
 from tcssa.files.table import number, read_table
+from tcssa.mil.slots.outlined_patches import UNKNOWN, read_outlined
 from tcssa.mil.slots.places import Places
 from tcssa.mil.slots.routed import RoutedSlide
+from tcssa.reporter import Reporter
 
-UNKNOWN = -1
-"""The label of a patch of which the table says nothing."""
 _SLIDE = ("slide_id", "slide", "filename")
 _PATCH, _X, _Y = ("patch", "row"), ("x", "coord_x"), ("y", "coord_y")
 _LABEL = ("label", "class", "patch_label")
@@ -26,15 +26,17 @@ PatchLabels = Mapping[str, NDArray[np.int64]]
 
 
 def read_patch_labels(
-    path: Path, slides: Sequence[RoutedSlide], places: Mapping[str, Places]
+    path: Path, slides: Sequence[RoutedSlide], places: Mapping[str, Places], reporter: Reporter
 ) -> tuple[list[str], PatchLabels]:
     """Read the labels of patches.
 
     Args:
         path: A table ``slide_id, label`` with either ``patch``, the row of the slide's features
-            counted from 0, or ``x, y``, the patch's top-left corner in level-0 pixels.
+            counted from 0, or ``x, y``, the patch's top-left corner in level-0 pixels; or a folder
+            of outlines, see `read_outlined`.
         slides: The slides that are looked at; rows of others are passed over.
         places: Of the slides whose coordinates are known, by slide_id.
+        reporter: Is told of patches with two labels.
 
     Returns:
         The names of the labels, sorted; and each slide's labels.
@@ -43,6 +45,10 @@ def read_patch_labels(
         TableError: Columns are missing, no slide is one of these, or a row names no patch or one
             patch twice; the faults are listed with their lines.
     """
+    known = {routed.slide.slide_id: np.full(len(routed.slots), UNKNOWN) for routed in slides}
+    if path.is_dir():
+        names, outlined = read_outlined(path, places, reporter)
+        return names, known | outlined
     table = read_table(path)
     slide_column, label_column = (find_column(table.columns, names) for names in (_SLIDE, _LABEL))
     by_row = find_column(table.columns, _PATCH)
@@ -51,7 +57,6 @@ def read_patch_labels(
         found = ", ".join(table.columns)
         raise TableError(path, f"needs columns slide_id, label and patch (or x, y), found: {found}")
     names = sorted({row[label_column] for row in table.rows.values()} - {""})
-    known = {routed.slide.slide_id: np.full(len(routed.slots), UNKNOWN) for routed in slides}
     rows_at = {name: _rows_by_corner(places[name]) for name in known if name in places}
     faults = []
     for line, row in table.rows.items():

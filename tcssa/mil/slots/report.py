@@ -85,7 +85,7 @@ def _next_commands(found: SlotInspection) -> list[str]:
 def _use_rows(found: SlotInspection) -> Iterator[list[str]]:
     yield [
         "fold", "slides", "patches", "effective slots", "largest share", "dead slots",
-        "empty a slide", "first gate weight", "gate entropy / log K", "token cosine",
+        "empty a slide", "first gate weight", "gate entropy / log K", "token cosine", "silhouette",
     ]  # fmt: skip
     for use, cosine in zip(found.use, found.cosine, strict=True):
         yield [
@@ -99,6 +99,7 @@ def _use_rows(found: SlotInspection) -> Iterator[list[str]]:
             f"{use.first_weight:.3f}",
             f"{use.entropy:.3f}",
             "not defined" if cosine.between is None else f"{cosine.between:.2f}",
+            "not defined" if (value := found.silhouettes[use.fold]) is None else f"{value:.2f}",
         ]
 
 

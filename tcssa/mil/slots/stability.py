@@ -1,4 +1,4 @@
-"""Whether models that were trained apart find the same slots."""
+"""Whether slots part patches that differ, and whether models trained apart find the same ones."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from tcssa.mil.slots.inspection import SlotInspection
 from tcssa.mil.slots.meaning import Ints, SlotStability, stability
 from tcssa.run import CHECKPOINT_FILE
 
+_MOST_FOR_SILHOUETTE = 2000
+"""It takes the distances of all pairs."""
 MAX_PATCHES = 5000
 """That models are compared on, an equal share of every test slide."""
 
@@ -35,7 +37,7 @@ def stability_of(
         RunError: The other run has other slots, or lacks a fold.
         CheckpointError: A checkpoint of it is damaged.
     """
-    patches = _sample(found, store)
+    patches = _sample(found, store, MAX_PATCHES)
     folds = {f"fold {fold}": found.run / f"fold-{fold}" for fold in found.epochs}
     firsts = {name: _first_slots(folder, patches, device) for name, folder in folds.items()}
     if against is None:
@@ -55,11 +57,39 @@ def stability_of(
     ]
 
 
-def _sample(found: SlotInspection, store: BagStore) -> Tensor:
+def silhouettes_of(
+    found: SlotInspection, store: BagStore, device: torch.device
+) -> dict[int, float | None]:
+    """Compute how far the first slots of each fold's model part patches by their features.
+
+    The silhouette (Rousseeuw 1987) of a patch is (b - a) / max(a, b), where a is its mean distance
+    to the patches of its own slot and b to those of the nearest other slot; here the mean of test
+    patches. 1: slots are heaps far from each other; 0: they touch; below 0: they are mixed.
+
+    Args:
+        found: Its run, folds and test slides.
+        store: Reads features.
+        device: Where the models run.
+
+    Returns:
+        The mean silhouette by fold; None where all patches go to one slot, or each to its own.
+    """
+    from sklearn.metrics import silhouette_score
+
+    patches = _sample(found, store, _MOST_FOR_SILHOUETTE)
+    scores: dict[int, float | None] = {}
+    for fold in found.epochs:
+        first = _first_slots(found.run / f"fold-{fold}", patches, device)
+        is_defined = 1 < len(np.unique(first)) < len(first)
+        scores[fold] = float(silhouette_score(patches.numpy(), first)) if is_defined else None
+    return scores
+
+
+def _sample(found: SlotInspection, store: BagStore, num_patches: int) -> Tensor:
     """Draw an equal number of patches of every test slide, [M, D]; always the same ones."""
     rng = np.random.default_rng(0)
     slides = list({routed.slide.path: routed.slide for routed in found.slides}.values())
-    most = max(1, MAX_PATCHES // len(slides))
+    most = max(1, num_patches // len(slides))
     chosen = []
     for _, (bag,) in store.batches([[slide] for slide in slides]):
         rows = np.sort(rng.permutation(len(bag))[:most])

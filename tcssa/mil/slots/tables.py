@@ -41,10 +41,20 @@ def write_epochs(path: Path, folds: Mapping[int, Sequence[Epoch]]) -> None:
     atomic.write_csv(path, ["fold", "epoch", *figures], rows)
 
 
-def write_use(folder: Path, folds: Sequence[SlotsInUse]) -> None:
-    """``folds.csv`` and ``slots.csv``."""
-    header = ["fold", *_OF_FOLD, "dead_slots"]
-    rows = [[use.fold, *(getattr(use, name) for name in _OF_FOLD), len(use.dead)] for use in folds]
+def write_use(
+    folder: Path, folds: Sequence[SlotsInUse], silhouettes: Mapping[int, float | None]
+) -> None:
+    """Write ``folds.csv`` and ``slots.csv``."""
+    header = ["fold", *_OF_FOLD, "dead_slots", "silhouette"]
+    rows = [
+        [
+            use.fold,
+            *(getattr(use, name) for name in _OF_FOLD),
+            len(use.dead),
+            silhouettes.get(use.fold),
+        ]
+        for use in folds
+    ]
     atomic.write_csv(folder / "folds.csv", header, rows)
     of_slots = [
         [use.fold, slot, *(getattr(use, name)[slot] for name in _OF_SLOT)]

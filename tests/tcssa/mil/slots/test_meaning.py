@@ -1,17 +1,21 @@
 """What slots tell of the labels of patches, and whether two models find the same ones."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from slot_runs import patches_of, planted_model, slide_of
 
-from tcssa.errors import TableError
+from tcssa.errors import FileError, TableError
 from tcssa.mil.slots.meaning import information, meaning_of, stability
-from tcssa.mil.slots.patch_labels import UNKNOWN, read_patch_labels
+from tcssa.mil.slots.outlined_patches import UNKNOWN
+from tcssa.mil.slots.patch_labels import read_patch_labels
 from tcssa.mil.slots.places import Places
 from tcssa.mil.slots.routed import RoutedSlide, route
+from tcssa.reporter import Silent
 
 
 def routed(counts: list[int], name: str = "s") -> RoutedSlide:
@@ -58,7 +62,9 @@ def test_renumbered_slots_are_the_same_slots() -> None:
 def test_labels_come_by_row_or_by_corner(tmp_path: Path, text: str) -> None:
     (tmp_path / "labels.csv").write_text(text)
     places = {"s": Places(np.stack([np.arange(3) * 64, np.full(3, 64)], axis=1), 64)}
-    names, labels = read_patch_labels(tmp_path / "labels.csv", [routed([1, 1, 1, 0])], places)
+    names, labels = read_patch_labels(
+        tmp_path / "labels.csv", [routed([1, 1, 1, 0])], places, Silent()
+    )
     assert names == ["normal", "tumour"]
     assert labels["s"].tolist() == [1, UNKNOWN, 0]
 
@@ -78,4 +84,54 @@ def test_labels_of_no_patch_are_named(tmp_path: Path, text: str, match: str) -> 
     (tmp_path / "labels.csv").write_text(text)
     places = {"s": Places(np.stack([np.arange(3) * 64, np.full(3, 64)], axis=1), 64)}
     with pytest.raises(TableError, match=match):
-        read_patch_labels(tmp_path / "labels.csv", [routed([1, 1, 1, 0])], places)
+        read_patch_labels(tmp_path / "labels.csv", [routed([1, 1, 1, 0])], places, Silent())
+
+
+def area(name: str | None, left: int, right: int) -> dict[str, Any]:
+    """A rectangle over whole columns of the row of patches, as QuPath exports it."""
+    ring = [[left, 0], [right, 0], [right, 64], [left, 64], [left, 0]]
+    properties = {} if name is None else {"classification": {"name": name, "color": [1, 2, 3]}}
+    geometry = {"type": "Polygon", "coordinates": [ring]}
+    return {"type": "Feature", "geometry": geometry, "properties": properties}
+
+
+def write_areas(folder: Path, *features: dict[str, Any]) -> Path:
+    content = {"type": "FeatureCollection", "features": list(features)}
+    (folder / "s.geojson").write_text(json.dumps(content))
+    return folder
+
+
+class Heard(Silent):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, sentence: str) -> None:
+        self.warnings.append(sentence)
+
+
+def test_patches_are_of_the_area_that_their_centre_lies_in(tmp_path: Path) -> None:
+    places = {"s": Places(np.stack([np.arange(5) * 64, np.zeros(5, int)], axis=1), 64)}
+    slides, heard = [routed([2, 2, 1, 0])], Heard()
+    folder = write_areas(
+        tmp_path,
+        area("tumour", 0, 150),  # two patches, and less than half of the third
+        area("stroma", 90, 240),  # the centre of the second is at 96
+        area(None, 240, 320),
+    )
+    names, labels = read_patch_labels(folder, slides, places, heard)
+    assert names == ["stroma", "tumour"]
+    assert labels["s"].tolist() == [1, UNKNOWN, 0, 0, UNKNOWN]
+    assert heard.warnings == ["patches in areas of two labels, which count for none: 1"]
+
+
+def test_areas_that_label_nothing_are_named(tmp_path: Path) -> None:
+    places = {"s": Places(np.stack([np.arange(5) * 64, np.zeros(5, int)], axis=1), 64)}
+    slides = [routed([2, 2, 1, 0])]
+    with pytest.raises(TableError, match=r"has no S\.geojson of a test slide"):
+        read_patch_labels(tmp_path, slides, places, Silent())
+    write_areas(tmp_path, area(None, 0, 64))
+    with pytest.raises(FileError, match=r"s\.geojson: has no area with a classification"):
+        read_patch_labels(tmp_path, slides, places, Silent())
+    (tmp_path / "s.geojson").write_text("[")
+    with pytest.raises(FileError, match=r"s\.geojson"):
+        read_patch_labels(tmp_path, slides, places, Silent())
