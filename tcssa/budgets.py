@@ -4,7 +4,7 @@ A slide's sums over K slots give those over K' = K/2, K/4 … by addition: slot 
 j mod K'. Patches are routed once, one model and one engine serve every budget, and what is kept of
 a slide at K serves all smaller ones. A model must be trained for it (``--nested``), so that its
 first experts refine folded slots too, and its slots are in such an order that those which fold into
-one another are alike (`tcssa.mil.prototypes`).
+one another are alike (`tcssa.compressor.prototypes`).
 
 Shapes: K slots, K' of a budget, D features. Arrays are NumPy.
 """

@@ -47,7 +47,9 @@ def _rows(file: h5py.File, name: str) -> NDArray[Any]:
     """Rows of a dataset that lies in the file whole."""
     parts = name.split("/")
     for depth in range(1, len(parts) + 1):
-        if isinstance(file.get("/".join(parts[:depth]), getlink=True), h5py.ExternalLink):
+        # not File.get, which asks after the index of blocks too
+        link = file.id.links.get_info("/".join(parts[:depth]).encode())
+        if link.type == h5py.h5l.TYPE_EXTERNAL:
             raise RefusedError("a link to another file")
     dataset = file[name]
     if dataset.external or dataset.is_virtual:

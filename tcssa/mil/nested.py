@@ -1,15 +1,10 @@
-"""What a classifier of nested budgets (`tcssa.budgets`) learns beside the others.
-
-Shapes: K slots, K' of a budget, D features.
-"""
+"""What a classifier of nested budgets (`tcssa.budgets`) learns beside the others."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tcssa.budgets import choose_budget
@@ -22,33 +17,6 @@ SHARES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 """That an automatic budget may keep of the variance between slots."""
 _ALLOWED = 0.01
 """How much worse the validation loss may be than with all slots."""
-
-
-def in_tree_order(prototypes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Order prototypes so that those which fold into one another are alike.
-
-    A tree of halves: the set is cut across its longest axis into two of one size, and so on. The
-    halves of the first cut are the even and the odd slots, those of the next differ in the next
-    bit, so that j mod K' is the branch that a prototype lies on.
-
-    Args:
-        prototypes: [K, D].
-
-    Returns:
-        The same rows in another order.
-    """
-    return prototypes[_branches(prototypes, np.arange(len(prototypes)))]
-
-
-def _branches(prototypes: NDArray[np.float32], chosen: NDArray[np.intp]) -> NDArray[np.intp]:
-    if len(chosen) % 2:
-        return chosen
-    rows = prototypes[chosen].astype(np.float64)
-    centred = rows - rows.mean(axis=0)
-    axis = np.linalg.svd(centred, full_matrices=False)[2][0]
-    rank = np.argsort(centred @ axis, kind="stable")
-    halves = [_branches(prototypes, chosen[np.sort(half)]) for half in np.split(rank, 2)]
-    return np.stack(halves, axis=1).ravel()
 
 
 @torch.no_grad()

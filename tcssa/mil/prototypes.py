@@ -1,35 +1,19 @@
-"""A gate that begins as k-means of training patches, so that slots mean something from the start.
-
-A linear gate can be k-means: with W_k = μ_k / τ and b_k = -|μ_k|² / 2τ, the softmax over slots is
-that of -|x - μ_k|² / 2τ. Random gates are near uniform, and the balance loss keeps them there. Only
-the beginning changes: checkpoints and engines are as before.
-
-Shapes: M patches, D features, K slots.
-"""
+"""A classifier's gate begun as k-means of its training patches (`tcssa.compressor.prototypes`)."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from tcssa.compressor.prototypes import MAX_PATCHES, begin_at
 from tcssa.mil.bag_store import BagStore
 from tcssa.mil.cohort import CohortSlide
 from tcssa.mil.model import SlideClassifier
-from tcssa.mil.nested import in_tree_order
-
-MAX_PATCHES = 20_000
-"""Of all training slides together; more do not move the prototypes."""
-FIRST_WEIGHT = 0.6
-"""Mean probability of a patch's first slot, which sets τ."""
-_STEPS = 60
 
 
-@torch.no_grad()
 def begin_gate(
     model: SlideClassifier, slides: Sequence[CohortSlide], store: BagStore, seed: int
 ) -> bool:
@@ -45,39 +29,10 @@ def begin_gate(
         Whether there were enough patches that differ; else the gate stays as it is.
     """
     patches = _sample(model, slides, store, np.random.default_rng(seed))
-    gate = model.compressor.router.gate
-    prototypes = _prototypes(patches.numpy(), gate.out_features, seed)
-    if prototypes is None:
-        return False
-    if model.compressor.config.nested:
-        prototypes = in_tree_order(prototypes)
-    weight, bias = gate_of(torch.from_numpy(prototypes), patches)
-    gate.weight.copy_(weight)
-    gate.bias.copy_(bias)
-    return True
+    return begin_at(model.compressor, patches, seed)
 
 
-def gate_of(prototypes: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
-    """Make the linear gate of prototypes, τ such that the mean first weight is `FIRST_WEIGHT`.
-
-    Args:
-        prototypes: μ, [K, D].
-        patches: Patches that τ is measured on, [M, D].
-
-    Returns:
-        The gate's weight [K, D] and bias [K].
-    """
-    scores = patches @ prototypes.T - prototypes.square().sum(dim=1) / 2
-    low, high = -30.0, 30.0  # of log τ; the mean first weight falls with τ
-    scale = float(scores.std()) or 1.0
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
-        first = (scores / (scale * np.exp(middle))).softmax(dim=1).amax(dim=1).mean()
-        low, high = (middle, high) if first > FIRST_WEIGHT else (low, middle)
-    tau = scale * np.exp((low + high) / 2)
-    return prototypes / tau, -prototypes.square().sum(dim=1) / (2 * tau)
-
-
+@torch.no_grad()
 def _sample(
     model: SlideClassifier,
     slides: Sequence[CohortSlide],
@@ -93,20 +48,3 @@ def _sample(
         chosen.append(bag[torch.from_numpy(np.sort(rows))].float())
     (embedded,) = model.embedded([torch.cat(chosen).to(device)])
     return embedded.cpu()
-
-
-def _prototypes(
-    patches: NDArray[np.float32], num_slots: int, seed: int
-) -> NDArray[np.float32] | None:
-    from sklearn.cluster import KMeans
-    from sklearn.exceptions import ConvergenceWarning
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # no stubs
-
-    if len(np.unique(patches, axis=0)) < num_slots:
-        return None
-    # several threads add up in whatever order they end: the same seed would give other bits
-    with threadpool_limits(1), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        found = KMeans(num_slots, n_init=1, max_iter=50, random_state=seed).fit(patches)
-    centres: NDArray[np.float32] = found.cluster_centers_.astype(np.float32)
-    return centres

@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import nn
 
 from tcssa.checksums import params_hash
+from tcssa.compressor import CompressorConfig, SlotCompressor
 from tcssa.compressor.checkpoint import LoadedCompressor, open_checkpoint
+from tcssa.compressor.prototypes import MAX_PATCHES, begin_at
 from tcssa.errors import UsageError
-from tcssa.features import find_bags, open_bag
+from tcssa.features import find_bags, open_bag, read_features
 from tcssa.vqa.llm import LoadedLLM, load_llm
 from tcssa.vqa.lora import add_lora
 from tcssa.vqa.model import SlideLanguageModel
@@ -26,6 +30,8 @@ from tcssa.vqa.settings import VqaSettings
 from tcssa.vqa.template import ChatTemplate
 from tcssa.vqa.visual import SlotVisual, VisualConfig, VisualEncoder, build_visual
 
+_HIDDEN_DIM = 24
+"""Of the experts of a compressor that is made here, as of train-mil's."""
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -118,8 +124,7 @@ def _fresh(settings: VqaSettings) -> Parts:
     )
     prompts = PromptBuilder(llm.tokenizer, ChatTemplate.of(llm.tokenizer), options.system)
     source = None
-    if settings.visual.kind == "tcssa":
-        assert settings.visual.compressor is not None
+    if settings.visual.compressor is not None:
         source = open_checkpoint(settings.visual.compressor)
     feature_dim, encoder = _of_features(settings)
     visual = _visual(settings, source, feature_dim)
@@ -183,8 +188,9 @@ def _visual(
     settings: VqaSettings, source: LoadedCompressor | None, feature_dim: int
 ) -> VisualEncoder:
     options = settings.visual
-    if source is not None:
-        return build_visual(VisualConfig(kind="tcssa", budget=options.budget), source.model)
+    if options.kind == "tcssa":
+        compressor = _begun(settings, feature_dim) if source is None else source.model
+        return build_visual(VisualConfig(kind="tcssa", budget=options.budget), compressor)
     config = VisualConfig(
         kind=options.kind,
         feature_dim=feature_dim,
@@ -192,6 +198,32 @@ def _visual(
         max_patches=options.max_patches,
     )
     return build_visual(config)
+
+
+def _begun(settings: VqaSettings, feature_dim: int) -> SlotCompressor:
+    """Make a compressor whose slots begin as means of patches near prototypes.
+
+    The prototypes are of the slides that have features, an equal number of patches of each.
+    """
+    assert settings.corpus.features is not None
+    config = CompressorConfig(
+        feature_dim=feature_dim,
+        num_slots=settings.visual.num_tokens,
+        hidden_dim=_HIDDEN_DIM,
+        salience=True,
+        nested=settings.visual.budget is not None,
+    )
+    compressor = SlotCompressor(config)
+    nn.init.zeros_(compressor.experts.norm_weight)
+    paths = find_bags([settings.corpus.features])
+    rng = np.random.default_rng(settings.train.seed)
+    patches = []
+    for path in paths:
+        features = read_features(path, feature_dim)
+        chosen = rng.permutation(len(features))[: max(1, MAX_PATCHES // len(paths))]
+        patches.append(torch.from_numpy(features[np.sort(chosen)]).float())
+    begin_at(compressor, torch.cat(patches), settings.train.seed)
+    return compressor.eval()
 
 
 def _of_features(settings: VqaSettings) -> tuple[int, str | None]:

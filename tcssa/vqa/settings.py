@@ -68,10 +68,14 @@ class VisualSettings(Section):
     )
     compressor: Path | None = Field(
         default=None,
-        description="Run of train-mil, or checkpoint, whose compressor makes the slots.",
+        description="Run of train-mil, or checkpoint, whose compressor makes the slots; with "
+        "--train-compressor a fresh one if not given.",
     )
     num_tokens: int = Field(
-        default=32, ge=1, description="Tokens a slide becomes with sample; tcssa has its K."
+        default=32,
+        ge=1,
+        description="Tokens a slide becomes with sample, or slots of a fresh compressor; another "
+        "one has its K.",
     )
     budget: int | None = Field(
         default=None,
@@ -141,7 +145,9 @@ class VqaTrainSettings(Section):
         default=None, description="Run to start from; stage 2 starts from one of stage 1."
     )
     train_compressor: bool = Field(
-        default=False, description="Train the compressor too; needs the features of every row."
+        default=False,
+        description="Train the compressor too; needs the features of every row. A fresh one wants "
+        "a higher --compressor-lr.",
     )
     train_projector: bool = Field(
         default=False, description="Train the projector in stage 2 too; stage 1 always does."

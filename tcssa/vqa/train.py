@@ -160,16 +160,23 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     return content
 
 
+def _begins_compressor(settings: VqaSettings) -> bool:
+    """Return whether the training makes a compressor of its own."""
+    options = settings.train
+    return options.train_compressor and options.from_run is None
+
+
 def _require_sources(settings: VqaSettings) -> None:
     corpus, visual, options = settings.corpus, settings.visual, settings.train
     if corpus.data is None or corpus.features is None:
         raise UsageError(
             "training needs conversations and features", hint="give --data JSON --features DIR"
         )
-    if visual.kind == "tcssa" and visual.compressor is None:
+    if visual.kind == "tcssa" and visual.compressor is None and not _begins_compressor(settings):
         raise UsageError(
             "the slots need a compressor",
-            hint="give --compressor RUN (of train-mil, or a checkpoint), or another --visual",
+            hint="give --compressor RUN (of train-mil, or a checkpoint), or --train-compressor to "
+            "begin one, or another --visual",
         )
     if visual.budget is not None and visual.kind != "tcssa":
         raise UsageError(f"--budget is of slots, and --visual {visual.kind} has none")

@@ -8,11 +8,12 @@ import torch
 from cohorts import small_run, write_cohort
 
 from tcssa.compressor import load_compressor, open_checkpoint
+from tcssa.compressor.prototypes import in_tree_order
 from tcssa.errors import UsageError
 from tcssa.mil.bag_store import BagStore
 from tcssa.mil.cohort import read_cohort
 from tcssa.mil.fit import FoldFit
-from tcssa.mil.nested import SHARES, choose_share, in_tree_order
+from tcssa.mil.nested import SHARES, choose_share
 from tcssa.mil.settings import MilSettings, ModelSettings
 from tcssa.mil.splits import Fold
 from tcssa.mil.train import train

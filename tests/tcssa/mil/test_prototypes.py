@@ -9,13 +9,14 @@ from cohorts import small_run, write_cohort
 from factories import make_features
 
 from tcssa import CompressorConfig, SlotCompressor
+from tcssa.compressor.prototypes import FIRST_WEIGHT, gate_of
 from tcssa.errors import CheckpointError
 from tcssa.mil.bag_store import BagStore
 from tcssa.mil.classifiers import build_classifier
 from tcssa.mil.cohort import CohortSlide, read_cohort
 from tcssa.mil.fit import FoldFit, average
 from tcssa.mil.model import ClassifierConfig, SlideClassifier
-from tcssa.mil.prototypes import FIRST_WEIGHT, begin_gate, gate_of
+from tcssa.mil.prototypes import begin_gate
 from tcssa.mil.recipes import RECIPES
 from tcssa.mil.settings import MilSettings, ModelSettings
 from tcssa.mil.tasks.classes import Classes

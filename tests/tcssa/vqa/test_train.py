@@ -3,13 +3,18 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 from vqa_training import row, tiny, write_material
 
+from tcssa.compressor import load_compressor
 from tcssa.errors import DroppedRowsError, RunError, UsageError
+from tcssa.features import find_bags, read_features
 from tcssa.files.table import read_table
 from tcssa.reporter import Silent
+from tcssa.vqa.parts import load_parts
 from tcssa.vqa.run import load_vqa
 from tcssa.vqa.settings import (
     inherited,
@@ -82,6 +87,26 @@ def test_a_compressor_that_trains_moves_and_uses_no_cache(material: Path, tmp_pa
     assert any(not kept[name].equal(given[name]) for name in given)
     lines = list(read_table(tmp_path / "run" / "history.csv").rows.values())
     assert 1.5 < float(lines[-1]["aux_loss"]) < 4
+
+
+def test_a_fresh_compressor_begins_at_prototypes_of_the_slides(
+    material: Path, tmp_path: Path
+) -> None:
+    """So it does in every process and every call: a run that is taken up begins alike."""
+    options = {"train_compressor": True, "compressor_lr": 1e-9}
+    settings = tiny(material, visual={"compressor": None, "num_tokens": 4}, train=options)
+    train(settings, tmp_path / "run", Silent())
+    model = load_compressor(tmp_path / "run" / "compressor.safetensors")
+    assert (model.config.num_slots, model.config.salience) == (4, True)
+    patches = np.concatenate([read_features(p) for p in find_bags([material / "features"])])
+    with torch.no_grad():
+        first = model.router(torch.from_numpy(patches)).weights_NT[:, 0]
+    assert float(first.mean()) == pytest.approx(0.6, abs=0.05)  # of all patches, or nearly so
+    output = model.compress([torch.from_numpy(patches)])
+    state = model.aggregate([torch.from_numpy(patches)])[0].state
+    assert torch.allclose(output.slots[0], state.centers(), atol=1e-6)
+    begun = load_parts(settings, torch.device("cpu")).model.visual.compressor
+    assert torch.allclose(begun.router.gate.weight, model.router.gate.weight, atol=1e-6)
 
 
 def test_rows_that_cannot_be_used_are_counted_and_listed(material: Path, tmp_path: Path) -> None:

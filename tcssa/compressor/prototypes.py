@@ -1,0 +1,114 @@
+"""A gate that begins as k-means of patches, so that slots mean something from the start.
+
+A linear gate can be k-means: with W_k = μ_k / τ and b_k = -|μ_k|² / 2τ, the softmax over slots is
+that of -|x - μ_k|² / 2τ. Random gates are near uniform, and the balance loss keeps them there. Only
+the beginning changes: checkpoints and engines are as before.
+
+Shapes: M patches, D features, K slots.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tcssa.compressor.compressor import SlotCompressor
+
+MAX_PATCHES = 20_000
+"""Of all slides together; more do not move the prototypes."""
+FIRST_WEIGHT = 0.6
+"""Mean probability of a patch's first slot, which sets τ."""
+_STEPS = 60
+
+
+@torch.no_grad()
+def begin_at(compressor: SlotCompressor, patches: Tensor, seed: int) -> bool:
+    """Set the gate of a compressor to prototypes of patches.
+
+    Args:
+        compressor: Its gate is changed.
+        patches: As the gate sees them, [M, D], float32, on the CPU.
+        seed: Of k-means.
+
+    Returns:
+        Whether there were enough patches that differ; else the gate stays as it is.
+    """
+    gate = compressor.router.gate
+    prototypes = _prototypes(patches.numpy(), gate.out_features, seed)
+    if prototypes is None:
+        return False
+    if compressor.config.nested:
+        prototypes = in_tree_order(prototypes)
+    weight, bias = gate_of(torch.from_numpy(prototypes), patches)
+    gate.weight.copy_(weight)
+    gate.bias.copy_(bias)
+    return True
+
+
+def gate_of(prototypes: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
+    """Make the linear gate of prototypes, τ such that the mean first weight is `FIRST_WEIGHT`.
+
+    Args:
+        prototypes: μ, [K, D].
+        patches: Patches that τ is measured on, [M, D].
+
+    Returns:
+        The gate's weight [K, D] and bias [K].
+    """
+    scores = patches @ prototypes.T - prototypes.square().sum(dim=1) / 2
+    low, high = -30.0, 30.0  # of log τ; the mean first weight falls with τ
+    scale = float(scores.std()) or 1.0
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        first = (scores / (scale * np.exp(middle))).softmax(dim=1).amax(dim=1).mean()
+        low, high = (middle, high) if first > FIRST_WEIGHT else (low, middle)
+    tau = scale * np.exp((low + high) / 2)
+    return prototypes / tau, -prototypes.square().sum(dim=1) / (2 * tau)
+
+
+def in_tree_order(prototypes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Order prototypes so that those which fold into one another are alike.
+
+    A tree of halves: the set is cut across its longest axis into two of one size, and so on. The
+    halves of the first cut are the even and the odd slots, those of the next differ in the next
+    bit, so that j mod K' is the branch that a prototype lies on.
+
+    Args:
+        prototypes: [K, D].
+
+    Returns:
+        The same rows in another order.
+    """
+    return prototypes[_branches(prototypes, np.arange(len(prototypes)))]
+
+
+def _branches(prototypes: NDArray[np.float32], chosen: NDArray[np.intp]) -> NDArray[np.intp]:
+    if len(chosen) % 2:
+        return chosen
+    rows = prototypes[chosen].astype(np.float64)
+    centred = rows - rows.mean(axis=0)
+    axis = np.linalg.svd(centred, full_matrices=False)[2][0]
+    rank = np.argsort(centred @ axis, kind="stable")
+    halves = [_branches(prototypes, chosen[np.sort(half)]) for half in np.split(rank, 2)]
+    return np.stack(halves, axis=1).ravel()
+
+
+def _prototypes(
+    patches: NDArray[np.float32], num_slots: int, seed: int
+) -> NDArray[np.float32] | None:
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # no stubs
+
+    if len(np.unique(patches, axis=0)) < num_slots:
+        return None
+    # several threads add up in whatever order they end: the same seed would give other bits
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found = KMeans(num_slots, n_init=1, max_iter=50, random_state=seed).fit(patches)
+    centres: NDArray[np.float32] = found.cluster_centers_.astype(np.float32)
+    return centres
