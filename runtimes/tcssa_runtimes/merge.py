@@ -70,6 +70,8 @@ def merge_slides(
         runtime=runtime.name,
         classes=runtime.facts.classes,
         budget=runtime.budget,
+        failed_coords=None if others else first.failed_coords,
+        more=None if others else first.extraction,
     )
     return read_state(out)
 

@@ -45,6 +45,8 @@ Floats = NDArray[np.floating]
 FOLDER = "slide_features_tcssa"
 FORMAT_VERSION = 3
 _READ_VERSIONS = (2, 3)
+_OF_EXTRACTION = ("params_hash", "n_failed", "mpp_level0", "mpp_effective")
+"""Attributes that `tcssa_runtimes.slot_sink` adds."""
 
 
 @dataclass(frozen=True)
@@ -245,6 +247,10 @@ class EncodedState:
     """Of the features; ``None`` as text where nobody noted it."""
     positions: Positions | None
     """What its places are; None where it has none."""
+    extraction: dict[str, Attribute]
+    """What slots made in one pass with the features say of the slide, if they are such."""
+    failed_coords: NDArray[np.int64] | None
+    """Corners of patches that could not be read, likewise."""
 
 
 def read_state(path: Path) -> EncodedState:
@@ -280,5 +286,9 @@ def read_state(path: Path) -> EncodedState:
             positions = Positions(str(said["coords_unit"]), said["coords_point"])
             centroids, spread = (numbers(group, name, ndim=2) for name in ("centroids", "spread"))
             sums.places = SlotMoments.of(mass.astype(np.float64), centroids[:], spread[:])
-        encoder = str(attributes(file["features"]).get("encoder"))
-        return EncodedState(facts, sums, encoder, positions)
+        said = attributes(file["features"])
+        failed = None
+        if find_object(file, "failed_coords") is not None:
+            failed = numbers(file, "failed_coords", kinds="iu", ndim=2)[:]
+        extraction = {name: said[name] for name in _OF_EXTRACTION if name in said}
+        return EncodedState(facts, sums, str(said.get("encoder")), positions, extraction, failed)

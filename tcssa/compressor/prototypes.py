@@ -16,7 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tcssa.budgets import budgets_of
 from tcssa.compressor.compressor import SlotCompressor
+
+Ints = NDArray[np.intp]
 
 MAX_PATCHES = 20_000
 """Of all slides together; more do not move the prototypes."""
@@ -73,9 +76,8 @@ def gate_of(prototypes: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
 def in_tree_order(prototypes: NDArray[np.float32]) -> NDArray[np.float32]:
     """Order prototypes so that those which fold into one another are alike.
 
-    A tree of halves: the set is cut across its longest axis into two of one size, and so on. The
-    halves of the first cut are the even and the odd slots, those of the next differ in the next
-    bit, so that j mod K' is the branch that a prototype lies on.
+    They are cut into as many groups as the smallest budget has slots, each across its longest axis,
+    and the groups into halves, and so on: j mod K' is the branch that a prototype lies on.
 
     Args:
         prototypes: [K, D].
@@ -83,17 +85,28 @@ def in_tree_order(prototypes: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns:
         The same rows in another order.
     """
-    return prototypes[_branches(prototypes, np.arange(len(prototypes)))]
+    groups = _cut(prototypes, np.arange(len(prototypes)), budgets_of(len(prototypes))[0])
+    order = np.stack([_halved(prototypes, group) for group in groups], axis=1).ravel()
+    return prototypes[order]
 
 
-def _branches(prototypes: NDArray[np.float32], chosen: NDArray[np.intp]) -> NDArray[np.intp]:
+def _cut(rows: NDArray[np.float32], chosen: Ints, num_groups: int) -> list[Ints]:
+    """Cut rows into groups of one size that lie side by side: in halves as long as that goes."""
+    at_once = 2 if num_groups % 2 == 0 else num_groups
+    if at_once == 1:
+        return [chosen]
+    centred = rows[chosen].astype(np.float64)
+    centred -= centred.mean(axis=0)
+    axis = np.linalg.svd(centred, full_matrices=False)[2][0]
+    parts = np.split(chosen[np.argsort(centred @ axis, kind="stable")], at_once)
+    return [group for part in parts for group in _cut(rows, part, num_groups // at_once)]
+
+
+def _halved(rows: NDArray[np.float32], chosen: Ints) -> Ints:
+    """Order a group so that its halves alternate, and the halves of these, and so on."""
     if len(chosen) % 2:
         return chosen
-    rows = prototypes[chosen].astype(np.float64)
-    centred = rows - rows.mean(axis=0)
-    axis = np.linalg.svd(centred, full_matrices=False)[2][0]
-    rank = np.argsort(centred @ axis, kind="stable")
-    halves = [_branches(prototypes, chosen[np.sort(half)]) for half in np.split(rank, 2)]
+    halves = [_halved(rows, half) for half in _cut(rows, chosen, 2)]
     return np.stack(halves, axis=1).ravel()
 
 

@@ -20,9 +20,7 @@ from numpy.typing import NDArray
 from tcssa.files.boundary import UnsoundError
 from tcssa.files.hdf5 import BlockTable, block_table, require_findable
 from tcssa.files.hdf5_filters import filters_of, unpacked
-
-_MOST_BYTES = 2**28
-"""Of unpacked blocks that hold the same rows: they lie in memory beside what the caller counts."""
+from tcssa.files.limits import PACKED_BYTES
 
 
 @dataclass(frozen=True)
@@ -150,12 +148,30 @@ def find_blocks(dataset: h5py.Dataset) -> Blocks | None:
         return None
     table = None if dataset.chunks is None else block_table(dataset)
     filters = [] if dataset.chunks is None else filters_of(dataset)
+    if filters:
+        _require_small(dataset)
     blocks = _read_here(dataset, table, filters)
     if blocks is None and filters:
-        raise UnsoundError("its rows are packed in a way that is not read")
+        raise UnsoundError("its rows are packed, and of a type or place that is not read so")
     if blocks is None and table is not None:
         require_findable(dataset, table)
     return blocks
+
+
+def _require_small(dataset: h5py.Dataset) -> None:
+    """Require that blocks which hold the same rows can lie in memory, unpacked, beside the rest.
+
+    Raises:
+        UnsoundError: They cannot.
+    """
+    rows, width = dataset.chunks
+    num_bytes = rows * max(width, dataset.shape[1]) * dataset.id.get_type().get_size()
+    if num_bytes > PACKED_BYTES.value():
+        raise UnsoundError(
+            f"{num_bytes:,} bytes are packed in one block of rows, and at most "
+            f"{PACKED_BYTES.value():,} are read: set {PACKED_BYTES.variable}, or write it in "
+            "smaller chunks"
+        )
 
 
 def _read_here(
@@ -165,7 +181,7 @@ def _read_here(
     is_plain = (
         hasattr(os, "preadv")
         and h5py.h5t.py_create(dataset.dtype) == dataset.id.get_type()  # not so of bfloat16
-        and dataset.file.userblock_size == 0
+        and (bool(filters) or dataset.file.userblock_size == 0)
         and dataset.file.driver == "sec2"  # what holds a descriptor
     )
     if not is_plain:
@@ -184,8 +200,6 @@ def _read_here(
         return None
     rows, width = dataset.chunks
     if not filters and width != num_columns:
-        return None
-    if filters and rows * max(num_columns, width) * dataset.dtype.itemsize > _MOST_BYTES:
         return None
     # some lie at no place in the file
     if (table.offsets + table.sizes).max() > os.fstat(file).st_size:

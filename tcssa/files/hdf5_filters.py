@@ -2,8 +2,9 @@
 
 The library believes its filters: where a block unpacks to less than its numbers take, the rest of
 them is whatever lay in memory before. So a block that went through a filter is read from the file
-and unpacked here, each length and each checksum verified. The filters are those that h5py writes
-without a plug-in, in the order that it gives them (HDF5 File Format Specification 3.0, IV.A.2.l).
+and unpacked here, each length and each checksum verified. The filters are gzip, lzf,
+shuffle and the checksum of Fletcher, in the order that h5py gives them (HDF5 File Format
+Specification 3.0, IV.A.2.l).
 """
 
 from __future__ import annotations

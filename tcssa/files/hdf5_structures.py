@@ -18,11 +18,13 @@ import h5py
 
 from tcssa.files.boundary import UnsoundError
 
-_LAYOUT, _ATTRIBUTE, _CONTINUATION, _SYMBOLS = 0x08, 0x0C, 0x10, 0x11
+_LAYOUT, _ATTRIBUTE, _CONTINUATION, _SYMBOLS, _ATTRIBUTES = 0x08, 0x0C, 0x10, 0x11, 0x15
+_SHARED = 2
+"""Flag of a message whose content stands elsewhere."""
+_NOWHERE = b"\xff" * 8
+"""An address of what is not there yet."""
 _VARIABLE_LENGTH = 9
 """Class of a type whose values are lengths and places in a heap."""
-_MAX_BLOCKS = 64
-"""Pieces of one header; the library writes a few."""
 _MAX_HEADER_BYTES = 2**20
 _MAX_DEPTH = 64
 """Of a tree of version 2; one of 2^64 records is not as deep."""
@@ -33,8 +35,8 @@ _NO_GAP = 1
 _INDEX_FACTS_BYTES = {2: 0, 3: 1, 4: 5, 5: 6}
 """Bytes between the kind of an index and its address, by kind: none, fixed, extensible, tree."""
 
-Message = tuple[int, bytes]
-"""Kind and content."""
+Message = tuple[int, int, bytes]
+"""Kind, flags and content."""
 
 
 def require_sound_structures(file: h5py.h5f.FileID, holder: h5py.h5g.GroupID) -> None:
@@ -55,7 +57,9 @@ def require_sound_structures(file: h5py.h5f.FileID, holder: h5py.h5g.GroupID) ->
     address = h5py.h5g.get_objinfo(holder, b".").objno[0]
     file_bytes = os.fstat(descriptor).st_size
     heaps = set()
-    for kind, content in _messages(descriptor, base, address):
+    for kind, flags, content in _messages(descriptor, base, address):
+        if (kind == _ATTRIBUTE and flags & _SHARED) or (kind == _ATTRIBUTES and _is_dense(content)):
+            raise UnsoundError("has attributes that stand apart from their object, not read here")
         if kind == _ATTRIBUTE:
             for length, place in _texts_of(content):
                 if length > file_bytes:
@@ -83,26 +87,37 @@ def _messages(descriptor: int, base: int, address: int) -> Iterator[Message]:
     else:
         blocks = [(address + 16, int.from_bytes(head[8:12], "little"))]
         layout, skip, signature = struct.Struct("<HHB"), 3, 0
+    seen, num_bytes = set(), 0
     for begin, length in blocks:  # grows as continuations are met
-        if length > _MAX_HEADER_BYTES or len(blocks) > _MAX_BLOCKS:
+        num_bytes += length
+        if begin in seen or num_bytes > _MAX_HEADER_BYTES:
             raise UnsoundError("the header of an object is damaged")
+        seen.add(begin)
         data = os.pread(descriptor, length, base + begin)
         at = signature if begin != blocks[0][0] else 0
         while at + layout.size + skip <= len(data):
-            kind, size, _ = layout.unpack_from(data, at)
+            kind, size, flags = layout.unpack_from(data, at)
             at += layout.size + skip
             content = data[at : at + size]
             at += size
             if kind == _CONTINUATION and len(content) >= 16:
                 blocks.append(struct.unpack_from("<QQ", content))
-            yield kind, content
+            yield kind, flags, content
+
+
+def _is_dense(attributes: bytes) -> bool:
+    """Return whether attributes are kept in a heap of their own, by the message that says where."""
+    at = 2 + (2 if attributes[1:2] and attributes[1] & 1 else 0)
+    return attributes[at : at + 8] not in (b"", _NOWHERE)
 
 
 def _texts_of(attribute: bytes) -> list[tuple[int, int]]:
     """Find bytes and heap of each of an attribute's values; none where they are numbers."""
     if len(attribute) < 9:
         return []
-    version, _, *sizes = struct.unpack_from("<BBHHH", attribute)
+    version, flags, *sizes = struct.unpack_from("<BBHHH", attribute)
+    if version > 1 and flags:  # of version 1 they mean nothing
+        raise UnsoundError("an attribute's type stands elsewhere, which is not read")
     at = 9 if version == 3 else 8
     if version == 1:  # each part is filled up to a multiple of 8
         sizes = [-(-size // 8) * 8 for size in sizes]
@@ -123,7 +138,8 @@ def _index_of(layout: bytes) -> int | None:
     facts_bytes = _INDEX_FACTS_BYTES.get(layout[at]) if at < len(layout) else None
     if facts_bytes is None:
         return None
-    return int.from_bytes(layout[at + 1 + facts_bytes : at + 9 + facts_bytes], "little")
+    place = layout[at + 1 + facts_bytes : at + 9 + facts_bytes]
+    return None if place == _NOWHERE else int.from_bytes(place, "little")
 
 
 def _require_heap(descriptor: int, place: int) -> None:

@@ -65,6 +65,7 @@ class Limit:
 
 
 JSON_DEPTH = Limit("TCSSA_MAX_JSON_DEPTH", 64, "levels of nesting")
+PACKED_BYTES = Limit("TCSSA_MAX_PACKED_BYTES", 2**28, "bytes in a packed block of rows")
 PICKLED_BYTES = Limit("TCSSA_MAX_PICKLED_BYTES", 2**26, "bytes in arrays that share their numbers")
 PICKLED_VALUES = Limit("TCSSA_MAX_PICKLED_VALUES", 5_000_000, "values, shared ones written out")
 SETTINGS_BYTES = Limit("TCSSA_MAX_SETTINGS_BYTES", 2**18, "bytes of settings")

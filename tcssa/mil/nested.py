@@ -33,20 +33,24 @@ def choose_share(model: SlideClassifier, slides: Sequence[CohortSlide], store: B
     """
     model.eval()
     device = model.compressor.router.gate.weight.device
+    num_slots = model.compressor.config.num_slots
     at_share: dict[float, list[Prediction]] = {share: [] for share in SHARES}
+    of_all: list[Prediction] = []
     for (slide,), (bag,) in store.batches([[slide] for slide in slides]):
         (part,) = model.compressor.aggregate(model.embedded([bag.to(device)]))
         sums, mass = part.state.weighted_sum.cpu().numpy(), part.state.mass.cpu().numpy()
-        values: dict[int, tuple[float, ...]] = {}
-        for share, predictions in at_share.items():
-            budget = choose_budget(sums, mass, share)
-            if budget not in values:
-                state = model.compressor.folded(part.state, budget)
-                values[budget] = model.task.values(_logits(model, state.centers(), state.mass))
+        at_budget: dict[int, Prediction] = {}
+        for budget in model.compressor.config.budgets:
+            state = model.compressor.folded(part.state, budget)
+            values = model.task.values(_logits(model, state.centers(), state.mass))
             who = (slide.slide_id, slide.case_id, slide.label)
-            predictions.append(Prediction(*who, values[budget], None, slide.truth))
+            at_budget[budget] = Prediction(*who, values, None, slide.truth)
+        of_all.append(at_budget[num_slots])
+        for share, predictions in at_share.items():
+            predictions.append(at_budget[choose_budget(sums, mass, share)])
+    most = model.task.validation_loss(of_all) + _ALLOWED
     losses = {share: model.task.validation_loss(rows) for share, rows in at_share.items()}
-    return next(share for share, loss in losses.items() if loss <= losses[1.0] + _ALLOWED)
+    return next((share for share, loss in losses.items() if loss <= most), SHARES[-1])
 
 
 def _logits(model: SlideClassifier, centers: Tensor, mass: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from tcssa.checksums import params_hash
 from tcssa.compressor import CompressorConfig, SlotCompressor
 from tcssa.compressor.checkpoint import LoadedCompressor, open_checkpoint
 from tcssa.compressor.prototypes import MAX_PATCHES, begin_at
-from tcssa.errors import UsageError
+from tcssa.errors import FileError, NonFiniteFeatureError, UsageError
 from tcssa.features import find_bags, open_bag, read_features
 from tcssa.vqa.llm import LoadedLLM, load_llm
 from tcssa.vqa.lora import add_lora
@@ -28,7 +28,7 @@ from tcssa.vqa.prompt import PromptBuilder
 from tcssa.vqa.run import load_vqa, save_vqa
 from tcssa.vqa.settings import VqaSettings
 from tcssa.vqa.template import ChatTemplate
-from tcssa.vqa.visual import SlotVisual, VisualConfig, VisualEncoder, build_visual
+from tcssa.vqa.visual import VisualConfig, VisualEncoder, build_visual
 
 _HIDDEN_DIM = 24
 """Of the experts of a compressor that is made here, as of train-mil's."""
@@ -124,7 +124,7 @@ def _fresh(settings: VqaSettings) -> Parts:
     )
     prompts = PromptBuilder(llm.tokenizer, ChatTemplate.of(llm.tokenizer), options.system)
     source = None
-    if settings.visual.compressor is not None:
+    if settings.visual.kind == "tcssa" and settings.visual.compressor is not None:
         source = open_checkpoint(settings.visual.compressor)
     feature_dim, encoder = _of_features(settings)
     visual = _visual(settings, source, feature_dim)
@@ -171,8 +171,6 @@ def _continued(settings: VqaSettings) -> Parts:
             f"{settings.visual.kind}",
             hint="leave --visual out: the run says it",
         )
-    if settings.visual.budget is not None and isinstance(loaded.model.visual, SlotVisual):
-        loaded.model.visual.set_budget(settings.visual.budget)
     return Parts(
         loaded.model,
         loaded.prompts,
@@ -203,7 +201,11 @@ def _visual(
 def _begun(settings: VqaSettings, feature_dim: int) -> SlotCompressor:
     """Make a compressor whose slots begin as means of patches near prototypes.
 
-    The prototypes are of the slides that have features, an equal number of patches of each.
+    The prototypes are of all slides that have features, an equal number of patches of each; a file
+    that cannot be read is told of where the rows are read.
+
+    Raises:
+        UsageError: There are too few patches that differ.
     """
     assert settings.corpus.features is not None
     config = CompressorConfig(
@@ -211,7 +213,6 @@ def _begun(settings: VqaSettings, feature_dim: int) -> SlotCompressor:
         num_slots=settings.visual.num_tokens,
         hidden_dim=_HIDDEN_DIM,
         salience=True,
-        nested=settings.visual.budget is not None,
     )
     compressor = SlotCompressor(config)
     nn.init.zeros_(compressor.experts.norm_weight)
@@ -219,10 +220,18 @@ def _begun(settings: VqaSettings, feature_dim: int) -> SlotCompressor:
     rng = np.random.default_rng(settings.train.seed)
     patches = []
     for path in paths:
-        features = read_features(path, feature_dim)
+        try:
+            features = read_features(path, feature_dim)
+        except (FileError, NonFiniteFeatureError):  # an empty one of another tool has no D
+            continue
         chosen = rng.permutation(len(features))[: max(1, MAX_PATCHES // len(paths))]
         patches.append(torch.from_numpy(features[np.sort(chosen)]).float())
-    begin_at(compressor, torch.cat(patches), settings.train.seed)
+    if not begin_at(compressor, torch.cat(patches), settings.train.seed):
+        raise UsageError(
+            f"the slides have fewer than {config.num_slots} patches that differ, of which slots "
+            "could begin",
+            hint="lower --num-tokens",
+        )
     return compressor.eval()
 
 

@@ -96,6 +96,7 @@ def _train(
         out.mkdir(parents=True, exist_ok=True)
         atomic.discard_leftovers(out)
     parts = load_parts(settings, processes.device)
+    processes.share_parameters(parts.model.visual)  # k-means may differ between machines
     corpus = read_corpus(settings, parts, out if writes else None)
     run = {"kind": KIND, "stage": settings.train.stage, "made_from": _made_from(parts, corpus)}
     _require_same_origin(run, out)
@@ -160,23 +161,22 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     return content
 
 
-def _begins_compressor(settings: VqaSettings) -> bool:
-    """Return whether the training makes a compressor of its own."""
-    options = settings.train
-    return options.train_compressor and options.from_run is None
-
-
 def _require_sources(settings: VqaSettings) -> None:
     corpus, visual, options = settings.corpus, settings.visual, settings.train
     if corpus.data is None or corpus.features is None:
         raise UsageError(
             "training needs conversations and features", hint="give --data JSON --features DIR"
         )
-    if visual.kind == "tcssa" and visual.compressor is None and not _begins_compressor(settings):
+    begins = visual.kind == "tcssa" and visual.compressor is None and options.from_run is None
+    if begins and not options.train_compressor:
         raise UsageError(
             "the slots need a compressor",
             hint="give --compressor RUN (of train-mil, or a checkpoint), or --train-compressor to "
             "begin one, or another --visual",
+        )
+    if begins and (visual.budget is not None or visual.num_tokens < 2):
+        raise UsageError(
+            "a fresh compressor makes --num-tokens slots, 2 or more, and has no --budget"
         )
     if visual.budget is not None and visual.kind != "tcssa":
         raise UsageError(f"--budget is of slots, and --visual {visual.kind} has none")

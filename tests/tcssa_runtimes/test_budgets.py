@@ -68,9 +68,15 @@ def test_a_file_of_few_slots_keeps_the_sums_of_all(tmp_path: Path, nested: Path)
             np.testing.assert_array_equal(file["unfolded"][name], whole[name])
         assert "unfolded" not in whole
         assert "budget" not in whole["features"].attrs
+    with h5py.File(few, "r+") as file:  # as slots made in one pass with the features
+        file["failed_coords"] = np.array([[3, 4]])
+        file["features"].attrs["n_failed"] = 1
     with open_runtime(nested) as runtime:  # no features needed
         runtime.set_budget(8)
         merge_slides([few], tmp_path / "again.h5", runtime)
+    with h5py.File(tmp_path / "again.h5") as again:
+        assert again["failed_coords"][:].tolist() == [[3, 4]]
+        assert again["features"].attrs["n_failed"] == 1
     with h5py.File(tmp_path / "again.h5") as again, h5py.File(all_slots) as whole:
         for name in ("features", "mass", "means", "centroids", "spread"):
             np.testing.assert_allclose(again[name][:], whole[name][:], rtol=2e-5, atol=2e-5)
@@ -91,14 +97,17 @@ def test_files_of_any_budget_merge(tmp_path: Path, nested: Path) -> None:
 
 
 def test_an_automatic_budget_is_each_slides_own(tmp_path: Path, nested: Path) -> None:
-    write_bag(tmp_path / "bags" / "S.h5", num_patches=90)
-    found = encoded(tmp_path / "bags", tmp_path / "out", nested, "auto")
-    state = read_state(found)
-    share = make_compressor(num_slots=8, nested=True).config.auto_share
-    budget = choose_budget(state.sums.weighted_sum, state.sums.mass, share)
-    with h5py.File(found) as file:
-        assert len(file["features"]) == budget
-    assert state.facts.budget == "auto"
+    share, sizes = make_compressor(num_slots=8, nested=True).config.auto_share, []
+    for num_patches in (1, 90):
+        write_bag(tmp_path / "bags" / "S.h5", num_patches=num_patches)
+        found = encoded(tmp_path / "bags", tmp_path / "out", nested, "auto")
+        state = read_state(found)
+        budget = choose_budget(state.sums.weighted_sum, state.sums.mass, share)
+        with h5py.File(found) as file:
+            assert len(file["features"]) == budget
+        assert state.facts.budget == "auto"
+        sizes.append(budget)
+    assert sizes == [4, 8]
 
 
 def test_another_budget_makes_a_slide_again_and_the_same_one_does_not(

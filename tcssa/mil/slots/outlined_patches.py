@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.errors import FileError, TableError
+from tcssa.files.limits import SLIDE_SIDE
 from tcssa.mil.slots.places import Places
 from tcssa.reporter import Reporter
 from tcssa.slides.outlines import filled, read_labelled_outlines
@@ -39,11 +40,11 @@ def read_outlined(
         FileError: A file is broken, or has no area with a classification.
     """
     areas = {}
-    for slide_id, place in places.items():
+    for slide_id in places:
         path = folder / f"{slide_id}{_SUFFIX}"
         if path.is_file():
-            width, height = (place.coords.max(axis=0) + place.side).tolist()
-            areas[slide_id] = read_labelled_outlines(path, (width, height), FileError)
+            # the slide's own size is not known here, and areas without patches are no fault
+            areas[slide_id] = read_labelled_outlines(path, (SLIDE_SIDE.value(),) * 2, FileError)
     if not areas:
         raise TableError(folder, f"has no S{_SUFFIX} of a test slide with known places")
     names = sorted({name for of_slide in areas.values() for name in of_slide})

@@ -48,7 +48,7 @@ def read_patch_labels(
     known = {routed.slide.slide_id: np.full(len(routed.slots), UNKNOWN) for routed in slides}
     if path.is_dir():
         names, outlined = read_outlined(path, places, reporter)
-        return names, known | outlined
+        return names, _require_some(path, known | outlined)
     table = read_table(path)
     slide_column, label_column = (find_column(table.columns, names) for names in (_SLIDE, _LABEL))
     by_row = find_column(table.columns, _PATCH)
@@ -76,9 +76,13 @@ def read_patch_labels(
             labels[patch] = names.index(row[label_column])
     if faults:
         raise TableError(path, faults, hint="give rows of the run's own features")
-    if all((labels == UNKNOWN).all() for labels in known.values()):
-        raise TableError(path, "names no patch of the run's test slides")
-    return names, known
+    return names, _require_some(path, known)
+
+
+def _require_some(path: Path, labels: dict[str, NDArray[np.int64]]) -> PatchLabels:
+    if all((of_slide == UNKNOWN).all() for of_slide in labels.values()):
+        raise TableError(path, "labels no patch of the run's test slides")
+    return labels
 
 
 def _rows_by_corner(places: Places) -> dict[tuple[int | None, ...], int]:

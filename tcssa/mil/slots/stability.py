@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tcssa.mil.bag_store import BagStore
 from tcssa.mil.model import SlideClassifier
 from tcssa.mil.slots.inspection import SlotInspection
 from tcssa.mil.slots.meaning import Ints, SlotStability, stability
+from tcssa.mil.slots.routed import RoutedSlide
 from tcssa.run import CHECKPOINT_FILE
 
 _MOST_FOR_SILHOUETTE = 2000
@@ -37,7 +39,7 @@ def stability_of(
         RunError: The other run has other slots, or lacks a fold.
         CheckpointError: A checkpoint of it is damaged.
     """
-    patches = _sample(found, store, MAX_PATCHES)
+    patches = _sample(found.slides, store, MAX_PATCHES)
     folds = {f"fold {fold}": found.run / f"fold-{fold}" for fold in found.epochs}
     firsts = {name: _first_slots(folder, patches, device) for name, folder in folds.items()}
     if against is None:
@@ -76,19 +78,20 @@ def silhouettes_of(
     """
     from sklearn.metrics import silhouette_score
 
-    patches = _sample(found, store, _MOST_FOR_SILHOUETTE)
     scores: dict[int, float | None] = {}
     for fold in found.epochs:
+        of_fold = [routed for routed in found.slides if routed.fold == fold]
+        patches = _sample(of_fold, store, _MOST_FOR_SILHOUETTE)
         first = _first_slots(found.run / f"fold-{fold}", patches, device)
         is_defined = 1 < len(np.unique(first)) < len(first)
         scores[fold] = float(silhouette_score(patches.numpy(), first)) if is_defined else None
     return scores
 
 
-def _sample(found: SlotInspection, store: BagStore, num_patches: int) -> Tensor:
-    """Draw an equal number of patches of every test slide, [M, D]; always the same ones."""
+def _sample(routed_slides: Sequence[RoutedSlide], store: BagStore, num_patches: int) -> Tensor:
+    """Draw an equal number of patches of every slide, [M, D]; always the same ones."""
     rng = np.random.default_rng(0)
-    slides = list({routed.slide.path: routed.slide for routed in found.slides}.values())
+    slides = list({routed.slide.path: routed.slide for routed in routed_slides}.values())
     most = max(1, num_patches // len(slides))
     chosen = []
     for _, (bag,) in store.batches([[slide] for slide in slides]):

@@ -83,14 +83,31 @@ def test_packed_blocks_are_never_left_to_the_library(
 ) -> None:
     """It gives whatever lay in memory where a block unpacks to less than it should."""
     path = write(tmp_path / "S.h5", numbers(1300), chunks=(650, 256), compression="gzip")
-    monkeypatch.setattr("tcssa.features.direct._MOST_BYTES", 650 * 256 * 4 - 1)
-    with open_bag(path) as bag, pytest.raises(FeatureFileError, match="packed in a way that is"):
+    monkeypatch.setenv("TCSSA_MAX_PACKED_BYTES", str(650 * 256 * 4 - 1))
+    with open_bag(path) as bag, pytest.raises(FeatureFileError, match="set TCSSA_MAX_PACKED_BYTES"):
         bag.read()
+    monkeypatch.setenv("TCSSA_MAX_PACKED_BYTES", str(650 * 256 * 4))
+    with open_bag(path) as bag:
+        assert np.array_equal(bag.read(), numbers(1300))
     with h5py.File(tmp_path / "U.h5", "w", userblock_size=512) as file:
         file.create_dataset("features", data=numbers(900), chunks=(90, 256), compression="lzf")
+    with open_bag(tmp_path / "U.h5") as bag:
+        assert bag.file is not None
+        assert find_blocks(bag.file["features"])
+        assert np.array_equal(bag.read(), numbers(900))
+    brain = h5py.h5t.IEEE_F32LE.copy()
+    brain.set_fields(15, 7, 8, 0, 7)
+    brain.set_size(2)
+    with h5py.File(tmp_path / "B.h5", "w") as file:
+        plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plist.set_chunk((90, 256))
+        plist.set_deflate(4)
+        space = h5py.h5s.create_simple((900, 256))
+        dataset = h5py.h5d.create(file.id, b"features", brain, space, plist)
+        dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, np.ones((900, 256), np.float32))
     with (
-        open_bag(tmp_path / "U.h5") as bag,
-        pytest.raises(FeatureFileError, match="packed in a way that is"),
+        open_bag(tmp_path / "B.h5") as bag,
+        pytest.raises(FeatureFileError, match="packed, and of a type or place"),
     ):
         bag.read()
 

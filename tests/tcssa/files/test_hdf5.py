@@ -293,6 +293,35 @@ def test_a_text_that_claims_more_than_the_file_takes_no_memory(
     assert "an attribute claims a text of" in read_elsewhere(path)
 
 
+def test_a_text_whose_type_stands_elsewhere_is_not_read(tmp_path: Path) -> None:
+    """Nor are attributes apart from their object: what they claim cannot be looked at first."""
+
+    def typed(file: h5py.File) -> None:
+        file["features"] = values()
+        file["text"] = h5py.string_dtype()
+        file["features"].attrs.create("encoder", "uni", dtype=file["text"])
+
+    refused(make(tmp_path / "S.h5", typed), "type stands elsewhere")
+    with h5py.File(tmp_path / "D.h5", "w", libver="latest") as file:
+        file["features"] = values()
+        for number in range(9):
+            file["features"].attrs[f"note {number}"] = "x"
+    refused(tmp_path / "D.h5", "attributes that stand apart from their object")
+
+
+def test_headers_that_grew_bit_by_bit_and_blocks_to_come_are_read(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "S.h5", "w") as file:
+        file["features"] = values()
+        for number in range(200):
+            file["features"].attrs[f"note {number}"] = number
+            file[f"other {number}"] = [number]  # takes the place behind the header
+    assert np.array_equal(read_features(tmp_path / "S.h5"), values())
+    with h5py.File(tmp_path / "E.h5", "w", libver="latest") as file:
+        file.create_dataset("features", (0, 4), np.float32, maxshape=(None, 4), chunks=(1, 4))
+    with open_bag(tmp_path / "E.h5") as bag:
+        assert bag.num_patches == 0
+
+
 @pytest.mark.parametrize("damage", ["length", "gaps"])
 def test_the_names_of_a_group_are_looked_at_first(tmp_path: Path, damage: str) -> None:
     """HDF5 takes as much memory as they claim; and notes each gap of a list without end."""

@@ -7,6 +7,7 @@ import pytest
 import torch
 from cohorts import small_run, write_cohort
 
+from tcssa.budgets import budgets_of
 from tcssa.compressor import load_compressor, open_checkpoint
 from tcssa.compressor.prototypes import in_tree_order
 from tcssa.errors import UsageError
@@ -34,19 +35,24 @@ def fit_of(folder: Path) -> FoldFit:
     return FoldFit(cohort, fold, 0, settings, folder, BagStore(10**9))
 
 
-@pytest.mark.parametrize("num_slots", [32, 24, 6, 7])
-def test_what_folds_into_one_slot_lies_close_together(num_slots: int) -> None:
+@pytest.mark.parametrize("num_slots", [32, 24, 20, 12, 8])
+def test_heaps_of_prototypes_fold_into_slots_of_their_own(num_slots: int) -> None:
+    """As many heaps as a budget has slots, on a line: each folds into one slot."""
     rng = np.random.default_rng(0)
-    prototypes = rng.standard_normal((num_slots, 3)).astype(np.float32)
-    ordered = in_tree_order(prototypes)
-    assert sorted(map(tuple, ordered)) == sorted(map(tuple, prototypes))
+    for budget in budgets_of(num_slots)[:-1]:
+        heaps = np.repeat(np.arange(budget) * 100.0, num_slots // budget)
+        prototypes = rng.permutation(heaps[:, None] + rng.standard_normal((num_slots, 3)))
+        ordered = in_tree_order(prototypes.astype(np.float32))
+        assert sorted(map(tuple, ordered)) == sorted(map(tuple, prototypes.astype(np.float32)))
+        found = [set(np.rint(ordered[j::budget, 0] / 100)) for j in range(budget)]
+        assert all(len(of_slot) == 1 for of_slot in found)
+        assert len(set.union(*found)) == budget
 
-    def scatter(rows: np.ndarray, budget: int) -> float:
-        return sum(float(rows[j::budget].var(axis=0).sum()) for j in range(budget))
 
-    for budget in [num_slots // 2, num_slots // 4]:
-        if num_slots % budget == 0 and num_slots > 7:
-            assert scatter(ordered, budget) < 0.8 * scatter(prototypes, budget)
+@pytest.mark.parametrize("num_slots", [2, 6, 7])
+def test_prototypes_that_cannot_be_halved_stay_the_same_ones(num_slots: int) -> None:
+    prototypes = np.random.default_rng(0).standard_normal((num_slots, 3)).astype(np.float32)
+    assert sorted(map(tuple, in_tree_order(prototypes))) == sorted(map(tuple, prototypes))
 
 
 def test_every_step_draws_a_budget_and_the_same_in_a_run_that_is_taken_up(tmp_path: Path) -> None:
@@ -77,8 +83,20 @@ def test_a_nested_run_can_be_folded_and_says_what_auto_keeps(tmp_path: Path) -> 
 def test_the_share_is_the_smallest_that_costs_no_validation_loss(tmp_path: Path) -> None:
     fit = fit_of(tmp_path)
     assert fit.nested is not None
-    torch.nn.init.zeros_(fit.nested.head.out.weight)  # no budget matters to such a head
+    head = fit.nested.head
+    torch.nn.init.zeros_(head.out.weight)  # no budget matters to such a head
     assert choose_share(fit.nested, fit.fold.val, fit.store) == SHARES[0]
+
+    def right_where_all_slots_are_there(slots: torch.Tensor, mass: torch.Tensor) -> torch.Tensor:
+        label = next(labels)
+        sure = 5.0 if slots.shape[1] == 8 else 0.0
+        return torch.tensor([[sure, 0.0] if label == 0 else [0.0, sure]])
+
+    # each slide is classified with 4 and with 8 slots
+    labels = iter(slide.label for slide in fit.fold.val for _ in range(2))
+    head.forward = right_where_all_slots_are_there  # type: ignore[method-assign]
+    share = choose_share(fit.nested, fit.fold.val, fit.store)
+    assert share > SHARES[0]
 
 
 def test_what_cannot_be_folded_is_refused() -> None:

@@ -76,7 +76,7 @@ def test_labels_come_by_row_or_by_corner(tmp_path: Path, text: str) -> None:
         ("slide_id,patch,label\ns,one,tumour\n", "line 2: there is no such patch"),
         ("slide_id,patch,label\ns,0,a\ns,0,b\n", "line 3: the patch has a label already"),
         ("slide_id,label\ns,a\n", "needs columns slide_id, label and patch"),
-        ("slide_id,patch,label\nother,0,a\n", "names no patch of the run's test slides"),
+        ("slide_id,patch,label\nother,0,a\n", "labels no patch of the run's test slides"),
         ("slide_id,x,y,label\ns,1,64,tumour\n", "line 2: there is no such patch"),
     ],
 )
