@@ -19,6 +19,7 @@ import h5py
 from tcssa.files.boundary import UnsoundError
 
 _LAYOUT, _ATTRIBUTE, _CONTINUATION, _SYMBOLS, _ATTRIBUTES = 0x08, 0x0C, 0x10, 0x11, 0x15
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SHARED = 2
 """Flag of a message whose content stands elsewhere."""
 _NOWHERE = b"\xff" * 8
@@ -52,7 +53,10 @@ def require_sound_structures(file: h5py.h5f.FileID, holder: h5py.h5g.GroupID) ->
     is_on_disk = file.get_access_plist().get_driver() == h5py.h5fd.SEC2
     if not hasattr(os, "preadv") or not is_on_disk:  # what holds a descriptor
         return
-    descriptor, base = file.get_vfd_handle(), file.get_create_plist().get_userblock()
+    descriptor = file.get_vfd_handle()
+    # the list of properties takes longer than all that follows
+    begins = os.pread(descriptor, len(_SIGNATURE), 0) == _SIGNATURE
+    base = 0 if begins else file.get_create_plist().get_userblock()
     # not h5o.get_info, which walks the index
     address = h5py.h5g.get_objinfo(holder, b".").objno[0]
     file_bytes = os.fstat(descriptor).st_size
