@@ -109,10 +109,14 @@ def _require_listed(directory: Directory, file_bytes: int) -> None:
         listed = min((number for number, _ in found), default=0)
         if listed < needed and (found or _TILE_WIDTH in directory):
             raise UnsoundError(f"is a TIFF that lists {listed:,} of {needed:,} tiles or strips")
-    for tags, claim in ((_LENGTHS, "{:,} bytes of one tile or strip"), (_PLACES, "a tile at {:,}")):
-        largest = max((directory[tag][1] for tag in tags if tag in directory), default=0)
-        if largest > file_bytes:
-            raise UnsoundError(f"is a TIFF that claims {claim.format(largest)}")
+    longest, furthest = (
+        max((directory[tag][1] for tag in tags if tag in directory), default=0)
+        for tags in (_LENGTHS, _PLACES)
+    )
+    if longest > file_bytes:
+        raise UnsoundError(f"is a TIFF that claims {longest:,} bytes of one tile or strip")
+    if furthest > file_bytes:
+        raise UnsoundError(f"is a TIFF that is cut short: it claims a tile at {furthest:,}")
 
 
 def directories(path: Path) -> Iterator[Directory]:

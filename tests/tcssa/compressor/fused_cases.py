@@ -120,13 +120,13 @@ def test_gradients_are_the_references(path) -> None:  # noqa: ANN001
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("num_patches", [0, 1, 2, 5, 7, 1000])
+@pytest.mark.parametrize("num_patches", [0, 1, 2, 5, 7, 300])
 def test_any_number_of_patches(num_patches: int, dtype: torch.dtype) -> None:
     model = make_compressor(feature_dim=96, num_slots=6)
     assert_same(model, [make_features(num_patches, 96).to(dtype)])
 
 
-@pytest.mark.parametrize("num_patches", [0, 1, 1000])
+@pytest.mark.parametrize("num_patches", [0, 1, 300])
 def test_any_number_of_salient_patches(num_patches: int) -> None:
     model = make_compressor(feature_dim=96, num_slots=6, salience=True)
     assert_same(model, [make_features(num_patches, 96).half()])
@@ -145,7 +145,7 @@ def test_shapes_that_fit_no_block(
 
 
 @given(st.data())
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_the_bags(data: st.DataObject) -> None:
     feature_dim = data.draw(st.integers(1, 40))
     num_slots = data.draw(st.integers(2, 20))
@@ -158,7 +158,7 @@ def test_whatever_the_bags(data: st.DataObject) -> None:
 
 def test_what_a_bag_is_batched_with_changes_no_bit() -> None:
     model = make_compressor(feature_dim=40).to(DEVICE)
-    bags = [make_features(n, 40, seed=n).half().to(DEVICE) for n in (300, 5, 0, 1400)]
+    bags = [make_features(n, 40, seed=n).half().to(DEVICE) for n in (300, 5, 0, 600)]
     gate = model.router.gate
     with torch.no_grad():
         together = fused.fused_sums(bags, gate.weight, gate.bias, 2)
