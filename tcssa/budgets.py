@@ -39,12 +39,14 @@ def budgets_of(num_slots: int) -> list[int]:
     return budgets[::-1]
 
 
-def parse_budget(text: str) -> Budget:
-    """Read a budget as it is given on a command line.
+def parse_budget(text: str | None) -> Budget | None:
+    """Read a budget as it is given on a command line, if one is.
 
     Raises:
         UsageError: It is neither a number nor ``auto``.
     """
+    if text is None:
+        return None
     if text == "auto":
         return "auto"
     if not (text.isascii() and text.isdigit()):

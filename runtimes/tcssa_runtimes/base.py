@@ -83,7 +83,7 @@ class Runtime(ABC):
 
     @property
     def budget_text(self) -> str | None:
-        """The budget as files of slots note it; None where there is none."""
+        """Return the budget as files of slots note it; None where there is none."""
         return None if self.budget is None else str(self.budget)
 
     def __enter__(self) -> Self:

@@ -160,7 +160,7 @@ class FoldFit:
 
     @property
     def nested(self) -> SlideClassifier | None:
-        """The model, if it learns nested budgets."""
+        """Return the model if it learns nested budgets."""
         model = self.model
         if isinstance(model, SlideClassifier) and model.compressor.config.nested:
             return model

@@ -100,7 +100,7 @@ def encode(
     be encoded is named at the end, and the others go on.
     """
     output = Output(as_json)
-    slots = None if budget is None else parse_budget(budget)
+    slots = parse_budget(budget)
     if _are_slides(features or []):
         if runtime != RuntimeName.AUTO or allow_cpu or shard:
             raise UsageError(

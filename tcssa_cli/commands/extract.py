@@ -128,7 +128,7 @@ def extract(
             settings,
             output,
             keep_features=not no_features,
-            budget=None if budget is None else parse_budget(budget),
+            budget=parse_budget(budget),
         )
     show_features = None if no_features else report.features_folder
     output.result(

@@ -46,7 +46,7 @@ def merge(
     from tcssa_runtimes.merge import merge_slides
 
     with open_runtime(model, device=device.value) as runtime:
-        runtime.set_budget(None if budget is None else parse_budget(budget))
+        runtime.set_budget(parse_budget(budget))
         merged = merge_slides(files, out, runtime, same_slide=same_slide)
     result = {
         "file": out,

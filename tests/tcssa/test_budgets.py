@@ -104,7 +104,7 @@ def test_a_slide_whose_slots_do_not_differ_takes_the_smallest_budget() -> None:
 
 
 def test_a_budget_is_a_number_or_auto() -> None:
-    assert (parse_budget("8"), parse_budget("auto")) == (8, "auto")
+    assert (parse_budget("8"), parse_budget("auto"), parse_budget(None)) == (8, "auto", None)
     for text in ("", "-4", "4.0", "all", "٤"):
         with pytest.raises(UsageError, match="a number of slots or auto"):
             parse_budget(text)
