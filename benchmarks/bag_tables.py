@@ -59,10 +59,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "tcssa K=8 embed 128 pool max": {**EMBEDDED, "pool": "max"},
     "tcssa K=8 embed 128 pool attention": {**EMBEDDED, "pool": "attention"},
     "tcssa K=8 embed 128 pool mass": {**EMBEDDED, "pool": "mass"},
-    "tcssa K=8, recipe raw": {"num_slots": 8},
+    "tcssa K=8 recipe raw": {"num_slots": 8},
 }
 """Shapes of TC-SSA, as settings of its model; the first is the paper's."""
-RECIPE_OF = {"tcssa K=8, recipe raw": "raw"}
+RECIPE_OF = {"tcssa K=8 recipe raw": "raw"}
 """All others are of the paper's recipe, and differ from it as they say."""
 NEED_COORDS = {"2dmamba"}
 """Not on these sets: a molecule's shapes lie on no plane, and UCSB's patches do not say where."""

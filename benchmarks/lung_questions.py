@@ -82,7 +82,7 @@ def compose_views(
 ) -> list[View]:
     """Draw ``per_band`` views of each band from every slide, and write them as feature files."""
     views = []
-    for slide in _read_slides(features):
+    for slide in read_slides(features):
         rng = slide.draws(seed)
         for band in BANDS:
             for index in range(per_band):
@@ -104,7 +104,7 @@ def write_mixed_bags(
     Returns:
         The slide of each bag, by the bag's name.
     """
-    slides = list(_read_slides(features))
+    slides = list(read_slides(features))
     normal = np.concatenate([slide.features[~slide.is_tumour] for slide in slides])
     bags = {}
     for slide in slides:
@@ -241,7 +241,8 @@ class _Slide:
             file["features"].attrs["encoder"] = "efficientnet_lite0"
 
 
-def _read_slides(features: Path) -> Iterator[_Slide]:
+def read_slides(features: Path) -> Iterator[_Slide]:
+    """Read the slides of a job, with the patches of each that are tumour."""
     rows = read_table(TILES).rows.values()
     tumour_tiles = {row["slide_id"]: set(row["tumour_tiles"].split()) for row in rows}
     for slide_id, path in sorted(index_bags(features).items()):

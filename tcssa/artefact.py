@@ -134,6 +134,10 @@ class Artefact(_Record):
     """Whether slots may be folded into fewer ones (`tcssa.budgets`) before ``finish``."""
     auto_share: float = Field(default=0.9, gt=0, le=1)
     """Share of the variance between a slide's slots that an automatic budget keeps."""
+    spatial: bool = False
+    """Whether the model is told where patches lie: a full graph takes ``coords``, (x, y) in µm
+    about a point near the slide's middle; ``finish`` of a chunked pair takes ``moments``
+    (`tcssa.moments`)."""
     head_takes_mass: bool = False
     """Whether the head pools by mass, so that ``finish`` of a chunked pair takes the masses."""
     encoder: str | None

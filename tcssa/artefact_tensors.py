@@ -2,8 +2,9 @@
 
 A runtime takes memory by what ``artefact.json`` says, so all its parts must speak of one model.
 
-Shapes: B bags or chunks, R their rows, D features, K slots, T = top_k, C classes, H width of a
-language model. B varies; R may be fixed, where a graph takes chunks of one size.
+Shapes: B bags or chunks, R their rows, D features, K slots, T = top_k, M moments of a slot's place,
+C classes, H width of a language model. B varies; R may be fixed, where a graph takes chunks of one
+size.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tcssa.errors import ArtefactError
 from tcssa.files.limits import Limit
+from tcssa.moments import VECTOR_LENGTH
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +27,9 @@ _MASS = {"mass": "BK"}
 _ROUTING = {**_MASS, "assignments": "BRT", "weights": "BRT"}
 _SALIENCE = {"salience": "BR"}
 _FEATURES = {"features": "BRD", "lengths": "B"}
+_COORDS = {"coords": "BR2"}
 _MEAN = {"mean": "BKD"}
+_MOMENTS = {"moments": "BKM"}
 _SLOTS = {"slots": "BKD"}
 _HEADS: Mapping[str, Mapping[str, str]] = {
     "compressor": {},
@@ -43,11 +47,14 @@ def graphs_of(artefact: Artefact) -> dict[str, tuple[Tensors, Tensors]]:
     head = _HEADS[artefact.what]
     routing = {**_ROUTING, **(_SALIENCE if artefact.salience else {})}
     if artefact.graph == "full":
-        return {"full": (_FEATURES, {**_SLOTS, **routing, **head})}
-    return {
-        "partial": (_FEATURES, {**_MEAN, **routing}),
-        "finish": ({**_MEAN, **(_MASS if artefact.head_takes_mass else {})}, {**_SLOTS, **head}),
+        inputs = {**_FEATURES, **(_COORDS if artefact.spatial else {})}
+        return {"full": (inputs, {**_SLOTS, **routing, **head})}
+    sums = {
+        **_MEAN,
+        **(_MASS if artefact.head_takes_mass else {}),
+        **(_MOMENTS if artefact.spatial else {}),
     }
+    return {"partial": (_FEATURES, {**_MEAN, **routing}), "finish": (sums, {**_SLOTS, **head})}
 
 
 def require_one_model(artefact: Artefact) -> None:
@@ -84,6 +91,8 @@ def _require_tensors(
         "T": (artefact.top_k,),
         "C": (len(artefact.classes or ()),),
         "H": (artefact.token_dim or 0,),
+        "2": (2,),
+        "M": (VECTOR_LENGTH,),
     }
     for tensor in found:
         axes = wanted[tensor.name]

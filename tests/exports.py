@@ -20,17 +20,21 @@ def exports_of(factory: pytest.TempPathFactory) -> Exported:
     The artefact is not to be written to. Tests of the export itself make their own.
     """
 
-    def exported(*, salience: bool = False, nested: bool = False, **options: Any) -> Path:
+    def exported(
+        *, salience: bool = False, nested: bool = False, spatial: bool = False, **options: Any
+    ) -> Path:
+        shape = {"salience": salience, "nested": nested, "spatial": spatial}
+
         def make(folder: Path) -> None:
             export_compressor(
-                make_compressor(num_slots=8 if nested else 6, salience=salience, nested=nested),
+                make_compressor(num_slots=8 if nested else 6, **shape),
                 folder / "artefact",
                 checkpoint_sha256="c0ffee",
                 encoder="test_encoder",
                 **options,
             )
 
-        name = f"export-{params_hash({**options, 'salience': salience, 'nested': nested})}"
+        name = f"export-{params_hash({**options, **shape})}"
         return made_once(factory, name, make) / "artefact"
 
     return exported

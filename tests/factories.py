@@ -18,6 +18,7 @@ def make_compressor(
     *,
     salience: bool = False,
     nested: bool = False,
+    spatial: bool = False,
 ) -> SlotCompressor:
     """A small compressor with random weights, in evaluation mode."""
     torch.manual_seed(seed)
@@ -28,8 +29,11 @@ def make_compressor(
         hidden_dim=8,
         salience=salience,
         nested=nested,
+        spatial=spatial,
     )
     model = SlotCompressor(config)
+    if model.places is not None:
+        nn.init.normal_(model.places.weight, std=0.5)
     if model.router.salience is not None:
         nn.init.normal_(model.router.salience.weight, std=feature_dim**-0.5)
         nn.init.constant_(model.router.salience.bias, 0.3)

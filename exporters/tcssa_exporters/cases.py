@@ -26,6 +26,13 @@ class Case(NamedTuple):
     lengths: NDArray[np.int64]
     """[B]."""
 
+    @property
+    def coords(self) -> NDArray[np.float64]:
+        """Places in µm, for models that read them, [B, N, 2]: anywhere on a slide 20 mm wide."""
+        shape = (*self.features.shape[:2], 2)
+        places: NDArray[np.float64] = np.random.default_rng(1).uniform(0, 20_000, shape)
+        return places
+
 
 def cases(model: SlotCompressor, *, large_bag: bool = False) -> Iterator[Case]:
     """Make the batches.

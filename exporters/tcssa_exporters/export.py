@@ -216,6 +216,7 @@ class _Export:
             salience=config.salience,
             nested=config.nested,
             auto_share=config.auto_share,
+            spatial=config.spatial,
             head_takes_mass=any(
                 getattr(head, "needs_mass", False) for head in source.heads.values()
             ),

@@ -8,6 +8,8 @@ same on a padded batch, with the weights of the same model:
 - `FinishGraph`: means to slots, and to whatever heads take slots: logits, tokens. Heads that pool
   by mass take the masses too.
 - `FullGraph`: one after the other, for whole bags.
+- `PlacesGraph`: where slots lie, for a full graph of a model with places. For a chunked pair the
+  host sums the moments up, in float64, and ``finish`` takes them.
 
 Choices that are there for what comes after torch:
 
@@ -25,7 +27,7 @@ Choices that are there for what comes after torch:
 Contract on padding: what stands in the rows beyond ``lengths`` does not matter, as long as it is
 finite (0 × NaN is NaN). The runtimes set these rows to zero.
 
-Shapes: B bags or chunks, N patches, D features, K slots, T = top_k.
+Shapes: B bags or chunks, N patches, D features, K slots, T = top_k, W waves, M moments of a place.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ from torch import Tensor, nn
 
 from tcssa import SlotCompressor
 from tcssa.compressor.experts import SlotExperts
+from tcssa.compressor.place_map import PlaceMap
 from tcssa.compressor.router import Salience
+from tcssa.moments import UNIT_UM, WAVELENGTHS_UM, WAVES
 from tcssa_exporters.experts import WeightsFirstExperts
 
 _SUBNORMAL_FREE_PATCHES = 8192
@@ -164,24 +168,34 @@ class FinishGraph(nn.Module):
             shall compute in.
         heads: Output name to a module that takes slots [S, K, D], in the same format; one that has
             an attribute ``needs_mass``, True, takes the masses [S, K] too.
+        places: The model's, float32; None where it has none.
     """
 
     def __init__(
-        self, experts: SlotExperts | WeightsFirstExperts, heads: Mapping[str, nn.Module]
+        self,
+        experts: SlotExperts | WeightsFirstExperts,
+        heads: Mapping[str, nn.Module],
+        places: PlaceMap | None = None,
     ) -> None:
         super().__init__()
         self.experts = experts
+        self.places = places
         self.heads = nn.ModuleList(heads.values())
         self.needs_mass = any(takes_mass(head) for head in heads.values())
         self.dtype = experts.w_in.dtype
 
-    def forward(self, mean: Tensor, mass: Tensor | None = None) -> tuple[Tensor, ...]:
+    def forward(
+        self, mean: Tensor, mass: Tensor | None = None, moments: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """Refine means [S, K, D], float32, into slots of the same shape and the heads' outputs.
 
         Args:
             mean: Of each slot, 0 for an empty one.
             mass: Of each slot, [S, K], float32, where a head needs it.
+            moments: Of each slot's place, [S, K, M], float32, where the model has places.
         """
+        if self.places is not None:
+            mean = mean + self.places(moments)
         slots = self.experts(mean.to(self.dtype))
         outputs = (head(slots, mass) if takes_mass(head) else head(slots) for head in self.heads)
         return slots.float(), *(output.float() for output in outputs)
@@ -204,17 +218,67 @@ class FullGraph(nn.Module):
         super().__init__()
         self.partial = partial
         self.finish = finish
+        self.places = None if finish.places is None else PlacesGraph()
 
-    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        self, features: Tensor, lengths: Tensor, coords: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """Compress a padded batch of bags; see `PartialGraph.forward`.
+
+        Args:
+            features: See there.
+            lengths: See there.
+            coords: Where patches lie, (x, y) in µm, [B, N, 2], float32 and finite; of a model with
+                places.
 
         Returns:
             Slots [B, K, D], mass, assignments, weights, salience if the model has it, and the
             outputs of the heads.
         """
         mean, mass, *routing = self.partial(features, lengths)
-        slots, *heads = self.finish(mean, mass) if self.finish.needs_mass else self.finish(mean)
+        moments = None
+        if self.places is not None and coords is not None:
+            assignments, weights = routing[0].clamp(min=0), routing[1]
+            counted = weights if len(routing) == 2 else weights * routing[2].unsqueeze(2)
+            moments = self.places(self.partial.spread(assignments, counted), mass, coords)
+        slots, *heads = self.finish(mean, mass if self.finish.needs_mass else None, moments)
         return slots, mass, *routing, *heads
+
+
+class PlacesGraph(nn.Module):
+    """The vectors of `tcssa.moments.SlotMoments` as a graph, in float32."""
+
+    waves: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("waves", torch.from_numpy(WAVES).float())
+
+    def forward(self, dense_BNK: Tensor, mass_BK: Tensor, coords_BN2: Tensor) -> Tensor:
+        """Compute what a model with places sees of each slot, [B, K, M]; 0 for an empty one.
+
+        Args:
+            dense_BNK: What each patch weighs in each slot, 0 for padding.
+            mass_BK: Their sums.
+            coords_BN2: In µm, about a point near the slide's middle, where float32 is exact enough.
+        """
+        is_held = (mass_BK > 0).unsqueeze(2)
+        divisor_B1K = torch.where(mass_BK > 0, mass_BK, 1.0).unsqueeze(1)
+        share_BKN = (dense_BNK / divisor_B1K).transpose(1, 2)
+        centroids = share_BKN @ coords_BN2
+        total = mass_BK.sum(dim=1, keepdim=True)
+        of_all = (mass_BK / torch.where(total > 0, total, 1.0)).unsqueeze(1)
+        coords = coords_BN2 - of_all @ centroids  # about the mass centre: nothing is turned after
+        centroids = share_BKN @ coords
+        variance = share_BKN @ coords**2 - centroids**2
+        phases_BNW = coords @ self.waves.T
+        real, imaginary = share_BKN @ phases_BNW.cos(), share_BKN @ phases_BNW.sin()
+        size = (real**2 + imaginary**2).sqrt()
+        together = size.reshape(*size.shape[:2], len(WAVELENGTHS_UM), -1).mean(dim=3)
+        spread = variance.clamp(min=0).sqrt()
+        scaled = [centroids / UNIT_UM, spread / UNIT_UM]
+        vectors = torch.cat([*scaled, real, imaginary, together], dim=2)
+        return torch.where(is_held, vectors, 0.0)
 
 
 def build_graphs(
@@ -242,7 +306,10 @@ def build_graphs(
     partial = PartialGraph(router.gate, model.config.top_k, pooling, router.salience)
     copies = {name: copy.deepcopy(head).to("cpu", dtype) for name, head in heads.items()}
     experts = model.experts.to(dtype)
-    finish = FinishGraph(WeightsFirstExperts(experts) if for_onnx_runtime else experts, copies)
+    places = None if model.places is None else model.places.float()
+    finish = FinishGraph(
+        WeightsFirstExperts(experts) if for_onnx_runtime else experts, copies, places
+    )
     return partial.eval(), finish.eval()
 
 

@@ -18,6 +18,8 @@ _MERGE = (
     "sum mean * mass and mass over the chunks of a slide, divide the sums (0 where the mass is 0), "
     "and give the means of slides to the graph 'finish'"
 )
+_COORDS = "coords are (x, y) in um, about a point near the middle of the slide"
+_MOMENTS = "moments of each slot's coordinates, as tcssa.moments.SlotMoments.vectors computes them"
 
 
 def onnx_metadata(part: Part, source: ExportSource, options: ExportOptions) -> dict[str, str]:
@@ -45,5 +47,7 @@ def onnx_metadata(part: Part, source: ExportSource, options: ExportOptions) -> d
         "head_sha256": source.head_sha256,
         "padding": _PADDING if part.name != "finish" else None,
         "merge": _MERGE if options.graph == "chunked" else None,
+        "coords": _COORDS if config.spatial and part.name == "full" else None,
+        "moments": _MOMENTS if config.spatial and part.name == "finish" else None,
     }
     return {f"tcssa.{name}": str(value) for name, value in facts.items() if value is not None}

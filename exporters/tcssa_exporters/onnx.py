@@ -73,7 +73,7 @@ def _trace(part: Part) -> ModelProto:
     with quiet_exporter():
         program = torch.onnx.export(
             part.module,
-            tuple(_example(tensor) for tensor in part.inputs),
+            kwargs={tensor.name: _example(tensor) for tensor in part.inputs},
             dynamo=True,
             opset_version=OPSET,
             input_names=[tensor.name for tensor in part.inputs],

@@ -8,6 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from tcssa.artefact import TensorSpec
+from tcssa.moments import VECTOR_LENGTH
 from tcssa_exporters.options import ExportOptions
 
 if TYPE_CHECKING:
@@ -75,6 +76,9 @@ def make_parts(source: ExportSource, options: ExportOptions) -> list[Part]:
             NamedTensor("lengths", "int64", ("batch",)),
         )
 
+    coords = NamedTensor("coords", "float32", ("batch", "patches", 2))
+    moments = NamedTensor("moments", "float32", ("slides", slots, VECTOR_LENGTH))
+
     def routing(patches: int | str) -> tuple[NamedTensor, ...]:
         return (
             NamedTensor("mass", "float32", ("batch", slots)),
@@ -94,7 +98,8 @@ def make_parts(source: ExportSource, options: ExportOptions) -> list[Part]:
 
     if options.chunk_patches is None:
         outputs = (centers("slots", "batch"), *routing("patches"), *heads("batch"))
-        return [Part("full", graph.FullGraph(partial, finish), inputs("patches"), outputs)]
+        given = (*inputs("patches"), *([coords] if config.spatial else []))
+        return [Part("full", graph.FullGraph(partial, finish), given, outputs)]
     # an engine is fastest at one size; on a CPU a slide's last chunk need not be padded to it
     rows = options.chunk_patches if options.is_engine else "patches"
     return [
@@ -105,6 +110,7 @@ def make_parts(source: ExportSource, options: ExportOptions) -> list[Part]:
             (
                 centers("mean", "slides"),
                 *([NamedTensor("mass", "float32", ("slides", slots))] if finish.needs_mass else []),
+                *([moments] if config.spatial else []),
             ),
             (centers("slots", "slides"), *heads("slides")),
         ),
@@ -115,6 +121,7 @@ def _head_shapes(finish: FinishGraph, slots: int, dim: int) -> list[tuple[int, .
     """What each head makes of one slide, found by asking it."""
     import torch
 
+    moments = None if finish.places is None else torch.zeros(1, slots, VECTOR_LENGTH)
     with torch.no_grad():
-        _, *outputs = finish(torch.zeros(1, slots, dim), torch.ones(1, slots))
+        _, *outputs = finish(torch.zeros(1, slots, dim), torch.ones(1, slots), moments)
     return [tuple(output.shape[1:]) for output in outputs]

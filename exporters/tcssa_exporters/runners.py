@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.errors import ParityError, one_line
-from tcssa_exporters.verify import Arrays, Run
+from tcssa_exporters.verify import Arrays, Run, slot_vectors
 
 Call = Callable[[Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]]
 """Runs one graph: inputs by name to outputs by name."""
+
+Coords = NDArray[np.float64]
+"""Where patches lie, in µm, [B, N, 2]."""
 
 _CHUNKS_AT_ONCE = 4
 _PADDING = {"assignments": -1, "weights": 0, "salience": 0}
@@ -69,8 +72,13 @@ def rounded_calls(paths: Sequence[Path]) -> Iterator[list[Call]]:
 def full_run(call: Call) -> Run:
     """A full graph takes the padded batch as it is."""
 
-    def run(features: NDArray[Any], lengths: NDArray[np.int64]) -> Arrays:
-        return call({"features": features, "lengths": lengths})
+    def run(
+        features: NDArray[Any], lengths: NDArray[np.int64], coords: Coords | None = None
+    ) -> Arrays:
+        feed = {"features": features, "lengths": lengths}
+        if coords is not None:
+            feed["coords"] = (coords - coords.mean(axis=1, keepdims=True)).astype(np.float32)
+        return call(feed)
 
     return run
 
@@ -78,7 +86,9 @@ def full_run(call: Call) -> Run:
 def chunked_run(partial: Call, finish: Call, chunk_patches: int) -> Run:
     """A chunked pair takes every bag in chunks, and chunks of several bags at once."""
 
-    def run(features: NDArray[Any], lengths: NDArray[np.int64]) -> Arrays:
+    def run(
+        features: NDArray[Any], lengths: NDArray[np.int64], coords: Coords | None = None
+    ) -> Arrays:
         batch, num_patches, _ = features.shape
         places = [
             (bag, begin, min(begin + chunk_patches, length))
@@ -100,10 +110,23 @@ def chunked_run(partial: Call, finish: Call, chunk_patches: int) -> Run:
                 for name, values in routing.items():
                     values[bag, begin:end] = found[name][row, : end - begin]
         masses = np.stack(mass)
-        mean = np.stack(sums) / np.where(masses > 0, masses, 1)[:, :, None]
-        return {**finish({"mean": mean, "mass": masses}), "mass": masses, **routing}
+        feed: dict[str, NDArray[Any]] = {
+            "mean": np.stack(sums) / np.where(masses > 0, masses, 1)[:, :, None]
+        }
+        feed["mass"] = masses
+        if coords is not None:
+            feed["moments"] = _moments(routing, coords, masses.shape[1])
+        return {**finish(feed), "mass": masses, **routing}
 
     return run
+
+
+def _moments(routing: Arrays, coords: Coords, num_slots: int) -> NDArray[np.float32]:
+    """Compute what a model with places sees of the slots of each bag, [B, K, M]."""
+    weights = routing["weights"]
+    if "salience" in routing:
+        weights = weights * routing["salience"][:, :, None]
+    return slot_vectors(routing["assignments"], weights, coords, num_slots)
 
 
 def _padded(
@@ -124,16 +147,20 @@ def _of_patches(names: Collection[str]) -> list[tuple[str, int]]:
 class EngineRuntime(Protocol):
     """As much of a runtime as a comparison needs; `tcssa_runtimes.Runtime` is one."""
 
-    def compress(self, bags: Sequence[NDArray[Any]]) -> Sequence[Any]:
+    def compress(
+        self, bags: Sequence[NDArray[Any]], coords: Sequence[NDArray[Any]] | None = None
+    ) -> Sequence[Any]:
         """Whole bags [N, D] to slots, mass, assignments, weights, logits and tokens of each."""
 
 
 def engine_run(runtime: EngineRuntime, heads: Sequence[str]) -> Run:
     """A runtime takes bags without padding."""
 
-    def run(features: NDArray[Any], lengths: NDArray[np.int64]) -> Arrays:
+    def run(
+        features: NDArray[Any], lengths: NDArray[np.int64], coords: Coords | None = None
+    ) -> Arrays:
         bags = [bag[:length] for bag, length in zip(features, lengths.tolist(), strict=True)]
-        encoded = runtime.compress(bags)
+        encoded = runtime.compress(bags, None if coords is None else list(coords))
         found = {
             name: np.stack([getattr(bag, name) for bag in encoded])
             for name in ("slots", "mass", *heads)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from tcssa.artefact import ParityRow
 from tcssa.errors import ParityError
+from tcssa.moments import SlotMoments
 from tcssa_exporters.cases import Case, cases
 from tcssa_exporters.precision import PRECISIONS, Precision
 
@@ -43,8 +44,9 @@ Arrays = Mapping[str, NDArray[Any]]
 """Outputs by name: slots [B, K, D], mass [B, K], assignments and weights [B, N, T], and those of
 the heads."""
 
-Run = Callable[[NDArray[Any], NDArray[np.int64]], Arrays]
-"""Features [B, N, D] and lengths [B] to outputs."""
+Run = Callable[[NDArray[Any], NDArray[np.int64], NDArray[np.float64] | None], Arrays]
+"""Features [B, N, D] and lengths [B] to outputs; and coords [B, N, 2] in µm of a model with
+places."""
 
 
 class Verifier:
@@ -94,8 +96,9 @@ class Verifier:
         features = case.features.astype(self.precision.input)
         batch, num_patches, _ = features.shape
         where = f"case {case.name!r} (B = {batch}, N = {num_patches}, {runner})"
-        found = run(features, case.lengths)
-        expected = self._expected(features, case.lengths)
+        coords = case.coords if self.model.config.spatial else None
+        found = run(features, case.lengths, coords)
+        expected = self._expected(features, case.lengths, coords)
         logits = self._logits(features)
         _require_shapes(found, expected, where)
         alike = (found["assignments"] == expected["assignments"]).all(axis=2)
@@ -103,7 +106,7 @@ class Verifier:
             raise ParityError(f"{where}: padding is routed, or patches are not")
         if not alike.all():
             self._require_undecided(found["assignments"][~alike], logits[~alike], where)
-            expected = self._expected_of_routing(found["assignments"], features, logits)
+            expected = self._expected_of_routing(found["assignments"], features, logits, coords)
         sharpness = float(np.abs(logits).max())
         check = _Comparison(where)
         check.compare("mass", found, expected, _ROUTING_TOLERANCE, sharpness)
@@ -126,14 +129,18 @@ class Verifier:
         )
 
     def _expected(
-        self, features: NDArray[Any], lengths: NDArray[np.int64]
+        self,
+        features: NDArray[Any],
+        lengths: NDArray[np.int64],
+        coords: NDArray[np.float64] | None,
     ) -> dict[str, NDArray[Any]]:
         """What torch makes of a padded batch."""
         import torch
 
         mask = torch.arange(features.shape[1]) < torch.from_numpy(lengths).unsqueeze(1)
         with torch.no_grad():
-            output = self.model(torch.from_numpy(features), mask)
+            places = None if coords is None else torch.from_numpy(coords)
+            output = self.model(torch.from_numpy(features), mask, places)
         return self._outputs(
             output.slots, output.mass, output.assignments, output.weights, output.salience
         )
@@ -172,7 +179,11 @@ class Verifier:
         return {name: value.numpy() for name, value in made.items()}
 
     def _expected_of_routing(
-        self, assignments: NDArray[np.int64], features: NDArray[Any], logits: NDArray[np.float32]
+        self,
+        assignments: NDArray[np.int64],
+        features: NDArray[Any],
+        logits: NDArray[np.float32],
+        coords: NDArray[np.float64] | None,
     ) -> dict[str, NDArray[Any]]:
         """What torch makes of a routing that is given, -1 for padding."""
         import torch
@@ -197,7 +208,11 @@ class Verifier:
         )
         mass = dense.double().sum(dim=1)
         with torch.no_grad():
-            slots = self.model.experts(normalise(sums, mass).float())
+            centers = normalise(sums, mass).float()
+            if self.model.places is not None and coords is not None:
+                vectors = slot_vectors(assignments, counted.numpy(), coords, logits.shape[2])
+                centers = centers + self.model.places(torch.from_numpy(vectors))
+            slots = self.model.experts(centers)
         return self._outputs(slots, mass.float(), chosen, weights, salience)
 
     def _require_undecided(
@@ -223,6 +238,21 @@ class Verifier:
                 f"{where}: {decided} patches go to other slots than in torch, "
                 f"with logits up to {float(gap.max()):.3g} apart"
             )
+
+
+def slot_vectors(
+    assignments: NDArray[np.int64],
+    weights: NDArray[np.float32],
+    coords: NDArray[np.float64],
+    num_slots: int,
+) -> NDArray[np.float32]:
+    """Compute what a model with places sees of each bag's slots, [B, K, M]."""
+    found = []
+    for slots, weight, at in zip(assignments, weights, coords, strict=True):
+        real = slots[:, 0] >= 0
+        moments = SlotMoments.of(slots[real], weight[real], at[real], num_slots, mpp=1.0)
+        found.append(moments.vectors())
+    return np.stack(found)
 
 
 class _Comparison:

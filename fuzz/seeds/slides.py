@@ -142,17 +142,23 @@ def _write_zarr(path: Path, zarr_format: Any) -> None:
 
 def encoded_slides() -> list[bytes]:
     """A slide's slots as ``tcssa encode`` writes them."""
+    from tcssa.moments import SlotMoments
     from tcssa_runtimes.outputs import EncodedSlide
-    from tcssa_runtimes.slide_features import Origin, write_slide_features
+    from tcssa_runtimes.slide_features import Origin, Positions, write_slide_features
 
     slots = np.arange(12, dtype=np.float32).reshape(3, 4)
-    slide = EncodedSlide(slots, slots[:, 0], None, None, num_patches=5)
+    assignments, positions = np.array([[0, 1], [2, 1]]), np.array([[0.0, 0.0], [900.0, 300.0]])
+    places = SlotMoments.of(assignments, np.ones((2, 2), np.float32), positions, 3, mpp=0.5)
+    slide = EncodedSlide(slots, slots[:, 0], None, num_patches=5)
+    placed = EncodedSlide(slots, places.mass.astype(np.float32), places, 2, means=slots)
     origin = Origin("a" * 64, "S.h5", 1000, 10**18, "b" * 64)
-    return [
-        made(
+
+    def written(slide: EncodedSlide, positions: Positions | None) -> bytes:
+        return made(
             lambda path: write_slide_features(
-                path, slide, origin=origin, positions=None, encoder="uni", runtime="torch"
+                path, slide, origin=origin, positions=positions, encoder="uni", runtime="torch"
             ),
             ".h5",
         )
-    ]
+
+    return [written(slide, None), written(placed, Positions("level0_px", "corner"))]

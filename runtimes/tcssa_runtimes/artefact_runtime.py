@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from tcssa_runtimes.base import Runtime
 from tcssa_runtimes.chunks import Features
 from tcssa_runtimes.facts import ModelFacts
-from tcssa_runtimes.outputs import Refined, RuntimeOutput
-from tcssa_runtimes.sums import ChunkSums
+from tcssa_runtimes.outputs import Means, Refined, RuntimeOutput
+from tcssa_runtimes.sums import ChunkSums, SlideSums
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -48,18 +48,31 @@ class ArtefactRuntime(Runtime):
     def _call(self, graph: str, feed: Arrays) -> Arrays:
         """Run one graph: ``full``, ``partial`` or ``finish``."""
 
-    def _run(self, features: Features, lengths: NDArray[np.int64]) -> RuntimeOutput:
-        if self.facts.chunk_patches is None:
-            given = features.astype(self.facts.input_dtype, copy=False)
-            return _run_output(self._call("full", {"features": given, "lengths": lengths}))
-        return self._run_chunked(features, lengths, self.facts.chunk_patches)
+    def _run(
+        self,
+        features: Features,
+        lengths: NDArray[np.int64],
+        coords: NDArray[np.float64] | None,
+    ) -> RuntimeOutput:
+        if self.facts.chunk_patches is not None:
+            return self._run_chunked(features, lengths, coords, self.facts.chunk_patches)
+        given = features.astype(self.facts.input_dtype, copy=False)
+        feed: dict[str, NDArray[Any]] = {"features": given, "lengths": lengths}
+        if coords is not None:
+            feed["coords"] = centred(coords, lengths)
+        return _run_output(self._call("full", feed))
 
     def _run_chunked(
-        self, features: Features, lengths: NDArray[np.int64], chunk_patches: int
+        self,
+        features: Features,
+        lengths: NDArray[np.int64],
+        coords: NDArray[np.float64] | None,
+        chunk_patches: int,
     ) -> RuntimeOutput:
-        """A batch of bags, chunk by chunk."""
+        """Run a batch of bags, chunk by chunk."""
         batch, num_rows, _ = features.shape
-        sums = [self.no_sums(has_coords=False) for _ in range(batch)]
+        mpp = None if coords is None else 1.0
+        sums = [self.no_sums(has_coords=mpp is not None, mpp=mpp) for _ in range(batch)]
         assignments = np.full((batch, num_rows, self.facts.top_k), -1, np.int64)
         weights = np.zeros((batch, num_rows, self.facts.top_k), np.float32)
         salience = np.zeros((batch, num_rows), np.float32) if self.facts.has_salience else None
@@ -67,12 +80,12 @@ class ArtefactRuntime(Runtime):
             for begin in range(0, length, chunk_patches):
                 rows = slice(begin, min(begin + chunk_patches, length))
                 (chunk,) = self._sum_up([features[bag, rows]])
-                sums[bag].add(chunk)
+                sums[bag].add(chunk, None if coords is None else coords[bag, rows])
                 assignments[bag, rows], weights[bag, rows] = chunk.assignments, chunk.weights
                 if salience is not None:
                     salience[bag, rows] = chunk.salience
         # one by one: a product's bits may depend on how many rows it has
-        refined = [self._finish(slide.mean()[None], slide.mass[None]) for slide in sums]
+        refined = [self._finish(_means_of(slide)) for slide in sums]
         routing: dict[str, NDArray[Any]] = {"assignments": assignments, "weights": weights}
         if salience is not None:
             routing["salience"] = salience
@@ -104,14 +117,16 @@ class ArtefactRuntime(Runtime):
             row[: len(chunk)] = chunk
         return packed
 
-    def _finish(self, means: NDArray[np.float32], masses: NDArray[np.float32]) -> Arrays:
-        feed = {"mean": means}
+    def _finish(self, means: Means) -> Arrays:
+        feed = {"mean": means.means}
         if self.facts.finish_takes_mass:
-            feed["mass"] = masses
+            feed["mass"] = means.masses
+        if means.moments is not None:
+            feed["moments"] = means.moments
         return self._call("finish", feed)
 
-    def _refine(self, means: NDArray[np.float32], masses: NDArray[np.float32]) -> Refined:
-        found = self._finish(means, masses)
+    def _refine(self, means: Means) -> Refined:
+        found = self._finish(means)
         return Refined(found["slots"], found.get("logits"), found.get("tokens"))
 
 
@@ -127,6 +142,28 @@ def chunk_sums(found: Arrays, lengths: Sequence[int]) -> list[ChunkSums]:
         )
         for b, length in enumerate(lengths)
     ]
+
+
+def centred(coords: NDArray[np.float64], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Move the places of each bag's patches to about 0, where float32 is exact enough.
+
+    Args:
+        coords: (x, y) in µm, [B, N, 2].
+        lengths: Patches of each bag, [B].
+
+    Returns:
+        The same about their mean, [B, N, 2]; what a model with places makes of them is the same.
+    """
+    moved = np.zeros(coords.shape, np.float32)
+    for bag, given, length in zip(moved, coords, lengths, strict=True):
+        if length:
+            bag[:length] = given[:length] - given[:length].mean(axis=0)
+    return moved
+
+
+def _means_of(slide: SlideSums) -> Means:
+    moments = None if slide.places is None else slide.moments()[None]
+    return Means(slide.mean()[None], slide.mass[None], moments)
 
 
 def _run_output(arrays: Arrays) -> RuntimeOutput:

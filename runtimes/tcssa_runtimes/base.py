@@ -28,11 +28,11 @@ from numpy.typing import NDArray
 
 from tcssa.budgets import Budget, choose_budget
 from tcssa.errors import ShapeError, UsageError
+from tcssa.moments import VECTOR_LENGTH, SlotMoments
 from tcssa_runtimes.checks import check_batch, check_features, check_finite, check_range, check_size
 from tcssa_runtimes.chunks import Chunk, Features, rows_of
 from tcssa_runtimes.facts import ModelFacts
-from tcssa_runtimes.footprint import SlotMoments
-from tcssa_runtimes.outputs import EncodedBag, EncodedSlide, Refined, RuntimeOutput
+from tcssa_runtimes.outputs import EncodedBag, EncodedSlide, Means, Refined, RuntimeOutput
 from tcssa_runtimes.sums import ChunkSums, SlideSums, counted
 
 Pending = Callable[[], list[ChunkSums]]
@@ -95,16 +95,24 @@ class Runtime(ABC):
         self._is_open = False
         self._close()
 
-    def run(self, features: NDArray[Any], lengths: NDArray[Any]) -> RuntimeOutput:
+    def run(
+        self,
+        features: NDArray[Any],
+        lengths: NDArray[Any],
+        coords: NDArray[Any] | None = None,
+    ) -> RuntimeOutput:
         """Compress a padded batch of bags.
 
         Args:
             features: Patch features [B, N, D], of any floating type. What stands beyond a bag's
                 length is never looked at.
             lengths: Patches of each bag, [B], integers from 0 to N.
+            coords: Where patches lie, (x, y) in µm, [B, N, 2]; a model with places needs them, no
+                other looks at them.
 
         Raises:
-            ShapeError: Shapes, types or sizes do not fit the model.
+            ShapeError: Shapes, types or sizes do not fit the model, or coords are needed and
+                missing.
             NonFiniteFeatureError: A real patch has a NaN or an infinity; it names bag and row.
         """
         self._require_open()
@@ -121,7 +129,8 @@ class Runtime(ABC):
         for index, (bag, length) in enumerate(zip(padded, lengths, strict=True)):
             check_finite(bag[:length], where=f"bag {index}")
             check_range(bag[:length], self.facts.input_dtype, where=f"bag {index}")
-        output = self._run(padded, lengths)
+        places = self._batch_places(coords, padded.shape[:2], lengths)
+        output = self._run(padded, lengths, places)
         self.require_finite(output.slots)
         return replace(
             output,
@@ -130,11 +139,29 @@ class Runtime(ABC):
             salience=None if output.salience is None else output.salience[:, :num_patches],
         )
 
-    def compress(self, bags: Sequence[NDArray[Any]]) -> list[EncodedBag]:
+    def _batch_places(
+        self, coords: NDArray[Any] | None, shape: tuple[int, ...], lengths: NDArray[np.int64]
+    ) -> NDArray[np.float64] | None:
+        """Return where the patches of a padded batch lie, [B, N, 2], if the model is told."""
+        if not self.facts.spatial:
+            return None
+        if coords is None:
+            raise ShapeError("a model with places needs coordinates, in µm")
+        if coords.shape != (shape[0], coords.shape[1], 2) or coords.shape[1] < lengths.max():
+            raise ShapeError(f"coords must be [B, N, 2], got {list(coords.shape)}")
+        places = np.zeros((*shape, 2))
+        for bag, given, length in zip(places, coords, lengths, strict=True):
+            bag[:length] = given[:length]
+        return places
+
+    def compress(
+        self, bags: Sequence[NDArray[Any]], coords: Sequence[NDArray[Any]] | None = None
+    ) -> list[EncodedBag]:
         """Compress whole bags of any sizes, each padded to the largest of its launch.
 
         Args:
             bags: Patch features of each bag, [N, D], of any floating type.
+            coords: Where the patches of each bag lie; see `run`.
 
         Raises:
             ShapeError: Shapes, types or sizes do not fit the model.
@@ -143,17 +170,25 @@ class Runtime(ABC):
         encoded: list[EncodedBag] = []
         most = self.facts.max_batch or max(1, len(bags))
         for begin in range(0, len(bags), most):
-            encoded += self._compress(bags[begin : begin + most])
+            launch = slice(begin, begin + most)
+            encoded += self._compress(bags[launch], None if coords is None else coords[launch])
         return encoded
 
-    def _compress(self, bags: Sequence[NDArray[Any]]) -> list[EncodedBag]:
+    def _compress(
+        self, bags: Sequence[NDArray[Any]], coords: Sequence[NDArray[Any]] | None
+    ) -> list[EncodedBag]:
         for bag in bags:  # before memory is taken by the D that the model claims
             check_features(self.facts, bag)
         lengths = np.array([len(bag) for bag in bags])
         features = np.zeros((len(bags), lengths.max(), self.facts.feature_dim), np.float32)
         for row, bag in zip(features, bags, strict=True):
             row[: len(bag)] = bag
-        output = self.run(features, lengths)
+        places = None
+        if coords is not None:
+            places = np.zeros((*features.shape[:2], 2))
+            for at, given in zip(places, coords, strict=True):
+                at[: len(given)] = given
+        output = self.run(features, lengths, places)
         return [
             EncodedBag(
                 slots=output.slots[b],
@@ -171,6 +206,7 @@ class Runtime(ABC):
         self,
         features: NDArray[Any] | Iterable[NDArray[Any]],
         coords: NDArray[Any] | None = None,
+        mpp: float | None = None,
     ) -> EncodedSlide:
         """Compress one slide.
 
@@ -179,9 +215,10 @@ class Runtime(ABC):
                 taken one after another.
             coords: Positions of the patches, [N, 2], in any unit: corners or centres, the
                 footprint is of what is given.
+            mpp: Microns of a unit of the coords, which a model with places needs.
 
         Raises:
-            ShapeError: Shapes, types or sizes do not fit the model.
+            ShapeError: Shapes, types or sizes do not fit the model, or what it needs is missing.
             NonFiniteFeatureError: A patch has a NaN or an infinity; the row counts over all
                 chunks.
         """
@@ -189,9 +226,9 @@ class Runtime(ABC):
         chunks = [features] if isinstance(features, np.ndarray) else features
         checked = self._checked(chunks, coords)
         if self.facts.chunk_patches is None:
-            slide = self._encode_whole(checked, has_coords=coords is not None)
+            slide = self._encode_whole(checked, has_coords=coords is not None, mpp=mpp)
         else:
-            sums = self.no_sums(has_coords=coords is not None)
+            sums = self.no_sums(has_coords=coords is not None, mpp=mpp)
             for part, positions in self._streamed(rows_of(checked, self.facts.chunk_patches)):
                 sums.add(part, positions)
             (slide,) = self.finish([sums])
@@ -210,9 +247,16 @@ class Runtime(ABC):
                 hint="export with --precision fp32",
             )
 
-    def no_sums(self, *, has_coords: bool) -> SlideSums:
-        """The sums of a slide none of whose chunks has been seen."""
-        return SlideSums(self.facts.num_slots, self.facts.feature_dim, has_coords)
+    def no_sums(self, *, has_coords: bool, mpp: float | None = None) -> SlideSums:
+        """Return the sums of a slide none of whose chunks has been seen.
+
+        Args:
+            has_coords: Whether the chunks come with their positions.
+            mpp: Microns of a unit of the positions; the moments that need them are summed up only
+                for a model with places.
+        """
+        mpp = mpp if self.facts.spatial else None
+        return SlideSums(self.facts.num_slots, self.facts.feature_dim, has_coords, mpp)
 
     def check_chunk(self, chunk: NDArray[Any], first_row: int) -> Features:
         """A chunk of a slide in the form that `launch` takes; may run in any thread.
@@ -266,13 +310,17 @@ class Runtime(ABC):
         masses = np.zeros(shape, np.float32)  # slots beyond a budget are empty
         for s, slide in enumerate(folded):
             means[s, : slide.num_slots], masses[s, : slide.num_slots] = slide.mean(), slide.mass
-        found = self._refine(means, masses)
+        moments = None
+        if self.facts.spatial:
+            moments = np.zeros((*shape, VECTOR_LENGTH), np.float32)
+            for s, slide in enumerate(folded):
+                moments[s, : slide.num_slots] = slide.moments()
+        found = self._refine(Means(means, masses, moments))
         return [
             EncodedSlide(
                 slots=found.slots[s, : slide.num_slots],
                 mass=slide.mass,
-                centroids=None if slide.places is None else slide.places.centroids(),
-                spread=None if slide.places is None else slide.places.spread(),
+                places=slide.places,
                 num_patches=slide.num_patches,
                 means=means[s, : slide.num_slots],
                 unfolded=None if slide is sums[s] else sums[s],
@@ -298,8 +346,13 @@ class Runtime(ABC):
         """Free it."""
 
     @abstractmethod
-    def _run(self, features: Features, lengths: NDArray[np.int64]) -> RuntimeOutput:
-        """Run a checked batch; rows beyond the lengths are zero."""
+    def _run(
+        self,
+        features: Features,
+        lengths: NDArray[np.int64],
+        coords: NDArray[np.float64] | None,
+    ) -> RuntimeOutput:
+        """Run a checked batch; rows beyond the lengths are zero. Coords are in µm."""
 
     def _launch(self, chunks: Sequence[Features]) -> Pending:
         """See `launch`; here it is computed at once."""
@@ -311,10 +364,12 @@ class Runtime(ABC):
         """What each chunk adds to its slide."""
 
     @abstractmethod
-    def _refine(self, means: NDArray[np.float32], masses: NDArray[np.float32]) -> Refined:
-        """Compute slots and the heads' outputs of the slides' means [S, K, D] and masses [S, K]."""
+    def _refine(self, means: Means) -> Refined:
+        """Compute slots and the heads' outputs of slides."""
 
-    def _encode_whole(self, chunks: Iterator[Chunk], *, has_coords: bool) -> EncodedSlide:
+    def _encode_whole(
+        self, chunks: Iterator[Chunk], *, has_coords: bool, mpp: float | None
+    ) -> EncodedSlide:
         """Run one slide from its checked chunks, which a full graph needs all at once."""
         parts = list(chunks)
         num_patches = sum(len(part) for part, _ in parts)
@@ -327,25 +382,29 @@ class Runtime(ABC):
             dtype = np.float16 if is_half else np.float32
             features = np.zeros((rows, self.facts.feature_dim), dtype)
             np.concatenate([features[:0], *(part for part, _ in parts)], out=features[:num_patches])
-        output = self._run(features[None], np.array([num_patches]))
-        centroids = spread = None
+        positions = None
         if has_coords:
-            positions = [np.empty((0, 2)), *(xy for _, xy in parts if xy is not None)]
-            places = SlotMoments(self.facts.num_slots)
-            places.add(
-                output.assignments[0, :num_patches],
-                counted(
-                    output.weights[0, :num_patches],
-                    None if output.salience is None else output.salience[0, :num_patches],
-                ),
-                np.concatenate(positions),
+            positions = np.concatenate(
+                [np.empty((0, 2)), *(xy for _, xy in parts if xy is not None)]
             )
-            centroids, spread = places.centroids(), places.spread()
+        lengths = np.array([num_patches])
+        in_um = None if positions is None or mpp is None else positions[None] * mpp
+        batch_places = self._batch_places(in_um, (1, rows), lengths)
+        output = self._run(features[None], lengths, batch_places)
+        places = None
+        if positions is not None:
+            salience = None if output.salience is None else output.salience[0, :num_patches]
+            places = SlotMoments.of(
+                output.assignments[0, :num_patches],
+                counted(output.weights[0, :num_patches], salience),
+                positions,
+                self.facts.num_slots,
+                mpp if self.facts.spatial else None,
+            )
         return EncodedSlide(
             output.slots[0],
             output.mass[0],
-            centroids,
-            spread,
+            places,
             num_patches,
             logits=None if output.logits is None else output.logits[0],
             tokens=None if output.tokens is None else output.tokens[0],

@@ -46,6 +46,27 @@ def require_fitting(facts: ModelFacts, path: Path, feature_dim: int, encoder: st
         )
 
 
+def require_places(facts: ModelFacts, path: Path, mpp: float | None, *, has_coords: bool) -> None:
+    """Refuse a slide whose places a model needs and its file does not tell.
+
+    Args:
+        facts: The model.
+        path: The slide's feature file.
+        mpp: Microns of a unit of its coordinates, if they are known.
+        has_coords: Whether it has coordinates.
+
+    Raises:
+        FeatureFileError: The model has places, and coordinates or their size are missing.
+    """
+    if facts.spatial and not (has_coords and mpp):
+        missing = "how many µm a pixel is (mpp_level0)" if has_coords else "where its patches lie"
+        raise FeatureFileError(
+            path,
+            f"does not say {missing}, which the model reads",
+            hint="extract it with tcssa extract, or tcssa convert it with --slide-mpp",
+        )
+
+
 def check_batch(
     facts: ModelFacts, features: NDArray[Any], lengths: NDArray[Any]
 ) -> NDArray[np.int64]:

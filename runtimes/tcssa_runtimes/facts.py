@@ -45,6 +45,8 @@ class ModelFacts:
     trained for it, or that takes slides whole."""
     auto_share: float = 1.0
     """Share of the variance between slots that an automatic budget keeps."""
+    spatial: bool = False
+    """Whether the model is told where patches lie, in µm."""
     finish_takes_mass: bool = False
     """Whether ``finish`` of a chunked pair is given the masses too."""
     heads: tuple[str, ...] = ()
@@ -72,6 +74,7 @@ class ModelFacts:
             has_salience=artefact.salience,
             budgets=tuple(budgets_of(artefact.num_slots)) if nests else (),
             auto_share=artefact.auto_share,
+            spatial=artefact.spatial,
             finish_takes_mass=artefact.head_takes_mass,
             heads=_HEADS[artefact.what],
             classes=None if artefact.classes is None else tuple(artefact.classes),

@@ -55,6 +55,13 @@ def merge_slides(
     states = [read_state(path) for path in paths]
     _require_one_model(states, runtime)
     first, *others = states
+    if others and runtime.facts.spatial and not same_slide:
+        raise UsageError(
+            f"{runtime.facts.path} reads where patches lie, and places of different slides do not "
+            "add up",
+            hint="give --same-slide if they are parts of one slide",
+        )
+    positions = _one_kind(states) if same_slide else first.positions
     if others and not same_slide:
         first.sums.places = None
     for other in others:
@@ -65,7 +72,7 @@ def merge_slides(
         out,
         slide,
         origin=_joined([state.facts.origin for state in states]),
-        positions=None if slide.centroids is None else _one_kind(states),
+        positions=None if slide.places is None else positions,
         encoder=None if first.encoder == "None" else first.encoder,
         runtime=runtime.name,
         classes=runtime.facts.classes,
@@ -110,12 +117,17 @@ def _one_kind(states: Sequence[EncodedState]) -> Positions | None:
     Raises:
         FeatureFileError: They are of different kinds, which do not add up.
     """
-    first = states[0].positions
+    first = _kind(states[0])
     for state in states:
-        if state.positions != first:
+        if _kind(state) != first:
             raise FeatureFileError(
                 state.facts.path,
-                f"its places are {state.positions}, those of the first file {first}",
+                f"its places are {_kind(state)}, those of the first file {first}",
                 hint="leave --same-slide out, to merge without places",
             )
-    return first
+    return states[0].positions
+
+
+def _kind(state: EncodedState) -> tuple[Positions | None, float | None]:
+    places = state.sums.places
+    return state.positions, None if places is None else places.mpp

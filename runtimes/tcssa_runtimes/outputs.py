@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from tcssa.moments import SlotMoments
     from tcssa_runtimes.sums import SlideSums
 
 
@@ -34,6 +35,18 @@ class RuntimeOutput:
     """A classifier's, [B, C]."""
     tokens: NDArray[np.float32] | None = None
     """A projector's, [B, K, H]."""
+
+
+@dataclass(frozen=True)
+class Means:
+    """What slots are refined from, of several slides."""
+
+    means: NDArray[np.float32]
+    """Of each slot, [S, K, D]; 0 for an empty one."""
+    masses: NDArray[np.float32]
+    """[S, K]."""
+    moments: NDArray[np.float32] | None = None
+    """Of each slot's place, [S, K, M] (`tcssa.moments`), for a model with places."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +89,9 @@ class EncodedSlide:
     """[K, D]."""
     mass: NDArray[np.float32]
     """[K]; 0 marks an empty slot."""
-    centroids: NDArray[np.float64] | None
-    """Weighted mean position of each slot's patches, [K, 2], in the unit of the positions that
-    were given; NaN for an empty slot. None where no positions were given."""
-    spread: NDArray[np.float64] | None
-    """Weighted standard deviation of the positions, [K, 2]; likewise."""
+    places: SlotMoments | None
+    """Where each slot's patches lie, in the unit of the positions that were given. None where none
+    were."""
     num_patches: int
     means: NDArray[np.float32] | None = None
     """Of each slot before its expert, [K, D]; 0 if empty. None where a graph does not tell."""
@@ -90,3 +101,16 @@ class EncodedSlide:
     """A classifier's, [C]."""
     tokens: NDArray[np.float32] | None = None
     """A projector's, [K, H]."""
+
+    @property
+    def centroids(self) -> NDArray[np.float64] | None:
+        """Return the weighted mean position of each slot's patches, [K, 2]; NaN for an empty slot.
+
+        None where no positions were given.
+        """
+        return None if self.places is None else self.places.centroids()
+
+    @property
+    def spread(self) -> NDArray[np.float64] | None:
+        """Return the weighted standard deviation of the positions, [K, 2]; see `centroids`."""
+        return None if self.places is None else self.places.spread()

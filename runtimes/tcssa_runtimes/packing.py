@@ -123,7 +123,8 @@ class Packer:
     def _take(self, message: Message) -> Iterator[Outcome]:
         match message:
             case Begun(slide, header):
-                sums = self._runtime.no_sums(has_coords=header.coords is not None)
+                has_coords = header.coords is not None
+                sums = self._runtime.no_sums(has_coords=has_coords, mpp=header.mpp)
                 self._open[slide] = _Open(header, sums)
             case Broken(slide, error):
                 yield from self._fail(slide, error)
@@ -138,7 +139,8 @@ class Packer:
     def _encode_whole(self, piece: Piece) -> Iterator[Outcome]:
         begin = time.perf_counter()
         try:
-            slide = self._runtime.encode(piece.features, piece.positions)
+            mpp = self._open[piece.slide].header.mpp
+            slide = self._runtime.encode(piece.features, piece.positions, mpp)
         except (ShapeError, NonFiniteFeatureError) as error:
             yield from self._fail(piece.slide, error)
         else:

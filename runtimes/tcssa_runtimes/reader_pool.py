@@ -28,7 +28,7 @@ from tcssa.features.content import ContentHash
 from tcssa.features.selection import bag_file
 from tcssa_runtimes.base import Runtime
 from tcssa_runtimes.budget import Budget, CancelledError
-from tcssa_runtimes.checks import check_size, require_fitting
+from tcssa_runtimes.checks import check_size, require_fitting, require_places
 from tcssa_runtimes.chunks import Features
 from tcssa_runtimes.slide_features import Positions
 
@@ -48,6 +48,8 @@ class SlideHeader:
     """Positions of the patches, [N, 2]."""
     positions: Positions | None
     """What these are; None where there are none."""
+    mpp: float | None = None
+    """Microns of their unit, where the file tells."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,8 @@ class ReaderPool:
         self._count(read_s=time.perf_counter() - begin)
         if header.num_patches:
             require_fitting(facts, header.path, header.feature_dim, header.encoder)
+            has_coords = header.coords is not None
+            require_places(facts, header.path, header.mpp, has_coords=has_coords)
             check_size(facts, header.num_patches)
         self._queue.put(Begun(slide, header))
         content = ContentHash(header.feature_dim)
@@ -289,5 +293,6 @@ def _header(bag: Bag, stat: os.stat_result) -> tuple[SlideHeader, NDArray[Any] |
         encoder=bag.encoder,
         coords=coords,
         positions=positions,
+        mpp=bag.um_per_coord,
     )
     return header, stored

@@ -8,7 +8,9 @@ slots of the model. Where the input has coordinates there are
 also ``centroids`` and ``spread`` (K, 2) float64, NaN for an empty slot. They are in level-0
 pixels, or in µm where the input is (attribute ``coords_unit``), and of patch centres where the
 input tells the patch's size, else of its top-left corners (attribute ``coords_point``). A model
-with a head adds ``logits`` (C,) with the attribute ``classes``, or ``tokens`` (K, H).
+with places adds ``waves`` (K, W, 2) float64, the real and the imaginary part of the Fourier moments
+of the same coordinates (`tcssa.moments`), with the attribute ``um_per_coord``, in ``unfolded`` too.
+A model with a head adds ``logits`` (C,) with the attribute ``classes``, or ``tokens`` (K, H).
 
 Slots made in one pass with the features (`tcssa_runtimes.slot_sink`) also have ``failed_coords``,
 the patches that could not be read, where there are any.
@@ -37,7 +39,7 @@ from tcssa.features.selection import bag_file, bag_name
 from tcssa.features.writer import Attribute
 from tcssa.files.boundary import UnsoundError
 from tcssa.files.hdf5 import attributes, find_object, hdf5_file, numbers
-from tcssa_runtimes.footprint import SlotMoments
+from tcssa.moments import NUM_WAVES, SlotMoments
 from tcssa_runtimes.outputs import EncodedSlide
 from tcssa_runtimes.sums import SlideSums
 
@@ -146,15 +148,13 @@ def write_slide_features(
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
         features = file.create_dataset("features", data=slide.slots)
-        _write_sums(file, slide.mass, slide.means, slide.centroids, slide.spread)
+        _write_sums(file, slide.mass, slide.means, slide.places)
         for name in ("centroids", "spread"):
             if positions is not None:
                 file[name].attrs["coords_unit"] = positions.unit
                 file[name].attrs["coords_point"] = positions.point
         if (sums := slide.unfolded) is not None:
-            at = sums.places
-            places = (None, None) if at is None else (at.centroids(), at.spread())
-            _write_sums(file.create_group("unfolded"), sums.mass, sums.mean(), *places)
+            _write_sums(file.create_group("unfolded"), sums.mass, sums.mean(), sums.places)
         if slide.logits is not None:
             logits = file.create_dataset("logits", data=slide.logits)
             logits.attrs["classes"] = list(classes or [])
@@ -179,12 +179,42 @@ def write_slide_features(
     atomic.write_bytes(path, content.getvalue())
 
 
-def _write_sums(group: h5py.Group, mass: Floats, *rest: Floats | None) -> None:
+def _write_sums(
+    group: h5py.Group, mass: Floats, means: Floats | None, places: SlotMoments | None
+) -> None:
     """Write what slots are the sums of, as far as it is known."""
-    names = ("mass", "means", "centroids", "spread")
-    for name, values in zip(names, (mass, *rest), strict=True):
-        if values is not None:
-            group.create_dataset(name, data=values)
+    group.create_dataset("mass", data=mass)
+    if means is not None:
+        group.create_dataset("means", data=means)
+    if places is None:
+        return
+    group.create_dataset("centroids", data=places.centroids())
+    group.create_dataset("spread", data=places.spread())
+    waves = places.mean_waves()
+    if waves is not None:
+        dataset = group.create_dataset("waves", data=np.stack([waves.real, waves.imag], axis=2))
+        dataset.attrs["um_per_coord"] = places.mpp
+
+
+def _read_places(group: h5py.Group, mass: Floats) -> SlotMoments:
+    """Read the moments that `_write_sums` wrote.
+
+    Raises:
+        UnsoundError: They make no sense.
+    """
+    centroids, spread = (numbers(group, name, ndim=2)[:] for name in ("centroids", "spread"))
+    waves = mpp = None
+    if find_object(group, "waves") is not None:
+        stored = numbers(group, "waves", ndim=3)
+        mpp = float(attributes(stored)["um_per_coord"])
+        if stored.shape != (len(mass), NUM_WAVES, 2) or not (np.isfinite(mpp) and mpp > 0):
+            raise UnsoundError("the waves of its places make no sense")
+        waves = stored[:, :, 0] + 1j * stored[:, :, 1]
+    held = mass > 0
+    known = [centroids, spread, *([] if waves is None else [waves])]
+    if any(len(each) != len(mass) or not np.isfinite(each[held]).all() for each in known):
+        raise UnsoundError("its places make no sense")
+    return SlotMoments.restored(mass.astype(np.float64), centroids, spread, waves, mpp)
 
 
 def read_facts(path: Path) -> EncodedFacts | None:
@@ -284,8 +314,7 @@ def read_state(path: Path) -> EncodedState:
         if find_object(group, "centroids") is not None:
             said = attributes(numbers(file, "centroids", ndim=2))
             positions = Positions(str(said["coords_unit"]), said["coords_point"])
-            centroids, spread = (numbers(group, name, ndim=2) for name in ("centroids", "spread"))
-            sums.places = SlotMoments.of(mass.astype(np.float64), centroids[:], spread[:])
+            sums.places = _read_places(group, mass)
         said = attributes(file["features"])
         failed = None
         if find_object(file, "failed_coords") is not None:

@@ -123,7 +123,7 @@ class SlotFile:
         self._failed: list[NDArray[np.int64]] = []
         self._waiting: list[Chunk] = []
         self._num_rows = 0
-        self._sums = runtime.no_sums(has_coords=True)
+        self._sums = runtime.no_sums(has_coords=True, mpp=plan.resolution.mpp)
 
     def append(self, features: NDArray[Any], coords: NDArray[np.int64]) -> None:
         """Add patches to the sums, a chunk at a time; a model of whole slides gets them at the end.
@@ -160,7 +160,7 @@ class SlotFile:
         rows = self._runtime.facts.chunk_patches
         if rows is None:
             ((features, centres),) = rows_of(iter(self._waiting), self._num_rows)
-            slide = self._runtime.encode(features, centres)
+            slide = self._runtime.encode(features, centres, self._plan.resolution.mpp)
         else:
             self._sum_up(rows, whole_only=False)
             (slide,) = finish_slides(self._runtime, [self._sums])

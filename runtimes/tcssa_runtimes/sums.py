@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.budgets import fold
-from tcssa.errors import NonFiniteFeatureError
-from tcssa_runtimes.footprint import Floats, SlotMoments
+from tcssa.errors import NonFiniteFeatureError, ShapeError
+from tcssa.moments import Floats, SlotMoments
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,13 @@ class SlideSums:
         num_slots: K.
         feature_dim: D.
         has_coords: Whether the chunks come with their positions.
+        mpp: Microns of a unit of the positions; None where that is not known.
     """
 
     num_slots: int
     feature_dim: int
     has_coords: bool = False
+    mpp: float | None = None
     num_patches: int = 0
     weighted_sum: NDArray[np.float32] = field(init=False)
     mass: NDArray[np.float32] = field(init=False)
@@ -65,7 +67,7 @@ class SlideSums:
     def __post_init__(self) -> None:
         self.weighted_sum = np.zeros((self.num_slots, self.feature_dim), np.float32)
         self.mass = np.zeros(self.num_slots, np.float32)
-        self.places = SlotMoments(self.num_slots) if self.has_coords else None
+        self.places = SlotMoments.empty(self.num_slots) if self.has_coords else None
 
     def add(self, chunk: ChunkSums, positions: Floats | None = None) -> None:
         """Add a chunk and the positions of its patches, [n, 2].
@@ -80,7 +82,9 @@ class SlideSums:
         self.num_patches += len(chunk.weights)
         if self.places is not None:
             assert positions is not None  # every chunk of the slide comes with them
-            self.places.add(chunk.assignments, counted(chunk.weights, chunk.salience), positions)
+            weights = counted(chunk.weights, chunk.salience)
+            found = SlotMoments.of(chunk.assignments, weights, positions, self.num_slots, self.mpp)
+            self.places = self.places.merge(found)
 
     def merge(self, other: SlideSums) -> None:
         """Add the sums of another part of the slide; places only if both have them."""
@@ -88,7 +92,7 @@ class SlideSums:
         self.mass += other.mass
         self.num_patches += other.num_patches
         if self.places is not None and other.places is not None:
-            self.places.merge(other.places)
+            self.places = self.places.merge(other.places)
         else:
             self.places = None
 
@@ -98,10 +102,23 @@ class SlideSums:
         Args:
             budget: K', which divides K.
         """
-        folded = SlideSums(budget, self.feature_dim, num_patches=self.num_patches)
+        folded = SlideSums(budget, self.feature_dim, mpp=self.mpp, num_patches=self.num_patches)
         folded.weighted_sum, folded.mass = fold(self.weighted_sum, budget), fold(self.mass, budget)
         folded.places = None if self.places is None else self.places.fold(budget)
         return folded
+
+    def moments(self) -> NDArray[np.float32]:
+        """Return what a model with places sees of the slide, [K, M] (`tcssa.moments`).
+
+        Raises:
+            ShapeError: The slide came without coordinates in µm.
+        """
+        places = self.places
+        if places is None and not self.num_patches:  # fills up a launch
+            places = SlotMoments.empty(self.num_slots)
+        if places is None:
+            raise ShapeError("a model with places needs coordinates, and their size in µm")
+        return places.vectors()
 
     def mean(self) -> NDArray[np.float32]:
         """The slide's weighted means, [K, D]; 0 for an empty slot."""

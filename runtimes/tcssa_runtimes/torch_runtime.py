@@ -13,7 +13,7 @@ from tcssa.errors import NonFiniteFeatureError
 from tcssa_runtimes.base import Runtime
 from tcssa_runtimes.chunks import Features
 from tcssa_runtimes.facts import ModelFacts
-from tcssa_runtimes.outputs import Refined, RuntimeOutput
+from tcssa_runtimes.outputs import Means, Refined, RuntimeOutput
 from tcssa_runtimes.sums import ChunkSums
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class TorchRuntime(Runtime):
             chunk_patches=_CHUNK_PATCHES,
             budgets=tuple(config.budgets) if config.nested else (),
             auto_share=config.auto_share,
+            spatial=config.spatial,
         )
         super().__init__(facts, f"torch ({device})")
         self._model = checkpoint.model.float().eval()
@@ -73,12 +74,18 @@ class TorchRuntime(Runtime):
         self._uploads = None
         self._model.to("cpu")
 
-    def _run(self, features: Features, lengths: NDArray[np.int64]) -> RuntimeOutput:
+    def _run(
+        self,
+        features: Features,
+        lengths: NDArray[np.int64],
+        coords: NDArray[np.float64] | None,
+    ) -> RuntimeOutput:
         import torch
 
         mask = torch.arange(features.shape[1]) < torch.from_numpy(lengths).unsqueeze(1)
         with torch.no_grad():
-            output = self._model(self._tensor(features), mask.to(self._device))
+            places = None if coords is None else torch.from_numpy(coords)
+            output = self._model(self._tensor(features), mask.to(self._device), places)
         return RuntimeOutput(
             slots=output.slots.cpu().numpy(),
             mass=output.mass.cpu().numpy(),
@@ -147,11 +154,14 @@ class TorchRuntime(Runtime):
     def _upload(self, chunk: Features) -> torch.Tensor:
         return self._tensor(chunk) if self._uploads is None else self._uploads.upload(chunk)
 
-    def _refine(self, means: NDArray[np.float32], masses: NDArray[np.float32]) -> Refined:
+    def _refine(self, means: Means) -> Refined:
         import torch
 
         with torch.no_grad():
-            slots = self._model.experts(self._tensor(means))
+            centers = self._tensor(means.means)
+            if self._model.places is not None and means.moments is not None:
+                centers = centers + self._model.places(self._tensor(means.moments))
+            slots = self._model.experts(centers)
         return Refined(slots.cpu().numpy())
 
     def _tensor(self, values: Features) -> torch.Tensor:

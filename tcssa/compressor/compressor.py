@@ -2,7 +2,9 @@
 
 TC-SSA compresses a bag of N patch features into K slots: z = W_g x + b_g, P = softmax(z), the
 top two kept (not renormalised), c_k = Σ_j P̃_jk x_j / Σ_j P̃_jk, y_k = expert_k(c_k). Where the
-model has a salience a_j (`tcssa.compressor.router`), P̃_jk a_j stands for P̃_jk in all sums.
+model has a salience a_j (`tcssa.compressor.router`), P̃_jk a_j stands for P̃_jk in all sums. A
+model with places adds to each c_k what it makes of where the slot's patches lie
+(`tcssa.compressor.place_map`).
 
 Departures from the published code, each of which leaves real patches' results alone: padding is
 never routed (a bag is its real patches, padding does not exist here), ties never take a third slot,
@@ -14,7 +16,7 @@ Shapes: B bags, N patches, D features, K slots, T = top_k.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -26,9 +28,11 @@ from tcssa.compressor import fused
 from tcssa.compressor.balance import RoutingSums
 from tcssa.compressor.config import CompressorConfig
 from tcssa.compressor.experts import SlotExperts
+from tcssa.compressor.place_map import PlaceMap
 from tcssa.compressor.router import Router, salient
-from tcssa.compressor.state import Footprint, SlotState
+from tcssa.compressor.state import SlotState
 from tcssa.errors import NonFiniteFeatureError, ShapeError
+from tcssa.moments import SlotMoments
 
 CHUNK_PATCHES = 2048
 """Patches that inference works on at once: 8 MB of float32 at D = 1024, which stays in cache
@@ -118,6 +122,7 @@ class SlotCompressor(nn.Module):
         self.experts = SlotExperts(
             config.num_slots, config.feature_dim, config.hidden_dim, config.dropout
         )
+        self.places = PlaceMap(config.num_slots, config.feature_dim) if config.spatial else None
 
     @classmethod
     def from_reference_state(
@@ -138,7 +143,9 @@ class SlotCompressor(nn.Module):
         config, converted = convert_state(state, path)
         return load_strictly(lambda: cls(config), converted, Path(path))
 
-    def forward(self, features: Tensor, mask: Tensor | None = None) -> CompressorOutput:
+    def forward(
+        self, features: Tensor, mask: Tensor | None = None, coords: Tensor | None = None
+    ) -> CompressorOutput:
         """Compress one batch of bags.
 
         A bag's result is the same alone, in any batch and in any order of its patches. What
@@ -147,21 +154,29 @@ class SlotCompressor(nn.Module):
         Args:
             features: Patch features [B, N, D], of any floating type.
             mask: True where a patch is real, [B, N]; None means all are.
+            coords: Where patches lie, (x, y) in µm, [B, N, 2]; a model with places needs them, no
+                other looks at them.
 
         Raises:
-            ShapeError: The shapes of features, mask and model disagree.
+            ShapeError: The shapes of features, mask, coords and model disagree, or coords are
+                needed and missing.
             NonFiniteFeatureError: A real patch has a NaN or an infinity; it names bag and row.
         """
         self._check_features(features, num_dims=3)
+        if coords is not None and coords.shape != (*features.shape[:2], 2):
+            raise ShapeError(f"coords must be {[*features.shape[:2], 2]}, got {list(coords.shape)}")
         if mask is None:
-            output = self.compress(list(features))
+            output = self.compress(list(features), coords=None if coords is None else list(coords))
             assignments, weights = torch.stack(output.assignments), torch.stack(output.weights)
             salience = None if output.salience is None else torch.stack(output.salience)
         else:
             _check_mask(mask, features)
+            places = None
+            if coords is not None:
+                places = [each[real] for each, real in zip(coords, mask, strict=True)]
             try:
                 output = self.compress(
-                    [bag[real] for bag, real in zip(features, mask, strict=True)]
+                    [bag[real] for bag, real in zip(features, mask, strict=True)], coords=places
                 )
             except NonFiniteFeatureError as error:
                 row = int(mask[error.bag or 0].nonzero()[error.row, 0])
@@ -179,23 +194,30 @@ class SlotCompressor(nn.Module):
             output.slots, output.mass, assignments, weights, output.routing, salience
         )
 
-    def compress(self, bags: Sequence[Tensor], budget: int | None = None) -> BagsOutput:
+    def compress(
+        self,
+        bags: Sequence[Tensor],
+        budget: int | None = None,
+        coords: Sequence[Tensor] | None = None,
+    ) -> BagsOutput:
         """Compress bags of any sizes at once, without padding and without copying them.
 
         Args:
             bags: Patch features of each bag, [N, D].
             budget: Slots K' that each bag becomes, of a nested model; None: all K. Assignments
                 are to the K slots whatever it is.
+            coords: Where the patches of each bag lie, (x, y) in µm, [N, 2]; a model with places
+                needs them, no other looks at them.
 
         Raises:
-            ShapeError: There is no bag, a bag's shape and the model's disagree, or the model has no
-                such budget.
+            ShapeError: There is no bag, a bag's shape and the model's disagree, the model has no
+                such budget, or coords are needed and missing.
             NonFiniteFeatureError: A patch has a NaN or an infinity; it names bag and row.
         """
-        parts = self.aggregate(bags)
+        parts = self.aggregate(bags, coords)
         states = [self.folded(part.state, budget) for part in parts]
         return BagsOutput(
-            slots=self._refine(torch.stack([state.centers() for state in states])),
+            slots=self.refine(states),
             mass=torch.stack([state.mass for state in states]),
             assignments=[part.assignments for part in parts],
             weights=[part.weights for part in parts],
@@ -203,11 +225,14 @@ class SlotCompressor(nn.Module):
             salience=[part.salience for part in parts if part.salience is not None] or None,
         )
 
-    def aggregate(self, bags: Sequence[Tensor]) -> list[Aggregate]:
+    def aggregate(
+        self, bags: Sequence[Tensor], coords: Sequence[Tensor] | None = None
+    ) -> list[Aggregate]:
         """The first half of `compress`: what every bag adds to its slide, experts left out.
 
         Args:
             bags: Patch features of each bag, or of each chunk of one, [N, D].
+            coords: See `compress`.
 
         Raises:
             ShapeError: There is no bag, or a bag's shape and the model's disagree.
@@ -218,14 +243,17 @@ class SlotCompressor(nn.Module):
         for bag in bags:
             self._check_features(bag, num_dims=2)
         if self._is_fused(bags):
-            return self._aggregate_fused(bags)
-        parts = []
-        for index, bag in enumerate(bags):
-            try:
-                parts.append(self._aggregate(bag))
-            except NonFiniteFeatureError as error:
-                raise NonFiniteFeatureError(error.row, bag=index) from None
-        return parts
+            parts = self._aggregate_fused(bags)
+        else:
+            parts = []
+            for index, bag in enumerate(bags):
+                try:
+                    parts.append(self._aggregate(bag))
+                except NonFiniteFeatureError as error:
+                    raise NonFiniteFeatureError(error.row, bag=index) from None
+        if self.places is None or coords is None:
+            return parts
+        return [self._placed(part, at, mpp=1.0) for part, at in zip(parts, coords, strict=True)]
 
     def start(self) -> SlotState:
         """The state of a slide none of whose patches has been seen."""
@@ -234,7 +262,13 @@ class SlotCompressor(nn.Module):
         )
 
     @torch.no_grad()
-    def update(self, state: SlotState, features: Tensor, coords: Tensor | None = None) -> SlotState:
+    def update(
+        self,
+        state: SlotState,
+        features: Tensor,
+        coords: Tensor | None = None,
+        mpp: float | None = None,
+    ) -> SlotState:
         """Add patches to a slide's state.
 
         Args:
@@ -242,6 +276,7 @@ class SlotCompressor(nn.Module):
             features: More patches of the slide, [N, D].
             coords: Their top-left corners (x, y) in level-0 pixels, [N, 2]. A slide that is
                 given any patches without coordinates has no footprint.
+            mpp: Microns of a level-0 pixel, above 0; a model with places needs it.
 
         Raises:
             ShapeError: The shapes disagree.
@@ -252,13 +287,12 @@ class SlotCompressor(nn.Module):
         if coords is not None and coords.shape != (len(features), 2):
             raise ShapeError(f"coords must be [{len(features)}, 2], got {list(coords.shape)}")
         try:
-            if self._is_fused([features]):
-                (part,) = self._aggregate_fused([features], coords)
-            else:
-                part = self._aggregate(features, coords)
-            return state.merge(part.state)
+            (part,) = self.aggregate([features])
         except NonFiniteFeatureError as error:
             raise NonFiniteFeatureError(state.num_patches + error.row) from None
+        if coords is not None:
+            part = self._placed(part, coords, mpp)
+        return state.merge(part.state)
 
     def folded(self, state: SlotState, budget: int | None) -> SlotState:
         """Fold a slide's sums into those of fewer slots; None leaves them as they are.
@@ -275,20 +309,44 @@ class SlotCompressor(nn.Module):
 
     @torch.no_grad()
     def finish(self, state: SlotState) -> Tensor:
-        """Refine a slide's sums into its slots [K, D], or of folded ones into [K', D]."""
-        return self._refine(state.centers().unsqueeze(0)).squeeze(0)
+        """Refine a slide's sums into its slots [K, D], or folded ones into [K', D].
 
-    def _refine(self, centers_BKD: Tensor) -> Tensor:
-        """The experts, in float32 whatever an autocast around them says.
-
-        Their cost is the reading of the weights: an autocast that reads and copies them to read the
-        copy costs more than it saves.
+        Raises:
+            ShapeError: The model has places, and patches came without coordinates in µm.
         """
+        return self.refine([state]).squeeze(0)
+
+    def refine(self, states: Sequence[SlotState]) -> Tensor:
+        """Refine the sums of slides into their slots, [B, K, D], or [B, K', D] of folded ones.
+
+        In float32 whatever an autocast around it says: the experts' cost is the reading of their
+        weights, and an autocast that copies them first costs more than it saves.
+
+        Raises:
+            ShapeError: See `finish`.
+        """
+        centers_BKD = torch.stack([state.centers() for state in states])
         with torch.autocast(centers_BKD.device.type, enabled=False):
-            slots: Tensor = self.experts(centers_BKD.float())
+            centers_BKD = centers_BKD.float()
+            if self.places is not None:
+                vectors = torch.stack([_vectors(state) for state in states])
+                centers_BKD = centers_BKD + self.places(vectors.to(centers_BKD.device))
+            slots: Tensor = self.experts(centers_BKD)
         return slots
 
-    def _aggregate(self, features: Tensor, coords: Tensor | None = None) -> Aggregate:
+    def _placed(self, part: Aggregate, coords: Tensor, mpp: float | None) -> Aggregate:
+        """Add the moments of a bag's coordinates; no gradient goes through them to the gate."""
+        weights = salient(part.weights, part.salience)
+        moments = SlotMoments.of(
+            part.assignments.cpu().numpy(),
+            weights.detach().cpu().numpy(),
+            coords.cpu().numpy(),
+            self.config.num_slots,
+            mpp,
+        )
+        return part._replace(state=replace(part.state, footprint=moments))
+
+    def _aggregate(self, features: Tensor) -> Aggregate:
         """Route and sum up one bag [N, D].
 
         Without gradients the bag streams through in chunks and nothing of size [N, K] or [N, D]
@@ -311,7 +369,6 @@ class SlotCompressor(nn.Module):
                 weighted_sum=dense.T @ rows,
                 mass=dense.sum(dim=0),
                 num_patches=len(dense),
-                footprint=None if coords is None else Footprint.of(dense, coords[chunk]),
             )
             sums = RoutingSums.of(routing)
             parts = (
@@ -335,10 +392,8 @@ class SlotCompressor(nn.Module):
         num_slots, top_k = self.config.num_slots, self.config.top_k
         return self.fused and not has_noise and fused.takes(bags, num_slots, top_k)
 
-    def _aggregate_fused(
-        self, bags: Sequence[Tensor], coords: Tensor | None = None
-    ) -> list[Aggregate]:
-        """Route and sum up all bags in one launch; coordinates are of a single one."""
+    def _aggregate_fused(self, bags: Sequence[Tensor]) -> list[Aggregate]:
+        """Route and sum up all bags in one launch."""
         gate = self.router.gate
         line = None if self.router.salience is None else self.router.salience.line()
         sums = fused.fused_sums(bags, gate.weight, gate.bias, self.config.top_k, line)
@@ -352,12 +407,7 @@ class SlotCompressor(nn.Module):
         for i, (indices, weights, salience) in enumerate(
             zip(all_indices, all_weights, all_salience, strict=True)
         ):
-            footprint = None
-            if coords is not None:
-                dense = weights.new_zeros(len(weights), self.config.num_slots)
-                dense = dense.scatter(1, indices, salient(weights, salience))
-                footprint = Footprint.of(dense, coords)
-            state = SlotState(sums.weighted_sum[i], sums.mass[i], lengths[i], footprint)
+            state = SlotState(sums.weighted_sum[i], sums.mass[i], lengths[i])
             routing = RoutingSums(sums.probs[i], sums.counts[i], sums.logsumexp[i], lengths[i])
             parts.append(Aggregate(state, indices, weights, routing, salience))
         return parts
@@ -379,6 +429,12 @@ class SlotCompressor(nn.Module):
             )
         if not features.is_floating_point():
             raise ShapeError(f"features must be floating point, got {features.dtype}")
+
+
+def _vectors(state: SlotState) -> Tensor:
+    if state.footprint is None:
+        raise ShapeError("a model with places needs coordinates, and their size in µm")
+    return torch.from_numpy(state.footprint.vectors())
 
 
 def _check_mask(mask: Tensor, features: Tensor) -> None:

@@ -30,7 +30,6 @@ class CompressorConfig(BaseModel):
         default=False,
         description="A learned factor of each patch's weights, 0 to 2; the paper has none.",
     )
-
     nested: bool = Field(
         default=False,
         description="Whether its slots may be folded into fewer ones; the paper's may not.",
@@ -40,6 +39,10 @@ class CompressorConfig(BaseModel):
         gt=0,
         le=1,
         description="Share of the variance between a slide's slots that an automatic budget keeps.",
+    )
+    spatial: bool = Field(
+        default=False,
+        description="Whether slots are told where their patches lie; the paper's are not.",
     )
 
     @property

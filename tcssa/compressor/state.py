@@ -16,60 +16,7 @@ import torch
 from torch import Tensor
 
 from tcssa.errors import ShapeError
-
-
-@dataclass(frozen=True)
-class Footprint:
-    """Where slots lie on the slide: weighted moments of patch coordinates, in float64.
-
-    float32 would lose the spread: on a slide 100,000 pixels wide the squares reach 1e10.
-    """
-
-    mass: Tensor
-    """Σ P̃, [K]; here and below P̃ includes the salience, where the model has one."""
-    sum_xy: Tensor
-    """Σ P̃ (x, y), [K, 2]."""
-    sum_xy2: Tensor
-    """Σ P̃ (x², y²), [K, 2]."""
-
-    @classmethod
-    def of(cls, weights_NK: Tensor, coords: Tensor) -> Self:
-        """The moments of N patches, from their dense weights [N, K] and corners [N, 2]."""
-        weights = weights_NK.detach().cpu().double()
-        xy = coords.cpu().double()
-        return cls(weights.sum(dim=0), weights.T @ xy, weights.T @ xy**2)
-
-    @classmethod
-    def empty(cls, num_slots: int) -> Self:
-        """The moments of no patches."""
-        moments = torch.zeros(num_slots, 2, dtype=torch.float64)
-        return cls(moments[:, 0], moments, moments)
-
-    def merge(self, other: Footprint) -> Footprint:
-        """The moments of both parts together."""
-        return Footprint(
-            self.mass + other.mass, self.sum_xy + other.sum_xy, self.sum_xy2 + other.sum_xy2
-        )
-
-    def fold(self, budget: int) -> Footprint:
-        """Add up the moments of slots that fold into one another (`tcssa.budgets`)."""
-        mass, sum_xy, sum_xy2 = (
-            folded(each, budget) for each in (self.mass, self.sum_xy, self.sum_xy2)
-        )
-        return Footprint(mass, sum_xy, sum_xy2)
-
-    def centroids(self) -> Tensor:
-        """Weighted mean corner of each slot's patches [K, 2], level-0 pixels; NaN if empty."""
-        return self.sum_xy / self._mass_or_nan()
-
-    def spread(self) -> Tensor:
-        """Weighted standard deviation of the corners [K, 2], level-0 pixels; NaN if empty."""
-        variance = self.sum_xy2 / self._mass_or_nan() - self.centroids() ** 2
-        return variance.clamp(min=0).sqrt()
-
-    def _mass_or_nan(self) -> Tensor:
-        nan = torch.full_like(self.mass, torch.nan)
-        return torch.where(self.mass > 0, self.mass, nan).unsqueeze(-1)
+from tcssa.moments import SlotMoments
 
 
 @dataclass(frozen=True)
@@ -84,7 +31,7 @@ class SlotState:
     mass: Tensor
     """Σ_j P̃_jk, [K], float32."""
     num_patches: int = 0
-    footprint: Footprint | None = None
+    footprint: SlotMoments | None = None
     """Moments of the coordinates; None where a part came without coordinates."""
 
     @classmethod
@@ -93,7 +40,7 @@ class SlotState:
         return cls(
             weighted_sum=torch.zeros(num_slots, feature_dim, device=device),
             mass=torch.zeros(num_slots, device=device),
-            footprint=Footprint.empty(num_slots),
+            footprint=SlotMoments.empty(num_slots),
         )
 
     def merge(self, other: SlotState) -> SlotState:

@@ -120,6 +120,15 @@ class Bag:
             raise FeatureFileError(self.path, f"its attribute 'patch_size_level0' is {size!r}")
         return int(size)
 
+    @property
+    def um_per_coord(self) -> float | None:
+        """Microns of a unit of the coordinates, if the file tells."""
+        if self.coords_unit == "um":
+            return 1.0
+        mpp = self.attributes.get("mpp_level0")
+        is_size = isinstance(mpp, int | float) and math.isfinite(mpp) and mpp > 0
+        return float(mpp) if mpp is not None and is_size else None
+
     def read(self, begin: int = 0, end: int | None = None) -> NDArray[Any]:
         """Rows ``begin`` to ``end`` of the features, in the type they are stored in.
 

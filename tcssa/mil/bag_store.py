@@ -88,7 +88,9 @@ class BagStore:
         return features
 
     def coords(self, slide: CohortSlide) -> Tensor:
-        """Corners (x, y) of a slide's patches, [N, 2]; kept, since they are small.
+        """Return the corners (x, y) of a slide's patches, [N, 2], kept, since they are small.
+
+        They are in µm where the slide's file tells their unit, else as they are stored.
 
         Raises:
             FeatureFileError: The file cannot be read, or has no coords.
@@ -98,7 +100,8 @@ class BagStore:
                 corners = bag.read_coords()
             if corners is None:
                 raise FeatureFileError(slide.path, "does not say where its patches lie (coords)")
-            self._coords[slide.path] = torch.from_numpy(corners.astype(np.float64))
+            places = corners.astype(np.float64) * (slide.um_per_coord or 1.0)
+            self._coords[slide.path] = torch.from_numpy(places)
         return self._coords[slide.path]
 
     def batches(

@@ -146,6 +146,7 @@ def _build_tcssa(
         noise_std=settings.noise_std,
         salience=settings.salience,
         nested=settings.nested,
+        spatial=settings.spatial is not None,
     )
     head = ClassifierConfig(
         classes=task.outputs,

@@ -37,6 +37,8 @@ class CohortSlide:
     """Where the slide was made, if known."""
     has_coords: bool = False
     """Whether its file says where patches lie."""
+    um_per_coord: float | None = None
+    """Microns of a unit of its coordinates, if its file tells."""
     stored_as: str = "float32"
     """Number format of its features."""
     truth: Truth = ()
@@ -158,6 +160,7 @@ def _open_bags(
                 bag.num_patches,
                 row.site,
                 has_coords=bag.coords is not None,
+                um_per_coord=bag.um_per_coord,
                 stored_as=np.dtype(bag.features.dtype).name,
                 truth=row.label,
             )

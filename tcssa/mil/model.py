@@ -93,10 +93,20 @@ class SlideClassifier(BagClassifier):
         self.head = SlideHead(compressor.config.feature_dim, config)
         self.budget: int | None = None
         """Slots that a slide becomes, of a nested compressor; None: all."""
+        self.reads_coords = self.needs_microns = compressor.config.spatial
 
-    def forward(self, bags: Sequence[Tensor], labels: Tensor | None = None) -> BagsLogits:
-        """Classify bags of any sizes at once; see `BagClassifier.forward`."""
-        output = self.compressor.compress(self.embedded(bags), self.budget)
+    def forward(
+        self,
+        bags: Sequence[Tensor],
+        labels: Tensor | None = None,
+        coords: Sequence[Tensor] | None = None,
+    ) -> BagsLogits:
+        """Classify bags of any sizes at once; see `PlacedClassifier.forward`.
+
+        Raises:
+            ShapeError: The compressor has places, and there are no coords.
+        """
+        output = self.compressor.compress(self.embedded(bags), self.budget, coords)
         return BagsLogits(self.head(output.slots, output.mass), routing=output.routing)
 
     @property

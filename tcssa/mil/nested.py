@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from tcssa.budgets import choose_budget
 from tcssa.mil.bag_store import BagStore
 from tcssa.mil.cohort import CohortSlide
 from tcssa.mil.model import SlideClassifier
+from tcssa.mil.placed import places_of
 from tcssa.mil.predictions import Prediction
 
 SHARES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
@@ -37,12 +37,14 @@ def choose_share(model: SlideClassifier, slides: Sequence[CohortSlide], store: B
     at_share: dict[float, list[Prediction]] = {share: [] for share in SHARES}
     of_all: list[Prediction] = []
     for (slide,), (bag,) in store.batches([[slide] for slide in slides]):
-        (part,) = model.compressor.aggregate(model.embedded([bag.to(device)]))
+        coords = places_of(model, [slide], store)
+        (part,) = model.compressor.aggregate(model.embedded([bag.to(device)]), coords)
         sums, mass = part.state.weighted_sum.cpu().numpy(), part.state.mass.cpu().numpy()
         at_budget: dict[int, Prediction] = {}
         for budget in model.compressor.config.budgets:
             state = model.compressor.folded(part.state, budget)
-            values = model.task.values(_logits(model, state.centers(), state.mass))
+            logits = model.head(model.compressor.refine([state]), state.mass.unsqueeze(0))[0]
+            values = model.task.values(logits)
             who = (slide.slide_id, slide.case_id, slide.label)
             at_budget[budget] = Prediction(*who, values, None, slide.truth)
         of_all.append(at_budget[num_slots])
@@ -51,9 +53,3 @@ def choose_share(model: SlideClassifier, slides: Sequence[CohortSlide], store: B
     most = model.task.validation_loss(of_all) + _ALLOWED
     losses = {share: model.task.validation_loss(rows) for share, rows in at_share.items()}
     return next((share for share, loss in losses.items() if loss <= most), SHARES[-1])
-
-
-def _logits(model: SlideClassifier, centers: Tensor, mass: Tensor) -> Tensor:
-    slots = model.compressor.experts(centers.unsqueeze(0))
-    logits: Tensor = model.head(slots, mass.unsqueeze(0))[0]
-    return logits

@@ -9,7 +9,7 @@ from torch import Tensor
 from tcssa.errors import MissingDataError
 from tcssa.mil.bag_store import BagStore
 from tcssa.mil.cohort import CohortSlide
-from tcssa.mil.methods import BagClassifier, BagsLogits, PlacedClassifier
+from tcssa.mil.methods import BagClassifier, BagsLogits
 
 _NAMED = 5
 
@@ -20,16 +20,31 @@ def check_coords(model: BagClassifier, slides: Sequence[CohortSlide]) -> None:
     Raises:
         MissingDataError: Slides have none; they are named.
     """
-    if not isinstance(model, PlacedClassifier):
+    if not model.reads_coords:
         return
-    without = [slide.slide_id for slide in slides if not slide.has_coords]
+    _require_none(
+        [slide.slide_id for slide in slides if not slide.has_coords], "have no coords", model
+    )
+    if model.needs_microns:
+        without = [slide.slide_id for slide in slides if slide.um_per_coord is None]
+        _require_none(without, "do not say how many µm a pixel is (mpp_level0)", model)
+
+
+def _require_none(without: Sequence[str], what: str, model: BagClassifier) -> None:
     if without:
         more = f" and {len(without) - _NAMED} more" if len(without) > _NAMED else ""
         raise MissingDataError(
             f"{type(model).__name__} reads where patches lie, and the features of {len(without)} "
-            f"of {len(slides)} slides have no coords: {', '.join(without[:_NAMED])}{more}",
-            hint="extract them with tcssa extract, or take a --model that does without",
+            f"slides {what}: {', '.join(without[:_NAMED])}{more}",
+            hint="extract them with tcssa extract, or take a model that does without",
         )
+
+
+def places_of(
+    model: BagClassifier, slides: Sequence[CohortSlide], store: BagStore
+) -> list[Tensor] | None:
+    """Return the coordinates of each slide's patches, if the method reads them; else None."""
+    return [store.coords(slide) for slide in slides] if model.reads_coords else None
 
 
 def classify(
@@ -48,8 +63,6 @@ def classify(
         store: Reads the coords.
         labels: See `BagClassifier.forward`.
     """
-    if isinstance(model, PlacedClassifier):
-        placed: BagsLogits = model(bags, labels, [store.coords(slide) for slide in slides])
-        return placed
-    output: BagsLogits = model(bags, labels)
+    coords = places_of(model, slides, store)
+    output: BagsLogits = model(bags, labels) if coords is None else model(bags, labels, coords)
     return output

@@ -107,6 +107,11 @@ class ModelSettings(Section):
         description="Learn to do with fewer slots too: a half, a quarter … of them, drawn anew for "
         "every step. For encode --budget.",
     )
+    spatial: Literal["moments"] | None = Field(
+        default=None,
+        description="Tell slots where their patches lie: moments of the coordinates, which must be "
+        "known in microns.",
+    )
     dropout: float = Field(default=0.25, ge=0, lt=1, description="Dropout inside the experts.")
     noise_std: float = Field(default=0.1, ge=0, description="Noise on the gate in training.")
     pool: Literal["mean", "mass", "attention", "max"] = Field(

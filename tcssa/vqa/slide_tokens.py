@@ -20,7 +20,7 @@ from tcssa.errors import (
 )
 from tcssa.features import open_bag
 from tcssa.features.selection import bag_file
-from tcssa.vqa.slot_cache import feature_tensor
+from tcssa.vqa.slot_cache import feature_tensor, patch_places
 
 if TYPE_CHECKING:
     from tcssa.vqa.run import LoadedVqa
@@ -80,12 +80,13 @@ def visual_tokens(loaded: LoadedVqa, path: Path) -> Tensor:
             raise UnusableSlideError("no_features", f"{path.name} holds no patch")
         require_encoder(loaded, path, encoder)
         features = feature_tensor(path, visual.feature_dim)
+        coords = patch_places(path, visual)
     except FeatureDimError:
         raise
     except (FeatureFileError, NonFiniteFeatureError) as error:
         raise UnusableSlideError("bad_features", str(error)) from None
     try:
-        tokens: Tensor = visual(features.to(loaded.device), path.stem)[0]
+        tokens: Tensor = visual(features.to(loaded.device), path.stem, coords)[0]
     except TooManyPatchesError as error:
         raise UnusableSlideError("too_long", f"{path.name}: {error}") from None
     return tokens

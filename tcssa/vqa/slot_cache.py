@@ -24,8 +24,8 @@ from torch import Tensor
 from tcssa import atomic
 from tcssa.checksums import file_sha256
 from tcssa.compressor.checkpoint import read_tensors, write_tensors
-from tcssa.errors import CheckpointError
-from tcssa.features import read_features
+from tcssa.errors import CheckpointError, FeatureFileError
+from tcssa.features import open_bag, read_features
 from tcssa.features.selection import bag_file
 from tcssa.reporter import Reporter
 from tcssa.vqa.visual import VisualEncoder
@@ -123,7 +123,8 @@ class SlotCache:
         sha256 = file_sha256(path)
         features = feature_tensor(path, self.encoder.feature_dim)
         device = next(iter(self.encoder.state_dict().values()), torch.empty(0)).device
-        tokens, _ = self.encoder(features.to(device), path.stem)
+        coords = patch_places(path, self.encoder)
+        tokens, _ = self.encoder(features.to(device), path.stem, coords)
         self._write(path, tokens.float().cpu(), sha256)
 
     def _write(self, path: Path, tokens: Tensor, sha256: str) -> None:
@@ -134,6 +135,25 @@ class SlotCache:
 def feature_tensor(path: Path, feature_dim: int) -> Tensor:
     """Patch features [N, D] of one slide, float32; see `tcssa.features.read_features`."""
     return torch.from_numpy(read_features(path, feature_dim)).float()
+
+
+def patch_places(path: Path, encoder: VisualEncoder) -> Tensor | None:
+    """Read where the patches of a slide lie, in µm, [N, 2], if the encoder is told; else None.
+
+    Raises:
+        FeatureFileError: The file does not say it.
+    """
+    if not encoder.reads_coords:
+        return None
+    with open_bag(path) as bag:
+        coords, size = bag.read_coords(), bag.um_per_coord
+    if coords is None or size is None:
+        raise FeatureFileError(
+            path,
+            "does not say where its patches lie in µm (coords, mpp_level0), which the model reads",
+            hint="extract it with tcssa extract, or tcssa convert it with --slide-mpp",
+        )
+    return torch.from_numpy(coords * size)
 
 
 def encoder_hash(encoder: VisualEncoder) -> str:

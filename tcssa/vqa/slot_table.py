@@ -40,7 +40,7 @@ def slot_places(
         patch_size: Side of a patch in level-0 pixels; half of it leads from corner to centre.
     """
     compressor, num_slots = visual.compressor, visual.num_tokens(len(features))
-    first = compressor.compress([features]).assignments[0][:, 0] % num_slots
+    first = compressor.aggregate([features])[0].assignments[:, 0] % num_slots
     state = compressor.update(compressor.start(), features, coords)
     state = compressor.folded(state, visual.config.budget)
     centers: list[tuple[float, float] | None] = [None] * num_slots

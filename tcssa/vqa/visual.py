@@ -53,6 +53,8 @@ class VisualEncoder(nn.Module):
             raise UsageError(f"a visual encoder {config.kind} needs the length D of the features")
         self.config = config
         self.kind = config.kind
+        self.reads_coords = False
+        """Whether it must be told where patches lie."""
         self.feature_dim: int = config.feature_dim
 
     @abstractmethod
@@ -64,15 +66,20 @@ class VisualEncoder(nn.Module):
         """
 
     @abstractmethod
-    def encode(self, features: Tensor, slide_id: str) -> tuple[Tensor, Tensor | None]:
+    def encode(
+        self, features: Tensor, slide_id: str, coords: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         """What `forward` does, on features that were checked."""
 
-    def forward(self, features: Tensor, slide_id: str) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, features: Tensor, slide_id: str, coords: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Encode one slide.
 
         Args:
             features: Patch features [N, D], of any floating type, N at least 1.
             slide_id: What is chosen at random follows from it.
+            coords: Where patches lie, (x, y) in µm, [N, 2], for an encoder that `reads_coords`.
 
         Returns:
             Visual tokens [V, D], float32, and the balance loss of a compressor that trains.
@@ -88,7 +95,7 @@ class VisualEncoder(nn.Module):
             )
         if not len(features):
             raise ShapeError(f"{slide_id}: there is no patch to see")
-        return self.encode(features.float(), slide_id)
+        return self.encode(features.float(), slide_id, coords)
 
     def describe(self) -> str:
         """Everything that decides the output beside weights and features, as a line of JSON."""
@@ -102,6 +109,7 @@ class SlotVisual(VisualEncoder):
     def __init__(self, config: VisualConfig, compressor: SlotCompressor) -> None:
         super().__init__(config)
         self.compressor = compressor
+        self.reads_coords = compressor.config.spatial
         self.set_budget(config.budget)
 
     def set_budget(self, budget: int | None) -> None:
@@ -122,9 +130,12 @@ class SlotVisual(VisualEncoder):
         """K or the budget, whatever the slide."""
         return self.config.budget or self.compressor.config.num_slots
 
-    def encode(self, features: Tensor, slide_id: str) -> tuple[Tensor, Tensor | None]:
+    def encode(
+        self, features: Tensor, slide_id: str, coords: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         """Slots [K, D]; the balance loss in training only."""
-        output = self.compressor.compress([features], self.config.budget)
+        places = None if coords is None else [coords]
+        output = self.compressor.compress([features], self.config.budget, places)
         return output.slots[0], output.aux_loss if self.training else None
 
     def describe(self) -> str:
@@ -134,6 +145,8 @@ class SlotVisual(VisualEncoder):
             without.add("salience")
         if not self.compressor.config.nested:
             without |= {"nested", "auto_share"}
+        if not self.compressor.config.spatial:
+            without.add("spatial")
         shape = self.compressor.config.model_dump(exclude=without)
         budget = {} if self.config.budget is None else {"budget": self.config.budget}
         return json.dumps({"kind": self.kind, **shape, **budget}, sort_keys=True)
@@ -148,7 +161,9 @@ class SampleVisual(VisualEncoder):
         """As many as asked for, or all there are."""
         return min(num_patches, self.config.num_tokens)
 
-    def encode(self, features: Tensor, slide_id: str) -> tuple[Tensor, Tensor | None]:
+    def encode(
+        self, features: Tensor, slide_id: str, coords: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         """The chosen patches [V, D]."""
         seed = int.from_bytes(hashlib.sha256(slide_id.encode()).digest()[:8], "big", signed=True)
         order = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))
@@ -163,7 +178,9 @@ class MeanVisual(VisualEncoder):
         """One."""
         return 1
 
-    def encode(self, features: Tensor, slide_id: str) -> tuple[Tensor, Tensor | None]:
+    def encode(
+        self, features: Tensor, slide_id: str, coords: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         """The mean [1, D]."""
         return features.mean(dim=0, keepdim=True), None
 
@@ -187,7 +204,9 @@ class AbmilVisual(VisualEncoder):
         """One."""
         return 1
 
-    def encode(self, features: Tensor, slide_id: str) -> tuple[Tensor, Tensor | None]:
+    def encode(
+        self, features: Tensor, slide_id: str, coords: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         """The weighted mean [1, D]; in float32, whatever autocast says."""
         with torch.autocast(features.device.type, enabled=False):
             hidden = torch.tanh(self.content(features)) * torch.sigmoid(self.gate(features))
@@ -206,7 +225,9 @@ class FullVisual(VisualEncoder):
             raise TooManyPatchesError(num_patches, self.config.max_patches)
         return num_patches
 
-    def encode(self, features: Tensor, slide_id: str) -> tuple[Tensor, Tensor | None]:
+    def encode(
+        self, features: Tensor, slide_id: str, coords: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         """All patches [N, D]."""
         self.num_tokens(len(features))
         return features, None

@@ -57,6 +57,7 @@ _DATA, _MODEL, _SPLIT, _TRAIN = "Data", "Model", "Splits", "Training"
             "expert_gain",
             "pool",
             "nested",
+            "spatial",
         ],
         spelled={"name": "--model"},
     ),

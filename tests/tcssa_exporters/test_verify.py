@@ -83,7 +83,7 @@ def verify(model: SlotCompressor, run: Run, **limits: int) -> list[Any]:
 def runner(model: SlotCompressor, change: Callable[[dict[str, NDArray[Any]]], None]) -> Run:
     """The right outputs, changed."""
 
-    def run(features: NDArray[Any], lengths: NDArray[np.int64]) -> Arrays:
+    def run(features: NDArray[Any], lengths: NDArray[np.int64], coords: None = None) -> Arrays:
         mask = torch.arange(features.shape[1]) < torch.from_numpy(lengths).unsqueeze(1)
         with torch.no_grad():
             output = model(torch.from_numpy(features), mask)

@@ -43,6 +43,10 @@ class BagClassifier(nn.Module, ABC):
     """Whether its loss has a meaning for classes that exclude each other only."""
     task: MilTask = Classes()
     """What the outputs stand for; set by who builds the model."""
+    reads_coords: bool = False
+    """Whether it is given where patches lie on the slide, as `PlacedClassifier` is."""
+    needs_microns: bool = False
+    """Whether these coordinates must be in µm."""
 
     def __init_subclass__(cls, **options: Any) -> None:  # whatever other base classes take
         """A loss that does not ask the task is taken to be one of classes."""
@@ -72,6 +76,8 @@ class BagClassifier(nn.Module, ABC):
 
 class PlacedClassifier(BagClassifier):
     """A method that also reads where patches lie on the slide."""
+
+    reads_coords = True
 
     @abstractmethod
     def forward(

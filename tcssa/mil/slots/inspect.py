@@ -31,6 +31,7 @@ from tcssa.mil.evaluate import read_own_cohort
 from tcssa.mil.finished import FinishedRun, read_finished
 from tcssa.mil.metrics_file import METRICS_FILE, read_fold_metrics
 from tcssa.mil.model import SlideClassifier
+from tcssa.mil.placed import places_of
 from tcssa.mil.slots import plots, tables
 from tcssa.mil.slots.ablation import ablation_of
 from tcssa.mil.slots.association import association_of
@@ -195,7 +196,8 @@ def _route_all(
             is_noted = (folder / METRICS_FILE).exists()
             found.epochs[fold] = read_fold_metrics(folder).epochs if is_noted else []
             for (slide,), (bag,) in store.batches([[slide] for slide in slides]):
-                found.slides.append(route(model, _float(bag.to(where)), slide, fold))
+                places = places_of(model, [slide], store)
+                found.slides.append(route(model, _float(bag.to(where)), slide, fold, places))
                 task.advance()
 
 

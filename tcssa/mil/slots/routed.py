@@ -6,6 +6,7 @@ Shapes: N patches, T = top_k, K slots, D features, C classes.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,7 +70,13 @@ class RoutedSlide:
 
 
 @torch.no_grad()
-def route(model: SlideClassifier, features: Tensor, slide: CohortSlide, fold: int) -> RoutedSlide:
+def route(
+    model: SlideClassifier,
+    features: Tensor,
+    slide: CohortSlide,
+    fold: int,
+    coords: Sequence[Tensor] | None = None,
+) -> RoutedSlide:
     """Send a slide through a model, in float32.
 
     Args:
@@ -77,12 +84,13 @@ def route(model: SlideClassifier, features: Tensor, slide: CohortSlide, fold: in
         features: The slide's patches, [N, D].
         slide: Which slide it is.
         fold: Whose model it is.
+        coords: Of the slide alone, where the model reads them (`tcssa.mil.placed.places_of`).
 
     Raises:
         NonFiniteFeatureError: A patch has a NaN or an infinity.
     """
     (features,) = model.embedded([features])
-    output = model.compressor.compress([features])
+    output = model.compressor.compress([features], coords=coords)
     tokens, mass = output.slots[0], output.mass[0]
     return RoutedSlide(
         fold=fold,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from factories import make_compressor, write_bag
 
-from tcssa.errors import CheckpointError, FeatureDimError, NonFiniteFeatureError
+from tcssa.errors import CheckpointError, FeatureDimError, FeatureFileError, NonFiniteFeatureError
 from tcssa.reporter import Silent
 from tcssa.vqa.slot_cache import SlotCache, encoder_hash, feature_tensor
 from tcssa.vqa.visual import VisualConfig, VisualEncoder, build_visual
@@ -89,3 +89,18 @@ def test_features_that_make_no_sense_are_named(tmp_path: Path) -> None:
         file["features"][3, 7] = np.nan
     with pytest.raises(NonFiniteFeatureError, match=r"nan\.h5: the features of row 3"):
         cache.fill([broken], Silent())
+
+
+def test_slots_with_places_are_told_where_patches_lie(tmp_path: Path) -> None:
+    encoder = build_visual(VisualConfig(), make_compressor(spatial=True)).eval()
+    path = write_bag(tmp_path / "S.h5", num_patches=20)
+    with pytest.raises(FeatureFileError, match="does not say where its patches lie in µm"):
+        SlotCache(tmp_path / "slots", encoder).fill([path], Silent())
+    with h5py.File(path, "r+") as file:
+        file["coords"].attrs["mpp_level0"] = 0.5
+        coords = file["coords"][:]
+    cache = SlotCache(tmp_path / "slots", encoder)
+    cache.fill([path], Silent())
+    features = feature_tensor(path, 16)
+    expected = encoder.compressor.compress([features], coords=[torch.from_numpy(coords * 0.5)])
+    torch.testing.assert_close(cache.tokens(path), expected.slots[0].detach())

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from factories import make_compressor
 from safetensors.torch import load_file
 from vqa_training import row, tiny, write_material
 
-from tcssa.compressor import load_compressor
+from tcssa.compressor import load_compressor, save_compressor
 from tcssa.errors import DroppedRowsError, RunError, UsageError
 from tcssa.features import find_bags, read_features
 from tcssa.files.table import read_table
@@ -170,3 +171,13 @@ def test_gradient_checkpointing_changes_nothing(material: Path, tmp_path: Path) 
 def test_bf16_trains(material: Path, tmp_path: Path) -> None:
     metrics = train(tiny(material, train={"precision": "bf16"}), tmp_path / "run", Silent())
     assert metrics["val_loss"] < 20
+
+
+def test_a_compressor_with_places_does_not_train_with_the_language_model(
+    material: Path, tmp_path: Path
+) -> None:
+    save_compressor(make_compressor(spatial=True), tmp_path / "spatial.safetensors")
+    given = {"compressor": tmp_path / "spatial.safetensors"}
+    settings = tiny(material, visual=given, train={"train_compressor": True})
+    with pytest.raises(UsageError, match="with places does not train together"):
+        train(settings, tmp_path / "run", Silent())
