@@ -29,7 +29,7 @@ _STEPS = 60
 
 
 @torch.no_grad()
-def begin_at(compressor: SlotCompressor, patches: Tensor, seed: int) -> bool:
+def begin_at(compressor: SlotCompressor, patches: Tensor, seed: int) -> Tensor | None:
     """Set the gate of a compressor to prototypes of patches.
 
     Args:
@@ -38,18 +38,18 @@ def begin_at(compressor: SlotCompressor, patches: Tensor, seed: int) -> bool:
         seed: Of k-means.
 
     Returns:
-        Whether there were enough patches that differ; else the gate stays as it is.
+        The prototype of each slot, [K, D]; None where too few patches differ, and the gate stays as
+        it is.
     """
     gate = compressor.router.gate
-    prototypes = _prototypes(patches.numpy(), gate.out_features, seed)
-    if prototypes is None:
-        return False
-    if compressor.config.nested:
-        prototypes = in_tree_order(prototypes)
-    weight, bias = gate_of(torch.from_numpy(prototypes), patches)
+    found = _prototypes(patches.numpy(), gate.out_features, seed)
+    if found is None:
+        return None
+    prototypes = torch.from_numpy(in_tree_order(found) if compressor.config.nested else found)
+    weight, bias = gate_of(prototypes, patches)
     gate.weight.copy_(weight)
     gate.bias.copy_(bias)
-    return True
+    return prototypes
 
 
 def gate_of(prototypes: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:

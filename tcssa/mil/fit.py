@@ -43,7 +43,7 @@ from tcssa.mil.model import SlideClassifier
 from tcssa.mil.nested import choose_share
 from tcssa.mil.placed import check_coords, classify
 from tcssa.mil.predictions import Prediction
-from tcssa.mil.prototypes import begin_gate
+from tcssa.mil.prototypes import begin_gate, write_prototypes
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.shares import Share, divide, put_together, share_of
 from tcssa.mil.splits import Fold
@@ -175,7 +175,9 @@ class FoldFit:
         assert isinstance(self.model, SlideClassifier)
         if self.processes.is_main:
             seed = self._number("prototypes") % 2**31
-            begin_gate(self.model, self.fold.train, self.store, seed)
+            found = begin_gate(self.model, self.fold.train, self.store, seed)
+            if found:
+                write_prototypes(self.folder, found)
         self.processes.share_parameters(self.model)
 
     def _finished(self) -> bool:

@@ -226,7 +226,8 @@ def _begun(settings: VqaSettings, feature_dim: int) -> SlotCompressor:
             continue
         chosen = rng.permutation(len(features))[: max(1, MAX_PATCHES // len(paths))]
         patches.append(torch.from_numpy(features[np.sort(chosen)]).float())
-    if not patches or not begin_at(compressor, torch.cat(patches), settings.train.seed):
+    seed = settings.train.seed
+    if not patches or begin_at(compressor, torch.cat(patches), seed) is None:
         raise UsageError(
             f"the slides have fewer than {config.num_slots} patches that differ, of which slots "
             "could begin",

@@ -15,6 +15,7 @@ from html_pages import read_page
 from slide_files import write_slide
 from slot_runs import plant
 
+from tcssa.mil.prototypes import PrototypePatch, write_prototypes
 from tcssa_cli.main import run as run_tcssa
 
 PATCH_PX, MOST_PATCHES = 64, 16
@@ -33,6 +34,8 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments = ["train-mil", "--labels", cohort.labels, "--features", cohort.features, *SMALL]
     assert run_tcssa([str(a) for a in [*arguments, "--top-k", 1, "--out", folder / "run"]]) == 0
     plant(folder / "run", folder / "features")
+    for fold in (folder / "run").glob("fold-*"):  # of the features that are there now
+        write_prototypes(fold, [PrototypePatch(slot, "s00", slot, 0.5) for slot in range(4)])
     (folder / "slides").mkdir()
     pixels = np.full((4 * PATCH_PX, MOST_PATCHES * PATCH_PX, 3), 240, np.uint8)
     for patch in range(MOST_PATCHES):
@@ -132,9 +135,11 @@ def test_geojson_has_each_patch_where_it_lies(planted: Path, inspected: Path) ->
 
 def test_exemplars_are_cropped_where_their_patches_lie(inspected: Path) -> None:
     rows = rows_of(inspected / "exemplars.csv")
-    weights = [float(row["weight"]) for row in rows if (row["fold"], row["slot"]) == ("0", "2")]
+    began, *of_slot = [row for row in rows if (row["fold"], row["slot"]) == ("0", "2")]
+    assert (began["rank"], began["weight"]) == ("-1", "")  # a training patch: its prototype's
+    weights = [float(row["weight"]) for row in of_slot]
     assert weights == sorted(weights, reverse=True)
-    by_slide = [row["slide_id"] for row in rows if (row["fold"], row["slot"]) == ("0", "2")]
+    by_slide = [row["slide_id"] for row in of_slot]
     assert max(by_slide.count(name) for name in by_slide) <= 2
     assert all(row["x"] == str(int(row["patch"]) * PATCH_PX) for row in rows)
     sheet = cv2.imread(str(inspected / "exemplars" / "fold-0.jpg"))

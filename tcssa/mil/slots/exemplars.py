@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tcssa import atomic
 from tcssa.errors import SlideError
+from tcssa.mil.prototypes import PrototypePatch
 from tcssa.mil.slots.places import Places
 from tcssa.mil.slots.routed import RoutedSlide
 from tcssa.slides.slide import Slide
@@ -24,6 +25,8 @@ _CROP_PX, _GAP_PX, _LABEL_PX = 104, 4, 118
 _BLOCKS = 2
 """Slots beside each other on a sheet."""
 
+PROTOTYPE = -1
+
 Pixels = NDArray[np.uint8]
 
 
@@ -34,10 +37,13 @@ class Exemplar:
     fold: int
     slot: int
     rank: int
+    """Among the slot's exemplars by falling weight, from 0; `PROTOTYPE` of the training patch
+    nearest to the prototype that the slot began at."""
     slide_id: str
     patch: int
     """Its row in the slide's features."""
-    weight: float
+    weight: float | None
+    """The gate's; None of a training patch that stands for the slot's prototype."""
     corner: tuple[int, int] | None = None
     """Level-0 (x, y); None where that is not known."""
     side: int | None = None
@@ -62,14 +68,32 @@ def choose_exemplars(slides: Sequence[RoutedSlide], places: Mapping[str, Places]
     for slot, rows in sorted(candidates.items()):
         best = sorted(rows, key=lambda row: (-row[0], row[1], row[2]))[:PER_SLOT]
         for rank, (weight, slide_id, patch) in enumerate(best):
-            corner, side = None, None
-            if slide_id in places:
-                x, y = places[slide_id].coords[patch].tolist()
-                corner, side = (round(x), round(y)), places[slide_id].side
-            exemplars.append(
-                Exemplar(slides[0].fold, slot, rank, slide_id, patch, weight, corner, side)
-            )
+            where = _where(places, slide_id, patch)
+            exemplars.append(Exemplar(slides[0].fold, slot, rank, slide_id, patch, weight, *where))
     return exemplars
+
+
+def prototype_exemplars(
+    prototypes: Sequence[PrototypePatch], fold: int, places: Mapping[str, Places]
+) -> list[Exemplar]:
+    """Return the patches that a fold's slots began at, as exemplars of them."""
+    return [
+        Exemplar(
+            fold, each.slot, PROTOTYPE, each.slide_id, each.patch, None,
+            *_where(places, each.slide_id, each.patch),
+        )
+        for each in prototypes
+    ]  # fmt: skip
+
+
+def _where(
+    places: Mapping[str, Places], slide_id: str, patch: int
+) -> tuple[tuple[int, int] | None, int | None]:
+    """Return the corner and the side of a patch in level-0 pixels, if they are known."""
+    if slide_id not in places or not 0 <= patch < len(places[slide_id].coords):
+        return None, None
+    x, y = places[slide_id].coords[patch].tolist()
+    return (round(x), round(y)), places[slide_id].side
 
 
 def crop_exemplars(
@@ -101,7 +125,7 @@ def crop_exemplars(
 def write_sheet(
     path: Path, crops: Mapping[Exemplar, Pixels], slots: Sequence[int], share: NDArray[np.float64]
 ) -> None:
-    """Write one JPEG: a row a slot, its exemplars from left to right by falling weight.
+    """Write one JPEG: a row a slot, its prototype's patch and its exemplars by falling weight.
 
     Args:
         path: The file.
@@ -115,7 +139,7 @@ def write_sheet(
     shown = [slot for slot in slots if slot in by_slot]
     step = _CROP_PX + _GAP_PX
     num_rows = -(-len(shown) // _BLOCKS)
-    width = _LABEL_PX + PER_SLOT * step + 2 * _GAP_PX
+    width = _LABEL_PX + (1 + PER_SLOT) * step + 4 * _GAP_PX
     blocks = min(_BLOCKS, len(shown))
     sheet = np.full((num_rows * step + _GAP_PX, blocks * width, 3), 255, np.uint8)
     for number, slot in enumerate(shown):
@@ -123,7 +147,9 @@ def write_sheet(
         _write(sheet, f"slot {slot}", left + 8, top + 48, 0.55)
         _write(sheet, f"{share[slot]:.1%} of mass", left + 8, top + 68, 0.4)
         for exemplar in by_slot[slot]:
-            x = left + _LABEL_PX + exemplar.rank * step
+            x = left + _LABEL_PX
+            if exemplar.rank != PROTOTYPE:  # which stands a little apart
+                x += (1 + exemplar.rank) * step + 2 * _GAP_PX
             sheet[top : top + _CROP_PX, x : x + _CROP_PX] = crops[exemplar]
     bgr = cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)
     encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 88])[1]

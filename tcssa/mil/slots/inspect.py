@@ -32,11 +32,18 @@ from tcssa.mil.finished import FinishedRun, read_finished
 from tcssa.mil.metrics_file import METRICS_FILE, read_fold_metrics
 from tcssa.mil.model import SlideClassifier
 from tcssa.mil.placed import places_of
+from tcssa.mil.prototypes import read_prototypes
 from tcssa.mil.slots import plots, tables
 from tcssa.mil.slots.ablation import ablation_of
 from tcssa.mil.slots.association import association_of
 from tcssa.mil.slots.embedding import Method, embed, require_method
-from tcssa.mil.slots.exemplars import choose_exemplars, crop_exemplars, write_sheet
+from tcssa.mil.slots.exemplars import (
+    Exemplar,
+    choose_exemplars,
+    crop_exemplars,
+    prototype_exemplars,
+    write_sheet,
+)
 from tcssa.mil.slots.inspection import SlotInspection
 from tcssa.mil.slots.maps import draw_map, write_geojson
 from tcssa.mil.slots.meaning import meaning_of
@@ -106,6 +113,7 @@ def inspect_slots(
     store = BagStore(cache_bytes=0, half=trained.is_rounded)
     _route_all(found, folds, store, device, reporter)
     places = _places(found.slides, reporter)
+    found.exemplars = _prototypes_of(found, cohort, places)
     _sum_up(found, places, reporter)
     if patch_labels is not None:
         found.patch_labels, labels = read_patch_labels(patch_labels, found.slides, places, reporter)
@@ -218,6 +226,22 @@ def _places(slides: Sequence[RoutedSlide], reporter: Reporter) -> dict[str, Plac
     if without:
         reporter.warn(f"{len(without)} slides get no map and no crops: {listed(without)}")
     return known
+
+
+def _prototypes_of(
+    found: SlotInspection, cohort: Cohort, places: Mapping[str, Places]
+) -> list[Exemplar]:
+    """Read the training patches that the slots of each fold began at."""
+    paths = {slide.slide_id: slide.path for slide in cohort.slides}
+    known, exemplars = dict(places), []
+    for fold in found.epochs:
+        prototypes = read_prototypes(found.run / f"fold-{fold}")
+        for slide_id in {each.slide_id for each in prototypes} & (paths.keys() - known.keys()):
+            place = read_places(paths[slide_id])
+            if isinstance(place, Places):
+                known[slide_id] = place
+        exemplars += prototype_exemplars(prototypes, fold, known)
+    return exemplars
 
 
 def _sum_up(found: SlotInspection, places: Mapping[str, Places], reporter: Reporter) -> None:

@@ -61,7 +61,8 @@ def _sections(found: SlotInspection) -> Iterator[Section]:
     if found.sheets:
         yield Section(
             "Exemplar patches",
-            "The test patches with the greatest gate weight of each slot, at most two of a slide. "
+            "First, apart, the training patch nearest to the prototype that the slot began at; "
+            "then the test patches with its greatest gate weight, at most two of a slide. "
             "They are a slot's extremes and not its average; the maps show all of it.",
             figures=[Figure(path, path.stem) for path in found.sheets],
         )

@@ -16,7 +16,7 @@ from tcssa.mil.classifiers import build_classifier
 from tcssa.mil.cohort import CohortSlide, read_cohort
 from tcssa.mil.fit import FoldFit, average
 from tcssa.mil.model import ClassifierConfig, SlideClassifier
-from tcssa.mil.prototypes import begin_gate
+from tcssa.mil.prototypes import PROTOTYPES_FILE, begin_gate, read_prototypes
 from tcssa.mil.recipes import RECIPES
 from tcssa.mil.settings import MilSettings, ModelSettings
 from tcssa.mil.tasks.classes import Classes
@@ -65,7 +65,12 @@ def slide() -> CohortSlide:
 
 def test_each_heap_gets_a_slot_of_its_own() -> None:
     model, bag = classifier(), heaps()
-    assert begin_gate(model, [slide()], OneBag(bag), seed=0)
+    found = begin_gate(model, [slide()], OneBag(bag), seed=0)
+    means = bag.view(4, 50, 16).mean(dim=1)
+    nearest = {int(torch.cdist(means[heap : heap + 1], bag).argmin()) for heap in range(4)}
+    assert {each.patch for each in found} == nearest
+    slots = model.compressor.router(bag).indices_NT[:, 0]
+    assert [int(slots[each.patch]) for each in found] == [each.slot for each in found]
     first = model.compressor.router(bag).indices_NT[:, 0].view(4, 50)
     assert all(len(set(row)) == 1 for row in first.tolist())
     assert len(set(first[:, 0].tolist())) == 4
@@ -102,6 +107,8 @@ def test_a_fold_begins_at_prototypes_only_if_it_is_to(tmp_path: Path) -> None:
         fit = fit_of(tmp_path, prototypes=prototypes)
         before = fit.model.compressor.router.gate.weight.clone()
         fit._begin()
+        assert len(read_prototypes(tmp_path)) == 4 * prototypes
+        (tmp_path / PROTOTYPES_FILE).unlink(missing_ok=True)
         assert torch.equal(fit.model.compressor.router.gate.weight, before) is not prototypes
 
 
