@@ -44,6 +44,7 @@ from tcssa.mil.nested import choose_share
 from tcssa.mil.placed import check_coords, classify
 from tcssa.mil.predictions import Prediction
 from tcssa.mil.prototypes import begin_gate, write_prototypes
+from tcssa.mil.rates import paced, set_rates
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.shares import Share, divide, put_together, share_of
 from tcssa.mil.splits import Fold
@@ -52,8 +53,6 @@ from tcssa.reporter import Task
 from tcssa.run import ONE_FOLDER_HINT
 
 PROGRESS_FILE = "progress.pt"
-WARMUP = 0.1
-"""Share of all steps in which the learning rate rises to its peak."""
 
 
 @dataclass
@@ -125,7 +124,7 @@ class FoldFit:
         check_coords(model, cohort.slides)
         self.model = model.to(self.device)
         self.optimiser = torch.optim.AdamW(
-            self.model.parameters(),
+            paced(self.model),
             lr=self.train.lr,
             weight_decay=self.train.weight_decay,
             fused=True,
@@ -197,7 +196,8 @@ class FoldFit:
         read = self.store.batches([share.own_slides() for share in shares])
         for step, (share, (_, bags)) in enumerate(zip(shares, read, strict=True)):
             self._draw_budget(f"epoch {number} step {step}")
-            self._set_rate((number * len(batches) + step) / (self.train.epochs * len(batches)))
+            done = (number * len(batches) + step) / (self.train.epochs * len(batches))
+            set_rates(self.optimiser, self.train.lr, done)
             self.optimiser.zero_grad()
             with self._autocast():
                 labels = self.task.targets(share.slides).to(self.device)
@@ -293,13 +293,6 @@ class FoldFit:
         self.model.load_state_dict(average(states))
         yield
         self.model.load_state_dict(states[-1])
-
-    def _set_rate(self, done: float) -> None:
-        """Linear warm-up, then a cosine to zero."""
-        rise = min(1.0, (done + 1e-3) / WARMUP)
-        fall = 0.5 * (1 + math.cos(math.pi * done))
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.train.lr * rise * fall
 
     def _autocast(self) -> torch.autocast:
         return _autocast(self.device, self.train.precision)

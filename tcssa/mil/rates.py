@@ -1,0 +1,42 @@
+"""How quickly weights learn: the course of the learning rate, and what learns at another pace."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from tcssa.mil.methods import BagClassifier
+from tcssa.mil.model import SlideClassifier
+
+WARMUP = 0.1
+"""Share of all steps in which the learning rate rises to its peak."""
+SALIENCE_PACE = 4.0
+"""Factor of the learning rate for the salience of patches. It begins at 1 for all and must part few
+patches from many before the rest of the model has learnt the training slides by heart; where one
+patch of 16 is tumour, it does not do so at the rate of the rest (docs/compressor.md)."""
+
+
+def paced(model: BagClassifier) -> list[dict[str, Any]]:
+    """Sort the parameters of a model by pace, as groups of an optimiser."""
+    by_pace: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        is_salience = isinstance(model, SlideClassifier) and "router.salience." in name
+        by_pace.setdefault(SALIENCE_PACE if is_salience else 1.0, []).append(parameter)
+    return [{"params": params, "pace": pace} for pace, params in sorted(by_pace.items())]
+
+
+def set_rates(optimiser: torch.optim.Optimizer, peak: float, done: float) -> None:
+    """Set the learning rates of a step: linear warm-up, then a cosine to zero.
+
+    Args:
+        optimiser: Of the groups that `paced` made.
+        peak: The largest learning rate, at pace 1.
+        done: Share of all steps that are done, 0 to 1.
+    """
+    rise = min(1.0, (done + 1e-3) / WARMUP)
+    fall = 0.5 * (1 + math.cos(math.pi * done))
+    for group in optimiser.param_groups:
+        group["lr"] = peak * group["pace"] * rise * fall
