@@ -132,12 +132,13 @@ def settings(
     length = {"epochs": 2, "folds": 3} if quick else {"folds": NUM_GROUPS}
     recipe = RECIPE_OF.get(method, "paper")
     defaults = recipe_settings(recipe)
+    rate = {"lr": lr} if recipe == "paper" else {}  # other recipes come as they are
     values = {
         "recipe": recipe,
         "cohort": {"labels": cohort / "labels.csv", "features": cohort / "features"},
         "model": {**defaults.get("model", {}), **model},
         "train": {
-            **defaults.get("train", {}), "seed": seed, "lr": lr, "device": device, **length
+            **defaults.get("train", {}), "seed": seed, **rate, "device": device, **length
         },
     }  # fmt: skip
     return validate(MilSettings, values)

@@ -124,7 +124,7 @@ class FoldFit:
         check_coords(model, cohort.slides)
         self.model = model.to(self.device)
         self.optimiser = torch.optim.AdamW(
-            paced(self.model),
+            paced(self.model, self.train.salience_pace),
             lr=self.train.lr,
             weight_decay=self.train.weight_decay,
             fused=True,

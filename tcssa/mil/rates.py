@@ -13,18 +13,22 @@ from tcssa.mil.model import SlideClassifier
 
 WARMUP = 0.1
 """Share of all steps in which the learning rate rises to its peak."""
-SALIENCE_PACE = 4.0
-"""Factor of the learning rate for the salience of patches. It begins at 1 for all and must part few
-patches from many before the rest of the model has learnt the training slides by heart; where one
-patch of 16 is tumour, it does not do so at the rate of the rest (docs/compressor.md)."""
 
 
-def paced(model: BagClassifier) -> list[dict[str, Any]]:
-    """Sort the parameters of a model by pace, as groups of an optimiser."""
+def paced(model: BagClassifier, salience_pace: float) -> list[dict[str, Any]]:
+    """Sort the parameters of a model by pace, as groups of an optimiser.
+
+    Salience begins at 1 for all patches and must part few of them from many before the rest of the
+    model has learnt the training slides by heart; see docs/compressor.md.
+
+    Args:
+        model: Of any method.
+        salience_pace: Factor of the learning rate for the salience of patches.
+    """
     by_pace: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         is_salience = isinstance(model, SlideClassifier) and "router.salience." in name
-        by_pace.setdefault(SALIENCE_PACE if is_salience else 1.0, []).append(parameter)
+        by_pace.setdefault(salience_pace if is_salience else 1.0, []).append(parameter)
     return [{"params": params, "pace": pace} for pace, params in sorted(by_pace.items())]
 
 

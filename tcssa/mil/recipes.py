@@ -23,7 +23,7 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
         "train": {"average": 1},
     },
     # features that no encoder made: measurements of any scale and meaning
-    "raw": {"model": {"embed_dim": 128}},
+    "raw": {"model": {"embed_dim": 128}, "train": {"salience_pace": 16.0}},
 }
 
 

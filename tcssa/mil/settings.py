@@ -178,6 +178,9 @@ class TrainSettings(Section):
         description="Epochs whose weights are averaged; the average is what is validated and kept.",
     )
     lr: float = Field(default=1e-3, gt=0, description="Peak learning rate of AdamW.")
+    salience_pace: float = Field(
+        default=2.0, gt=0, description="Factor of the learning rate for the salience of patches."
+    )
     weight_decay: float = Field(default=1e-2, ge=0, description="Weight decay of AdamW.")
     batch_size: int = Field(default=8, ge=1, description="Slides in one optimiser step.")
     num_parts: int = Field(
