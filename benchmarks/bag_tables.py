@@ -30,17 +30,17 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.model_selection import StratifiedKFold
 
-from tcssa import atomic
+from tcssa.config.recipes import recipe_settings
+from tcssa.config.settings import validate
 from tcssa.errors import TcssaError
 from tcssa.features.import_bags import import_bags
+from tcssa.files import atomic
 from tcssa.mil.methods import METHODS
-from tcssa.mil.metrics_file import read_metrics
-from tcssa.mil.recipes import recipe_settings
+from tcssa.mil.results.metrics_file import read_metrics
 from tcssa.mil.settings import MilSettings
-from tcssa.mil.train import train
+from tcssa.mil.training.train import train
 from tcssa.reporter import Silent
 from tcssa.run import RUN_FILE, read_run
-from tcssa.settings import validate
 
 TABLES = Path(__file__).resolve().parents[2] / "shared" / "mil"
 SOURCES = {"musk1": "musk1.csv.gz", "digits": None, "ucsb": "ucsb_breast_cancer.csv.gz"}

@@ -43,7 +43,7 @@ from tcssa.compressor import save_compressor
 from tcssa.features import open_bag, read_features
 from tcssa_exporters import export_compressor
 from tcssa_runtimes import Runtime, encode, open_runtime
-from tcssa_runtimes.packing import SLIDES_AT_ONCE
+from tcssa_runtimes.archive.launch_scheduler import SLIDES_AT_ONCE
 
 FEATURE_DIM, NUM_SLOTS = 1024, 32
 MEMORY_MB, ROWS = 1000, 4096

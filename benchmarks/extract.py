@@ -36,11 +36,11 @@ import torch
 from tcssa.encoders import encoder_spec, load_encoder
 from tcssa.encoders.pixels import PixelsToFeatures
 from tcssa.slides import ExtractSettings, extract, find_slides
-from tcssa.slides.layout import JobLayout
+from tcssa.slides.extraction.job_layout import JobLayout
+from tcssa.slides.extraction.plan import SlidePlan, plan_slide
+from tcssa.slides.extraction.resume import params_of
+from tcssa.slides.image.reader import PatchReader
 from tcssa.slides.manifest import SlideFile
-from tcssa.slides.plan import SlidePlan, plan_slide
-from tcssa.slides.reader import PatchReader
-from tcssa.slides.resume import params_of
 from tcssa.synthetic.repeated import real_region, write_large_slide
 
 CASES = {

@@ -25,13 +25,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from tcssa.mil.bag_store import BagStore
-from tcssa.mil.cohort import Cohort, read_cohort
-from tcssa.mil.fit import FoldFit
-from tcssa.mil.packed import FeaturePack
-from tcssa.mil.packing import open_pack
+from tcssa.mil.bags.bag_store import BagStore
+from tcssa.mil.bags.feature_pack import FeaturePack
+from tcssa.mil.bags.feature_pack_writer import open_pack
+from tcssa.mil.cohort.cohort import Cohort, read_cohort
+from tcssa.mil.cohort.splits import Fold
 from tcssa.mil.settings import CohortSettings, MilSettings, ModelSettings, TrainSettings
-from tcssa.mil.splits import Fold
+from tcssa.mil.training.fit import FoldFit
 from tcssa.reporter import Silent
 
 NUM_PATCHES, FEATURE_DIM = 4000, 1024

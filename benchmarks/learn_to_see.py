@@ -32,8 +32,8 @@ from lung_questions import (
 from lung_table import table_of
 from rich.console import Console
 
-from tcssa import atomic
 from tcssa.features import read_labels
+from tcssa.files import atomic
 from tcssa_cli.main import run as run_command
 
 NUM_VAL, NUM_TEST = 4, 12

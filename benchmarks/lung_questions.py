@@ -19,8 +19,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from tcssa import atomic
 from tcssa.features import index_bags, open_bag
+from tcssa.files import atomic
 from tcssa.files.table import read_table
 
 TILES = Path(__file__).with_name("lung_tumour_tiles.csv")

@@ -19,7 +19,7 @@ from lung_questions import LETTERS
 from rich.console import Console
 from rich.table import Table
 
-from tcssa.vqa.metrics import Record, Tally, score
+from tcssa.vqa.evaluation.metrics import Record, Tally, score
 
 Row = dict[str, Any]
 

@@ -18,12 +18,12 @@ from typing import Any
 
 import yaml
 
+from tcssa.config.settings import validate
 from tcssa.errors import MissingDataError
 from tcssa.mil.methods import METHODS
 from tcssa.mil.settings import MilSettings
-from tcssa.mil.train import train
+from tcssa.mil.training.train import train
 from tcssa.reporter import Silent
-from tcssa.settings import validate
 
 SHOWN = ("accuracy", "auc", "balanced_accuracy")
 

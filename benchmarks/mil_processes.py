@@ -97,12 +97,12 @@ def fit(folder: Path, model: str, batch_size: int, threads: int) -> None:
     """Train as one of the processes; the first prints its slides a second."""
     import torch
 
-    from tcssa.mil.bag_store import BagStore
-    from tcssa.mil.cohort import read_cohort
-    from tcssa.mil.fit import FoldFit
+    from tcssa.compute.processes import joined
+    from tcssa.mil.bags.bag_store import BagStore
+    from tcssa.mil.cohort.cohort import read_cohort
+    from tcssa.mil.cohort.splits import Fold
     from tcssa.mil.settings import CohortSettings, MilSettings, ModelSettings, TrainSettings
-    from tcssa.mil.splits import Fold
-    from tcssa.processes import joined
+    from tcssa.mil.training.fit import FoldFit
 
     torch.set_num_threads(threads)
     where = CohortSettings(labels=folder / "labels.csv", features=folder / "features")

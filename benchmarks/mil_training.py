@@ -24,7 +24,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from tcssa import CompressorConfig, SlotCompressor
-from tcssa.mil.model import ClassifierConfig, SlideClassifier
+from tcssa.mil.classifier.slide_classifier import ClassifierConfig, SlideClassifier
 
 FEATURE_DIM, NUM_SLOTS, HIDDEN = 1024, 32, 512
 NUM_PATCHES, BATCH = 4000, 8
@@ -110,7 +110,7 @@ def _deviation(ours: SlideClassifier, plain: PlainClassifier) -> float:
 def ours_step(
     bags: list[Tensor], labels: Tensor, *, batch: int, bf16: bool
 ) -> Callable[[], object]:
-    """As `tcssa.mil.fit` steps: slides of a batch together, fused AdamW."""
+    """As `tcssa.mil.training.fit` steps: slides of a batch together, fused AdamW."""
     model, _ = make_models(labels.device)
     model.train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)

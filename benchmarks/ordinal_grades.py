@@ -16,13 +16,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from tcssa.mil.metrics import weighted_kappa
-from tcssa.mil.predictions import read_predictions
+from tcssa.mil.results.prediction_tables import read_predictions
 from tcssa.mil.settings import CohortSettings, MilSettings, ModelSettings, TrainSettings
 from tcssa.mil.tasks import Ordinal
-from tcssa.mil.tasks.facts import task_of_metrics
-from tcssa.mil.train import train
+from tcssa.mil.tasks.serialization import task_of_metrics
+from tcssa.mil.training.train import train
 from tcssa.reporter import Silent
+from tcssa.statistics.metrics import weighted_kappa
 
 GRADES = tuple("012345")
 NUM_SLIDES, NUM_PATCHES, FEATURE_DIM = 90, 20, 16

@@ -14,15 +14,15 @@ from collections.abc import Callable
 
 import torch
 
-from tcssa.vqa.generate import Generate
-from tcssa.vqa.likelihood import Likelihood, letter_reply
-from tcssa.vqa.llm import load_llm
-from tcssa.vqa.model import SlideLanguageModel
-from tcssa.vqa.prefill import Prompt
-from tcssa.vqa.projector import Projector, ProjectorConfig
-from tcssa.vqa.prompt import PromptBuilder
-from tcssa.vqa.template import ChatTemplate
-from tcssa.vqa.visual import VisualConfig, build_visual
+from tcssa.vqa.answering.generate import Generate
+from tcssa.vqa.answering.likelihood import Likelihood, letter_reply
+from tcssa.vqa.answering.prefill import Prompt
+from tcssa.vqa.model.llm import load_llm
+from tcssa.vqa.model.model import SlideLanguageModel
+from tcssa.vqa.model.projector import Projector, ProjectorConfig
+from tcssa.vqa.model.visual_encoders import VisualConfig, build_visual
+from tcssa.vqa.prompts.prompt import PromptBuilder
+from tcssa.vqa.prompts.template import ChatTemplate
 
 OPTIONS = ["Squamous cell carcinoma", "Small cell carcinoma", "Adenocarcinoma", "Lymphoma"]
 FEATURE_DIM = 512

@@ -13,11 +13,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tcssa import __version__, atomic
 from tcssa.errors import CheckpointError, RunError
+from tcssa.files import atomic
 from tcssa.files.boundary import reading
 from tcssa.files.names import FileName
 from tcssa.files.text import read_json, validated
+from tcssa.version import __version__
 
 SCHEMA_VERSION = 1
 RUN_FILE = "run.json"

@@ -40,7 +40,7 @@ def inspect(path: Path) -> Inspected:
         UsageError: It is nothing that the toolkit knows.
         FileError: It is something of the toolkit's, and broken.
     """
-    from tcssa.features.selection import split_selection
+    from tcssa.features.feature_set_path import split_selection
 
     if not split_selection(path)[0].exists():
         raise MissingDataError(f"{path}: there is no such file or folder")
@@ -119,7 +119,7 @@ def _run(path: Path) -> Inspected | None:
 
 
 def _vqa_facts(path: Path) -> Facts:
-    from tcssa.vqa.run_file import VQA_FILE, read_vqa
+    from tcssa.vqa.model.run_file import VQA_FILE, read_vqa
 
     if not (path / VQA_FILE).is_file():  # it is not finished
         return {}
@@ -147,8 +147,8 @@ def _checkpoint(path: Path) -> Inspected | None:
 def _encoded_slide(path: Path) -> Inspected | None:
     from tcssa.errors import FeatureFileError
     from tcssa.files.hdf5 import attributes, find_object, hdf5_file, numbers
-    from tcssa_runtimes.archive_index import mass_entropy
-    from tcssa_runtimes.slide_features import read_facts
+    from tcssa_runtimes.archive.archive_index import mass_entropy
+    from tcssa_runtimes.archive.slot_files import read_facts
 
     if path.suffix != ".h5" or path.is_dir() or read_facts(path) is None:
         return None
@@ -172,8 +172,8 @@ def _encoded_slide(path: Path) -> Inspected | None:
 
 def _encoded_archive(path: Path) -> Inspected | None:
     from tcssa.files.table import read_table
-    from tcssa_runtimes.archive_index import read_index
-    from tcssa_runtimes.slide_features import FOLDER
+    from tcssa_runtimes.archive.archive_index import read_index
+    from tcssa_runtimes.archive.slot_files import FOLDER
 
     tables = sorted(path.glob("index*.csv")) if (path / FOLDER).is_dir() else []
     if not tables:
@@ -197,7 +197,7 @@ def _encoded_archive(path: Path) -> Inspected | None:
 def _bag(path: Path) -> Inspected | None:
     from tcssa.features import open_bag
     from tcssa.features.bag import SUFFIXES, TABLE_SUFFIX
-    from tcssa.features.selection import bag_file, split_selection
+    from tcssa.features.feature_set_path import bag_file, split_selection
 
     if not bag_file(path).is_file() or split_selection(path)[0].suffix.lower() not in (
         *SUFFIXES,
@@ -219,7 +219,7 @@ def _bag(path: Path) -> Inspected | None:
 
 def _folder_of_bags(path: Path) -> Inspected | None:
     from tcssa.features import find_bags, open_bag
-    from tcssa.features.selection import split_selection
+    from tcssa.features.feature_set_path import split_selection
 
     if not split_selection(path)[0].is_dir():
         return None

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from tcssa.launcher import is_first_to_fail
+from tcssa.compute.launcher import is_first_to_fail
 from tcssa_cli.commands import ask as ask_command
 from tcssa_cli.commands import (
     check_data,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from tcssa.settings import Section
+from tcssa.config.settings import Section
 from tcssa_cli.options import setting
 
 Command = Callable[..., None]

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.checksums import file_sha256
 from tcssa.encoders.base import EncoderSpec, Network
 from tcssa.encoders.exported import EncoderParity, ExportedEncoder, is_exported
 from tcssa.encoders.onnx_export import INPUT_NAME, OUTPUT_NAME
 from tcssa.errors import ParityError, UsageError
+from tcssa.files.checksums import file_sha256
 from tcssa.reporter import Reporter, Silent
 from tcssa_exporters.onnx import write_onnx
 from tcssa_exporters.options import ExportOptions

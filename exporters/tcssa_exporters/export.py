@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack
 
 from tcssa.artefact import Artefact, ModelFile, Parity, ParityRow
-from tcssa.checksums import file_sha256
+from tcssa.files.checksums import file_sha256
 from tcssa.reporter import Reporter, Silent
 from tcssa_exporters.metadata import onnx_metadata
 from tcssa_exporters.onnx import write_onnx

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from tcssa import __version__
+from tcssa.version import __version__
 from tcssa_exporters.options import ExportOptions
 from tcssa_exporters.parts import Part
 from tcssa_exporters.source import ExportSource

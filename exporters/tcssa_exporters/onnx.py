@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tcssa.compute.onnx_tracing import quiet_exporter
 from tcssa.errors import ArtefactError
-from tcssa.onnx_tracing import quiet_exporter
 
 if TYPE_CHECKING:
     from onnx import ModelProto

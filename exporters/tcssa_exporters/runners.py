@@ -53,7 +53,7 @@ def rounded_calls(paths: Sequence[Path]) -> Iterator[list[Call]]:
     """Run ONNX files on the CPU with every 16-bit result rounded; see `rounded_model`."""
     import onnx
 
-    from tcssa_exporters.rounded import rounded_model
+    from tcssa_exporters.half_emulation import rounded_model
 
     with TemporaryDirectory(prefix="tcssa-", ignore_cleanup_errors=True) as folder:
         calls = []

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tcssa.artefact import What
-from tcssa.checksums import file_sha256
 from tcssa.errors import CheckpointError, UsageError
+from tcssa.files.checksums import file_sha256
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -82,7 +82,7 @@ def open_source(
 
 def _classifier(loaded: LoadedCompressor, classes: list[str]) -> ExportSource:
     from tcssa.compressor.reference import read_state
-    from tcssa.mil.model import SlideClassifier
+    from tcssa.mil.classifier.slide_classifier import SlideClassifier
 
     if loaded.path.suffix == ".safetensors":
         model = SlideClassifier.load(loaded.path)
@@ -128,7 +128,7 @@ def _reference_classes(state: Mapping[str, Tensor], given: list[str], path: Path
 
 
 def _projector(loaded: LoadedCompressor, path: Path | None) -> ExportSource:
-    from tcssa.vqa.projector import Projector
+    from tcssa.vqa.model.projector import Projector
 
     if path is None:
         raise UsageError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from tcssa import __version__
+from tcssa.version import __version__
 
 
 def tool_versions() -> dict[str, str]:

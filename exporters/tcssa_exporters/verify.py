@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tcssa.artefact import ParityRow
 from tcssa.errors import ParityError
 from tcssa.moments import SlotMoments
-from tcssa_exporters.cases import Case, cases
+from tcssa_exporters.parity_cases import Case, cases
 from tcssa_exporters.precision import PRECISIONS, Precision
 
 if TYPE_CHECKING:

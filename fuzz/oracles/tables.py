@@ -16,7 +16,7 @@ import yaml
 
 from fuzz.oracles import RefusedError
 from tcssa.features.tables import find_column, slide_name
-from tcssa.slides.slide import slide_id_of
+from tcssa.slides.image.slide import slide_id_of
 
 _SLIDE = ("slide_id", "image_id", "sample_id", "filename", "slide", "wsi")
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from fuzz.seeds.making import made
 from tcssa import CompressorConfig, SlotCompressor
 from tcssa.compressor import save_compressor
-from tcssa.mil.classifiers import MethodFacts, save_classifier
+from tcssa.mil.classifier.classifiers import MethodFacts, save_classifier
+from tcssa.mil.classifier.slide_classifier import ClassifierConfig, SlideClassifier
 from tcssa.mil.methods import build_method
-from tcssa.mil.model import ClassifierConfig, SlideClassifier
 
 _DIM, _CLASSES = 4, ["a", "b"]
 

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from fuzz.folders import pack
-from tcssa.mil.tasks.facts import named_task
+from tcssa.mil.tasks.serialization import named_task
 
 _MODEL = b"a model"
 _SHA256 = hashlib.sha256(_MODEL).hexdigest()

@@ -143,8 +143,8 @@ def _write_zarr(path: Path, zarr_format: Any) -> None:
 def encoded_slides() -> list[bytes]:
     """A slide's slots as ``tcssa encode`` writes them."""
     from tcssa.moments import SlotMoments
-    from tcssa_runtimes.outputs import EncodedSlide
-    from tcssa_runtimes.slide_features import Origin, Positions, write_slide_features
+    from tcssa_runtimes.archive.slot_files import Origin, Positions, write_slide_features
+    from tcssa_runtimes.contract.outputs import EncodedSlide
 
     slots = np.arange(12, dtype=np.float32).reshape(3, 4)
     assignments, positions = np.array([[0, 1], [2, 1]]), np.array([[0.0, 0.0], [900.0, 300.0]])

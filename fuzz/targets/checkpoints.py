@@ -12,7 +12,7 @@ from fuzz.target import Target
 from fuzz.targets.features import mutate_torch
 from tcssa import load_compressor
 from tcssa.errors import CheckpointError, RunError, UsageError
-from tcssa.mil.classifiers import load_classifier
+from tcssa.mil.classifier.classifiers import load_classifier
 
 _ERRORS = (CheckpointError, RunError)
 """A folder is taken for a run."""

@@ -12,12 +12,12 @@ from fuzz.oracles import tables as oracles
 from fuzz.seeds import descriptions as seeds
 from fuzz.target import Target
 from tcssa.artefact import Artefact
+from tcssa.config.settings import read_yaml
 from tcssa.encoders.exported import ExportedEncoder
 from tcssa.errors import ArtefactError, CheckpointError, RunError, UsageError
-from tcssa.mil.metrics_file import read_metrics
+from tcssa.mil.results.metrics_file import read_metrics
 from tcssa.run import read_run, selected_checkpoint
-from tcssa.settings import read_yaml
-from tcssa.vqa.run_file import read_vqa
+from tcssa.vqa.model.run_file import read_vqa
 
 
 def read_run_folder(folder: Path) -> Any:

@@ -36,7 +36,7 @@ def read_bag(path: Path) -> dict[str, Any]:
 
 def read_encoded(path: Path) -> Any:
     """Read what an encoded slide says of itself."""
-    from tcssa_runtimes.slide_features import require_facts
+    from tcssa_runtimes.archive.slot_files import require_facts
 
     facts = require_facts(path)
     return {"mass": facts.mass, "patches": facts.num_patches, "origin": facts.origin}

@@ -14,8 +14,8 @@ from fuzz.oracles import pictures as oracles
 from fuzz.seeds import slides as seeds
 from fuzz.target import Target
 from tcssa.errors import MissingMppError, SlideError
-from tcssa.slides.masks import MaskError, read_mask
-from tcssa.slides.slide import Slide
+from tcssa.slides.image.slide import Slide
+from tcssa.slides.tissue.masks import MaskError, read_mask
 
 _SHAPE = (oracles.MASK_SIDE, oracles.MASK_SIDE)
 _DIMENSIONS = (int(oracles.MASK_SIDE * oracles.MASK_SCALE),) * 2
@@ -67,7 +67,7 @@ TARGETS = (
     ),
     Target(
         "geojson", ".geojson", seeds.outlines, read_outline, (MaskError,), mutate_json,
-        oracles.check_outline, covered=("tcssa.slides.masks", "tcssa.files.text"),
+        oracles.check_outline, covered=("tcssa.slides.tissue.masks", "tcssa.files.text"),
     ),
     _mask_picture("png", 0),
     _mask_picture("jpg", 1),

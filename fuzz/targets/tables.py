@@ -16,15 +16,15 @@ from fuzz.target import Mutate, Oracle, Target
 from tcssa.errors import MissingDataError, TableError
 from tcssa.features import read_features, read_labels
 from tcssa.features.import_bags import import_bags
-from tcssa.mil.predictions import read_predictions
-from tcssa.mil.split_files import read_parts
-from tcssa.mil.tasks.facts import named_task
+from tcssa.mil.cohort.split_files import read_parts
+from tcssa.mil.results.prediction_tables import read_predictions
+from tcssa.mil.tasks.serialization import named_task
 from tcssa.slides import manifest
-from tcssa.vqa.benchmark import read_benchmark
 from tcssa.vqa.conversation import Question
-from tcssa.vqa.predictions import read_predictions as read_answers
-from tcssa.vqa.slideinstruct import read_conversations
-from tcssa_runtimes import inputs
+from tcssa.vqa.data.benchmark import read_benchmark
+from tcssa.vqa.data.slideinstruct import read_conversations
+from tcssa.vqa.evaluation.predictions import read_predictions as read_answers
+from tcssa_runtimes.archive import inputs
 
 _TEXT = ("tcssa.files.table", "tcssa.files.text")
 _QUESTIONS = [
@@ -87,36 +87,42 @@ TARGETS = (
         "resolutions", seeds.SLIDES, manifest.read_resolutions, oracles.check_resolutions,
         "tcssa.slides.manifest",
     ),
-    _table("splits", seeds.SPLITS, read_parts, oracles.check_splits, "tcssa.mil.split_files"),
     _table(
-        "archive", seeds.ARCHIVE, read_archive, oracles.check_archive, "tcssa_runtimes.inputs",
+        "splits", seeds.SPLITS, read_parts, oracles.check_splits, "tcssa.mil.cohort.split_files"
+    ),
+    _table(
+        "archive",
+        seeds.ARCHIVE,
+        read_archive,
+        oracles.check_archive,
+        "tcssa_runtimes.archive.inputs",
         errors=(TableError, MissingDataError),
     ),
     _table(
         "predictions", seeds.PREDICTIONS,
         lambda path: read_predictions(path, named_task(None, ["a", "b"])),
-        oracles.check_predictions, "tcssa.mil.predictions", "tcssa.mil.tasks.classes",
+        oracles.check_predictions, "tcssa.mil.results.prediction_tables", "tcssa.mil.tasks.classes",
     ),
     _table(
         "slidebench", seeds.SLIDEBENCH, partial(read_benchmark, "slidebench-tcga"),
-        oracles.check_questions, "tcssa.vqa.slidebench", "tcssa.vqa.benchmark",
+        oracles.check_questions, "tcssa.vqa.data.slidebench", "tcssa.vqa.data.benchmark",
     ),
     _table(
         "answers", seeds.ANSWERS, lambda path: read_answers(path, _QUESTIONS),
-        oracles.check_answers, "tcssa.vqa.predictions",
+        oracles.check_answers, "tcssa.vqa.evaluation.predictions",
     ),
     Target(
         "answer-lines", ".jsonl", partial(seeds.encoded, seeds.ANSWER_LINES),
         lambda path: read_answers(path, _QUESTIONS), (TableError,), mutate_text,
-        covered=(*_TEXT, "tcssa.vqa.predictions"),
+        covered=(*_TEXT, "tcssa.vqa.evaluation.predictions"),
     ),
     Target(
         "wsi-vqa", ".json", seeds.wsi_vqa, partial(read_benchmark, "wsi-vqa"), (TableError,),
-        mutate_json, covered=(*_TEXT, "tcssa.vqa.slidebench"),
+        mutate_json, covered=(*_TEXT, "tcssa.vqa.data.slidebench"),
     ),
     Target(
         "conversations", ".json", seeds.conversations, read_conversations, (TableError,),
-        mutate_json, covered=(*_TEXT, "tcssa.vqa.slideinstruct"),
+        mutate_json, covered=(*_TEXT, "tcssa.vqa.data.slideinstruct"),
     ),
     Target(
         "instances", ".csv", partial(seeds.plain, seeds.INSTANCES), read_instances, (TableError,),

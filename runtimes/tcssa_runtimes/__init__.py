@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from tcssa_runtimes.base import Runtime
-from tcssa_runtimes.encode import EncodeReport, FailedSlide, encode
-from tcssa_runtimes.facts import ModelFacts
-from tcssa_runtimes.inputs import Shard
-from tcssa_runtimes.outputs import EncodedSlide, RuntimeOutput
-from tcssa_runtimes.select import open_runtime
+from tcssa_runtimes.archive.archive_index import FailedSlide
+from tcssa_runtimes.archive.encode import EncodeReport, encode
+from tcssa_runtimes.archive.inputs import Shard
+from tcssa_runtimes.backends.open_runtime import open_runtime
+from tcssa_runtimes.contract.base import Runtime
+from tcssa_runtimes.contract.model_info import ModelFacts
+from tcssa_runtimes.contract.outputs import EncodedSlide, RuntimeOutput
 
 __all__ = [
     "EncodeReport",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tcssa.compressor.checkpoint import (
     LoadedCompressor,
+    compressor_from_reference,
     load_compressor,
     open_checkpoint,
     save_compressor,
@@ -19,6 +20,7 @@ __all__ = [
     "LoadedCompressor",
     "SlotCompressor",
     "SlotState",
+    "compressor_from_reference",
     "load_compressor",
     "open_checkpoint",
     "save_compressor",

@@ -15,13 +15,13 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from tcssa import atomic
-from tcssa.checksums import file_sha256
 from tcssa.compressor.compressor import SlotCompressor
 from tcssa.compressor.config import CompressorConfig
 from tcssa.compressor.reference import convert_state, read_state
 from tcssa.errors import CheckpointError
+from tcssa.files import atomic
 from tcssa.files.boundary import reading, require_file
+from tcssa.files.checksums import file_sha256
 from tcssa.files.tensors import read_safetensors
 from tcssa.files.text import parse_json, validated
 from tcssa.run import selected_checkpoint
@@ -106,6 +106,22 @@ def open_checkpoint(path: Path | str) -> LoadedCompressor:
         config, state = convert_state(reference_state, path, top_k)
     model = load_strictly(lambda: SlotCompressor(config), state, path)
     return LoadedCompressor(model.eval(), path, file_sha256(path), encoder)
+
+
+def compressor_from_reference(
+    state: Mapping[str, Tensor], path: Path | str = "state dict"
+) -> SlotCompressor:
+    """Build a compressor from the reference implementation's state dict.
+
+    Args:
+        state: Its keys, with or without the prefix ``compressor.``; others are ignored.
+        path: The file it comes from, for errors.
+
+    Raises:
+        CheckpointError: Keys are missing or shapes disagree.
+    """
+    config, converted = convert_state(state, path)
+    return load_strictly(lambda: SlotCompressor(config), converted, Path(path))
 
 
 def compressor_facts(

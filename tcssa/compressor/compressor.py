@@ -15,11 +15,10 @@ Shapes: B bags, N patches, D features, K slots, T = top_k.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -123,25 +122,6 @@ class SlotCompressor(nn.Module):
             config.num_slots, config.feature_dim, config.hidden_dim, config.dropout
         )
         self.places = PlaceMap(config.num_slots, config.feature_dim) if config.spatial else None
-
-    @classmethod
-    def from_reference_state(
-        cls, state: Mapping[str, Tensor], path: Path | str = "state dict"
-    ) -> Self:
-        """Build a compressor from the reference implementation's state dict.
-
-        Args:
-            state: Its keys, with or without the prefix ``compressor.``; others are ignored.
-            path: The file it comes from, for errors.
-
-        Raises:
-            CheckpointError: Keys are missing or shapes disagree.
-        """
-        from tcssa.compressor.checkpoint import load_strictly
-        from tcssa.compressor.reference import convert_state
-
-        config, converted = convert_state(state, path)
-        return load_strictly(lambda: cls(config), converted, Path(path))
 
     def forward(
         self, features: Tensor, mask: Tensor | None = None, coords: Tensor | None = None

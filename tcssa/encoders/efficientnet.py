@@ -12,8 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tcssa.checksums import file_sha256, params_hash
 from tcssa.encoders.base import Device, Encoder, EncoderSpec, Network
+from tcssa.files.checksums import file_sha256, params_hash
 
 if TYPE_CHECKING:
     from torch import nn

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tcssa import atomic
 from tcssa.errors import ArtefactError
+from tcssa.files import atomic
 from tcssa.files.names import FileName
 from tcssa.files.text import read_model
 

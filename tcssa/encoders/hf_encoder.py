@@ -11,12 +11,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tcssa.checksums import file_sha256, params_hash
+from tcssa.compute.hub_kernels import require_no_kernels
 from tcssa.encoders.base import SIDE, EncoderSpec, Network
 from tcssa.encoders.torch_encoder import torch_spec
 from tcssa.errors import CheckpointError, MissingDataError, UsageError, one_line
 from tcssa.files.boundary import reading
-from tcssa.hub_kernels import require_no_kernels
+from tcssa.files.checksums import file_sha256, params_hash
 
 PREFIX = "hf:"
 

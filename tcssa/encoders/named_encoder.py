@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tcssa.checksums import params_hash
 from tcssa.encoders.base import EncoderSpec, Network
 from tcssa.encoders.catalogue import Entry
 from tcssa.encoders.torch_encoder import torch_spec
 from tcssa.encoders.weights import WeightsFile, find
+from tcssa.files.checksums import params_hash
 from tcssa.optional import require
 
 

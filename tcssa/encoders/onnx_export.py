@@ -14,9 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tcssa import __version__, atomic
-from tcssa.checksums import params_hash
-from tcssa.onnx_tracing import quiet_exporter
+from tcssa.compute.onnx_tracing import quiet_exporter
+from tcssa.files import atomic
+from tcssa.files.checksums import params_hash
+from tcssa.version import __version__
 
 if TYPE_CHECKING:
     from torch import nn

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from tcssa.checksums import file_sha256, params_hash
 from tcssa.encoders.base import SIDE, Device, EncoderSpec
 from tcssa.encoders.catalogue import IMAGENET
 from tcssa.encoders.exported import ExportedEncoder, is_exported
 from tcssa.errors import ArtefactError, MissingDataError, TcssaError, UsageError, one_line
 from tcssa.files.boundary import reading, require_file
+from tcssa.files.checksums import file_sha256, params_hash
 from tcssa.files.limits import Limit
 from tcssa.files.text import first_fault, parse_json
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tcssa.checksums import file_sha256, params_hash
 from tcssa.encoders.base import EncoderSpec, Network
 from tcssa.encoders.torch_encoder import torch_spec
 from tcssa.errors import MissingDataError, UnknownNameError, UsageError, one_line
+from tcssa.files.checksums import file_sha256, params_hash
 from tcssa.optional import require
 
 PREFIX = "open_clip:"

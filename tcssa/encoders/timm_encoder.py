@@ -10,11 +10,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from tcssa.checksums import file_sha256, params_hash
 from tcssa.encoders.base import EncoderSpec, Network
 from tcssa.encoders.torch_encoder import torch_spec
 from tcssa.encoders.weights import WeightsFile, load_into, require_file
 from tcssa.errors import MissingDataError, UnknownNameError, one_line
+from tcssa.files.checksums import file_sha256, params_hash
 from tcssa.optional import require
 
 if TYPE_CHECKING:

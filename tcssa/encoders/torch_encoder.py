@@ -36,7 +36,7 @@ def torch_spec(
     """
 
     def load(device: Device) -> TorchEncoder:
-        from tcssa.devices import resolve_device
+        from tcssa.compute.devices import resolve_device
 
         resolved = resolve_device(device).type
         return TorchEncoder(name, network(), weights_hash=weights_hash, device=resolved)

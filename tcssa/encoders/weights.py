@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tcssa.checksums import file_sha256
 from tcssa.errors import CheckpointError, MissingDataError, one_line
+from tcssa.files.checksums import file_sha256
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -27,15 +27,15 @@ from numpy.typing import NDArray
 
 from tcssa.errors import FeatureDimError, FeatureFileError, NonFiniteFeatureError, one_line
 from tcssa.features.array_files import read_npy, read_pt
-from tcssa.features.direct import DatasetRows
-from tcssa.features.lazyslide import read_store
-from tcssa.features.selection import (
+from tcssa.features.feature_set_path import (
     STORE_SUFFIX,
     choose_set,
     is_store,
     split_selection,
     with_selection,
 )
+from tcssa.features.hdf5_direct import DatasetRows
+from tcssa.features.lazyslide import read_store
 from tcssa.features.slidechat import read_csv_features
 from tcssa.files.boundary import UnsoundError, reading, require_file
 from tcssa.files.hdf5 import attributes, find_object, open_hdf5, require_numbers

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tcssa import atomic
 from tcssa.errors import (
     DiskFullError,
     FeatureFileError,
@@ -16,10 +15,11 @@ from tcssa.errors import (
     UsageError,
 )
 from tcssa.features.bag import open_bag
-from tcssa.features.described import describe
+from tcssa.features.bag_metadata import describe
+from tcssa.features.feature_set_path import bag_file
 from tcssa.features.folder import find_bags
-from tcssa.features.layouts import LAYOUTS, Layout
-from tcssa.features.selection import bag_file
+from tcssa.features.written_layouts import LAYOUTS, Layout
+from tcssa.files import atomic
 from tcssa.reporter import Reporter, Silent
 
 

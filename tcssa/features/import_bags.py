@@ -17,12 +17,13 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa import __version__, atomic
 from tcssa.errors import TableError
+from tcssa.files import atomic
 from tcssa.files.boundary import reading, require_file
 from tcssa.files.limits import UNPACKED_BYTES
 from tcssa.files.table import cells_by_line, numbers
 from tcssa.files.text import decoded, read_text
+from tcssa.version import __version__
 
 _MOST = 2**53
 """Beyond it a float64 does not hold every whole number."""

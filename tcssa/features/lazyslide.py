@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.errors import FeatureFileError
-from tcssa.features.selection import choose_set
+from tcssa.features.feature_set_path import choose_set
 from tcssa.files.boundary import UnsoundError, reading, require_file
 from tcssa.files.text import read_json
 from tcssa.files.zarr_store import open_array, require_files

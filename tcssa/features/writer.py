@@ -16,9 +16,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa import __version__, atomic
 from tcssa.errors import FeatureFileError
 from tcssa.features.guarded import GuardedFile
+from tcssa.files import atomic
+from tcssa.version import __version__
 
 CHUNK_ROWS = 1024
 """Reads a bag eight times as fast as TRIDENT's chunks of one row. A smaller bag has one chunk of

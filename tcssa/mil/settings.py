@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from tcssa.budgets import SMALLEST, budgets_of
-from tcssa.mil.recipes import RecipeName, recipe_settings
+from tcssa.config.recipes import RecipeName, recipe_settings
+from tcssa.config.settings import Section, absolute, section_of
 from tcssa.plugins import OnlyByUser, is_imported
-from tcssa.settings import Section, absolute, section_of
 
 MODEL_OPTION = "--model"
 

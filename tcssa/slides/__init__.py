@@ -10,19 +10,19 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tcssa.slides.extraction import extract
+    from tcssa.slides.extraction.extraction import extract
+    from tcssa.slides.extraction.report import ExtractReport, SlideResult
+    from tcssa.slides.image.slide import Slide
     from tcssa.slides.manifest import SlideFile, find_slides
-    from tcssa.slides.report import ExtractReport, SlideResult
     from tcssa.slides.settings import ExtractSettings
-    from tcssa.slides.slide import Slide
 
 _HOMES = {
-    "ExtractReport": "tcssa.slides.report",
+    "ExtractReport": "tcssa.slides.extraction.report",
     "ExtractSettings": "tcssa.slides.settings",
-    "Slide": "tcssa.slides.slide",
+    "Slide": "tcssa.slides.image.slide",
     "SlideFile": "tcssa.slides.manifest",
-    "SlideResult": "tcssa.slides.report",
-    "extract": "tcssa.slides.extraction",
+    "SlideResult": "tcssa.slides.extraction.report",
+    "extract": "tcssa.slides.extraction.extraction",
     "find_slides": "tcssa.slides.manifest",
 }
 

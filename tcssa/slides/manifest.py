@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import Literal, Self
 
-from tcssa.checksums import fingerprint
 from tcssa.errors import MissingDataError, TableError, UsageError
 from tcssa.features.tables import find_column, slide_name
+from tcssa.files.checksums import fingerprint
 from tcssa.files.table import number, read_table
-from tcssa.slides.remote import SlideCache, is_remote, local_path, plain_address
+from tcssa.slides.image.remote import SlideCache, is_remote, local_path, plain_address
 from tcssa.slides.settings import MAX_MPP, MIN_MPP
 
 SLIDE_SUFFIXES = (
@@ -237,7 +237,7 @@ def _safe_id(name: str) -> str:
 
 
 def _slide_id(path: Path) -> str:
-    from tcssa.slides.slide import slide_id_of
+    from tcssa.slides.image.slide import slide_id_of
 
     return slide_id_of(path)
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from tcssa.config.settings import Section
 from tcssa.plugins import OnlyByUser, is_imported, is_own_encoder
-from tcssa.settings import Section
 
 MIN_MPP, MAX_MPP = 0.05, 20.0
 """Resolutions that a slide's level 0 can believably have, in µm per pixel."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import openslide
 
-from tcssa.atomic import write_csv
+from tcssa.files.atomic import write_csv
 from tcssa.synthetic.pyramid import write_pyramid
 from tcssa.synthetic.slide import draw_slide
 from tcssa.synthetic.spec import LABELS, MPP, SlideSpec

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tcssa.atomic import write_bytes
+from tcssa.files.atomic import write_bytes
 from tcssa.synthetic.tiff import JpegLevel, jpeg_tiff
 
 _TILE = 256

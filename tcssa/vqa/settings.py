@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
+from tcssa.config.settings import Section, absolute, read_resolved, section_of
 from tcssa.errors import RunError
 from tcssa.plugins import OnlyByUser
-from tcssa.settings import Section, absolute, read_resolved, section_of
 
 TRUST_OPTION = "--trust-remote-code"
 

@@ -15,7 +15,7 @@ from tcssa_cli.options import DebugFlag, JsonFlag, TorchDevice
 from tcssa_cli.output import Output, make_table
 
 if TYPE_CHECKING:
-    from tcssa.vqa.slide_oracle import Answer
+    from tcssa.vqa.explain.slide_session import Answer
 
 _MOST_ROWS = 10
 
@@ -93,7 +93,7 @@ def ask(
             "a slide is asked about: give its --features, or the --slide itself",
             hint="one of the two",
         )
-    from tcssa.vqa.ask import answer_question
+    from tcssa.vqa.explain.ask import answer_question
 
     answer, picture = answer_question(
         run,

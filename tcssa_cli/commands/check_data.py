@@ -13,7 +13,7 @@ from tcssa_cli.options import DebugFlag, JsonFlag, SeveralSlides
 from tcssa_cli.output import Output, make_table
 
 if TYPE_CHECKING:
-    from tcssa.vqa.check_data import DataCheck
+    from tcssa.vqa.data.check_data import DataCheck
 
 
 class FileKind(StrEnum):
@@ -52,8 +52,8 @@ def check_data(
     Everything that is wrong is listed; exit code 1 if anything is.
     """
     output = Output(as_json)
-    from tcssa.vqa.check_data import as_json as plain
-    from tcssa.vqa.check_data import check_data as check
+    from tcssa.vqa.data.check_data import as_json as plain
+    from tcssa.vqa.data.check_data import check_data as check
 
     found = check(
         data,

@@ -12,8 +12,8 @@ from tcssa_cli.options import DebugFlag, JsonFlag
 from tcssa_cli.output import Output, make_table
 
 if TYPE_CHECKING:
-    from tcssa.intervals import Score
-    from tcssa.mil.compare import Comparison
+    from tcssa.mil.comparison.comparison import Comparison
+    from tcssa.statistics.intervals import Score
 
 
 def compare(
@@ -43,8 +43,8 @@ def compare(
     The runs must have tested the same slides with the same labels. Samples are drawn by patient.
     """
     output = Output(as_json)
-    from tcssa.mil.compare import as_json as plain
-    from tcssa.mil.compare import compare as compare_runs
+    from tcssa.mil.comparison.compare import as_json as plain
+    from tcssa.mil.comparison.compare import compare as compare_runs
 
     comparison = compare_runs(runs, metric, output, target=target, out=out, seed=seed)
     output.result(plain(comparison), lambda console: _show(console, comparison))

@@ -12,7 +12,7 @@ from tcssa_cli.options import DebugFlag, JsonFlag
 from tcssa_cli.output import Output, make_table
 
 if TYPE_CHECKING:
-    from tcssa.page import Section
+    from tcssa.reports.html_page import Section
     from tcssa_cli.demo.chain import Demonstration
 
 _SCORES = {"auc": "AUC", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
@@ -33,7 +33,7 @@ def demo(
     nuclei and not in colour. Takes a few minutes; run again, it only does what is missing.
     """
     output = Output(as_json)
-    from tcssa.page import write_page
+    from tcssa.reports.html_page import write_page
     from tcssa_cli.demo.chain import Demonstration, run_demonstration
 
     done = Demonstration(out, slides, seed)
@@ -99,7 +99,7 @@ def _next_commands(done: Demonstration) -> str:
 
 
 def _sections(done: Demonstration) -> list[Section]:
-    from tcssa.page import Figure, Section
+    from tcssa.reports.html_page import Figure, Section
 
     first = done.slot_maps[0].stem
     pooled = done.metrics["pooled"]

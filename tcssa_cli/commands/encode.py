@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 
 from tcssa.budgets import Budget, parse_budget
+from tcssa.config.settings import resolve
 from tcssa.errors import UsageError
-from tcssa.settings import resolve
 from tcssa.slides.settings import ExtractSettings
 from tcssa_cli.commands.extract import report_data, show_report
 from tcssa_cli.options import BudgetOption, DebugFlag, JsonFlag
@@ -181,7 +181,7 @@ def _encode_slides(
     budget: Budget | None,
 ) -> None:
     from tcssa.slides import find_slides
-    from tcssa_runtimes.compress_slides import compress_slides
+    from tcssa_runtimes.archive.compress_slides import compress_slides
 
     files = find_slides(inputs, manifest)
     report, index = compress_slides(

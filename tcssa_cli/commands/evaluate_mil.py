@@ -13,7 +13,7 @@ from tcssa_cli.output import Output
 
 
 def evaluate_mil(run: Path, output: Output, **options: Any) -> None:
-    """Score a run of train-mil; see `tcssa.mil.evaluate.evaluate` for the options.
+    """Score a run of train-mil; see `tcssa.mil.evaluation.evaluate.evaluate` for the options.
 
     Raises:
         UsageError: It is a run of train-vqa.
@@ -23,9 +23,9 @@ def evaluate_mil(run: Path, output: Output, **options: Any) -> None:
             f"{run} is a run of train-vqa, which is scored on a benchmark",
             hint=f"tcssa eval {run} --benchmark slidebench-tcga FILE --features DIR",
         )
-    from tcssa.mil.evaluate import evaluate
-    from tcssa.mil.report import REPORT_FILE
-    from tcssa.mil.tasks.facts import task_of_metrics
+    from tcssa.mil.evaluation.evaluate import evaluate
+    from tcssa.mil.tasks.serialization import task_of_metrics
+    from tcssa.mil.training.report import REPORT_FILE
 
     done = evaluate(run, output, **options)
 

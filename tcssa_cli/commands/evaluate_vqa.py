@@ -12,8 +12,8 @@ from tcssa.run import RUN_FILE, read_run
 from tcssa_cli.output import Output, make_table
 
 if TYPE_CHECKING:
-    from tcssa.vqa.benchmark import Kind
-    from tcssa.vqa.report import Report
+    from tcssa.vqa.data.benchmark import Kind
+    from tcssa.vqa.evaluation.report import Report
 
 _GROUPS = {"broad": "broad category", "narrow": "narrow category"}
 _CONTROLS = {"blank": "blank slots", "other_slide": "slots of another slide"}
@@ -41,9 +41,9 @@ def evaluate_vqa(
     Raises:
         UsageError: Options are missing or do not go together; the run is one of train-mil.
     """
-    from tcssa.vqa.comparison import plot_comparison
-    from tcssa.vqa.page import write_report_page
-    from tcssa.vqa.report import read_report
+    from tcssa.vqa.evaluation.comparison import plot_comparison
+    from tcssa.vqa.evaluation.report import read_report
+    from tcssa.vqa.evaluation.report_page import write_report_page
 
     beside = [read_report(folder) for folder in compare or []]
     if predictions is not None:
@@ -51,12 +51,12 @@ def evaluate_vqa(
         _refuse_with_predictions(run, features, {**of_runs, "overwrite": overwrite, **asked})
         if out is None:
             raise UsageError("--predictions needs --out DIR: there is no run to write below")
-        from tcssa.vqa.score_predictions import evaluate_predictions
+        from tcssa.vqa.evaluation.score_predictions import evaluate_predictions
 
         report = evaluate_predictions(predictions, kind, file, output, out=out)
     else:
         run, features = _require(run, features)
-        from tcssa.vqa.evaluate import EvalOptions, evaluate
+        from tcssa.vqa.evaluation.evaluate import EvalOptions, evaluate
 
         report = evaluate(
             run,

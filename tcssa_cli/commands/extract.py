@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 
 from tcssa.budgets import parse_budget
+from tcssa.config.settings import resolve
 from tcssa.errors import UsageError
-from tcssa.settings import resolve
 from tcssa.slides.settings import ExtractSettings
 from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag
 from tcssa_cli.output import Output, make_table
@@ -119,7 +119,7 @@ def extract(
         report = extract_slides(files, out, settings, output)
         index = None
     else:
-        from tcssa_runtimes.compress_slides import compress_slides
+        from tcssa_runtimes.archive.compress_slides import compress_slides
 
         report, index = compress_slides(
             files,

@@ -43,7 +43,7 @@ def merge(
     """
     output = Output(as_json)
     from tcssa_runtimes import open_runtime
-    from tcssa_runtimes.merge import merge_slides
+    from tcssa_runtimes.archive.merge import merge_slides
 
     with open_runtime(model, device=device.value) as runtime:
         runtime.set_budget(parse_budget(budget))

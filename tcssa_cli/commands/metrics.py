@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from tcssa.mil.names import titles
+from tcssa.mil.reporting.metric_names import titles
 from tcssa_cli.output import make_table
 
 if TYPE_CHECKING:

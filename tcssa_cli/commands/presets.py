@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 
-from tcssa.mil.names import written
-from tcssa.presets import MethodSettings, Preset, Statement, preset_names, read_preset
+from tcssa.config.presets import MethodSettings, Preset, Statement, preset_names, read_preset
+from tcssa.mil.reporting.metric_names import written
 from tcssa_cli.options import DebugFlag, JsonFlag
 from tcssa_cli.output import Output, make_table
 

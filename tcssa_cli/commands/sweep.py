@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from tcssa.mil.names import written
+from tcssa.config.presets import named_defaults, preset_names
+from tcssa.config.settings import resolve
+from tcssa.mil.reporting.metric_names import written
 from tcssa.mil.settings import CohortSettings, MilSettings, ModelSettings, TrainSettings
-from tcssa.presets import named_defaults, preset_names
-from tcssa.settings import resolve
+from tcssa.mil.sweep.sweep_result import SweepResult
 from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag, setting
 from tcssa_cli.output import Output, make_table
-
-if TYPE_CHECKING:
-    from tcssa.mil.sweep import SweepResult
 
 
 def sweep(
@@ -59,8 +57,8 @@ def sweep(
         "cohort": {"labels": labels, "features": features},
         "train": {"feature_cache": feature_cache},
     }
-    from tcssa.mil.sweep import METHOD, parse_axis
-    from tcssa.mil.sweep import sweep as train_all
+    from tcssa.mil.sweep.sweep import METHOD, parse_axis
+    from tcssa.mil.sweep.sweep import sweep as train_all
 
     def settled(name: str | None) -> MilSettings:
         return resolve(

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from tcssa.launcher import is_main_process
-from tcssa.mil.names import titles, written
+from tcssa.compute.launcher import is_main_process
+from tcssa.config.presets import named_defaults, preset_names
+from tcssa.config.settings import resolve
+from tcssa.mil.reporting.metric_names import titles, written
 from tcssa.mil.settings import (
     CohortSettings,
     MilSettings,
@@ -19,15 +21,13 @@ from tcssa.mil.settings import (
     SplitSettings,
     TrainSettings,
 )
-from tcssa.presets import named_defaults, preset_names
-from tcssa.settings import resolve
 from tcssa_cli.commands.metrics import show_metrics
 from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag
 from tcssa_cli.output import Output, make_table
 from tcssa_cli.settings_flags import Flags, with_flags
 
 if TYPE_CHECKING:
-    from tcssa.mil.expected import Expectation
+    from tcssa.mil.reporting.published_figures import Expectation
 
 _DATA, _MODEL, _SPLIT, _TRAIN = "Data", "Model", "Splits", "Training"
 
@@ -104,8 +104,8 @@ def train_mil(
         config=config,
         preset=partial(named_defaults, data_root=data_root),
     )
-    from tcssa.mil.expected import expectations
-    from tcssa.mil.train import train
+    from tcssa.mil.reporting.published_figures import expectations
+    from tcssa.mil.training.train import train
 
     metrics = train(settings, out, output)
     if not is_main_process():
@@ -124,7 +124,7 @@ def train_mil(
 def _show(
     console: Console, out: Path, metrics: dict[str, Any], stated: Sequence[Expectation]
 ) -> None:
-    from tcssa.mil.tasks.facts import task_of_metrics
+    from tcssa.mil.tasks.serialization import task_of_metrics
 
     task = task_of_metrics(metrics)
     shown = list(titles(task.metrics, task.headline))[:2]

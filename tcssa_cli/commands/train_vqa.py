@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from tcssa.launcher import is_main_process
-from tcssa.settings import resolve
+from tcssa.compute.launcher import is_main_process
+from tcssa.config.settings import resolve
 from tcssa.vqa.settings import (
     CorpusSettings,
     LlmSettings,
@@ -59,13 +59,13 @@ def train_vqa(
     """
     output = Output(as_json)
     settings = resolve(VqaSettings, flags=flags, config=config, preset=inherited)
-    from tcssa.vqa.train import train
+    from tcssa.vqa.training.train import train
 
     metrics = train(settings, out, output)
     if not is_main_process():
         return
     if merge is not None:
-        from tcssa.vqa.merge import merge_vqa
+        from tcssa.vqa.model.merge import merge_vqa
 
         options = settings.llm
         merge_vqa(

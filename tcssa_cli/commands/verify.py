@@ -13,7 +13,7 @@ from tcssa_cli.options import DebugFlag, JsonFlag
 from tcssa_cli.output import Output, make_table
 
 if TYPE_CHECKING:
-    from tcssa.slides.verify import VerifyReport
+    from tcssa.slides.extraction.verify import VerifyReport
 
 
 def verify(
@@ -29,7 +29,7 @@ def verify(
 ) -> None:
     """Read every feature and slot of a job, and name the files that are damaged."""
     output = Output(as_json)
-    from tcssa.slides.verify import verify as verify_job
+    from tcssa.slides.extraction.verify import verify as verify_job
 
     report = verify_job(job, repair=repair, reporter=output)
     output.result(asdict(report), lambda console: _show(console, report))

@@ -13,19 +13,19 @@ from typing import Any
 import h5py
 import numpy as np
 
-from tcssa import atomic
 from tcssa.artefact import Artefact, is_artefact
 from tcssa.compressor import open_checkpoint
+from tcssa.config.presets import named_defaults
+from tcssa.config.settings import resolve
 from tcssa.errors import RunError, SlideError, TcssaError, UsageError
 from tcssa.features import find_bags, open_bag
+from tcssa.files import atomic
 from tcssa.files.picture import read_rgb
 from tcssa.files.text import read_json
 from tcssa.mil.settings import MilSettings
-from tcssa.mil.train import train
-from tcssa.presets import named_defaults
-from tcssa.settings import resolve
+from tcssa.mil.training.train import train
+from tcssa.reports.slot_map import draw_slot_map
 from tcssa.slides import ExtractReport, ExtractSettings, extract, find_slides
-from tcssa.slot_map import draw_slot_map
 from tcssa.synthetic import compose_cohort
 from tcssa_cli.output import Output
 from tcssa_exporters import export_compressor

@@ -10,7 +10,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from tcssa.features import read_features
-from tcssa.mil.train import train
+from tcssa.mil.training.train import train
 from tcssa.reporter import Silent
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "bag_tables.py"

@@ -19,22 +19,22 @@ from vqa_runs import write_tiny_run
 from tcssa.artefact import MANIFEST_FILE, Artefact
 from tcssa.encoders.exported import ExportedEncoder
 from tcssa.errors import ArtefactError, FileError, RunError, TcssaError
-from tcssa.locks import FolderLocks
-from tcssa.mil.evaluation_page import write_evaluation_page
-from tcssa.mil.finished import read_finished
-from tcssa.mil.history import write_history
-from tcssa.mil.metrics_file import read_metrics
-from tcssa.mil.packed import INDEX_FILE, ROWS_FILE, read_index
-from tcssa.mil.results import read_fold
+from tcssa.files.locks import FolderLocks
+from tcssa.mil.bags.feature_pack import INDEX_FILE, ROWS_FILE, read_index
+from tcssa.mil.evaluation.evaluation_page import write_evaluation_page
+from tcssa.mil.results.finished import read_finished
+from tcssa.mil.results.history import write_history
+from tcssa.mil.results.metrics_file import read_metrics
 from tcssa.mil.tasks import Classes
-from tcssa.mil.tasks.facts import task_of_metrics
-from tcssa.mil.train import train
+from tcssa.mil.tasks.serialization import task_of_metrics
+from tcssa.mil.training.fold_results import read_fold
+from tcssa.mil.training.train import train
 from tcssa.reporter import Silent
 from tcssa.run import selected_checkpoint
-from tcssa.vqa import report as vqa_report
-from tcssa.vqa import train as vqa_train
-from tcssa.vqa.answer_log import AnswerLog
-from tcssa.vqa.run_file import read_vqa
+from tcssa.vqa.answering.answer_log import AnswerLog
+from tcssa.vqa.evaluation import report as vqa_report
+from tcssa.vqa.model.run_file import read_vqa
+from tcssa.vqa.training import train as vqa_train
 from tcssa_cli.commands.metrics import show_metrics
 from tcssa_runtimes import open_runtime
 

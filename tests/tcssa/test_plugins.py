@@ -10,14 +10,14 @@ import torch
 from cohorts import small_run, write_cohort
 
 from tcssa.compressor.checkpoint import write_tensors
+from tcssa.config.settings import Section, resolve
 from tcssa.errors import ArtefactError, CheckpointError, SettingsFileError, TcssaError, UsageError
-from tcssa.mil.classifiers import load_classifier
-from tcssa.mil.evaluate import evaluate
+from tcssa.mil.classifier.classifiers import load_classifier
+from tcssa.mil.evaluation.evaluate import evaluate
 from tcssa.mil.settings import MilSettings, ModelSettings
-from tcssa.mil.train import train
+from tcssa.mil.training.train import train
 from tcssa.plugins import is_own_encoder, load_factory
 from tcssa.reporter import Silent
-from tcssa.settings import Section, resolve
 from tcssa.slides.settings import ExtractSettings
 from tcssa.vqa.settings import VqaSettings
 
@@ -173,7 +173,7 @@ def test_an_encoder_named_by_a_model_is_not_run(tmp_path: Path, imported: Import
     from slide_files import stained, write_slide
 
     from tcssa.compressor import save_compressor
-    from tcssa_runtimes.compress_slides import compress_slides
+    from tcssa_runtimes.archive.compress_slides import compress_slides
 
     slide = write_slide(tmp_path / "S.tif", stained(600, 600))
     model = tmp_path / "checkpoint.safetensors"

@@ -115,7 +115,7 @@ def test_an_unforeseen_error_is_told_without_a_traceback(
     def broken(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("surprise")
 
-    monkeypatch.setattr("tcssa.mil.evaluate.evaluate", broken)
+    monkeypatch.setattr("tcssa.mil.evaluation.evaluate.evaluate", broken)
     done = tcssa("eval", tmp_path)
     assert done.code == 1
     assert "unexpected ZeroDivisionError: surprise" in done.stderr
@@ -128,7 +128,7 @@ def test_an_interrupt_says_that_the_same_command_goes_on(
     def interrupted(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tcssa.mil.evaluate.evaluate", interrupted)
+    monkeypatch.setattr("tcssa.mil.evaluation.evaluate.evaluate", interrupted)
     done = tcssa("eval", tmp_path)
     assert done.code == 130
     assert "the same command goes on" in done.stderr

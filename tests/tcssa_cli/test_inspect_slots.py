@@ -15,7 +15,7 @@ from html_pages import read_page
 from slide_files import write_slide
 from slot_runs import plant
 
-from tcssa.mil.prototypes import PrototypePatch, write_prototypes
+from tcssa.mil.training.prototypes import PrototypePatch, write_prototypes
 from tcssa_cli.main import run as run_tcssa
 
 PATCH_PX, MOST_PATCHES = 64, 16

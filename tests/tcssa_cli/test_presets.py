@@ -6,7 +6,7 @@ from cohorts import write_cohort
 from command_line import SMALL, Run
 from html_pages import read_page
 
-from tcssa.presets import preset_names
+from tcssa.config.presets import preset_names
 
 
 def test_all_are_listed(tcssa: Run) -> None:

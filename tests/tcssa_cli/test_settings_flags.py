@@ -7,7 +7,7 @@ import typer
 from pydantic import Field
 from typer.testing import CliRunner
 
-from tcssa.settings import Section
+from tcssa.config.settings import Section
 from tcssa.slides.settings import ExtractSettings
 from tcssa_cli.commands.extract import _SETTINGS
 from tcssa_cli.settings_flags import Flags, with_flags

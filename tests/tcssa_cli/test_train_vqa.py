@@ -10,7 +10,7 @@ from shared_data import require_shared
 from vqa_models import tiny_qwen3
 
 from tcssa.compressor import save_compressor
-from tcssa.vqa.run import load_vqa
+from tcssa.vqa.model.run import load_vqa
 
 
 def write_conversations(path: Path, slides: range, answer: str = "It is {}.") -> Path:

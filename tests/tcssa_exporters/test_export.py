@@ -12,7 +12,7 @@ from tcssa.artefact import Artefact
 from tcssa.compressor import save_compressor
 from tcssa.errors import CheckpointError, UsageError
 from tcssa.reporter import Silent
-from tcssa.vqa.projector import Projector, ProjectorConfig
+from tcssa.vqa.model.projector import Projector, ProjectorConfig
 from tcssa_exporters import export_compressor, export_model, open_source
 
 

@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 from factories import make_compressor
 from tcssa_exporters import export_compressor
-from tcssa.checksums import file_sha256
+from tcssa.files.checksums import file_sha256
 precision, graph = sys.argv[1:]
 export_compressor(
     make_compressor(), Path("artefact"), checkpoint_sha256="x", precision=precision, graph=graph

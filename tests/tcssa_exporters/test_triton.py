@@ -12,7 +12,7 @@ from onnx import TensorProto
 
 from tcssa.artefact import Artefact
 from tcssa.errors import UsageError
-from tcssa.mil.model import ClassifierConfig, SlideClassifier
+from tcssa.mil.classifier.slide_classifier import ClassifierConfig, SlideClassifier
 from tcssa_exporters import export_model, open_source, write_triton_models
 
 TYPES = {

@@ -15,8 +15,8 @@ from tcssa import SlotCompressor
 from tcssa.compressor.router import Salience
 from tcssa.errors import ParityError
 from tcssa_exporters import export_compressor, graph
-from tcssa_exporters.cases import cases
 from tcssa_exporters.graph import PartialGraph, Pooling
+from tcssa_exporters.parity_cases import cases
 from tcssa_exporters.precision import PRECISIONS
 from tcssa_exporters.source import ExportSource
 from tcssa_exporters.verify import Arrays, Run, Verifier

@@ -31,7 +31,7 @@ METHODS: dict[str, Factory] = {
     "rrt": RRTMIL,
     "transmil": TransMIL,
 }
-"""Beside ``tcssa``, which has settings of its own (`tcssa.mil.model`)."""
+"""Beside ``tcssa``, which has settings of its own (`tcssa.mil.classifier.slide_classifier`)."""
 
 
 def build_method(name: str, feature_dim: int, num_classes: int) -> BagClassifier:

@@ -14,16 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-if TYPE_CHECKING:
-    from tcssa.mil.model import SlideClassifier
-    from tcssa.mil.slots.routed import RoutedSlide
+from tcssa.mil.slots.routed import RoutedSlide
 
 Floats = NDArray[np.float64]
 
@@ -45,26 +40,6 @@ class SlotAblation:
     predicted_sd: float | None
     num_flips: int
     """Slides whose predicted class becomes another one."""
-
-
-@torch.no_grad()
-def emptied_logits(model: SlideClassifier, tokens: Tensor, mass: Tensor) -> Tensor:
-    """The logits of a slide if one slot were empty, for each slot in turn, [K, C].
-
-    Args:
-        model: In evaluation mode.
-        tokens: The slide's slots, [K, D].
-        mass: Their masses, [K].
-    """
-    num_slots = len(tokens)
-    slots = torch.arange(num_slots, device=tokens.device)
-    constant = model.compressor.experts(torch.zeros_like(tokens).unsqueeze(0))[0]
-    changed = tokens.repeat(num_slots, 1, 1)
-    changed[slots, slots] = constant.to(changed.dtype)
-    masses = mass.repeat(num_slots, 1)
-    masses[slots, slots] = 0
-    logits: Tensor = model.head(changed, masses)
-    return logits
 
 
 def log_odds(logits: Floats) -> Floats:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.errors import TcssaError
-from tcssa.mil.bag_store import BagStore
+from tcssa.mil.bags.bag_store import BagStore
 from tcssa.mil.slots.routed import RoutedSlide
 
 MOST_PATCHES = 3000

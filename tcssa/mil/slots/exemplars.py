@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa import atomic
 from tcssa.errors import SlideError
-from tcssa.mil.prototypes import PrototypePatch
+from tcssa.files import atomic
 from tcssa.mil.slots.places import Places
 from tcssa.mil.slots.routed import RoutedSlide
-from tcssa.slides.slide import Slide
+from tcssa.mil.training.prototypes import PrototypePatch
+from tcssa.slides.image.slide import Slide
 
 PER_SLOT = 6
 PER_SLIDE = 2

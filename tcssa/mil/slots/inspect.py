@@ -22,17 +22,17 @@ from pathlib import Path
 
 import torch
 
-from tcssa.devices import resolve_device
+from tcssa.compute.devices import resolve_device
 from tcssa.errors import RunError, SlideError, UsageError
-from tcssa.mil.bag_store import BagStore
-from tcssa.mil.classifiers import TCSSA
-from tcssa.mil.cohort import Cohort, CohortSlide, listed
-from tcssa.mil.evaluate import read_own_cohort
-from tcssa.mil.finished import FinishedRun, read_finished
-from tcssa.mil.metrics_file import METRICS_FILE, read_fold_metrics
-from tcssa.mil.model import SlideClassifier
-from tcssa.mil.placed import places_of
-from tcssa.mil.prototypes import read_prototypes
+from tcssa.mil.bags.bag_store import BagStore
+from tcssa.mil.classifier.classifiers import TCSSA
+from tcssa.mil.classifier.classify_bags import places_of
+from tcssa.mil.classifier.slide_classifier import SlideClassifier
+from tcssa.mil.cohort.cohort import Cohort, CohortSlide, listed
+from tcssa.mil.cohort.split_files import read_parts
+from tcssa.mil.evaluation.evaluate import read_own_cohort
+from tcssa.mil.results.finished import FinishedRun, read_finished
+from tcssa.mil.results.metrics_file import METRICS_FILE, read_fold_metrics
 from tcssa.mil.slots import plots, tables
 from tcssa.mil.slots.ablation import ablation_of
 from tcssa.mil.slots.association import association_of
@@ -52,9 +52,9 @@ from tcssa.mil.slots.places import Colours, Places, picture_of, read_places, slo
 from tcssa.mil.slots.report import write_page_of
 from tcssa.mil.slots.routed import RoutedSlide, route
 from tcssa.mil.slots.stability import silhouettes_of, stability_of
-from tcssa.mil.slots.use import cosine_of, use_of
-from tcssa.mil.split_files import read_parts
-from tcssa.mil.train import SPLITS_FILE
+from tcssa.mil.slots.utilisation import cosine_of, use_of
+from tcssa.mil.training.prototypes import read_prototypes
+from tcssa.mil.training.train import SPLITS_FILE
 from tcssa.reporter import Reporter
 from tcssa.run import CHECKPOINT_FILE
 from tcssa.slides.manifest import find_slides

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tcssa.mil.history import Epoch
+from tcssa.mil.results.history import Epoch
 from tcssa.mil.slots.ablation import SlotAblation
 from tcssa.mil.slots.association import FoldAssociations
 from tcssa.mil.slots.embedding import Embedding
 from tcssa.mil.slots.exemplars import Exemplar
 from tcssa.mil.slots.meaning import SlotMeaning, SlotStability
 from tcssa.mil.slots.routed import RoutedSlide
-from tcssa.mil.slots.use import SlotsInUse, TokenCosine
+from tcssa.mil.slots.utilisation import SlotsInUse, TokenCosine
 
 
 @dataclass

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from tcssa import atomic
+from tcssa.files import atomic
 from tcssa.mil.slots.places import Colours, Places
 from tcssa.mil.slots.routed import RoutedSlide
-from tcssa.slides.small_picture import Picture
-from tcssa.slot_map import draw_slot_map
+from tcssa.reports.slot_map import draw_slot_map
+from tcssa.slides.image.small_picture import Picture
 
 
 def draw_map(

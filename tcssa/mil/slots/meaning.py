@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tcssa.mil.slots.outlined_patches import UNKNOWN
 from tcssa.mil.slots.patch_labels import PatchLabels
 from tcssa.mil.slots.routed import RoutedSlide
-from tcssa.ranking import area
+from tcssa.statistics.ranking import area
 
 Ints = NDArray[np.int64]
 

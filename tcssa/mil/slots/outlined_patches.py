@@ -13,7 +13,7 @@ from tcssa.errors import FileError, TableError
 from tcssa.files.limits import SLIDE_SIDE
 from tcssa.mil.slots.places import Places
 from tcssa.reporter import Reporter
-from tcssa.slides.outlines import filled, read_labelled_outlines
+from tcssa.slides.tissue.outlines import filled, read_labelled_outlines
 
 UNKNOWN = -1
 """The label of a patch of which nothing is said."""

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from tcssa.errors import MissingMppError
 from tcssa.features import open_bag
-from tcssa.slides.slide import Slide
-from tcssa.slides.small_picture import Picture, grid_picture, picture_beside
-from tcssa.slides.thumbnail import thumbnail_of
+from tcssa.slides.image.slide import Slide
+from tcssa.slides.image.small_picture import Picture, grid_picture, picture_beside
+from tcssa.slides.image.thumbnail import thumbnail_of
 
 _GOLDEN = 0.618034
 _ASSUMED_MPP = 0.25

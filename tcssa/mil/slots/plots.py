@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from tcssa import atomic
-from tcssa.mil.history import Epoch
-from tcssa.mil.metrics import Floats
+from tcssa.files import atomic
+from tcssa.mil.results.history import Epoch
 from tcssa.mil.slots.ablation import SlotAblation
 from tcssa.mil.slots.association import FoldAssociations
 from tcssa.mil.slots.embedding import Embedding
 from tcssa.mil.slots.places import Colours
-from tcssa.mil.slots.use import SlotsInUse, TokenCosine
+from tcssa.mil.slots.utilisation import SlotsInUse, TokenCosine
+from tcssa.statistics.metrics import Floats
 
 FDR = 0.05
 """Below this q a slot counts as associated."""

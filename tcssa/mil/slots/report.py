@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tcssa.mil.slots.embedding import Method
 from tcssa.mil.slots.inspection import SlotInspection
 from tcssa.mil.slots.plots import FDR
-from tcssa.page import Figure, Section, write_page
+from tcssa.reports.html_page import Figure, Section, write_page
 
 _LEAST_ROWS = 3
 """Slots of each fold that the tables show, however weak."""

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tcssa.compressor.compressor import CHUNK_PATCHES
-from tcssa.mil.cohort import CohortSlide
-from tcssa.mil.model import SlideClassifier
-from tcssa.mil.slots.ablation import emptied_logits
+from tcssa.mil.classifier.slide_classifier import SlideClassifier
+from tcssa.mil.cohort.cohort import CohortSlide
 
 Floats = NDArray[np.float64]
 
@@ -84,7 +83,8 @@ def route(
         features: The slide's patches, [N, D].
         slide: Which slide it is.
         fold: Whose model it is.
-        coords: Of the slide alone, where the model reads them (`tcssa.mil.placed.places_of`).
+        coords: Of the slide alone, where the model reads them
+        (`tcssa.mil.classifier.classify_bags.places_of`).
 
     Raises:
         NonFiniteFeatureError: A patch has a NaN or an infinity.
@@ -104,6 +104,26 @@ def route(
         logits=_plain(model.head(output.slots, output.mass)[0]),
         emptied=_plain(emptied_logits(model, tokens, mass)),
     )
+
+
+@torch.no_grad()
+def emptied_logits(model: SlideClassifier, tokens: Tensor, mass: Tensor) -> Tensor:
+    """The logits of a slide if one slot were empty, for each slot in turn, [K, C].
+
+    Args:
+        model: In evaluation mode.
+        tokens: The slide's slots, [K, D].
+        mass: Their masses, [K].
+    """
+    num_slots = len(tokens)
+    slots = torch.arange(num_slots, device=tokens.device)
+    constant = model.compressor.experts(torch.zeros_like(tokens).unsqueeze(0))[0]
+    changed = tokens.repeat(num_slots, 1, 1)
+    changed[slots, slots] = constant.to(changed.dtype)
+    masses = mass.repeat(num_slots, 1)
+    masses[slots, slots] = 0
+    logits: Tensor = model.head(changed, masses)
+    return logits
 
 
 def _mean_entropy(model: SlideClassifier, features: Tensor) -> float:

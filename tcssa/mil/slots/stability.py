@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from tcssa.errors import RunError
-from tcssa.mil.bag_store import BagStore
-from tcssa.mil.model import SlideClassifier
+from tcssa.mil.bags.bag_store import BagStore
+from tcssa.mil.classifier.slide_classifier import SlideClassifier
 from tcssa.mil.slots.inspection import SlotInspection
 from tcssa.mil.slots.meaning import Ints, SlotStability, stability
 from tcssa.mil.slots.routed import RoutedSlide

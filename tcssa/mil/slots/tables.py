@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tcssa import atomic
-from tcssa.mil.history import Epoch
+from tcssa.files import atomic
+from tcssa.mil.results.history import Epoch
 from tcssa.mil.slots.ablation import SlotAblation
 from tcssa.mil.slots.association import FoldAssociations, SlotAssociation
 from tcssa.mil.slots.embedding import Embedding
 from tcssa.mil.slots.exemplars import Exemplar
 from tcssa.mil.slots.meaning import SlotMeaning, SlotStability
 from tcssa.mil.slots.routed import RoutedSlide
-from tcssa.mil.slots.use import SlotsInUse, TokenCosine
+from tcssa.mil.slots.utilisation import SlotsInUse, TokenCosine
 
 _OF_FOLD = (
     "num_slides", "num_patches", "effective_slots", "largest_share", "empty_per_slide",

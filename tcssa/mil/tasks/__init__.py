@@ -5,12 +5,13 @@ mean, which loss they are trained by, which figures tell what predictions are wo
 folds are stratified. All else, methods, loop, folds and run directory, is the same for every kind.
 """
 
-from tcssa.mil.tasks.base import MilTask, Stratum, Truth
+from tcssa.mil.tasks.base import MilTask, Stratum
 from tcssa.mil.tasks.classes import Classes
-from tcssa.mil.tasks.facts import task_from_facts
+from tcssa.mil.tasks.multitask import Several
 from tcssa.mil.tasks.ordinal import Ordinal
+from tcssa.mil.tasks.prediction import Truth
 from tcssa.mil.tasks.reading import read_task
-from tcssa.mil.tasks.several import Several
+from tcssa.mil.tasks.serialization import task_from_facts
 from tcssa.mil.tasks.survival import Survival
 
 __all__ = [

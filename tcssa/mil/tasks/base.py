@@ -6,21 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from tcssa.files.table import numbers
-from tcssa.mil.metrics import Floats, Metric, score_all
-
-if TYPE_CHECKING:
-    from tcssa.mil.predictions import Prediction
-
-Truth = tuple[float | None, ...]
-"""A label as numbers: (class,), (grade,), (time, event), or one a target, None if unknown."""
-
+from tcssa.mil.tasks.prediction import Prediction, Truth
+from tcssa.statistics.metrics import Floats, Metric, score_all
 
 _ROUNDING = 1e-9
 """By how much a probability may leave 0 to 1, as a mean over models can."""

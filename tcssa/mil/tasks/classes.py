@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,11 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from tcssa.mil.metrics import METRICS, Floats, Metric, confusion
-from tcssa.mil.tasks.base import Labelled, MilTask, Scored, Stratum, Truth
-
-if TYPE_CHECKING:
-    from tcssa.mil.predictions import Prediction
+from tcssa.mil.tasks.base import Labelled, MilTask, Scored, Stratum
+from tcssa.mil.tasks.prediction import Prediction, Truth
+from tcssa.statistics.metrics import METRICS, Floats, Metric, confusion
 
 _SMALLEST = 1e-12
 """A probability of zero counts as this much in a loss."""
@@ -88,7 +86,7 @@ class Classes(MilTask):
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
-        """See `tcssa.mil.metrics`."""
+        """See `tcssa.statistics.metrics`."""
         return METRICS
 
     def scored(self, predictions: Sequence[Prediction]) -> Scored:
@@ -133,7 +131,7 @@ class Classes(MilTask):
         self, folder: Path, predictions: Sequence[Prediction], scores: Mapping[str, Any]
     ) -> None:
         """ROC and confusion."""
-        from tcssa.mil import plots
+        from tcssa.mil.tasks import plots
 
         rows = self.scored(predictions)
         plots.plot_roc(folder / "roc.png", rows.truth, rows.values, self.classes)

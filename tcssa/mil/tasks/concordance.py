@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.mil.metrics import Floats
+from tcssa.statistics.metrics import Floats
 
 Bools = NDArray[np.bool_]
 

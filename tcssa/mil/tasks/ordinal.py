@@ -18,19 +18,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tcssa.mil import metrics
-from tcssa.mil.metrics import Floats, Ints, Metric
-from tcssa.mil.tasks.chain import log_stopped
 from tcssa.mil.tasks.classes import Classes
-
-if TYPE_CHECKING:
-    from tcssa.mil.predictions import Prediction
+from tcssa.mil.tasks.prediction import Prediction
+from tcssa.mil.tasks.sequential_logits import log_stopped
+from tcssa.statistics import metrics
+from tcssa.statistics.metrics import Floats, Ints, Metric
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ class Ordinal(Classes):
         self, folder: Path, predictions: Sequence[Prediction], scores: Mapping[str, Any]
     ) -> None:
         """Confusion; an ROC of one grade against all others would ask for no order."""
-        from tcssa.mil import plots
+        from tcssa.mil.tasks import plots
 
         plots.plot_confusion(folder / "confusion.png", scores["confusion"], self.classes)
 

@@ -12,10 +12,11 @@ from tcssa.features import LabelledSlide, read_labels
 from tcssa.features.tables import ClassNames, LabelColumn, find_column, read_slides
 from tcssa.files.table import number, read_table
 from tcssa.mil.settings import CohortSettings
-from tcssa.mil.tasks.base import MilTask, Truth
+from tcssa.mil.tasks.base import MilTask
 from tcssa.mil.tasks.classes import Classes
+from tcssa.mil.tasks.multitask import Several
 from tcssa.mil.tasks.ordinal import Ordinal
-from tcssa.mil.tasks.several import Several
+from tcssa.mil.tasks.prediction import Truth
 from tcssa.mil.tasks.survival import Survival
 
 Rows = list[LabelledSlide[Truth]]

@@ -25,7 +25,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -34,13 +34,11 @@ from torch import Tensor
 
 from tcssa.errors import SplitError
 from tcssa.files.table import number
-from tcssa.mil.metrics import Floats, Metric
-from tcssa.mil.tasks.base import Labelled, MilTask, Scored, Stratum, Truth
-from tcssa.mil.tasks.chain import log_reached, log_stopped
+from tcssa.mil.tasks.base import Labelled, MilTask, Scored, Stratum
 from tcssa.mil.tasks.concordance import concordance, kaplan_meier, log_rank
-
-if TYPE_CHECKING:
-    from tcssa.mil.predictions import Prediction
+from tcssa.mil.tasks.prediction import Prediction, Truth
+from tcssa.mil.tasks.sequential_logits import log_reached, log_stopped
+from tcssa.statistics.metrics import Floats, Metric
 
 _SMALLEST = 1e-12
 """A probability of zero counts as this much in a loss."""
@@ -185,7 +183,7 @@ class Survival(MilTask):
         self, folder: Path, predictions: Sequence[Prediction], scores: Mapping[str, Any]
     ) -> None:
         """Kaplan–Meier curves of both halves."""
-        from tcssa.mil.plots import plot_survival
+        from tcssa.mil.tasks.plots import plot_survival
 
         rows = self.scored(predictions)
         times, events, high = _halves(rows.truth, rows.values)

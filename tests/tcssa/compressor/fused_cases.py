@@ -19,7 +19,7 @@ from torch import Tensor
 from triton.runtime import interpreter
 
 from tcssa import SlotCompressor
-from tcssa.compressor import fused
+from tcssa.compressor import compressor_from_reference, fused
 from tcssa.errors import NonFiniteFeatureError
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -90,7 +90,7 @@ def assert_same(model: SlotCompressor, bags: list[Tensor]) -> None:
 def test_slots_are_the_references(path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN001
     golden = load_file(path)
     state = {k.removeprefix("state."): v for k, v in golden.items() if k.startswith("state.")}
-    model = SlotCompressor.from_reference_state(state).eval().to(DEVICE)
+    model = compressor_from_reference(state).eval().to(DEVICE)
     monkeypatch.delattr(SlotCompressor, "_aggregate")  # so that it is the kernel
     with torch.no_grad():
         output = model(golden["features"].to(DEVICE))
@@ -104,7 +104,7 @@ def test_slots_are_the_references(path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_gradients_are_the_references(path) -> None:  # noqa: ANN001
     golden = load_file(path)
     state = {k.removeprefix("state."): v for k, v in golden.items() if k.startswith("state.")}
-    model = SlotCompressor.from_reference_state(state).train().to(DEVICE)
+    model = compressor_from_reference(state).train().to(DEVICE)
     model.router.noise_std = model.experts.dropout = 0.0
     features = golden["features"].to(DEVICE).requires_grad_()
     output = model(features)

@@ -7,6 +7,7 @@ from shared_data import shared
 from torch import Tensor
 
 from tcssa import SlotCompressor
+from tcssa.compressor import compressor_from_reference
 
 GOLDEN = sorted(shared("golden").glob("*.safetensors"))
 pytestmark = pytest.mark.skipif(not GOLDEN, reason="../shared/golden is not here")
@@ -20,7 +21,7 @@ def golden(request: pytest.FixtureRequest) -> dict[str, Tensor]:
 @pytest.fixture
 def model(golden: dict[str, Tensor]) -> SlotCompressor:
     state = {k.removeprefix("state."): v for k, v in golden.items() if k.startswith("state.")}
-    return SlotCompressor.from_reference_state(state)
+    return compressor_from_reference(state)
 
 
 def assert_within(actual: Tensor, expected: Tensor, relative: float = 1e-5) -> None:

@@ -20,7 +20,7 @@ from tcssa.encoders import (
 )
 from tcssa.encoders.onnx_export import cache_folder
 from tcssa.errors import DeviceError, MissingDataError, MissingExtraError, UnknownNameError
-from tcssa.slides.slide import Slide
+from tcssa.slides.image.slide import Slide
 
 
 @pytest.fixture(scope="module")

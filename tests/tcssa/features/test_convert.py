@@ -20,8 +20,8 @@ from shared_data import require_shared
 
 from tcssa.errors import UnknownNameError, UsageError
 from tcssa.features.bag import Bag
+from tcssa.features.bag_metadata import describe
 from tcssa.features.convert import convert
-from tcssa.features.described import describe
 from tcssa.reporter import Silent
 
 SLIDE = "CMU-1-Small-Region"

@@ -12,7 +12,7 @@ from shared_data import require_shared
 
 from tcssa.errors import FeatureFileError, MissingExtraError
 from tcssa.features import find_bags, open_bag
-from tcssa.features.selection import bag_file, bag_name
+from tcssa.features.feature_set_path import bag_file, bag_name
 
 COORDS = np.array([[0, 0, 448, 448, 0], [448, 0, 448, 448, 0], [0, 448, 448, 448, 0]], np.int32)
 

@@ -12,17 +12,17 @@ from tcssa.errors import FeatureFileError, FileError, TableError
 from tcssa.features import read_labels
 from tcssa.features.import_bags import import_bags
 from tcssa.features.slidechat import read_csv_features
-from tcssa.mil.predictions import read_predictions
-from tcssa.mil.split_files import read_parts
-from tcssa.mil.splits import read_split_cases
+from tcssa.mil.cohort.split_files import read_parts
+from tcssa.mil.cohort.splits import read_split_cases
+from tcssa.mil.results.prediction_tables import read_predictions
 from tcssa.mil.tasks import Classes
+from tcssa.slides.extraction.report import SlideResult, update_failures
 from tcssa.slides.manifest import read_manifest, read_resolutions
-from tcssa.slides.report import SlideResult, update_failures
-from tcssa.vqa.benchmark import read_benchmark
 from tcssa.vqa.conversation import Question
-from tcssa.vqa.predictions import read_predictions as read_answers
-from tcssa_runtimes.archive_index import COLUMNS, read_index
-from tcssa_runtimes.inputs import read_manifest as read_archive
+from tcssa.vqa.data.benchmark import read_benchmark
+from tcssa.vqa.evaluation.predictions import read_predictions as read_answers
+from tcssa_runtimes.archive.archive_index import COLUMNS, read_index
+from tcssa_runtimes.archive.inputs import read_manifest as read_archive
 
 QUESTIONS = [Question(name, name, "?", ("a", "b"), "A", "a", {}, "x") for name in ("S1", "S2")]
 ENTRIES = ("S1.h5", "S2.h5")

@@ -9,7 +9,7 @@ from slide_files import stained, write_claims, write_pyramid, write_slide
 
 from tcssa.errors import SlideError
 from tcssa.files.tiff import directories, is_whole_tiff, require_sound_tiff
-from tcssa.slides.slide import Slide
+from tcssa.slides.image.slide import Slide
 
 
 def test_sizes_of_every_directory_are_found(tmp_path: Path) -> None:

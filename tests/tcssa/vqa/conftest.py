@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from vqa_models import tiny_qwen3
 
-from tcssa.vqa.llm import LoadedLLM, load_llm
+from tcssa.vqa.model.llm import LoadedLLM, load_llm
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from slot_runs import NUM_SLOTS, patches_of, planted_model, slide_of
 
-from tcssa.mil.slot_pool import PoolName
+from tcssa.mil.classifier.slot_pool import PoolName
 from tcssa.mil.slots.ablation import ablation_of, log_odds
 from tcssa.mil.slots.routed import route
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from slot_runs import patches_of, planted_model, slide_of
 
-from tcssa.mil.bag_store import BagStore
+from tcssa.mil.bags.bag_store import BagStore
 from tcssa.mil.slots.embedding import Method, embed
 from tcssa.mil.slots.routed import RoutedSlide, route
 

@@ -10,7 +10,7 @@ from tcssa.mil.slots import plots
 from tcssa.mil.slots.ablation import ablation_of
 from tcssa.mil.slots.association import association_of
 from tcssa.mil.slots.routed import RoutedSlide, route
-from tcssa.mil.slots.use import cosine_of, use_of
+from tcssa.mil.slots.utilisation import cosine_of, use_of
 
 
 @pytest.mark.parametrize("num_folds", [1, 2, 5])

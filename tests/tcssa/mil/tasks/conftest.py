@@ -7,5 +7,5 @@ import pytest
 def few_samples() -> Iterator[None]:
     """Intervals of a few samples: what is tested here is what they are of."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tcssa.mil.metrics.BOOTSTRAP_SAMPLES", 40)
+        patch.setattr("tcssa.statistics.metrics.BOOTSTRAP_SAMPLES", 40)
         yield

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tcssa.errors import UsageError
-from tcssa.mil.classifiers import (
+from tcssa.mil.classifier.classifiers import (
     MethodFacts,
     build_classifier,
     load_classifier,
@@ -18,9 +18,9 @@ from tcssa.mil.classifiers import (
 from tcssa.mil.methods import BagClassifier, BagsLogits, PlacedClassifier
 from tcssa.mil.methods.pooling import MeanPooling
 from tcssa.mil.methods.registry import METHODS
-from tcssa.mil.predictions import Prediction
 from tcssa.mil.settings import ModelSettings
 from tcssa.mil.tasks import Classes, MilTask, Ordinal, Several, Survival
+from tcssa.mil.tasks.prediction import Prediction
 
 TASKS: dict[str, MilTask] = {
     "ordinal": Ordinal(("0", "1", "2")),

@@ -8,14 +8,14 @@ import torch
 from cohorts import small_run, write_labelled
 
 from tcssa.errors import TableError
-from tcssa.mil.cohort import read_cohort
-from tcssa.mil.evaluate import evaluate
-from tcssa.mil.metrics import weighted_kappa
-from tcssa.mil.predictions import Prediction
+from tcssa.mil.cohort.cohort import read_cohort
+from tcssa.mil.evaluation.evaluate import evaluate
 from tcssa.mil.settings import CohortSettings, MilSettings
 from tcssa.mil.tasks import Ordinal, task_from_facts
-from tcssa.mil.train import train
+from tcssa.mil.tasks.prediction import Prediction
+from tcssa.mil.training.train import train
 from tcssa.reporter import Silent
+from tcssa.statistics.metrics import weighted_kappa
 
 TASK = Ordinal(("0", "1", "2", "3"))
 

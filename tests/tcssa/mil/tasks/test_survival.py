@@ -9,15 +9,15 @@ import torch
 from cohorts import small_run, write_labelled, write_survival
 
 from tcssa.errors import SplitError, TableError, UsageError
-from tcssa.mil.classifiers import load_classifier
-from tcssa.mil.cohort import read_cohort
-from tcssa.mil.compare import compare
-from tcssa.mil.evaluate import evaluate
-from tcssa.mil.metrics_file import read_metrics
-from tcssa.mil.predictions import Prediction
+from tcssa.mil.classifier.classifiers import load_classifier
+from tcssa.mil.cohort.cohort import read_cohort
+from tcssa.mil.comparison.compare import compare
+from tcssa.mil.evaluation.evaluate import evaluate
+from tcssa.mil.results.metrics_file import read_metrics
 from tcssa.mil.settings import CohortSettings, MilSettings
 from tcssa.mil.tasks import Survival, task_from_facts
-from tcssa.mil.train import train
+from tcssa.mil.tasks.prediction import Prediction
+from tcssa.mil.training.train import train
 from tcssa.reporter import Silent
 
 FITTED = Survival(num_spans=3, edges=(10.0, 20.0))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from slide_files import Pixels
 
-from tcssa.slides.slide import Slide
+from tcssa.slides.image.slide import Slide
 
 
 @pytest.fixture(scope="session")

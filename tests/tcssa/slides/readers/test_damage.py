@@ -16,8 +16,8 @@ from PIL import Image
 from slide_files import stained, write_claims, write_pyramid, write_slide, write_vmu, write_zarr
 
 from tcssa.errors import SlideError
-from tcssa.slides.slide import Slide
-from tcssa.slides.thumbnail import thumbnail_of
+from tcssa.slides.image.slide import Slide
+from tcssa.slides.image.thumbnail import thumbnail_of
 
 Change = Callable[[dict[str, Any]], Any]
 

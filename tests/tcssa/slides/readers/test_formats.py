@@ -12,7 +12,7 @@ from slide_files import Pixels, stained, write_pyramid, write_slide, write_zarr
 
 from tcssa.errors import MissingMppError, SlideError
 from tcssa.slides import ExtractSettings, SlideFile, extract
-from tcssa.slides.slide import Slide
+from tcssa.slides.image.slide import Slide
 
 # left, top, width, height in level-0 pixels: within, over each edge, wholly outside
 WINDOWS = [(100, 200, 64, 48), (-32, -16, 96, 80), (960, 880, 96, 80), (2000, 40, 32, 32)]

@@ -11,8 +11,8 @@ from slide_files import Pixels, stained, write_slide
 
 from tcssa.errors import SlideError, UnknownNameError
 from tcssa.reporter import Silent
+from tcssa.slides.image.slide import Slide
 from tcssa.slides.readers.registry import all_readers, check_readers
-from tcssa.slides.slide import Slide
 
 PLUGIN = """
 import numpy as np

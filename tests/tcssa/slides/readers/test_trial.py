@@ -11,8 +11,8 @@ import pytest
 from slide_files import stained, write_slide, write_vmu
 
 from tcssa.errors import SlideError
+from tcssa.slides.image.slide import Slide
 from tcssa.slides.readers import trial
-from tcssa.slides.slide import Slide
 
 STUB = """
 import sys

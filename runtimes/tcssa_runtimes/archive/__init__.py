@@ -1,0 +1,1 @@
+"""Encoding an archive: features of many slides in, a file of slots for each slide out."""

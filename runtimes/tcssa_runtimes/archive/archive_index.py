@@ -1,0 +1,102 @@
+"""The index of an encoded archive: a row a slide, and the slides that failed.
+
+``index.csv`` says of every slide that is done what it was made from, so that an archive can be
+searched without opening its files. Its bytes follow from the slides' files alone: no time, no order
+in which they were computed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa.errors import TableError
+from tcssa.files import atomic
+from tcssa.files.table import read_table
+from tcssa_runtimes.archive.slot_files import EncodedFacts
+
+COLUMNS = (
+    "slide_id",
+    "num_patches",
+    "mass_entropy",
+    "slots_in_use",
+    "input_name",
+    "input_hash",
+    "model_sha256",
+    "runtime",
+)
+FAILED_COLUMNS = ("path", "reason", "what_to_do")
+
+
+@dataclass(frozen=True)
+class FailedSlide:
+    """A slide that was not encoded."""
+
+    path: Path
+    reason: str
+    hint: str | None
+
+
+def mass_entropy(mass: NDArray[np.float32]) -> float:
+    """Entropy of how a slide's mass is spread over its slots, in nats.
+
+    0 where one slot has it all, log K where all have the same.
+    """
+    share = mass.astype(np.float64)[mass > 0]
+    share = share / share.sum() if share.size else share
+    return float(-(share * np.log(share)).sum() + 0.0)
+
+
+def write_index(path: Path, slides: Iterable[EncodedFacts]) -> None:
+    """Write the index of encoded slides, atomically.
+
+    Args:
+        path: The table.
+        slides: What the slides' files say.
+    """
+    in_order = sorted(slides, key=lambda slide: slide.path)
+    atomic.write_csv(path, COLUMNS, map(_row, in_order))
+
+
+def read_index(path: Path) -> list[dict[str, str]]:
+    """Read what `write_index` wrote; ``num_patches`` of each row is a whole number.
+
+    Raises:
+        TableError: The table is damaged; all faults are listed with their line.
+    """
+    table = read_table(path, needed=COLUMNS, delimiter=",", may_be_empty=True)
+    faults = [
+        f"line {line}: num_patches {row['num_patches']!r} is no count"
+        for line, row in table.rows.items()
+        if not re.fullmatch("[0-9]{1,18}", row["num_patches"])
+    ]
+    if faults:
+        raise TableError(path, faults)
+    return list(table.rows.values())
+
+
+def write_failures(path: Path, failed: Sequence[FailedSlide]) -> None:
+    """Write the slides that failed; no file where there are none."""
+    if not failed:
+        path.unlink(missing_ok=True)
+        return
+    rows = sorted([str(slide.path), slide.reason, slide.hint or ""] for slide in failed)
+    atomic.write_csv(path, FAILED_COLUMNS, rows)
+
+
+def _row(slide: EncodedFacts) -> list[object]:
+    return [
+        slide.name,
+        slide.num_patches,
+        f"{mass_entropy(slide.mass):.6f}",
+        int((slide.mass > 0).sum()),
+        slide.origin.input_name,
+        slide.origin.input_hash,
+        slide.origin.model_sha256,
+        slide.runtime,
+    ]

@@ -1,0 +1,73 @@
+"""Slides to slots in one pass: extraction with a compressor behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tcssa.budgets import Budget
+from tcssa.errors import ArtefactError
+from tcssa.plugins import is_own_encoder, require_told
+from tcssa.reporter import Reporter, Silent
+from tcssa.slides.extraction.extraction import extract
+from tcssa.slides.extraction.job_layout import JobLayout
+from tcssa.slides.extraction.report import ExtractReport
+from tcssa.slides.manifest import SlideFile
+from tcssa.slides.settings import ENCODER_OPTION, ExtractSettings
+from tcssa_runtimes.archive.slot_sink import SlotFiles
+from tcssa_runtimes.backends.open_runtime import open_runtime
+
+
+def compress_slides(
+    slides: Sequence[SlideFile | Path | str],
+    out: Path,
+    model: Path,
+    settings: ExtractSettings | None = None,
+    reporter: Reporter | None = None,
+    *,
+    keep_features: bool = False,
+    slots_out: Path | None = None,
+    budget: Budget | None = None,
+) -> tuple[ExtractReport, Path]:
+    """Extract patches, encode and compress them, and write each slide's slots.
+
+    Args:
+        slides: What `tcssa.slides.find_slides` gives, or paths.
+        out: The job's folder.
+        model: Artefact, run directory or checkpoint; it runs where the encoder does.
+        settings: The extraction's; None takes the defaults. An encoder that they do not name is the
+            one that the model was trained on.
+        reporter: Told of progress, and of what is doubtful.
+        keep_features: Whether to write the features too.
+        slots_out: Slots go to ``slide_features_tcssa`` in this folder; None takes the job's folder
+            of the grid, where features are too.
+        budget: Slots that a slide becomes, of a model with nested budgets; None: all.
+
+    Returns:
+        What became of every slide, and the index of the slots.
+
+    Raises:
+        UsageError: The model does not fit the encoder, or what is there was made otherwise.
+        ArtefactError: The model was trained on an encoder that is code or a repository of a user's
+            choice (``python:…``, ``hf:…``), and the settings do not name it.
+        DeviceError: The device is not there.
+        DiskFullError: There is no space left; what is finished is kept.
+    """
+    settings, reporter = settings or ExtractSettings(), reporter or Silent()
+    with open_runtime(model, device=settings.device) as runtime:
+        runtime.set_budget(budget)
+        for note in runtime.notes:
+            reporter.warn(note)
+        trained_on = runtime.facts.encoder
+        if "encoder" not in settings.model_fields_set and trained_on is not None:
+            if is_own_encoder(trained_on):
+                require_told(trained_on, None, model, ENCODER_OPTION, ArtefactError)
+            settings = settings.model_copy(update={"encoder": trained_on})
+        slots = SlotFiles(slots_out or JobLayout.of(out, settings).grid, runtime)
+        try:
+            report = extract(
+                slides, out, settings, reporter, keep_features=keep_features, more_sinks=[slots]
+            )
+        finally:
+            index = slots.write_index()
+    return report, index

@@ -1,0 +1,257 @@
+"""Encoding an archive: feature files in, a file of slots for each slide and an index out.
+
+Slides are read by several threads (`tcssa_runtimes.archive.reader_pool`), their chunks packed into
+full launches (`tcssa_runtimes.archive.launch_scheduler`), and the results written by other threads.
+A slide that cannot be encoded is recorded with its reason and the others go on. The same command
+again does what is
+left: a slide is done when its file says that it was made by this model from this very content.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from tcssa.errors import FileError, TcssaError
+from tcssa.files import atomic
+from tcssa.reporter import Reporter, Silent, Task
+from tcssa_runtimes.archive.archive_index import FailedSlide, write_failures, write_index
+from tcssa_runtimes.archive.inputs import Shard, archive
+from tcssa_runtimes.archive.launch_scheduler import Empty, Encoded, Failed, Packer
+from tcssa_runtimes.archive.reader_pool import ReaderPool
+from tcssa_runtimes.archive.slot_files import (
+    FOLDER,
+    EncodedFacts,
+    Origin,
+    read_facts,
+    require_facts,
+    slide_features_path,
+    write_slide_features,
+)
+from tcssa_runtimes.archive.writer_pool import Background
+from tcssa_runtimes.contract.base import Runtime
+
+_WRITERS = 4
+"""Threads that write: each waits for the disk for most of its time, which the others need not."""
+
+
+@dataclass
+class EncodeReport:
+    """What became of an archive."""
+
+    runtime: str
+    """What really ran the model, and where."""
+    num_encoded: int = 0
+    """Slides encoded by this call, renewed ones among them."""
+    num_renewed: int = 0
+    """Slides whose older file was replaced: it was of another model or input, or broken."""
+    num_skipped: int = 0
+    """Slides that were done already."""
+    failed: list[FailedSlide] = field(default_factory=list)
+    empty: list[Path] = field(default_factory=list)
+    """Files without a single patch, as slides without tissue have; nothing is written for them."""
+    notes: list[str] = field(default_factory=list)
+    """What one must know of how the model ran, such as a fallback to the CPU that was allowed."""
+    num_patches: int = 0
+    num_bytes: int = 0
+    """Of features read, as they are stored."""
+    readers: int = 2
+    total_s: float = 0.0
+    encode_s: float = 0.0
+    """Seconds from the opened model to the last file; the shares are of these."""
+    read_s: float = 0.0
+    """Seconds of reading, the mean of the readers."""
+    copy_s: float = 0.0
+    """Seconds of conversion, checks and hashes, the mean of the readers."""
+    compute_s: float = 0.0
+    idle_s: float = 0.0
+    """Seconds in which the model had nothing to run on."""
+    write_s: float = 0.0
+    """Seconds of writing, the mean of the writers."""
+
+    @property
+    def slides_per_s(self) -> float:
+        """Slides encoded per second."""
+        return self.num_encoded / self.encode_s if self.encode_s else 0.0
+
+    @property
+    def patches_per_s(self) -> float:
+        """Patches encoded per second."""
+        return self.num_patches / self.encode_s if self.encode_s else 0.0
+
+    @property
+    def gb_per_s(self) -> float:
+        """Features read per second, 10^9 bytes."""
+        return self.num_bytes / self.encode_s / 1e9 if self.encode_s else 0.0
+
+    def shares(self) -> dict[str, float]:
+        """Which share of the time each part was busy; they overlap, but compute and idle do not."""
+        parts = {
+            "read": self.read_s,
+            "copy": self.copy_s,
+            "compute": self.compute_s,
+            "write": self.write_s,
+            "idle": self.idle_s,
+        }
+        return {name: seconds / (self.encode_s or 1.0) for name, seconds in parts.items()}
+
+
+def encode(
+    bags: Iterable[Path],
+    out: Path,
+    runtime: Runtime,
+    reporter: Reporter | None = None,
+    *,
+    manifest: Path | None = None,
+    shard: Shard | None = None,
+    memory_mb: int = 2048,
+    readers: int = 2,
+    overwrite: bool = False,
+) -> EncodeReport:
+    """Encode feature files into ``OUT/slide_features_tcssa/S.h5``; ``OUT/index.csv`` lists them.
+
+    Args:
+        bags: Feature files, folders of them, and patterns; see
+        `tcssa_runtimes.archive.inputs.archive`.
+        out: The output folder.
+        runtime: The model, as `open_runtime` returns it; it is entered only if there is work.
+        reporter: Told of progress and of slides that fail.
+        manifest: A table of more feature files.
+        shard: Encode this part only; its tables bear its number.
+        memory_mb: What features may take in memory, 10^6 bytes.
+        readers: Threads that read.
+        overwrite: Encode slides again that are done already.
+
+    Raises:
+        MissingDataError: A path does not exist, or a folder holds no feature file.
+        TableError: The manifest is faulty.
+        UsageError: Two of the files are of the same slide, or the memory is too small.
+        DeviceError: The runtime's device is not there.
+        DiskFullError: There is no space left; finished slides are kept.
+    """
+    begin = time.perf_counter()
+    reporter = reporter or Silent()
+    report = EncodeReport(runtime.name, readers=readers)
+    paths = archive(bags, manifest)
+    if shard is not None:
+        paths = shard.of(paths)
+    atomic.discard_leftovers(out / FOLDER)
+    atomic.discard_leftovers(out)
+    done = {} if overwrite else _find_done(paths, out, runtime)
+    to_do = [path for path in paths if path not in done]
+    report.num_skipped = len(done)
+    if to_do:
+        with runtime:
+            for note in runtime.notes:
+                reporter.warn(note)
+            report.runtime, report.notes = runtime.name, list(runtime.notes)
+            run = _Run(to_do, out, runtime, reporter, report)
+            run.encode_all(memory_mb * 1_000_000)
+    _write_tables(paths, out, shard, report, done)
+    report.total_s = time.perf_counter() - begin
+    return report
+
+
+@dataclass
+class _Run:
+    """One call's work."""
+
+    paths: Sequence[Path]
+    out: Path
+    runtime: Runtime
+    reporter: Reporter
+    report: EncodeReport
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    """Of what the writers count."""
+
+    def encode_all(self, memory_bytes: int) -> None:
+        begin = time.perf_counter()
+        report = self.report
+        with (
+            self.reporter.task("encode", total=len(self.paths), unit="slide") as task,
+            Background(_WRITERS) as writers,
+            ReaderPool(self.paths, self.runtime, memory_bytes, report.readers) as pool,
+        ):
+            packer = Packer(self.runtime, pool)
+            for outcome in packer.outcomes():
+                match outcome:
+                    case Encoded():
+                        writers.do(partial(self._write, outcome, task))
+                    case Failed(index, error):
+                        self._fail(self.paths[index], error)
+                        task.advance()
+                    case Empty(index):
+                        report.empty.append(self.paths[index])
+                        self.reporter.warn(
+                            f"{self.paths[index].name} holds no patches and has no slots"
+                        )
+                        task.advance()
+        report.failed.sort(key=lambda slide: slide.path)
+        report.empty.sort()
+        report.encode_s = time.perf_counter() - begin
+        report.num_bytes = pool.num_bytes
+        report.read_s, report.copy_s = pool.read_s / report.readers, pool.prepare_s / report.readers
+        report.compute_s, report.idle_s = packer.compute_s, packer.idle_s
+        report.write_s = writers.busy_s / _WRITERS
+
+    def _write(self, done: Encoded, task: Task) -> None:
+        header, facts = done.header, self.runtime.facts
+        target = slide_features_path(self.out, header.path.stem)
+        was_there = target.exists()
+        write_slide_features(
+            target,
+            done.slide,
+            origin=Origin.of(header.path, header.stat, facts.sha256, done.input_hash),
+            positions=header.positions,
+            encoder=header.encoder or facts.encoder,
+            runtime=self.runtime.name,
+            classes=facts.classes,
+            budget=self.runtime.budget,
+        )
+        with self._lock:
+            self.report.num_renewed += was_there
+            self.report.num_encoded += 1
+            self.report.num_patches += done.slide.num_patches
+            task.advance()
+
+    def _fail(self, path: Path, error: TcssaError) -> None:
+        reason = error.reason if isinstance(error, FileError) else str(error)
+        self.report.failed.append(FailedSlide(path, reason, error.hint))
+        self.reporter.warn(f"{path.name} was not encoded: {reason}")
+
+
+def _find_done(paths: Sequence[Path], out: Path, runtime: Runtime) -> dict[Path, EncodedFacts]:
+    """What stands in the files of slides that need not be encoded again."""
+    done = {}
+    for path in paths:
+        facts = read_facts(slide_features_path(out, path.stem))
+        try:
+            if facts is None or facts.budget != runtime.budget_text:
+                continue
+            if facts.origin.is_of(path, runtime.facts.sha256):
+                done[path] = facts
+        except (OSError, FileError):  # the reading will tell what is wrong with the input
+            continue
+    return done
+
+
+def _write_tables(
+    paths: Sequence[Path],
+    out: Path,
+    shard: Shard | None,
+    report: EncodeReport,
+    done: Mapping[Path, EncodedFacts],
+) -> None:
+    suffix = "" if shard is None else shard.suffix
+    not_done = {slide.path for slide in report.failed} | set(report.empty)
+    encoded = [
+        done.get(path) or require_facts(slide_features_path(out, path.stem))
+        for path in paths
+        if path not in not_done
+    ]
+    write_index(out / f"index{suffix}.csv", encoded)
+    write_failures(out / f"failed{suffix}.csv", report.failed)

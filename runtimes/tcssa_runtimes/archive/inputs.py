@@ -1,0 +1,138 @@
+"""Which feature files an archive consists of: files, folders, patterns, a manifest, a shard."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from tcssa.errors import MissingDataError, TableError, UsageError
+from tcssa.features import find_bags
+from tcssa.features.feature_set_path import bag_file, is_store
+from tcssa.files.table import read_table
+from tcssa.files.text import lines_of, read_text
+
+PATH_COLUMN = "path"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of several equal parts of an archive, for job arrays."""
+
+    index: int
+    """From 1 to ``count``."""
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``i/n``.
+
+        Raises:
+            UsageError: It is something else.
+        """
+        match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise UsageError(
+                f"a shard is i/n with i from 1 to n, got {text!r}",
+                hint="in a job array of 4: --shard 1/4, --shard 2/4, --shard 3/4, --shard 4/4",
+            )
+        return cls(int(match[1]), int(match[2]))
+
+    def of(self, paths: Sequence[Path]) -> list[Path]:
+        """This part: every n-th one. All parts together are all paths, each once."""
+        return list(paths[self.index - 1 :: self.count])
+
+    @property
+    def suffix(self) -> str:
+        """For names of files that each shard writes for itself."""
+        return f"-{self.index}-of-{self.count}"
+
+
+def archive(inputs: Iterable[Path], manifest: Path | None = None) -> list[Path]:
+    """All feature files of an archive, sorted by slide.
+
+    Args:
+        inputs: Files, folders, and patterns as ``job/*/S-1*.h5``, which are for shells that do not
+            expand them and for more files than a command line takes.
+        manifest: A table of files; see `read_manifest`.
+
+    Raises:
+        MissingDataError: A path or pattern leads to nothing.
+        TableError: The manifest is faulty.
+        UsageError: Nothing was given, or two of the files are of the same slide.
+    """
+    given = [path for each in inputs for path in _expanded(each)]
+    if manifest is not None:
+        given += read_manifest(manifest)
+    if not given:
+        raise UsageError(
+            "no features were given", hint="give files or folders, or a table with --manifest"
+        )
+    paths = find_bags(given)
+    _require_distinct(paths)
+    return paths
+
+
+def read_manifest(manifest: Path) -> list[Path]:
+    """The files that a manifest lists: a CSV with a column ``path``, or a path in each line.
+
+    Relative paths are relative to the manifest's folder.
+
+    Raises:
+        TableError: It is no text, lists nothing, or lists what is not there; all are named.
+    """
+    listed = _listed(manifest)
+    if not listed:
+        raise TableError(manifest, "lists no file")
+    faults = [f"line {line}: {fault}" for line, path in listed.items() if (fault := _fault(path))]
+    if faults:
+        raise TableError(manifest, faults, hint="mend the paths, or take the rows out")
+    return list(listed.values())
+
+
+def _listed(manifest: Path) -> dict[int, Path]:
+    """The path on each line, empty where a row of a table has none."""
+    if manifest.suffix.lower() == ".csv":
+        table = read_table(manifest, needed=[PATH_COLUMN])
+        named = {line: row[PATH_COLUMN] for line, row in table.rows.items()}
+    else:
+        lines = lines_of(read_text(manifest, TableError))
+        named = {n: line.strip() for n, line in enumerate(lines, start=1) if line.strip()}
+    return {line: manifest.parent / name if name else Path() for line, name in named.items()}
+
+
+def _fault(path: Path) -> str | None:
+    if path == Path():
+        return f"the {PATH_COLUMN} is empty"
+    try:
+        if path.is_dir() and not is_store(path):
+            return f"{path} is a folder, not a file of features"
+        return None if bag_file(path).exists() else f"{path}: there is no such file"
+    except OSError as fault:  # a name that is too long, a folder that is closed
+        return f"cannot be looked up ({fault.strerror}): {path}"
+
+
+def _expanded(path: Path) -> list[Path]:
+    """A path, or what a pattern matches."""
+    pattern = str(path)
+    if path.exists() or not glob.has_magic(pattern):
+        return [path]
+    # Path.glob takes no absolute pattern
+    found = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
+    if not found:
+        raise MissingDataError(f"{pattern}: nothing matches this pattern")
+    return found
+
+
+def _require_distinct(paths: Sequence[Path]) -> None:
+    seen: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in seen:
+            raise UsageError(
+                f"two files are of slide {path.stem!r}: {seen[path.stem]} and {path}",
+                hint="give one of them, or encode them into different folders",
+            )
+        seen[path.stem] = path

@@ -1,0 +1,134 @@
+"""Encoded parts of a slide, or slides of a patient, added up without their features.
+
+Means and masses are the sums that every patch added to, so those of several files add up to what
+one file of all their patches would hold. Only the experts run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from tcssa.errors import FeatureFileError, UsageError
+from tcssa_runtimes.archive.launch_scheduler import finish_slides
+from tcssa_runtimes.archive.slot_files import (
+    EncodedState,
+    Origin,
+    Positions,
+    read_state,
+    write_slide_features,
+)
+from tcssa_runtimes.contract.base import Runtime
+
+_SAME_MODEL = "give files that this model encoded"
+
+
+def merge_slides(
+    paths: Sequence[Path], out: Path, runtime: Runtime, *, same_slide: bool = False
+) -> EncodedState:
+    """Add up encoded files and write the slots of all their patches.
+
+    Args:
+        paths: Files that `tcssa_runtimes.archive.encode` wrote: two or more, or one where the
+        runtime has a
+            budget, which makes another number of slots of the same sums.
+        out: The file to write.
+        runtime: The model that encoded them; it is open, and streams.
+        same_slide: Whether they are parts of one slide, so that their places belong together;
+            else the merged file has no places.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UsageError: There are too few files, or the model is a whole graph, which has no last half.
+        FeatureFileError: A file is broken, keeps no means, is of another model, or holds the same
+            patches as another one.
+    """
+    if len(paths) < 2 and runtime.budget is None:
+        raise UsageError("merge takes two files or more, or one and --budget")
+    if runtime.facts.chunk_patches is None:
+        raise UsageError(
+            f"{runtime.facts.path} is one graph for whole slides, and merging needs its last half",
+            hint="give the run itself, or export with --graph chunked",
+        )
+    states = [read_state(path) for path in paths]
+    _require_one_model(states, runtime)
+    first, *others = states
+    if others and runtime.facts.spatial and not same_slide:
+        raise UsageError(
+            f"{runtime.facts.path} reads where patches lie, and places of different slides do not "
+            "add up",
+            hint="give --same-slide if they are parts of one slide",
+        )
+    positions = _one_kind(states) if same_slide else first.positions
+    if others and not same_slide:
+        first.sums.places = None
+    for other in others:
+        first.sums.merge(other.sums)
+    (slide,) = finish_slides(runtime, [first.sums])
+    runtime.require_finite(slide.slots)
+    write_slide_features(
+        out,
+        slide,
+        origin=_joined([state.facts.origin for state in states]),
+        positions=None if slide.places is None else positions,
+        encoder=None if first.encoder == "None" else first.encoder,
+        runtime=runtime.name,
+        classes=runtime.facts.classes,
+        budget=runtime.budget,
+        failed_coords=None if others else first.failed_coords,
+        more=None if others else first.extraction,
+    )
+    return read_state(out)
+
+
+def _joined(origins: Sequence[Origin]) -> Origin:
+    """Return what the merged file is made from."""
+    if len(origins) == 1:
+        return origins[0]
+    joined = " ".join(sorted(origin.input_hash for origin in origins))
+    return Origin(
+        model_sha256=origins[0].model_sha256,
+        input_name=" + ".join(origin.input_name for origin in origins)[:1000],
+        input_bytes=sum(origin.input_bytes for origin in origins),
+        input_mtime_ns=max(origin.input_mtime_ns for origin in origins),
+        input_hash=hashlib.sha256(joined.encode()).hexdigest(),
+    )
+
+
+def _require_one_model(states: Sequence[EncodedState], runtime: Runtime) -> None:
+    seen: dict[str, Path] = {}
+    for state in states:
+        path, origin = state.facts.path, state.facts.origin
+        if origin.model_sha256 != runtime.facts.sha256:
+            raise FeatureFileError(path, "its slots are of another model", hint=_SAME_MODEL)
+        if state.encoder != states[0].encoder:
+            reason = f"its features are of {state.encoder!r}, the others of {states[0].encoder!r}"
+            raise FeatureFileError(path, reason)
+        other = seen.setdefault(origin.input_hash, path)
+        if other is not path:
+            raise FeatureFileError(path, f"holds the same patches as {other}", hint="give it once")
+
+
+def _one_kind(states: Sequence[EncodedState]) -> Positions | None:
+    """Return what the places of all files are.
+
+    Raises:
+        FeatureFileError: They are of different kinds, which do not add up.
+    """
+    first = _kind(states[0])
+    for state in states:
+        if _kind(state) != first:
+            raise FeatureFileError(
+                state.facts.path,
+                f"its places are {_kind(state)}, those of the first file {first}",
+                hint="leave --same-slide out, to merge without places",
+            )
+    return states[0].positions
+
+
+def _kind(state: EncodedState) -> tuple[Positions | None, float | None]:
+    places = state.sums.places
+    return state.positions, None if places is None else places.mpp

@@ -1,0 +1,298 @@
+"""Reading the next slides while these are computed.
+
+Several threads read bags, each one slide at a time, into one queue. What they hold at once is
+bounded in bytes, so it does not depend on how many patches a slide has, nor on how many slides
+there are. What a slide's chunks need before they can be computed (the type that the model takes,
+checks, the hash of the content) happens in these threads too.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa.errors import FeatureFileError, ShapeError, UsageError
+from tcssa.features import Bag, open_bag
+from tcssa.features.bag import LOADED_WHOLE
+from tcssa.features.content import ContentHash
+from tcssa.features.feature_set_path import bag_file
+from tcssa_runtimes.archive.memory_budget import Budget, CancelledError
+from tcssa_runtimes.archive.slot_files import Positions
+from tcssa_runtimes.contract.base import Runtime
+from tcssa_runtimes.contract.checks import check_size, require_fitting, require_places
+from tcssa_runtimes.contract.chunks import Features
+
+_FLOAT32_BYTES = 4
+
+
+@dataclass(frozen=True)
+class SlideHeader:
+    """What is known of a slide before its features are read."""
+
+    path: Path
+    stat: os.stat_result
+    num_patches: int
+    feature_dim: int
+    encoder: str | None
+    coords: NDArray[np.float64] | None
+    """Positions of the patches, [N, 2]."""
+    positions: Positions | None
+    """What these are; None where there are none."""
+    mpp: float | None = None
+    """Microns of their unit, where the file tells."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A slide was opened, and fits the model."""
+
+    slide: int
+    header: SlideHeader
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some rows of a slide as `Runtime.check_chunk` gives them; all where it takes slides whole."""
+
+    slide: int
+    features: Features
+    positions: NDArray[np.float64] | None
+    """Of these rows, [n, 2]."""
+    num_bytes: int
+    """Of the features."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A slide's last piece is out."""
+
+    slide: int
+    input_hash: str
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A slide cannot be read on."""
+
+    slide: int
+    error: BaseException
+
+
+Message = Begun | Piece | Ended | Broken
+
+
+class ReaderPool:
+    """Reads slides, several at a time; use it as a context manager.
+
+    A slide's messages come in order (`Begun`, `Piece` …, then `Ended` or `Broken`), those of
+    several slides in any. Whoever takes a `Piece` gives it back, or reading stops when it is full.
+
+    Args:
+        paths: The feature files; a slide is known by its place among them.
+        runtime: The model: what chunks it takes, and what it refuses.
+        memory_bytes: What is held at once: half for pieces, half for files that cannot be read in
+            parts.
+        threads: How many read.
+
+    Raises:
+        UsageError: The memory does not hold the launches that the model takes at once.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], runtime: Runtime, memory_bytes: int, threads: int
+    ) -> None:
+        self.read_s = 0.0
+        """Seconds that the threads spent reading."""
+        self.prepare_s = 0.0
+        """Seconds they spent on conversion, checks and hashes."""
+        self.num_bytes = 0
+        """Of features read, as they are stored."""
+        self._paths, self._runtime = paths, runtime
+        self._pieces, self._files = Budget(memory_bytes // 2), Budget(memory_bytes // 2)
+        _require_launches(runtime, self._pieces)
+        self._queue: queue.Queue[Message | None] = queue.Queue()
+        self._places = iter(range(len(paths)))
+        self._dropped: set[int] = set()
+        self._lock = threading.Lock()
+        self._running = threads
+        self._threads = [
+            threading.Thread(target=self._work, name=f"tcssa-read-{i}", daemon=True)
+            for i in range(threads)
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._pieces.cancel()
+        self._files.cancel()
+        for thread in self._threads:
+            thread.join()
+
+    def messages(self) -> Iterator[Message]:
+        """All messages of all slides, until the last one."""
+        while self._running:
+            message = self._queue.get()
+            if message is None:
+                self._running -= 1
+            else:
+                yield message
+
+    def give_back(self, piece: Piece) -> None:
+        """Let others take the memory of a piece that was computed."""
+        self._pieces.give_back(piece.num_bytes)
+
+    def drop(self, slide: int) -> None:
+        """Read no more of a slide."""
+        self._dropped.add(slide)
+
+    def held_bytes(self) -> int:
+        """What the pieces take that were read and not given back."""
+        return self._pieces.taken()
+
+    def _work(self) -> None:
+        try:
+            while (slide := self._next_slide()) is not None:
+                try:
+                    self._read(slide)
+                except CancelledError:
+                    return
+                except BaseException as error:  # whatever it is, the caller must see it
+                    self._queue.put(Broken(slide, error))
+        finally:
+            self._queue.put(None)
+
+    def _next_slide(self) -> int | None:
+        with self._lock:
+            return next(self._places, None)
+
+    def _read(self, slide: int) -> None:
+        path = self._paths[slide]
+        try:
+            # before reading: a file that changes meanwhile is renewed by the next call
+            stat = bag_file(path).stat()
+            held = stat.st_size if path.suffix.lower() in LOADED_WHOLE else 0
+            _require_room(path, held, self._files)
+            self._files.take(held)
+            try:
+                with open_bag(path) as bag:
+                    self._read_bag(slide, bag, stat)
+            finally:
+                self._files.give_back(held)
+        except OSError as error:
+            raise FeatureFileError(path, f"cannot be read ({error.strerror or error})") from None
+
+    def _read_bag(self, slide: int, bag: Bag, stat: os.stat_result) -> None:
+        facts = self._runtime.facts
+        begin = time.perf_counter()
+        header, stored_coords = _header(bag, stat)
+        self._count(read_s=time.perf_counter() - begin)
+        if header.num_patches:
+            require_fitting(facts, header.path, header.feature_dim, header.encoder)
+            has_coords = header.coords is not None
+            require_places(facts, header.path, header.mpp, has_coords=has_coords)
+            check_size(facts, header.num_patches)
+        self._queue.put(Begun(slide, header))
+        content = ContentHash(header.feature_dim)
+        rows = facts.chunk_patches or max(1, header.num_patches)
+        for first in range(0, header.num_patches, rows):
+            if slide in self._dropped:
+                return
+            last = min(first + rows, header.num_patches)
+            num_bytes = (last - first) * header.feature_dim * _FLOAT32_BYTES
+            _require_room(bag.path, num_bytes, self._pieces)
+            self._pieces.take(num_bytes)
+            try:
+                features = self._read_rows(bag, first, last, content)
+            except BaseException:
+                self._pieces.give_back(num_bytes)
+                raise
+            positions = None if header.coords is None else header.coords[first:last]
+            self._queue.put(Piece(slide, features, positions, num_bytes))
+        self._queue.put(Ended(slide, content.digest(stored_coords)))
+
+    def _read_rows(self, bag: Bag, first: int, last: int, content: ContentHash) -> Features:
+        begin = time.perf_counter()
+        stored = bag.read(first, last)
+        middle = time.perf_counter()
+        content.add(stored)
+        features = self._runtime.check_chunk(stored, first)
+        self._count(
+            read_s=middle - begin,
+            prepare_s=time.perf_counter() - middle,
+            num_bytes=stored.nbytes,
+        )
+        return features
+
+    def _count(self, *, read_s: float = 0, prepare_s: float = 0, num_bytes: int = 0) -> None:
+        with self._lock:
+            self.read_s += read_s
+            self.prepare_s += prepare_s
+            self.num_bytes += num_bytes
+
+
+def _require_launches(runtime: Runtime, pieces: Budget) -> None:
+    """While launches are computed, the next one is read.
+
+    Raises:
+        UsageError: There is not enough memory for that.
+    """
+    launches = runtime.launches_at_once + 1
+    rows = launches * runtime.chunks_at_once * (runtime.facts.chunk_patches or 0)
+    needed = rows * runtime.facts.feature_dim * _FLOAT32_BYTES
+    if needed > pieces.num_bytes:
+        raise UsageError(
+            f"--memory must be at least {math.ceil(2 * needed / 1e6)} MB for this model, got "
+            f"{2 * pieces.num_bytes / 1e6:,.0f}",
+            hint="raise --memory, or export with a smaller --chunk-patches",
+        )
+
+
+def _require_room(path: Path, num_bytes: int, budget: Budget) -> None:
+    """Refuse what would never fit.
+
+    Raises:
+        ShapeError: The whole budget is less.
+    """
+    if num_bytes > budget.num_bytes:
+        raise ShapeError(
+            f"{path.name} needs {num_bytes / 1e6:,.0f} MB at once, more than half of --memory",
+            hint="raise --memory, or encode with an artefact of --graph chunked, or with the run",
+        )
+
+
+def _header(bag: Bag, stat: os.stat_result) -> tuple[SlideHeader, NDArray[Any] | None]:
+    """What is known of a bag, and its coordinates as they are stored."""
+    stored = bag.read_coords()
+    coords, positions = None, None
+    if stored is not None:
+        coords = stored.astype(np.float64)
+        size = bag.patch_size_level0
+        if bag.coords_unit == "um":
+            size = bag.attributes.get("tile_size_um")
+        if size is not None:
+            coords += float(size) / 2
+        positions = Positions(bag.coords_unit, "corner" if size is None else "centre")
+    header = SlideHeader(
+        path=bag.path,
+        stat=stat,
+        num_patches=bag.num_patches,
+        feature_dim=bag.feature_dim,
+        encoder=bag.encoder,
+        coords=coords,
+        positions=positions,
+        mpp=bag.um_per_coord,
+    )
+    return header, stored

@@ -1,0 +1,324 @@
+"""The file of an encoded slide, ``slide_features_tcssa/S.h5``.
+
+Datasets: ``features`` (K, D) float32 and ``mass`` (K,) float32; since format 3 also ``means``
+(K, D) float32, the slots before their experts, unless a whole graph made them, which does not tell
+(`tcssa_runtimes.archive.merge` adds such files up). Of a nested budget K is that budget's, and the
+group ``unfolded`` keeps ``mass``, ``means`` and, if there are any, ``centroids`` and ``spread`` of
+all slots of the model. Where the input has coordinates there are also ``centroids`` and ``spread``
+(K, 2) float64, NaN for an empty slot. They are in level-0 pixels, or in µm where the input is
+(attribute ``coords_unit``), and of patch centres where the input tells the patch's size, else of
+its top-left corners (attribute ``coords_point``). A model with places adds ``waves`` (K, W, 2)
+float64, the real and the imaginary part of the Fourier moments of the same coordinates
+(`tcssa.moments`), with the attribute ``um_per_coord``, in ``unfolded`` too. A model with a head
+adds ``logits`` (C,) with the attribute ``classes``, or ``tokens`` (K, H).
+
+Slots made in one pass with the features (`tcssa_runtimes.archive.slot_sink`) also have
+``failed_coords``, the patches that could not be read, where there are any.
+
+Attributes stand on ``features``, as TRIDENT has them, and say what the slots were made from.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa.budgets import Budget, budgets_of
+from tcssa.errors import FeatureFileError
+from tcssa.features.content import content_hash
+from tcssa.features.feature_set_path import bag_file, bag_name
+from tcssa.features.writer import Attribute
+from tcssa.files import atomic
+from tcssa.files.boundary import UnsoundError
+from tcssa.files.hdf5 import attributes, find_object, hdf5_file, numbers
+from tcssa.moments import NUM_WAVES, SlotMoments
+from tcssa.version import __version__
+from tcssa_runtimes.contract.outputs import EncodedSlide
+from tcssa_runtimes.contract.slide_accumulator import SlideSums
+
+Floats = NDArray[np.floating]
+FOLDER = "slide_features_tcssa"
+FORMAT_VERSION = 3
+_READ_VERSIONS = (2, 3)
+_OF_EXTRACTION = ("params_hash", "n_failed", "mpp_level0", "mpp_effective")
+"""Attributes that `tcssa_runtimes.archive.slot_sink` adds."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What an encoded slide was made from."""
+
+    model_sha256: str
+    input_name: str
+    input_bytes: int
+    input_mtime_ns: int
+    input_hash: str
+    """Of features and coordinates; see `tcssa.features.content`."""
+
+    @classmethod
+    def of(cls, bag: Path, stat: os.stat_result, model_sha256: str, input_hash: str) -> Self:
+        """The origin that encoding a bag in this state has."""
+        return cls(model_sha256, bag_name(bag), stat.st_size, stat.st_mtime_ns, input_hash)
+
+    def is_of(self, bag: Path, model_sha256: str) -> bool:
+        """Whether encoding a bag with a model would come to the same.
+
+        A file of the same name, size and time is taken for the same, as build tools do; of another
+        time, as a copy has, the content is compared.
+
+        Raises:
+            FeatureFileError: The content cannot be read.
+        """
+        if (self.model_sha256, self.input_name) != (model_sha256, bag_name(bag)):
+            return False
+        stat = bag_file(bag).stat()
+        if (self.input_bytes, self.input_mtime_ns) == (stat.st_size, stat.st_mtime_ns):
+            return True
+        return self.input_hash == content_hash(bag)
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedFacts:
+    """What an encoded slide's file says of it, the slots themselves apart."""
+
+    path: Path
+    name: str
+    num_patches: int
+    mass: NDArray[np.float32]
+    """Of each slot, (K,)."""
+    runtime: str
+    origin: Origin
+    budget: str | None
+    """That was asked for, as text; None where none was."""
+
+
+@dataclass(frozen=True)
+class Positions:
+    """What the coordinates of a slide's patches are."""
+
+    unit: str
+    """``level0_px`` or ``um``."""
+    point: Literal["centre", "corner"]
+    """Which point of a patch."""
+
+
+def slide_features_path(out: Path, slide_id: str) -> Path:
+    """Where a slide's file lies below an output folder."""
+    return out / FOLDER / f"{slide_id}.h5"
+
+
+def write_slide_features(
+    path: Path,
+    slide: EncodedSlide,
+    *,
+    origin: Origin,
+    positions: Positions | None,
+    encoder: str | None,
+    runtime: str,
+    classes: Sequence[str] | None = None,
+    budget: Budget | None = None,
+    failed_coords: NDArray[np.int64] | None = None,
+    more: Mapping[str, Attribute] | None = None,
+) -> None:
+    """Write an encoded slide, atomically; the same content gives the same bytes.
+
+    Args:
+        path: The file.
+        slide: The slide.
+        origin: What it was made from.
+        positions: What its coordinates are, None if it has none.
+        encoder: Of the features.
+        runtime: What ran the model.
+        classes: Of the logits.
+        budget: That was asked for, if any.
+        failed_coords: Corners of patches that could not be read, ``[n, 2]``, where the slide itself
+            was.
+        more: Further attributes.
+
+    Raises:
+        DiskFullError: There is no space left.
+    """
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        features = file.create_dataset("features", data=slide.slots)
+        _write_sums(file, slide.mass, slide.means, slide.places)
+        for name in ("centroids", "spread"):
+            if positions is not None:
+                file[name].attrs["coords_unit"] = positions.unit
+                file[name].attrs["coords_point"] = positions.point
+        if (sums := slide.unfolded) is not None:
+            _write_sums(file.create_group("unfolded"), sums.mass, sums.mean(), sums.places)
+        if slide.logits is not None:
+            logits = file.create_dataset("logits", data=slide.logits)
+            logits.attrs["classes"] = list(classes or [])
+        if slide.tokens is not None:
+            file.create_dataset("tokens", data=slide.tokens)
+        if failed_coords is not None:
+            file.create_dataset("failed_coords", data=failed_coords)
+        features.attrs.update(
+            {
+                "name": path.stem,
+                "encoder": str(encoder),  # None is the string 'None', as in TRIDENT's files
+                "num_patches": slide.num_patches,
+                **asdict(origin),
+                "runtime": runtime,
+                **({} if budget is None else {"budget": str(budget)}),
+                "tcssa_version": __version__,
+                "format_version": FORMAT_VERSION,
+                "complete": True,
+                **(more or {}),
+            }
+        )
+    atomic.write_bytes(path, content.getvalue())
+
+
+def _write_sums(
+    group: h5py.Group, mass: Floats, means: Floats | None, places: SlotMoments | None
+) -> None:
+    """Write what slots are the sums of, as far as it is known."""
+    group.create_dataset("mass", data=mass)
+    if means is not None:
+        group.create_dataset("means", data=means)
+    if places is None:
+        return
+    group.create_dataset("centroids", data=places.centroids())
+    group.create_dataset("spread", data=places.spread())
+    waves = places.mean_waves()
+    if waves is not None:
+        dataset = group.create_dataset("waves", data=np.stack([waves.real, waves.imag], axis=2))
+        dataset.attrs["um_per_coord"] = places.mpp
+
+
+def _read_places(group: h5py.Group, mass: Floats) -> SlotMoments:
+    """Read the moments that `_write_sums` wrote.
+
+    Raises:
+        UnsoundError: They make no sense.
+    """
+    centroids, spread = (numbers(group, name, ndim=2)[:] for name in ("centroids", "spread"))
+    waves = mpp = None
+    if find_object(group, "waves") is not None:
+        stored = numbers(group, "waves", ndim=3)
+        mpp = float(attributes(stored)["um_per_coord"])
+        if stored.shape != (len(mass), NUM_WAVES, 2) or not (np.isfinite(mpp) and mpp > 0):
+            raise UnsoundError("the waves of its places make no sense")
+        waves = stored[:, :, 0] + 1j * stored[:, :, 1]
+    held = mass > 0
+    known = [centroids, spread, *([] if waves is None else [waves])]
+    if any(len(each) != len(mass) or not np.isfinite(each[held]).all() for each in known):
+        raise UnsoundError("its places make no sense")
+    return SlotMoments.restored(mass.astype(np.float64), centroids, spread, waves, mpp)
+
+
+def read_facts(path: Path) -> EncodedFacts | None:
+    """Read what an encoded slide's file says; None if it is not one of ours, or broken."""
+    try:
+        return require_facts(path)
+    except FeatureFileError:
+        return None
+
+
+def require_facts(path: Path) -> EncodedFacts:
+    """Read what an encoded slide's file says, the slots themselves apart.
+
+    Raises:
+        FeatureFileError: The file is broken, or no whole file of slots.
+    """
+    with hdf5_file(path, FeatureFileError, hint=_AGAIN) as file:
+        return _facts(path, file)
+
+
+_AGAIN = "remove it, and give the command again"
+
+
+def _facts(path: Path, file: h5py.File) -> EncodedFacts:
+    features = numbers(file, "features", ndim=2)
+    said = attributes(features)
+    if not said.get("complete") or said.get("format_version") not in _READ_VERSIONS:
+        raise UnsoundError("is no whole file of slots")
+    mass = numbers(file, "mass", ndim=1)[:]
+    if len(mass) != len(features) or not _are_sums(mass):
+        raise UnsoundError("is no whole file of slots: its mass makes no sense")
+    return EncodedFacts(
+        path=path,
+        name=str(said["name"]),
+        num_patches=int(said["num_patches"]),
+        mass=mass,
+        runtime=str(said["runtime"]),
+        budget=str(said["budget"]) if "budget" in said else None,
+        origin=Origin(
+            model_sha256=str(said["model_sha256"]),
+            input_name=str(said["input_name"]),
+            input_bytes=int(said["input_bytes"]),
+            input_mtime_ns=int(said["input_mtime_ns"]),
+            input_hash=str(said["input_hash"]),
+        ),
+    )
+
+
+def _are_sums(mass: Floats, *means: Floats) -> bool:
+    return bool((mass >= 0).all() and all(np.isfinite(each).all() for each in (mass, *means)))
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedState:
+    """The sums that an encoded slide's file keeps, and what they are of."""
+
+    facts: EncodedFacts
+    sums: SlideSums
+    encoder: str
+    """Of the features; ``None`` as text where nobody noted it."""
+    positions: Positions | None
+    """What its places are; None where it has none."""
+    extraction: dict[str, Attribute]
+    """What slots made in one pass with the features say of the slide, if they are such."""
+    failed_coords: NDArray[np.int64] | None
+    """Corners of patches that could not be read, likewise."""
+
+
+def read_state(path: Path) -> EncodedState:
+    """Read the sums of an encoded slide.
+
+    Raises:
+        FeatureFileError: The file is broken, no file of slots, or does not keep the means.
+    """
+    with hdf5_file(path, FeatureFileError, hint=_AGAIN) as file:
+        facts = _facts(path, file)
+        folded_from = find_object(file, "unfolded")
+        group = file if folded_from is None else folded_from
+        if find_object(group, "means") is None:
+            raise FeatureFileError(
+                path,
+                "does not keep the means of its slots",
+                hint="encode it again with the run itself or a chunked artefact",
+            )
+        means, mass = numbers(group, "means", ndim=2)[:], numbers(group, "mass", ndim=1)[:]
+        num_slots, feature_dim = file["features"].shape
+        if folded_from is None:
+            is_sound = len(means) == num_slots
+        else:
+            is_sound = num_slots in budgets_of(len(means))
+        if not is_sound or means.shape != (len(mass), feature_dim) or not _are_sums(mass, means):
+            raise UnsoundError("its means make no sense")
+        sums = SlideSums(*means.shape)
+        sums.weighted_sum, sums.mass = means * mass[:, None], mass
+        sums.num_patches = facts.num_patches
+        positions = None
+        if find_object(group, "centroids") is not None:
+            said = attributes(numbers(file, "centroids", ndim=2))
+            positions = Positions(str(said["coords_unit"]), said["coords_point"])
+            sums.places = _read_places(group, mass)
+        said = attributes(file["features"])
+        failed = None
+        if find_object(file, "failed_coords") is not None:
+            failed = numbers(file, "failed_coords", kinds="iu", ndim=2)[:]
+        extraction = {name: said[name] for name in _OF_EXTRACTION if name in said}
+        return EncodedState(facts, sums, str(said.get("encoder")), positions, extraction, failed)

@@ -1,0 +1,211 @@
+"""Slides compressed as their patches are encoded: a gigapixel slide becomes K tokens in one pass.
+
+What `tcssa.slides.extract` takes as a sink. The slots are those that
+`tcssa_runtimes.archive.encode` would make of the slide's feature file, byte for byte on a CPU: of
+the features in the type they would be stored in, in the same chunks. The hash of their input is the
+same too, so that encoding the features later on finds the slide done.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa.encoders.base import Encoder, EncoderSpec
+from tcssa.errors import FeatureFileError, UsageError
+from tcssa.features.content import ContentHash
+from tcssa.files import atomic
+from tcssa.files.boundary import reading
+from tcssa.files.checksums import params_hash
+from tcssa.files.hdf5 import attributes, hdf5_file, numbers
+from tcssa.slides.extraction.plan import SlidePlan
+from tcssa.slides.extraction.report import SlideResult
+from tcssa.slides.extraction.resume import Params
+from tcssa.slides.manifest import SlideFile
+from tcssa_runtimes.archive.archive_index import write_index
+from tcssa_runtimes.archive.launch_scheduler import finish_slides
+from tcssa_runtimes.archive.slot_files import (
+    FOLDER,
+    Origin,
+    Positions,
+    require_facts,
+    slide_features_path,
+    write_slide_features,
+)
+from tcssa_runtimes.contract.base import Runtime
+from tcssa_runtimes.contract.checks import check_size
+from tcssa_runtimes.contract.chunks import Chunk, rows_of
+
+
+class SlotFiles:
+    """See `tcssa.slides.extraction.sinks.SlideSink`.
+
+    Args:
+        out: Slots go to ``OUT/slide_features_tcssa/S.h5``, as those of
+        `tcssa_runtimes.archive.encode`.
+        runtime: The model; it is open.
+    """
+
+    def __init__(self, out: Path, runtime: Runtime) -> None:
+        self.out, self._runtime = out, runtime
+        atomic.discard_leftovers(out / FOLDER)
+
+    def finished(self, slide: SlideFile, params: Params) -> SlideResult | None:
+        """What an earlier run made of a slide.
+
+        Raises:
+            UsageError: Its slots are of another model, or were made with other parameters.
+        """
+        path = slide_features_path(self.out, slide.slide_id)
+        made = _read_attributes(path)
+        if made is None:
+            return None
+        other = None
+        if made.get("model_sha256") != self._runtime.facts.sha256:
+            other = "of another model"
+        elif made.get("params_hash") != params_hash(params):
+            other = "of patches made with other parameters"
+        elif made.get("budget") != self._runtime.budget_text:
+            other = "of another budget"
+        if other:
+            hint = "give --overwrite to make them again, or another --out"
+            raise UsageError(f"{path}: these slots are {other}", hint=hint)
+        with reading(path, FeatureFileError):
+            return SlideResult(
+                slide.slide_id,
+                slide.path,
+                "skipped",
+                num_patches=int(made["num_patches"]),
+                num_failed=int(made["n_failed"]),
+                mpp=float(made["mpp_level0"]),
+            )
+
+    def check(self, spec: EncoderSpec, encoder: Encoder) -> None:
+        """See that the model was made for this encoder.
+
+        Raises:
+            UsageError: It was not.
+        """
+        facts = self._runtime.facts
+        hint = "use --encoder with the encoder that the model was trained on"
+        if facts.feature_dim != encoder.feature_dim:
+            raise UsageError(
+                f"{facts.path} takes D = {facts.feature_dim}, {spec.name} gives "
+                f"D = {encoder.feature_dim}",
+                hint=hint,
+            )
+        if facts.encoder is not None and facts.encoder != spec.name:
+            raise UsageError(
+                f"{facts.path} was trained on {facts.encoder!r}, not on {spec.name!r}", hint=hint
+            )
+
+    def begin(self, plan: SlidePlan, encoder: Encoder) -> SlotFile:
+        """Begin the sums of a slide."""
+        return SlotFile(self.out, self._runtime, plan, encoder)
+
+    def write_index(self) -> Path:
+        """List all slides that have slots here, those of other processes too."""
+        index = self.out / "index.csv"
+        write_index(index, map(require_facts, (self.out / FOLDER).glob("*.h5")))
+        return index
+
+
+class SlotFile:
+    """See `tcssa.slides.extraction.sinks.PatchSink`."""
+
+    def __init__(self, out: Path, runtime: Runtime, plan: SlidePlan, encoder: Encoder) -> None:
+        self._out, self._runtime, self._plan = out, runtime, plan
+        self._encoder = encoder
+        self._content = ContentHash(encoder.feature_dim)
+        self._coords: list[NDArray[np.int64]] = []
+        self._failed: list[NDArray[np.int64]] = []
+        self._waiting: list[Chunk] = []
+        self._num_rows = 0
+        self._sums = runtime.no_sums(has_coords=True, mpp=plan.resolution.mpp)
+
+    def append(self, features: NDArray[Any], coords: NDArray[np.int64]) -> None:
+        """Add patches to the sums, a chunk at a time; a model of whole slides gets them at the end.
+
+        Raises:
+            NonFiniteFeatureError: A feature of these patches, or of some before, is not finite.
+            ShapeError: A feature is beyond what the model takes, or there are too many patches.
+        """
+        check_size(self._runtime.facts, self._num_rows + len(coords))
+        self._content.add(features)
+        checked = self._runtime.check_chunk(features, self._num_rows)
+        centres = coords.astype(np.float64) + self._plan.spec.patch_size_level0 / 2
+        self._coords.append(coords)
+        self._waiting.append((checked, centres))
+        self._num_rows += len(coords)
+        rows = self._runtime.facts.chunk_patches
+        if rows is not None and sum(len(part) for part, _ in self._waiting) >= rows:
+            self._sum_up(rows)
+
+    def fail(self, coords: NDArray[np.int64]) -> None:
+        """Note patches that could not be read."""
+        self._failed.append(coords)
+
+    def finish(self) -> None:
+        """Make the slots and write them; of a slide without patches nothing is written.
+
+        Raises:
+            NonFiniteFeatureError: A feature of the last patches is NaN or infinite.
+            ShapeError: Half precision overflowed.
+            DiskFullError: There is no space left.
+        """
+        if self._num_rows == 0:
+            return
+        rows = self._runtime.facts.chunk_patches
+        if rows is None:
+            ((features, centres),) = rows_of(iter(self._waiting), self._num_rows)
+            slide = self._runtime.encode(features, centres, self._plan.resolution.mpp)
+        else:
+            self._sum_up(rows, whole_only=False)
+            (slide,) = finish_slides(self._runtime, [self._sums])
+            self._runtime.require_finite(slide.slots)
+        coords = np.concatenate(self._coords)
+        name, facts = self._plan.slide.slide_id, self._runtime.facts
+        write_slide_features(
+            slide_features_path(self._out, name),
+            slide,
+            origin=Origin(facts.sha256, f"{name}.h5", 0, 0, self._content.digest(coords)),
+            positions=Positions("level0_px", "centre"),
+            encoder=self._encoder.name,
+            runtime=self._runtime.name,
+            classes=facts.classes,
+            budget=self._runtime.budget,
+            failed_coords=np.concatenate(self._failed) if self._failed else None,
+            more={
+                "params_hash": params_hash(self._plan.params),
+                "n_failed": sum(map(len, self._failed)),
+                "mpp_level0": self._plan.resolution.mpp,
+                "mpp_effective": self._plan.spec.mpp_effective,
+            },
+        )
+
+    def discard(self) -> None:
+        """Nothing was written yet."""
+        self._waiting.clear()
+
+    def _sum_up(self, rows: int, *, whole_only: bool = True) -> None:
+        """Add what waits to the sums, in chunks of ``rows``; the last, smaller one if asked."""
+        chunks, self._waiting = rows_of(iter(self._waiting), rows), []
+        for features, centres in chunks:
+            if whole_only and len(features) < rows:
+                self._waiting = [(features, centres)]
+            else:
+                (part,) = self._runtime.launch([features])()
+                self._sums.add(part, centres)
+
+
+def _read_attributes(path: Path) -> dict[str, Any] | None:
+    """What a slots file says of itself; None if it is not there, not whole, or not from a slide."""
+    try:
+        with hdf5_file(path, FeatureFileError) as file:
+            said = attributes(numbers(file, "features", ndim=2))
+    except FeatureFileError:
+        return None
+    return said if said.get("complete") else None

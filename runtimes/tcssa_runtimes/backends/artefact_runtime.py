@@ -1,0 +1,178 @@
+"""What all runtimes of artefacts share: a full graph, or a chunked pair run part by part.
+
+A backend fills in `_call`, which runs one graph of the artefact on arrays. A chunked pair streams
+a slide of any size: ``partial`` gives a chunk's means and masses, whose products add up over the
+chunks, and ``finish`` makes slots of the slide's means. Chunks begin at fixed rows of a slide, so a
+slide's result does not depend on how its features were handed over.
+
+Shapes: B chunks or bags, C rows of a chunk, N patches, D features, K slots, T = top_k.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa_runtimes.contract.base import Runtime
+from tcssa_runtimes.contract.chunks import Features
+from tcssa_runtimes.contract.model_info import ModelFacts
+from tcssa_runtimes.contract.outputs import Means, Refined, RuntimeOutput
+from tcssa_runtimes.contract.slide_accumulator import ChunkSums, SlideSums
+
+Arrays = Mapping[str, NDArray[Any]]
+
+_CHUNKS_AT_ONCE = 16
+"""Of graphs with a fixed number of rows, which run on GPUs, if they take as many."""
+
+
+class ArtefactRuntime(Runtime):
+    """Runs the graphs of an artefact.
+
+    Args:
+        facts: What the artefact says.
+        name: What runs where.
+    """
+
+    def __init__(self, facts: ModelFacts, name: str) -> None:
+        super().__init__(facts, name)
+        if facts.input_dtype == "float16":
+            self.chunk_dtypes = frozenset({"float16", "float32"})  # as they are stored, if so
+        if facts.fixed_rows:
+            self.chunks_at_once = min(_CHUNKS_AT_ONCE, facts.max_batch or _CHUNKS_AT_ONCE)
+
+    @abstractmethod
+    def _call(self, graph: str, feed: Arrays) -> Arrays:
+        """Run one graph: ``full``, ``partial`` or ``finish``."""
+
+    def _run(
+        self,
+        features: Features,
+        lengths: NDArray[np.int64],
+        coords: NDArray[np.float64] | None,
+    ) -> RuntimeOutput:
+        if self.facts.chunk_patches is not None:
+            return self._run_chunked(features, lengths, coords, self.facts.chunk_patches)
+        given = features.astype(self.facts.input_dtype, copy=False)
+        feed: dict[str, NDArray[Any]] = {"features": given, "lengths": lengths}
+        if coords is not None:
+            feed["coords"] = centred(coords, lengths)
+        return _run_output(self._call("full", feed))
+
+    def _run_chunked(
+        self,
+        features: Features,
+        lengths: NDArray[np.int64],
+        coords: NDArray[np.float64] | None,
+        chunk_patches: int,
+    ) -> RuntimeOutput:
+        """Run a batch of bags, chunk by chunk."""
+        batch, num_rows, _ = features.shape
+        mpp = None if coords is None else 1.0
+        sums = [self.no_sums(has_coords=mpp is not None, mpp=mpp) for _ in range(batch)]
+        assignments = np.full((batch, num_rows, self.facts.top_k), -1, np.int64)
+        weights = np.zeros((batch, num_rows, self.facts.top_k), np.float32)
+        salience = np.zeros((batch, num_rows), np.float32) if self.facts.has_salience else None
+        for bag, length in enumerate(lengths.tolist()):
+            for begin in range(0, length, chunk_patches):
+                rows = slice(begin, min(begin + chunk_patches, length))
+                (chunk,) = self._sum_up([features[bag, rows]])
+                sums[bag].add(chunk, None if coords is None else coords[bag, rows])
+                assignments[bag, rows], weights[bag, rows] = chunk.assignments, chunk.weights
+                if salience is not None:
+                    salience[bag, rows] = chunk.salience
+        # one by one: a product's bits may depend on how many rows it has
+        refined = [self._finish(_means_of(slide)) for slide in sums]
+        routing: dict[str, NDArray[Any]] = {"assignments": assignments, "weights": weights}
+        if salience is not None:
+            routing["salience"] = salience
+        return _run_output(
+            {
+                **{name: np.concatenate([bag[name] for bag in refined]) for name in refined[0]},
+                "mass": np.stack([slide.mass for slide in sums]),
+                **routing,
+            }
+        )
+
+    def _sum_up(self, chunks: Sequence[Features]) -> list[ChunkSums]:
+        lengths = np.array([len(chunk) for chunk in chunks])
+        if len(chunks) == 1 and not self.facts.fixed_rows:
+            features = chunks[0].astype(self.facts.input_dtype, copy=False)[None]
+        else:
+            features = self._packed(chunks)
+        found = self._call("partial", {"features": features, "lengths": lengths})
+        return chunk_sums(found, lengths.tolist())
+
+    def _packed(self, chunks: Sequence[Features]) -> NDArray[Any]:
+        """Chunks as one batch [B, C, D]; rows beyond a chunk are zero."""
+        assert self.facts.chunk_patches is not None
+        rows = self.facts.chunk_patches
+        if not self.facts.fixed_rows:
+            rows = max(len(chunk) for chunk in chunks)
+        packed = np.zeros((len(chunks), rows, self.facts.feature_dim), self.facts.input_dtype)
+        for row, chunk in zip(packed, chunks, strict=True):
+            row[: len(chunk)] = chunk
+        return packed
+
+    def _finish(self, means: Means) -> Arrays:
+        feed = {"mean": means.means}
+        if self.facts.finish_takes_mass:
+            feed["mass"] = means.masses
+        if means.moments is not None:
+            feed["moments"] = means.moments
+        return self._call("finish", feed)
+
+    def _refine(self, means: Means) -> Refined:
+        found = self._finish(means)
+        return Refined(found["slots"], found.get("logits"), found.get("tokens"))
+
+
+def chunk_sums(found: Arrays, lengths: Sequence[int]) -> list[ChunkSums]:
+    """What ``partial`` says of each chunk, without the padding behind it."""
+    return [
+        ChunkSums(
+            weighted_sum=found["mean"][b] * found["mass"][b][:, None],
+            mass=found["mass"][b],
+            assignments=found["assignments"][b, :length],
+            weights=found["weights"][b, :length],
+            salience=found["salience"][b, :length] if "salience" in found else None,
+        )
+        for b, length in enumerate(lengths)
+    ]
+
+
+def centred(coords: NDArray[np.float64], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Move the places of each bag's patches to about 0, where float32 is exact enough.
+
+    Args:
+        coords: (x, y) in µm, [B, N, 2].
+        lengths: Patches of each bag, [B].
+
+    Returns:
+        The same about their mean, [B, N, 2]; what a model with places makes of them is the same.
+    """
+    moved = np.zeros(coords.shape, np.float32)
+    for bag, given, length in zip(moved, coords, lengths, strict=True):
+        if length:
+            bag[:length] = given[:length] - given[:length].mean(axis=0)
+    return moved
+
+
+def _means_of(slide: SlideSums) -> Means:
+    moments = None if slide.places is None else slide.moments()[None]
+    return Means(slide.mean()[None], slide.mass[None], moments)
+
+
+def _run_output(arrays: Arrays) -> RuntimeOutput:
+    return RuntimeOutput(
+        slots=arrays["slots"],
+        mass=arrays["mass"],
+        assignments=arrays["assignments"],
+        weights=arrays["weights"],
+        salience=arrays.get("salience"),
+        logits=arrays.get("logits"),
+        tokens=arrays.get("tokens"),
+    )

@@ -1,0 +1,1 @@
+"""What every runtime promises, takes and gives."""

@@ -1,0 +1,141 @@
+"""What ``artefact.json`` says, record by record."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tcssa.files.names import FileName
+
+Format = Literal["onnx", "tensorrt", "tensorrt-rtx"]
+What = Literal["compressor", "classifier", "projector"]
+"""What the graph ends with: slots, a classifier's logits, a language model's tokens."""
+Graph = Literal["full", "chunked"]
+"""One graph for whole bags; or a pair, ``partial`` for chunks of bags and ``finish`` for their
+merged means. See `tcssa_exporters.graph`."""
+
+
+Size = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class TensorSpec(_Record):
+    """A tensor that goes in or comes out."""
+
+    name: str
+    dtype: Literal["float16", "float32", "int64"]
+    shape: list[Size | None] = Field(min_length=1, max_length=4)
+    """None stands for a dimension that varies."""
+
+
+class PatchRange(_Record):
+    """How many patches a bag may have."""
+
+    min: int = Field(ge=0, le=2**31 - 1)
+    opt: int
+    max: int | None
+    """None: no limit but memory."""
+
+    @model_validator(mode="after")
+    def _require_order(self) -> Self:
+        if not self.min <= self.opt <= (self.opt if self.max is None else self.max):
+            raise ValueError(f"{self.min}, {self.opt} and {self.max} must rise")
+        return self
+
+
+class ParityRow(_Record):
+    """One comparison with torch, made at export."""
+
+    case: str
+    runner: str = ""
+    """What ran the exported model."""
+    batch: int
+    num_patches: int
+    max_abs_slots: float
+    max_abs_mass: float
+    max_abs_heads: dict[str, float] = {}
+    """Of logits or tokens."""
+    routed_alike: float
+    """Share of patches with the same slots in the same order."""
+    share_of_tolerance: float
+    """How much of its tolerance the worst tensor used up."""
+
+
+class Parity(_Record):
+    """What was compared, and with what result."""
+
+    status: str
+    """``passed with onnxruntime …``, or ``not yet run on a GPU``."""
+    tolerance: float
+    """Largest deviation allowed of slots and heads, relative to the largest entry (at least 1)."""
+    reason: str
+    """Why so much."""
+    not_run: list[str] = []
+    """What no comparison covers."""
+    rows: list[ParityRow]
+
+
+class ModelFile(_Record):
+    """One graph of an artefact and what is known of it."""
+
+    file: FileName
+    sha256: str
+    data_files: dict[FileName, str] = {}
+    """Files that this one refers to, with their SHA-256: weights above 2 GiB."""
+    inputs: list[TensorSpec]
+    outputs: list[TensorSpec]
+    build: dict[str, int | str] = {}
+    """What an engine's builder reported: scratch memory, size of the plan, workspace limit."""
+    max_batch: Size | None = None
+    """Most bags, chunks or slides at once; None: any number."""
+
+
+class ArtefactRecord(_Record):
+    """Everything that ``artefact.json`` says; `tcssa.artefact.Artefact` is one that was checked."""
+
+    schema_version: Literal[2] = 2
+    format: Format
+    what: What = "compressor"
+    graph: Graph = "full"
+    models: dict[str, ModelFile]
+    """``full``; or ``partial`` and ``finish``."""
+    feature_dim: Size
+    num_slots: Size
+    top_k: Size
+    precision: dict[str, str]
+    """Number format of each stage: input, gate, pooling, experts, and head where there is one."""
+    patches: PatchRange
+    """Of a bag; of a chunked pair any number, since its bags come in chunks."""
+    chunk_patches: Size | None = None
+    """Rows of a chunk of a chunked pair; None for a full graph."""
+    max_batch: Size | None
+    """Most bags, or chunks, at once."""
+    salience: bool = False
+    """Whether patches have a factor of their weights, which the graph gives."""
+    nested: bool = False
+    """Whether slots may be folded into fewer ones (`tcssa.budgets`) before ``finish``."""
+    auto_share: float = Field(default=0.9, gt=0, le=1)
+    """Share of the variance between a slide's slots that an automatic budget keeps."""
+    spatial: bool = False
+    """Whether the model is told where patches lie: a full graph takes ``coords``, (x, y) in µm
+    about a point near the slide's middle; ``finish`` of a chunked pair takes ``moments``
+    (`tcssa.moments`)."""
+    head_takes_mass: bool = False
+    """Whether the head pools by mass, so that ``finish`` of a chunked pair takes the masses."""
+    encoder: str | None
+    """Encoder of the features that the model was trained on."""
+    classes: list[str] | None = None
+    """Of a classifier's logits."""
+    token_dim: Size | None = None
+    """H of a projector's tokens."""
+    checkpoint_sha256: str
+    head_sha256: str | None = None
+    """Of the projector's file, where it has one of its own."""
+    parity: Parity
+    tools: dict[str, str]
+    gpu_targets: list[str] = []
+    """Compute capabilities that an engine was built for, as ``sm89``."""

@@ -1,0 +1,1 @@
+"""Devices, cores and processes that a computation runs on."""

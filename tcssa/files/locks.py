@@ -1,0 +1,164 @@
+"""Which process works on what, where several share a folder: on one machine or on many.
+
+A lock is a small file, made exclusively, that names its owner; while the owner lives a thread
+renews its time stamp. A lock whose owner is dead, or has not renewed it for two minutes, is taken
+over. Correctness never rests on a lock: files are renamed into place whole, so the worst that two
+owners can do is the same work twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from tcssa.errors import FileError
+from tcssa.files import atomic
+from tcssa.files.text import read_json
+
+HEARTBEAT_S = 15.0
+STALE_S = 120.0
+"""Eight heartbeats missed: longer than a network file system keeps a time stamp from others."""
+
+_SUFFIX = ".tcssa-lock"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who holds a lock."""
+
+    host: str
+    pid: int
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+
+class FolderLocks:
+    """The locks that this process takes in a folder; use it as a context manager.
+
+    Args:
+        folder: Where the lock files are; made if need be.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._me = Owner(socket.gethostname(), os.getpid())
+        self._token = uuid.uuid4().hex
+        self._held: set[str] = set()
+        self._changing = threading.Lock()
+        self._ended = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for path in self.folder.glob(f".*{_SUFFIX}"):
+            seen = _read(path)
+            if path.exists() and self._live_owner(path) is None:
+                _put_aside(path, seen)
+        self._heart.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._ended.set()
+        self._heart.join()
+        for name in sorted(self._held):
+            self.release(name)
+
+    def take(self, name: str) -> Owner | None:
+        """Take a lock, from a dead owner too.
+
+        Returns:
+            None if it is ours now, else who holds it.
+        """
+        path = self._path(name)
+        for _ in range(2):
+            if self._make(path):
+                with self._changing:
+                    self._held.add(name)
+                return None
+            seen = _read(path)
+            owner = self._live_owner(path)
+            if owner is not None:
+                return owner
+            _put_aside(path, seen)
+        return self._live_owner(path) or self._me  # another process was quicker
+
+    def release(self, name: str) -> None:
+        """Give a lock back."""
+        with self._changing:
+            self._held.discard(name)
+        path = self._path(name)
+        if _read(path).get("token") == self._token:  # not if it was taken over
+            path.unlink(missing_ok=True)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f".{name}{_SUFFIX}"
+
+    def _make(self, path: Path) -> bool:
+        content = {"host": self._me.host, "pid": self._me.pid, "token": self._token}
+        try:
+            with path.open("x", encoding="utf-8") as stream:
+                json.dump(content, stream)
+        except FileExistsError:
+            return False
+        return True
+
+    def _live_owner(self, path: Path) -> Owner | None:
+        """The owner of a lock, None if there is none that lives."""
+        try:
+            age_s = self._now() - path.stat().st_mtime
+        except FileNotFoundError:
+            return None
+        content = _read(path)
+        if not content:  # just made, not yet written; or its writer died between the two
+            return Owner("unknown", 0) if age_s < STALE_S else None
+        stated = content.get("pid")
+        pid = stated if isinstance(stated, int) and 0 < stated < 2**31 else 0
+        owner = Owner(str(content.get("host")), pid)
+        if owner.host == self._me.host and not atomic.alive(owner.pid):
+            return None
+        return owner if age_s < STALE_S else None
+
+    def _now(self) -> float:
+        """The time by the clock that stamps this folder's files; a server's may differ."""
+        probe = self._path(f"clock-{self._token}")
+        try:
+            probe.touch()
+            return probe.stat().st_mtime
+        finally:
+            probe.unlink(missing_ok=True)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(HEARTBEAT_S):
+            with self._changing:
+                held = list(self._held)
+            for name in held:
+                with suppress(OSError):  # a server that is away for a moment must not end a run
+                    os.utime(self._path(name))
+
+
+def _put_aside(path: Path, dead: dict[str, object]) -> None:
+    """Remove a dead owner's lock; one that another process made meanwhile is put back."""
+    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    with suppress(FileNotFoundError):
+        path.rename(aside)
+        if _read(aside) != dead:
+            with suppress(OSError):  # it exists, or this disk has no links: see the module's text
+                os.link(aside, path)
+        aside.unlink()
+
+
+def _read(path: Path) -> dict[str, object]:
+    """What a lock says; nothing where it is gone, not yet written, or damaged."""
+    try:
+        content: dict[str, object] = read_json(path, FileError, top=dict)
+    except FileError:
+        return {}
+    return content

@@ -1,0 +1,1 @@
+"""Slide classifiers: TC-SSA's own, and any method by its name."""

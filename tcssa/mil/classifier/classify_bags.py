@@ -1,0 +1,68 @@
+"""Calling a method with what it asks for: features, and where patches lie if it reads that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from tcssa.errors import MissingDataError
+from tcssa.mil.bags.bag_store import BagStore
+from tcssa.mil.cohort.cohort import CohortSlide
+from tcssa.mil.methods import BagClassifier, BagsLogits
+
+_NAMED = 5
+
+
+def check_coords(model: BagClassifier, slides: Sequence[CohortSlide]) -> None:
+    """Make sure, before anything is computed, that a method gets the coords that it reads.
+
+    Raises:
+        MissingDataError: Slides have none; they are named.
+    """
+    if not model.reads_coords:
+        return
+    _require_none(
+        [slide.slide_id for slide in slides if not slide.has_coords], "have no coords", model
+    )
+    if model.needs_microns:
+        without = [slide.slide_id for slide in slides if slide.um_per_coord is None]
+        _require_none(without, "do not say how many µm a pixel is (mpp_level0)", model)
+
+
+def _require_none(without: Sequence[str], what: str, model: BagClassifier) -> None:
+    if without:
+        more = f" and {len(without) - _NAMED} more" if len(without) > _NAMED else ""
+        raise MissingDataError(
+            f"{type(model).__name__} reads where patches lie, and the features of {len(without)} "
+            f"slides {what}: {', '.join(without[:_NAMED])}{more}",
+            hint="extract them with tcssa extract, or take a model that does without",
+        )
+
+
+def places_of(
+    model: BagClassifier, slides: Sequence[CohortSlide], store: BagStore
+) -> list[Tensor] | None:
+    """Return the coordinates of each slide's patches, if the method reads them; else None."""
+    return [store.coords(slide) for slide in slides] if model.reads_coords else None
+
+
+def classify(
+    model: BagClassifier,
+    slides: Sequence[CohortSlide],
+    bags: Sequence[Tensor],
+    store: BagStore,
+    labels: Tensor | None = None,
+) -> BagsLogits:
+    """Classify slides.
+
+    Args:
+        model: The method.
+        slides: Whose bags they are.
+        bags: Patch features [N, D] of each, on the model's device.
+        store: Reads the coords.
+        labels: See `BagClassifier.forward`.
+    """
+    coords = places_of(model, slides, store)
+    output: BagsLogits = model(bags, labels) if coords is None else model(bags, labels, coords)
+    return output

@@ -1,0 +1,186 @@
+"""The slide classifier: compressor, a pool over the slots, a small head.
+
+The head is the reference's: LayerNorm(D), Linear(512), GELU, Dropout(0.3), Linear(C). The pool is
+one of `tcssa.mil.classifier.slot_pool`; the reference's is the mean of all slots, empty ones too.
+
+Patches go to the compressor as they are, as in the paper, or through a learned embedding, a linear
+layer and ReLU, as most attention methods have it: then the gate sees features made for the task.
+
+Shapes: B bags, N patches, D features, K slots, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from tcssa.compressor import SlotCompressor, compressor_from_reference
+from tcssa.compressor.checkpoint import (
+    compressor_facts,
+    config_from_facts,
+    load_strictly,
+    read_tensors,
+    write_tensors,
+)
+from tcssa.compressor.reference import tensor_shape
+from tcssa.errors import CheckpointError
+from tcssa.files.boundary import reading
+from tcssa.files.text import validated
+from tcssa.mil.classifier.slot_pool import PoolName, build_pool
+from tcssa.mil.methods.base import BagClassifier, BagsLogits
+from tcssa.mil.tasks.serialization import named_task
+
+MAX_OUTPUTS = 10_000
+"""A method may have modules of each class, which take memory before any tensor does."""
+_HEAD_LAYERS = {"0": "norm", "1": "hidden", "4": "out"}
+
+
+class ClassifierConfig(BaseModel):
+    """What a classifier adds to its compressor."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    classes: list[str] = Field(max_length=MAX_OUTPUTS)
+    """What each output stands for."""
+    head_dim: int = Field(default=512, ge=1)
+    dropout: float = Field(default=0.3, ge=0, lt=1)
+    pool: PoolName = "mean"
+    encoder: str | None = None
+    """Encoder of the features that it was trained on."""
+    embedded_from: int | None = Field(default=None, ge=1)
+    """D of the patches where a learned embedding takes them to the compressor's D; else None."""
+    task: dict[str, Any] | None = None  # the facts of a task; each kind has its own
+    """What is learnt (`MilTask.facts`), if it is not plain classes."""
+
+    def facts(self) -> dict[str, Any]:
+        """As a checkpoint keeps it; the task is not named where there is nothing to say."""
+        return self.model_dump(exclude={"task"} if self.task is None else None)
+
+
+class SlideHead(nn.Module):
+    """Slots [B, K, D], and their masses where the pool needs them, to logits [B, C]."""
+
+    def __init__(self, feature_dim: int, config: ClassifierConfig) -> None:
+        super().__init__()
+        self.pool = build_pool(config.pool, feature_dim)
+        self.needs_mass = self.pool.needs_mass
+        self.norm = nn.LayerNorm(feature_dim)
+        self.hidden = nn.Linear(feature_dim, config.head_dim)
+        self.activation = nn.Sequential(nn.GELU(), nn.Dropout(config.dropout))
+        self.out = nn.Linear(config.head_dim, len(config.classes))
+
+    def forward(self, slots: Tensor, mass: Tensor | None = None) -> Tensor:
+        """Classify the pooled slots."""
+        pooled = self.norm(self.pool(slots, mass))
+        logits: Tensor = self.out(self.activation(self.hidden(pooled)))
+        return logits
+
+
+class SlideClassifier(BagClassifier):
+    """TC-SSA: compressor and head."""
+
+    def __init__(self, compressor: SlotCompressor, config: ClassifierConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.task = named_task(config.task, config.classes)
+        self.compressor = compressor
+        self.embed = _build_embedding(config.embedded_from, compressor.config.feature_dim)
+        self.head = SlideHead(compressor.config.feature_dim, config)
+        self.budget: int | None = None
+        """Slots that a slide becomes, of a nested compressor; None: all."""
+        self.reads_coords = self.needs_microns = compressor.config.spatial
+
+    def forward(
+        self,
+        bags: Sequence[Tensor],
+        labels: Tensor | None = None,
+        coords: Sequence[Tensor] | None = None,
+    ) -> BagsLogits:
+        """Classify bags of any sizes at once; see `PlacedClassifier.forward`.
+
+        Raises:
+            ShapeError: The compressor has places, and there are no coords.
+        """
+        output = self.compressor.compress(self.embedded(bags), self.budget, coords)
+        return BagsLogits(self.head(output.slots, output.mass), routing=output.routing)
+
+    @property
+    def patch_dim(self) -> int:
+        """Length D of the patches that it takes, before any embedding."""
+        return self.config.embedded_from or self.compressor.config.feature_dim
+
+    def embedded(self, bags: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return bags behind the embedding; packed: one large product is quicker than many."""
+        if self.embed is None:
+            return bags
+        embedded = self.embed(torch.cat([bag.float() for bag in bags]))
+        return torch.split(embedded, [len(bag) for bag in bags])
+
+    @classmethod
+    def from_reference_state(
+        cls, state: Mapping[str, Tensor], classes: Sequence[str], path: Path | str = "state dict"
+    ) -> Self:
+        """Build from the state dict of the reference's ``best_model.pth``.
+
+        Args:
+            state: Its tensors.
+            classes: What each output stands for.
+            path: The file it comes from, for errors.
+
+        Raises:
+            CheckpointError: Keys are missing or shapes disagree.
+        """
+        path = Path(path)
+        compressor = compressor_from_reference(state, path)
+        head = {
+            f"{ours}.{kind}": state[key].float()
+            for theirs, ours in _HEAD_LAYERS.items()
+            for kind in ("weight", "bias")
+            if (key := f"classifier.{theirs}.{kind}") in state
+        }
+        with reading(path, CheckpointError):
+            (head_dim,) = tensor_shape(state, "classifier.1.bias", 1)
+        facts = {"classes": list(classes), "head_dim": head_dim}
+        config = validated(facts, path, CheckpointError, ClassifierConfig)
+        feature_dim = compressor.config.feature_dim
+        trained = load_strictly(lambda: SlideHead(feature_dim, config), head, path)
+        model = cls(compressor, config)
+        model.head = trained
+        return model.eval()
+
+    def save(self, path: Path) -> None:
+        """Write compressor and head as one safetensors file, atomically.
+
+        `tcssa.load_compressor` reads the compressor out of it, unless patches are embedded before.
+        """
+        embedding = None if self.embed is None else "a learned embedding of the patches"
+        facts = compressor_facts(self.compressor.config, self.config.encoder, behind=embedding)
+        write_tensors(path, self.state_dict(), {**facts, "classifier": self.config.facts()})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote; in evaluation mode, on the CPU.
+
+        Raises:
+            CheckpointError: The file is broken or holds no classifier.
+        """
+        tensors, facts = read_tensors(path)
+        shape = config_from_facts(facts, path)
+        if "classifier" not in facts:
+            raise CheckpointError(
+                path, "holds no slide classifier", hint="give a run of tcssa train-mil"
+            )
+        config = validated(facts["classifier"], path, CheckpointError, ClassifierConfig)
+        model = load_strictly(lambda: cls(SlotCompressor(shape), config), tensors, path)
+        return model.eval()
+
+
+def _build_embedding(patch_dim: int | None, feature_dim: int) -> nn.Module | None:
+    if patch_dim is None:
+        return None
+    return nn.Sequential(nn.Linear(patch_dim, feature_dim), nn.ReLU())

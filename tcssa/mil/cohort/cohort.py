@@ -1,0 +1,199 @@
+"""A labelled cohort: which slide has which label, which patient, and which features."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tcssa.errors import (
+    FeatureDimError,
+    MissingDataError,
+    UsageError,
+)
+from tcssa.features import Bag, LabelledSlide, index_bags, open_bag
+from tcssa.files.checksums import file_sha256, params_hash
+from tcssa.mil.settings import CohortSettings
+from tcssa.mil.tasks import Classes, MilTask, Truth, read_task
+from tcssa.mil.tasks.serialization import task_facts
+
+
+@dataclass(frozen=True)
+class CohortSlide:
+    """One slide of a cohort."""
+
+    slide_id: str
+    case_id: str
+    label: int
+    """Index into `Cohort.classes`; of other kinds of label see `MilTask.label_of`."""
+    path: Path
+    num_patches: int
+    site: str | None = None
+    """Where the slide was made, if known."""
+    has_coords: bool = False
+    """Whether its file says where patches lie."""
+    um_per_coord: float | None = None
+    """Microns of a unit of its coordinates, if its file tells."""
+    stored_as: str = "float32"
+    """Number format of its features."""
+    truth: Truth = ()
+    """The whole label; of a lone class, what ``label`` says."""
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Slides that have a label and features of one encoder."""
+
+    slides: list[CohortSlide]
+    classes: list[str]
+    """What the labels of slides are called; see `MilTask.label_names`."""
+    feature_dim: int
+    encoder: str | None
+    labels_sha256: str
+    features_hash: str
+    """Of every file's slide, size and some rows; another content gives another one."""
+    unknown_patients: int = 0
+    """Slides whose patient is not stated and that count as patients of their own."""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Labelled slides that were left out, and why."""
+    task: MilTask = field(default_factory=Classes)
+    """What the labels are."""
+
+    def unknown_labels(self) -> list[str]:
+        """A sentence for each of several targets that is not known for some slides."""
+        total = len(self.slides)
+        return [
+            f"target {target} is not known for {total - len(known)} of {total} slides"
+            for target, known in self.task.views(self.slides).items()
+            if len(known) < total
+        ]
+
+    def fingerprint(self) -> dict[str, object]:
+        """What a run was made from; another cohort has another one."""
+        return {
+            "labels_sha256": self.labels_sha256,
+            "features_hash": self.features_hash,
+            "slides": len(self.slides),
+            "patches": sum(slide.num_patches for slide in self.slides),
+            "feature_dim": self.feature_dim,
+            "encoder": self.encoder,
+            **task_facts(self.task),
+        }
+
+
+def read_cohort(data: CohortSettings, *, task: MilTask | None = None) -> Cohort:
+    """Join a label table with a folder of features.
+
+    Args:
+        data: Where they are.
+        task: Of a run that is to predict the cohort; to train, labels say themselves what they are.
+
+    Raises:
+        UsageError: Labels or features were not given, or files are of several encoders.
+        MissingDataError: Labelled slides have no features (unless they may be skipped).
+        TableError: The table is faulty, or holds too few classes.
+        FeatureFileError: A feature file is broken.
+        FeatureDimError: A file holds features of another length than the others.
+    """
+    if data.labels is None or data.features is None:
+        raise UsageError(
+            "a cohort needs labels and features",
+            hint="give --labels CSV --features DIR, or a preset with --dataset NAME",
+        )
+    task, rows = read_task(data, task)
+    unlabelled = {row.slide_id: "no target is known" for row in rows if set(row.label) == {None}}
+    rows = [row for row in rows if row.slide_id not in unlabelled]
+    opened, skipped = _open_bags(rows, index_bags(data.features), task)
+    if skipped and (not data.skip_missing or not opened):
+        raise MissingDataError(
+            f"{len(skipped)} of {len(rows)} labelled slides cannot be used: {listed(skipped)}",
+            hint=f"extract them into {data.features}, or leave them out with --skip-missing",
+        )
+    feature_dim, encoder = _agreed(opened)
+    return Cohort(
+        [bag.slide for bag in opened],
+        task.label_names,
+        feature_dim,
+        encoder,
+        labels_sha256=file_sha256(data.labels),
+        features_hash=params_hash({bag.slide.slide_id: bag.sample for bag in opened}),
+        unknown_patients=sum(not bag.patient_is_known for bag in opened),
+        skipped=skipped | unlabelled,
+        task=task,
+    )
+
+
+class _Opened(NamedTuple):
+    """What a look into one slide's features told."""
+
+    slide: CohortSlide
+    feature_dim: int
+    encoder: str | None
+    sample: str
+    patient_is_known: bool
+
+
+def _open_bags(
+    rows: Sequence[LabelledSlide[Truth]], bags: Mapping[str, Path], task: MilTask
+) -> tuple[list[_Opened], dict[str, str]]:
+    """Look into the features of every labelled slide; also which have none, and why."""
+    opened: list[_Opened] = []
+    skipped: dict[str, str] = {}
+    for row in rows:
+        if row.slide_id not in bags:
+            skipped[row.slide_id] = "no feature file"
+            continue
+        with open_bag(bags[row.slide_id]) as bag:
+            if bag.num_patches == 0:
+                skipped[row.slide_id] = "no patches"
+                continue
+            slide = CohortSlide(
+                row.slide_id,
+                row.case_id,
+                task.label_of(row.label),
+                bag.path,
+                bag.num_patches,
+                row.site,
+                has_coords=bag.coords is not None,
+                um_per_coord=bag.um_per_coord,
+                stored_as=np.dtype(bag.features.dtype).name,
+                truth=row.label,
+            )
+            facts = (bag.feature_dim, bag.encoder, _sample(bag), row.case_is_known)
+            opened.append(_Opened(slide, *facts))
+    return opened, skipped
+
+
+def _sample(bag: Bag) -> str:
+    """Hash of a bag's size and of three of its rows: its content, without reading it all."""
+    digest = hashlib.sha256(f"{bag.num_patches} {bag.feature_dim}".encode())
+    for row in (0, bag.num_patches // 2, bag.num_patches - 1):
+        digest.update(np.ascontiguousarray(bag.read(row, row + 1)).tobytes())
+    return digest.hexdigest()
+
+
+def listed(names: dict[str, str], most: int = 5) -> str:
+    """Slides with their reasons, the first few of them."""
+    shown = ", ".join(f"{name} ({reason})" for name, reason in list(names.items())[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _agreed(bags: Sequence[_Opened]) -> tuple[int, str | None]:
+    """The D and the encoder that all files share; the odd one out is named."""
+    feature_dim = Counter(bag.feature_dim for bag in bags).most_common(1)[0][0]
+    encoder = Counter(bag.encoder for bag in bags).most_common(1)[0][0]
+    for bag in bags:
+        if bag.feature_dim != feature_dim:
+            raise FeatureDimError(bag.slide.path, feature_dim, bag.feature_dim)
+        if bag.encoder != encoder:
+            raise UsageError(
+                f"{bag.slide.path}: features of encoder {bag.encoder!r}, the other files have "
+                f"{encoder!r}",
+                hint="train on features of one encoder",
+            )
+    return feature_dim, encoder

@@ -1,0 +1,287 @@
+"""Folds without leaks: a patient is never on two sides of a split.
+
+Every fold has a validation part, on which the epoch is chosen, and a test part, which is looked
+at once. Divisions are drawn or given (`tcssa.mil.cohort.split_files`); a leak in either is an error
+that names the patients.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tcssa.errors import MissingDataError, RunError, SplitError, TableError
+from tcssa.files import atomic
+from tcssa.files.table import read_table
+from tcssa.files.text import read_text
+from tcssa.mil.cohort.cohort import CohortSlide
+from tcssa.mil.cohort.split_files import PARTS, Parts, read_parts
+from tcssa.mil.cohort.stratify import parts_of
+from tcssa.mil.settings import SplitSettings
+from tcssa.mil.tasks import MilTask
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One division of a cohort; the parts share no patient."""
+
+    train: list[CohortSlide]
+    val: list[CohortSlide]
+    """The model and the epoch are chosen on these."""
+    test: list[CohortSlide]
+    """Nothing is chosen on these; they are looked at once."""
+
+
+def make_folds(
+    slides: Sequence[CohortSlide],
+    task: MilTask,
+    num_folds: int,
+    seed: int,
+    settings: SplitSettings | None = None,
+    *,
+    skip_missing: bool = False,
+) -> list[Fold]:
+    """Divide a cohort as the settings say, by default into stratified folds by patient.
+
+    Of k folds, fold i tests on part i, validates on part i + 1 and trains on the rest.
+
+    Args:
+        slides: The cohort.
+        task: What their labels are; folds are stratified by them.
+        num_folds: Parts of a cross-validation, or draws of monte-carlo.
+        seed: Of the draws.
+        settings: How to divide.
+        skip_missing: Pass over slides of official splits that the cohort lacks.
+
+    Raises:
+        SplitError: A class has too few patients, a part lacks a class or does not do for the task,
+            or given splits leak.
+        MissingDataError: Official splits name slides that the cohort lacks.
+        TableError: They cannot be read.
+    """
+    settings = settings or SplitSettings()
+    divider = _Divider(_groups(slides, settings), task)
+    if settings.files is not None:
+        folds = _given(slides, divider, settings, seed, skip_missing=skip_missing)
+    else:
+        _require_groups(slides, divider, num_folds, settings)
+        folds = []
+        if settings.scheme == "monte-carlo":
+            for index in range(num_folds):
+                folds.append(_drawn(slides, divider, settings, seed + index))
+        else:
+            for repeat in range(settings.repeats):
+                folds += _k_folds(slides, divider, num_folds, seed + repeat)
+    for fold in folds:
+        require_disjoint(fold)
+        _require_strata(fold, task)
+        task.fitted(fold.train)
+    return folds
+
+
+@dataclass(frozen=True)
+class _Divider:
+    """Divides slides so that groups stay whole and labels are spread evenly."""
+
+    groups: dict[str, str]
+    """What never stands on two sides, by slide."""
+    task: MilTask
+
+    def divide(
+        self, slides: Sequence[CohortSlide], num_parts: int, seed: int
+    ) -> list[list[CohortSlide]]:
+        """Parts of about equal size and mix of labels; a group is whole in one of them."""
+        names = [self.groups[slide.slide_id] for slide in slides]
+        try:
+            parts = parts_of(slides, names, self.task, num_parts, seed)
+        except ValueError as error:
+            raise SplitError(
+                f"the slides cannot be divided into {num_parts} parts: {error}"
+            ) from None
+        return [[slides[i] for i in part] for part in parts]
+
+
+def _groups(slides: Sequence[CohortSlide], settings: SplitSettings) -> dict[str, str]:
+    """What never stands on two sides, by slide: its patient, or its patient's site.
+
+    Raises:
+        SplitError: Sites are wanted and some are not known.
+    """
+    if settings.group_by == "patient":
+        return {slide.slide_id: slide.case_id for slide in slides}
+    unknown = [slide.slide_id for slide in slides if slide.site is None]
+    if unknown:
+        raise SplitError(
+            f"the site of {len(unknown)} slides is not known: {', '.join(unknown[:5])}",
+            hint="add a column site to the label table, or --group-by patient",
+        )
+    # a patient seen at two sites ties them: both go by the first
+    site_of: dict[str, str] = {}
+    for slide in slides:
+        site_of.setdefault(slide.case_id, str(slide.site))
+    return {slide.slide_id: site_of[slide.case_id] for slide in slides}
+
+
+def _k_folds(
+    slides: Sequence[CohortSlide], divider: _Divider, num_folds: int, seed: int
+) -> list[Fold]:
+    parts = divider.divide(slides, num_folds, seed)
+    folds = []
+    for i, test in enumerate(parts):
+        val = parts[(i + 1) % num_folds]
+        folds.append(Fold(_without(slides, [*test, *val]), val, test))
+    return folds
+
+
+def _drawn(
+    slides: Sequence[CohortSlide], divider: _Divider, settings: SplitSettings, seed: int
+) -> Fold:
+    """One draw of test, validation and training."""
+    test = divider.divide(slides, _parts_for(settings.test_share), seed)[0]
+    rest = _without(slides, test)
+    val = _validation(rest, divider, settings.val_share / (1 - settings.test_share), seed)
+    return Fold(_without(rest, val), val, test)
+
+
+def _given(
+    slides: Sequence[CohortSlide],
+    divider: _Divider,
+    settings: SplitSettings,
+    seed: int,
+    *,
+    skip_missing: bool,
+) -> list[Fold]:
+    """Official splits; where one has no validation part, some of training becomes it."""
+    assert settings.files is not None
+    by_name = {slide.slide_id: slide for slide in slides}
+    table = read_parts(settings.files)
+    missing = sorted({name for parts in table for name in parts} - set(by_name))
+    if missing and not skip_missing:
+        raise MissingDataError(
+            f"{settings.files} names {len(missing)} slides without label or features: "
+            f"{', '.join(missing[:5])}",
+            hint="add them, or leave them out with --skip-missing",
+        )
+    folds = []
+    for parts in table:
+        sides = {
+            part: [by_name[n] for n, p in parts.items() if p == part and n in by_name]
+            for part in PARTS
+        }
+        if not sides["val"]:
+            sides["val"] = _validation(sides["train"], divider, settings.val_share, seed)
+            sides["train"] = _without(sides["train"], sides["val"])
+        folds.append(Fold(sides["train"], sides["val"], sides["test"]))
+    return folds
+
+
+def _validation(
+    slides: Sequence[CohortSlide], divider: _Divider, share: float, seed: int
+) -> list[CohortSlide]:
+    return divider.divide(slides, _parts_for(share), seed)[0]
+
+
+def _parts_for(share: float) -> int:
+    """Into how many equal parts to divide so that one of them is about this share."""
+    return max(2, round(1 / share))
+
+
+def _without(slides: Sequence[CohortSlide], held_out: Sequence[CohortSlide]) -> list[CohortSlide]:
+    names = {slide.slide_id for slide in held_out}
+    return [slide for slide in slides if slide.slide_id not in names]
+
+
+def unused_slides(slides: Sequence[CohortSlide], folds: Sequence[Fold]) -> list[str]:
+    """Slides that stand in no fold, as official splits may leave some out."""
+    used = {s.slide_id for fold in folds for part in PARTS for s in getattr(fold, part)}
+    return sorted(slide.slide_id for slide in slides if slide.slide_id not in used)
+
+
+def write_splits(
+    path: Path, slides: Sequence[CohortSlide], folds: Sequence[Fold], classes: Sequence[str]
+) -> None:
+    """Write each slide's part in every fold; a table that stands already must say the same.
+
+    The form is one that ``--splits`` reads, so another run can be given the same folds.
+
+    Raises:
+        RunError: The table of an earlier start says otherwise.
+    """
+    parts: list[Parts] = [
+        {slide.slide_id: part for part in PARTS for slide in getattr(fold, part)} for fold in folds
+    ]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["slide_id", "case_id", "label", *(f"fold_{i}" for i in range(len(folds)))])
+    for slide in slides:
+        row = [part.get(slide.slide_id, "") for part in parts]
+        writer.writerow([slide.slide_id, slide.case_id, classes[slide.label], *row])
+    if path.exists() and read_text(path, RunError).replace("\r\n", "\n") != text.getvalue():
+        raise RunError(
+            path,
+            "the folds of this run's first start were others",
+            hint="give another --out; another version of scikit-learn may split otherwise",
+        )
+    atomic.write_text(path, text.getvalue())
+
+
+def read_split_cases(path: Path) -> set[str]:
+    """All patients of a run.
+
+    Raises:
+        TableError: The table is damaged.
+    """
+    table = read_table(path, needed=["case_id"], delimiter=",", exact=True)
+    faults = [
+        f"line {n}: the case_id is empty" for n, row in table.rows.items() if not row["case_id"]
+    ]
+    if faults:
+        raise TableError(path, faults)
+    return {row["case_id"] for row in table.rows.values()}
+
+
+def require_disjoint(fold: Fold) -> None:
+    """Check that no patient stands on two sides.
+
+    Raises:
+        SplitError: One does; it is named.
+    """
+    sides = {part: {slide.case_id for slide in getattr(fold, part)} for part in PARTS}
+    for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
+        shared = sorted(sides[one] & sides[other])
+        if shared:
+            raise SplitError(
+                f"{len(shared)} patients stand in both {one} and {other}: {', '.join(shared[:5])}"
+                f"{' …' if len(shared) > 5 else ''}",
+                hint="a leak: figures on this test part would be too good; mend the splits",
+            )
+
+
+def _require_groups(
+    slides: Sequence[CohortSlide], divider: _Divider, num_folds: int, settings: SplitSettings
+) -> None:
+    least = num_folds if settings.scheme == "kfold" else _parts_for(settings.test_share)
+    for stratum in divider.task.strata(slides):
+        members = (slide for slide, is_in in zip(slides, stratum.members, strict=True) if is_in)
+        count = len({divider.groups[slide.slide_id] for slide in members})
+        if stratum.required and count < least:
+            raise SplitError(
+                f"{stratum.name} has {count} {settings.group_by}{'' if count == 1 else 's'}, "
+                f"{num_folds} folds need at least {least}",
+                hint="add some, merge or drop the class, or use fewer --folds (at least 3)",
+            )
+
+
+def _require_strata(fold: Fold, task: MilTask) -> None:
+    for part_name, part in (("training", fold.train), ("validation", fold.val)):
+        missing = [s.name for s in task.strata(part) if s.required and not s.members.any()]
+        if missing:
+            raise SplitError(
+                f"a {part_name} part has no slide of {', '.join(missing)}",
+                hint="use fewer --folds, or another --seed",
+            )
+    if not fold.test:
+        raise SplitError("a test part is empty", hint="give splits that test something")

@@ -1,0 +1,225 @@
+"""Runs side by side, on the same test slides.
+
+Every figure has an interval by patient, and every run's difference from the first one has an
+interval of its own from a *paired* bootstrap: each sample of patients scores both runs, so what
+makes a patient hard for both cancels out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+
+from tcssa.errors import RunError, UsageError
+from tcssa.files import atomic
+from tcssa.mil.comparison.comparison import Compared, Comparison
+from tcssa.mil.results.finished import read_finished
+from tcssa.mil.results.prediction_tables import read_predictions
+from tcssa.mil.tasks import MilTask, Several
+from tcssa.mil.tasks.base import Scored
+from tcssa.mil.tasks.prediction import Prediction
+from tcssa.reporter import Reporter
+from tcssa.statistics.intervals import interval
+from tcssa.statistics.metrics import (
+    BOOTSTRAP_SAMPLES,
+    Floats,
+    bootstrap,
+    resampled,
+)
+
+COMPARISON_FILE = "comparison.json"
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """The test predictions of a run, or of one of its targets, sorted by slide."""
+
+    run: Path
+    predictions: list[Prediction]
+    task: MilTask
+    scored: Scored
+    """Of all of them."""
+    model: str
+
+    @property
+    def slides(self) -> list[str]:
+        """Names, one a prediction."""
+        return [row.slide_id for row in self.predictions]
+
+    @property
+    def cases(self) -> list[str]:
+        """The patient of each."""
+        return [row.case_id for row in self.predictions]
+
+    def score(self, metric: str, scored: Scored | None = None) -> float | None:
+        """A metric of all predictions, or of some."""
+        rows = scored or self.scored
+        return self.task.metrics[metric](rows.truth, rows.values)
+
+    def fold_scores(self, metric: str) -> list[float]:
+        """A metric of each fold, where it is defined."""
+        by_fold: defaultdict[int | None, list[Prediction]] = defaultdict(list)
+        for row in self.predictions:
+            by_fold[row.fold].append(row)
+        scores = [self.score(metric, self.task.scored(rows)) for rows in by_fold.values()]
+        return [score for score in scores if score is not None]
+
+
+def compare(
+    runs: Sequence[Path],
+    metric: str | None,
+    reporter: Reporter,
+    *,
+    target: str | None = None,
+    out: Path | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """Compare finished runs of ``tcssa train-mil``.
+
+    Args:
+        runs: Two or more; the others are compared with the first.
+        metric: One that the runs' kind of label has; None takes its headline.
+        reporter: Is told of progress.
+        target: Of runs with several targets the one to compare; None means the mean over them.
+        out: Folder for ``comparison.json``, the forest plot and a page with both, if wanted.
+        seed: Of the bootstrap.
+
+    Raises:
+        UsageError: Fewer than two runs, the same twice, an unknown metric or target.
+        RunError: A run is not finished, or its test slides, labels or patients are others.
+    """
+    if len(runs) < 2 or len({run.resolve() for run in runs}) < len(runs):
+        raise UsageError("give two or more different runs to compare")
+    tested = [_read(run, target) for run in runs]
+    first = tested[0]
+    metric = metric or first.task.headline
+    if metric not in first.task.metrics:
+        raise UsageError(
+            f"unknown metric {metric!r}", hint=f"known: {', '.join(first.task.metrics)}"
+        )
+    for other in tested[1:]:
+        _require_same_slides(first, other)
+    samples = resampled(first.scored.cases, seed)
+    drawn = []
+    with reporter.task("bootstrap", total=len(tested), unit="runs") as task:
+        for run in tested:
+            rows = run.scored
+            drawn.append(bootstrap(run.task.metrics[metric], rows.truth, rows.values, samples))
+            task.advance()
+    names = _short_names(runs)
+    compared = [
+        _compared(name, run, first, metric, values, drawn[0])
+        for name, run, values in zip(names, tested, drawn, strict=True)
+    ]
+    shown = metric if target is None else f"{target}: {metric}"
+    comparison = Comparison(shown, len(first.slides), len(set(first.cases)), compared)
+    if out is not None:
+        _write(comparison, out)
+    return comparison
+
+
+def as_json(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as plain data."""
+    return {**vars(comparison), "runs": [vars(run) for run in comparison.runs]}
+
+
+def _read(run: Path, target: str | None) -> _Tested:
+    trained = read_finished(run)
+    task = trained.task
+    rows = read_predictions(run / "predictions.csv", task)
+    rows.sort(key=lambda row: row.slide_id)
+    if target is not None:
+        if not isinstance(task, Several) or target not in task.tasks:
+            known = ", ".join(task.tasks) if isinstance(task, Several) else "one label alone"
+            raise UsageError(f"{run} has no target {target!r}", hint=f"it has {known}")
+        rows, task = task.views(rows)[target], task.tasks[target]
+        if not rows:
+            raise RunError(run, f"target {target!r} is not known for any test slide")
+    return _Tested(run, rows, task, task.scored(rows), trained.settings.model.name)
+
+
+def _require_same_slides(first: _Tested, other: _Tested) -> None:
+    if first.task != other.task:
+        raise RunError(
+            other.run,
+            f"learnt {other.task.sentence()}; {first.run}: {first.task.sentence()}",
+            hint="compare runs on one label",
+        )
+    differing = sorted(set(first.slides) ^ set(other.slides))
+    if not differing and first.slides != other.slides:
+        raise RunError(
+            other.run,
+            f"tested its slides another number of times than {first.run}",
+            hint="compare runs of the same --repeats, or of the same official splits",
+        )
+    if differing:
+        raise RunError(
+            other.run,
+            f"{len(differing)} test slides are not those of {first.run}: "
+            f"{', '.join(differing[:5])}",
+            hint="compare runs on one cohort",
+        )
+    changed = [
+        one.slide_id
+        for one, two in zip(first.predictions, other.predictions, strict=True)
+        if one.truth != two.truth
+    ]
+    if changed or first.cases != other.cases:
+        what = f"labels differ: {', '.join(changed[:5])}" if changed else "patients differ"
+        raise RunError(
+            other.run, f"its {what} from {first.run}", hint="train both on one label table"
+        )
+
+
+def _compared(
+    name: str, run: _Tested, first: _Tested, metric: str, drawn: Floats, drawn_first: Floats
+) -> Compared:
+    value = run.score(metric)
+    difference, p_value = None, None
+    if run is not first:
+        base = first.score(metric)
+        apart = None if value is None or base is None else value - base
+        differences = drawn - drawn_first
+        difference = interval(apart, differences)
+        if difference["low"] is not None:
+            p_value = _p_value(differences[~np.isnan(differences)])
+    known = run.fold_scores(metric)
+    return Compared(
+        name=name,
+        model=run.model,
+        score=interval(value, drawn),
+        difference=difference,
+        p_value=p_value,
+        fold_mean=mean(known) if known else None,
+        fold_sd=stdev(known) if len(known) > 1 else None,
+    )
+
+
+def _p_value(differences: Floats) -> float:
+    """Twice the share of samples on the smaller side of zero; not below what B samples resolve."""
+    smaller = min((differences <= 0).mean(), (differences >= 0).mean())
+    return float(min(1.0, max(2 * smaller, 1 / BOOTSTRAP_SAMPLES)))
+
+
+def _short_names(runs: Sequence[Path]) -> list[str]:
+    """Folder names, or whole paths where two have one name."""
+    names = [run.resolve().name for run in runs]
+    return names if len(set(names)) == len(names) else [str(run) for run in runs]
+
+
+def _write(comparison: Comparison, out: Path) -> None:
+    from tcssa.mil.comparison.compare_page import write_comparison_page
+    from tcssa.mil.comparison.plots import plot_comparison
+
+    out.mkdir(parents=True, exist_ok=True)
+    plot_comparison(out / "comparison.png", comparison)
+    write_comparison_page(out, comparison, out / "comparison.png")
+    text = json.dumps(as_json(comparison), indent=2)
+    atomic.write_text(out / COMPARISON_FILE, text + "\n")

@@ -1,0 +1,235 @@
+"""What a run is worth: on its own test slides, or on a cohort it has never seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tcssa.compute.devices import resolve_device
+from tcssa.errors import FeatureDimError, RunError, SplitError, UsageError
+from tcssa.files import atomic
+from tcssa.mil.bags.bag_store import BagStore
+from tcssa.mil.classifier.classifiers import load_classifier
+from tcssa.mil.cohort.cohort import Cohort, listed, read_cohort
+from tcssa.mil.cohort.split_files import Parts, read_parts
+from tcssa.mil.cohort.splits import read_split_cases
+from tcssa.mil.evaluation.evaluation_page import write_evaluation_page
+from tcssa.mil.methods import BagClassifier
+from tcssa.mil.results.finished import FinishedRun, read_finished
+from tcssa.mil.results.metrics_file import METRICS_FILE, read_metrics
+from tcssa.mil.results.prediction_tables import write_predictions
+from tcssa.mil.settings import CohortSettings
+from tcssa.mil.tasks.prediction import Prediction
+from tcssa.mil.tasks.serialization import task_facts
+from tcssa.mil.training.fit import predict
+from tcssa.mil.training.train import SPLITS_FILE
+from tcssa.reporter import Reporter
+from tcssa.run import CHECKPOINT_FILE
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Where an evaluation went, and what came of it."""
+
+    folder: Path
+    metrics: dict[str, Any]
+
+
+def evaluate(
+    run: Path,
+    reporter: Reporter,
+    *,
+    labels: Path | None = None,
+    features: Path | None = None,
+    out: Path | None = None,
+    device: str = "auto",
+    allow_overlap: bool = False,
+    label_column: str | None = None,
+    case_column: str | None = None,
+    skip_missing: bool = False,
+    model: str | None = None,
+) -> Evaluation:
+    """Predict and score with the models of a run.
+
+    Without a new cohort, every test slide is predicted again by the fold that did not know it.
+    On a new cohort the folds' probabilities are averaged.
+
+    Args:
+        run: A finished run directory.
+        reporter: Is told of progress.
+        labels: Label table of a new cohort.
+        features: Its features.
+        out: Where to write; below the run if not given.
+        device: Where to predict.
+        allow_overlap: Score a new cohort although it shares patients with the run's own.
+        label_column: The column of the label, if it has an unusual name.
+        case_column: The column of the patient, likewise.
+        skip_missing: Leave out slides of the new cohort without features, and name them.
+        model: The run's method, where it is code of the user's (``module:factory``).
+
+    Raises:
+        RunError: The run is not finished, or a file of it is damaged.
+        CheckpointError: A checkpoint is damaged, or names code that ``model`` does not name.
+        SplitError: The new cohort holds patients that the run was trained on.
+        FeatureDimError: The new features are of another length.
+    """
+    trained = read_finished(run)
+    if (labels is None) != (features is None):
+        raise UsageError("a new cohort needs both --labels and --features")
+    settings, where = trained.settings, resolve_device(device)
+    rounded = trained.is_rounded  # then it is tested on rounded features too
+    folds = read_parts(run / SPLITS_FILE)
+    models = _models(run, len(folds), model, where, reporter)
+    remarks: list[str] = []
+    if labels is None or features is None:
+        cohort = read_own_cohort(trained)
+        store = BagStore(0, half=rounded)
+        predictions = _predict_test(models, folds, trained, cohort, store, where)
+        folder = out or run / "eval"
+    else:
+        data = {
+            "labels": labels,
+            "features": features,
+            "label_column": label_column or settings.cohort.label_column,
+            "case_column": case_column or settings.cohort.case_column,
+            "skip_missing": skip_missing,
+        }
+        new = settings.cohort.model_copy(update=data)
+        cohort, remarks = _read_new_cohort(new, trained, allow_overlap, reporter)
+        store = BagStore(int(settings.train.cache_gb * 1e9), half=rounded)
+        predictions = _predict_ensemble(models, trained, cohort, store, where)
+        folder = out or run / f"eval-{labels.stem}-{cohort.labels_sha256[:8]}"
+    metrics = {
+        **task_facts(cohort.task),
+        "pooled": cohort.task.score(predictions, seed=settings.train.seed),
+        "skipped": cohort.skipped,
+        **_origins(trained, len(folds), cohort, labels),
+    }
+    write_predictions(folder / "predictions.csv", predictions, cohort.task)
+    cohort.task.draw(folder, predictions, metrics["pooled"])
+    training = None if labels is None else read_metrics(run)
+    write_evaluation_page(folder, metrics, training, remarks)
+    atomic.write_text(folder / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")  # the last
+    return Evaluation(folder, metrics)
+
+
+def _origins(
+    trained: FinishedRun, num_folds: int, cohort: Cohort, labels: Path | None
+) -> dict[str, Any]:
+    """What the figures are of: which run, which slides, and how these were predicted."""
+    own, run, settings = labels is None, trained.folder, trained.settings
+    return {
+        "predicted_by": "own fold" if own else "mean of folds",
+        "run": {
+            "name": run.resolve().name,
+            "folder": str(run.resolve()),
+            "model": settings.model.name,
+            "folds": num_folds,
+            "checkpoint_sha256": trained.checkpoint_sha256,
+        },
+        "labels": str(settings.cohort.labels if labels is None else labels.resolve()),
+        "cohort": cohort.fingerprint(),
+    }
+
+
+def read_own_cohort(trained: FinishedRun) -> Cohort:
+    """The cohort that a run was trained on, from where its settings say it lies.
+
+    Raises:
+        RunError: Labels or features are not what they were.
+        TcssaError: They cannot be read; see `read_cohort`.
+    """
+    cohort = read_cohort(trained.settings.cohort)
+    if cohort.fingerprint() != trained.fingerprint:
+        raise RunError(
+            trained.folder,
+            "its labels or features are not the ones it was trained on",
+            hint="restore them, or give a new cohort with --labels and --features",
+        )
+    return cohort
+
+
+def _read_new_cohort(
+    data: CohortSettings, trained: FinishedRun, allow_overlap: bool, reporter: Reporter
+) -> tuple[Cohort, list[str]]:
+    """A cohort that the run can be asked about, and of what the reporter was warned."""
+    run = trained.folder
+    cohort = read_cohort(data, task=trained.task)
+    remarks = list(cohort.unknown_labels())
+    if cohort.skipped:
+        remarks.insert(0, f"{len(cohort.skipped)} slides left out: {listed(cohort.skipped)}")
+    for remark in remarks:
+        reporter.warn(remark)
+    if cohort.feature_dim != trained.feature_dim:
+        raise FeatureDimError(cohort.slides[0].path, trained.feature_dim, cohort.feature_dim)
+    if cohort.encoder and trained.encoder and cohort.encoder != trained.encoder:
+        raise UsageError(
+            f"the run was trained on features of {trained.encoder!r}, these are of "
+            f"{cohort.encoder!r}",
+            hint=f"extract the slides with --encoder {trained.encoder}",
+        )
+    cases = read_split_cases(run / SPLITS_FILE)
+    slides = {name for parts in read_parts(run / SPLITS_FILE) for name in parts}
+    shared = sorted(
+        {s.case_id for s in cohort.slides if s.case_id in cases or s.slide_id in slides}
+    )
+    if shared and not allow_overlap:
+        raise SplitError(
+            f"{len(shared)} patients of this cohort were trained on: {', '.join(shared[:5])}",
+            hint="leave them out of the labels; --allow-overlap scores them all the same",
+        )
+    if shared:
+        remarks.append(
+            f"{len(shared)} patients of this cohort were trained on: the figures are no test"
+        )
+        reporter.warn(remarks[-1])
+    return cohort, remarks
+
+
+def _models(
+    run: Path, num_folds: int, model: str | None, where: torch.device, reporter: Reporter
+) -> Iterator[BagClassifier]:
+    """Each fold's classifier in turn."""
+    with reporter.task("predicting", num_folds, "folds") as task:
+        for index in range(num_folds):
+            yield load_classifier(run / f"fold-{index}" / CHECKPOINT_FILE, model).to(where)
+            task.advance()
+
+
+def _predict_test(
+    models: Iterable[BagClassifier],
+    folds: Sequence[Parts],
+    trained: FinishedRun,
+    cohort: Cohort,
+    store: BagStore,
+    where: torch.device,
+) -> list[Prediction]:
+    """Predict every test slide by the fold that did not know it."""
+    precision, predictions = trained.settings.train.precision, []
+    for index, (parts, model) in enumerate(zip(folds, models, strict=True)):
+        slides = [slide for slide in cohort.slides if parts.get(slide.slide_id) == "test"]
+        predictions += predict(model, slides, store, where, precision, fold=index)
+    return predictions
+
+
+def _predict_ensemble(
+    models: Iterable[BagClassifier],
+    trained: FinishedRun,
+    cohort: Cohort,
+    store: BagStore,
+    where: torch.device,
+) -> list[Prediction]:
+    """Predict slides by all folds, and average."""
+    precision = trained.settings.train.precision
+    by_fold = [predict(model, cohort.slides, store, where, precision) for model in models]
+    mean = np.mean([[row.probs for row in rows] for rows in by_fold], axis=0)
+    return [
+        replace(row, probs=tuple(probs.tolist()))
+        for row, probs in zip(by_fold[0], mean, strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""What figures are called, how they are shown, and what was published."""

@@ -1,0 +1,1 @@
+"""What the folder of a run holds, written and read back."""

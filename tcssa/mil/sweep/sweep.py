@@ -1,0 +1,271 @@
+"""A sweep: the same cohort and folds, trained with every combination of some settings.
+
+Every combination is a run of its own (`tcssa.mil.training.train`), in a process of its own, several
+side by side. Runs are kept, so a sweep goes on where it was, and grows when values are added.
+
+::
+
+    SWEEP/
+      runs/num_slots=8,seed=0/ …   a run directory each
+      sweep.csv                    a row a run: its settings, pooled figures, mean and SD over folds
+      failed.csv                   combinations that could not be trained, if there are any
+      auc_by_slots.png             where K is swept; of other labels their headline, not auc
+      sweep.html                   table and chart on one page
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tcssa.compute import launcher
+from tcssa.config.settings import validate
+from tcssa.errors import TcssaError, UnknownNameError, UsageError
+from tcssa.files import atomic
+from tcssa.mil.reporting.metric_names import titles
+from tcssa.mil.settings import MilSettings
+from tcssa.mil.sweep.sweep_result import SweepResult
+from tcssa.reporter import Reporter, Silent
+
+Axis = tuple[str, tuple[str, ...]]
+"""A setting as ``section.field``, and the values it takes."""
+
+_SECTIONS = ("model", "split", "train")
+METHOD = "model.name"
+"""The axis of methods."""
+_SCORES = ("auc", "balanced_accuracy", "macro_f1", "auprc", "brier")
+"""Of classes; of other kinds of label all metrics are shown."""
+_OF_TCSSA_ONLY = ("train.aux_weight",)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One combination."""
+
+    values: dict[str, str]
+    """Setting to value."""
+
+    @property
+    def name(self) -> str:
+        """The folder of its run."""
+        return ",".join(f"{_short(name)}={value}" for name, value in self.values.items())
+
+
+def parse_axis(text: str) -> Axis:
+    """Read ``num_slots=8,16,32``; dashes do for underscores, ``model`` is the method.
+
+    Raises:
+        UsageError: It is no assignment, or the setting is unknown.
+    """
+    name, equals, values = text.partition("=")
+    found = tuple(dict.fromkeys(value.strip() for value in values.split(",") if value.strip()))
+    if not equals or not found:
+        raise UsageError(f"--over takes NAME=VALUE,VALUE, got {text!r}")
+    return _full_name(name.strip().replace("-", "_")), found
+
+
+def points(axes: Sequence[Axis]) -> list[Point]:
+    """All combinations; settings that a method does not have make no difference to it.
+
+    Raises:
+        UsageError: There is no axis, or one is given twice.
+    """
+    names = [name for name, _ in axes]
+    if not axes or len(set(names)) < len(names):
+        raise UsageError("give each setting to sweep once: --over num_slots=8,16 --over seed=0,1,2")
+    found: dict[str, Point] = {}
+    for values in itertools.product(*(values for _, values in axes)):
+        chosen = dict(zip(names, values, strict=True))
+        if chosen.get(METHOD, "tcssa") != "tcssa":
+            chosen = {name: value for name, value in chosen.items() if not _is_of_tcssa(name)}
+        point = Point(chosen)
+        found.setdefault(point.name, point)
+    return list(found.values())
+
+
+def sweep(
+    settings: MilSettings,
+    axes: Sequence[Axis],
+    out: Path,
+    reporter: Reporter | None = None,
+    *,
+    jobs: int = 1,
+    of_method: Mapping[str, MilSettings] | None = None,
+) -> SweepResult:
+    """Train every combination, several at once, and write table and chart.
+
+    Args:
+        settings: What all runs share.
+        axes: What differs; see `parse_axis`.
+        out: The sweep's folder.
+        reporter: Told of progress, and of runs that fail.
+        jobs: Processes side by side; they share the cores.
+        of_method: In place of ``settings`` for these methods, as a preset may have them.
+
+    Raises:
+        UsageError: An axis or one of its values is not valid, or a launcher started several of us.
+    """
+    if launcher.num_processes() > 1:
+        raise UsageError(
+            "a sweep starts processes of its own", hint="call it without torchrun, with --jobs"
+        )
+    reporter = reporter or Silent()
+    result = SweepResult(out)
+    todo = [
+        (point, _settings_of((of_method or {}).get(point.values.get(METHOD, ""), settings), point))
+        for point in points(axes)
+    ]
+    metrics: dict[str, dict[str, Any]] = {}
+    with reporter.task("sweep", len(todo), "runs") as task:
+        for name, outcome in _train_all(todo, out / "runs", jobs):
+            if isinstance(outcome, str):
+                result.failed.append((name, outcome))
+                reporter.warn(f"{name} was not trained: {outcome}")
+            else:
+                metrics[name] = outcome
+            task.advance()
+    if metrics:
+        from tcssa.mil.tasks.serialization import task_of_metrics
+
+        result.headline = task_of_metrics(next(iter(metrics.values()))).headline
+    _tell_warnings(metrics, reporter)
+    result.rows = [_row(point, metrics[point.name]) for point, _ in todo if point.name in metrics]
+    result.failed.sort()
+    _write_tables(result, [name for name, _ in axes])
+    if result.rows:
+        _write_page(result, axes)
+    return result
+
+
+def _tell_warnings(metrics: Mapping[str, Mapping[str, Any]], reporter: Reporter) -> None:
+    """What runs were warned of; once, where it was the same for several."""
+    runs_of: dict[str, list[str]] = {}
+    for name in sorted(metrics):
+        for text in metrics[name]["warnings"]:
+            runs_of.setdefault(text, []).append(name)
+    for text, names in runs_of.items():
+        several = f"{len(names)} runs, {names[0]} first" if len(names) > 1 else names[0]
+        reporter.warn(f"{several}: {text}")
+
+
+def _write_page(result: SweepResult, axes: Sequence[Axis]) -> None:
+    """The page, with the chart where K was swept."""
+    from tcssa.mil.sweep.plots import plot_sweep
+    from tcssa.mil.sweep.sweep_page import write_sweep_page
+
+    chart = None
+    if "model.num_slots" in dict(axes):
+        chart = result.chart
+        plot_sweep(chart, result.rows, result.headline)
+    write_sweep_page(result, [_short(name) for name, _ in axes], chart)
+
+
+def _train_all(
+    todo: Sequence[tuple[Point, MilSettings]], runs: Path, jobs: int
+) -> Iterator[tuple[str, dict[str, Any] | str]]:
+    """Names of runs with their metrics, or with why there are none, as they end."""
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    # spawned: torch's threads do not survive a fork
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        futures: dict[Future[dict[str, Any] | str], str] = {
+            pool.submit(_train_one, settings, runs / point.name, threads): point.name
+            for point, settings in todo
+        }
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _train_one(settings: MilSettings, out: Path, threads: int) -> dict[str, Any] | str:
+    """In a process of its own: a run's metrics, seconds and warnings, or why there are none."""
+    import torch
+
+    from tcssa.mil.training.train import train
+
+    torch.set_num_threads(threads)
+    begin, told = time.perf_counter(), Silent()
+    try:
+        metrics = train(settings, out, told)
+    except TcssaError as error:
+        return str(error)
+    return {**metrics, "seconds": time.perf_counter() - begin, "warnings": told.warnings}
+
+
+def _settings_of(settings: MilSettings, point: Point) -> MilSettings:
+    values = settings.model_dump()
+    for name, value in point.values.items():
+        section, _, setting = name.partition(".")
+        values[section][setting] = value
+    return validate(MilSettings, values)
+
+
+def _row(point: Point, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    row: dict[str, Any] = {_short(name): value for name, value in point.values.items()}
+    for name in _scores(metrics):
+        pooled, folds = metrics["pooled"][name], metrics["over_folds"][name]
+        row |= {
+            name: pooled["value"],
+            f"{name}_low": pooled["low"],
+            f"{name}_high": pooled["high"],
+            f"{name}_fold_mean": None if folds is None else folds["mean"],
+            f"{name}_fold_sd": None if folds is None else folds["sd"],
+        }
+    slots = [fold["effective_slots"] for fold in metrics["folds"]]
+    row["effective_slots"] = sum(slots) / len(slots) if None not in slots else None
+    return row
+
+
+def _scores(metrics: Mapping[str, Any]) -> Sequence[str]:
+    """The metrics of a row, the headline first."""
+    from tcssa.mil.tasks.serialization import is_plain, task_of_metrics
+
+    task = task_of_metrics(metrics)
+    if is_plain(task):
+        return _SCORES
+    return list(titles(task.metrics, task.headline))
+
+
+def _write_tables(result: SweepResult, names: Sequence[str]) -> None:
+    settings = [_short(name) for name in names]
+    figures = [name for name in (result.rows[0] if result.rows else {}) if name not in settings]
+    header = [*settings, *figures]
+    rows = [[row.get(name, "") for name in header] for row in result.rows]
+    atomic.write_csv(result.out / "sweep.csv", header, rows)
+    failed = result.out / "failed.csv"
+    if result.failed:
+        atomic.write_csv(failed, ["run", "reason"], result.failed)
+    else:
+        failed.unlink(missing_ok=True)
+
+
+def _full_name(name: str) -> str:
+    known = [
+        f"{section}.{setting}"
+        for section in _SECTIONS
+        for setting in MilSettings.model_fields[section].get_default().__class__.model_fields
+    ]
+    if name == "model":
+        return METHOD
+    for full in known:
+        if name in (full, full.partition(".")[2]):
+            return full
+    raise UnknownNameError("setting", name, [full.partition(".")[2] for full in known])
+
+
+def _short(name: str) -> str:
+    return "model" if name == METHOD else name.partition(".")[2]
+
+
+def _is_of_tcssa(name: str) -> bool:
+    return name in _OF_TCSSA_ONLY or (name.startswith("model.") and name != METHOD)

@@ -1,0 +1,136 @@
+"""A task from the plain data that it left in a checkpoint or in ``metrics.json``."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+
+from tcssa.files.text import first_fault
+from tcssa.mil.tasks.base import MilTask
+from tcssa.mil.tasks.classes import Classes
+from tcssa.mil.tasks.multitask import Several
+from tcssa.mil.tasks.ordinal import Ordinal
+from tcssa.mil.tasks.survival import Survival
+
+_MOST_SPANS = 10_000
+
+
+class _Facts(BaseModel):
+    """Plain data; numbers must be numbers, and names text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class _ClassFacts(_Facts):
+    """Of classes, or of grades in their order."""
+
+    kind: Literal["classes", "ordinal"]
+    classes: list[str] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _require_distinct(self) -> Self:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("a class stands there twice")
+        return self
+
+    def task(self) -> Classes:
+        """The task of these classes."""
+        kind = Classes if self.kind == Classes.kind else Ordinal
+        return kind(tuple(self.classes))
+
+
+class _SurvivalFacts(_Facts):
+    """Of the time to an event."""
+
+    kind: Literal["survival"]
+    num_spans: int = Field(ge=2, le=_MOST_SPANS)
+    edges: list[FiniteFloat]
+    """Where a span ends and the next begins; empty before the task is fitted."""
+
+    @model_validator(mode="after")
+    def _require_rising(self) -> Self:
+        if len(self.edges) not in (0, self.num_spans - 1):
+            raise ValueError(f"{self.num_spans} spans have {self.num_spans - 1} edges")
+        if any(b < a for a, b in itertools.pairwise(self.edges)):
+            raise ValueError("the edges of spans do not rise")
+        return self
+
+    def task(self) -> Survival:
+        """The task of these spans."""
+        return Survival(self.num_spans, tuple(self.edges))
+
+
+class _SeveralFacts(_Facts):
+    """Of several labels at once."""
+
+    kind: Literal["several"]
+    targets: dict[str, _ClassFacts] = Field(min_length=1)
+
+    def task(self) -> Several:
+        """The task of these targets."""
+        return Several({name: target.task() for name, target in self.targets.items()})
+
+
+_KINDS: dict[str, type[_ClassFacts | _SurvivalFacts | _SeveralFacts]] = {
+    Classes.kind: _ClassFacts,
+    Ordinal.kind: _ClassFacts,
+    Survival.kind: _SurvivalFacts,
+    Several.kind: _SeveralFacts,
+}
+
+
+def task_from_facts(facts: object) -> MilTask:
+    """Read what `MilTask.facts` wrote.
+
+    Raises:
+        ValueError: They are of a kind that this version does not know, incomplete or not valid.
+    """
+    kind = facts.get("kind") if isinstance(facts, Mapping) else None
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise ValueError(f"unknown kind of label {kind!r}")
+    try:
+        return _KINDS[kind].model_validate(facts).task()
+    except ValidationError as fault:
+        raise ValueError(f"the facts of the label are not valid: {first_fault(fault)}") from None
+
+
+def named_task(facts: object, outputs: Sequence[str]) -> MilTask:
+    """Make the task that facts tell of; without any, the outputs are classes.
+
+    Raises:
+        ValueError: The facts are not valid, or of another number of outputs.
+    """
+    if facts is None:
+        return task_from_facts({"kind": Classes.kind, "classes": list(outputs)})
+    task = task_from_facts(facts)
+    if len(task.outputs) != len(outputs):
+        raise ValueError(f"{len(outputs)} outputs do not fit {task.sentence()}")
+    return task
+
+
+def task_of_metrics(metrics: Mapping[str, Any]) -> MilTask:
+    """The task of a run or an evaluation, from its ``metrics.json``; plain classes have no name.
+
+    Raises:
+        ValueError: It is not told, or not as `task_facts` tells it.
+    """
+    plain = {"kind": Classes.kind, "classes": metrics.get("classes")}
+    task = task_from_facts(metrics["task"] if metrics.get("task") is not None else plain)
+    if isinstance(task, Several) and len({target.kind for target in task.tasks.values()}) > 1:
+        raise ValueError("targets of several kinds have no figures in common")
+    return task
+
+
+def task_facts(task: MilTask) -> dict[str, Any]:
+    """What `task_of_metrics` reads."""
+    if is_plain(task):
+        return {"classes": task.outputs}
+    return {"task": task.facts()}
+
+
+def is_plain(task: MilTask) -> bool:
+    """Whether it is classes that exclude each other, which nobody needs to be told."""
+    return task.kind == Classes.kind

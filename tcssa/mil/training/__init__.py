@@ -1,0 +1,1 @@
+"""Training of slide classifiers, cross-validated."""

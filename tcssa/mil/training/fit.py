@@ -1,0 +1,405 @@
+"""Fitting one fold: the loop, the choice of the epoch, and taking up a killed run.
+
+After every epoch the average of the last epochs' weights is validated, and the one with the
+lowest loss is kept: a few validation slides choose less by chance among averages. Every epoch
+draws its order, noise and dropout from (seed, fold, epoch), so that a run taken up at any
+checkpoint ends with the same weights as one that was never disturbed.
+
+Several processes share a step's slides (`tcssa.mil.training.step_partition`). All of them hold the
+same weights, see the same losses and come to the same decisions; the first of them writes the
+checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import reduce
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tcssa.compressor.balance import RoutingSums
+from tcssa.compressor.checkpoint import require_fit
+from tcssa.compute.devices import resolve_device
+from tcssa.compute.processes import Processes
+from tcssa.errors import CheckpointError, DivergedError
+from tcssa.files import atomic
+from tcssa.files.boundary import UnsoundError, reading
+from tcssa.files.torch_file import read_torch_file
+from tcssa.mil.bags.bag_store import BagStore
+from tcssa.mil.classifier.classifiers import build_classifier
+from tcssa.mil.classifier.classify_bags import check_coords, classify
+from tcssa.mil.classifier.slide_classifier import SlideClassifier
+from tcssa.mil.cohort.cohort import Cohort, CohortSlide
+from tcssa.mil.cohort.splits import Fold
+from tcssa.mil.methods import BagClassifier, BagsLogits
+from tcssa.mil.results.history import Epoch, SlotUse
+from tcssa.mil.settings import MilSettings
+from tcssa.mil.tasks.prediction import Prediction
+from tcssa.mil.training.nested import choose_share
+from tcssa.mil.training.prototypes import begin_gate, write_prototypes
+from tcssa.mil.training.rates import paced, set_rates
+from tcssa.mil.training.step_partition import Share, divide, put_together, share_of
+from tcssa.reporter import Task
+from tcssa.run import ONE_FOLDER_HINT
+
+PROGRESS_FILE = "progress.pt"
+
+
+@dataclass
+class Progress:
+    """Where the training of a fold stands after a whole epoch."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+    best_epoch: int = -1
+    best_state: dict[str, Tensor] = field(default_factory=dict)
+    last_states: list[dict[str, Tensor]] = field(default_factory=list)
+    """Weights after the last epochs, of which the average is validated."""
+
+    @property
+    def best(self) -> Epoch:
+        """The epoch that was chosen."""
+        return self.epochs[self.best_epoch]
+
+
+class _SlotSums:
+    """Where the patches of an epoch's batches went."""
+
+    def __init__(self) -> None:
+        self._sums: list[RoutingSums] = []
+        self._losses: list[float] = []
+
+    def add(self, routing: RoutingSums, balance_loss: float) -> None:
+        self._sums.append(routing)
+        self._losses.append(balance_loss)
+
+    def use(self, top_k: int) -> SlotUse | None:
+        """The epoch's summary; None for a method without slots."""
+        if not self._sums:
+            return None
+        aux_excess = sum(self._losses) / len(self._losses) - top_k
+        return SlotUse.of(reduce(RoutingSums.merge, self._sums), aux_excess)
+
+
+class FoldFit:
+    """Trains one fold, from the start or from its last checkpoint.
+
+    Args:
+        cohort: Where the slides come from.
+        fold: Who trains and who validates.
+        index: Number of the fold; part of its seed.
+        settings: Of the run.
+        folder: Of the fold; the checkpoint lies there.
+        store: Reads features.
+        processes: That train it together; one alone if not given.
+    """
+
+    def __init__(
+        self,
+        cohort: Cohort,
+        fold: Fold,
+        index: int,
+        settings: MilSettings,
+        folder: Path,
+        store: BagStore,
+        processes: Processes | None = None,
+    ) -> None:
+        self.cohort, self.fold, self.index = cohort, fold, index
+        self.settings, self.folder, self.store = settings, folder, store
+        self.train = settings.train
+        self.processes = processes or Processes(resolve_device(self.train.device))
+        self.device = self.processes.device
+        self.task = cohort.task.fitted(fold.train)
+        self._seed("weights")
+        model = build_classifier(settings.model, cohort.feature_dim, self.task, cohort.encoder)
+        check_coords(model, cohort.slides)
+        self.model = model.to(self.device)
+        self.optimiser = torch.optim.AdamW(
+            paced(self.model, self.train.salience_pace),
+            lr=self.train.lr,
+            weight_decay=self.train.weight_decay,
+            fused=True,
+        )
+        self.progress = Progress()
+
+    def run(self, task: Task) -> Progress:
+        """Train until the last epoch or until patience ends; leaves the best weights loaded."""
+        self._take_up()
+        if not self.progress.epochs:
+            self._begin()
+        task.advance(len(self.progress.epochs))
+        saved_at = time.monotonic()
+        while not self._finished():
+            epoch = self._train_epoch(len(self.progress.epochs))
+            self._remember(epoch)
+            in_use = f", {epoch.slots.effective_slots:.0f} slots in use" if epoch.slots else ""
+            task.describe(
+                f"fold {self.index}: val loss {epoch.val_loss:.3f}, best "
+                f"{self.progress.best.val_loss:.3f}{in_use}"
+            )
+            task.advance()
+            if time.monotonic() - saved_at >= self.train.checkpoint_every_s:
+                self._save()
+                saved_at = time.monotonic()
+        self.model.load_state_dict(self.progress.best_state)
+        if self.nested is not None:
+            compressor, store = self.nested.compressor, self.store
+            share = choose_share(self.nested, self.fold.val, store)
+            compressor.config = compressor.config.model_copy(update={"auto_share": share})
+        return self.progress
+
+    @property
+    def nested(self) -> SlideClassifier | None:
+        """Return the model if it learns nested budgets."""
+        model = self.model
+        if isinstance(model, SlideClassifier) and model.compressor.config.nested:
+            return model
+        return None
+
+    def _begin(self) -> None:
+        """Let the gate begin at prototypes, if it is to; the processes see the same patches."""
+        settings = self.settings.model
+        is_fresh = settings.init is None and isinstance(self.model, SlideClassifier)
+        if not (settings.prototypes and is_fresh):
+            return
+        assert isinstance(self.model, SlideClassifier)
+        if self.processes.is_main:
+            seed = self._number("prototypes") % 2**31
+            found = begin_gate(self.model, self.fold.train, self.store, seed)
+            if found:
+                write_prototypes(self.folder, found)
+        self.processes.share_parameters(self.model)
+
+    def _finished(self) -> bool:
+        done = len(self.progress.epochs)
+        return done >= self.train.epochs or (
+            done > 0 and done - 1 - self.progress.best_epoch >= self.train.patience
+        )
+
+    def _train_epoch(self, number: int) -> Epoch:
+        self._seed(f"epoch {number}")
+        self.model.train()
+        order = self._order()
+        batches = list(_batched([self.fold.train[i] for i in order], self.train.batch_size))
+        shares = [share_of(slides, self.train.num_parts, self.processes) for slides in batches]
+        losses = []
+        slots = _SlotSums()
+        read = self.store.batches([share.own_slides() for share in shares])
+        for step, (share, (_, bags)) in enumerate(zip(shares, read, strict=True)):
+            self._draw_budget(f"epoch {number} step {step}")
+            done = (number * len(batches) + step) / (self.train.epochs * len(batches))
+            set_rates(self.optimiser, self.train.lr, done)
+            self.optimiser.zero_grad()
+            with self._autocast():
+                labels = self.task.targets(share.slides).to(self.device)
+                output = self._classify(share, bags, labels, f"epoch {number} step {step}")
+                loss = self.model.loss(output, labels)
+            total = loss
+            if output.routing is not None:
+                balance = output.routing.balance_loss()
+                total = loss + self.train.aux_weight * balance
+                slots.add(output.routing.detach(), float(balance.detach()))
+            if total.requires_grad:  # a process without a slide in this step has nothing to do
+                torch.autograd.backward(total)
+            self.processes.sum_gradients(self.model.parameters())
+            self.optimiser.step()
+            losses.append(self._finite(float(loss.detach()), number))
+        self._draw_budget(None)
+        self.processes.share_buffers(self.model)
+        with self._averaged():
+            val = self.predict(self.fold.val)
+        val_loss = self._finite(self.task.validation_loss(val), number)
+        return Epoch(
+            epoch=number,
+            train_loss=sum(losses) / len(losses),
+            val_loss=val_loss,
+            val_scores={self.task.headline: self.task.headline_score(val)},
+            slots=slots.use(self.settings.model.top_k),
+        )
+
+    def _draw_budget(self, step: str | None) -> None:
+        """Draw the slots that the bags of a step become, the same in all processes; None: all."""
+        if self.nested is not None:
+            budgets = self.nested.compressor.config.budgets
+            drawn = None if step is None else self._number(f"budget {step}") % len(budgets)
+            self.nested.budget = None if drawn is None else budgets[drawn]
+
+    def _classify(
+        self, share: Share, bags: Sequence[Tensor], labels: Tensor, step: str
+    ) -> BagsLogits:
+        """The output for all slides of a step, this process's and the others'."""
+        unused = iter(bags)
+        outputs = []
+        for part in share.parts:
+            if self.train.num_parts > 1:  # a single part draws on from the epoch's seed
+                self._seed(f"{step} part {part.index}")
+            slides = [share.slides[i] for i in part.positions]
+            on_device = [next(unused).to(self.device, non_blocking=True) for _ in slides]
+            with torch.set_grad_enabled(part.counts):
+                outputs.append(
+                    classify(self.model, slides, on_device, self.store, labels[part.positions])
+                )
+        return put_together(share, outputs, self.processes)
+
+    def predict(self, slides: Sequence[CohortSlide], fold: int | None = None) -> list[Prediction]:
+        """Predict slides; the processes share them, and each gets all predictions."""
+        divided = divide([slide.num_patches for slide in slides], self.processes.count)
+        own = [slides[i] for i in divided[self.processes.index]]
+        precision = self.train.precision
+        rows = predict(self.model, own, self.store, self.device, precision, fold)
+        gathered = chain.from_iterable(self.processes.gather(rows))
+        placed = dict(zip(chain.from_iterable(divided), gathered, strict=True))
+        return [placed[i] for i in range(len(slides))]
+
+    def _order(self) -> list[int]:
+        """The epoch's slides, each once; or drawn so that classes come equally often."""
+        slides = self.fold.train
+        if not self.train.balanced_sampling:
+            return torch.randperm(len(slides)).tolist()
+        counts = Counter(slide.label for slide in slides)
+        chances = torch.tensor([1 / counts[slide.label] for slide in slides])
+        return torch.multinomial(chances, len(slides), replacement=True).tolist()
+
+    def _finite(self, loss: float, epoch: int) -> float:
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"fold {self.index} diverged in epoch {epoch}: the loss is {loss}",
+                hint=f"use a lower --lr than {self.train.lr:g}, and another --out",
+            )
+        return loss
+
+    def _remember(self, epoch: Epoch) -> None:
+        progress = self.progress
+        progress.epochs.append(epoch)
+        if progress.best_epoch < 0 or epoch.val_loss < progress.best.val_loss:
+            progress.best_epoch = epoch.epoch
+            progress.best_state = average(progress.last_states)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Give the model the average of its last weights within a block."""
+        states = self.progress.last_states
+        states.append({n: v.detach().clone() for n, v in self.model.state_dict().items()})
+        del states[: -self.train.average]
+        self.model.load_state_dict(average(states))
+        yield
+        self.model.load_state_dict(states[-1])
+
+    def _autocast(self) -> torch.autocast:
+        return _autocast(self.device, self.train.precision)
+
+    def _seed(self, purpose: str) -> None:
+        torch.manual_seed(self._number(purpose))
+
+    def _number(self, purpose: str) -> int:
+        text = f"{self.train.seed} {self.index} {purpose}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+    def _save(self) -> None:
+        if not self.processes.is_main:
+            return
+        content = {
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "epochs": [epoch.model_dump() for epoch in self.progress.epochs],
+            "best_epoch": self.progress.best_epoch,
+            "best_state": self.progress.best_state,
+            "last_states": self.progress.last_states,
+        }
+        # through memory: on a full disk torch's own writer fails with an error of no kind
+        serialised = io.BytesIO()
+        torch.save(content, serialised)
+        atomic.write_bytes(self.folder / PROGRESS_FILE, serialised.getbuffer())
+
+    def _take_up(self) -> None:
+        path = self.folder / PROGRESS_FILE
+        if path.exists():
+            self._read_progress(path)
+        stands = f"fold {self.index}, {len(self.progress.epochs)} epochs"
+        self.processes.require_same("checkpoints", stands, ONE_FOLDER_HINT)
+
+    def _read_progress(self, path: Path) -> None:
+        with reading(path, CheckpointError, hint="remove it to train this fold again"):
+            content: dict[str, Any] = read_torch_file(path, CheckpointError)
+            expected = self.model.state_dict()
+            last_states = content.get("last_states", [])
+            if len(last_states) != min(self.train.average, len(content["epochs"])):
+                raise UnsoundError("it lacks weights of its last epochs")
+            for state in (content["model"], content["best_state"], *last_states):
+                require_fit(expected, state, path)
+            self.model.load_state_dict(content["model"])
+            self.optimiser.load_state_dict(content["optimiser"])
+            if not _fits(self.optimiser):
+                raise UnsoundError("its optimiser is of another model")
+            if content["best_epoch"] not in range(len(content["epochs"])):
+                raise UnsoundError("its best epoch is none of its epochs")
+            self.progress = Progress(
+                epochs=[Epoch.model_validate(epoch) for epoch in content["epochs"]],
+                best_epoch=content["best_epoch"],
+                best_state={n: v.to(self.device) for n, v in content["best_state"].items()},
+                last_states=[
+                    {name: value.to(self.device) for name, value in state.items()}
+                    for state in last_states
+                ],
+            )
+
+
+@torch.no_grad()
+def predict(
+    model: BagClassifier,
+    slides: Sequence[CohortSlide],
+    store: BagStore,
+    device: torch.device,
+    precision: str = "fp32",
+    fold: int | None = None,
+) -> list[Prediction]:
+    """Predict slides one by one, so that no prediction depends on the others."""
+    model.eval()
+    check_coords(model, slides)
+    predictions = []
+    for (slide,), (bag,) in store.batches([[slide] for slide in slides]):
+        with _autocast(device, precision):
+            logits = classify(model, [slide], [bag.to(device, non_blocking=True)], store).logits
+        values = model.task.values(logits[0])
+        who = (slide.slide_id, slide.case_id, slide.label)
+        predictions.append(Prediction(*who, values, fold, slide.truth))
+    return predictions
+
+
+def average(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Average weights of several epochs; numbers that are counted are those of the last."""
+    return {
+        name: torch.stack([state[name] for state in states]).mean(dim=0)
+        if value.is_floating_point() and len(states) > 1
+        else value.clone()
+        for name, value in states[-1].items()
+    }
+
+
+def _fits(optimiser: torch.optim.Optimizer) -> bool:
+    """Whether every moment has its parameter's shape; torch does not look."""
+    return all(
+        value.dim() == 0 or value.shape == parameter.shape
+        for parameter, state in optimiser.state.items()
+        for value in state.values()
+        if isinstance(value, Tensor)
+    )
+
+
+def _autocast(device: torch.device, precision: str) -> torch.autocast:
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def _batched(slides: Sequence[CohortSlide], size: int) -> Iterator[Sequence[CohortSlide]]:
+    for begin in range(0, len(slides), size):
+        yield slides[begin : begin + size]

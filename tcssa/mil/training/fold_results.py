@@ -1,0 +1,142 @@
+"""What is kept of a fold once it is trained and tested, and of all folds together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from tcssa.errors import RunError
+from tcssa.files import atomic
+from tcssa.mil.classifier.classifiers import MethodFacts, save_classifier
+from tcssa.mil.cohort.cohort import Cohort
+from tcssa.mil.cohort.site_confounding import SiteConfound
+from tcssa.mil.reporting.metric_names import written
+from tcssa.mil.results.history import Epoch, write_history
+from tcssa.mil.results.metrics_file import METRICS_FILE, read_fold_metrics
+from tcssa.mil.results.prediction_tables import read_predictions, write_predictions
+from tcssa.mil.settings import MilSettings
+from tcssa.mil.tasks import MilTask
+from tcssa.mil.tasks.prediction import Prediction
+from tcssa.mil.tasks.serialization import task_facts
+from tcssa.mil.training import plots
+from tcssa.mil.training.fit import PROGRESS_FILE, FoldFit
+from tcssa.reporter import Reporter
+from tcssa.run import CHECKPOINT_FILE
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """What is left of a fold once it is trained and tested."""
+
+    index: int
+    epochs: list[Epoch]
+    best_epoch: int
+    test: list[Prediction]
+    scores: dict[str, float | None]
+
+    @property
+    def best(self) -> Epoch:
+        """The epoch with the lowest validation loss."""
+        return self.epochs[self.best_epoch]
+
+
+def write_fold(result: FoldResult, fit: FoldFit, folder: Path, reporter: Reporter) -> None:
+    """Everything that is kept of a fold; ``metrics.json`` last."""
+    cohort, settings = fit.cohort, fit.settings
+    facts = MethodFacts(
+        name=settings.model.name,
+        feature_dim=cohort.feature_dim,
+        classes=fit.task.outputs,
+        encoder=cohort.encoder,
+        task=task_facts(fit.task).get("task"),
+    )
+    save_classifier(fit.model, folder / CHECKPOINT_FILE, facts)
+    write_history(folder, result.epochs)
+    write_predictions(folder / "predictions.csv", result.test, cohort.task)
+    headline = cohort.task.headline
+    score = result.scores[headline]
+    reporter.note(
+        f"fold {result.index}: epoch {result.best_epoch} of {len(result.epochs)} kept, "
+        f"validation loss {result.best.val_loss:.3f}, test {written(headline)} "
+        f"{'undefined' if score is None else f'{score:.3f}'}"
+    )
+    if fit.nested is not None:
+        kept = fit.nested.compressor.config.auto_share
+        reporter.note(
+            f"fold {result.index}: --budget auto keeps {kept:.0%} of the variance between slots"
+        )
+    content = {
+        "best_epoch": result.best_epoch,
+        "epochs": [epoch.model_dump() for epoch in result.epochs],
+        "test": result.scores,
+    }
+    atomic.write_text(folder / METRICS_FILE, json.dumps(content) + "\n")
+    (folder / PROGRESS_FILE).unlink(missing_ok=True)
+
+
+def read_fold(folder: Path, index: int, task: MilTask) -> FoldResult:
+    """Read what `write_fold` kept.
+
+    Raises:
+        RunError: The fold's ``metrics.json`` is damaged.
+        TableError: Its predictions are.
+    """
+    noted = read_fold_metrics(folder)
+    if missing := [name for name in task.metrics if name not in noted.test]:
+        raise RunError(folder / METRICS_FILE, f"lacks {', '.join(missing)}")
+    test = read_predictions(folder / "predictions.csv", task)
+    return FoldResult(index, noted.epochs, noted.best_epoch, test, noted.test)
+
+
+def sum_up(
+    results: Sequence[FoldResult],
+    cohort: Cohort,
+    settings: MilSettings,
+    confounds: Mapping[str, SiteConfound],
+    out: Path,
+) -> dict[str, Any]:
+    """Pool the test slides of all folds; write metrics, predictions and plots."""
+    task = cohort.task
+    predictions = [row for result in results for row in result.test]
+    pooled = task.score(predictions, seed=settings.train.seed)
+    lookups = {target: asdict(confound) for target, confound in confounds.items()}
+    metrics = {
+        **task_facts(task),
+        "pooled": pooled,
+        "over_folds": {name: _spread([r.scores[name] for r in results]) for name in task.metrics},
+        "site_lookup": lookups.get("", lookups) or None,
+        "folds": [
+            {
+                "fold": result.index,
+                "best_epoch": result.best_epoch,
+                "val_loss": result.best.val_loss,
+                **{f"val_{name}": score for name, score in result.best.val_scores.items()},
+                "effective_slots": slots.effective_slots if (slots := result.best.slots) else None,
+                "test": {name: result.scores[name] for name in task.metrics},
+                "num_test_slides": len(result.test),
+            }
+            for result in results
+        ],
+    }
+    write_predictions(out / "predictions.csv", predictions, task)
+    task.draw(out / "plots", predictions, pooled)
+    plots.plot_training(
+        out / "plots" / "training.png", [r.epochs for r in results], settings.model.top_k
+    )
+    if uses := [result.best.slots for result in results if result.best.slots]:
+        plots.plot_utilisation(out / "plots" / "utilisation.png", uses)
+    atomic.write_text(out / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
+    return metrics
+
+
+def _spread(scores: Sequence[float | None]) -> dict[str, float | None]:
+    """Mean and standard deviation over folds: how much training sets differ, no interval."""
+    known = [score for score in scores if score is not None]
+    return {
+        "mean": mean(known) if known else None,
+        "sd": stdev(known) if len(known) > 1 else None,
+    }

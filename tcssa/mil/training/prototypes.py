@@ -1,0 +1,113 @@
+"""A classifier's gate begun as k-means of its training patches (`tcssa.compressor.prototypes`).
+
+The patch nearest to each prototype is noted in the fold's folder: it shows where its slot began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tcssa.compressor.prototypes import MAX_PATCHES, begin_at
+from tcssa.errors import TableError
+from tcssa.files import atomic
+from tcssa.files.boundary import reading
+from tcssa.files.table import read_table
+from tcssa.mil.bags.bag_store import BagStore
+from tcssa.mil.classifier.slide_classifier import SlideClassifier
+from tcssa.mil.cohort.cohort import CohortSlide
+
+PROTOTYPES_FILE = "prototypes.csv"
+_HEADER = ["slot", "slide_id", "patch", "distance"]
+
+
+@dataclass(frozen=True)
+class PrototypePatch:
+    """The training patch nearest to the prototype that a slot began at."""
+
+    slot: int
+    slide_id: str
+    patch: int
+    """Its row in the slide's features."""
+    distance: float
+    """From the prototype, in the space that the gate sees."""
+
+
+def begin_gate(
+    model: SlideClassifier, slides: Sequence[CohortSlide], store: BagStore, seed: int
+) -> list[PrototypePatch]:
+    """Set the gate of a classifier to prototypes of its training patches.
+
+    Args:
+        model: The classifier; its gate is changed.
+        slides: The training slides.
+        store: Reads their features.
+        seed: Of the choice of patches and of k-means.
+
+    Returns:
+        The patch nearest to each prototype; none where too few patches differ, and the gate stays
+        as it is.
+    """
+    patches, origins = _sample(model, slides, store, np.random.default_rng(seed))
+    prototypes = begin_at(model.compressor, patches, seed)
+    if prototypes is None:
+        return []
+    distances, nearest = torch.cdist(prototypes, patches).min(dim=1)
+    found = []
+    for slot, (row, distance) in enumerate(zip(nearest.tolist(), distances.tolist(), strict=True)):
+        slide_id, patch = origins[row]
+        found.append(PrototypePatch(slot, slide_id, patch, distance))
+    return found
+
+
+def write_prototypes(folder: Path, prototypes: Sequence[PrototypePatch]) -> None:
+    """Note the patches in a fold's folder."""
+    rows = [[each.slot, each.slide_id, each.patch, each.distance] for each in prototypes]
+    atomic.write_csv(folder / PROTOTYPES_FILE, _HEADER, rows)
+
+
+def read_prototypes(folder: Path) -> list[PrototypePatch]:
+    """Read what `write_prototypes` wrote; nothing where the gate began otherwise.
+
+    Raises:
+        TableError: The table is damaged.
+    """
+    path = folder / PROTOTYPES_FILE
+    if not path.exists():
+        return []
+    table = read_table(path, needed=_HEADER)
+    with reading(path, TableError):
+        return [
+            PrototypePatch(
+                int(row["slot"]), row["slide_id"], int(row["patch"]), float(row["distance"])
+            )
+            for row in table.rows.values()
+        ]
+
+
+@torch.no_grad()
+def _sample(
+    model: SlideClassifier,
+    slides: Sequence[CohortSlide],
+    store: BagStore,
+    rng: np.random.Generator,
+) -> tuple[Tensor, list[tuple[str, int]]]:
+    """Draw patches of all training slides, as the gate sees them, [M, D] on the CPU.
+
+    Returns:
+        The patches, and slide and row of each.
+    """
+    most = max(1, MAX_PATCHES // max(1, len(slides)))
+    device = model.compressor.router.gate.weight.device
+    chosen, origins = [], []
+    for (slide,), (bag,) in store.batches([[slide] for slide in slides]):
+        rows = np.sort(rng.permutation(len(bag))[:most])
+        chosen.append(bag[torch.from_numpy(rows)].float())
+        origins += [(slide.slide_id, row) for row in rows.tolist()]
+    (embedded,) = model.embedded([torch.cat(chosen).to(device)])
+    return embedded.cpu(), origins

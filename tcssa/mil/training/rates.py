@@ -1,0 +1,46 @@
+"""How quickly weights learn: the course of the learning rate, and what learns at another pace."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from tcssa.mil.classifier.slide_classifier import SlideClassifier
+from tcssa.mil.methods import BagClassifier
+
+WARMUP = 0.1
+"""Share of all steps in which the learning rate rises to its peak."""
+
+
+def paced(model: BagClassifier, salience_pace: float) -> list[dict[str, Any]]:
+    """Sort the parameters of a model by pace, as groups of an optimiser.
+
+    Salience begins at 1 for all patches and must part few of them from many before the rest of the
+    model has learnt the training slides by heart; see docs/compressor.md.
+
+    Args:
+        model: Of any method.
+        salience_pace: Factor of the learning rate for the salience of patches.
+    """
+    by_pace: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        is_salience = isinstance(model, SlideClassifier) and "router.salience." in name
+        by_pace.setdefault(salience_pace if is_salience else 1.0, []).append(parameter)
+    return [{"params": params, "pace": pace} for pace, params in sorted(by_pace.items())]
+
+
+def set_rates(optimiser: torch.optim.Optimizer, peak: float, done: float) -> None:
+    """Set the learning rates of a step: linear warm-up, then a cosine to zero.
+
+    Args:
+        optimiser: Of the groups that `paced` made.
+        peak: The largest learning rate, at pace 1.
+        done: Share of all steps that are done, 0 to 1.
+    """
+    rise = min(1.0, (done + 1e-3) / WARMUP)
+    fall = 0.5 * (1 + math.cos(math.pi * done))
+    for group in optimiser.param_groups:
+        group["lr"] = peak * group["pace"] * rise * fall

@@ -1,0 +1,252 @@
+"""A whole run: folds fitted, tested once, summed up in a run directory.
+
+::
+
+    RUN/
+      run.json                  what the run is, from what it was made, which fold it stands for
+      config.resolved.yaml      every setting that was in force
+      splits.csv                slide, patient, label, and its part in every fold
+      metrics.json              pooled over all test slides, with intervals; and fold by fold
+      predictions.csv           every slide, predicted by the fold that did not know it
+      plots/                    roc, confusion, training, utilisation
+      report.html               all of this on one page
+      fold-0/ …                 checkpoint.safetensors, history.csv, utilisation.csv, metrics.json
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tcssa.compute.processes import Processes, joined
+from tcssa.config.settings import read_resolved, section_of, write_resolved
+from tcssa.config.settings_diff import differences
+from tcssa.errors import RunError
+from tcssa.files import atomic
+from tcssa.files.checksums import file_sha256
+from tcssa.mil.bags.bag_store import BagStore, open_store, rounds
+from tcssa.mil.classifier.classifiers import require_learnable
+from tcssa.mil.cohort.cohort import Cohort, listed, read_cohort
+from tcssa.mil.cohort.site_confounding import SiteConfound, site_confounds
+from tcssa.mil.cohort.splits import Fold, make_folds, unused_slides, write_splits
+from tcssa.mil.results.finished import KIND
+from tcssa.mil.results.metrics_file import METRICS_FILE, read_metrics
+from tcssa.mil.settings import MilSettings
+from tcssa.mil.training.fit import PROGRESS_FILE, FoldFit
+from tcssa.mil.training.fold_results import FoldResult, read_fold, sum_up, write_fold
+from tcssa.mil.training.report import write_report
+from tcssa.reporter import Reporter, Silent
+from tcssa.run import CHECKPOINT_FILE, ONE_FOLDER_HINT, RUN_FILE, read_run, shows_run, write_run
+
+SPLITS_FILE = "splits.csv"
+_FREE_TO_CHANGE = {"device", "cache_gb", "feature_cache", "readers", "checkpoint_every_s"}
+"""Settings of ``train`` that a resumed run may change: they do not define the result."""
+
+
+def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any]:
+    """Train and test all folds, or go on where an earlier call was cut short.
+
+    Every process of a `torchrun` calls this; the first of them writes and reports.
+
+    Args:
+        settings: What to train on what.
+        out: The run directory.
+        reporter: Is told of progress, and warned of collapsed slots and skipped slides.
+
+    Returns:
+        The content of ``metrics.json``.
+
+    Raises:
+        RunError: ``out`` holds a run of other settings or another cohort.
+        ProcessesError: Another process of the training is gone.
+        TcssaError: The cohort is faulty; see `read_cohort` and `make_folds`.
+    """
+    with joined(settings.train.device) as processes:
+        return _train(settings, out, reporter if processes.is_main else Silent(), processes)
+
+
+def _train(
+    settings: MilSettings, out: Path, reporter: Reporter, processes: Processes
+) -> dict[str, Any]:
+    """See `train`; this is one process of it."""
+    settings = _for_processes(settings.resolved(), processes, reporter)
+    cohort = read_cohort(settings.cohort)
+    require_learnable(settings.model.name, cohort.feature_dim, cohort.task)
+    folds = make_folds(
+        cohort.slides,
+        cohort.task,
+        settings.train.folds,
+        settings.train.seed,
+        settings.split,
+        skip_missing=settings.cohort.skip_missing,
+    )
+    unused = unused_slides(cohort.slides, folds)
+    confounds = site_confounds(folds, cohort.task)
+    given_away = {} if settings.split.group_by == "site" else confounds
+    for sentence in _what_a_reader_must_know(cohort, unused, given_away):
+        reporter.warn(sentence)
+    is_complete = _is_complete(settings, cohort, out)
+    stands = "complete" if is_complete else "not complete"
+    processes.require_same("run folders", stands, ONE_FOLDER_HINT)  # none writes before all looked
+    if is_complete:
+        reporter.note(f"{out} is complete already; nothing to do")
+        return read_metrics(out)
+    if processes.is_main:
+        out.mkdir(parents=True, exist_ok=True)
+        atomic.discard_leftovers(out)
+        write_resolved(settings, out)
+    # the first process packs: the one that reports
+    store = processes.main_first(lambda: open_store(settings.train, cohort, reporter))
+    init = settings.model.init
+    run: dict[str, Any] = {
+        "kind": KIND,
+        "cohort": cohort.fingerprint(),
+        "init_sha256": None if init is None else file_sha256(init),
+        "unused": unused,
+        "rounding": asdict(store.rounding) if store.rounding else None,
+    }
+    if processes.is_main:
+        write_run(out, {**run, "complete": False})
+        write_splits(out / SPLITS_FILE, cohort.slides, folds, cohort.classes)
+    processes.wait()
+    processes.require_same("run folders", _what_is_done(out, len(folds)), ONE_FOLDER_HINT)
+    results = [
+        _fit_or_read(
+            cohort, fold, index, settings, out / f"fold-{index}", store, reporter, processes
+        )
+        for index, fold in enumerate(folds)
+    ]
+    if not processes.is_main:
+        processes.wait()  # for what the first process writes
+        return read_metrics(out)
+    metrics = sum_up(results, cohort, settings, confounds, out)
+    for result in results:
+        slots = result.best.slots
+        collapse = slots.collapse(settings.model.top_k) if slots else None
+        if collapse:
+            reporter.warn(f"fold {result.index}: the slots collapsed: {collapse}")
+    selected = min(results, key=lambda result: result.best.val_loss)
+    checkpoint = out / f"fold-{selected.index}" / CHECKPOINT_FILE
+    run |= {
+        "selected": checkpoint.parent.name,
+        "selected_by": "lowest validation loss",
+        "checkpoint_sha256": file_sha256(checkpoint),
+        "skipped": cohort.skipped,
+    }
+    write_report(out, settings, metrics, run)
+    write_run(out, {**run, "complete": True})
+    processes.wait()
+    return metrics
+
+
+def _what_a_reader_must_know(
+    cohort: Cohort, unused: Sequence[str], confounds: Mapping[str, SiteConfound]
+) -> Iterator[str]:
+    """What was left out, what is not known, and what gives the label away."""
+    if cohort.skipped:
+        yield f"{len(cohort.skipped)} slides left out: {listed(cohort.skipped)}"
+    if cohort.unknown_patients:
+        yield (
+            f"the table names no patient for {cohort.unknown_patients} slides: each counts as a "
+            "patient of its own; name the column with --case-column if there is one"
+        )
+    if unused:
+        yield (
+            f"{len(unused)} labelled slides stand in no fold of the splits and take no part: "
+            f"{', '.join(unused[:5])}"
+        )
+    yield from cohort.unknown_labels()
+    for target, confound in confounds.items():
+        if confound.gives_label_away:
+            yield (f"target {target}: " if target else "") + confound.sentence()
+
+
+def _for_processes(settings: MilSettings, processes: Processes, reporter: Reporter) -> MilSettings:
+    """Settings with a part of every step for each process."""
+    options = settings.train
+    if options.batch_size < processes.count:
+        reporter.warn(
+            f"{processes.count} processes cannot share {options.batch_size} slides: some have "
+            "nothing to do; raise --batch-size or start fewer"
+        )
+    num_parts = max(options.num_parts, processes.count)
+    return settings.model_copy(
+        update={"train": options.model_copy(update={"num_parts": num_parts})}
+    )
+
+
+def _what_is_done(out: Path, num_folds: int) -> str:
+    """What this process sees in a run's folder, where the first one has just written."""
+    is_there = shows_run(out)
+    finished = [i for i in range(num_folds) if (out / f"fold-{i}" / METRICS_FILE).exists()]
+    return f"{RUN_FILE} {'there' if is_there else 'missing'}, finished folds {finished}"
+
+
+def _is_complete(settings: MilSettings, cohort: Cohort, out: Path) -> bool:
+    """Whether there is nothing left to do; a run of other settings is an error."""
+    if not (out / RUN_FILE).exists():
+        return False
+    run = read_run(out)
+    if run.get("kind") != KIND:
+        raise RunError(out, f"is a run of {run.get('kind')}", hint="give another --out")
+    before = read_resolved(out, MilSettings, RunError).model_dump(mode="json")
+    after = settings.model_dump(mode="json")
+    for name in _FREE_TO_CHANGE:
+        after["train"].pop(name)
+        before["train"].pop(name)
+    for name in ("labels", "features"):  # their content counts, not where it lies
+        after["cohort"].pop(name)
+        before["cohort"].pop(name)
+    parts_before, parts = (each["train"].pop("num_parts") for each in (before, after))
+    changed = [
+        *differences(before, after),
+        *differences(section_of(run, "cohort"), cohort.fingerprint()),
+    ]
+    if parts_before != parts:
+        changed.append(
+            f"train.num_parts was {parts_before}, now {parts} (at least one a process): go on with "
+            f"--num-parts {parts_before}, and no more processes than that"
+        )
+    before_rounded, rounded = run.get("rounding") is not None, rounds(settings.train, cohort)
+    if before_rounded != rounded:
+        changed.append(
+            f"features rounded to float16 was {before_rounded}, now {rounded}: go on "
+            f"{'with' if before_rounded else 'without'} --feature-cache"
+        )
+    if changed:
+        raise RunError(
+            out,
+            f"was made with other settings: {'; '.join(changed)}",
+            hint="give another --out, or the settings it was made with",
+        )
+    return bool(run.get("complete"))
+
+
+def _fit_or_read(
+    cohort: Cohort,
+    fold: Fold,
+    index: int,
+    settings: MilSettings,
+    folder: Path,
+    store: BagStore,
+    reporter: Reporter,
+    processes: Processes,
+) -> FoldResult:
+    """Train and test a fold, unless that is done: its ``metrics.json`` is written last."""
+    if (folder / METRICS_FILE).exists():
+        (folder / PROGRESS_FILE).unlink(missing_ok=True)  # a kill may have come in between
+        return read_fold(folder, index, cohort.task)
+    if processes.is_main:
+        folder.mkdir(parents=True, exist_ok=True)
+        atomic.discard_leftovers(folder)
+    fit = FoldFit(cohort, fold, index, settings, folder, store, processes)
+    with reporter.task(f"fold {index}", settings.train.epochs, "epochs") as task:
+        progress = fit.run(task)
+    test = fit.predict(fold.test, fold=index)
+    scores = cohort.task.point_scores(test)
+    result = FoldResult(index, progress.epochs, progress.best_epoch, test, scores)
+    if processes.is_main:
+        write_fold(result, fit, folder, reporter)
+    return result

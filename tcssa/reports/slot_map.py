@@ -1,0 +1,111 @@
+"""The slot map: which slot each patch of a slide went to, drawn on the slide."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.collections import PatchCollection
+from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from tcssa.files import atomic
+
+_MOST_NAMED = 12
+_WIDE_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei",
+    "Microsoft YaHei", "PingFang SC", "Hiragino Sans", "Malgun Gothic", "Arial Unicode MS",
+)  # fmt: skip
+
+
+def draw_slot_map(
+    path: Path,
+    thumbnail: NDArray[np.uint8],
+    level0_per_pixel: float,
+    coords: NDArray[Any],
+    patch_size_level0: int,
+    slots: NDArray[np.int64],
+    *,
+    title: str,
+    labels: Mapping[int, str] | None = None,
+    colours: Mapping[int, tuple[float, float, float]] | None = None,
+) -> None:
+    """Draw a slide beside the same slide with patches coloured by their first slot.
+
+    Slots have no names: a colour says that patches share a slot, not what tissue it is.
+
+    Args:
+        path: The PNG to write.
+        thumbnail: The slide, [H, W, 3].
+        level0_per_pixel: Level-0 pixels that one pixel of the thumbnail stands for.
+        coords: Top-left corners of the patches in level-0 pixels, [N, 2].
+        patch_size_level0: Side of a patch in level-0 pixels.
+        slots: The first slot of each patch, [N].
+        title: Stands above.
+        labels: The slots to colour, most important first, and what the legend says of each;
+            None colours all.
+        colours: RGB of each slot, 0 to 1, where slides are to be alike; None gives the most
+            important slots of this slide the most distinct ones.
+    """
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes in (left, right):
+        axes.imshow(thumbnail)
+        axes.set_axis_off()
+    used, counts = np.unique(slots, return_counts=True)
+    if labels is None:
+        labels = {
+            int(used[i]): f"{used[i]}: {counts[i]} patches"
+            for i in np.argsort(-counts, kind="stable")
+        }
+    if colours is None:
+        palette = colormaps["tab10" if len(labels) <= 10 else "tab20"]
+        colours = {slot: palette(rank % palette.N)[:3] for rank, slot in enumerate(labels)}
+    side = patch_size_level0 / level0_per_pixel
+    for slot in labels:
+        squares = [
+            Rectangle((x, y), side, side) for x, y in coords[slots == slot] / level0_per_pixel
+        ]
+        collection = PatchCollection(squares, facecolor=colours[slot], alpha=0.55, lw=0)
+        right.add_collection(collection)
+    right.legend(
+        handles=_legend(labels, colours),
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+        frameon=False,
+        fontsize=8,
+        title="first slot",
+    )
+    # titles are what people and models write: in any language, and a $ is a $
+    families = _families()
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10, family=families, parse_math=False)
+    right.set_title(f"{len(slots)} patches, {len(used)} slots", fontsize=10)
+    with atomic.replacing(path) as temporary, warnings.catch_warnings():
+        # of a script without any font here: boxes in the picture say so
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(temporary, dpi=120, format="png")
+
+
+def _families() -> list[str]:
+    """Matplotlib's own font, and for what it lacks those of wide coverage that are installed."""
+    installed = {font.name for font in fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in _WIDE_FONTS if name in installed)]
+
+
+def _legend(
+    labels: Mapping[int, str], colours: Mapping[int, tuple[float, float, float]]
+) -> Sequence[Rectangle]:
+    named = [
+        Rectangle((0, 0), 1, 1, color=colours[slot], label=label)
+        for slot, label in list(labels.items())[:_MOST_NAMED]
+    ]
+    if len(labels) > _MOST_NAMED:
+        more = f"and {len(labels) - _MOST_NAMED} more"
+        named.append(Rectangle((0, 0), 1, 1, alpha=0, label=more))
+    return named

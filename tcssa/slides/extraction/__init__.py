@@ -1,0 +1,1 @@
+"""From slides to patch features: plan, read, encode, write."""

@@ -1,0 +1,94 @@
+"""The patch grid of a slide, at the resolution that was asked for.
+
+A patch of 512 px at 0.5 µm/px is 966.04 level-0 pixels wide on a slide of 0.265 µm/px. Tools
+that know only magnifications read 1024 there, as if it were 0.25. Here the side stays a real
+number: every corner is rounded by itself, so the error of a position is never above half a
+pixel, however far along the row it stands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa.errors import UsageError
+from tcssa.slides.tissue.tissue import Tissue
+
+_BLOCK_PX = 2048
+"""Side of a block, in pixels at the resolution of the patches."""
+
+
+@dataclass(frozen=True)
+class GridSpec:
+    """The geometry of a slide's patches.
+
+    Attributes:
+        patch_size: Side of a patch, in pixels at ``mpp``.
+        overlap: Pixels that neighbours share, at ``mpp``.
+        mpp: The resolution asked for.
+        mpp_level0: The slide's.
+    """
+
+    patch_size: int
+    overlap: int
+    mpp: float
+    mpp_level0: float
+
+    @property
+    def side(self) -> float:
+        """Side of a patch in level-0 pixels, a real number."""
+        return self.patch_size * self.mpp / self.mpp_level0
+
+    @property
+    def step(self) -> float:
+        """Distance of neighbouring corners in level-0 pixels, a real number."""
+        return (self.patch_size - self.overlap) * self.mpp / self.mpp_level0
+
+    @property
+    def patch_size_level0(self) -> int:
+        """Side of what is read, in level-0 pixels."""
+        return max(1, round(self.side))
+
+    @property
+    def mpp_effective(self) -> float:
+        """What one pixel of a patch truly spans, in µm."""
+        return self.patch_size_level0 * self.mpp_level0 / self.patch_size
+
+    def corners(self, width: int, height: int) -> NDArray[np.int64]:
+        """Level-0 corners (x, y), ``[n, 2]``, of all patches wholly inside.
+
+        They come block by block, and row by row within a block: a file's tiles are decoded once
+        for all patches on them, and need not be remembered for a whole row of the slide.
+
+        Raises:
+            UsageError: The step is below one level-0 pixel.
+        """
+        if self.step < 1:
+            raise UsageError(
+                f"patches every {self.step:.2g} level-0 pixels: the slide has "
+                f"{self.mpp_level0:g} µm per pixel, {self.mpp:g} was asked for",
+                hint="give a larger --mpp, a larger --patch-size or a smaller --overlap",
+            )
+        x, y = self._along(width), self._along(height)
+        column, row = np.tile(np.arange(len(x)), len(y)), np.repeat(np.arange(len(y)), len(x))
+        block = max(1, _BLOCK_PX // (self.patch_size - self.overlap))
+        order = np.lexsort((column, row, column // block, row // block))
+        return np.stack([x[column[order]], y[row[order]]], axis=1)
+
+    def _along(self, length: int) -> NDArray[np.int64]:
+        number = int(length / self.step) + 1
+        positions = np.floor(np.arange(number) * self.step + 0.5).astype(np.int64)
+        inside: NDArray[np.int64] = positions[positions + self.patch_size_level0 <= length]
+        return inside
+
+
+def tissue_corners(
+    spec: GridSpec, dimensions: tuple[int, int], tissue: Tissue, min_tissue: float
+) -> NDArray[np.int64]:
+    """The corners of the grid whose patches hold enough tissue."""
+    corners = spec.corners(*dimensions)
+    share = tissue.share_per_patch(corners, spec.patch_size_level0)
+    # A patch must hold some tissue even where the least share is 0.
+    return corners[(share >= min_tissue - 1e-9) & (share > 0)]

@@ -1,0 +1,102 @@
+"""Reading ahead of the encoder: slides are planned and patches decoded while it works.
+
+Everything comes in order and in a bounded number, so the memory does not grow with the slide,
+and the batches do not depend on timing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa.errors import DiskFullError, TcssaError
+from tcssa.slides.extraction.plan import SlidePlan
+from tcssa.slides.extraction.report import SlideResult
+from tcssa.slides.image.reader import PatchReader
+from tcssa.slides.manifest import SlideFile
+
+T = TypeVar("T")
+
+_READ_PATCHES = 8
+"""Patches a thread reads at a time."""
+
+Pixels = tuple[NDArray[np.uint8], NDArray[np.bool_]]
+Planned = tuple[SlidePlan, PatchReader]
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedSlide:
+    """A slide with its plan and what reads its patches, or with why it has none.
+
+    That is an error, or a result: another process has the slide, or had it and is done.
+    """
+
+    slide: SlideFile
+    made: Planned | SlideResult | TcssaError
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some patches of a slide that are being read; none for a slide without patches."""
+
+    slide: PlannedSlide
+    corners: NDArray[np.int64]
+    pixels: Future[Pixels] | None = None
+    is_last: bool = True
+    """Whether the slide's other parts have all come before."""
+
+
+def ahead(items: Iterable[T], number: int) -> Iterator[T]:
+    """The same items, ``number`` of them taken before they are asked for."""
+    taken: deque[T] = deque()
+    for item in items:
+        taken.append(item)
+        if len(taken) > number:
+            yield taken.popleft()
+    yield from taken
+
+
+def planned(
+    slides: Sequence[SlideFile],
+    plan: Callable[[SlideFile], Planned | SlideResult],
+    pool: ThreadPoolExecutor,
+) -> Iterator[PlannedSlide]:
+    """Plan slides, one ahead.
+
+    Raises:
+        DiskFullError: There is no space left; any other error is one slide's.
+    """
+    futures = ((slide, pool.submit(plan, slide)) for slide in slides)
+    for slide, future in ahead(futures, 1):
+        made: Planned | SlideResult | TcssaError
+        try:
+            made = future.result()
+        except DiskFullError:
+            raise
+        except TcssaError as error:
+            made = error
+        yield PlannedSlide(slide, made)
+
+
+def parts(slides: Iterable[PlannedSlide], pool: ThreadPoolExecutor, number: int) -> Iterator[Part]:
+    """Start reading the patches of all slides in order, ``number`` parts ahead."""
+    return ahead(_started(slides, pool), number)
+
+
+def _started(slides: Iterable[PlannedSlide], pool: ThreadPoolExecutor) -> Iterator[Part]:
+    for slide in slides:
+        if not isinstance(slide.made, tuple) or len(slide.made[0].corners) == 0:
+            yield Part(slide, np.empty((0, 2), np.int64))
+            continue
+        plan, reader = slide.made
+        for begin in range(0, len(plan.corners), _READ_PATCHES):
+            end = begin + _READ_PATCHES
+            some = plan.corners[begin:end]
+            pixels = pool.submit(reader.read, some)
+            yield Part(slide, some, pixels, is_last=end >= len(plan.corners))

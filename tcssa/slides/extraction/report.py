@@ -1,0 +1,106 @@
+"""What became of every slide of an extraction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tcssa.files import atomic
+from tcssa.files.table import read_table
+
+Status = Literal["done", "skipped", "empty", "failed", "taken"]
+
+_COLUMNS = ("slide_id", "path", "reason")
+
+
+@dataclass(frozen=True)
+class SlideResult:
+    """One slide.
+
+    Attributes:
+        slide_id: Its name.
+        path: Its file.
+        status: ``done``; ``skipped`` as it was done before; ``empty`` as no patch holds tissue;
+            ``failed``; ``taken`` as another process is working on it.
+        num_patches: Rows of its features.
+        num_failed: Patches that could not be read.
+        mpp: Level-0 resolution, None if it is not known.
+        seconds: From its first patch to its last; slides overlap.
+        reason: Why it failed, or what is to be known of it.
+    """
+
+    slide_id: str
+    path: Path
+    status: Status
+    num_patches: int = 0
+    num_failed: int = 0
+    mpp: float | None = None
+    seconds: float = 0.0
+    reason: str | None = None
+
+
+@dataclass
+class ExtractReport:
+    """All slides, in the order they were given, and their sums."""
+
+    features_folder: Path
+    slides: list[SlideResult] = field(default_factory=list)
+    seconds: float = 0.0
+    """Time the slides took; loading the encoder is not counted."""
+    num_encoded: int = 0
+    """Patches encoded in this run, without those of skipped slides."""
+    device: str | None = None
+    """Where the encoder ran, None if there was nothing to encode."""
+    shares: dict[str, float] = field(default_factory=dict)
+    """Of the time: ``wait``, ``encode`` and ``write`` of the thread that encodes, and ``decode`` of
+    those that read, the mean over them."""
+
+    def count(self, status: Status) -> int:
+        """How many slides ended so."""
+        return sum(slide.status == status for slide in self.slides)
+
+    @property
+    def failed(self) -> list[SlideResult]:
+        """The slides that have no features now."""
+        return [slide for slide in self.slides if slide.status == "failed"]
+
+    @property
+    def num_patches(self) -> int:
+        """Patches of all slides that have features now."""
+        return sum(slide.num_patches for slide in self.slides)
+
+    @property
+    def patches_per_s(self) -> float:
+        """Patches encoded a second in this run, end to end."""
+        return self.num_encoded / self.seconds if self.seconds > 0 else 0.0
+
+
+def update_failures(path: Path, slides: Sequence[SlideResult]) -> None:
+    """Bring the table of failed slides up to date; without any there is no table.
+
+    Rows of slides that this run did not touch stay; so do those of slides that it left to another
+    process, which may have written them.
+
+    Raises:
+        TableError: The table is damaged.
+    """
+    touched = {slide.slide_id for slide in slides if slide.status != "taken"}
+    rows = [row for row in _read(path) if row["slide_id"] not in touched]
+    rows.extend(
+        {"slide_id": slide.slide_id, "path": str(slide.path), "reason": slide.reason or ""}
+        for slide in slides
+        if slide.status == "failed"
+    )
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
+    atomic.write_csv(path, _COLUMNS, ([row[name] for name in _COLUMNS] for row in rows))
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    table = read_table(path, needed=_COLUMNS, delimiter=",", multiline=True, may_be_empty=True)
+    return list(table.rows.values())

@@ -1,0 +1,87 @@
+"""What an earlier run finished, and whether it was told the same.
+
+A feature file has its name only once it is whole, so its being there is the record. It carries
+the parameters that decided its content; how it was computed (batch, threads, device) is no
+part of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from tcssa.encoders.base import EncoderSpec
+from tcssa.errors import FeatureFileError, UsageError
+from tcssa.features.bag import open_bag
+from tcssa.files.boundary import reading
+from tcssa.files.checksums import fingerprint, params_hash
+from tcssa.slides.extraction.job_layout import JobLayout
+from tcssa.slides.extraction.report import SlideResult
+from tcssa.slides.manifest import SlideFile
+from tcssa.slides.settings import ExtractSettings
+
+Params = Mapping[str, object]
+
+
+def params_of(slide: SlideFile, settings: ExtractSettings, encoder: EncoderSpec) -> Params:
+    """Everything that decides the content of a slide's features."""
+    return {
+        **slide.identity(),
+        "encoder": encoder.name,
+        "encoder_weights": encoder.weights_hash,
+        "mpp": settings.mpp,
+        "patch_size": settings.patch_size,
+        "overlap": settings.overlap,
+        "resample": settings.resample,
+        "tissue": settings.tissue,
+        "keep_pen": settings.keep_pen,
+        "mask": fingerprint(mask) if (mask := settings.mask_of(slide.slide_id)) else None,
+        "min_tissue": settings.min_tissue,
+        "slide_mpp": settings.slide_mpp if slide.mpp is None else slide.mpp,
+        "dtype": settings.dtype,
+        # only where it is forced, so that files made before there was a choice still count
+        **({} if settings.reader is None else {"reader": settings.reader}),
+    }
+
+
+def finished(slide: SlideFile, layout: JobLayout, params: Params) -> SlideResult | None:
+    """The result of an earlier run, None if the slide is still to be done.
+
+    Raises:
+        UsageError: Its features were made with other parameters, or by another tool.
+    """
+    path = layout.features_file(slide.slide_id)
+    if not path.exists():
+        return None
+    try:
+        with open_bag(path) as bag:
+            attributes, num_patches = bag.attributes, bag.num_patches
+    except FeatureFileError:
+        return None  # damaged since: it is made again
+    if attributes.get("params_hash") != params_hash(params):
+        raise UsageError(
+            f"{path}: {_difference(attributes.get('params'), params)}",
+            hint="give --overwrite to make it again, or another --out",
+        )
+    with reading(path, FeatureFileError):
+        return SlideResult(
+            slide.slide_id,
+            slide.path,
+            "skipped",
+            num_patches=num_patches,
+            num_failed=int(attributes.get("n_failed", 0)),
+            mpp=float(attributes["mpp_level0"]),
+        )
+
+
+def _difference(stored: object, params: Params) -> str:
+    try:
+        before = json.loads(str(stored))
+        changed = [
+            f"{name} = {before.get(name)} (now {value})"
+            for name, value in params.items()
+            if before.get(name) != value
+        ]
+    except (ValueError, AttributeError):
+        return "these features were not made by tcssa extract"
+    return f"these features were made with {', '.join(changed) or 'other parameters'}"

@@ -1,0 +1,186 @@
+"""Checking a finished job, file by file: what is damaged is named, and can be queued again.
+
+Files get their names only when they are whole, so a fault here is of the disk, of a copy that was
+cut short, or of another program.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa.errors import FeatureFileError, MissingDataError
+from tcssa.features.bag import Bag, open_bag
+from tcssa.files.boundary import UnsoundError, reading
+from tcssa.files.checksums import params_hash
+from tcssa.files.hdf5 import attributes, find_object, hdf5_file, numbers
+from tcssa.reporter import Reporter, Silent
+
+FAULTY_FOLDER = "faulty"
+_ROWS = 8192
+_LEFTOVERS = ("**/.*.tcssa-tmp", "**/.*.tcssa-lock")
+_COORDS_FACTS = ("patch_size", "patch_size_level0", "level0_width", "level0_height")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a file, relative to its job."""
+
+    path: Path
+    reason: str
+
+
+@dataclass
+class VerifyReport:
+    """What a job holds.
+
+    Attributes:
+        job: The folder.
+        num_features: Feature files.
+        num_slots: Files of slots.
+        num_patches: Rows of all feature files that are sound.
+        faults: What is wrong.
+        num_requeued: Faulty files that were moved aside.
+        leftovers: Temporary files and locks of runs that were killed, or that go on now.
+    """
+
+    job: Path
+    num_features: int = 0
+    num_slots: int = 0
+    num_patches: int = 0
+    faults: list[Fault] = field(default_factory=list)
+    num_requeued: int = 0
+    leftovers: list[Path] = field(default_factory=list)
+
+
+def verify(job: Path, *, repair: bool = False, reporter: Reporter | None = None) -> VerifyReport:
+    """Check every file of an extraction's job: ours, and what TRIDENT wrote.
+
+    Features: the file opens, is complete, has as many corners as rows, no value that is not finite,
+    the attributes of its grid, the parameters that its hash says, and exactly the patches of the
+    grid's file, in its order, but for those that could not be read. Slots: complete and finite, no
+    mass below 0.
+
+    Args:
+        job: The folder that `tcssa.slides.extract` wrote.
+        repair: Move faulty files to ``JOB/faulty``, so that the next extraction makes them again.
+        reporter: Told of progress.
+
+    Raises:
+        MissingDataError: The folder holds no features and no slots.
+    """
+    reporter = reporter or Silent()
+    features = sorted(job.glob("*/features_*/*.h5"))
+    slots = sorted(job.glob("*/slide_features_tcssa/*.h5"))
+    if not features and not slots:
+        raise MissingDataError(
+            f"{job}: holds no features and no slots", hint="name the --out of tcssa extract"
+        )
+    report = VerifyReport(job, len(features), len(slots))
+    with reporter.task("verifying", len(features) + len(slots), "files") as task:
+        for path in features:
+            report.num_patches += _sound(path, _check_features, report, repair=repair)
+            task.advance()
+        for path in slots:
+            _sound(path, _check_slots, report, repair=repair)
+            task.advance()
+    report.leftovers = sorted(path for pattern in _LEFTOVERS for path in job.glob(pattern))
+    return report
+
+
+def _sound(path: Path, check: Callable[[Path], int], report: VerifyReport, *, repair: bool) -> int:
+    """The rows of a sound file; 0 of a faulty one, which is noted."""
+    try:
+        with reading(path, FeatureFileError):
+            return check(path)
+    except FeatureFileError as fault:
+        reason = fault.reason
+    relative = path.relative_to(report.job)
+    report.faults.append(Fault(relative, reason))
+    if repair:
+        aside = report.job / FAULTY_FOLDER / relative
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(aside)
+        report.num_requeued += 1
+    return 0
+
+
+def _check_features(path: Path) -> int:
+    with open_bag(path) as bag:
+        if bag.coords is None:
+            raise UnsoundError("has no coords")
+        missing = [name for name in _COORDS_FACTS if name not in bag.attributes]
+        if missing:
+            raise UnsoundError(f"lacks the attributes {', '.join(missing)}")
+        for first, rows in _rows_of(bag):
+            finite = np.isfinite(rows).all(axis=1)
+            if not finite.all():
+                raise UnsoundError(f"row {first + int(np.argmin(finite))} is not finite")
+        if "tcssa_version" in bag.attributes:
+            _check_params(bag.attributes)
+        coords = bag.read_coords()
+        assert coords is not None
+        failed = _failed_coords(bag)
+        if len(failed) != int(bag.attributes.get("n_failed", 0)):
+            raise UnsoundError(
+                f"lists {len(failed)} patches that could not be read, and counts "
+                f"{bag.attributes['n_failed']}"
+            )
+        _check_places(path, coords, failed)
+        return bag.num_patches
+
+
+def _rows_of(bag: Bag) -> Iterator[tuple[int, NDArray[Any]]]:
+    for first in range(0, bag.num_patches, _ROWS):
+        yield first, bag.read(first, first + _ROWS)
+
+
+def _failed_coords(bag: Bag) -> NDArray[np.int64]:
+    if bag.file is None or find_object(bag.file, "failed_coords") is None:
+        return np.empty((0, 2), np.int64)
+    failed: NDArray[np.int64] = numbers(bag.file, "failed_coords", kinds="iu", ndim=2)[:]
+    return failed
+
+
+def _check_params(said: Mapping[str, Any]) -> None:
+    stored = json.loads(said["params"])
+    if params_hash(stored) != said["params_hash"]:
+        raise UnsoundError("its parameters are not those that its hash was made of")
+
+
+def _check_places(path: Path, coords: NDArray[Any], failed: NDArray[np.int64]) -> None:
+    """The patches of the grid's file, in its order, without the failed ones."""
+    grid = path.parent.parent / "patches" / f"{path.stem}_patches.h5"
+    if not grid.exists():
+        raise UnsoundError(f"the file of its patches is missing: {grid.name}")
+    with hdf5_file(grid, FeatureFileError) as file:
+        planned = numbers(file, "coords", kinds="iu", ndim=2)[:]
+    if len(failed):
+        out = {tuple(corner) for corner in failed.tolist()}
+        planned = np.array([c for c in planned.tolist() if tuple(c) not in out]).reshape(-1, 2)
+    if planned.shape != coords.shape:
+        raise UnsoundError(
+            f"has {len(coords)} patches and {len(failed)} that could not be read; {grid.name} "
+            f"leaves {len(planned)}"
+        )
+    if not np.array_equal(planned, coords):
+        row = int(np.argmax((planned != coords).any(axis=1)))
+        raise UnsoundError(f"row {row} is another patch than in {grid.name}")
+
+
+def _check_slots(path: Path) -> int:
+    with hdf5_file(path, FeatureFileError) as file:
+        slots, mass = numbers(file, "features", ndim=2)[:], numbers(file, "mass", ndim=1)[:]
+        if not attributes(file["features"])["complete"]:
+            raise UnsoundError("was not written to its end")
+    if not (np.isfinite(slots).all() and np.isfinite(mass).all()):
+        raise UnsoundError("holds values that are not finite")
+    if (mass < 0).any() or slots.shape[0] != len(mass):
+        raise UnsoundError("its mass makes no sense")
+    return len(slots)

@@ -1,0 +1,1 @@
+"""A slide's pixels: levels, regions, thumbnails, slides behind addresses."""

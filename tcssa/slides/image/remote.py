@@ -1,0 +1,277 @@
+"""Slides that lie elsewhere (``s3://``, ``https://``, ...): copied here before they are read.
+
+A copy is made under a temporary name and renamed when it is whole. One that was cut short goes
+on where it stood, if the original has not changed. What is kept is bounded: the copies used
+longest ago go first, never one that a process of this machine reads (a lock on a file tells, and
+ends with its process).
+"""
+
+from __future__ import annotations
+
+import errno
+import glob
+import hashlib
+import os
+import re
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit, urlunsplit
+from urllib.request import url2pathname
+
+from tcssa.errors import DiskFullError, SlideError, UsageError
+from tcssa.files import atomic
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters or more: C:\ is a disk
+_CHUNK_BYTES = 1 << 22
+_VERSION_KEYS = ("ETag", "etag", "LastModified", "last_modified", "mtime", "updated", "generation")
+"""By which file systems tell that a file was changed."""
+_PARTIAL = ".part"
+_TEMPORARY = f"tcssa-slides-{socket.gethostname()}."
+"""What the name of a temporary folder begins with; its process's number follows."""
+_IN_USE = "folder"
+"""The entry whose lock the owner of a temporary folder holds."""
+
+
+def is_remote(path: object) -> bool:
+    """Whether this is an address rather than a path; ``file://`` is a path."""
+    text = str(path)
+    return bool(_ADDRESS.match(text)) and not text.lower().startswith("file://")
+
+
+def local_path(path: Path | str) -> Path:
+    """A path as it was given, or out of a ``file://`` address."""
+    text = str(path)
+    return Path(url2pathname(urlsplit(text).path) if text.lower().startswith("file://") else text)
+
+
+def plain_address(address: str) -> str:
+    """An address without passwords and signatures, as it may be shown and stored."""
+    parts = urlsplit(address)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+class SlideCache:
+    """Copies of remote slides in a folder.
+
+    Several processes of a machine may share one.
+
+    Args:
+        folder: Where copies are kept; None takes a temporary folder for the first of them, and
+            keeps nothing.
+        max_bytes: What is kept once no slide is being read. While one is read it stays, so the
+            folder may be larger by the slides in use.
+
+    Raises:
+        UsageError: The folder cannot be made.
+    """
+
+    def __init__(self, folder: Path | None, max_bytes: int) -> None:
+        self._given = folder
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._in_use = ExitStack()
+        self._making = threading.Lock()
+        self.max_bytes = 0 if folder is None else max_bytes
+        try:
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"{folder}: cannot be the --cache ({error.strerror})", hint="name another folder"
+            ) from None
+
+    @property
+    def folder(self) -> Path:
+        """Where the copies are; a temporary folder is made when it is first asked for."""
+        if self._given is not None:
+            return self._given
+        with self._making:
+            if self._temporary is None:
+                _discard_of_the_dead()
+                prefix = f"{_TEMPORARY}{os.getpid()}-"
+                self._temporary = tempfile.TemporaryDirectory(prefix=prefix)
+                entry = Path(self._temporary.name) / _IN_USE
+                self._in_use.enter_context(_locked(entry, exclusive=False))
+            return Path(self._temporary.name)
+
+    def __enter__(self) -> SlideCache:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._in_use.close()  # first: Windows removes no open file
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    @contextmanager
+    def copy_of(self, address: str) -> Iterator[Path]:
+        """A local copy of a slide; within the block it is not removed.
+
+        Raises:
+            SlideError: It cannot be reached, or is no single file.
+            DiskFullError: There is no space left for it.
+        """
+        with _told(address):
+            files, inner, info = _look_up(address)
+        name = urlsplit(address).path.rpartition("/")[2] or "slide"
+        entry = self.folder / _key(address, info)
+        while True:
+            with _locked(entry, exclusive=False) as lock:
+                if lock and (entry / name).is_file():
+                    os.utime(entry)  # used now: the last to be removed
+                    self._trim()
+                    yield entry / name
+                    break
+            with _locked(entry, exclusive=True), _told(address):
+                if not (entry / name).is_file():
+                    self._trim(int(info.get("size") or 0))
+                    _fetch(files, inner, info, entry / name)
+        self._trim()
+
+    def _trim(self, coming: int = 0) -> None:
+        """Remove what was used longest ago until the rest, and what is to come, fit."""
+        entries = [entry for entry in self.folder.iterdir() if entry.is_dir()]
+        sizes = {entry: _size(entry) for entry in entries}
+        total = sum(sizes.values()) + coming
+        for entry in sorted(entries, key=_used):
+            if total <= self.max_bytes:
+                return
+            with _locked(entry, exclusive=True, wait=False) as lock:
+                if lock:
+                    with suppress(OSError):
+                        shutil.rmtree(entry)
+                        total -= sizes[entry]
+
+
+def _discard_of_the_dead() -> None:
+    """Remove the temporary folders of processes of this host that were killed.
+
+    Containers may share the folder of all of them, and the host's name, and not know each other's
+    processes; so the lock decides. A folder without one was only just made.
+    """
+    for folder in Path(tempfile.gettempdir()).glob(f"{glob.escape(_TEMPORARY)}*"):
+        pid = folder.name.removeprefix(_TEMPORARY).partition("-")[0]
+        if not pid.isdigit() or atomic.alive(int(pid)):
+            continue
+        with suppress(OSError):  # another user's, or removed by another process meanwhile
+            if (folder / f"{_IN_USE}.lock").exists():
+                with _locked(folder / _IN_USE, exclusive=True, wait=False) as free:
+                    if free:
+                        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _look_up(address: str) -> tuple[Any, str, Mapping[str, Any]]:
+    import fsspec
+
+    files, inner = fsspec.core.url_to_fs(address)
+    files.invalidate_cache()
+    info = files.info(inner)
+    if info.get("type") == "directory":
+        raise SlideError(
+            plain_address(address),
+            "is a folder; only slides of one file are fetched",
+            hint="copy the folder to this machine",
+        )
+    return files, inner, info
+
+
+def _key(address: str, info: Mapping[str, Any]) -> str:
+    """Another one for another file, and for the same file once it was changed."""
+    version = [str(info[name]) for name in _VERSION_KEYS if info.get(name) is not None]
+    told = "\n".join([plain_address(address), urlsplit(address).query if not version else "",
+                      str(info.get("size")), *version])  # fmt: skip
+    return hashlib.sha256(told.encode()).hexdigest()[:24]
+
+
+def _fetch(files: Any, inner: str, info: Mapping[str, Any], target: Path) -> None:
+    """Copy a file; the caller holds the entry alone."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + _PARTIAL)
+    size = info.get("size")
+    done = partial.stat().st_size if partial.exists() and size is not None else 0
+    try:
+        with files.open(inner, "rb") as source, partial.open("r+b" if done else "wb") as sink:
+            if done:
+                source.seek(done)
+                sink.seek(done)
+            while chunk := source.read(_CHUNK_BYTES):
+                sink.write(chunk)
+            sink.flush()
+            os.fsync(sink.fileno())
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            partial.unlink(missing_ok=True)
+            raise DiskFullError(target) from None
+        raise
+    found = partial.stat().st_size
+    if size is not None and found != size:
+        if found > size:
+            partial.unlink()  # no beginning of this file
+        raise OSError(f"{found} of {size} bytes arrived")
+    partial.replace(target)
+
+
+@contextmanager
+def _told(address: str) -> Iterator[None]:
+    """Whatever a file system raises is this slide's failure, in one line without secrets."""
+    try:
+        yield
+    except (SlideError, DiskFullError, MemoryError):
+        raise
+    except ImportError as error:
+        raise SlideError(
+            plain_address(address),
+            f"this kind of address needs a package that is not installed ({error})",
+            hint="install the fsspec package of that storage, such as s3fs, gcsfs or aiohttp",
+        ) from None
+    except Exception as error:  # every storage has its own errors
+        reason = " ".join(str(error).split()).replace(address, "it")
+        reason = re.sub(r"\?\S+", "?...", reason)[:200]
+        raise SlideError(
+            plain_address(address),
+            f"cannot be fetched ({type(error).__name__}: {reason})",
+            hint="give the same command again: what has arrived is kept where a --cache is given",
+        ) from None
+
+
+@contextmanager
+def _locked(entry: Path, *, exclusive: bool, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock of an entry; yields False where it is taken and was not waited for."""
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    with (entry.parent / f"{entry.name}.lock").open("a") as stream:
+        got = _lock(stream, exclusive, wait)
+        yield got
+
+
+def _lock(stream: IO[str], exclusive: bool, wait: bool) -> bool:
+    if sys.platform == "win32":
+        return True  # a file that is open cannot be removed there, which protects it too
+    import fcntl
+
+    kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
+    try:
+        fcntl.flock(stream, kind if wait else kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _size(entry: Path) -> int:
+    """What an entry takes; another process may be removing it."""
+    total = 0
+    with suppress(OSError):
+        for file in entry.iterdir():
+            with suppress(OSError):
+                total += file.stat().st_size
+    return total
+
+
+def _used(entry: Path) -> float:
+    with suppress(OSError):
+        return entry.stat().st_mtime
+    return 0.0

@@ -1,0 +1,116 @@
+"""Where the tissue of a slide is, and how much of it each patch holds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa.slides.image.thumbnail import Thumbnail
+from tcssa.slides.tissue.pen import pen_marks
+from tcssa.slides.tissue.segmenters import Segmenter, by_saturation
+
+_GAP_UM = 40.0
+_HOLE_UM2 = 20_000.0
+_SPECK_UM2 = 10_000.0
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """The tissue of a slide.
+
+    Attributes:
+        mask: True where tissue is, ``[h, w]``; from the slide's upper left corner.
+        scale: Level-0 pixels a mask pixel, a real number.
+        removed: ``[h, w]``, what looked like tissue and was taken for a pen mark or a dark edge.
+    """
+
+    mask: NDArray[np.bool_]
+    scale: float
+    removed: NDArray[np.bool_] | None = None
+
+    def share_per_patch(self, corners: NDArray[np.int64], side: float) -> NDArray[np.float64]:
+        """Share of each patch's area that is tissue, from 0 to 1.
+
+        Args:
+            corners: Level-0 corners (x, y) of the patches, ``[n, 2]``.
+            side: Their side, in level-0 pixels.
+        """
+        sums = cv2.integral(self.mask.astype(np.uint8)).astype(np.float64)
+        left, top = (corners / self.scale).T
+        right, bottom = ((corners + side) / self.scale).T
+        inside = (
+            _between(sums, bottom, right)
+            - _between(sums, top, right)
+            - _between(sums, bottom, left)
+            + _between(sums, top, left)
+        )
+        return np.clip(inside / (side / self.scale) ** 2, 0.0, 1.0)
+
+
+def find_tissue(
+    thumbnail: Thumbnail,
+    mpp: float,
+    segment: Segmenter = by_saturation,
+    *,
+    keep_pen: bool = False,
+) -> Tissue:
+    """Find the tissue in the picture of a slide.
+
+    Args:
+        thumbnail: The picture. Where it could not be read, tissue is assumed: whether its
+            patches can be is found out, and counted, when they are read.
+        mpp: The slide's level-0 resolution.
+        segment: How it is told from glass. Gaps and small holes in what it finds are filled, and
+            specks dropped.
+        keep_pen: Whether pen marks count as the tissue that they look like.
+    """
+    um_per_px = mpp * thumbnail.scale
+    mask = segment(thumbnail.pixels, um_per_px)
+    removed = np.zeros_like(mask) if keep_pen else mask & pen_marks(thumbnail.pixels, um_per_px)
+    mask = (mask & ~removed) | thumbnail.unreadable
+    mask = _close_gaps(mask, _GAP_UM / um_per_px)
+    mask = ~_without_specks(~mask, _HOLE_UM2 / um_per_px**2)
+    mask = _without_specks(mask, _SPECK_UM2 / um_per_px**2)
+    mask = (mask & ~removed) | thumbnail.unreadable
+    return Tissue(mask, thumbnail.scale, removed & ~mask)
+
+
+def _between(
+    sums: NDArray[np.float64], rows: NDArray[np.float64], columns: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """An integral image at real positions, linear within a pixel: exact for its areas."""
+    height, width = sums.shape
+    rows, columns = np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)
+    top = np.minimum(rows.astype(np.int64), height - 2)
+    left = np.minimum(columns.astype(np.int64), width - 2)
+    down, across = rows - top, columns - left
+    upper = sums[top, left] * (1 - across) + sums[top, left + 1] * across
+    lower = sums[top + 1, left] * (1 - across) + sums[top + 1, left + 1] * across
+    result: NDArray[np.float64] = upper * (1 - down) + lower * down
+    return result
+
+
+def _close_gaps(mask: NDArray[np.bool_], width_px: float) -> NDArray[np.bool_]:
+    """Join tissue across gaps of up to ``width_px``."""
+    radius = math.floor(width_px / 2)
+    if radius < 1:
+        return mask
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    # Beyond the picture there is nothing to join with: without a margin, closing eats its rim.
+    padded = np.pad(mask.astype(np.uint8), radius)
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, disc)
+    return np.asarray(closed[radius:-radius, radius:-radius] > 0)
+
+
+def _without_specks(mask: NDArray[np.bool_], least_px: float) -> NDArray[np.bool_]:
+    """Drop connected parts of fewer than ``least_px`` pixels."""
+    number, labels, stats, _ = cv2.connectedComponentsWithStats(
+        mask.astype(np.uint8), connectivity=8
+    )
+    keep = stats[:, cv2.CC_STAT_AREA] >= least_px
+    keep[0] = False
+    return np.asarray(keep[labels]) if number > 1 else mask

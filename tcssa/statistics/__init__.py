@@ -1,0 +1,1 @@
+"""Ranking, intervals and metrics."""

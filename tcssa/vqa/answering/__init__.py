@@ -1,0 +1,1 @@
+"""Asking a trained model questions, and reading its answers."""

@@ -1,0 +1,178 @@
+"""Answers on disk as they come: one JSON line a question, below a header.
+
+The header says whose answers these are. A process killed at any instant leaves at most one
+unfinished line, which is dropped when the file is opened again; what it lost is asked once more.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tcssa.config.settings import section_of
+from tcssa.errors import DiskFullError, RunError
+from tcssa.files import atomic
+from tcssa.files.boundary import reading, require_file
+from tcssa.files.checksums import params_hash
+from tcssa.files.text import decoded, first_fault, lines_of, parse_json
+from tcssa.vqa.conversation import LETTERS, Question
+
+SCHEMA_VERSION = 2
+"""1 called ``option_mass`` otherwise."""
+_ASK_AGAIN = "delete the file, or give --overwrite to ask everything again"
+
+
+class _Reply(BaseModel):
+    """A reply to one order of the options; see `tcssa.vqa.answering.question_runner`."""
+
+    model_config = ConfigDict(strict=True)
+
+    predicted: str | None = Field(default=None, pattern="^[A-Z]$")
+    log_probs: list[float] | None = None
+    option_mass: float | None = None
+    text: str | None = None
+
+    def fits(self, num_options: int) -> bool:
+        """Whether it is one to a question of so many options."""
+        return (self.predicted is None or self.predicted in LETTERS[:num_options]) and (
+            self.log_probs is None or len(self.log_probs) == num_options
+        )
+
+
+class _Answer(_Reply):
+    """A line, as far as it is read again."""
+
+    row_id: str
+    status: str
+    num_visual: int | None = None
+    orders: list[_Reply] | None = None
+    blank: _Reply | None = None
+    other_slide: _Reply | None = None
+
+    def fits(self, num_options: int) -> bool:
+        """Whether all its replies are ones to a question of so many options."""
+        others = [*(self.orders or ()), self.blank, self.other_slide]
+        return (
+            super().fits(num_options)
+            and (self.orders is None or len(self.orders) == num_options)
+            and all(reply is None or reply.fits(num_options) for reply in others)
+        )
+
+
+class AnswerLog:
+    """The answers of one evaluation; use it as a context manager.
+
+    Args:
+        path: The file; begun if it is not there.
+        made_from: What decides the answers, JSON-able: model, benchmark, features, method.
+        overwrite: Begin anew, whatever is there.
+
+    Raises:
+        RunError: The file holds answers that were made from something else; it names what.
+    """
+
+    def __init__(
+        self, path: Path, made_from: Mapping[str, Any], *, overwrite: bool = False
+    ) -> None:
+        self.path = path
+        self.done: dict[str, dict[str, Any]] = {}
+        """The answers there are, by ``row_id``."""
+        header = {
+            "tcssa_answers": SCHEMA_VERSION,
+            "settings_hash": params_hash(made_from),
+            "made_from": json.loads(json.dumps(made_from, default=str)),
+        }
+        lines = [] if overwrite else self._read()
+        if lines:
+            self._check(lines[0], header)
+            self.done = {str(line["row_id"]): line for line in lines[1:]}
+        else:
+            atomic.write_text(path, json.dumps(header) + "\n")
+        self._file = path.open("a", encoding="utf-8")
+
+    def append(self, answers: Sequence[Mapping[str, Any]]) -> None:
+        """Add answers, each with its ``row_id``, and wait until they are on the disk.
+
+        Raises:
+            DiskFullError: There is no space left.
+        """
+        text = "".join(json.dumps(answer) + "\n" for answer in answers)
+        try:
+            self._file.write(text)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            with suppress(OSError):
+                self._file.close()
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFullError(self.path) from None
+            raise
+        self.done |= {str(answer["row_id"]): dict(answer) for answer in answers}
+
+    def lines(self, questions: Sequence[Question]) -> list[dict[str, Any]]:
+        """The answers to questions that were all asked, in their order.
+
+        Raises:
+            RunError: An answer is one to a question with other options.
+        """
+        found = [self.done[question.row_id] for question in questions]
+        for question, line in zip(questions, found, strict=True):
+            if not _Answer.model_validate(line).fits(len(question.options)):
+                reason = f"the answer to row {question.row_id} is one to other options"
+                raise RunError(self.path, reason, hint=_ASK_AGAIN)
+        return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
+
+    def _read(self) -> list[dict[str, Any]]:
+        """The whole lines; what comes after the last line break is cut off the file."""
+        if not self.path.exists():
+            return []
+        require_file(self.path, RunError)
+        with reading(self.path, RunError):
+            content = self.path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if content and not whole:  # the header is never cut, so nothing of ours stands there
+            reason = "is no file of answers"
+            raise RunError(self.path, reason, hint="give another --out, or --overwrite")
+        if len(whole) < len(content):
+            with self.path.open("r+b") as file:
+                file.truncate(len(whole))
+        text = decoded(whole, self.path, RunError)
+        lines = [
+            parse_json(line, self.path, RunError, top=dict, line=number)
+            for number, line in enumerate(lines_of(text), start=1)
+        ]
+        for number, line in enumerate(lines[1:], start=2):
+            try:
+                _Answer.model_validate(line)
+            except ValidationError as fault:
+                reason = f"line {number} is no answer: {first_fault(fault)}"
+                raise RunError(self.path, reason, hint=_ASK_AGAIN) from None
+        return lines
+
+    def _check(self, found: Mapping[str, Any], header: Mapping[str, Any]) -> None:
+        version = found.get("tcssa_answers")
+        if version != SCHEMA_VERSION:
+            what = "is no file of answers" if version is None else "is of another version of tcssa"
+            raise RunError(self.path, what, hint="give another --out, or --overwrite to begin anew")
+        if found.get("settings_hash") == header["settings_hash"]:
+            return
+        before, now = section_of(found, "made_from"), header["made_from"]
+        changed = sorted(k for k in {*before, *now} if before.get(k) != now.get(k))
+        raise RunError(
+            self.path,
+            f"holds answers that were made from something else: {', '.join(changed)} changed",
+            hint="give another --out, or --overwrite to begin anew",
+        )

@@ -1,0 +1,1 @@
+"""Question sets and conversations as the field has them."""

@@ -1,0 +1,107 @@
+"""Benchmarks of slide question answering: which there are, and reading one.
+
+Figures of different versions of a benchmark are mixed in the literature, so a benchmark says
+which it is: the SHA-256 of its file, its number of rows, and the version that this number tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tcssa.errors import TableError
+from tcssa.files.checksums import file_sha256
+from tcssa.files.table import read_table
+from tcssa.files.text import read_json
+from tcssa.vqa.conversation import Question
+from tcssa.vqa.data.faults import REPEATED_ID, REPEATED_OPTION, Fault, FaultError
+from tcssa.vqa.data.slidebench import (
+    BCNB_CATEGORIES,
+    SLIDEBENCH_COLUMNS,
+    TCGA_CATEGORIES,
+    slidebench_question,
+    wsi_vqa_question,
+)
+
+Kind = Literal["slidebench-tcga", "slidebench-bcnb", "wsi-vqa"]
+
+_CATEGORIES: dict[Kind, Mapping[str, str]] = {
+    "slidebench-tcga": TCGA_CATEGORIES,
+    "slidebench-bcnb": BCNB_CATEGORIES,
+}
+_KNOWN_ROWS = (7827, 3176, 1494, 7247)
+"""Of SlideBench-VQA (TCGA) in three versions, and of (BCNB)."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """The questions of a benchmark, and what is wrong with its other rows."""
+
+    kind: Kind
+    path: Path
+    sha256: str
+    version: str
+    """``7,827 rows`` where the number of rows is a known one, else ``other: N rows``."""
+    num_rows: int
+    """Rows of the file, whether they can be used or not."""
+    questions: list[Question]
+    """The rows that can be used; their ``row_id`` is unique."""
+    row_faults: list[Fault] = field(default_factory=list)
+
+    @property
+    def faults(self) -> list[str]:
+        """All faults, a line each, with their row."""
+        return [str(fault) for fault in self.row_faults]
+
+
+def read_benchmark(kind: Kind, path: Path) -> Benchmark:
+    """Read a benchmark; faulty rows are left out, and every fault is listed.
+
+    Raises:
+        TableError: The file cannot be read, or is none of this kind.
+    """
+    numbered = enumerate(_rows(kind, path), start=1)
+    questions, faults, num_rows = [], [], 0
+    seen: dict[str, int] = {}
+    for number, row in numbered:
+        num_rows = number
+        try:
+            question = _question(kind, row, number, path)
+        except FaultError as error:
+            faults.append(error.fault)
+            continue
+        if question.row_id in seen:
+            detail = f"the id {question.row_id!r} stands in row {seen[question.row_id]} too"
+            faults.append(Fault(number, REPEATED_ID, detail))
+            continue
+        seen[question.row_id] = number
+        faults += _remarks(question, number)
+        questions.append(question)
+    return Benchmark(kind, path, file_sha256(path), _version(num_rows), num_rows, questions, faults)
+
+
+def _rows(kind: Kind, path: Path) -> Sequence[Any]:
+    if kind == "wsi-vqa":
+        rows: list[Any] = read_json(path, TableError, top=list)
+        return rows
+    needed = (*SLIDEBENCH_COLUMNS, *_CATEGORIES[kind].values())
+    return list(read_table(path, needed=needed, delimiter=",", multiline=True).rows.values())
+
+
+def _question(kind: Kind, row: Any, number: int, path: Path) -> Question:
+    if kind == "wsi-vqa":
+        return wsi_vqa_question(row, number, path)
+    return slidebench_question(row, number, path, _CATEGORIES[kind])
+
+
+def _remarks(question: Question, number: int) -> list[Fault]:
+    """What is odd in a row that can be used all the same."""
+    if len({option.lower() for option in question.options}) == len(question.options):
+        return []
+    return [Fault(number, REPEATED_OPTION, "two options are the same", left_out=False)]
+
+
+def _version(num_rows: int) -> str:
+    return f"{'' if num_rows in _KNOWN_ROWS else 'other: '}{num_rows:,} rows"

@@ -1,0 +1,145 @@
+"""Is a question file fit to be learned from, or to be scored on? Looked at before hours are spent.
+
+Everything is collected: malformed rows, missing and ambiguous features, features of another
+length, and patients on both sides of training and test.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tcssa.errors import AmbiguousFeaturesError, FeatureFileError, MissingFeaturesError
+from tcssa.features import open_bag
+from tcssa.features.tables import patient_of, slide_name
+from tcssa.vqa.data.benchmark import Kind, read_benchmark
+from tcssa.vqa.data.faults import Fault
+from tcssa.vqa.data.slide_index import SeveralSlides, SlideIndex
+from tcssa.vqa.data.slideinstruct import read_conversations
+
+FileKind = Literal["conversations"] | Kind
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of thing that is wrong."""
+
+    kind: str
+    count: int
+    examples: list[str]
+    """The first few, each with its place."""
+
+
+@dataclass(frozen=True)
+class DataCheck:
+    """What was found of a file and its features."""
+
+    path: Path
+    num_rows: int
+    num_usable: int
+    """Rows that can be read; their features may be missing all the same."""
+    num_slides: int
+    feature_dims: dict[int, int] = field(default_factory=dict)
+    """How many slides have features of each length D."""
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def is_fit(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.findings
+
+
+def check_data(
+    path: Path,
+    kind: FileKind,
+    *,
+    features: Path | None = None,
+    several: str = SeveralSlides.ERROR,
+    other: Path | None = None,
+    other_kind: FileKind = "conversations",
+) -> DataCheck:
+    """Check a question file.
+
+    Args:
+        path: The file.
+        kind: ``conversations``, or the benchmark it is.
+        features: Folder of patch features, if they are to be looked for.
+        several: What to do where a patient has several slides.
+        other: The file of the other side, training or test, which must share no patient.
+        other_kind: What that is.
+
+    Raises:
+        TableError: A file cannot be read, or is of another kind.
+        MissingDataError: The folder of features is not there, or empty.
+    """
+    num_rows, rows, faults = _read(path, kind)
+    findings = _grouped((fault.kind, f"row {fault.row}: {fault.detail}") for fault in faults)
+    dims: Counter[int] = Counter()
+    slides = sorted({slide for _, slide in rows})
+    if features is not None:
+        found, dims = _features(slides, SlideIndex.from_folder(features, SeveralSlides(several)))
+        findings += found
+    if other is not None:
+        _, others, _ = _read(other, other_kind)
+        findings += _shared_patients(slides, {slide for _, slide in others}, other)
+    return DataCheck(path, num_rows, len(rows), len(slides), dict(dims), findings)
+
+
+def _read(path: Path, kind: FileKind) -> tuple[int, list[tuple[str, str]], Sequence[Fault]]:
+    """Number of rows, (id, slide) of those that can be used, and the faults."""
+    if kind == "conversations":
+        read = read_conversations(path)
+        rows = [(row.row_id, row.slide) for row in read.conversations]
+        return read.num_rows, rows, read.row_faults
+    benchmark = read_benchmark(kind, path)
+    questions = [(question.row_id, question.slide) for question in benchmark.questions]
+    return benchmark.num_rows, questions, benchmark.row_faults
+
+
+def _features(slides: Sequence[str], index: SlideIndex) -> tuple[list[Finding], Counter[int]]:
+    wrong: list[tuple[str, str]] = []
+    dims: dict[str, int] = {}
+    for slide in slides:
+        try:
+            with open_bag(index.find(slide)) as bag:
+                if bag.num_patches:
+                    dims[slide] = bag.feature_dim
+                else:
+                    wrong.append(("no patches", slide))
+        except MissingFeaturesError as error:
+            wrong.append(("no features", str(error)))
+        except AmbiguousFeaturesError as error:
+            wrong.append(("several feature files", str(error)))
+        except FeatureFileError as error:
+            wrong.append(("unreadable features", str(error)))
+    counts = Counter(dims.values())
+    if len(counts) > 1:
+        usual = counts.most_common(1)[0][0]
+        wrong += [
+            ("features of another length", f"{slide}: D = {dim}, most have {usual}")
+            for slide, dim in dims.items()
+            if dim != usual
+        ]
+    return _grouped(wrong), counts
+
+
+def _shared_patients(slides: Iterable[str], others: Iterable[str], other: Path) -> list[Finding]:
+    sides = [{patient_of(slide_name(slide)) for slide in side} for side in (slides, others)]
+    shared = sorted(sides[0] & sides[1])
+    return _grouped((f"patient also in {other.name}", patient) for patient in shared)
+
+
+def _grouped(wrong: Iterable[tuple[str, str]], most: int = 5) -> list[Finding]:
+    by_kind: defaultdict[str, list[str]] = defaultdict(list)
+    for kind, example in wrong:
+        by_kind[kind].append(example)
+    return [Finding(kind, len(all_), all_[:most]) for kind, all_ in by_kind.items()]
+
+
+def as_json(check: DataCheck) -> dict[str, Any]:
+    """The check as plain data."""
+    findings = [vars(finding) for finding in check.findings]
+    return {**vars(check), "path": str(check.path), "findings": findings, "is_fit": check.is_fit}

@@ -1,0 +1,229 @@
+"""A model on a benchmark: every row asked, every row counted.
+
+What a slide's questions got is appended to ``answers.jsonl`` as soon as the slide is done, and
+the same command goes on from there. Rows whose slide has no features, or that do not fit the
+model, are lines there too, and stay in the denominator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from tcssa.errors import AmbiguousFeaturesError, MissingFeaturesError, UsageError
+from tcssa.files import atomic
+from tcssa.reporter import Reporter
+from tcssa.vqa.answering.answer_log import AnswerLog
+from tcssa.vqa.answering.controls import circle, others
+from tcssa.vqa.answering.generate import Generate
+from tcssa.vqa.answering.likelihood import Likelihood
+from tcssa.vqa.answering.prefill import context_length
+from tcssa.vqa.answering.question_runner import OTHER, Asker, unanswered
+from tcssa.vqa.answering.reply import Method
+from tcssa.vqa.answering.slide_tokens import SlideTokens, UnusableSlideError
+from tcssa.vqa.answering.text_likelihood import TextLikelihood
+from tcssa.vqa.conversation import Question
+from tcssa.vqa.data.benchmark import Benchmark, Kind, read_benchmark
+from tcssa.vqa.data.slide_index import SeveralSlides, SlideIndex
+from tcssa.vqa.evaluation.report import (
+    Report,
+    describe_benchmark,
+    summarise,
+    warn_of_faults,
+    warn_of_unanswered,
+    write_report,
+)
+from tcssa.vqa.model.run import LoadedVqa, load_vqa
+
+ANSWERS_FILE = "answers.jsonl"
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """How a benchmark is put to a model."""
+
+    method: Literal["likelihood", "text", "generate"] = "likelihood"
+    permute: bool = False
+    """Ask every cyclic order of the options."""
+    max_new_tokens: int = 64
+    """Where a written answer is cut at the latest."""
+    limit: int | None = None
+    """Ask only the first rows of the file; said in the report."""
+    several: str = SeveralSlides.ERROR
+    """What to do where a row names a patient who has several slides."""
+    batch_size: int = 16
+    """Prompts read at a time; does not change the answers."""
+
+
+def evaluate(
+    run: Path,
+    kind: Kind,
+    file: Path,
+    features: Path,
+    reporter: Reporter,
+    options: EvalOptions | None = None,
+    *,
+    llm: str | None = None,
+    allow_hub: bool = False,
+    trust_remote_code: bool = False,
+    device: str = "auto",
+    out: Path | None = None,
+    overwrite: bool = False,
+) -> Report:
+    """Ask a run of train-vqa a benchmark's questions, and score what it says.
+
+    Args:
+        run: The run directory.
+        kind: The benchmark.
+        file: Its questions.
+        features: Folder of the slides' patch features.
+        reporter: Is told of progress, and warned of what is left out.
+        options: How to ask.
+        llm: Where the language model lies, if not where it was trained from.
+        allow_hub: Let it be downloaded.
+        trust_remote_code: Run code that comes with it, where the run needs that.
+        device: Where to compute.
+        out: Where to write; below the run if not given.
+        overwrite: Ask everything again.
+
+    Raises:
+        TableError: The benchmark cannot be read.
+        RunError: The run is not finished, or ``out`` holds the answers of something else.
+        FeatureDimError: Features are of another length than the model's.
+        UsageError: Features are of another encoder than the model's.
+    """
+    options = options or EvalOptions()
+    if options.permute and options.method == "text":
+        raise UsageError("--permute has no meaning with --method text, which shows no options")
+    benchmark = read_benchmark(kind, file)
+    warn_of_faults(benchmark, reporter)
+    loaded = load_vqa(
+        run, llm=llm, allow_hub=allow_hub, trust_remote_code=trust_remote_code, device=device
+    )
+    index = SlideIndex.from_folder(features, SeveralSlides(options.several))
+    plan = _plan(benchmark.questions[: options.limit], index)
+    tokens = SlideTokens(loaded, plan.paths)
+    folder = out or run / _folder_name(kind, options)
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic.discard_leftovers(folder)
+    made_from = _made_from(loaded, benchmark, tokens, options)
+    with AnswerLog(folder / ANSWERS_FILE, made_from, overwrite=overwrite) as log:
+        _ask_all(plan, tokens, _asker(loaded, options), log, reporter)
+        lines = log.lines(plan.questions)
+    if index.chosen:
+        reporter.warn(
+            f"{len(index.chosen)} patients have several slides; of each one was taken "
+            f"(--several {options.several})"
+        )
+    metrics = {
+        "system": {"name": run.resolve().name, **loaded.describe()},
+        "benchmark": describe_benchmark(benchmark),
+        "asked": {**asdict(options), "num_questions": len(plan.questions)},
+        "patients_with_several_slides": len(index.chosen),
+        **summarise(plan.questions, lines),
+    }
+    warn_of_unanswered(metrics["statuses"], reporter)
+    return write_report(folder, metrics)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Which questions are asked about which file."""
+
+    questions: list[Question]
+    by_slide: dict[str, list[Question]]
+    """Questions by the stem of their slide's feature file."""
+    paths: dict[str, Path]
+    lost: list[tuple[Question, str, str]]
+    """Questions whose slide has no file, or several: with a status and a message."""
+
+
+def _plan(questions: Sequence[Question], index: SlideIndex) -> _Plan:
+    plan = _Plan(list(questions), {}, {}, [])
+    for question in questions:
+        try:
+            path = index.find(question.slide)
+        except MissingFeaturesError as error:
+            plan.lost.append((question, "no_features", str(error)))
+        except AmbiguousFeaturesError as error:
+            plan.lost.append((question, "ambiguous_features", str(error)))
+        else:
+            plan.paths[path.stem] = path
+            plan.by_slide.setdefault(path.stem, []).append(question)
+    return plan
+
+
+def _asker(loaded: LoadedVqa, options: EvalOptions) -> Asker:
+    model, prompts = loaded.model, loaded.prompts
+    writer = Generate(model, prompts, options.batch_size, options.max_new_tokens)
+    methods: dict[str, Method] = {
+        "likelihood": Likelihood(model, prompts, options.batch_size),
+        "text": TextLikelihood(model, prompts, options.batch_size),
+        "generate": writer,
+    }
+    method = methods[options.method]
+    return Asker(prompts, method, writer, context_length(model), permute=options.permute)
+
+
+def _ask_all(
+    plan: _Plan, tokens: SlideTokens, asker: Asker, log: AnswerLog, reporter: Reporter
+) -> None:
+    """Ask what the log does not hold yet, slide by slide along the circle."""
+    lost = [unanswered(*row) for row in plan.lost if row[0].row_id not in log.done]
+    log.append(lost)
+    order = circle(plan.by_slide)
+    other_of = others(order)
+    with reporter.task("asking", len(plan.questions), "questions") as task:
+        task.advance(len(plan.lost))
+        for slide in order:
+            questions = plan.by_slide[slide]
+            if any(question.row_id not in log.done for question in questions):
+                task.describe(slide)
+                lines = _ask_slide(slide, questions, other_of.get(slide), tokens, asker)
+                log.append([line for line in lines if line["row_id"] not in log.done])
+            task.advance(len(questions))
+
+
+def _ask_slide(
+    slide: str, questions: list[Question], other: str | None, tokens: SlideTokens, asker: Asker
+) -> list[dict[str, Any]]:
+    """The lines of a slide; all of them, so that a resumed slide is batched as it was before."""
+    try:
+        visual = tokens.of(slide)
+    except UnusableSlideError as error:
+        return [unanswered(question, error.status, str(error)) for question in questions]
+    lines = asker.ask(questions, visual, _other_tokens(other, tokens))
+    for line in lines:
+        if OTHER in line:
+            line[OTHER]["slide"] = other
+    return lines
+
+
+def _other_tokens(other: str | None, tokens: SlideTokens) -> Tensor | None:
+    try:
+        return None if other is None else tokens.of(other)
+    except UnusableSlideError:
+        return None
+
+
+def _made_from(
+    loaded: LoadedVqa, benchmark: Benchmark, tokens: SlideTokens, options: EvalOptions
+) -> dict[str, Any]:
+    """What decides the answers; the log of something else is refused."""
+    asked = asdict(options)
+    del asked["batch_size"]
+    return {
+        "model": loaded.fingerprint(),
+        "benchmark": benchmark.sha256,
+        "features": tokens.fingerprint(),
+        **asked,
+    }
+
+
+def _folder_name(kind: Kind, options: EvalOptions) -> str:
+    parts = ["eval", kind, *([] if options.method == "likelihood" else [options.method])]
+    return "-".join([*parts, *([f"first-{options.limit}"] if options.limit else [])])

@@ -1,0 +1,1 @@
+"""One question about one slide, with the slots that the answer rests on."""

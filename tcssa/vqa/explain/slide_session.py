@@ -1,0 +1,240 @@
+"""A slide that can be asked: answers, and the slots they rest on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tcssa.errors import FeatureFileError, UsageError
+from tcssa.features import open_bag
+from tcssa.slides.image.small_picture import Picture
+from tcssa.vqa.answering.generate import Generate
+from tcssa.vqa.answering.likelihood import Likelihood
+from tcssa.vqa.answering.prefill import Prompt, context_length
+from tcssa.vqa.answering.question_runner import Asker
+from tcssa.vqa.answering.slide_tokens import UnusableSlideError, visual_tokens
+from tcssa.vqa.conversation import LETTERS, MAX_OPTIONS
+from tcssa.vqa.explain.attribution import ablation_effects, log_likelihoods
+from tcssa.vqa.explain.slot_picture import picture_slots
+from tcssa.vqa.explain.slot_table import SlotPlaces, slot_places
+from tcssa.vqa.model.run import LoadedVqa
+from tcssa.vqa.model.visual_encoders import SlotVisual
+
+MAX_ABLATED = 256
+"""Visual tokens above which they are not blanked one by one: each costs a pass."""
+_MOST_DRAWN = 5
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One visual token, and what the answer owes to it."""
+
+    slot: int
+    effect: float
+    """Fall of the answer's log-likelihood without it, in nats; positive: it speaks for it."""
+    mass: float | None
+    """Sum of its patches' routing weights; None where the tokens are no slots."""
+    num_patches: int | None
+    """Patches whose first slot it is."""
+    center: tuple[float, float] | None
+    """Weighted mean centre of its patches, level-0 pixels."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of a slide."""
+
+    slide: str
+    question: str
+    options: tuple[str, ...]
+    text: str
+    """What was written, or the option that was chosen."""
+    predicted: int | None
+    """The option chosen, from 0."""
+    probabilities: tuple[float, ...] | None
+    """Of each option, given that one of the letters is answered."""
+    option_mass: float | None
+    """The share of all next tokens' probability that the letters have together."""
+    log_likelihood: float | None
+    """Of the answer, in nats; of a letter among the letters. None if nothing was written."""
+    slots: list[Slot]
+    """The visual tokens, by the size of their effect; empty where there are too many."""
+
+
+class SlideOracle:
+    """A slide, ready to be asked about.
+
+    Args:
+        loaded: The model.
+        path: The slide's patch features.
+        batch_size: Prompts read at a time.
+        max_new_tokens: Where a written answer is cut at the latest.
+
+    Raises:
+        FeatureFileError: The features cannot be read, or there are none.
+        FeatureDimError: They are of another length than the model's.
+        UsageError: They are of another encoder than the model's.
+    """
+
+    def __init__(
+        self, loaded: LoadedVqa, path: Path, *, batch_size: int = 16, max_new_tokens: int = 64
+    ) -> None:
+        self.loaded, self.path, self.batch_size = loaded, path, batch_size
+        try:
+            self.visual = visual_tokens(loaded, path)
+        except UnusableSlideError as error:
+            raise FeatureFileError(path, str(error)) from None
+        model, prompts = loaded.model, loaded.prompts
+        self.writer = Generate(model, prompts, batch_size, max_new_tokens)
+        self.likelihood = Likelihood(model, prompts, batch_size)
+        self.asker = Asker(prompts, self.likelihood, self.writer, context_length(model))
+        self.places, self.coords, self.patch_size = _places(loaded, path)
+
+    def ask(self, question: str, options: Sequence[str] = (), *, explain: bool = True) -> Answer:
+        """Answer a question.
+
+        Args:
+            question: The question, in plain words.
+            options: What to choose from; without any the answer is written.
+            explain: Find out which slots the answer rests on.
+
+        Raises:
+            UsageError: The question is empty or too long, or there are too few or many options.
+        """
+        check_question(question, options)
+        prompt = self.asker.prompt(question, options, self.visual)
+        length = len(prompt.ids) + self.asker.room(options)
+        if length > self.asker.context:
+            raise UsageError(
+                f"question and slide take {length} tokens with the answer, the model reads "
+                f"{self.asker.context}",
+                hint="ask a shorter question",
+            )
+        if options:
+            return self._chosen(prompt, question, options, explain)
+        return self._written(prompt, question, explain)
+
+    def _chosen(
+        self, prompt: Prompt, question: str, options: Sequence[str], explain: bool
+    ) -> Answer:
+        (reply,) = self.likelihood.reply([prompt], [options])
+        assert reply.predicted is not None
+        assert reply.log_probs is not None
+        letters = self.likelihood.letters[: len(options)]
+        answer = [letters[reply.predicted]]
+        return Answer(
+            slide=self.path.stem,
+            question=question,
+            options=tuple(options),
+            text=f"{LETTERS[reply.predicted]}. {options[reply.predicted]}",
+            predicted=reply.predicted,
+            probabilities=tuple(math.exp(value) for value in reply.log_probs),
+            option_mass=reply.option_mass,
+            log_likelihood=reply.log_probs[reply.predicted],
+            slots=self._slots(prompt, answer, letters) if explain else [],
+        )
+
+    def _written(self, prompt: Prompt, question: str, explain: bool) -> Answer:
+        (tokens,) = self.writer.tokens([prompt])
+        weighed = None
+        if tokens:
+            weighed = float(log_likelihoods(self.loaded.model, [prompt], tokens)[0])
+        return Answer(
+            slide=self.path.stem,
+            question=question,
+            options=(),
+            text=self.writer.decode(tokens),
+            predicted=None,
+            probabilities=None,
+            option_mass=None,
+            log_likelihood=weighed,
+            slots=self._slots(prompt, tokens, None) if explain and tokens else [],
+        )
+
+    def _slots(
+        self, prompt: Prompt, answer: Sequence[int], among: Sequence[int] | None
+    ) -> list[Slot]:
+        if len(self.visual) > MAX_ABLATED:
+            return []
+        model, places = self.loaded.model, self.places
+        effects = ablation_effects(model, prompt, answer, among, self.batch_size).tolist()
+        slots = [
+            Slot(
+                slot,
+                effect,
+                None if places is None else places.mass[slot],
+                None if places is None else places.num_patches[slot],
+                None if places is None else places.centers[slot],
+            )
+            for slot, effect in enumerate(effects)
+        ]
+        return sorted(slots, key=lambda slot: -abs(slot.effect))
+
+    def draw(self, answer: Answer, path: Path, picture: Picture | None = None) -> bool:
+        """Draw the slots with the largest effects on the slide.
+
+        Args:
+            answer: What `ask` said.
+            path: The PNG to write.
+            picture: The slide in small; None draws the grid of its patches.
+
+        Returns:
+            Whether anything was drawn: slots without coordinates have no place.
+        """
+        if self.places is None or self.coords is None or not self.patch_size or not answer.slots:
+            return False
+        labels = {
+            slot.slot: f"{slot.slot}: effect {slot.effect:+.3f}, {slot.num_patches} patches"
+            for slot in answer.slots
+            if slot.num_patches
+        }
+        shown = dict(list(labels.items())[:_MOST_DRAWN])
+        title = f"{answer.slide}: {answer.text}"
+        picture_slots(
+            path,
+            picture,
+            self.coords,
+            self.patch_size,
+            self.places.first_slot,
+            title=title if len(title) <= 70 else title[:69] + "…",
+            labels=shown,
+        )
+        return True
+
+
+def check_question(question: str, options: Sequence[str]) -> None:
+    """Refuse a question that makes no sense.
+
+    Raises:
+        UsageError: It is empty, or there is one option, or more than 26, or an empty one.
+    """
+    if not question.strip():
+        raise UsageError("the question is empty", hint='ask something: tcssa ask RUN … "What …?"')
+    if options and not 2 <= len(options) <= MAX_OPTIONS:
+        raise UsageError(f"{len(options)} options were given, 2 to {MAX_OPTIONS} can be")
+    if any(not option.strip() for option in options):
+        raise UsageError("an option is empty")
+
+
+def _places(
+    loaded: LoadedVqa, path: Path
+) -> tuple[SlotPlaces | None, NDArray[Any] | None, int | None]:
+    """Where the slots lie, and the patches; None where tokens are no slots or have no place."""
+    with open_bag(path) as bag:
+        if bag.coords_unit != "level0_px":
+            coords, size = None, None
+        else:
+            coords, size = bag.read_coords(), bag.patch_size_level0
+        visual = loaded.model.visual
+        if not isinstance(visual, SlotVisual):
+            return None, coords, size
+        features = torch.from_numpy(np.asarray(bag.read(), np.float32)).to(loaded.device)
+    where = None if coords is None else torch.from_numpy(coords)
+    return slot_places(visual, features, where, size), coords, size

@@ -1,0 +1,57 @@
+"""What a slide's visual tokens stand for: mass, patches and place of every slot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tcssa.vqa.model.visual_encoders import SlotVisual
+
+
+@dataclass(frozen=True)
+class SlotPlaces:
+    """Where the slots of one slide lie."""
+
+    mass: list[float]
+    """Sum of routing weights of each slot; 0 marks an empty one."""
+    num_patches: list[int]
+    """Patches whose first slot it is."""
+    centers: list[tuple[float, float] | None]
+    """Weighted mean centre (x, y) of each slot's patches in level-0 pixels; None without
+    coordinates or patches."""
+    first_slot: NDArray[np.int64]
+    """The first slot of each patch [N]."""
+
+
+@torch.no_grad()
+def slot_places(
+    visual: SlotVisual, features: Tensor, coords: Tensor | None, patch_size: int | None
+) -> SlotPlaces:
+    """Route a slide once more, to see where its slots lie.
+
+    Args:
+        visual: In evaluation mode.
+        features: The slide's patches [N, D].
+        coords: Their top-left corners in level-0 pixels [N, 2]; None if not known.
+        patch_size: Side of a patch in level-0 pixels; half of it leads from corner to centre.
+    """
+    compressor, num_slots = visual.compressor, visual.num_tokens(len(features))
+    first = compressor.aggregate([features])[0].assignments[:, 0] % num_slots
+    state = compressor.update(compressor.start(), features, coords)
+    state = compressor.folded(state, visual.config.budget)
+    centers: list[tuple[float, float] | None] = [None] * num_slots
+    if coords is not None and state.footprint is not None:
+        half = (patch_size or 0) / 2
+        for slot, (x, y) in enumerate(state.footprint.centroids().tolist()):
+            if state.mass[slot] > 0:
+                centers[slot] = (x + half, y + half)
+    return SlotPlaces(
+        mass=state.mass.tolist(),
+        num_patches=torch.bincount(first, minlength=num_slots).tolist(),
+        centers=centers,
+        first_slot=first.cpu().numpy(),
+    )

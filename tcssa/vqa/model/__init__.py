@@ -1,0 +1,1 @@
+"""The slide language model: compressor, projector, language model, adapter."""

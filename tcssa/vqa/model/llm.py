@@ -1,0 +1,187 @@
+"""Language models from where they lie: a folder, a GGUF file, the local cache, or the hub if asked.
+
+Nothing is downloaded and no code that comes with a model is run, unless the caller says so. Pickled
+weights are never read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tcssa.compute.hub_kernels import require_no_kernels
+from tcssa.errors import LlmError, TcssaError, one_line
+from tcssa.files.checksums import file_sha256
+
+_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model")
+_CODE = ("*.py",)
+
+
+@dataclass(frozen=True)
+class LoadedLLM:
+    """A language model and its tokenizer; transformers types both loosely, hence Any."""
+
+    model: Any
+    tokenizer: Any
+    id: str
+    """By which `load_llm` finds it again: its name, or its absolute path."""
+    sha256: str
+    """Of its weights: the file's, or that of the list of all files' hashes where there are more."""
+
+
+def load_llm(
+    name_or_path: str,
+    *,
+    allow_hub: bool = False,
+    trust_remote_code: bool = False,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> LoadedLLM:
+    """Load a language model, in evaluation mode.
+
+    Args:
+        name_or_path: A folder, a ``.gguf`` file, or a name in the local cache of the hub.
+        allow_hub: Download a name that is not in the cache.
+        trust_remote_code: Run code that comes with the model.
+        dtype: Of its weights.
+        device: Where it goes.
+
+    Raises:
+        LlmError: It is not there, or cannot be loaded.
+        CheckpointError: Its ``config.json`` is damaged, or names code to be downloaded.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    path = Path(name_or_path).expanduser()
+    there = path.exists()
+    if not there:
+        path = _from_cache(name_or_path, allow_hub=allow_hub, with_code=trust_remote_code)
+    weights = weight_files(path)
+    folder = path
+    if path.is_dir() and not trust_remote_code:
+        hint = "take the entry out, or give --trust-remote-code if you trust it"
+        require_no_kernels(path / "config.json", hint)
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
+    if path.is_file():
+        folder, options["gguf_file"] = path.parent, path.name
+    try:
+        with _quiet():
+            tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+            # with loading info it is a pair, which its types do not know
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
+            )
+            model, found = loaded
+    except ImportError as error:
+        raise LlmError(
+            f"{path}: loading it needs a package that is not installed ({one_line(error, 300)})",
+            hint="pip install 'tcssa[gguf]'",
+        ) from None
+    except (TcssaError, MemoryError):
+        raise
+    except Exception as error:  # whatever a damaged configuration leads transformers into
+        raise LlmError(
+            f"{path}: the language model cannot be loaded ({one_line(error, 300)})",
+            hint="give a folder with config.json, tokenizer.json and *.safetensors, or a .gguf",
+        ) from None
+    _require_whole(path, found)
+    if path.is_file():
+        del model.config.quantization_config  # the weights were expanded; they are saved as such
+    model_id = str(path.resolve()) if there else name_or_path
+    return LoadedLLM(model.eval().to(device), tokenizer, model_id, hash_of_files(weights))
+
+
+def weight_files(path: Path) -> list[Path]:
+    """The files that hold a language model's weights.
+
+    Args:
+        path: A folder, or a ``.gguf`` file.
+
+    Raises:
+        LlmError: There are none.
+    """
+    if path.is_file():
+        if path.suffix != ".gguf":
+            raise LlmError(
+                f"{path}: is no language model", hint="give a folder or a .gguf file with --llm"
+            )
+        return [path]
+    weights = sorted(path.glob("model*.safetensors"))
+    if not weights or not (path / "config.json").is_file():
+        files = [found.name for found in sorted(path.glob("*.gguf"))]
+        also = f"; there is {', '.join(files)}" if files else ""
+        raise LlmError(
+            f"{path}: holds no language model (config.json and model*.safetensors){also}",
+            hint="give the .gguf file itself" if files else "give a folder that does with --llm",
+        )
+    return weights
+
+
+def hash_of_files(files: list[Path]) -> str:
+    """One file's SHA-256, or the SHA-256 of the lines ``hash  name`` of several, as sha256sum's."""
+    if len(files) == 1:
+        return file_sha256(files[0])
+    lines = [f"{file_sha256(file)}  {file.name}\n" for file in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _require_whole(path: Path, found: Mapping[str, Any]) -> None:
+    """Refuse weights that do not fill the model; transformers would draw the rest at random."""
+    lacking = [*found["missing_keys"], *(str(key) for key in found["mismatched_keys"])]
+    if lacking:
+        raise LlmError(
+            f"{path}: the weights lack {len(lacking)} tensors of the model, or have them in "
+            f"another shape; the first is {sorted(lacking)[0]}",
+            hint="download or copy the model again, whole",
+        )
+
+
+def _from_cache(name: str, *, allow_hub: bool, with_code: bool) -> Path:
+    """The folder of a name in the hub's local cache, downloaded if allowed."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    patterns = [*_FILES, *(_CODE if with_code else ())]
+    elsewhere = "give the folder or .gguf file of a model with --llm"
+    missing = f"the language model {name!r} is neither a folder, a file, nor in the local cache"
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
+    except HFValidationError:
+        raise LlmError(
+            missing, hint="give the folder or .gguf file of a model with --llm"
+        ) from None
+    except LocalEntryNotFoundError:
+        if not allow_hub:
+            raise LlmError(missing, hint=f"{elsewhere}, or download it: --allow-hub") from None
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise LlmError(
+            f"the language model {name!r} cannot be downloaded ({one_line(error, 300)})",
+            hint=f"check name and network, or {elsewhere}",
+        ) from None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' progress bars and advice off the terminal, as all talk goes through us."""
+    from transformers.utils import logging
+
+    talk: Any = logging  # transformers does not type its logging
+    shown, level = talk.is_progress_bar_enabled(), talk.get_verbosity()
+    talk.disable_progress_bar()
+    talk.set_verbosity_error()
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # the bar of GGUF files heeds no switch
+            yield
+    finally:
+        talk.set_verbosity(level)
+        if shown:
+            talk.enable_progress_bar()

@@ -1,0 +1,61 @@
+"""One folder with everything: the language model, LoRA merged into it, projector, compressor.
+
+transformers loads the folder as it is, for text; `load_vqa` loads it as a slide language model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tcssa.errors import RunError
+from tcssa.vqa.model.llm import LoadedLLM, hash_of_files, weight_files
+from tcssa.vqa.model.model import SlideLanguageModel
+from tcssa.vqa.model.run import load_vqa, save_vqa
+from tcssa.vqa.model.run_file import HERE
+
+
+def merge_vqa(
+    folder: Path,
+    out: Path,
+    *,
+    llm: str | None = None,
+    allow_hub: bool = False,
+    trust_remote_code: bool = False,
+) -> None:
+    """Write a run as one folder that needs nothing else.
+
+    LoRA's product is added to the weights, which rounds: answers agree to within the precision of
+    the weights, not to the bit. The tokenizer's chat template becomes the one it was trained with.
+
+    Args:
+        folder: A run directory of train-vqa.
+        out: The folder to write, empty or not there.
+        llm: Where the language model lies, if not where it was trained from.
+        allow_hub: Let it be downloaded.
+        trust_remote_code: Run code that comes with it, where the run needs that.
+
+    Raises:
+        RunError: ``out`` holds something, or the run is merged already or cannot be loaded.
+        LlmError: The language model is not there.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(out, "holds something already", hint="give another folder to merge into")
+    loaded = load_vqa(
+        folder, llm=llm, allow_hub=allow_hub, trust_remote_code=trust_remote_code, device="cpu"
+    )
+    if loaded.llm.id == HERE:
+        raise RunError(folder, "is merged already", hint="copy it")
+    model = loaded.model
+    merged = model.llm.merge_and_unload(safe_merge=True) if model.has_lora else model.llm
+    tokenizer = loaded.prompts.tokenizer
+    tokenizer.chat_template = loaded.prompts.template.jinja()
+    merged.save_pretrained(out)
+    save_vqa(
+        out,
+        SlideLanguageModel(model.visual, model.projector, merged, model.image_token_id),
+        loaded.prompts,
+        LoadedLLM(merged, tokenizer, HERE, hash_of_files(weight_files(out))),
+        stage=loaded.settings.stage,
+        encoder=loaded.settings.encoder,
+        trust_remote_code=loaded.settings.llm.trust_remote_code,
+    )

@@ -1,0 +1,263 @@
+"""The run directory of a slide language model: all that it is, but for the language model itself.
+
+::
+
+    RUN/
+      vqa.json                  what it is, with the hashes of all other files; written last
+      compressor.safetensors    of --visual tcssa
+      visual.safetensors        of --visual abmil
+      projector.safetensors
+      adapter/                  LoRA, from stage 2 on
+      tokenizer/
+
+Nothing is guessed on loading: a piece that is missing, or is not the one that was saved, is an
+error, and so is another language model than the one it was trained on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from tcssa.compressor import SlotCompressor
+from tcssa.compressor.checkpoint import (
+    load_compressor,
+    load_strictly,
+    read_tensors,
+    save_compressor,
+    write_tensors,
+)
+from tcssa.compute.devices import resolve_device
+from tcssa.errors import RunError
+from tcssa.files import atomic
+from tcssa.files.boundary import reading
+from tcssa.files.checksums import file_sha256, params_hash
+from tcssa.plugins import refusal
+from tcssa.version import __version__
+from tcssa.vqa.model.adapter import ADAPTER_FILES, load_adapter, save_adapter
+from tcssa.vqa.model.llm import LoadedLLM, load_llm
+from tcssa.vqa.model.model import SlideLanguageModel
+from tcssa.vqa.model.projector import Projector
+from tcssa.vqa.model.run_file import (
+    ADAPTER_FOLDER,
+    COMPRESSOR_FILE,
+    HERE,
+    PROJECTOR_FILE,
+    SCHEMA_VERSION,
+    TOKENIZER_FOLDER,
+    VISUAL_FILE,
+    VQA_FILE,
+    BaseModelFacts,
+    VqaRun,
+    read_vqa,
+)
+from tcssa.vqa.model.visual_encoders import VisualEncoder, build_visual
+from tcssa.vqa.prompts.prompt import PromptBuilder
+from tcssa.vqa.settings import TRUST_OPTION
+
+
+@dataclass(frozen=True)
+class LoadedVqa:
+    """A slide language model, ready to be asked or to be trained on."""
+
+    model: SlideLanguageModel
+    prompts: PromptBuilder
+    settings: VqaRun
+    device: torch.device
+    folder: Path
+    llm: LoadedLLM
+    """Its language model and where it came from; with LoRA, if there is any, in place."""
+
+    def describe(self) -> dict[str, Any]:
+        """What a report says of it, JSON-able."""
+        settings = self.settings
+        return {
+            "stage": settings.stage,
+            "visual": settings.visual.kind,
+            "num_visual_tokens": settings.num_visual_tokens,
+            "feature_dim": settings.feature_dim,
+            "encoder": settings.encoder,
+            "llm": Path(self.llm.id).name if Path(self.llm.id).is_absolute() else self.llm.id,
+            "llm_sha256": settings.llm.sha256,
+            "fingerprint": self.fingerprint(),
+        }
+
+    def fingerprint(self) -> str:
+        """Changes with everything that decides its answers, and with nothing else."""
+        facts = self.settings.model_dump(mode="json", exclude={"tcssa_version": True})
+        facts["llm"] = {"sha256": self.settings.llm.sha256, "dtype": _dtype_of(self.model.llm)}
+        return params_hash(facts)
+
+
+def save_vqa(
+    folder: Path,
+    model: SlideLanguageModel,
+    prompts: PromptBuilder,
+    llm: LoadedLLM,
+    *,
+    stage: Literal[1, 2],
+    encoder: str | None = None,
+    trust_remote_code: bool = False,
+) -> None:
+    """Write a model as a run directory; ``vqa.json`` comes last, and makes it one.
+
+    Args:
+        folder: The folder; other files in it are left alone.
+        model: The model.
+        prompts: Its prompt builder.
+        llm: Its language model, as it was loaded.
+        stage: What it was trained in.
+        encoder: Encoder of the features it was trained on.
+        trust_remote_code: Whether the language model needs code that comes with it.
+    """
+    (folder / VQA_FILE).unlink(missing_ok=True)
+    paths = [*_save_visual(folder, model.visual, encoder), folder / PROJECTOR_FILE]
+    model.projector.save(folder / PROJECTOR_FILE)
+    if model.has_lora:
+        save_adapter(folder / ADAPTER_FOLDER, model.llm, llm.id)
+        paths += [folder / ADAPTER_FOLDER / name for name in ADAPTER_FILES]
+    tokenizer = folder if llm.id == HERE else folder / TOKENIZER_FOLDER
+    if llm.id == HERE:
+        paths += [folder / name for name in ("config.json", "generation_config.json")]
+    paths += [Path(name) for name in prompts.tokenizer.save_pretrained(tokenizer)]
+    content = VqaRun(
+        schema_version=SCHEMA_VERSION,
+        tcssa_version=__version__,
+        stage=stage,
+        encoder=encoder,
+        num_visual_tokens=_fixed_num_tokens(model.visual),
+        feature_dim=model.visual.feature_dim,
+        visual=model.visual.config,
+        template=prompts.template,
+        image_token=prompts.image_token,
+        system=prompts.system,
+        llm=BaseModelFacts(
+            id=llm.id,
+            sha256=llm.sha256,
+            dtype=_dtype_of(model.llm),
+            trust_remote_code=trust_remote_code,
+        ),
+        files={
+            path.relative_to(folder).as_posix(): file_sha256(path)
+            for path in sorted(set(paths))
+            if path.is_file()
+        },
+    )
+    atomic.write_text(folder / VQA_FILE, content.model_dump_json(indent=2) + "\n")
+
+
+def load_vqa(
+    folder: Path | str,
+    *,
+    llm: str | None = None,
+    allow_hub: bool = False,
+    trust_remote_code: bool = False,
+    device: str | torch.device = "auto",
+    dtype: torch.dtype | None = None,
+) -> LoadedVqa:
+    """Load a run directory or a merged folder, in evaluation mode.
+
+    Args:
+        folder: The folder.
+        llm: Where the language model lies, if not where it was trained from.
+        allow_hub: Let it be downloaded.
+        trust_remote_code: Run code that comes with it, where the run needs that.
+        device: Where to compute.
+        dtype: Of the language model; the one it was trained in if not given.
+
+    Raises:
+        RunError: A piece is missing or is not the one that was saved; or it is another base model,
+            or one that needs code of its own, and ``trust_remote_code`` is not given.
+        CheckpointError: A piece does not fit the others.
+        LlmError: The language model is not there.
+        DeviceError: The device is not there.
+    """
+    folder = Path(folder)
+    settings = read_vqa(folder)
+    if settings.llm.trust_remote_code and not trust_remote_code:
+        raise refusal(True, folder / VQA_FILE, TRUST_OPTION, RunError)
+    place = resolve_device(device) if isinstance(device, str) else device
+    base = _load_base(folder, settings, llm, allow_hub=allow_hub, dtype=dtype)
+    if ADAPTER_FOLDER in {name.partition("/")[0] for name in settings.files}:
+        adapted = load_adapter(folder / ADAPTER_FOLDER, base.model)
+    else:
+        adapted = base.model
+    with reading(folder / TOKENIZER_FOLDER, RunError):
+        prompts = PromptBuilder(
+            base.tokenizer, settings.template, settings.system, settings.image_token
+        )
+    model = SlideLanguageModel(
+        _load_visual(folder, settings),
+        Projector.load(folder / PROJECTOR_FILE),
+        adapted,
+        prompts.image_token_id,
+    )
+    return LoadedVqa(model.to(place).eval(), prompts, settings, place, folder, base)
+
+
+def _load_base(
+    folder: Path,
+    settings: VqaRun,
+    llm: str | None,
+    *,
+    allow_hub: bool,
+    dtype: torch.dtype | None,
+) -> LoadedLLM:
+    """The language model, and the tokenizer that the run keeps."""
+    from transformers import AutoTokenizer
+
+    facts = settings.llm
+    inside = facts.id == HERE
+    base = load_llm(
+        str(folder) if inside else llm or facts.id,
+        allow_hub=allow_hub,
+        trust_remote_code=facts.trust_remote_code,
+        dtype=dtype or getattr(torch, facts.dtype),
+    )
+    if base.sha256 != facts.sha256:
+        raise RunError(
+            folder,
+            f"was trained on a language model of SHA-256 {facts.sha256[:12]}…, "
+            f"{base.id} has {base.sha256[:12]}…",
+            hint="copy the folder again, whole"
+            if inside
+            else f"give the one it was trained on ({facts.id}) with --llm",
+        )
+    place = folder if inside else folder / TOKENIZER_FOLDER
+    with reading(place, RunError):
+        tokenizer = AutoTokenizer.from_pretrained(
+            place, local_files_only=True, trust_remote_code=facts.trust_remote_code
+        )
+    return LoadedLLM(base.model, tokenizer, HERE if inside else base.id, base.sha256)
+
+
+def _save_visual(folder: Path, visual: VisualEncoder, encoder: str | None) -> list[Path]:
+    compressor = getattr(visual, "compressor", None)
+    if isinstance(compressor, SlotCompressor):
+        save_compressor(compressor, folder / COMPRESSOR_FILE, encoder)
+        return [folder / COMPRESSOR_FILE]
+    state = visual.state_dict()
+    if not state:
+        return []
+    write_tensors(folder / VISUAL_FILE, state, {"visual": visual.config.model_dump()})
+    return [folder / VISUAL_FILE]
+
+
+def _load_visual(folder: Path, settings: VqaRun) -> VisualEncoder:
+    if settings.visual.kind == "tcssa":
+        return build_visual(settings.visual, load_compressor(folder / COMPRESSOR_FILE))
+    path = folder / VISUAL_FILE
+    state = read_tensors(path)[0] if VISUAL_FILE in settings.files else {}
+    return load_strictly(lambda: build_visual(settings.visual), state, path)
+
+
+def _fixed_num_tokens(visual: VisualEncoder) -> int | None:
+    """Tokens that every slide becomes, or None where that depends on the slide."""
+    return None if visual.kind in ("sample", "full") else visual.num_tokens(1)
+
+
+def _dtype_of(llm: Any) -> Any:  # one of the types that `BaseModelFacts` knows
+    return str(llm.get_input_embeddings().weight.dtype).removeprefix("torch.")

@@ -1,0 +1,112 @@
+"""``vqa.json``: what a slide language model is, with the hashes of all its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tcssa.errors import RunError
+from tcssa.files.checksums import file_sha256
+from tcssa.files.names import InnerPath
+from tcssa.files.text import read_json, validated
+from tcssa.vqa.model.adapter import ADAPTER_FILES
+from tcssa.vqa.model.visual_encoders import VisualConfig
+from tcssa.vqa.prompts.template import ChatTemplate
+
+SCHEMA_VERSION = 1
+VQA_FILE = "vqa.json"
+COMPRESSOR_FILE = "compressor.safetensors"
+VISUAL_FILE = "visual.safetensors"
+PROJECTOR_FILE = "projector.safetensors"
+ADAPTER_FOLDER = "adapter"
+TOKENIZER_FOLDER = "tokenizer"
+HERE = "."
+"""The id of a language model that lies in the folder itself."""
+
+
+class BaseModelFacts(BaseModel):
+    """The language model that a run belongs to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    id: str
+    """Its name or path; ``.`` where it lies in the folder itself."""
+    sha256: str
+    """Of its weights, see `LoadedLLM`."""
+    dtype: Literal["float32", "float16", "bfloat16"]
+    """Of its weights in training."""
+    trust_remote_code: bool
+
+
+class VqaRun(BaseModel):
+    """The content of ``vqa.json``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    schema_version: int
+    tcssa_version: str
+    stage: Literal[1, 2]
+    encoder: str | None
+    """Encoder of the features it was trained on; None where nobody noted it."""
+    num_visual_tokens: int | None = Field(ge=1)
+    """Tokens that every slide becomes; None where it depends on the slide."""
+    feature_dim: int = Field(ge=1)
+    """D."""
+    visual: VisualConfig
+    template: ChatTemplate
+    image_token: str
+    system: str | None
+    llm: BaseModelFacts
+    files: dict[InnerPath, str]
+    """SHA-256 of each other file, by its path in the folder."""
+
+
+def read_vqa(folder: Path) -> VqaRun:
+    """Read ``vqa.json`` and check that every file it names is the one that was saved.
+
+    Raises:
+        RunError: The folder is no finished run, or a file is missing or another one.
+    """
+    path = folder / VQA_FILE
+    if not path.exists():
+        raise RunError(
+            folder,
+            f"is no finished run of train-vqa (no {VQA_FILE})",
+            hint="train one, or give the train command again to finish it",
+        )
+    content: dict[str, Any] = read_json(path, RunError, top=dict)
+    found = content.get("schema_version")
+    if found != SCHEMA_VERSION:
+        raise RunError(
+            path,
+            f"has schema version {found}, this tcssa reads {SCHEMA_VERSION}",
+            hint="use the tcssa version that made it",
+        )
+    settings = validated(content, path, RunError, VqaRun)
+    for name in _required(settings):
+        if name not in settings.files:
+            raise RunError(path, f"lists no {name}, which this run must have")
+    for name, sha256 in settings.files.items():
+        if not (folder / name).is_file():
+            raise RunError(
+                folder / name, "the run lacks this file", hint="copy the run again, whole"
+            )
+        if file_sha256(folder / name) != sha256:
+            raise RunError(
+                folder / name,
+                "is not the file that was saved with the run (another SHA-256)",
+                hint="copy the run again, whole",
+            )
+    return settings
+
+
+def _required(settings: VqaRun) -> list[str]:
+    """The files that a run cannot be without."""
+    names = [PROJECTOR_FILE]
+    own = {"tcssa": COMPRESSOR_FILE, "abmil": VISUAL_FILE}.get(settings.visual.kind)
+    names += [own] if own else []
+    if settings.stage == 2 and settings.llm.id != HERE:
+        names += [f"{ADAPTER_FOLDER}/{name}" for name in ADAPTER_FILES]
+    return names

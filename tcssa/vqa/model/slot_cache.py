@@ -1,0 +1,170 @@
+"""Visual tokens of every slide, computed once and kept on disk.
+
+Slides are asked about many times, and a frozen compressor gives the same slots each time: 32 × 1024
+numbers instead of the 20 MB of features they come from. ::
+
+    FOLDER/<hash of the visual encoder>/<slide_id>.safetensors      tokens [V, D]
+
+The hash runs over the encoder's kind, configuration and weights, so another compressor has another
+folder. Each file notes the SHA-256 of the features it was made from, with their size and time: a
+file of features that looks untouched is not read again, one that was touched is hashed, and one
+that changed is compressed anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tcssa.compressor.checkpoint import read_tensors, write_tensors
+from tcssa.errors import CheckpointError, FeatureFileError
+from tcssa.features import open_bag, read_features
+from tcssa.features.feature_set_path import bag_file
+from tcssa.files import atomic
+from tcssa.files.checksums import file_sha256
+from tcssa.reporter import Reporter
+from tcssa.vqa.model.visual_encoders import VisualEncoder
+
+_TOKENS = "tokens"
+
+
+class SlotCache:
+    """The tokens that one frozen visual encoder makes of slides.
+
+    Args:
+        folder: Where the cache lies; several encoders may share it.
+        encoder: Makes the tokens that are not there yet.
+    """
+
+    def __init__(self, folder: Path, encoder: VisualEncoder) -> None:
+        self.encoder = encoder
+        self.folder = folder / encoder_hash(encoder)[:32]
+
+    def fill(
+        self, paths: Sequence[Path], reporter: Reporter, *, rank: int = 0, num_ranks: int = 1
+    ) -> int:
+        """Make the tokens of all slides that lack them.
+
+        Args:
+            paths: Feature files, one a slide.
+            reporter: Is told of progress.
+            rank: Which share of the slides is this process's.
+            num_ranks: Processes that fill the cache together.
+
+        Returns:
+            How many slides were compressed.
+
+        Raises:
+            FeatureFileError: A feature file cannot be read.
+            FeatureDimError: Its features are not of the encoder's length.
+            NonFiniteFeatureError: A feature is NaN or infinite.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        atomic.discard_leftovers(self.folder)
+        missing = [path for path in paths[rank::num_ranks] if not self._holds(path)]
+        if not missing:
+            return 0
+        with reporter.task("slot cache", len(missing), "slides") as task:
+            for path in missing:
+                self._make(path)
+                task.advance()
+        return len(missing)
+
+    def tokens(self, path: Path) -> Tensor:
+        """Tokens [V, D] of the slide whose features lie at ``path``; `fill` made them.
+
+        Raises:
+            CheckpointError: They are missing, or the file is broken.
+        """
+        return self._read(self._file(path))[0]
+
+    def _read(self, file: Path) -> tuple[Tensor, dict[str, Any]]:
+        """The tokens of a file, and what they were made from.
+
+        Raises:
+            CheckpointError: It does not hold tokens of this encoder.
+        """
+        tensors, facts = read_tensors(file)
+        tokens = tensors.get(_TOKENS)
+        if tokens is None or tokens.dtype != torch.float32 or tokens.dim() != 2:
+            raise CheckpointError(file, f"holds no {_TOKENS} [V, D] in float32")
+        if tokens.shape[1] != self.encoder.feature_dim:
+            raise CheckpointError(
+                file, f"its tokens have D = {tokens.shape[1]}, not {self.encoder.feature_dim}"
+            )
+        return tokens, facts
+
+    def _file(self, path: Path) -> Path:
+        return self.folder / f"{path.stem}.safetensors"
+
+    def _holds(self, path: Path) -> bool:
+        """Whether the tokens are there, and are those of the features that are there now."""
+        file = self._file(path)
+        if not file.exists():
+            return False
+        try:
+            tokens, facts = self._read(file)
+        except CheckpointError:
+            return False  # a broken file is made again
+        if facts.get("stamp") == _stamp(path):
+            return True
+        if facts.get("sha256") != file_sha256(path):
+            return False
+        self._write(path, tokens, facts["sha256"])  # only touched: note the new time
+        return True
+
+    @torch.no_grad()
+    def _make(self, path: Path) -> None:
+        sha256 = file_sha256(path)
+        features = feature_tensor(path, self.encoder.feature_dim)
+        device = next(iter(self.encoder.state_dict().values()), torch.empty(0)).device
+        coords = patch_places(path, self.encoder)
+        tokens, _ = self.encoder(features.to(device), path.stem, coords)
+        self._write(path, tokens.float().cpu(), sha256)
+
+    def _write(self, path: Path, tokens: Tensor, sha256: str) -> None:
+        facts = {"features": path.name, "sha256": sha256, "stamp": _stamp(path)}
+        write_tensors(self._file(path), {_TOKENS: tokens}, facts)
+
+
+def feature_tensor(path: Path, feature_dim: int) -> Tensor:
+    """Patch features [N, D] of one slide, float32; see `tcssa.features.read_features`."""
+    return torch.from_numpy(read_features(path, feature_dim)).float()
+
+
+def patch_places(path: Path, encoder: VisualEncoder) -> Tensor | None:
+    """Read where the patches of a slide lie, in µm, [N, 2], if the encoder is told; else None.
+
+    Raises:
+        FeatureFileError: The file does not say it.
+    """
+    if not encoder.reads_coords:
+        return None
+    with open_bag(path) as bag:
+        coords, size = bag.read_coords(), bag.um_per_coord
+    if coords is None or size is None:
+        raise FeatureFileError(
+            path,
+            "does not say where its patches lie in µm (coords, mpp_level0), which the model reads",
+            hint="extract it with tcssa extract, or tcssa convert it with --slide-mpp",
+        )
+    return torch.from_numpy(coords * size)
+
+
+def encoder_hash(encoder: VisualEncoder) -> str:
+    """SHA-256 of everything a visual encoder's output depends on, but for the features."""
+    digest = hashlib.sha256(encoder.describe().encode())
+    for name, value in sorted(encoder.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _stamp(path: Path) -> list[Any]:
+    found = bag_file(path).stat()
+    return [found.st_size, found.st_mtime_ns]

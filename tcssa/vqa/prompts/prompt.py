@@ -1,0 +1,211 @@
+"""The one prompt builder: training, benchmarks and `tcssa ask` all speak through it.
+
+What a side says is plain text: a special token written in it is spelled out, it neither ends a turn
+nor stands for a slide. What is learned is what the assistant says and the token that ends it.
+
+A stretch between two special tokens is tokenised as a whole, as the tokenizer itself would do it;
+only where the assistant begins is it cut, because there the prompt ends when the model is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tcssa.errors import NothingToLearnError, PromptError, TemplateError
+from tcssa.vqa.conversation import IMAGE_MARK, LETTERS, Turn
+from tcssa.vqa.prompts.plain_text import TextEncoder
+from tcssa.vqa.prompts.template import ChatTemplate, Piece
+
+IGNORED = -100
+"""The label of a token that is not learned."""
+_IMAGE_TOKENS = ("<|image_pad|>", "<|image|>", "<image>", "<|reserved_special_token_0|>")
+_INSTRUCTION = "Answer with the letter of the right option."
+
+
+@dataclass(frozen=True)
+class Supervised:
+    """A conversation as tokens, with what is to be learned of it."""
+
+    input_ids: list[int]
+    """[L], one placeholder for each visual token."""
+    labels: list[int]
+    """[L]: the token itself where the assistant speaks or ends its turn, else -100."""
+    num_supervised: int
+    """Labels that are not -100; at least 2."""
+
+
+def question_text(text: str, options: Sequence[str] = ()) -> str:
+    """A question as it is put to a model: options lettered from A, then what to answer with."""
+    if not options:
+        return text.strip()
+    lettered = [f"{LETTERS[i]}. {option.strip()}" for i, option in enumerate(options)]
+    return "\n".join([text.strip(), *lettered, _INSTRUCTION])
+
+
+class PromptBuilder:
+    """Builds prompts and training rows for one tokenizer.
+
+    Args:
+        tokenizer: A fast tokenizer of transformers, hence Any.
+        template: The marks around each side's words.
+        system: System prompt; None leaves it to the template.
+        image_token: The token that visual tokens replace; chosen if not given. It is one that the
+            vocabulary has, so the model's embeddings keep their size.
+
+    Attributes:
+        image_token_id: Of `image_token`.
+        end_token_id: Ends the assistant's turn.
+        pad_token_id: A token to fill up rows with; never `image_token_id`.
+
+    Raises:
+        TemplateError: The tokenizer cannot be used, has no token to spare, or the model takes no
+            system prompt.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        template: ChatTemplate,
+        system: str | None = None,
+        image_token: str | None = None,
+    ) -> None:
+        self.tokenizer, self.template = tokenizer, template
+        self.system = system.strip() if system else None
+        self._text = TextEncoder(tokenizer)
+        self.image_token = image_token or _spare_token(tokenizer, self._text.special, template)
+        self.image_token_id = self._id_of(self.image_token)
+        self.end_token_id = self._id_of(template.end)
+        pad = tokenizer.pad_token_id
+        self.pad_token_id = self.end_token_id if pad in (None, self.image_token_id) else int(pad)
+        self._verify()
+
+    def question_turn(self, text: str, options: Sequence[str] = ()) -> Turn:
+        """A question about a slide, the slide before it; see `question_text`."""
+        return Turn("user", f"{IMAGE_MARK}\n{question_text(text, options)}")
+
+    def conversation_ids(self, turns: Sequence[Turn], num_visual: int) -> Supervised:
+        """A whole conversation, to learn from.
+
+        Args:
+            turns: A system prompt, if it has one of its own, then user and assistant by turns.
+            num_visual: Visual tokens of the slide; 0 for a conversation about none.
+
+        Raises:
+            NothingToLearnError: The assistant says nothing.
+            PromptError: The turns are no conversation.
+        """
+        ids, learned = self._encode(self.template.pieces(self._checked(turns)), num_visual)
+        if not any(learned):
+            raise NothingToLearnError("the assistant says nothing that could be learned")
+        labels = [token if flag else IGNORED for token, flag in zip(ids, learned, strict=True)]
+        return Supervised(ids, labels, sum(learned))
+
+    def prompt_ids(self, turns: Sequence[Turn], num_visual: int) -> list[int]:
+        """A conversation up to where the assistant is to speak.
+
+        Raises:
+            PromptError: The turns are no conversation that a user's turn ends.
+        """
+        checked = self._checked(turns)
+        if checked[-1].role != "user":
+            raise PromptError("a prompt ends with the user's turn, not the assistant's")
+        return self._encode(self.template.pieces(checked, ask=True), num_visual)[0]
+
+    def _checked(self, turns: Sequence[Turn]) -> list[Turn]:
+        """The turns with their system prompt, stripped of white space around them."""
+        kept = [Turn(turn.role, turn.text.strip()) for turn in turns]
+        if self.system and (not kept or kept[0].role != "system"):
+            kept.insert(0, Turn("system", self.system))
+        talk = kept[1:] if kept and kept[0].role == "system" else kept
+        if not talk:
+            raise PromptError("there is no turn")
+        for place, turn in enumerate(talk):
+            expected = ("user", "assistant")[place % 2]
+            if turn.role != expected:
+                raise PromptError(f"turn {place + 1} is the {turn.role}'s, not the {expected}'s")
+        return kept
+
+    def _encode(self, pieces: Iterable[Piece], num_visual: int) -> tuple[list[int], list[bool]]:
+        """Tokens of pieces, and which of them are learned."""
+        ids: list[int] = []
+        learned: list[bool] = []
+        run, run_is_learned = "", False
+
+        def add(found: Sequence[int], is_learned: bool) -> None:
+            ids.extend(found)
+            learned.extend([is_learned] * len(found))
+
+        for text, special, is_learned in self._stretches(pieces, num_visual):
+            if special is not None or is_learned != run_is_learned:
+                add(self._text.plain(run), run_is_learned)
+                run, run_is_learned = "", is_learned
+            if special is None:
+                run += text
+            else:
+                add([special], is_learned)
+        add(self._text.plain(run), run_is_learned)
+        return ids, learned
+
+    def _stretches(
+        self, pieces: Iterable[Piece], num_visual: int
+    ) -> Iterator[tuple[str, int | None, bool]]:
+        """Text and special tokens by turns: the text, the id of a special one, if it is learned."""
+        slide_is_due = True
+        for piece in pieces:
+            if piece.speaker is None:
+                for part, special in self._text.marks(piece.text):
+                    yield part, special, piece.is_learned
+            elif piece.speaker == "user" and slide_is_due:
+                slide_is_due = False
+                before, after = _around_slide(piece.text, num_visual)
+                yield before, None, False
+                for _ in range(num_visual):
+                    yield self.image_token, self.image_token_id, False
+                yield after, None, False
+            else:
+                yield piece.text, None, piece.is_learned
+
+    def _id_of(self, token: str) -> int:
+        if token not in self._text.special:
+            raise TemplateError(f"the tokenizer has no special token {token!r}")
+        return self._text.special[token]
+
+    def _verify(self) -> None:
+        """Compare with the tokenizer itself, on a conversation in which nothing is special."""
+        turns = self._checked([Turn("user", "Is it?"), Turn("assistant", "Yes, it is.")])
+        ids, _ = self._encode(self.template.pieces(turns), 0)
+        text = self.template.render(turns)
+        stock = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        if ids != stock:
+            raise TemplateError(
+                "the tokenizer does not tokenise each part of a conversation by itself",
+                hint="use a model with a byte-level tokenizer, as Qwen3 or SmolLM2-Instruct",
+            )
+
+
+def _around_slide(text: str, num_visual: int) -> tuple[str, str]:
+    """What a user says before and after the slide; all after it if nothing marks its place."""
+    before, mark, after = text.partition(IMAGE_MARK)
+    if not num_visual:
+        return f"{before}{after}".strip() if mark else text, ""
+    return (before, after) if mark else ("", f"\n{text}")
+
+
+def _spare_token(tokenizer: Any, special: Iterable[str], template: ChatTemplate) -> str:
+    """A special token that no conversation needs: one meant for images, else the last."""
+    spare = [token for token in special if _is_spare(token, tokenizer, template)]
+    if not spare:
+        raise TemplateError(
+            "the tokenizer has no special token to spare for slides",
+            hint="use a model whose tokenizer has one, as Qwen3's <|image_pad|>",
+        )
+    meant = [token for token in _IMAGE_TOKENS if token in spare]
+    return meant[0] if meant else spare[-1]
+
+
+def _is_spare(token: str, tokenizer: Any, template: ChatTemplate) -> bool:
+    in_use = {*tokenizer.special_tokens_map.values()}
+    marks = "".join(str(mark) for mark in template.model_dump().values())
+    return token not in in_use and token not in marks

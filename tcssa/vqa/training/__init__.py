@@ -1,0 +1,1 @@
+"""Training of slide language models in two stages."""

@@ -1,0 +1,91 @@
+"""The rows of a training: both files read, what cannot be used left out, sides kept apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tcssa.errors import UsageError
+from tcssa.files.checksums import params_hash
+from tcssa.vqa.data.slide_index import SlideIndex
+from tcssa.vqa.data.slideinstruct import read_conversations
+from tcssa.vqa.model.model_setup import Parts
+from tcssa.vqa.settings import VqaSettings
+from tcssa.vqa.training.batches import require_apart, split_by_case
+from tcssa.vqa.training.rows import (
+    Dropped,
+    Row,
+    RowMaker,
+    check_dropped,
+    count_dropped,
+    write_dropped,
+)
+
+SKIPPED_FILE = "skipped.csv"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What is learned, what chooses the step that is kept, and what was left out."""
+
+    train: list[Row]
+    val: list[Row]
+    dropped: list[Dropped]
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells these rows from others."""
+        rows = [*self.train, *self.val]
+        return {
+            "rows": {"train": len(self.train), "val": len(self.val)},
+            "dropped": count_dropped(self.dropped),
+            "features_hash": params_hash({row.slide_id: row.features_hash for row in rows}),
+        }
+
+
+def read_corpus(settings: VqaSettings, parts: Parts, report_in: Path | None) -> Corpus:
+    """Read the conversations and prepare their rows.
+
+    Args:
+        settings: Of the training.
+        parts: The model that will see the rows, and its prompt builder.
+        report_in: Folder for ``skipped.csv``, written before anything is refused; None writes none.
+
+    Raises:
+        DroppedRowsError: Too many rows cannot be used.
+        SplitError: A patient stands in training and validation.
+    """
+    corpus = settings.corpus
+    if corpus.data is None or corpus.features is None:
+        raise UsageError("a corpus needs data and features")
+    maker = RowMaker(
+        parts.prompts,
+        SlideIndex.from_folder(corpus.features),
+        parts.model.visual,
+        corpus.max_length,
+    )
+    rows, dropped = _prepare(corpus.data, maker)
+    val, val_dropped = _prepare(corpus.val_data, maker) if corpus.val_data else ([], [])
+    if report_in is not None:
+        write_dropped(report_in / SKIPPED_FILE, [*dropped, *val_dropped])
+    check_dropped(rows, dropped, corpus.max_dropped)
+    if corpus.val_data:
+        check_dropped(val, val_dropped, corpus.max_dropped)
+        require_apart(rows, val)
+    else:
+        rows, val = split_by_case(rows, corpus.val_fraction, settings.train.seed)
+    return Corpus(rows, val, [*dropped, *val_dropped])
+
+
+def _prepare(path: Path, maker: RowMaker) -> tuple[list[Row], Sequence[Dropped]]:
+    read = read_conversations(path)
+    rows, dropped = maker.prepare(read.conversations)
+    faulty = {fault.row: fault for fault in read.row_faults if fault.left_out}
+    return rows, [
+        *(
+            Dropped("", f"{path.name}, row {row}", "", fault.kind, fault.detail)
+            for row, fault in faulty.items()
+        ),
+        *dropped,
+    ]

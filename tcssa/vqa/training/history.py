@@ -1,0 +1,66 @@
+"""What a training was like, step by step and validation by validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from tcssa.files import atomic
+
+
+class Record(BaseModel):
+    """Some optimiser steps in a row, and the validation that followed if one did."""
+
+    model_config = ConfigDict(frozen=True)
+
+    step: int
+    """Optimiser steps taken so far."""
+    epoch: float
+    """Passes over the rows so far."""
+    train_loss: float
+    """Cross-entropy a target token, over the steps since the last record."""
+    aux_loss: float | None
+    """Mean balance loss of a compressor that trains."""
+    lr: float
+    """Learning rate of the last step."""
+    val_loss: float | None = None
+    """Cross-entropy a target token of the validation rows."""
+
+
+def write_history(path: Path, records: Sequence[Record]) -> None:
+    """Write ``history.csv``: a line a record."""
+    rows = (record.model_dump().values() for record in records)
+    atomic.write_csv(path, Record.model_fields, rows)
+
+
+def plot_history(path: Path, records: Sequence[Record], best_step: int | None) -> None:
+    """Draw training and validation loss over the steps, and which step was kept."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.8), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(
+        [record.step for record in records],
+        [record.train_loss for record in records],
+        color="#3b2a5a",
+        linewidth=1,
+        label="training",
+    )
+    validated = [(r.step, r.val_loss) for r in records if r.val_loss is not None]
+    if validated:
+        axes.plot(
+            [step for step, _ in validated],
+            [loss for _, loss in validated],
+            color="darkorange",
+            marker="o",
+            markersize=4,
+            label="validation",
+        )
+    if best_step is not None:
+        axes.axvline(best_step, color="grey", linewidth=0.8, linestyle=":", label="kept")
+    axes.set(xlabel="step", ylabel="cross-entropy a token", title="Loss")
+    axes.legend(frameon=False)
+    with atomic.replacing(path) as temporary:
+        figure.savefig(temporary, dpi=130, format="png")

@@ -1,0 +1,197 @@
+"""From conversations to rows of tokens.
+
+A row is a conversation about one slide, as tokens. Rows that cannot be learned from are left out,
+counted and listed; none is cut to fit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tcssa.errors import (
+    AmbiguousFeaturesError,
+    DroppedRowsError,
+    FeatureDimError,
+    MissingFeaturesError,
+    NothingToLearnError,
+    PromptError,
+    TooManyPatchesError,
+)
+from tcssa.features import open_bag
+from tcssa.features.tables import patient_of
+from tcssa.files import atomic
+from tcssa.vqa.conversation import Conversation
+from tcssa.vqa.data.slide_index import SlideIndex
+from tcssa.vqa.model.visual_encoders import VisualEncoder
+from tcssa.vqa.prompts.prompt import PromptBuilder
+
+
+@dataclass(frozen=True)
+class Row:
+    """One conversation, ready for the model."""
+
+    row_id: str
+    source: str
+    """Where it stands: file and row."""
+    slide_id: str
+    case_id: str
+    path: Path
+    """Feature file of the slide."""
+    input_ids: Tensor
+    """[L], int32; the slide's tokens are placeholders."""
+    labels: Tensor
+    """[L], int32; -100 where nothing is to be learned."""
+    num_targets: int
+    features_hash: str
+    """Of the slide's number of patches and of its first one."""
+
+    @property
+    def length(self) -> int:
+        """L."""
+        return len(self.input_ids)
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A row that was left out, and why."""
+
+    row_id: str
+    source: str
+    slide: str
+    reason: str
+    """A few words that are the same for all rows of this kind."""
+    detail: str
+
+
+class RowMaker:
+    """Finds every conversation's slide and turns it into tokens.
+
+    Args:
+        prompts: Builds the tokens.
+        slides: Finds feature files.
+        visual: Says how many tokens a slide becomes, and what features it takes.
+        max_length: Rows of more tokens are left out.
+    """
+
+    def __init__(
+        self, prompts: PromptBuilder, slides: SlideIndex, visual: VisualEncoder, max_length: int
+    ) -> None:
+        self.prompts, self.slides, self.visual = prompts, slides, visual
+        self.max_length = max_length
+        self._looked_into: dict[Path, _Slide] = {}
+
+    def prepare(self, conversations: Sequence[Conversation]) -> tuple[list[Row], list[Dropped]]:
+        """Rows of the conversations that can be used, and why the others cannot.
+
+        Raises:
+            FeatureFileError: A feature file cannot be read.
+            FeatureDimError: Its features are not of the encoder's length.
+        """
+        rows: list[Row] = []
+        dropped: list[Dropped] = []
+        for row in conversations:
+            try:
+                rows.append(self._row(row))
+            except _NotUsableError as reason:
+                dropped.append(Dropped(row.row_id, row.source, row.slide, *reason.args))
+        return rows, dropped
+
+    def _row(self, conversation: Conversation) -> Row:
+        path = self._find(conversation.slide)
+        slide = self._look_into(path)
+        try:
+            num_visual = self.visual.num_tokens(slide.num_patches)
+            tokens = self.prompts.conversation_ids(conversation.turns, num_visual)
+        except TooManyPatchesError as error:
+            raise _NotUsableError("too many patches", str(error)) from None
+        except NothingToLearnError as error:
+            raise _NotUsableError("nothing to learn", str(error)) from None
+        except PromptError as error:
+            raise _NotUsableError("no conversation", str(error)) from None
+        if len(tokens.input_ids) > self.max_length:
+            detail = f"{len(tokens.input_ids)} tokens, --max-length is {self.max_length}"
+            raise _NotUsableError("too long", detail)
+        return Row(
+            row_id=conversation.row_id,
+            source=conversation.source,
+            slide_id=path.stem,
+            case_id=patient_of(path.stem),
+            path=path,
+            input_ids=torch.tensor(tokens.input_ids, dtype=torch.int32),
+            labels=torch.tensor(tokens.labels, dtype=torch.int32),
+            num_targets=tokens.num_supervised,
+            features_hash=slide.sample,
+        )
+
+    def _find(self, slide: str) -> Path:
+        try:
+            return self.slides.find(slide)
+        except MissingFeaturesError as error:
+            raise _NotUsableError("no features", str(error)) from None
+        except AmbiguousFeaturesError as error:
+            raise _NotUsableError("several feature files", str(error)) from None
+
+    def _look_into(self, path: Path) -> _Slide:
+        if path not in self._looked_into:
+            with open_bag(path) as bag:
+                if bag.num_patches and bag.feature_dim != self.visual.feature_dim:
+                    raise FeatureDimError(path, self.visual.feature_dim, bag.feature_dim)
+                digest = hashlib.sha256(f"{bag.num_patches}".encode())
+                digest.update(np.ascontiguousarray(bag.read(0, 1)).tobytes())
+                self._looked_into[path] = _Slide(bag.num_patches, digest.hexdigest())
+        slide = self._looked_into[path]
+        if not slide.num_patches:
+            raise _NotUsableError("no patches", f"{path.name} holds no patch")
+        return slide
+
+
+class _Slide(NamedTuple):
+    """What a look into a feature file told."""
+
+    num_patches: int
+    sample: str
+
+
+class _NotUsableError(Exception):
+    """Why a row is left out: a kind, and a detail."""
+
+
+def check_dropped(rows: Sequence[Row], dropped: Sequence[Dropped], max_dropped: float) -> None:
+    """Refuse to train on what is left if too much was left out.
+
+    Raises:
+        DroppedRowsError: No row is left, or more than this share was left out.
+    """
+    total = len(rows) + len(dropped)
+    if not rows or len(dropped) > max_dropped * total:
+        raise DroppedRowsError(len(dropped), total, max_dropped, describe_dropped(dropped))
+
+
+def count_dropped(dropped: Sequence[Dropped]) -> dict[str, int]:
+    """How many rows were left out for each reason."""
+    return dict(Counter(row.reason for row in dropped).most_common())
+
+
+def describe_dropped(dropped: Sequence[Dropped]) -> str:
+    """Each reason with its count and its first row."""
+    first = {row.reason: row for row in reversed(dropped)}
+    return "; ".join(
+        f"{count} × {reason} (first: {first[reason].source}: {first[reason].detail})"
+        for reason, count in count_dropped(dropped).items()
+    )
+
+
+def write_dropped(path: Path, dropped: Sequence[Dropped]) -> None:
+    """Write ``skipped.csv``: a line a row that was left out."""
+    header = ["row_id", "source", "slide", "reason", "detail"]
+    rows = [[row.row_id, row.source, row.slide, row.reason, row.detail] for row in dropped]
+    atomic.write_csv(path, header, rows)

@@ -1,0 +1,304 @@
+"""A whole training: rows prepared, parts fitted, and everything in a run directory.
+
+::
+
+    RUN/
+      run.json                what the run is, and from what it was made
+      config.resolved.yaml    every setting that was in force
+      skipped.csv             rows that were left out, and why
+      history.csv             losses and rates over the steps
+      metrics.json            the step that was kept, its losses, counts, speed
+      plots/loss.png          training and validation loss
+      slots/ …                the slot cache, if it has no other place
+      vqa.json, …             the model, see `tcssa.vqa.model.run`
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+from torch import Tensor
+
+from tcssa.compute.processes import Processes, joined
+from tcssa.config.settings import read_resolved, section_of, write_resolved
+from tcssa.config.settings_diff import differences
+from tcssa.errors import RunError, UsageError
+from tcssa.files import atomic
+from tcssa.files.checksums import file_sha256
+from tcssa.files.text import read_json, validated
+from tcssa.reporter import Reporter, Silent
+from tcssa.run import ONE_FOLDER_HINT, RUN_FILE, read_run, shows_run, write_run
+from tcssa.vqa.model.model_setup import Parts, load_parts
+from tcssa.vqa.model.slot_cache import SlotCache, feature_tensor
+from tcssa.vqa.settings import VqaSettings, inherited
+from tcssa.vqa.training.corpus import Corpus, read_corpus
+from tcssa.vqa.training.fit import VqaFit
+from tcssa.vqa.training.history import plot_history, write_history
+from tcssa.vqa.training.progress import PROGRESS_FILE, Progress
+from tcssa.vqa.training.rows import Row, count_dropped, describe_dropped
+
+KIND = "train-vqa"
+METRICS_FILE = "metrics.json"
+SLOTS_FOLDER = "slots"
+_FREE_TO_CHANGE = {
+    "corpus": ("data", "val_data", "features"),
+    "visual": ("compressor", "slot_cache", "use_slot_cache"),
+    "llm": ("llm", "allow_hub", "gradient_checkpointing"),
+    "train": ("from_run", "device", "checkpoint_every_s"),
+}
+"""Settings that a resumed run may change: of files their content counts, not where they lie, and
+the others do not define the result."""
+
+
+def train(settings: VqaSettings, out: Path, reporter: Reporter) -> dict[str, Any]:
+    """Train a slide language model, or go on where an earlier call was cut short.
+
+    Every process of a `torchrun` calls this; the first of them writes.
+
+    Args:
+        settings: What to train on what.
+        out: The run directory.
+        reporter: Is told of progress, and warned of rows that were left out.
+
+    Returns:
+        The content of ``metrics.json``.
+
+    Raises:
+        UsageError: Data, features, compressor or a run to start from are missing.
+        RunError: ``out`` holds a run of other settings, or made from other files.
+        DroppedRowsError: Too many rows cannot be used.
+        SplitError: A patient stands in training and validation.
+        DivergedError: The loss is no number any more.
+        DeviceError: The device is not there.
+        ProcessesError: Another process of the training is gone.
+    """
+    settings = settings.resolved()
+    _require_sources(settings)
+    _require_inherited(settings)
+    with joined(settings.train.device) as processes:
+        return _train(settings, out, reporter if processes.is_main else Silent(), processes)
+
+
+def _train(
+    settings: VqaSettings, out: Path, reporter: Reporter, processes: Processes
+) -> dict[str, Any]:
+    """See `train`; this is one process of it."""
+    writes = processes.is_main
+    if _is_complete(settings, out):
+        reporter.note(f"{out} is complete already; nothing to do")
+        return read_metrics(out)
+    processes.wait()  # no process may write before all have looked
+    if writes:
+        out.mkdir(parents=True, exist_ok=True)
+        atomic.discard_leftovers(out)
+    parts = load_parts(settings, processes.device)
+    processes.share_parameters(parts.model.visual)  # k-means may differ between machines
+    corpus = read_corpus(settings, parts, out if writes else None)
+    run = {"kind": KIND, "stage": settings.train.stage, "made_from": _made_from(parts, corpus)}
+    _require_same_origin(run, out)
+    processes.wait()
+    if writes:
+        write_resolved(settings, out)
+        write_run(out, {**run, "complete": False})
+    processes.wait()
+    processes.require_same("run folders", shows_run(out), ONE_FOLDER_HINT)
+    if corpus.dropped:
+        reporter.warn(f"{len(corpus.dropped)} rows left out: {describe_dropped(corpus.dropped)}")
+    visual = _visual_source(settings, parts, corpus, out, processes, reporter)
+    fit = VqaFit(
+        parts.model,
+        corpus.train,
+        corpus.val,
+        visual,
+        parts.pad_id,
+        settings.train,
+        out,
+        processes,
+        encoded=parts.caches_tokens,
+    )
+    progress = fit.run(reporter)
+    processes.wait()  # all have read the best weights, whose file goes now
+    metrics = _metrics(settings, corpus, fit, progress)
+    if writes:
+        parts.save(out, settings)
+        write_history(out / "history.csv", progress.records)
+        plot_history(out / "plots" / "loss.png", progress.records, progress.best_step)
+        atomic.write_text(out / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
+        write_run(out, {**run, "complete": True})
+        for leftover in (out / PROGRESS_FILE, *out.glob("best-*.safetensors")):
+            leftover.unlink(missing_ok=True)
+    processes.wait()
+    return metrics
+
+
+class _Metrics(BaseModel):
+    """What a run's ``metrics.json`` says, as far as it is shown."""
+
+    stage: int
+    steps: int
+    best_step: int | None
+    val_loss: float | None
+    train_loss: float
+    rows: dict[Literal["train", "val"], int] = Field(min_length=2)
+    dropped: dict[str, int]
+    trained: dict[str, int]
+    tokens_per_s: float
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """Read a run's ``metrics.json``.
+
+    Raises:
+        RunError: It is missing or damaged.
+    """
+    path = folder / METRICS_FILE
+    content: dict[str, Any] = read_json(path, RunError, top=dict)
+    validated(content, path, RunError, _Metrics)
+    return content
+
+
+def _require_sources(settings: VqaSettings) -> None:
+    corpus, visual, options = settings.corpus, settings.visual, settings.train
+    if corpus.data is None or corpus.features is None:
+        raise UsageError(
+            "training needs conversations and features", hint="give --data JSON --features DIR"
+        )
+    begins = visual.kind == "tcssa" and visual.compressor is None and options.from_run is None
+    if begins and not options.train_compressor:
+        raise UsageError(
+            "the slots need a compressor",
+            hint="give --compressor RUN (of train-mil, or a checkpoint), or --train-compressor to "
+            "begin one, or another --visual",
+        )
+    if begins and (visual.budget is not None or visual.num_tokens < 2):
+        raise UsageError(
+            "a fresh compressor makes --num-tokens slots, 2 or more, and has no --budget"
+        )
+    if visual.budget is not None and visual.kind != "tcssa":
+        raise UsageError(f"--budget is of slots, and --visual {visual.kind} has none")
+    if options.train_compressor and visual.kind != "tcssa":
+        raise UsageError(
+            f"--train-compressor needs --visual tcssa, not {visual.kind}",
+            hint="the pooling of abmil trains without being told to; the others have no weights",
+        )
+    if options.stage == 2 and options.from_run is None and not options.train_projector:
+        raise UsageError(
+            "stage 2 starts from a run of stage 1, else it would learn with a random projector",
+            hint="give --from RUN, or --train-projector to train the projector along",
+        )
+
+
+def _require_inherited(settings: VqaSettings) -> None:
+    """Refuse what contradicts the run that training starts from, instead of passing over it."""
+    if settings.train.from_run is None:
+        return
+    told = inherited({"train": {"from_run": settings.train.from_run}})
+    asked = settings.model_dump(mode="json")
+    told["llm"].pop("llm", None)  # it may lie elsewhere now; its hash is what counts
+    mine = {part: {name: asked[part][name] for name in told[part]} for part in told}
+    changed = differences(told, mine)
+    if changed:
+        raise UsageError(
+            f"{settings.train.from_run} says otherwise: {'; '.join(changed)}",
+            hint="leave these options out: they are taken from the run that --from names",
+        )
+
+
+def _is_complete(settings: VqaSettings, out: Path) -> bool:
+    """Whether there is nothing left to do; a run of other settings is an error."""
+    if not (out / RUN_FILE).exists():
+        return False
+    run = read_run(out)
+    if run.get("kind") != KIND:
+        raise RunError(out, f"is a run of {run.get('kind')}", hint="give another --out")
+    before = read_resolved(out, VqaSettings, RunError).model_dump(mode="json")
+    after = settings.model_dump(mode="json")
+    for section, names in _FREE_TO_CHANGE.items():
+        for name in names:
+            before[section].pop(name)
+            after[section].pop(name)
+    hashes = _file_hashes(settings)
+    _require_no_difference(before, after, out)
+    made_from = section_of(run, "made_from")
+    _require_no_difference({k: made_from.get(k) for k in hashes}, hashes, out)
+    return bool(run.get("complete"))
+
+
+def _file_hashes(settings: VqaSettings) -> dict[str, str | None]:
+    files = {"data_sha256": settings.corpus.data, "val_data_sha256": settings.corpus.val_data}
+    return {name: None if path is None else file_sha256(path) for name, path in files.items()}
+
+
+def _made_from(parts: Parts, corpus: Corpus) -> dict[str, Any]:
+    return {**_file_hashes(parts.settings), **parts.fingerprint(), **corpus.fingerprint()}
+
+
+def _require_same_origin(run: dict[str, Any], out: Path) -> None:
+    if (out / RUN_FILE).exists():
+        _require_no_difference(section_of(read_run(out), "made_from"), run["made_from"], out)
+
+
+def _require_no_difference(before: Mapping[str, Any], after: Mapping[str, Any], out: Path) -> None:
+    changed = differences(before, after)
+    if changed:
+        raise RunError(
+            out,
+            f"was made with other settings or files: {'; '.join(changed)}",
+            hint="give another --out, or what it was made with",
+        )
+
+
+def _visual_source(
+    settings: VqaSettings,
+    parts: Parts,
+    corpus: Corpus,
+    out: Path,
+    processes: Processes,
+    reporter: Reporter,
+) -> Callable[[Row], Tensor]:
+    """What of a row's slide goes into the model: tokens from the cache, or its features."""
+    encoder = parts.model.visual
+    if not parts.caches_tokens:
+        if encoder.reads_coords:
+            raise UsageError(
+                "a compressor with places does not train together with the language model",
+                hint="leave --train-compressor out, or give a compressor without --spatial",
+            )
+        return lambda row: feature_tensor(row.path, encoder.feature_dim)
+    cache = SlotCache(settings.visual.slot_cache or out / SLOTS_FOLDER, encoder)
+    paths = sorted({row.path for row in [*corpus.train, *corpus.val]})
+    cache.fill(
+        paths,
+        reporter,
+        rank=processes.index,
+        num_ranks=processes.count,
+    )
+    processes.wait()
+    return lambda row: cache.tokens(row.path)
+
+
+def _metrics(
+    settings: VqaSettings, corpus: Corpus, fit: VqaFit, progress: Progress
+) -> dict[str, Any]:
+    return {
+        "stage": settings.train.stage,
+        "steps": progress.step,
+        "best_step": progress.best_step,
+        "val_loss": progress.best_val_loss,
+        "train_loss": progress.records[-1].train_loss,
+        "rows": {"train": len(corpus.train), "val": len(corpus.val)},
+        "slides": {"train": _num_slides(corpus.train), "val": _num_slides(corpus.val)},
+        "targets_per_epoch": sum(row.num_targets for row in corpus.train),
+        "dropped": count_dropped(corpus.dropped),
+        "trained": fit.count_parameters(),
+        "tokens_per_s": progress.tokens_per_s,
+        "seconds": progress.seconds,
+    }
+
+
+def _num_slides(rows: Sequence[Row]) -> int:
+    return len({row.slide_id for row in rows})

@@ -1,0 +1,95 @@
+"""The slide classifier, against the reference's logits and as a file."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from factories import make_compressor, make_features
+from safetensors.torch import load_file
+from shared_data import shared
+
+from tcssa import load_compressor
+from tcssa.errors import CheckpointError
+from tcssa.mil.classifier.slide_classifier import ClassifierConfig, SlideClassifier
+from tcssa_exporters import open_source
+
+GOLDEN = sorted(shared("golden").glob("*.safetensors"))
+
+
+@pytest.mark.skipif(not GOLDEN, reason="../shared/golden is not here")
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_logits_are_the_references(path: Path) -> None:
+    golden = load_file(path)
+    state = {k.removeprefix("state."): v for k, v in golden.items() if k.startswith("state.")}
+    model = SlideClassifier.from_reference_state(state, classes=["a", "b", "c"])
+    features = golden["features"]
+    with torch.no_grad():
+        logits = model(list(features)).logits
+    expected = golden["eval.logits"]
+    assert (logits - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+def test_a_saved_classifier_comes_back_and_gives_its_compressor(tmp_path: Path) -> None:
+    config = ClassifierConfig(classes=["x", "y"], head_dim=8, encoder="enc")
+    model = SlideClassifier(make_compressor(), config).eval()
+    model.save(tmp_path / "checkpoint.safetensors")
+    loaded = SlideClassifier.load(tmp_path / "checkpoint.safetensors")
+    bag = make_features(20)
+    assert loaded.config == config
+    assert torch.equal(loaded([bag]).logits, model([bag]).logits)
+    compressor = load_compressor(tmp_path / "checkpoint.safetensors")
+    assert torch.equal(compressor(bag[None]).slots, model.compressor(bag[None]).slots)
+
+
+def test_a_bag_is_classified_alike_alone_and_with_others() -> None:
+    model = SlideClassifier(make_compressor(), ClassifierConfig(classes=["x", "y"])).eval()
+    bags = [make_features(n, seed=n) for n in (3, 30, 1)]
+    together = model(bags).logits
+    for bag, logits in zip(bags, together, strict=True):
+        assert torch.allclose(model([bag]).logits[0], logits, atol=1e-6)
+
+
+def make_embedded() -> SlideClassifier:
+    torch.manual_seed(3)
+    config = ClassifierConfig(classes=["x", "y"], head_dim=8, embedded_from=20)
+    return SlideClassifier(make_compressor(feature_dim=16), config).eval()
+
+
+@torch.no_grad()
+def test_an_embedding_stands_before_the_compressor_and_is_kept(tmp_path: Path) -> None:
+    model = make_embedded()
+    bags = [make_features(n, feature_dim=20, seed=n) for n in (3, 30, 1)]
+    logits = model(bags).logits
+    weight, bias = model.embed[0].weight, model.embed[0].bias
+    by_hand = [(bag @ weight.T + bias).clamp(min=0) for bag in bags]
+    plain = SlideClassifier(model.compressor, ClassifierConfig(classes=["x", "y"], head_dim=8))
+    plain.head = model.head
+    torch.testing.assert_close(logits, plain.eval()(by_hand).logits)
+    alone = torch.cat([model([bag]).logits for bag in bags])
+    torch.testing.assert_close(logits, alone, atol=1e-6, rtol=1e-5)
+    assert torch.equal(model([bags[1].half()]).logits, model([bags[1].half().float()]).logits)
+    model.save(tmp_path / "c.safetensors")
+    assert torch.equal(SlideClassifier.load(tmp_path / "c.safetensors")(bags).logits, logits)
+
+
+def test_a_compressor_behind_an_embedding_is_not_given_out_alone(tmp_path: Path) -> None:
+    make_embedded().save(tmp_path / "c.safetensors")
+    with pytest.raises(CheckpointError, match="behind a learned embedding") as caught:
+        load_compressor(tmp_path / "c.safetensors")
+    assert caught.value.hint is not None
+    assert "--embed-dim" in caught.value.hint
+    with pytest.raises(CheckpointError, match="behind a learned embedding"):
+        open_source(tmp_path / "c.safetensors", "classifier")
+
+
+def test_an_embedding_learns() -> None:
+    model = make_embedded().train()
+    output = model([make_features(9, feature_dim=20)])
+    model.loss(output, torch.tensor([1])).backward()
+    assert model.embed[0].weight.grad.abs().sum() > 0
+
+
+def test_a_reference_state_without_a_head_is_refused() -> None:
+    state = {"gate.weight": torch.zeros(2, 3), "gate.bias": torch.zeros(2)}
+    with pytest.raises(CheckpointError):
+        SlideClassifier.from_reference_state(state, classes=["a"])

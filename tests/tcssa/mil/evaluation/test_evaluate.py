@@ -1,0 +1,140 @@
+"""Scoring a run again, and on slides it has never seen."""
+
+from pathlib import Path
+
+import pytest
+from cohorts import small_run, write_cohort
+from factories import write_bag
+from html_pages import read_page
+
+from tcssa.errors import FeatureDimError, RunError, SplitError, UsageError
+from tcssa.mil.evaluation.evaluate import evaluate
+from tcssa.mil.results.metrics_file import read_metrics
+from tcssa.mil.settings import CohortSettings
+from tcssa.mil.training.train import train
+from tcssa.reporter import Silent
+from tcssa.run import read_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    train(small_run(write_cohort(folder)), folder / "run", Silent())
+    return folder / "run"
+
+
+def new_cohort(folder: Path, case: str = "new", feature_dim: int = 16) -> tuple[Path, Path]:
+    rows = ["case_id,slide_id,label"]
+    for i in range(10):
+        name = f"n{i}"
+        write_bag(
+            folder / "f" / f"{name}.h5",
+            25,
+            feature_dim=feature_dim,
+            seed=100 + i,
+            shift=0.6 * (i % 2),
+        )
+        rows.append(f"{case}{i:02d},{name},{'ab'[i % 2]}")
+    (folder / "labels.csv").write_text("\n".join(rows))
+    return folder / "labels.csv", folder / "f"
+
+
+def test_the_own_test_slides_score_as_they_did_in_training(run: Path) -> None:
+    done = evaluate(run, Silent())
+    assert done.metrics["pooled"] == read_metrics(run)["pooled"]
+    assert (done.folder / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
+    assert (done.folder / "roc.png").exists()
+
+
+def test_a_new_cohort_is_predicted_by_all_folds(run: Path, tmp_path: Path) -> None:
+    labels, features = new_cohort(tmp_path)
+    done = evaluate(run, Silent(), labels=labels, features=features, out=tmp_path / "out")
+    assert done.folder == tmp_path / "out"
+    assert done.metrics["pooled"]["auc"]["value"] > 0.9
+    assert done.metrics["pooled"]["num_slides"] == 10
+
+
+def test_the_page_of_the_own_slides_shows_their_figures(run: Path) -> None:
+    done = evaluate(run, Silent())
+    page = read_page(done.folder / "report.html")
+    auc = done.metrics["pooled"]["auc"]
+    interval = f"{auc['low']:.3f} – {auc['high']:.3f}"
+    assert ["AUC", f"{auc['value']:.3f}", interval] in page.cells
+    assert "Each was predicted by the fold that did not know its patient" in page.text
+    assert len(page.attributes("img")) == 2
+    assert read_run(run)["checkpoint_sha256"] in page.text
+
+
+def test_the_page_of_new_slides_shows_the_run_s_own_beside_them(run: Path, tmp_path: Path) -> None:
+    labels, features = new_cohort(tmp_path, case="p")
+    (features / "n9.h5").unlink()
+    done = evaluate(
+        run, Silent(), labels=labels, features=features, out=tmp_path / "out",
+        allow_overlap=True, skip_missing=True,
+    )  # fmt: skip
+    page = read_page(done.folder / "report.html")
+    ours, own = (scores["pooled"]["auc"]["value"] for scores in (done.metrics, read_metrics(run)))
+    (row,) = (cells for cells in page.cells if cells[0] == "AUC")
+    assert (row[1], row[3]) == (f"{ours:.3f}", f"{own:.3f}")
+    assert "The outputs of all 3 folds were averaged" in page.text
+    assert "9 patients of this cohort were trained on" in page.text
+    assert "n9" in page.text
+    assert str(labels) in page.text
+
+
+def test_patients_that_were_trained_on_are_named(run: Path, tmp_path: Path) -> None:
+    labels, features = new_cohort(tmp_path, case="p")
+    with pytest.raises(SplitError, match="10 patients of this cohort were trained on: p00, p01"):
+        evaluate(run, Silent(), labels=labels, features=features, out=tmp_path / "out")
+    reporter = Silent()
+    evaluate(
+        run, reporter, labels=labels, features=features, out=tmp_path / "out", allow_overlap=True
+    )
+    assert any("the figures are no test" in text for text in reporter.warnings)
+
+
+def test_slides_that_were_trained_on_are_named_whoever_their_patient(
+    run: Path, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("slide_id,label\ns00,a\ns01,b\n")
+    with pytest.raises(SplitError, match="2 patients of this cohort were trained on"):
+        evaluate(run, Silent(), labels=labels, features=run.parent / "features")
+
+
+def test_a_cohort_of_one_class_is_scored_without_an_auc(run: Path, tmp_path: Path) -> None:
+    labels, features = new_cohort(tmp_path)
+    rows = [row for row in labels.read_text().splitlines() if not row.endswith(",b")]
+    labels.write_text("\n".join(rows))
+    done = evaluate(run, Silent(), labels=labels, features=features, out=tmp_path / "out")
+    assert done.metrics["pooled"]["auc"]["value"] is None
+    assert done.metrics["pooled"]["accuracy"]["value"] is not None
+
+
+def test_a_run_is_scored_from_any_folder(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run.parent)
+    cohort = CohortSettings(labels=Path("labels.csv"), features=Path("features"))
+    train(small_run(cohort), tmp_path / "relative", Silent())
+    monkeypatch.chdir(tmp_path)
+    assert evaluate(tmp_path / "relative", Silent()).metrics["pooled"]["num_slides"] == 18
+
+
+def test_features_of_another_length_are_refused(run: Path, tmp_path: Path) -> None:
+    labels, features = new_cohort(tmp_path, feature_dim=12)
+    with pytest.raises(FeatureDimError, match="D = 12, expected D = 16"):
+        evaluate(run, Silent(), labels=labels, features=features)
+
+
+def test_labels_alone_are_not_a_cohort(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="both --labels and --features"):
+        evaluate(run, Silent(), labels=tmp_path / "labels.csv")
+
+
+def test_an_unfinished_or_foreign_folder_is_no_run(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="is no run directory"):
+        evaluate(tmp_path, Silent())
+    (tmp_path / "run.json").write_text((run / "run.json").read_text().replace("true", "false"))
+    with pytest.raises(RunError, match="no finished run"):
+        evaluate(tmp_path, Silent())

@@ -1,0 +1,89 @@
+"""Training with places: labels that only the arrangement of patches tells."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from cohorts import small_run
+
+from tcssa.compressor import load_compressor
+from tcssa.errors import MissingDataError
+from tcssa.mil.bags.bag_store import BagStore
+from tcssa.mil.classifier.classifiers import load_classifier
+from tcssa.mil.cohort.cohort import read_cohort
+from tcssa.mil.evaluation.evaluate import evaluate
+from tcssa.mil.settings import CohortSettings, MilSettings, ModelSettings
+from tcssa.mil.slots.inspect import inspect_slots
+from tcssa.mil.training.train import train
+from tcssa.reporter import Silent
+
+SIDE = 8
+PITCH_PX = 1000
+
+
+def write_arranged(folder: Path, *, mpp: float | None = 0.5) -> CohortSettings:
+    """Slides of two tissues, as much of both: in halves, or mixed."""
+    rows = ["case_id,slide_id,label"]
+    for i in range(24):
+        rng, together = np.random.default_rng(i), i % 2 == 0
+        tissue = np.repeat([0, 1], SIDE**2 // 2)
+        if not together:
+            tissue = rng.permutation(tissue)
+        features = rng.normal(size=(SIDE**2, 16)) + 4 * tissue[:, None]
+        coords = np.stack(np.divmod(np.arange(SIDE**2), SIDE), axis=1) * PITCH_PX
+        path = folder / "features" / f"s{i:02d}.h5"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(path, "w") as file:
+            file["features"] = features.astype(np.float32)
+            file["coords"] = coords + rng.integers(0, 10**5, 2)
+            file["coords"].attrs["patch_size_level0"] = 224
+            if mpp is not None:
+                file["coords"].attrs["mpp_level0"] = mpp
+        rows.append(f"p{i:02d},s{i:02d},{'ab'[i % 2]}")
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+    return CohortSettings(labels=folder / "labels.csv", features=folder / "features")
+
+
+def arranged_run(folder: Path, *, nested: bool = False, **cohort: object) -> MilSettings:
+    settings = small_run(write_arranged(folder, **cohort), epochs=10, patience=10)
+    model = ModelSettings(
+        num_slots=8 if nested else 4, hidden_dim=8, head_dim=8, spatial="moments", nested=nested
+    )
+    return settings.model_copy(update={"model": model})
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_an_arrangement_is_learnt_and_evaluated(tmp_path: Path, nested: bool) -> None:
+    run = tmp_path / "run"
+    metrics = train(arranged_run(tmp_path, nested=nested), run, Silent())
+    assert metrics["pooled"]["auc"]["value"] > 0.9
+    assert load_compressor(run).config.spatial
+    again = evaluate(run, Silent()).metrics
+    assert again["pooled"]["auc"]["value"] == pytest.approx(metrics["pooled"]["auc"]["value"])
+
+
+def test_without_places_it_is_not(tmp_path: Path) -> None:
+    settings = arranged_run(tmp_path)
+    blind = settings.model.model_copy(update={"spatial": None})
+    metrics = train(settings.model_copy(update={"model": blind}), tmp_path / "run", Silent())
+    assert metrics["pooled"]["auc"]["value"] < 0.8
+
+
+def test_slides_without_a_resolution_are_named_before_anything_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match=r"24 slides do not say how many µm.*s00, s01"):
+        train(arranged_run(tmp_path, mpp=None), tmp_path / "run", Silent())
+
+
+def test_slots_of_a_model_with_places_are_inspected(tmp_path: Path) -> None:
+    settings = arranged_run(tmp_path)
+    train(settings, tmp_path / "run", Silent())
+    found = inspect_slots(tmp_path / "run", tmp_path / "slots", Silent())
+    assert len(found.slides) == 24
+    model = load_classifier(tmp_path / "run" / "fold-0" / "checkpoint.safetensors")
+    assert model.reads_coords
+    store, slides = BagStore(10**9), read_cohort(settings.cohort).slides[:2]
+    bags = [store.get(slide) for slide in slides]
+    seen = model(bags, coords=[store.coords(slide) for slide in slides]).logits
+    turned = model(bags, coords=[store.coords(slide) + 500 for slide in slides]).logits
+    np.testing.assert_allclose(seen.detach(), turned.detach(), atol=1e-5)

@@ -1,0 +1,220 @@
+"""Question files of the field: the real ones whole, and what is wrong with broken ones."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from shared_data import require_shared
+
+from tcssa.errors import TableError
+from tcssa.vqa.conversation import Turn
+from tcssa.vqa.data.benchmark import read_benchmark
+from tcssa.vqa.data.faults import count_faults
+from tcssa.vqa.data.slideinstruct import read_conversations
+from tcssa.vqa.evaluation.baselines import baselines
+from tcssa.vqa.evaluation.published import read_published
+
+BCNB_HEADER = "ID,Slide,Task,Question,A,B,C,D,Answer\n"
+
+
+def test_the_real_slidebench_is_read_whole() -> None:
+    benchmark = read_benchmark("slidebench-tcga", require_shared("vqa/SlideBench-VQA-TCGA.csv"))
+    assert benchmark.num_rows == len(benchmark.questions) == 1489
+    assert benchmark.version == "other: 1,489 rows"
+    assert Counter(question.answer for question in benchmark.questions) == {
+        "A": 224, "B": 616, "C": 537, "D": 112,
+    }  # fmt: skip
+    broad = Counter(question.categories["broad"] for question in benchmark.questions)
+    assert set(broad) == {"Microscopy", "Diagnosis", "Clinical"}
+    first = benchmark.questions[0]
+    assert first.slide.endswith("TCGA-05-4244-01Z-00-DX1.d4ff32cd-38cf-40ea-8213-45c2b100ac01.h5")
+    assert (first.answer, first.answer_text) == ("C", "Papillary adenocarcinoma")
+
+
+def test_always_b_is_right_in_616_of_the_real_rows() -> None:
+    path = require_shared("vqa/SlideBench-VQA-TCGA.csv")
+    (letter, *_) = baselines(read_benchmark("slidebench-tcga", path).questions)
+    assert letter.rule == "always B"
+    assert letter.scores.overall.accuracy["value"] == 616 / 1489
+
+
+def test_the_real_wsi_vqa_is_read_whole() -> None:
+    path = require_shared("vqa/WsiVQA_test.json")
+    rows = json.loads(path.read_text())
+    benchmark = read_benchmark("wsi-vqa", path)
+    assert benchmark.num_rows == len(rows)
+    left_out = {fault.row for fault in benchmark.row_faults if fault.left_out}
+    assert len(benchmark.questions) + len(left_out) == len(rows)
+    for question in benchmark.questions:
+        row = rows[int(question.row_id) - 1]
+        assert question.slide == row["Id"]
+        assert (question.answer is None) == (not row.get("Choice"))
+    assert any(question.answer is None for question in benchmark.questions)
+
+
+def test_the_real_training_example_is_read_whole() -> None:
+    read = read_conversations(require_shared("vqa/SlideChat_train_data_example.json"))
+    assert read.faults == []
+    assert len(read.conversations) == read.num_rows
+    first = read.conversations[0]
+    assert first.slide == "TCGA-A7-A0CJ-01Z-00-DX2.csv"
+    assert [turn.role for turn in first.turns] == ["user", "assistant"]
+    assert first.turns[0].text.endswith("\n<image>")
+
+
+def test_options_c_and_d_may_be_empty_in_bcnb(tmp_path: Path) -> None:
+    (tmp_path / "bcnb.csv").write_text(BCNB_HEADER + "1,s1,ER,Positive?,yes,no,,,B\n")
+    (question,) = read_benchmark("slidebench-bcnb", tmp_path / "bcnb.csv").questions
+    assert question.options == ("yes", "no")
+    assert question.categories == {"task": "ER"}
+
+
+def test_every_fault_of_a_benchmark_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
+    rows = [
+        "1,s1,ER,Positive?,yes,no,,,B",
+        "2,s1,ER,Positive?,yes,no,,,C",
+        "3,s1,ER,,yes,no,,,A",
+        "4,,ER,Positive?,yes,no,,,A",
+        "5,s1,ER,Positive?,yes,,no,,A",
+        "1,s1,ER,Again?,yes,no,,,A",
+        "7,s1,ER,Same?,yes,Yes,,,A",
+    ]
+    (tmp_path / "bcnb.csv").write_text(BCNB_HEADER + "\n".join(rows) + "\n")
+    benchmark = read_benchmark("slidebench-bcnb", tmp_path / "bcnb.csv")
+    assert [question.row_id for question in benchmark.questions] == ["1", "7"]
+    assert benchmark.faults[0] == "row 2: the answer 'C' is none of A, B"
+    assert count_faults(benchmark.row_faults) == {
+        "malformed row": 2,
+        "answer not among the options": 1,
+        "empty question": 1,
+        "id stands twice": 1,
+        "option stands twice": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "the table is empty"),
+        ("a,b\n1,2\n", "lacks the columns ID, Slide"),
+    ],
+)
+def test_a_file_that_is_no_benchmark_is_refused(tmp_path: Path, content: str, reason: str) -> None:
+    (tmp_path / "x.csv").write_text(content)
+    with pytest.raises(TableError, match=reason):
+        read_benchmark("slidebench-tcga", tmp_path / "x.csv")
+    with pytest.raises(TableError, match="not valid JSON"):
+        read_benchmark("wsi-vqa", tmp_path / "x.csv")
+    with pytest.raises(TableError, match="there is no such file"):
+        read_benchmark("wsi-vqa", tmp_path / "nothing.json")
+
+
+def row(*turns: tuple[str, str], image: object = ("s.csv",)) -> dict[str, object]:
+    said = [{"from": who, "value": text} for who, text in turns]
+    images = list(image) if isinstance(image, tuple) else image
+    return {"id": f"r{len(str(turns))}", "image": images, "conversations": said}
+
+
+def test_several_turns_are_kept_and_faulty_rows_are_named(tmp_path: Path) -> None:
+    good = row(("human", "<image>\nOne?"), ("gpt", "1"), ("human", "Two?"), ("gpt", "2"))
+    rows: list[object] = [
+        good,
+        "text",
+        row(("human", "One?"), ("gpt", "1"), image=("a", "b")),
+        row(("human", "One?")),
+        row(("gpt", "1"), ("human", "One?")),
+        row(("human", "<image> "), ("gpt", "1")),
+        row(("human", "One?"), ("gpt", " ")),
+        row(("robot", "One?"), ("gpt", "1")),
+    ]
+    (tmp_path / "x.json").write_text(json.dumps(rows))
+    read = read_conversations(tmp_path / "x.json")
+    (conversation,) = read.conversations
+    assert conversation.turns[2:] == (Turn("user", "Two?"), Turn("assistant", "2"))
+    assert conversation.source == "x.json, row 1"
+    assert [fault.row for fault in read.row_faults] == [2, 3, 4, 5, 6, 7, 8]
+    assert read.faults[-1] == "row 8: a turn is from 'robot'"
+    assert read.num_rows == 8
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": ["a"]},
+        {"id": {}},
+        {"image": {"a": 1}},
+        {"image": [["a"]]},
+        {"image": None},
+        {"conversations": "text"},
+        {"conversations": {"from": "human"}},
+        {"conversations": [{"from": ["human"], "value": "x"}]},
+        {"conversations": [{"from": "human", "value": ["x"]}]},
+        {"conversations": [None]},
+    ],
+)
+def test_a_conversation_of_other_kinds_is_a_fault_of_its_row(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    good = row(("human", "One?"), ("gpt", "1"))
+    (tmp_path / "x.json").write_text(json.dumps([{**good, **change}, good]))
+    read = read_conversations(tmp_path / "x.json")
+    assert len(read.conversations) == 1
+    assert [(fault.row, fault.kind) for fault in read.row_faults] == [(1, "malformed row")]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"Choice": "yes"},
+        {"Choice": {"a": "b"}},
+        {"Choice": 7},
+        {"Choice": [["yes"], "no"]},
+        {"Question": ["why"]},
+        {"Answer": 1},
+        {"Id": 7},
+    ],
+)
+def test_a_question_of_other_kinds_is_a_fault_of_its_row(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    good = {"Id": "TCGA-1", "Question": "What?", "Choice": ["yes", "no"], "Answer": "no"}
+    (tmp_path / "x.json").write_text(json.dumps([{**good, **change}, good]))
+    benchmark = read_benchmark("wsi-vqa", tmp_path / "x.json")
+    assert len(benchmark.questions) == 1
+    assert [(fault.row, fault.kind) for fault in benchmark.row_faults] == [(1, "malformed row")]
+
+
+def test_a_fault_is_one_short_line_whatever_the_file_says(tmp_path: Path) -> None:
+    rows = [{**row(("human", "One?"), ("gpt", "1")), "image": ["\n\x1b" + "x" * 9000] * 2}]
+    (tmp_path / "x.json").write_text(json.dumps(rows))
+    (fault,) = read_conversations(tmp_path / "x.json").faults
+    assert len(fault) < 250
+    assert fault.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ("[" * 70 + "]" * 70, "levels of nesting"),
+        ('[{"id": 1, "id": 2}]', "the name 'id' stands twice"),
+        ('["\\ud800"]', "is not valid JSON"),
+        ("{}", "must hold a list, holds an object"),
+        ('"a"', "must hold a list, holds one value"),
+    ],
+)
+def test_json_that_could_be_read_in_two_ways_is_refused(
+    tmp_path: Path, text: str, reason: str
+) -> None:
+    (tmp_path / "x.json").write_text(text)
+    for read in (read_conversations, lambda path: read_benchmark("wsi-vqa", path)):
+        with pytest.raises(TableError, match=reason):
+            read(tmp_path / "x.json")
+
+
+def test_the_published_table_has_the_paper_s_figure() -> None:
+    published = read_published()
+    paper = next(system for system in published.systems if system.system == "TC-SSA")
+    assert (paper.slidebench_tcga, paper.visual_tokens) == (78.34, 32)
+    assert "1,494" in published.caveat

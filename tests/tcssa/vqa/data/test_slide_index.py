@@ -1,0 +1,76 @@
+"""Which feature file a question's slide is."""
+
+from pathlib import Path
+
+import pytest
+from factories import write_bag
+
+from tcssa.errors import AmbiguousFeaturesError, MissingDataError, MissingFeaturesError
+from tcssa.vqa.data.slide_index import SeveralSlides, SlideIndex
+
+UUID = "d4ff32cd-38cf-40ea-8213-45c2b100ac01"
+
+
+def index(*names: str, several: SeveralSlides = SeveralSlides.ERROR) -> SlideIndex:
+    return SlideIndex([Path("features") / name for name in names], Path("features"), several)
+
+
+def test_a_path_of_another_machine_is_its_last_part() -> None:
+    slides = index(f"TCGA-05-4244-01Z-00-DX1.{UUID}.h5")
+    found = slides.find(f"datasets/LUAD/h5_files/TCGA-05-4244-01Z-00-DX1.{UUID}.h5")
+    assert found.name == f"TCGA-05-4244-01Z-00-DX1.{UUID}.h5"
+
+
+def test_dx1_is_never_taken_for_dx10() -> None:
+    slides = index("TCGA-05-4244-01Z-00-DX10.h5")
+    with pytest.raises(MissingFeaturesError, match="DX10"):
+        slides.find("TCGA-05-4244-01Z-00-DX1")
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked"),
+    [
+        (f"TCGA-05-4244-01Z-00-DX1.{UUID}.h5", "TCGA-05-4244-01Z-00-DX1.csv"),
+        ("TCGA-05-4244-01Z-00-DX1.h5", f"TCGA-05-4244-01Z-00-DX1.{UUID}.svs"),
+    ],
+)
+def test_the_uuid_may_be_missing_on_one_side(stored: str, asked: str) -> None:
+    assert index(stored).find(asked).name == stored
+
+
+def test_another_uuid_is_another_slide() -> None:
+    slides = index(f"TCGA-05-4244-01Z-00-DX1.{UUID}.h5")
+    with pytest.raises(MissingFeaturesError):
+        slides.find("TCGA-05-4244-01Z-00-DX1.00000000-0000-0000-0000-000000000000")
+
+
+def test_two_files_of_one_slide_are_ambiguous() -> None:
+    slides = index("a/S.h5", "b/S.pt")
+    with pytest.raises(AmbiguousFeaturesError, match=r"a/S\.h5, features/b/S\.pt"):
+        slides.find("S")
+
+
+def test_a_patient_with_several_slides_needs_a_rule() -> None:
+    names = ["TCGA-BH-A5IZ-01Z-00-DX2.h5", "TCGA-BH-A5IZ-01Z-00-DX1.h5"]
+    with pytest.raises(AmbiguousFeaturesError) as caught:
+        index(*names).find("TCGA-BH-A5IZ")
+    assert caught.value.hint is not None
+    dx1 = index(*names, several=SeveralSlides.DX1)
+    assert dx1.find("TCGA-BH-A5IZ").name == names[1]
+    assert list(dx1.chosen) == ["TCGA-BH-A5IZ"]
+    assert index(names[0]).find("TCGA-BH-A5IZ").name == names[0]
+
+
+def test_of_slidechat_s_variants_the_preferred_one_is_taken() -> None:
+    stem = f"TCGA-05-4244-01Z-00-DX1.{UUID}"
+    slides = index(*(f"{stem}_{i}_{size}.npy" for i in (0, 1) for size in (512, 1024)))
+    assert slides.find("TCGA-05-4244-01Z-00-DX1.csv").name == f"{stem}_0_1024.npy"
+    with pytest.raises(AmbiguousFeaturesError):
+        index(f"{stem}_0_512.npy", f"{stem}_1_512.npy").find(stem)
+
+
+def test_a_folder_without_features_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError):
+        SlideIndex.from_folder(tmp_path)
+    write_bag(tmp_path / "S.h5")
+    assert SlideIndex.from_folder(tmp_path).find("S").name == "S.h5"

@@ -1,0 +1,89 @@
+"""Batches: every row once, little padding, patients on one side."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tcssa.errors import SplitError
+from tcssa.vqa.training.batches import collate, epoch_batches, require_apart, split_by_case
+from tcssa.vqa.training.rows import Row
+
+
+def make_row(slide_id: str = "s", length: int = 3, case_id: str | None = None) -> Row:
+    """A row whose last token is learned."""
+    ids = torch.arange(1, length + 1, dtype=torch.int32)
+    labels = torch.full_like(ids, -100)
+    labels[-1] = ids[-1]
+    return Row(
+        row_id=slide_id, source="f.json, row 0", slide_id=slide_id, case_id=case_id or slide_id,
+        path=Path(f"{slide_id}.h5"), input_ids=ids, labels=labels, num_targets=1,
+        features_hash="",
+    )  # fmt: skip
+
+
+@given(
+    st.lists(st.integers(1, 500), min_size=1, max_size=300), st.integers(1, 20), st.integers(0, 5)
+)
+def test_an_epoch_has_every_row_once_and_at_most_one_small_batch(
+    lengths: list[int], batch_size: int, epoch: int
+) -> None:
+    batches = epoch_batches(lengths, batch_size, seed=0, epoch=epoch)
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    assert sum(len(batch) < batch_size for batch in batches) <= 1
+
+
+def test_batches_hold_rows_of_like_length_and_come_in_any_order() -> None:
+    lengths = list(range(1000, 0, -1))
+    batches = epoch_batches(lengths, 8, seed=0, epoch=0)
+    spans = [max(lengths[i] for i in b) - min(lengths[i] for i in b) for b in batches]
+    assert max(spans) < 100  # a random batch of eight spans about 780
+    firsts = [lengths[batch[0]] for batch in batches]
+    assert firsts != sorted(firsts)
+    assert firsts != sorted(firsts, reverse=True)
+
+
+def test_epochs_and_seeds_differ_and_repeat() -> None:
+    lengths = [1] * 64
+    first = epoch_batches(lengths, 8, seed=0, epoch=0)
+    assert first == epoch_batches(lengths, 8, seed=0, epoch=0)
+    assert first != epoch_batches(lengths, 8, seed=0, epoch=1)
+    assert first != epoch_batches(lengths, 8, seed=1, epoch=0)
+
+
+def test_padding_is_neither_seen_nor_learned() -> None:
+    rows = [make_row("a", 2), make_row("b", 5)]
+    batch = collate(rows, lambda row: torch.zeros(1, 4), pad_id=77)
+    assert batch.input_ids.tolist() == [[1, 2, 77, 77, 77], [1, 2, 3, 4, 5]]
+    assert batch.attention_mask.tolist() == [[1, 1, 0, 0, 0], [1, 1, 1, 1, 1]]
+    assert batch.labels.tolist() == [[-100, 2, -100, -100, -100], [-100] * 4 + [5]]
+    assert batch.slide_ids == ["a", "b"]
+
+
+def test_a_patient_stands_on_one_side_whatever_else_is_there() -> None:
+    rows = [make_row(f"s{i}", case_id=f"p{i // 2}") for i in range(200)]
+    train, val = split_by_case(rows, 0.2, seed=3)
+    assert len(train) + len(val) == 200
+    assert not {row.case_id for row in train} & {row.case_id for row in val}
+    assert 20 <= len(val) <= 60
+    # stage 2 has other rows of these patients, and must not train on who chose stage 1
+    some = [row for row in rows if row.case_id not in {"p3", "p4"}]
+    assert {row.slide_id for row in split_by_case(some, 0.2, seed=3)[1]} <= {
+        row.slide_id for row in val
+    }
+    assert split_by_case(rows, 0.2, seed=4)[1] != val
+
+
+def test_a_small_cohort_validates_on_someone_and_one_patient_is_too_few() -> None:
+    rows = [make_row(f"s{i}") for i in range(3)]
+    assert len(split_by_case(rows, 0.01, seed=0)[1]) == 1
+    assert split_by_case(rows, 0.0, seed=0) == (rows, [])
+    with pytest.raises(SplitError, match="all 1 patients would validate"):
+        split_by_case(rows[:1], 0.5, seed=0)
+
+
+def test_a_patient_in_both_files_is_refused() -> None:
+    with pytest.raises(SplitError, match="1 patients stand in both --data and --val-data: p1"):
+        require_apart([make_row("a", case_id="p1")], [make_row("b", case_id="p1")])

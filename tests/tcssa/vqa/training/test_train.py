@@ -1,0 +1,183 @@
+"""What a training refuses, leaves out, keeps and goes on from."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from factories import make_compressor
+from safetensors.torch import load_file
+from vqa_training import row, tiny, write_material
+
+from tcssa.compressor import load_compressor, save_compressor
+from tcssa.errors import DroppedRowsError, RunError, UsageError
+from tcssa.features import find_bags, read_features
+from tcssa.files.table import read_table
+from tcssa.reporter import Silent
+from tcssa.vqa.model.model_setup import load_parts
+from tcssa.vqa.model.run import load_vqa
+from tcssa.vqa.settings import (
+    inherited,
+)
+from tcssa.vqa.training.train import read_metrics, train
+
+
+@pytest.fixture(scope="module")
+def material(tiny_llm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_material(tmp_path_factory.mktemp("train"), tiny_llm_folder)
+
+
+@pytest.fixture(scope="module")
+def stage_1(material: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("stage-1") / "run"
+    train(tiny(material, train={"epochs": 3}), out, Silent())
+    return out
+
+
+def test_stage_1_moves_the_projector_alone_and_learns(material: Path, stage_1: Path) -> None:
+    metrics = read_metrics(stage_1)
+    assert set(metrics["trained"]) == {"projector"}
+    assert metrics["rows"]["train"] + metrics["rows"]["val"] == 10
+    lines = list(read_table(stage_1 / "history.csv").rows.values())
+    assert float(lines[-1]["train_loss"]) < float(lines[0]["train_loss"])
+    assert metrics["val_loss"] == min(float(line["val_loss"]) for line in lines if line["val_loss"])
+    kept = load_file(stage_1 / "compressor.safetensors")
+    given = load_file(material / "compressor.safetensors")
+    assert all(kept[name].equal(given[name]) for name in given)
+    assert (stage_1 / "plots" / "loss.png").stat().st_size > 5000
+    assert not list(stage_1.glob("best-*")) + list(stage_1.glob("progress*"))
+
+
+def test_stage_2_starts_from_stage_1_and_moves_lora_alone(
+    material: Path, stage_1: Path, tmp_path: Path
+) -> None:
+    given = {"train": {"from_run": stage_1}}
+    assert inherited(given)["visual"]["compressor"] == str(material / "compressor.safetensors")
+    metrics = train(
+        tiny(material, train={"stage": 2, "from_run": stage_1}), tmp_path / "run", Silent()
+    )
+    assert set(metrics["trained"]) == {"llm"}
+    before = load_vqa(stage_1, device="cpu").model
+    after = load_vqa(tmp_path / "run", device="cpu").model
+    for name, value in before.projector.state_dict().items():
+        assert value.equal(after.projector.state_dict()[name])
+    moved = [v.abs().sum() for n, v in after.llm.named_parameters() if "lora_B" in n]
+    assert all(moved)
+
+
+def test_stage_2_may_not_contradict_stage_1(material: Path, stage_1: Path, tmp_path: Path) -> None:
+    options = {"stage": 2, "from_run": stage_1}
+    other = tiny(material, visual={"projector_dim": 12}, train=options)
+    with pytest.raises(UsageError, match=r"visual\.projector_dim was 8, now 12"):
+        train(other, tmp_path / "run", Silent())
+
+
+def test_stage_2_without_a_beginning_is_refused(material: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="stage 2 starts from a run of stage 1"):
+        train(tiny(material, train={"stage": 2}), tmp_path / "run", Silent())
+
+
+def test_a_compressor_that_trains_moves_and_uses_no_cache(material: Path, tmp_path: Path) -> None:
+    options = {"train_compressor": True, "compressor_lr": 0.01}
+    metrics = train(tiny(material, train=options), tmp_path / "run", Silent())
+    assert set(metrics["trained"]) == {"projector", "visual"}
+    assert not (tmp_path / "run" / "slots").exists()
+    kept = load_file(tmp_path / "run" / "compressor.safetensors")
+    given = load_file(material / "compressor.safetensors")
+    assert any(not kept[name].equal(given[name]) for name in given)
+    lines = list(read_table(tmp_path / "run" / "history.csv").rows.values())
+    assert 1.5 < float(lines[-1]["aux_loss"]) < 4
+
+
+def test_a_fresh_compressor_begins_at_prototypes_of_the_slides(
+    material: Path, tmp_path: Path
+) -> None:
+    """So it does in every process and every call: a run that is taken up begins alike."""
+    options = {"train_compressor": True, "compressor_lr": 1e-9}
+    settings = tiny(material, visual={"compressor": None, "num_tokens": 4}, train=options)
+    train(settings, tmp_path / "run", Silent())
+    model = load_compressor(tmp_path / "run" / "compressor.safetensors")
+    assert (model.config.num_slots, model.config.salience) == (4, True)
+    patches = np.concatenate([read_features(p) for p in find_bags([material / "features"])])
+    with torch.no_grad():
+        first = model.router(torch.from_numpy(patches)).weights_NT[:, 0]
+    assert float(first.mean()) == pytest.approx(0.6, abs=0.05)  # of all patches, or nearly so
+    output = model.compress([torch.from_numpy(patches)])
+    state = model.aggregate([torch.from_numpy(patches)])[0].state
+    assert torch.allclose(output.slots[0], state.centers(), atol=1e-6)
+    begun = load_parts(settings, torch.device("cpu")).model.visual.compressor
+    assert torch.allclose(begun.router.gate.weight, model.router.gate.weight, atol=1e-6)
+
+
+def test_rows_that_cannot_be_used_are_counted_and_listed(material: Path, tmp_path: Path) -> None:
+    rows = [row(number) for number in range(9)]
+    rows += [row(55), row(9, question="why " * 300), row(9, answer="")]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    corpus = {"data": tmp_path / "rows.json", "max_length": 120, "max_dropped": 0.3}
+    reporter = Silent()
+    metrics = train(tiny(material, corpus=corpus), tmp_path / "run", reporter)
+    assert metrics["rows"]["train"] + metrics["rows"]["val"] == 9
+    assert sum(metrics["dropped"].values()) == 3
+    listed = list(read_table(tmp_path / "run" / "skipped.csv").rows.values())
+    assert len(listed) == 3
+    reasons = {line["reason"]: line for line in listed}
+    assert "0055" in reasons["no features"]["detail"]
+    assert "--max-length is 120" in reasons["too long"]["detail"]
+    assert "row 11" in reasons["too long"]["source"]
+    assert any(text.startswith("3 rows left out: ") for text in reporter.warnings)
+
+
+def test_too_many_unusable_rows_are_an_error_that_lists_them(
+    material: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.json").write_text(json.dumps([row(0), row(1), row(2), row(77), row(78)]))
+    with pytest.raises(DroppedRowsError, match="2 of 5 rows cannot be used") as caught:
+        train(tiny(material, corpus={"data": tmp_path / "rows.json"}), tmp_path / "run", Silent())
+    assert "no features" in str(caught.value)
+    assert len((tmp_path / "run" / "skipped.csv").read_text().splitlines()) == 3
+
+
+def test_a_second_call_does_nothing_and_other_settings_are_refused(
+    material: Path, stage_1: Path, tmp_path: Path
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in stage_1.rglob("*") if path.is_file()}
+    assert train(tiny(material, train={"epochs": 3}), stage_1, Silent()) == read_metrics(stage_1)
+    after = {path: path.stat().st_mtime_ns for path in stage_1.rglob("*") if path.is_file()}
+    assert after == before
+    with pytest.raises(RunError, match=r"train\.lr was 0\.01, now 0\.5"):
+        train(tiny(material, train={"epochs": 3, "lr": 0.5}), stage_1, Silent())
+    (tmp_path / "other.json").write_text(json.dumps([row(number) for number in range(9)]))
+    other = tiny(material, corpus={"data": tmp_path / "other.json"}, train={"epochs": 3})
+    with pytest.raises(RunError, match="data_sha256 was"):
+        train(other, stage_1, Silent())
+
+
+@pytest.mark.parametrize("kind", ["sample", "mean", "abmil", "full"])
+def test_the_baselines_train_and_load(material: Path, tmp_path: Path, kind: str) -> None:
+    visual = {"kind": kind, "compressor": None, "num_tokens": 4}
+    metrics = train(tiny(material, visual=visual), tmp_path / "run", Silent())
+    expected = {"projector", "visual"} if kind == "abmil" else {"projector"}
+    assert set(metrics["trained"]) == expected
+    assert load_vqa(tmp_path / "run", device="cpu").model.visual.kind == kind
+
+
+def test_gradient_checkpointing_changes_nothing(material: Path, tmp_path: Path) -> None:
+    plain = train(tiny(material), tmp_path / "plain", Silent())
+    twice = tiny(material, llm={"gradient_checkpointing": True})
+    assert train(twice, tmp_path / "twice", Silent())["val_loss"] == plain["val_loss"]
+
+
+def test_bf16_trains(material: Path, tmp_path: Path) -> None:
+    metrics = train(tiny(material, train={"precision": "bf16"}), tmp_path / "run", Silent())
+    assert metrics["val_loss"] < 20
+
+
+def test_a_compressor_with_places_does_not_train_with_the_language_model(
+    material: Path, tmp_path: Path
+) -> None:
+    save_compressor(make_compressor(spatial=True), tmp_path / "spatial.safetensors")
+    given = {"compressor": tmp_path / "spatial.safetensors"}
+    settings = tiny(material, visual=given, train={"train_compressor": True})
+    with pytest.raises(UsageError, match="with places does not train together"):
+        train(settings, tmp_path / "run", Silent())
