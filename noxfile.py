@@ -16,7 +16,7 @@ nox.options.sessions = ["lint", "types", "wheel", "tests", "matrix"]
 nox.options.error_on_missing_interpreters = True
 
 CONSTRAINED = ("-c", "constraints.txt")
-SOURCES = ("tcssa", "tcssa_cli", "exporters", "runtimes", "tests", "benchmarks", "fuzz",
+SOURCES = ("tcssa", "tcssa_cli", "exporters", "runtimes", "tests", "benchmarks", "fuzz", "tools",
            "noxfile.py")  # fmt: skip
 
 
@@ -25,6 +25,7 @@ def lint(session: nox.Session) -> None:
     session.install(*CONSTRAINED, "ruff")
     session.run("ruff", "check", *SOURCES)
     session.run("ruff", "format", "--check", *SOURCES)
+    session.run("python", "tools/house.py", "--check")
 
 
 @nox.session
