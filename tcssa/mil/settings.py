@@ -1,4 +1,4 @@
-"""Settings of `tcssa train-mil`. Imports nothing heavy: the command line reads its help here."""
+"""Settings of `tcssa train-mil`. Imports nothing slow, as the command line reads its help here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MODEL_OPTION = "--model"
 
 
 class CohortSettings(Section):
-    """Which slides, with which labels."""
+    """The slides of a run and their labels."""
 
     labels: Path | None = Field(
         default=None, description="Label table (CSV or TSV): slide_id, label, and case_id if known."
@@ -64,7 +64,7 @@ class CohortSettings(Section):
 
 
 class ModelSettings(Section):
-    """Which model, and the shape of TC-SSA's compressor and head."""
+    """The method, and the shape of TC-SSA's compressor and head."""
 
     name: Annotated[str, OnlyByUser(MODEL_OPTION, is_imported)] = Field(
         default="tcssa",
@@ -124,7 +124,7 @@ class ModelSettings(Section):
 
     @model_validator(mode="after")
     def _require_nestable(self) -> Self:
-        """Refuse what folded slots cannot be: their empty places would count, or there are none."""
+        """Refuse nested slots that are not pooled by mass, or too few of them to be halved."""
         if self.nested and self.pool != "mass":
             raise ValueError(f"nested slots are pooled by mass, not by {self.pool}")
         if self.nested and len(budgets_of(self.num_slots)) == 1:
@@ -135,7 +135,7 @@ class ModelSettings(Section):
 
 
 class SplitSettings(Section):
-    """Who trains, validates and tests; the number of folds is ``train.folds``."""
+    """The division into training, validation and test parts, for ``train.folds`` folds."""
 
     files: Path | None = Field(
         default=None,
@@ -166,7 +166,7 @@ class SplitSettings(Section):
 
 
 class TrainSettings(Section):
-    """How the model is fitted."""
+    """The training of the model."""
 
     epochs: int = Field(default=40, ge=1, description="Most epochs a fold is trained for.")
     patience: int = Field(
@@ -222,7 +222,7 @@ class TrainSettings(Section):
 
 
 class MilSettings(Section):
-    """Everything that defines a run of `tcssa train-mil`."""
+    """All settings that define a run of `tcssa train-mil`."""
 
     dataset: str | None = Field(
         default=None, description="Preset to start from; tcssa presets lists them."
@@ -240,7 +240,7 @@ class MilSettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _on_recipe(cls, values: Any) -> Any:  # whatever is validated
-        """Lay the recipe that is named under the settings that are given."""
+        """Fill settings that are not given from the recipe that is named."""
         if not isinstance(values, dict) or not values.get("recipe"):
             return values
         laid = dict(values)
@@ -253,7 +253,7 @@ class MilSettings(Section):
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """See `Section.completed`: before there were recipes, all runs were of the paper's."""
+        """See `Section.completed`; runs made before recipes existed used the paper's."""
         if "recipe" in values:
             return values
         completed: dict[str, Any] = {**values, "recipe": "paper"}
@@ -262,7 +262,7 @@ class MilSettings(Section):
         return completed
 
     def resolved(self) -> Self:
-        """The same with absolute paths, so that a run can be evaluated from any folder."""
+        """Return the settings with absolute paths, to evaluate a run from any folder."""
         sections = {
             "cohort": ("labels", "features"),
             "model": ("init",),

@@ -1,1 +1,1 @@
-"""The features of a cohort's slides, read for training."""
+"""Bags: the features of a cohort's slides, read for training."""

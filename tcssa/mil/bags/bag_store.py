@@ -1,6 +1,6 @@
-"""Where training gets the features of slides from: memory, a pack, or their own files.
+"""The store from which training gets slides' features: memory, a pack, or the slides' own files.
 
-Readers' threads load some batches ahead of the one that is worked on.
+Reader threads load some batches ahead of the one being processed.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from tcssa.mil.settings import TrainSettings
 from tcssa.reporter import Reporter
 
 BATCHES_AHEAD = 2
-"""Batches that lie ready or are being read while one is worked on: that much memory beyond the
+"""Batches that are ready or being read while one is processed; their memory is not part of the
 budget."""
 
 
 class BagStore:
-    """Features of slides, in memory as far as the budget goes.
+    """Features of slides, kept in memory up to a budget.
 
-    What was read first stays: every epoch asks for all slides in another order, so whichever are
-    kept are of the same use, and none is dropped for another.
+    Slides that were read first stay in memory: every epoch asks for all slides in another order,
+    so keeping one is as useful as keeping another, and none is evicted.
 
     Args:
-        cache_bytes: How much to keep between epochs. Of a pack it is pages of its file, which
-            processes share.
-        pack: Holds the features as float16; what it does not hold is read from its own file.
-        half: Round what is read to float16 where it fits, as a pack does.
-        readers: Threads that read ahead.
-        pin: Give batches in pinned memory, from which a GPU copies while it computes.
+        cache_bytes: Memory for features kept between epochs, in bytes. With a pack these are pages
+            of its file, which processes share.
+        pack: The features as float16; slides that it lacks are read from their own files.
+        half: Round features to float16 where they fit, as a pack does.
+        readers: Number of threads that read ahead.
+        pin: Return batches in pinned memory, from which a GPU copies while it computes.
     """
 
     def __init__(
@@ -58,18 +58,18 @@ class BagStore:
     ) -> None:
         self._cache_bytes = cache_bytes
         self._pack, self._half = pack, half or pack is not None
-        # one map for all slides: each keeps a file open
+        # one map for all slides, since each map keeps a file open
         self._mapped = pack.map() if pack is not None and cache_bytes > 0 else None
         self._readers, self._pin = readers, pin
         self.rounding: Rounding | None = None
-        """What rounding changed, where training sees other features than the files hold."""
+        """Summary of what rounding changed, set by `open_store` for a pack of rounded features."""
         self._held: dict[Path, Tensor] = {}
         self._held_bytes = 0
         self._holding = threading.Lock()
         self._coords: dict[Path, Tensor] = {}
 
     def get(self, slide: CohortSlide) -> Tensor:
-        """Features [N, D] of a slide, in the type they are stored in; not to be written to.
+        """Return the features [N, D] of a slide in the type they are stored in; do not modify them.
 
         Raises:
             FeatureFileError: The file cannot be read.
@@ -88,9 +88,9 @@ class BagStore:
         return features
 
     def coords(self, slide: CohortSlide) -> Tensor:
-        """Return the corners (x, y) of a slide's patches, [N, 2], kept, since they are small.
+        """Return the corners (x, y) of a slide's patches, [N, 2], float64; they are cached.
 
-        They are in µm where the slide's file tells their unit, else as they are stored.
+        They are in µm where the slide's file states their unit, else as they are stored.
 
         Raises:
             FeatureFileError: The file cannot be read, or has no coords.
@@ -107,7 +107,7 @@ class BagStore:
     def batches(
         self, batches: Iterable[Sequence[CohortSlide]]
     ) -> Iterator[tuple[Sequence[CohortSlide], list[Tensor]]]:
-        """Each batch with its features, in order; the next ones are read meanwhile."""
+        """Yield each batch with its features, in order, while the next batches are read."""
         ahead: deque[tuple[Sequence[CohortSlide], list[Future[Tensor]]]] = deque()
         pool = ThreadPoolExecutor(self._readers, thread_name_prefix="read-bags")
         try:
@@ -146,19 +146,24 @@ def _ready(
 
 
 def rounds(train: TrainSettings, cohort: Cohort) -> bool:
-    """Whether a training sees other features than the files hold: a pack makes them float16."""
+    """Tell whether a training sees features that are rounded to float16, as a pack does.
+
+    Args:
+        train: Names the folder of packs, if there is one.
+        cohort: The slides, with the number format of their features.
+    """
     return train.feature_cache is not None and any(
         slide.stored_as != "float16" for slide in cohort.slides
     )
 
 
 def open_store(train: TrainSettings, cohort: Cohort, reporter: Reporter) -> BagStore:
-    """The features of a training, packed first if a folder for that is set.
+    """Open the features for a training, packing them first if a folder for packs is set.
 
     Args:
-        train: Names the folder, the budget of memory, readers and device.
-        cohort: Whose features.
-        reporter: Is told what is rounded, and what does not stay in memory.
+        train: Names the folder of packs, the memory budget, the readers and the device.
+        cohort: The slides whose features are read.
+        reporter: Told what is rounded, and whether the features exceed the memory budget.
 
     Raises:
         TcssaError: The pack cannot be made; see `open_pack`.

@@ -1,18 +1,20 @@
-"""The features of a cohort as float16 in one file: made once, for all folds, runs and processes.
+"""The features of a cohort as float16 in one file, packed once for all folds, runs and processes.
 
 ::
 
     FOLDER/features-<key>/
-      rows.bin      [patches, D] float16 of every slide, each on pages of its own
-      index.json    which slides are in place, with a hash of their rows and what rounding changed
+      rows.bin      [patches, D] float16 of every slide, each starting on a page of its own
+      index.json    the slides packed so far, with a hash of their rows and what rounding changed
 
-The key is of the cohort's features: their hash, and the size and time of every file. Another
-content has another folder; what lies in one never changes. A slide's place follows from the numbers
-of patches, so whoever packs writes the same bytes to the same place, and a lock only saves work.
-The index is replaced whole, after the rows that it names are on the disk: a pack whose making was
-killed holds the slides of its index, and the next process goes on with the others.
+The key is derived from the cohort's features: their hash, and the size and time of every file.
+Other features go to another folder; the content of a folder never changes. A slide's offset follows
+from the numbers of patches, so every process that packs writes the same bytes to the same place,
+and a lock only saves work. The index is replaced as a whole, after the rows that it names are on
+the disk: if packing is killed, the pack holds the slides of its index, and the next process
+continues with the others.
 
-A slide with a value beyond float16 is left out; it is read from its own file, as it is.
+A slide with a value beyond the range of float16 is left out; it is read unrounded from its own
+file.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ PREFIX = "features-"
 ROWS_FILE, INDEX_FILE = "rows.bin", "index.json"
 _ITEM_BYTES = 2
 _PAGE_BYTES = 65_536
-"""Of the system with the largest pages, so that all systems read the same file."""
+"""Page size of the system with the largest pages, so that all systems read the same file."""
 _REFUSALS = {
     errno.EMFILE: "allow this process more open files: ulimit -n",
     errno.ENFILE: "this machine has too many files open: close other programs",
@@ -52,20 +54,20 @@ _REFUSALS = {
     errno.EACCES: "get the right to read it, or name another folder with --feature-cache",
     errno.EPERM: "get the right to read it, or name another folder with --feature-cache",
 }
-"""What to do where the system refuses to open or map a file that may well be whole."""
+"""Hints for errors of the system that do not mean that the file is damaged."""
 
 
 class PackedSlide(BaseModel):
-    """What the index says of a slide."""
+    """A slide's entry in the index."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rows_xxh3: str | None
-    """Hash of its rows; None where it was left out."""
+    """Hash of the slide's rows; None if it was left out."""
     largest_change: float = 0.0
-    """Of any value by rounding to float16."""
+    """Largest absolute change of a value by rounding to float16."""
     too_large_row: int | None = None
-    """Why it was left out: the first patch with a value beyond float16."""
+    """Index of the first patch with a value beyond float16, for which the slide was left out."""
 
 
 class PackIndex(BaseModel):
@@ -79,26 +81,26 @@ class PackIndex(BaseModel):
 
 
 class Place(NamedTuple):
-    """Where the rows of a slide are."""
+    """The place of a slide's rows in the file."""
 
     offset: int
-    """In bytes."""
+    """In bytes from the start of the file."""
     num_patches: int
 
 
 @dataclass(frozen=True)
 class Rounding:
-    """How features in float16 differ from those in the files."""
+    """The difference between features in float16 and those in the files."""
 
     largest_change: float
-    """Of any value."""
+    """Largest absolute change of a value."""
     left_as_they_are: dict[str, str]
-    """Slides that do not fit float16, and why."""
+    """slide_id of each slide that does not fit float16 and is not rounded, with the reason."""
 
 
 @dataclass(frozen=True)
 class FeaturePack:
-    """A whole pack, open for reading; any number of threads may read."""
+    """A complete pack, open for reading; any number of threads may read."""
 
     folder: Path
     feature_dim: int
@@ -106,19 +108,20 @@ class FeaturePack:
     places: dict[str, Place]
 
     def holds(self, slide: CohortSlide) -> bool:
-        """Whether the pack has the features of a slide."""
+        """Tell whether the pack has the features of a slide."""
         found = self.slides.get(slide.slide_id)
         return found is not None and found.rows_xxh3 is not None
 
     def num_bytes(self, slide: CohortSlide) -> int:
-        """What the features of a slide that it holds take."""
+        """Return the size in bytes of the features of a slide that the pack holds."""
         return self.places[slide.slide_id].num_patches * self.feature_dim * _ITEM_BYTES
 
     def map(self) -> Tensor:
-        """All values of the file, float16, as pages that all processes share; never write to them.
+        """Map all values of the file, float16, as pages that all processes share.
 
-        Call it once, in the main thread, and give the result to every `read`: each map keeps a
-        file open. It is read-only, since a copy on write counts as memory that must be free.
+        Call it once, in the main thread, and pass the result to every `read`: each map keeps a
+        file open. The map is read-only, because with copy-on-write the system would require as
+        much free memory; never write to the tensor.
 
         Raises:
             FeatureFileError: The file cannot be mapped.
@@ -129,19 +132,19 @@ class FeaturePack:
             raise self._unreadable(error) from None
         except ValueError as error:
             raise self._damaged(f"cannot be mapped ({error})") from None
-        with warnings.catch_warnings():  # of what must not be written to; no one does
+        with warnings.catch_warnings():  # about a read-only array; nothing writes to it
             warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
             return torch.from_numpy(values)
 
     def read(self, slide: CohortSlide, mapped: Tensor | None = None) -> Tensor:
-        """Features [N, D] of a slide that it holds, float16, checked against their hash.
+        """Return the features [N, D] of a slide in the pack, float16, checked against their hash.
 
         Args:
-            slide: Which.
-            mapped: What `map` gave, to get a part of it; None copies.
+            slide: A slide that the pack holds.
+            mapped: The result of `map`, to return a view of it; None reads a copy.
 
         Raises:
-            FeatureFileError: They cannot be read, or are not what was written.
+            FeatureFileError: The file cannot be read, or the rows do not match their hash.
         """
         place = self.places[slide.slide_id]
         shape = (place.num_patches, self.feature_dim)
@@ -156,13 +159,13 @@ class FeaturePack:
             found = torch.from_numpy(values)
         else:
             found = mapped[begin : begin + count]
-        # this also touches every page, here in a reader's thread and not in the training step
+        # this also touches every page, here in a reader thread rather than in the training step
         if rows_hash(found.numpy()) != self.slides[slide.slide_id].rows_xxh3:
             raise self._damaged(f"holds other rows of slide {slide.slide_id} than were written")
         return found.view(shape)
 
     def rounding(self) -> Rounding:
-        """What became of features that were not float16."""
+        """Summarise what rounding to float16 changed, over all slides."""
         return Rounding(
             max((slide.largest_change for slide in self.slides.values()), default=0.0),
             {
@@ -173,7 +176,7 @@ class FeaturePack:
         )
 
     def _unreadable(self, error: OSError) -> FeatureFileError:
-        """The system's refusal; most kinds of it say nothing against the file."""
+        """Turn an error of the system into ours; most do not mean that the file is damaged."""
         reason = f"cannot be read ({error.strerror or error})"
         hint = _REFUSALS.get(error.errno or 0)
         if hint is None:
@@ -186,7 +189,13 @@ class FeaturePack:
 
 
 def read_index(folder: Path, feature_dim: int, num_bytes: int) -> PackIndex:
-    """Which slides are in place; none where there is no pack, or a damaged one."""
+    """Read which slides are packed; the index is empty if there is no pack or it is damaged.
+
+    Args:
+        folder: The pack's folder.
+        feature_dim: D that the pack must have.
+        num_bytes: Size that the file of rows must have, in bytes.
+    """
     nothing = PackIndex(feature_dim=feature_dim)
     try:
         index = read_model(folder / INDEX_FILE, FeatureFileError, PackIndex)
@@ -200,7 +209,15 @@ def read_index(folder: Path, feature_dim: int, num_bytes: int) -> PackIndex:
 
 
 def places_of(slides: Sequence[CohortSlide], feature_dim: int) -> tuple[dict[str, Place], int]:
-    """Where every slide's rows begin, in bytes, whatever the order of the table; and the end."""
+    """Lay out the rows of slides in a file, independently of the order of the slides.
+
+    Args:
+        slides: All slides of the cohort.
+        feature_dim: D of their features.
+
+    Returns:
+        The place of each slide's rows by slide_id, and the size of the file in bytes.
+    """
     places, end = {}, 0
     for slide in sorted(slides, key=lambda slide: slide.slide_id):
         places[slide.slide_id] = Place(end, slide.num_patches)
@@ -210,10 +227,10 @@ def places_of(slides: Sequence[CohortSlide], feature_dim: int) -> tuple[dict[str
 
 
 def pack_key(cohort: Cohort) -> str:
-    """What tells the pack of a cohort from those of other features.
+    """Return the key that distinguishes the pack of a cohort from those of other features.
 
     Raises:
-        FeatureFileError: A feature file is gone, or may not be looked at.
+        FeatureFileError: A feature file is gone or not accessible.
     """
     files = {slide.slide_id: _stat(slide.path) for slide in cohort.slides}
     return params_hash(
@@ -233,5 +250,5 @@ def _stat(path: Path) -> os.stat_result:
 
 
 def rows_hash(rows: NDArray[np.float16]) -> str:
-    """What tells whether rows are those that were written."""
+    """Hash the rows of a slide, to check later that they are those that were written."""
     return xxhash.xxh3_64_hexdigest(np.ascontiguousarray(rows).data)

@@ -1,6 +1,6 @@
-"""Packing the features of a cohort: once, by one process, whatever kills it.
+"""Packing of a cohort's features: once, by one process, resumed after a kill.
 
-What a pack is, and why a lock only saves work, is said in `tcssa.mil.bags.feature_pack`.
+`tcssa.mil.bags.feature_pack` describes what a pack is, and why a lock only saves work.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ from tcssa.mil.cohort.cohort import Cohort, CohortSlide
 from tcssa.reporter import Reporter
 
 SAVE_EVERY_S = 5.0
-"""Seconds of packing that a kill costs at most."""
+"""Seconds between saves of the index: the most work that a kill can cost."""
 _POLL_S = 0.2
 
 
 def open_pack(root: Path, cohort: Cohort, reporter: Reporter) -> FeaturePack:
-    """The pack of a cohort; made, finished or waited for where it is not whole.
+    """Open the pack of a cohort; make it, finish it or wait for it where it is not complete.
 
     Args:
         root: The folder of packs.
-        cohort: Whose features.
-        reporter: Is told of progress, of waiting, and of packs of other contents beside it.
+        cohort: The slides whose features are packed.
+        reporter: Told of progress, of waiting, and of packs of other features in the folder.
 
     Raises:
-        DiskFullError: There is no space for it.
+        DiskFullError: The disk has no space for the pack.
         FileError: The folder cannot be written to.
         FeatureFileError: A feature file cannot be read, or changed since the cohort was read.
         NonFiniteFeatureError: A feature is NaN or infinite; it names file and row.
@@ -76,7 +76,7 @@ def _make(
     num_bytes: int,
     reporter: Reporter,
 ) -> PackIndex:
-    """Pack what is missing, or wait for the process that does."""
+    """Pack the missing slides, or wait for the process that is packing them."""
     folder = root / name
     with FolderLocks(root) as locks:
         waits = False
@@ -102,7 +102,7 @@ def _pack(
     num_bytes: int,
     reporter: Reporter,
 ) -> None:
-    """Write the rows of all slides that the index lacks; it is saved every few seconds."""
+    """Write the rows of all slides that the index lacks, saving the index every few seconds."""
     atomic.discard_leftovers(folder)
     if not index.slides and (folder / INDEX_FILE).exists():
         reporter.warn(f"{folder} is damaged, and is packed anew")
@@ -148,10 +148,10 @@ def _save(folder: Path, index: PackIndex, descriptor: int) -> None:
 
 @contextmanager
 def _reserved(path: Path, num_bytes: int) -> Iterator[int]:
-    """The descriptor of a file of this size; its space is taken before anything is written."""
+    """Open a file of this size, its space reserved before anything is written."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
     try:
-        # what a killed process reserved is ours already; Windows does not tell
+        # space that a killed process reserved is there already; Windows does not report it
         needed = num_bytes - getattr(os.fstat(descriptor), "st_blocks", 0) * 512
         free = shutil.disk_usage(path.parent).free
         if needed > free:

@@ -1,4 +1,4 @@
-"""Features as float16, and what that changes of them."""
+"""Rounding of features to float16, with the largest change that it makes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Rounded(NamedTuple):
     features: NDArray[np.float16]
     """[N, D]; infinite where a value does not fit."""
     largest_change: float
-    """Of any value by its rounding; 0 where the features were float16."""
+    """Largest absolute change of a value by rounding; 0 if the features were float16 already."""
     too_large_row: int | None
-    """The first row with a value beyond ±65,504, which float16 ends at; None if all fit."""
+    """The first row with a value beyond ±65,504, the range of float16; None if all fit."""
 
 
 def to_half(features: NDArray[Any]) -> Rounded:

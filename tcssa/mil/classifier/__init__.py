@@ -1,1 +1,1 @@
-"""Slide classifiers: TC-SSA's own, and any method by its name."""
+"""Slide classifiers: TC-SSA's own, and all other methods by name."""

@@ -1,8 +1,8 @@
-"""Slide classifiers by name: built for a cohort, saved, loaded, started from given weights.
+"""Slide classifiers by name: built for a cohort, saved, loaded, or started from given weights.
 
-TC-SSA has settings and a checkpoint of its own (`tcssa.mil.classifier.slide_classifier`), out of
-which the compressor is read again; all other methods share one form: their weights and the name
-they were built by.
+TC-SSA has settings and a checkpoint format of its own (`tcssa.mil.classifier.slide_classifier`),
+from which the compressor can be read; all other methods share one format: their weights and the
+name they were built by.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TCSSA = "tcssa"
 
 
 class MethodFacts(BaseModel):
-    """What the checkpoint of a method says beside its weights."""
+    """Metadata that the checkpoint of a method holds beside its weights."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,24 +42,24 @@ class MethodFacts(BaseModel):
     """What each output stands for."""
     encoder: str | None
     task: dict[str, Any] | None = None  # the facts of a task; each kind has its own
-    """What is learnt (`MilTask.facts`), if it is not plain classes."""
+    """The task (`MilTask.facts`), if it is not plain classes."""
 
 
 def build_classifier(
     settings: ModelSettings, feature_dim: int, task: MilTask, encoder: str | None
 ) -> BagClassifier:
-    """A classifier with fresh weights, or with those that the settings start from.
+    """Build a classifier with fresh weights, or with those that the settings start from.
 
     Args:
-        settings: Which method, of which shape.
+        settings: The method and its shape.
         feature_dim: D of the cohort's features.
-        task: What is learnt.
-        encoder: Of the features, where it is known.
+        task: The kind of label to learn.
+        encoder: Encoder of the features, if known.
 
     Raises:
         UnknownNameError: There is no such method.
-        UsageError: The method learns classes only, and the task is another.
-        CheckpointError: The weights to start from do not fit.
+        UsageError: The method learns classes only, and the labels are of another kind.
+        CheckpointError: The weights to start from do not fit the model.
     """
     if settings.name == TCSSA:
         model: BagClassifier = _build_tcssa(settings, feature_dim, task, encoder)
@@ -73,10 +73,15 @@ def build_classifier(
 
 
 def require_learnable(name: str, feature_dim: int, task: MilTask) -> None:
-    """Make sure, before anything is written, that a method learns this kind of label.
+    """Check, before anything is written, that a method can learn this kind of label.
+
+    Args:
+        name: The method.
+        feature_dim: D of the cohort's features.
+        task: The kind of label to learn.
 
     Raises:
-        UsageError: It learns classes only, and the task is another.
+        UsageError: The method learns classes only, and the labels are of another kind.
     """
     if name != TCSSA and not is_plain(task):
         _require_learnable(build_method(name, feature_dim, len(task.outputs)), name, task)
@@ -91,7 +96,13 @@ def _require_learnable(model: BagClassifier, name: str, task: MilTask) -> None:
 
 
 def save_classifier(model: BagClassifier, path: Path, facts: MethodFacts) -> None:
-    """Write a classifier as one safetensors file, atomically."""
+    """Write a classifier as one safetensors file, atomically.
+
+    Args:
+        model: The classifier.
+        path: The checkpoint.
+        facts: Metadata of the method; TC-SSA's own checkpoint has other metadata and ignores it.
+    """
     if isinstance(model, SlideClassifier):
         model.save(path)
     else:
@@ -104,13 +115,13 @@ def load_classifier(path: Path, model: str | None = None) -> BagClassifier:
 
     Args:
         path: The checkpoint.
-        model: The method as the user names it; needed where the checkpoint is of ``module:factory``
-            since a file's word alone is no reason to import code.
+        model: The method as the user names it; required for a checkpoint of ``module:factory``,
+            because code is not imported on the word of a file alone.
 
     Raises:
-        CheckpointError: The file is broken or holds no classifier; or it is of a method of the
-            user's that ``model`` does not name.
-        UsageError: It is of a method of the user's that cannot be imported here.
+        CheckpointError: The file is broken or holds no classifier, or its method is the user's own
+            code and ``model`` does not name it.
+        UsageError: The method is the user's own code and cannot be imported here.
     """
     tensors, facts = read_tensors(path)
     if "method" not in facts:
@@ -126,7 +137,7 @@ def load_classifier(path: Path, model: str | None = None) -> BagClassifier:
     def build() -> BagClassifier:
         return build_method(method.name, method.feature_dim, len(method.classes))
 
-    if is_imported(method.name):  # whose factory need not work without memory
+    if is_imported(method.name):  # a user's factory need not work without allocating memory
         classifier = build()
         _load(classifier, tensors, path)
     else:
@@ -167,7 +178,7 @@ def _start_from(model: BagClassifier, name: str, path: Path) -> None:
     """Load weights of tcssa, or of a published implementation, into a model.
 
     Raises:
-        CheckpointError: They are of another method or shape.
+        CheckpointError: The weights are of another method or shape.
     """
     pool = "mean"  # the reference's
     if path.suffix == ".safetensors":

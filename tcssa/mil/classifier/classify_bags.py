@@ -1,4 +1,4 @@
-"""Calling a method with what it asks for: features, and where patches lie if it reads that."""
+"""Calls of a method with the inputs it reads: features, and coordinates if it uses them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ _NAMED = 5
 
 
 def check_coords(model: BagClassifier, slides: Sequence[CohortSlide]) -> None:
-    """Make sure, before anything is computed, that a method gets the coords that it reads.
+    """Check, before anything is computed, that slides have the coordinates that a method reads.
+
+    Args:
+        model: The method.
+        slides: The slides that it is to classify.
 
     Raises:
-        MissingDataError: Slides have none; they are named.
+        MissingDataError: The method reads coordinates and some slides have none, or it needs them
+            in µm and some slides do not state their unit; the slides are named.
     """
     if not model.reads_coords:
         return
@@ -43,7 +48,13 @@ def _require_none(without: Sequence[str], what: str, model: BagClassifier) -> No
 def places_of(
     model: BagClassifier, slides: Sequence[CohortSlide], store: BagStore
 ) -> list[Tensor] | None:
-    """Return the coordinates of each slide's patches, if the method reads them; else None."""
+    """Read the coordinates of each slide's patches, if the method uses them; else return None.
+
+    Args:
+        model: The method.
+        slides: The slides.
+        store: Reads the coordinates.
+    """
     return [store.coords(slide) for slide in slides] if model.reads_coords else None
 
 
@@ -58,9 +69,9 @@ def classify(
 
     Args:
         model: The method.
-        slides: Whose bags they are.
-        bags: Patch features [N, D] of each, on the model's device.
-        store: Reads the coords.
+        slides: The slides that the bags belong to.
+        bags: Patch features [N, D] of each slide, on the model's device.
+        store: Reads the coordinates.
         labels: See `BagClassifier.forward`.
     """
     coords = places_of(model, slides, store)

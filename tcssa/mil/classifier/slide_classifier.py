@@ -1,10 +1,10 @@
 """The slide classifier: compressor, a pool over the slots, a small head.
 
 The head is the reference's: LayerNorm(D), Linear(512), GELU, Dropout(0.3), Linear(C). The pool is
-one of `tcssa.mil.classifier.slot_pool`; the reference's is the mean of all slots, empty ones too.
+one of `tcssa.mil.classifier.slot_pool`; the reference takes the mean of all slots, empty ones too.
 
-Patches go to the compressor as they are, as in the paper, or through a learned embedding, a linear
-layer and ReLU, as most attention methods have it: then the gate sees features made for the task.
+Patches go to the compressor unchanged, as in the paper, or through a learned embedding (a linear
+layer and ReLU), as in most attention methods: then the gate sees features learnt for the task.
 
 Shapes: B bags, N patches, D features, K slots, C classes.
 """
@@ -36,12 +36,12 @@ from tcssa.mil.methods.base import BagClassifier, BagsLogits
 from tcssa.mil.tasks.serialization import named_task
 
 MAX_OUTPUTS = 10_000
-"""A method may have modules of each class, which take memory before any tensor does."""
+"""A method may have modules for each class, which take memory before any tensor does."""
 _HEAD_LAYERS = {"0": "norm", "1": "hidden", "4": "out"}
 
 
 class ClassifierConfig(BaseModel):
-    """What a classifier adds to its compressor."""
+    """Configuration of the parts that a classifier adds to its compressor."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -51,19 +51,19 @@ class ClassifierConfig(BaseModel):
     dropout: float = Field(default=0.3, ge=0, lt=1)
     pool: PoolName = "mean"
     encoder: str | None = None
-    """Encoder of the features that it was trained on."""
+    """Encoder of the features that the classifier was trained on."""
     embedded_from: int | None = Field(default=None, ge=1)
-    """D of the patches where a learned embedding takes them to the compressor's D; else None."""
+    """D of the patches before a learned embedding to the compressor's D; None without one."""
     task: dict[str, Any] | None = None  # the facts of a task; each kind has its own
-    """What is learnt (`MilTask.facts`), if it is not plain classes."""
+    """The task (`MilTask.facts`), if it is not plain classes."""
 
     def facts(self) -> dict[str, Any]:
-        """As a checkpoint keeps it; the task is not named where there is nothing to say."""
+        """Return the configuration as a checkpoint stores it; without ``task`` if that is None."""
         return self.model_dump(exclude={"task"} if self.task is None else None)
 
 
 class SlideHead(nn.Module):
-    """Slots [B, K, D], and their masses where the pool needs them, to logits [B, C]."""
+    """Head from slots [B, K, D], and their masses if the pool needs them, to logits [B, C]."""
 
     def __init__(self, feature_dim: int, config: ClassifierConfig) -> None:
         super().__init__()
@@ -75,14 +75,22 @@ class SlideHead(nn.Module):
         self.out = nn.Linear(config.head_dim, len(config.classes))
 
     def forward(self, slots: Tensor, mass: Tensor | None = None) -> Tensor:
-        """Classify the pooled slots."""
+        """Classify the pooled slots.
+
+        Args:
+            slots: [B, K, D].
+            mass: Mass of each slot, [B, K]; required if `needs_mass`.
+
+        Returns:
+            Logits [B, C].
+        """
         pooled = self.norm(self.pool(slots, mass))
         logits: Tensor = self.out(self.activation(self.hidden(pooled)))
         return logits
 
 
 class SlideClassifier(BagClassifier):
-    """TC-SSA: compressor and head."""
+    """The TC-SSA classifier: compressor and head."""
 
     def __init__(self, compressor: SlotCompressor, config: ClassifierConfig) -> None:
         super().__init__()
@@ -92,7 +100,7 @@ class SlideClassifier(BagClassifier):
         self.embed = _build_embedding(config.embedded_from, compressor.config.feature_dim)
         self.head = SlideHead(compressor.config.feature_dim, config)
         self.budget: int | None = None
-        """Slots that a slide becomes, of a nested compressor; None: all."""
+        """Slots that a slide is compressed to, for a nested compressor; None means all."""
         self.reads_coords = self.needs_microns = compressor.config.spatial
 
     def forward(
@@ -103,19 +111,24 @@ class SlideClassifier(BagClassifier):
     ) -> BagsLogits:
         """Classify bags of any sizes at once; see `PlacedClassifier.forward`.
 
+        Args:
+            bags: Patch features of each bag, [N, D].
+            labels: Not used.
+            coords: Corners (x, y) of each bag's patches in µm, [N, 2], for a spatial compressor.
+
         Raises:
-            ShapeError: The compressor has places, and there are no coords.
+            ShapeError: The compressor is spatial and no coordinates are given.
         """
         output = self.compressor.compress(self.embedded(bags), self.budget, coords)
         return BagsLogits(self.head(output.slots, output.mass), routing=output.routing)
 
     @property
     def patch_dim(self) -> int:
-        """Length D of the patches that it takes, before any embedding."""
+        """Length D of the patch features, before any embedding."""
         return self.config.embedded_from or self.compressor.config.feature_dim
 
     def embedded(self, bags: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Return bags behind the embedding; packed: one large product is quicker than many."""
+        """Embed bags, all patches in one product, which is faster than one product per bag."""
         if self.embed is None:
             return bags
         embedded = self.embed(torch.cat([bag.float() for bag in bags]))
@@ -128,9 +141,9 @@ class SlideClassifier(BagClassifier):
         """Build from the state dict of the reference's ``best_model.pth``.
 
         Args:
-            state: Its tensors.
+            state: The state dict.
             classes: What each output stands for.
-            path: The file it comes from, for errors.
+            path: The file it comes from, for error messages.
 
         Raises:
             CheckpointError: Keys are missing or shapes disagree.
@@ -156,7 +169,7 @@ class SlideClassifier(BagClassifier):
     def save(self, path: Path) -> None:
         """Write compressor and head as one safetensors file, atomically.
 
-        `tcssa.load_compressor` reads the compressor out of it, unless patches are embedded before.
+        `tcssa.load_compressor` can read the compressor from it, unless patches are embedded first.
         """
         embedding = None if self.embed is None else "a learned embedding of the patches"
         facts = compressor_facts(self.compressor.config, self.config.encoder, behind=embedding)

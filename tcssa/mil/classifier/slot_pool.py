@@ -1,9 +1,9 @@
-"""From a slide's slots to one vector, by name.
+"""Pooling of a slide's slots into one vector, by name.
 
-``mean`` is the paper's: all slots count alike, empty ones too. The others are for evidence that few
-patches carry, which the mean dilutes twice: within a slot and among the slots.
+``mean`` is the paper's: all slots count equally, empty ones too. The others are for evidence that
+few patches carry, which the mean dilutes twice: within a slot and among the slots.
 
-- ``mass``: slots count by their mass, Σ_k m_k y_k / Σ_k m_k; empty ones do not.
+- ``mass``: slots are weighted by their mass, Σ_k m_k y_k / Σ_k m_k; empty ones do not count.
 - ``attention``: gated attention over the slots (Ilse et al. 2018, equations 8 and 9):
   a_k = softmax_k(wᵀ(tanh(V y_k) ⊙ sigm(U y_k))), the vector is Σ_k a_k y_k.
 - ``max``: the largest value of each feature over the slots.
@@ -25,18 +25,18 @@ _ATTENTION_DIM = 128
 
 
 class SlotPool(nn.Module, ABC):
-    """Pools slots [B, K, D] to vectors [B, D]."""
+    """A pool from slots [B, K, D] to vectors [B, D]."""
 
     needs_mass = False
-    """Whether it looks at the slots' masses."""
+    """Whether the pool uses the slots' masses."""
 
     @abstractmethod
     def forward(self, slots: Tensor, mass: Tensor | None = None) -> Tensor:
-        """Pool slots.
+        """Pool slots into one vector for each bag, [B, D].
 
         Args:
             slots: [B, K, D].
-            mass: Σ of the routing weights of each slot, [B, K].
+            mass: Sum of the routing weights of each slot, [B, K]; required if `needs_mass`.
         """
 
 
@@ -57,7 +57,7 @@ class MaxSlots(SlotPool):
 
 
 class MassSlots(SlotPool):
-    """The mean of the slots, weighted by their masses; of a bag without patches 0."""
+    """The mean of the slots, weighted by their masses; 0 for a bag without patches."""
 
     needs_mass = True
 
@@ -73,7 +73,7 @@ class AttendSlots(SlotPool):
     """Gated attention over the slots.
 
     Args:
-        feature_dim: D.
+        feature_dim: D of the slots.
     """
 
     def __init__(self, feature_dim: int) -> None:
@@ -89,7 +89,12 @@ class AttendSlots(SlotPool):
 
 
 def build_pool(name: PoolName, feature_dim: int) -> SlotPool:
-    """The pool of a name, with random weights where it has some."""
+    """Build a pool by name, with random weights if it has any.
+
+    Args:
+        name: Name of the pool.
+        feature_dim: D of the slots.
+    """
     if name == "attention":
         return AttendSlots(feature_dim)
     pools: dict[str, type[SlotPool]] = {"mean": MeanSlots, "mass": MassSlots, "max": MaxSlots}

@@ -1,1 +1,1 @@
-"""Which slides take part, with which labels, and who trains, validates and tests."""
+"""Cohorts: slides with labels, and their division into training, validation and test parts."""

@@ -1,4 +1,4 @@
-"""A labelled cohort: which slide has which label, which patient, and which features."""
+"""A labelled cohort: slides with their label, their patient and their features."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ class CohortSlide:
     slide_id: str
     case_id: str
     label: int
-    """Index into `Cohort.classes`; of other kinds of label see `MilTask.label_of`."""
+    """Index into `Cohort.classes`; for other kinds of label see `MilTask.label_of`."""
     path: Path
     num_patches: int
     site: str | None = None
-    """Where the slide was made, if known."""
+    """Site where the slide was made, if known."""
     has_coords: bool = False
-    """Whether its file says where patches lie."""
+    """Whether its feature file holds the coordinates of patches."""
     um_per_coord: float | None = None
-    """Microns of a unit of its coordinates, if its file tells."""
+    """Micrometres per unit of its coordinates, if the file states it."""
     stored_as: str = "float32"
     """Number format of its features."""
     truth: Truth = ()
-    """The whole label; of a lone class, what ``label`` says."""
+    """The whole label; for plain classes the same as ``label``."""
 
 
 @dataclass(frozen=True)
@@ -51,21 +51,21 @@ class Cohort:
 
     slides: list[CohortSlide]
     classes: list[str]
-    """What the labels of slides are called; see `MilTask.label_names`."""
+    """Names of the labels; see `MilTask.label_names`."""
     feature_dim: int
     encoder: str | None
     labels_sha256: str
     features_hash: str
-    """Of every file's slide, size and some rows; another content gives another one."""
+    """Hash over the slide_id, the size and some rows of every file; other features change it."""
     unknown_patients: int = 0
-    """Slides whose patient is not stated and that count as patients of their own."""
+    """Number of slides whose patient is not stated; each counts as a patient of its own."""
     skipped: dict[str, str] = field(default_factory=dict)
-    """Labelled slides that were left out, and why."""
+    """slide_id of each labelled slide that was left out, with the reason."""
     task: MilTask = field(default_factory=Classes)
-    """What the labels are."""
+    """The kind of label."""
 
     def unknown_labels(self) -> list[str]:
-        """A sentence for each of several targets that is not known for some slides."""
+        """Return a sentence for each of several targets that is not known for some slides."""
         total = len(self.slides)
         return [
             f"target {target} is not known for {total - len(known)} of {total} slides"
@@ -74,7 +74,7 @@ class Cohort:
         ]
 
     def fingerprint(self) -> dict[str, object]:
-        """What a run was made from; another cohort has another one."""
+        """Return the facts by which a run recognises the cohort that it was trained on."""
         return {
             "labels_sha256": self.labels_sha256,
             "features_hash": self.features_hash,
@@ -90,8 +90,9 @@ def read_cohort(data: CohortSettings, *, task: MilTask | None = None) -> Cohort:
     """Join a label table with a folder of features.
 
     Args:
-        data: Where they are.
-        task: Of a run that is to predict the cohort; to train, labels say themselves what they are.
+        data: Where labels and features are, and of which kind the labels are.
+        task: Task of the run that is to predict the cohort; None to take it from the labels, as
+            for training.
 
     Raises:
         UsageError: Labels or features were not given, or files are of several encoders.
@@ -129,7 +130,7 @@ def read_cohort(data: CohortSettings, *, task: MilTask | None = None) -> Cohort:
 
 
 class _Opened(NamedTuple):
-    """What a look into one slide's features told."""
+    """Facts read from one slide's feature file."""
 
     slide: CohortSlide
     feature_dim: int
@@ -141,7 +142,7 @@ class _Opened(NamedTuple):
 def _open_bags(
     rows: Sequence[LabelledSlide[Truth]], bags: Mapping[str, Path], task: MilTask
 ) -> tuple[list[_Opened], dict[str, str]]:
-    """Look into the features of every labelled slide; also which have none, and why."""
+    """Open the features of every labelled slide; also return which have none, and why."""
     opened: list[_Opened] = []
     skipped: dict[str, str] = {}
     for row in rows:
@@ -170,7 +171,7 @@ def _open_bags(
 
 
 def _sample(bag: Bag) -> str:
-    """Hash of a bag's size and of three of its rows: its content, without reading it all."""
+    """Hash a bag's size and three of its rows, which stand for its content."""
     digest = hashlib.sha256(f"{bag.num_patches} {bag.feature_dim}".encode())
     for row in (0, bag.num_patches // 2, bag.num_patches - 1):
         digest.update(np.ascontiguousarray(bag.read(row, row + 1)).tobytes())
@@ -178,13 +179,18 @@ def _sample(bag: Bag) -> str:
 
 
 def listed(names: dict[str, str], most: int = 5) -> str:
-    """Slides with their reasons, the first few of them."""
+    """List slides with their reasons in one line, the first few of them.
+
+    Args:
+        names: slide_id to reason.
+        most: Number of slides that are listed; of the others only the number is given.
+    """
     shown = ", ".join(f"{name} ({reason})" for name, reason in list(names.items())[:most])
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _agreed(bags: Sequence[_Opened]) -> tuple[int, str | None]:
-    """The D and the encoder that all files share; the odd one out is named."""
+    """Return the D and the encoder that all files share; raise for the first that differs."""
     feature_dim = Counter(bag.feature_dim for bag in bags).most_common(1)[0][0]
     encoder = Counter(bag.encoder for bag in bags).most_common(1)[0][0]
     for bag in bags:

@@ -1,9 +1,9 @@
-"""Where a slide was made, and whether that alone gives its label away.
+"""Confounding by site: a check whether the site of a slide alone gives its label away.
 
 A slide's site is a column ``site`` of the label table, or the tissue source site in a TCGA
 barcode (TCGA-**55**-A48Z). Staining and scanners differ between sites, and models learn them
 (Howard et al. 2021, Nature Communications 12:4423): where a site's slides are all of one class, a
-figure may be about sites and not about disease.
+metric may measure the site and not the disease.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from tcssa.mil.cohort.splits import Fold
 from tcssa.mil.tasks import MilTask
 
 _GIVES_AWAY = 0.5
-"""Share of the majority guess's errors that the lookup must mend to count as a confound."""
+"""Share of the majority guess's errors that the lookup must avoid to count as a confound."""
 
 
 @dataclass(frozen=True)
 class SiteConfound:
-    """How well a lookup of the site predicts test slides, without looking at them."""
+    """Accuracy of predicting test slides by their site alone, without looking at their patches."""
 
     num_slides: int
-    """Test slides whose site was seen in training, over all folds."""
+    """Number of test slides whose site was seen in training, over all folds."""
     right: int
-    """Of them, those whose label is the commonest one of their site in training."""
+    """Number of those whose label is the most frequent one of their site in training."""
     right_by_majority: int
-    """Of them, those whose label is the commonest one in training."""
+    """Number of those whose label is the most frequent one in training."""
 
     @property
     def gives_label_away(self) -> bool:
-        """Whether the lookup is much better than always guessing the commonest class."""
+        """True if the lookup is much better than always guessing the most frequent class."""
         wrong = self.num_slides - self.right
         wrong_by_majority = self.num_slides - self.right_by_majority
         return wrong < (1 - _GIVES_AWAY) * wrong_by_majority
 
     def sentence(self) -> str:
-        """The finding in one line."""
+        """Return the finding in one line."""
         return (
             f"the site alone gives the label away: looking up a slide's site is right on "
             f"{self.right} of {self.num_slides} test slides, the commonest class on "
@@ -47,7 +47,16 @@ class SiteConfound:
 
 
 def site_confounds(folds: Sequence[Fold], task: MilTask) -> dict[str, SiteConfound]:
-    """The lookup for every target, by its name; those whose sites are not known are left out."""
+    """Look the sites of test slides up for every target.
+
+    Args:
+        folds: The folds of a run.
+        task: Says which targets there are; a lone label is the target ``""``.
+
+    Returns:
+        The result for each target by its name; targets whose test slides have no site known from
+        training are left out.
+    """
     seen: defaultdict[str, list[Fold]] = defaultdict(list)
     for fold in folds:
         parts = [task.views(part) for part in (fold.train, fold.val, fold.test)]
@@ -61,7 +70,7 @@ def site_confound(folds: Sequence[Fold]) -> SiteConfound | None:
     """Look every test slide's site up in its fold's training part.
 
     Returns:
-        None where no test slide's site is known from training.
+        The result over all folds; None if no test slide's site is known from training.
     """
     known = right = by_majority = 0
     for fold in folds:

@@ -1,8 +1,9 @@
-"""Official splits: who trains, validates and tests, as others wrote it down.
+"""Readers of official splits: the training, validation and test slides of published folds.
 
-Read are CLAM's ``splits_0.csv …`` (columns train, val, test of slide names), Patho-Bench's table
-(a column ``fold_0 …`` a fold) and our own ``splits.csv``, which is of the same form, a table with
-one column ``split``, and a folder of three tables whose names end with train, val and test.
+The forms read are CLAM's ``splits_0.csv …`` (columns train, val, test of slide names),
+Patho-Bench's table (a column ``fold_0 …`` for each fold) and our own ``splits.csv`` of the same
+form, a table with one column ``split``, and a folder of three tables whose names end with train,
+val and test.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ _SPELLINGS = {"train": "train", "training": "train", "val": "val", "valid": "val
               "validation": "val", "test": "test", "testing": "test"}  # fmt: skip
 
 Parts = dict[str, str]
-"""One fold: the part of each slide that it uses."""
+"""One fold: slide_id to part, for the slides that the fold uses."""
 
 
 def read_parts(path: Path) -> list[Parts]:
-    """Read splits, one of the forms above; a fold may lack a validation part.
+    """Read splits in one of the forms above; a fold may lack a validation part.
 
     Args:
         path: A table, or a folder of tables.
 
     Raises:
-        TableError: The form is not known, or a slide stands in two parts of a fold.
+        TableError: The form is not known, or a slide is in two parts of a fold.
     """
     if path.is_dir():
         return _read_folder(path)
@@ -69,7 +70,7 @@ def _read_folder(folder: Path) -> list[Parts]:
 
 
 def _by_part(path: Path, table: Table) -> Parts:
-    """CLAM's form: a column a part, slide names below."""
+    """Read CLAM's form: one column for each part, with slide names in it."""
     parts: Parts = {}
     faults = []
     for part in PARTS:
@@ -82,7 +83,7 @@ def _by_part(path: Path, table: Table) -> Parts:
 
 
 def _by_fold(path: Path, table: Table) -> list[Parts]:
-    """Patho-Bench's form and ours: a row a slide, a column a fold."""
+    """Read Patho-Bench's form and ours: one row for each slide, one column for each fold."""
     slide = _slide_column(path, table.columns)
     folds = [name for name in table.columns if re.fullmatch(r"(?i)fold_?[0-9]+", name)]
     columns = folds or [name for name in (find_column(table.columns, ["split"]),) if name]
@@ -114,7 +115,7 @@ def _slide_column(path: Path, header: Sequence[str]) -> str:
 
 
 def _added(parts: Parts, cell: str, part: str, line: int) -> str | None:
-    """Add a slide to its part; a fault of its cell, if it has one."""
+    """Add a slide to its part; return what is wrong with the cell, if anything is."""
     name = slide_name(cell)
     if not name:
         return f"line {line}: names no slide"

@@ -1,8 +1,8 @@
-"""Folds without leaks: a patient is never on two sides of a split.
+"""Folds without leaks: no patient is in two parts of a fold.
 
-Every fold has a validation part, on which the epoch is chosen, and a test part, which is looked
-at once. Divisions are drawn or given (`tcssa.mil.cohort.split_files`); a leak in either is an error
-that names the patients.
+Every fold has a validation part, on which the epoch is chosen, and a test part, which is used
+once. Folds are drawn, or read from official splits (`tcssa.mil.cohort.split_files`); a leak in
+either is an error that names the patients.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Fold:
 
     train: list[CohortSlide]
     val: list[CohortSlide]
-    """The model and the epoch are chosen on these."""
+    """The slides on which the model and the epoch are chosen."""
     test: list[CohortSlide]
-    """Nothing is chosen on these; they are looked at once."""
+    """The slides on which nothing is chosen; they are predicted once."""
 
 
 def make_folds(
@@ -49,18 +49,18 @@ def make_folds(
     Of k folds, fold i tests on part i, validates on part i + 1 and trains on the rest.
 
     Args:
-        slides: The cohort.
-        task: What their labels are; folds are stratified by them.
-        num_folds: Parts of a cross-validation, or draws of monte-carlo.
-        seed: Of the draws.
-        settings: How to divide.
-        skip_missing: Pass over slides of official splits that the cohort lacks.
+        slides: The slides of the cohort.
+        task: The kind of label, by which folds are stratified.
+        num_folds: Number of folds of a cross-validation, or of draws of monte-carlo.
+        seed: Seed of the draws.
+        settings: How to divide; the defaults if None.
+        skip_missing: Skip slides of official splits that the cohort lacks.
 
     Raises:
-        SplitError: A class has too few patients, a part lacks a class or does not do for the task,
-            or given splits leak.
+        SplitError: A class has too few patients, a part lacks a class or does not suit the task,
+            or a patient is in two parts of a given split.
         MissingDataError: Official splits name slides that the cohort lacks.
-        TableError: They cannot be read.
+        TableError: The official splits cannot be read.
     """
     settings = settings or SplitSettings()
     divider = _Divider(_groups(slides, settings), task)
@@ -84,16 +84,25 @@ def make_folds(
 
 @dataclass(frozen=True)
 class _Divider:
-    """Divides slides so that groups stay whole and labels are spread evenly."""
+    """A divider of slides that keeps groups whole and spreads labels evenly."""
 
     groups: dict[str, str]
-    """What never stands on two sides, by slide."""
+    """slide_id to the group that is never divided."""
     task: MilTask
 
     def divide(
         self, slides: Sequence[CohortSlide], num_parts: int, seed: int
     ) -> list[list[CohortSlide]]:
-        """Parts of about equal size and mix of labels; a group is whole in one of them."""
+        """Divide slides into parts of about equal size and mix of labels, each group in one part.
+
+        Args:
+            slides: The slides to divide.
+            num_parts: Number of parts.
+            seed: Seed of the draw.
+
+        Raises:
+            SplitError: There are too few slides or groups for so many parts.
+        """
         names = [self.groups[slide.slide_id] for slide in slides]
         try:
             parts = parts_of(slides, names, self.task, num_parts, seed)
@@ -105,10 +114,10 @@ class _Divider:
 
 
 def _groups(slides: Sequence[CohortSlide], settings: SplitSettings) -> dict[str, str]:
-    """What never stands on two sides, by slide: its patient, or its patient's site.
+    """Return the group of each slide that is never divided: its patient, or its patient's site.
 
     Raises:
-        SplitError: Sites are wanted and some are not known.
+        SplitError: Groups are sites, and the site of some slides is not known.
     """
     if settings.group_by == "patient":
         return {slide.slide_id: slide.case_id for slide in slides}
@@ -118,7 +127,7 @@ def _groups(slides: Sequence[CohortSlide], settings: SplitSettings) -> dict[str,
             f"the site of {len(unknown)} slides is not known: {', '.join(unknown[:5])}",
             hint="add a column site to the label table, or --group-by patient",
         )
-    # a patient seen at two sites ties them: both go by the first
+    # all slides of a patient seen at two sites count for the first site
     site_of: dict[str, str] = {}
     for slide in slides:
         site_of.setdefault(slide.case_id, str(slide.site))
@@ -139,7 +148,7 @@ def _k_folds(
 def _drawn(
     slides: Sequence[CohortSlide], divider: _Divider, settings: SplitSettings, seed: int
 ) -> Fold:
-    """One draw of test, validation and training."""
+    """Draw one fold: test, validation and training parts."""
     test = divider.divide(slides, _parts_for(settings.test_share), seed)[0]
     rest = _without(slides, test)
     val = _validation(rest, divider, settings.val_share / (1 - settings.test_share), seed)
@@ -154,7 +163,7 @@ def _given(
     *,
     skip_missing: bool,
 ) -> list[Fold]:
-    """Official splits; where one has no validation part, some of training becomes it."""
+    """Read official splits; a fold without validation part gets one from its training part."""
     assert settings.files is not None
     by_name = {slide.slide_id: slide for slide in slides}
     table = read_parts(settings.files)
@@ -185,7 +194,7 @@ def _validation(
 
 
 def _parts_for(share: float) -> int:
-    """Into how many equal parts to divide so that one of them is about this share."""
+    """Return the number of equal parts of which one is about this share."""
     return max(2, round(1 / share))
 
 
@@ -195,7 +204,15 @@ def _without(slides: Sequence[CohortSlide], held_out: Sequence[CohortSlide]) -> 
 
 
 def unused_slides(slides: Sequence[CohortSlide], folds: Sequence[Fold]) -> list[str]:
-    """Slides that stand in no fold, as official splits may leave some out."""
+    """List the slides that are in no fold, since official splits may leave some out.
+
+    Args:
+        slides: The slides of the cohort.
+        folds: The folds.
+
+    Returns:
+        The slide_id of each, sorted.
+    """
     used = {s.slide_id for fold in folds for part in PARTS for s in getattr(fold, part)}
     return sorted(slide.slide_id for slide in slides if slide.slide_id not in used)
 
@@ -203,12 +220,18 @@ def unused_slides(slides: Sequence[CohortSlide], folds: Sequence[Fold]) -> list[
 def write_splits(
     path: Path, slides: Sequence[CohortSlide], folds: Sequence[Fold], classes: Sequence[str]
 ) -> None:
-    """Write each slide's part in every fold; a table that stands already must say the same.
+    """Write each slide's part in every fold; a table that exists already must be the same.
 
-    The form is one that ``--splits`` reads, so another run can be given the same folds.
+    The form is one that ``--splits`` reads, so another run can use the same folds.
+
+    Args:
+        path: The CSV file.
+        slides: The slides of the cohort, one row each.
+        folds: The folds, one column each.
+        classes: Names of the labels.
 
     Raises:
-        RunError: The table of an earlier start says otherwise.
+        RunError: The table exists already, and its folds differ from these.
     """
     parts: list[Parts] = [
         {slide.slide_id: part for part in PARTS for slide in getattr(fold, part)} for fold in folds
@@ -229,7 +252,7 @@ def write_splits(
 
 
 def read_split_cases(path: Path) -> set[str]:
-    """All patients of a run.
+    """Read the patients of a run from its ``splits.csv``.
 
     Raises:
         TableError: The table is damaged.
@@ -244,10 +267,10 @@ def read_split_cases(path: Path) -> set[str]:
 
 
 def require_disjoint(fold: Fold) -> None:
-    """Check that no patient stands on two sides.
+    """Check that no patient is in two parts of a fold.
 
     Raises:
-        SplitError: One does; it is named.
+        SplitError: Two parts share patients; they are named.
     """
     sides = {part: {slide.case_id for slide in getattr(fold, part)} for part in PARTS}
     for one, other in (("train", "val"), ("train", "test"), ("val", "test")):

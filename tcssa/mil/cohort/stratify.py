@@ -1,4 +1,4 @@
-"""Dividing slides into parts that hold about the same mix of labels, with groups kept whole."""
+"""Division of slides into parts with about the same mix of labels, with groups kept whole."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ def parts_of(
 ) -> list[list[int]]:
     """Divide slides by their strata.
 
-    Where each slide is of one stratum this is scikit-learn's `StratifiedGroupKFold`; where it may
-    be of several, as with several targets, the same idea over all strata at once.
+    If each slide is in exactly one stratum, this is scikit-learn's `StratifiedGroupKFold`; if it
+    may be in several, as with several targets, the same idea is applied to all strata at once.
 
     Args:
-        slides: What to divide.
-        groups: Of each slide; a group is never divided.
-        task: Says what strata there are.
-        num_parts: How many parts.
-        seed: Of the draw.
+        slides: The slides to divide.
+        groups: Group of each slide; a group is never divided.
+        task: The kind of label, which gives the strata.
+        num_parts: Number of parts.
+        seed: Seed of the draw.
 
     Returns:
         Indices of the slides of each part.
@@ -50,10 +50,10 @@ def _by_one_label(
 def _by_several(
     members: NDArray[np.bool_], groups: Sequence[str], num_parts: int, seed: int
 ) -> list[list[int]]:
-    """Give group after group to the part that makes the strata's shares most alike.
+    """Assign group after group to the part that makes the strata's shares most alike.
 
-    Groups whose slides are unlike the others' come first, in random order where they are alike;
-    a stratum of few slides counts as much as one of many.
+    Groups with the largest share of a stratum come first, in random order among equals; a stratum
+    of few slides counts as much as one of many.
     """
     names, group_of = np.unique(np.asarray(groups), return_inverse=True)
     if len(names) < num_parts:

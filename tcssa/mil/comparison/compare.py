@@ -1,8 +1,8 @@
-"""Runs side by side, on the same test slides.
+"""Comparison of runs on the same test slides.
 
-Every figure has an interval by patient, and every run's difference from the first one has an
-interval of its own from a *paired* bootstrap: each sample of patients scores both runs, so what
-makes a patient hard for both cancels out.
+Every metric has an interval from a bootstrap by patient, and every run's difference from the first
+run has an interval of its own from a *paired* bootstrap: both runs are scored on each sample of
+patients, so what makes a patient hard for both cancels out.
 """
 
 from __future__ import annotations
@@ -45,26 +45,31 @@ class _Tested:
     predictions: list[Prediction]
     task: MilTask
     scored: Scored
-    """Of all of them."""
+    """All predictions as arrays."""
     model: str
 
     @property
     def slides(self) -> list[str]:
-        """Names, one a prediction."""
+        """The slide_id of each prediction."""
         return [row.slide_id for row in self.predictions]
 
     @property
     def cases(self) -> list[str]:
-        """The patient of each."""
+        """The patient of each prediction."""
         return [row.case_id for row in self.predictions]
 
     def score(self, metric: str, scored: Scored | None = None) -> float | None:
-        """A metric of all predictions, or of some."""
+        """Compute a metric of all predictions, or of some; None if it is not defined for them.
+
+        Args:
+            metric: Name of a metric of the task.
+            scored: The predictions to score; all if None.
+        """
         rows = scored or self.scored
         return self.task.metrics[metric](rows.truth, rows.values)
 
     def fold_scores(self, metric: str) -> list[float]:
-        """A metric of each fold, where it is defined."""
+        """Compute a metric for each fold; folds for which it is not defined are left out."""
         by_fold: defaultdict[int | None, list[Prediction]] = defaultdict(list)
         for row in self.predictions:
             by_fold[row.fold].append(row)
@@ -84,16 +89,19 @@ def compare(
     """Compare finished runs of ``tcssa train-mil``.
 
     Args:
-        runs: Two or more; the others are compared with the first.
-        metric: One that the runs' kind of label has; None takes its headline.
-        reporter: Is told of progress.
-        target: Of runs with several targets the one to compare; None means the mean over them.
-        out: Folder for ``comparison.json``, the forest plot and a page with both, if wanted.
-        seed: Of the bootstrap.
+        runs: Run directories, two or more; the others are compared with the first.
+        metric: A metric of the runs' kind of label; None takes the headline metric.
+        reporter: Told of progress.
+        target: The target to compare, for runs with several; None takes the mean over them.
+        out: Folder for ``comparison.json``, the forest plot and a page with both; None writes
+            nothing.
+        seed: Seed of the bootstrap.
 
     Raises:
-        UsageError: Fewer than two runs, the same twice, an unknown metric or target.
-        RunError: A run is not finished, or its test slides, labels or patients are others.
+        UsageError: There are fewer than two runs, a run is given twice, or the metric or the target
+            is unknown.
+        RunError: A run is not finished, or its test slides, labels or patients differ from those
+            of the first run.
     """
     if len(runs) < 2 or len({run.resolve() for run in runs}) < len(runs):
         raise UsageError("give two or more different runs to compare")
@@ -126,7 +134,7 @@ def compare(
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
-    """The comparison as plain data."""
+    """Return the comparison as plain data."""
     return {**vars(comparison), "runs": [vars(run) for run in comparison.runs]}
 
 
@@ -203,13 +211,13 @@ def _compared(
 
 
 def _p_value(differences: Floats) -> float:
-    """Twice the share of samples on the smaller side of zero; not below what B samples resolve."""
+    """Return twice the share of samples on the smaller side of zero, at least 1 / samples."""
     smaller = min((differences <= 0).mean(), (differences >= 0).mean())
     return float(min(1.0, max(2 * smaller, 1 / BOOTSTRAP_SAMPLES)))
 
 
 def _short_names(runs: Sequence[Path]) -> list[str]:
-    """Folder names, or whole paths where two have one name."""
+    """Return the runs' folder names, or their whole paths if two have the same name."""
     names = [run.resolve().name for run in runs]
     return names if len(set(names)) == len(names) else [str(run) for run in runs]
 

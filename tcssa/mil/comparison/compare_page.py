@@ -1,4 +1,4 @@
-"""``comparison.html``: runs side by side, with what the figures can and cannot tell."""
+"""Writer of ``comparison.html``: runs side by side, with notes on how to read the figures."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def write_comparison_page(out: Path, comparison: Comparison, plot: Path) -> None
 
     Args:
         out: The comparison's folder.
-        comparison: What was found.
-        plot: The forest plot.
+        comparison: The result to show.
+        plot: The image file of the forest plot.
     """
     names = ", ".join(run.name for run in comparison.runs)
     write_page(out / PAGE_FILE, f"Comparison of {names}", list(_sections(comparison, plot)))

@@ -1,4 +1,4 @@
-"""What a comparison of runs found."""
+"""The result of a comparison of runs."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from tcssa.statistics.intervals import Score
 
 @dataclass(frozen=True)
 class Compared:
-    """One run among others."""
+    """One run of a comparison."""
 
     name: str
     model: str
     score: Score
     difference: Score | None
-    """From the first run; None for that one itself."""
+    """Difference from the first run; None for the first run itself."""
     p_value: float | None
-    """Two-sided, of that difference; None where it has no interval."""
+    """Two-sided p-value of the difference; None if the difference has no interval."""
     fold_mean: float | None
     fold_sd: float | None
-    """Over the run's folds: how much training sets differ, not how sure the figure is."""
+    """SD over the run's folds: how much trainings differ, not how certain the score is."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,12 @@ from tcssa.statistics.intervals import Score
 
 
 def plot_comparison(path: Path, comparison: Comparison) -> None:
-    """Forest plot: each run's figure, and its difference from the first, with intervals."""
+    """Draw a forest plot: each run's score and its difference from the first, with intervals.
+
+    Args:
+        path: The image file.
+        comparison: The result to draw.
+    """
     runs = comparison.runs
     figure = Figure(figsize=(9, 1.3 + 0.34 * len(runs)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)

@@ -1,1 +1,1 @@
-"""Predicting and scoring with the models of a finished run."""
+"""Prediction and scoring with the models of a finished run."""

@@ -1,4 +1,4 @@
-"""What a run is worth: on its own test slides, or on a cohort it has never seen."""
+"""Evaluation of a run on its own test slides, or on a cohort it has never seen."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tcssa.run import CHECKPOINT_FILE
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Where an evaluation went, and what came of it."""
+    """The folder of an evaluation and its metrics."""
 
     folder: Path
     metrics: dict[str, Any]
@@ -61,29 +61,32 @@ def evaluate(
     On a new cohort the folds' probabilities are averaged.
 
     Args:
-        run: A finished run directory.
-        reporter: Is told of progress.
+        run: The directory of a finished run.
+        reporter: Told of progress.
         labels: Label table of a new cohort.
-        features: Its features.
-        out: Where to write; below the run if not given.
-        device: Where to predict.
-        allow_overlap: Score a new cohort although it shares patients with the run's own.
-        label_column: The column of the label, if it has an unusual name.
-        case_column: The column of the patient, likewise.
+        features: Folder of the new cohort's features.
+        out: Folder to write to; one below the run if not given.
+        device: Device to predict on.
+        allow_overlap: Score a new cohort even if it shares patients with the run's own.
+        label_column: Column of the label, if it has an unusual name.
+        case_column: Column of the patient, if it has an unusual name.
         skip_missing: Leave out slides of the new cohort without features, and name them.
-        model: The run's method, where it is code of the user's (``module:factory``).
+        model: The run's method, if it is the user's own code (``module:factory``).
 
     Raises:
-        RunError: The run is not finished, or a file of it is damaged.
+        RunError: The run is not finished, a file of it is damaged, or its own labels or features
+            have changed.
+        UsageError: Only one of labels and features is given, or the new features are of another
+            encoder.
         CheckpointError: A checkpoint is damaged, or names code that ``model`` does not name.
-        SplitError: The new cohort holds patients that the run was trained on.
+        SplitError: The new cohort shares patients with the run's own, which is not allowed.
         FeatureDimError: The new features are of another length.
     """
     trained = read_finished(run)
     if (labels is None) != (features is None):
         raise UsageError("a new cohort needs both --labels and --features")
     settings, where = trained.settings, resolve_device(device)
-    rounded = trained.is_rounded  # then it is tested on rounded features too
+    rounded = trained.is_rounded  # a run trained on rounded features is tested on such
     folds = read_parts(run / SPLITS_FILE)
     models = _models(run, len(folds), model, where, reporter)
     remarks: list[str] = []
@@ -122,7 +125,7 @@ def evaluate(
 def _origins(
     trained: FinishedRun, num_folds: int, cohort: Cohort, labels: Path | None
 ) -> dict[str, Any]:
-    """What the figures are of: which run, which slides, and how these were predicted."""
+    """Return the origin of the metrics: the run, the slides, and how these were predicted."""
     own, run, settings = labels is None, trained.folder, trained.settings
     return {
         "predicted_by": "own fold" if own else "mean of folds",
@@ -139,11 +142,11 @@ def _origins(
 
 
 def read_own_cohort(trained: FinishedRun) -> Cohort:
-    """The cohort that a run was trained on, from where its settings say it lies.
+    """Read the cohort that a run was trained on, from the paths in its settings.
 
     Raises:
-        RunError: Labels or features are not what they were.
-        TcssaError: They cannot be read; see `read_cohort`.
+        RunError: Labels or features differ from those the run was trained on.
+        TcssaError: Labels or features cannot be read; see `read_cohort`.
     """
     cohort = read_cohort(trained.settings.cohort)
     if cohort.fingerprint() != trained.fingerprint:
@@ -158,7 +161,7 @@ def read_own_cohort(trained: FinishedRun) -> Cohort:
 def _read_new_cohort(
     data: CohortSettings, trained: FinishedRun, allow_overlap: bool, reporter: Reporter
 ) -> tuple[Cohort, list[str]]:
-    """A cohort that the run can be asked about, and of what the reporter was warned."""
+    """Read a new cohort and check that the run can predict it; also return the warnings given."""
     run = trained.folder
     cohort = read_cohort(data, task=trained.task)
     remarks = list(cohort.unknown_labels())
@@ -195,7 +198,7 @@ def _read_new_cohort(
 def _models(
     run: Path, num_folds: int, model: str | None, where: torch.device, reporter: Reporter
 ) -> Iterator[BagClassifier]:
-    """Each fold's classifier in turn."""
+    """Load each fold's classifier in turn."""
     with reporter.task("predicting", num_folds, "folds") as task:
         for index in range(num_folds):
             yield load_classifier(run / f"fold-{index}" / CHECKPOINT_FILE, model).to(where)
@@ -210,7 +213,7 @@ def _predict_test(
     store: BagStore,
     where: torch.device,
 ) -> list[Prediction]:
-    """Predict every test slide by the fold that did not know it."""
+    """Predict every test slide with the model of the fold that did not train on it."""
     precision, predictions = trained.settings.train.precision, []
     for index, (parts, model) in enumerate(zip(folds, models, strict=True)):
         slides = [slide for slide in cohort.slides if parts.get(slide.slide_id) == "test"]
@@ -225,7 +228,7 @@ def _predict_ensemble(
     store: BagStore,
     where: torch.device,
 ) -> list[Prediction]:
-    """Predict slides by all folds, and average."""
+    """Predict slides with the models of all folds, and average the predictions."""
     precision = trained.settings.train.precision
     by_fold = [predict(model, cohort.slides, store, where, precision) for model in models]
     mean = np.mean([[row.probs for row in rows] for rows in by_fold], axis=0)

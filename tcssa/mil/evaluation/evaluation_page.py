@@ -1,4 +1,4 @@
-"""``report.html`` of an evaluation: a run's figures on slides, beside those it was trained with."""
+"""Writer of an evaluation's ``report.html``: its metrics beside those of the run's own slides."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def write_evaluation_page(
     """Write an evaluation's page, atomically.
 
     Args:
-        folder: Of the evaluation; its plots are put into the page.
-        metrics: The content of its ``metrics.json``.
-        training: That of the run's, if the slides are not its own.
-        remarks: What must be known before a figure is believed.
+        folder: The evaluation's folder; its plots are put into the page.
+        metrics: The content of the evaluation's ``metrics.json``.
+        training: The content of the run's ``metrics.json`` if the slides are new, else None.
+        remarks: Warnings that limit what the metrics mean.
     """
     name = metrics["run"]["name"]
     title = f"{name} on its own test slides" if training is None else f"{name} on new slides"
@@ -75,7 +75,7 @@ def _how(metrics: Mapping[str, Any]) -> str:
 def _figures(
     pooled: Mapping[str, Any], before: Mapping[str, Any] | None, task: MilTask
 ) -> Iterator[list[str]]:
-    """A row a metric; beside it the run's own test slides, if these are others."""
+    """Yield a row for each metric, beside its value on the run's own test slides if given."""
     own = [] if before is None else ["the run's own test slides", "95 % interval"]
     yield ["", "here", "95 % interval", *own]
     for name, label in titles(task.metrics, task.headline).items():

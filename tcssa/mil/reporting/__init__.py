@@ -1,1 +1,1 @@
-"""What figures are called, how they are shown, and what was published."""
+"""Names of metrics, tables that show them, and published figures."""

@@ -1,4 +1,4 @@
-"""How metrics are called where people read them, and in which order they are shown."""
+"""Names of metrics in texts and tables, and the order in which they are shown."""
 
 from __future__ import annotations
 
@@ -19,16 +19,24 @@ _TITLES = {
 
 
 def written(metric: str) -> str:
-    """A metric's name in a text: AUC for ``auc``, macro F1 for ``macro_f1``.
+    """Return a metric's name as written in a text: AUC for ``auc``, macro F1 for ``macro_f1``.
 
-    A target may stand before it, as in ``ER: auc``.
+    A target may precede it, as in ``ER: auc``.
     """
     target, colon, name = metric.rpartition(": ")
     return target + colon + _TITLES.get(name, name.replace("_", " ")).partition(" (")[0]
 
 
 def titles(metrics: Iterable[str], headline: str) -> Mapping[str, str]:
-    """Titles of metrics with their remarks, the headline first."""
+    """Return titles of metrics with their remarks, the headline first.
+
+    Args:
+        metrics: Names of metrics; names of other things are ignored.
+        headline: The metric that stands for the others.
+
+    Returns:
+        Name of metric to title.
+    """
     names = set(metrics)
     order = [headline, *(name for name in _TITLES if name != headline)]
     found = {name: _TITLES[name] for name in order if name in names}

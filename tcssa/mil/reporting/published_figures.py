@@ -1,4 +1,4 @@
-"""What was published on a run's dataset for its method, beside what the run measured."""
+"""Figures published for a run's method on its dataset, beside those that the run measured."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tcssa.mil.settings import MilSettings
 
 @dataclass(frozen=True)
 class Expectation:
-    """One published figure of the run's method, and the run's own."""
+    """One published figure of the run's method, and the run's own figure."""
 
     figure: StatedFigure
     statement: Statement
     measured: Mapping[str, Any] | None
-    """The pooled score: value, low, high; None where the run has no such metric."""
+    """The pooled score (value, low, high); None if the run has no such metric."""
 
     @property
     def name(self) -> str:
-        """Of the metric, with K where the source states it."""
+        """Name of the metric, with K if the source states it."""
         slots = "" if self.figure.num_slots is None else f", K = {self.figure.num_slots}"
         return f"{written(self.statement.metric)}{slots}"
 
@@ -37,7 +37,7 @@ class Expectation:
         return f"{score['value']:.3f} ({score['low']:.3f} – {score['high']:.3f})"
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return both figures as plain data for JSON."""
         return {
             "metric": self.statement.metric,
             "here": self.measured,
@@ -50,16 +50,17 @@ class Expectation:
 
 
 def expectations(settings: MilSettings, metrics: Mapping[str, Any]) -> list[Expectation]:
-    """What the run's preset knows of its method; nothing where the run has no preset.
+    """Return the figures that the run's preset states for its method.
 
-    Nothing either where the run learnt other labels than plain classes, which the figures are of,
-    or TC-SSA by another recipe than the published one.
+    There are none if the run has no preset, if it learnt other labels than plain classes (the
+    figures are for those), or if it trained TC-SSA by another recipe than the published one.
 
-    Of TC-SSA these are the figures stated for the run's K, or all of them if there are none.
+    For TC-SSA these are the figures stated for the run's K, or all of them if there are none for
+    that K.
 
     Args:
-        settings: Of the run; ``dataset`` names the preset.
-        metrics: The content of ``metrics.json``.
+        settings: The settings of the run; ``dataset`` names the preset.
+        metrics: The content of the run's ``metrics.json``.
     """
     of_classes = settings.cohort.kind == "classes" and not settings.cohort.targets
     if settings.dataset is None or not of_classes:
@@ -79,7 +80,7 @@ def expectations(settings: MilSettings, metrics: Mapping[str, Any]) -> list[Expe
 
 
 def _stated(dataset: str, method: str) -> Iterator[tuple[StatedFigure, Statement]]:
-    """A method's figures, each once: a chart repeats what a table has."""
+    """Yield a method's figures, each once, since a paper's charts repeat its tables."""
     seen = set()
     for statement in read_preset(dataset).expected:
         for figure in statement.figures:

@@ -1,4 +1,4 @@
-"""Metrics, and what they are of, as the tables of a page show them."""
+"""Metrics and facts of a cohort as rows of the tables on a page."""
 
 from __future__ import annotations
 
@@ -11,31 +11,42 @@ from tcssa.statistics.intervals import Score
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """``0.912``, or what stands for a figure that does not exist."""
+    """Format a figure, as in ``0.912``; one that does not exist is ``not defined``.
+
+    Args:
+        value: The figure; None if it is not defined.
+        digits: Decimal places.
+    """
     return "not defined" if value is None else f"{value:.{digits}f}"
 
 
 def interval(score: Score) -> str:
-    """``0.871 – 0.944``; nothing where there is none."""
+    """Format an interval, as in ``0.871 – 0.944``; the text is empty if there is none."""
     return "" if score["low"] is None else f"{score['low']:.3f} – {score['high']:.3f}"
 
 
 def cohort_rows(cohort: Mapping[str, Any]) -> Iterator[list[str]]:
-    """A cohort's fingerprint, as names and values."""
+    """Yield the name and the value of each fact in a cohort's fingerprint."""
     for name, value in cohort.items():
         text = "; ".join(map(str, value)) if isinstance(value, list) else str(value)
         yield [name.replace("_", " "), text]
 
 
 def survival_rows(scores: Mapping[str, Any]) -> Iterator[list[str]]:
-    """What survival has beside its metrics: names and figures."""
+    """Yield names and figures that only survival has, beside its metrics."""
     if "num_events" in scores:
         yield ["patients with an event", str(scores["num_events"])]
         yield ["log-rank p, median risk", number(scores["log_rank_p"], digits=4)]
 
 
 def target_sections(scores: Mapping[str, Any], headline: str) -> Iterator[Section]:
-    """The figures of each of several targets; None stands for one that no slide is known for."""
+    """Yield a section for each of several targets, with its metrics.
+
+    Args:
+        scores: Pooled scores, with those of each target under ``targets``; None for a target that
+            is not known for any slide.
+        headline: The metric that is shown first.
+    """
     for name, of_target in scores.get("targets", {}).items():
         if of_target is None:
             yield Section(f"Target {name}", "It is not known for any of the slides.")

@@ -1,1 +1,1 @@
-"""What the folder of a run holds, written and read back."""
+"""Files of a run's folder, written and read back."""

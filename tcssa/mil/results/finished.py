@@ -21,7 +21,7 @@ KIND = "train-mil"
 
 
 class _Cohort(BaseModel):
-    """What it was trained on; `tcssa.mil.cohort.cohort.Cohort.fingerprint` holds more."""
+    """The run's cohort; `tcssa.mil.cohort.cohort.Cohort.fingerprint` holds more."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -30,7 +30,7 @@ class _Cohort(BaseModel):
 
 
 class _Run(BaseModel):
-    """What ``run.json`` says; more may stand there."""
+    """The content of ``run.json`` that is needed here; the file may hold more."""
 
     kind: Literal["train-mil"]
     complete: Literal[True]
@@ -44,13 +44,13 @@ class FinishedRun:
     """A finished run.
 
     Attributes:
-        folder: Its directory.
-        settings: Those that were in force.
-        fingerprint: Of its cohort.
-        task: Of its cohort.
+        folder: Directory of the run.
+        settings: The settings it was trained with.
+        fingerprint: Fingerprint of its cohort; see `tcssa.mil.cohort.cohort.Cohort.fingerprint`.
+        task: The kind of label of its cohort.
         feature_dim: D of its features.
-        encoder: Of its features; None if nobody noted it.
-        checkpoint_sha256: Of the checkpoint that it stands for.
+        encoder: Encoder of its features; None if unknown.
+        checkpoint_sha256: Hash of the checkpoint that was selected for the run.
         is_rounded: Whether it was trained on features rounded to float16.
     """
 
@@ -65,10 +65,10 @@ class FinishedRun:
 
 
 def read_finished(folder: Path) -> FinishedRun:
-    """Read what a run of train-mil says of itself.
+    """Read the settings and facts of a finished run of train-mil.
 
     Raises:
-        RunError: It is not finished, is a run of another kind, or a file of it is damaged.
+        RunError: The run is not finished, is of another kind, or a file of it is damaged.
     """
     content = read_run(folder)
     if content.get("kind") != KIND or content.get("complete") is not True:

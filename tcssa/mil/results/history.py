@@ -1,4 +1,4 @@
-"""What every epoch was like: losses, and whether the slots are in use."""
+"""The history of a training: losses, scores and use of the slots for every epoch."""
 
 from __future__ import annotations
 
@@ -13,23 +13,28 @@ from tcssa.files import atomic
 
 
 class SlotUse(BaseModel):
-    """How the patches of an epoch were spread over the slots."""
+    """The distribution of an epoch's patches over the slots."""
 
     model_config = ConfigDict(frozen=True)
 
     aux_excess: float
-    """The balance loss minus top_k, which it is about when routing is uniform."""
+    """The balance loss minus top_k, its approximate value when routing is uniform."""
     effective_slots: float
-    """Exponential of the entropy of slot use: K if all are used alike."""
+    """Exponential of the entropy of slot use: K if all slots are used equally."""
     largest_share: float
-    """Share of all assignments that the busiest slot took; at most 1 / top_k."""
+    """Share of all assignments to the most used slot; at most 1 / top_k."""
     unused_slots: int
     utilisation: list[float]
     """Share of assignments of each slot, [K]."""
 
     @classmethod
     def of(cls, routing: RoutingSums, aux_excess: float) -> Self:
-        """Summarise an epoch whose training patches were routed like this."""
+        """Summarise the routing of an epoch's training patches.
+
+        Args:
+            routing: Sums over the patches of the epoch.
+            aux_excess: Mean balance loss of the epoch minus top_k.
+        """
         share = routing.utilisation()
         return cls(
             aux_excess=aux_excess,
@@ -40,11 +45,11 @@ class SlotUse(BaseModel):
         )
 
     def collapse(self, top_k: int) -> str | None:
-        """Why this epoch's routing counts as collapsed; None if it does not.
+        """Explain why this epoch's routing counts as collapsed; return None if it does not.
 
-        Fewer than one and a half times top_k effective slots means that nearly every patch goes
-        to the same few slots: the slide has then become one mean, not K tokens. Where K itself is
-        hardly more, half of it must be in use.
+        Fewer than 1.5 top_k effective slots means that nearly every patch goes to the same few
+        slots: the slide has then become one mean, not K tokens. If K itself is hardly larger than
+        that, K / 2 is the limit instead.
         """
         if self.effective_slots >= min(1.5 * top_k, len(self.utilisation) / 2):
             return None
@@ -63,9 +68,9 @@ class Epoch(BaseModel):
     train_loss: float
     val_loss: float
     val_scores: dict[str, float | None]
-    """Figures of the validation part by name; in files and in the constructor ``val_<name>``."""
+    """Metrics of the validation part by name; in files and in the constructor ``val_<name>``."""
     slots: SlotUse | None = None
-    """None for a method without slots."""
+    """Use of the slots; None for a method without slots."""
 
     @model_validator(mode="before")
     @classmethod
@@ -82,7 +87,7 @@ class Epoch(BaseModel):
         return {**self.figures(), "slots": self.slots and self.slots.model_dump()}
 
     def figures(self) -> dict[str, Any]:  # plain data
-        """Everything but the slots, flat."""
+        """Return everything but the slots as one flat row."""
         return {
             "epoch": self.epoch,
             "train_loss": self.train_loss,
@@ -92,9 +97,13 @@ class Epoch(BaseModel):
 
 
 def write_history(folder: Path, epochs: Sequence[Epoch]) -> None:
-    """Write ``history.csv``; of a method with slots also ``utilisation.csv``.
+    """Write ``history.csv``, and for a method with slots also ``utilisation.csv``.
 
-    Both have a row an epoch, the second a column a slot.
+    Both have one row for each epoch; the second has one column for each slot.
+
+    Args:
+        folder: The fold's folder.
+        epochs: The epochs of the fold, at least one.
     """
     figures = list(epochs[0].figures())
     history = [list(row.figures().values()) for row in epochs]

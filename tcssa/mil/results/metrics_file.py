@@ -1,4 +1,4 @@
-"""``metrics.json`` read back: of a whole run, and of each of its folds."""
+"""Readers of ``metrics.json``, of a whole run and of each of its folds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ METRICS_FILE = "metrics.json"
 
 
 class _Part(BaseModel):
-    """A part of the file; what a later version added is left alone."""
+    """A part of the file; keys that a later version added are allowed."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -39,7 +39,7 @@ class _Score(_Part):
 
 
 class _Figures(_Part):
-    """Figures of some slides: a `_Score` under the name of each metric, and details."""
+    """Metrics of some slides: a `_Score` under the name of each metric, and details."""
 
     num_slides: int
     num_cases: int
@@ -61,8 +61,12 @@ class _Figures(_Part):
     def require(self, metrics: list[str], num_labels: int) -> None:
         """Require a score for each metric, and a confusion of all labels if there is one.
 
+        Args:
+            metrics: Names of the metrics.
+            num_labels: Number of labels, so of rows and columns of the confusion matrix.
+
         Raises:
-            ValueError: Something is missing.
+            ValueError: A metric is missing, or the confusion matrix is of another size.
         """
         missing = [name for name in metrics if name not in (self.model_extra or {})]
         if missing:
@@ -93,7 +97,7 @@ class _RunMetrics(_Part):
 
 
 class FoldMetrics(BaseModel):
-    """What is noted of one fold."""
+    """The content of a fold's ``metrics.json``."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -118,7 +122,7 @@ def read_metrics(run: Path) -> dict[str, Any]:
     """Read the ``metrics.json`` of a run.
 
     Raises:
-        RunError: It is missing, damaged, or lacks a figure of what the run learnt.
+        RunError: The file is missing, damaged, or lacks a metric of the run's task.
     """
     path = run / METRICS_FILE
     content: dict[str, Any] = read_json(path, RunError, top=dict)
@@ -137,7 +141,7 @@ def read_fold_metrics(folder: Path) -> FoldMetrics:
     """Read the ``metrics.json`` of a fold.
 
     Raises:
-        RunError: It is missing or damaged.
+        RunError: The file is missing or damaged.
     """
     path = folder / METRICS_FILE
     return validated(read_json(path, RunError, top=dict), path, RunError, FoldMetrics)

@@ -1,4 +1,4 @@
-"""Tables of predictions: one row a slide."""
+"""Tables of predictions, one row for each slide."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from tcssa.mil.tasks.prediction import Prediction
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction], task: MilTask) -> None:
-    """Write a table, atomically: of classes ``slide_id, case_id, label, predicted, fold, prob_…``.
+    """Write a table of predictions, atomically.
+
+    For classes its columns are ``slide_id, case_id, label, predicted, fold, prob_…``.
 
     Args:
         path: The CSV file.
-        predictions: Its rows.
-        task: Says which columns labels and predicted numbers take.
+        predictions: The predictions, one row each.
+        task: The kind of label, which gives the columns of labels and predicted numbers.
     """
     table: list[list[object]] = []
     for row in predictions:
@@ -31,11 +33,15 @@ def write_predictions(path: Path, predictions: Sequence[Prediction], task: MilTa
 
 
 def read_predictions(path: Path, task: MilTask) -> list[Prediction]:
-    """Read what `write_predictions` wrote.
+    """Read a table that `write_predictions` wrote.
+
+    Args:
+        path: The CSV file.
+        task: The kind of label, which gives the columns of labels and predicted numbers.
 
     Raises:
-        TableError: The file cannot be read, lacks a column of the task, or holds a label, fold or
-            number that cannot be one; all faults are listed with their line.
+        TableError: The file cannot be read, lacks a column of the task, or holds an invalid label,
+            fold or number; all faults are listed with their line.
     """
     needed = ["slide_id", "case_id", *task.label_columns, "fold", *task.value_columns]
     table = read_table(path, needed=needed, delimiter=",", exact=True)
@@ -51,7 +57,7 @@ def read_predictions(path: Path, task: MilTask) -> list[Prediction]:
 
 
 def _prediction(row: Mapping[str, str], task: MilTask) -> Prediction:
-    """Read one row; what is wrong with it is a ValueError."""
+    """Read one row; raise a ValueError that says what is wrong with it."""
     for column in ("slide_id", "case_id"):
         if not row[column]:
             raise ValueError(f"the {column} is empty")

@@ -1,1 +1,1 @@
-"""One training for every combination of settings."""
+"""Sweeps: one training for every combination of settings."""

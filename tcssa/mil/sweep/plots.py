@@ -1,4 +1,4 @@
-"""A test figure over the number of slots."""
+"""Plot of a test metric over the number of slots."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ from tcssa.reports.figures import save_figure
 
 
 def plot_sweep(path: Path, rows: Sequence[Mapping[str, Any]], metric: str = "auc") -> None:
-    """A pooled test figure against K: a line for each combination of the other settings.
+    """Plot a pooled test metric against K, one line for each combination of the other settings.
 
-    Points are means over seeds. Bars are the SD over seeds where there are several, else the 95 %
+    Points are means over seeds. Bars are the SD over seeds if there are several, else the 95 %
     interval of the one run.
+
+    Args:
+        path: The image file.
+        rows: Settings and scores of each run, as in `SweepResult.rows`.
+        metric: Name of the metric.
     """
     not_lines = {"num_slots", "seed"}
     lines: dict[str, dict[int, list[Mapping[str, Any]]]] = {}
@@ -51,7 +56,7 @@ def plot_sweep(path: Path, rows: Sequence[Mapping[str, Any]], metric: str = "auc
 
 
 def _bars_text(lines: Mapping[str, Mapping[int, Sequence[Mapping[str, Any]]]]) -> str:
-    """What points and bars are, which depends on whether there are several seeds."""
+    """Describe points and bars, which depend on whether there are several seeds."""
     most = max((len(rows) for line in lines.values() for rows in line.values()), default=1)
     if most > 1:
         return f"means of up to {most} seeds, bars: SD over seeds"
@@ -59,7 +64,7 @@ def _bars_text(lines: Mapping[str, Mapping[int, Sequence[Mapping[str, Any]]]]) -
 
 
 def _bar(rows: Sequence[Mapping[str, Any]], metric: str) -> tuple[float, float]:
-    """How far the error bar goes down and up."""
+    """Return the lengths of the error bar below and above its point."""
     values = [float(row[metric]) for row in rows]
     if len(values) > 1:
         deviation = float(np.std(values, ddof=1))

@@ -1,15 +1,16 @@
-"""A sweep: the same cohort and folds, trained with every combination of some settings.
+"""A sweep: the same cohort trained with every combination of some settings.
 
-Every combination is a run of its own (`tcssa.mil.training.train`), in a process of its own, several
-side by side. Runs are kept, so a sweep goes on where it was, and grows when values are added.
+Every combination is a run of its own (`tcssa.mil.training.train`), in a process of its own, with
+several in parallel. Runs are kept, so an interrupted sweep continues, and grows when values are
+added.
 
 ::
 
     SWEEP/
       runs/num_slots=8,seed=0/ …   a run directory each
-      sweep.csv                    a row a run: its settings, pooled figures, mean and SD over folds
+      sweep.csv                    one row a run: settings, pooled scores, mean and SD over folds
       failed.csv                   combinations that could not be trained, if there are any
-      auc_by_slots.png             where K is swept; of other labels their headline, not auc
+      auc_by_slots.png             if K is swept; for other labels the headline instead of auc
       sweep.html                   table and chart on one page
 """
 
@@ -35,34 +36,36 @@ from tcssa.mil.sweep.sweep_result import SweepResult
 from tcssa.reporter import Reporter, Silent
 
 Axis = tuple[str, tuple[str, ...]]
-"""A setting as ``section.field``, and the values it takes."""
+"""A setting as ``section.field``, and its values."""
 
 _SECTIONS = ("model", "split", "train")
 METHOD = "model.name"
-"""The axis of methods."""
+"""The setting that is swept to compare methods."""
 _SCORES = ("auc", "balanced_accuracy", "macro_f1", "auprc", "brier")
-"""Of classes; of other kinds of label all metrics are shown."""
+"""Metrics shown for classes; for other kinds of label all metrics are shown."""
 _OF_TCSSA_ONLY = ("train.aux_weight",)
 
 
 @dataclass(frozen=True)
 class Point:
-    """One combination."""
+    """One combination of values."""
 
     values: dict[str, str]
     """Setting to value."""
 
     @property
     def name(self) -> str:
-        """The folder of its run."""
+        """Name of the run's folder."""
         return ",".join(f"{_short(name)}={value}" for name, value in self.values.items())
 
 
 def parse_axis(text: str) -> Axis:
-    """Read ``num_slots=8,16,32``; dashes do for underscores, ``model`` is the method.
+    """Read an axis such as ``num_slots=8,16,32``.
+
+    Dashes may replace underscores, and ``model`` means the method.
 
     Raises:
-        UsageError: It is no assignment, or the setting is unknown.
+        UsageError: The text is not of the form NAME=VALUE,VALUE, or the setting is unknown.
     """
     name, equals, values = text.partition("=")
     found = tuple(dict.fromkeys(value.strip() for value in values.split(",") if value.strip()))
@@ -72,10 +75,10 @@ def parse_axis(text: str) -> Axis:
 
 
 def points(axes: Sequence[Axis]) -> list[Point]:
-    """All combinations; settings that a method does not have make no difference to it.
+    """List all combinations, each once: settings of TC-SSA alone are dropped for other methods.
 
     Raises:
-        UsageError: There is no axis, or one is given twice.
+        UsageError: There is no axis, or a setting is given twice.
     """
     names = [name for name, _ in axes]
     if not axes or len(set(names)) < len(names):
@@ -102,15 +105,16 @@ def sweep(
     """Train every combination, several at once, and write table and chart.
 
     Args:
-        settings: What all runs share.
-        axes: What differs; see `parse_axis`.
+        settings: Settings that all runs share.
+        axes: Settings that differ, with their values; see `parse_axis`.
         out: The sweep's folder.
         reporter: Told of progress, and of runs that fail.
-        jobs: Processes side by side; they share the cores.
-        of_method: In place of ``settings`` for these methods, as a preset may have them.
+        jobs: Number of parallel processes, which share the CPU cores.
+        of_method: Settings that replace ``settings`` for these methods, as a preset may have them.
 
     Raises:
-        UsageError: An axis or one of its values is not valid, or a launcher started several of us.
+        UsageError: An axis or one of its values is not valid, or a launcher such as torchrun
+            started several processes.
     """
     if launcher.num_processes() > 1:
         raise UsageError(
@@ -145,7 +149,7 @@ def sweep(
 
 
 def _tell_warnings(metrics: Mapping[str, Mapping[str, Any]], reporter: Reporter) -> None:
-    """What runs were warned of; once, where it was the same for several."""
+    """Report the warnings of runs, each once if several runs share it."""
     runs_of: dict[str, list[str]] = {}
     for name in sorted(metrics):
         for text in metrics[name]["warnings"]:
@@ -156,7 +160,7 @@ def _tell_warnings(metrics: Mapping[str, Mapping[str, Any]], reporter: Reporter)
 
 
 def _write_page(result: SweepResult, axes: Sequence[Axis]) -> None:
-    """The page, with the chart where K was swept."""
+    """Write the page, with the chart if K was swept."""
     from tcssa.mil.sweep.plots import plot_sweep
     from tcssa.mil.sweep.sweep_page import write_sweep_page
 
@@ -170,9 +174,9 @@ def _write_page(result: SweepResult, axes: Sequence[Axis]) -> None:
 def _train_all(
     todo: Sequence[tuple[Point, MilSettings]], runs: Path, jobs: int
 ) -> Iterator[tuple[str, dict[str, Any] | str]]:
-    """Names of runs with their metrics, or with why there are none, as they end."""
+    """Yield the names of runs with their metrics, or the reason for having none, as they end."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    # spawned: torch's threads do not survive a fork
+    # spawn, since torch's threads do not survive a fork
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         futures: dict[Future[dict[str, Any] | str], str] = {
@@ -188,7 +192,11 @@ def _train_all(
 
 
 def _train_one(settings: MilSettings, out: Path, threads: int) -> dict[str, Any] | str:
-    """In a process of its own: a run's metrics, seconds and warnings, or why there are none."""
+    """Train one run, in a process of its own.
+
+    Returns:
+        Its metrics, with seconds and warnings; or the reason why it could not be trained.
+    """
     import torch
 
     from tcssa.mil.training.train import train
@@ -227,7 +235,7 @@ def _row(point: Point, metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _scores(metrics: Mapping[str, Any]) -> Sequence[str]:
-    """The metrics of a row, the headline first."""
+    """Return the names of the metrics of a row, the headline first."""
     from tcssa.mil.tasks.serialization import is_plain, task_of_metrics
 
     task = task_of_metrics(metrics)

@@ -1,4 +1,4 @@
-"""``sweep.html``: every combination with its figures, and AUC against K where K was swept."""
+"""Writer of ``sweep.html``: every combination with its metrics, and the chart if K was swept."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tcssa.reports.html_page import Figure, Section, write_page
 
 PAGE_FILE = "sweep.html"
 _OTHERS = ("balanced_accuracy", "brier")
-"""Metrics beside the headline, for kinds of label that have them."""
+"""Metrics shown beside the headline, for kinds of label that have them."""
 
 
 def write_sweep_page(result: SweepResult, settings: Sequence[str], chart: Path | None) -> None:
     """Write the page, atomically.
 
     Args:
-        result: What became of the sweep; its folder gets the page.
-        settings: Names of what was swept, as the rows have them.
-        chart: AUC against K, if it was drawn.
+        result: The sweep; the page is written to its folder.
+        settings: Names of the swept settings, as in the rows.
+        chart: Image file of the headline metric against K, if it was drawn.
     """
     title = f"Sweep over {', '.join(settings)}"
     write_page(result.out / PAGE_FILE, title, list(_sections(result, settings, chart)))

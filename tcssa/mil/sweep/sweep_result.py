@@ -1,4 +1,4 @@
-"""What a sweep came to."""
+"""The result of a sweep."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 @dataclass
 class SweepResult:
-    """What became of a sweep."""
+    """The completed and the failed runs of a sweep."""
 
     out: Path
     rows: list[dict[str, Any]] = field(default_factory=list)
-    """Of every run that is complete: settings and figures."""
+    """Settings and scores of every completed run."""
     failed: list[tuple[str, str]] = field(default_factory=list)
-    """Name and reason."""
+    """Name of each failed run, and the reason."""
     headline: str = "auc"
-    """The metric that rows begin with, after the settings."""
+    """The first metric of a row, after the settings."""
 
     @property
     def chart(self) -> Path:
-        """The headline against K, where K is swept."""
+        """Image file of the headline metric against K, drawn if K is swept."""
         return self.out / f"{self.headline}_by_slots.png"

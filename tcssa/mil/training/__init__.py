@@ -1,1 +1,1 @@
-"""Training of slide classifiers, cross-validated."""
+"""Cross-validated training of slide classifiers."""

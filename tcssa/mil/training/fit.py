@@ -1,12 +1,12 @@
-"""Fitting one fold: the loop, the choice of the epoch, and taking up a killed run.
+"""Training of one fold: the loop, the choice of the epoch, and resuming a killed run.
 
-After every epoch the average of the last epochs' weights is validated, and the one with the
-lowest loss is kept: a few validation slides choose less by chance among averages. Every epoch
-draws its order, noise and dropout from (seed, fold, epoch), so that a run taken up at any
-checkpoint ends with the same weights as one that was never disturbed.
+After every epoch the average of the last epochs' weights is validated, and the average with the
+lowest loss is kept: with few validation slides, the choice among averages depends less on chance.
+Every epoch draws its order, noise and dropout from (seed, fold, epoch), so a run resumed at any
+checkpoint ends with the same weights as one that was never interrupted.
 
 Several processes share a step's slides (`tcssa.mil.training.step_partition`). All of them hold the
-same weights, see the same losses and come to the same decisions; the first of them writes the
+same weights, see the same losses and take the same decisions; the first of them writes the
 checkpoint.
 """
 
@@ -58,33 +58,39 @@ PROGRESS_FILE = "progress.pt"
 
 @dataclass
 class Progress:
-    """Where the training of a fold stands after a whole epoch."""
+    """The state of a fold's training after a whole epoch."""
 
     epochs: list[Epoch] = field(default_factory=list)
     best_epoch: int = -1
     best_state: dict[str, Tensor] = field(default_factory=dict)
     last_states: list[dict[str, Tensor]] = field(default_factory=list)
-    """Weights after the last epochs, of which the average is validated."""
+    """Weights after each of the last epochs; their average is validated."""
 
     @property
     def best(self) -> Epoch:
-        """The epoch that was chosen."""
+        """The epoch with the lowest validation loss so far."""
         return self.epochs[self.best_epoch]
 
 
 class _SlotSums:
-    """Where the patches of an epoch's batches went."""
+    """Sums over the routing of an epoch's patches, batch by batch."""
 
     def __init__(self) -> None:
         self._sums: list[RoutingSums] = []
         self._losses: list[float] = []
 
     def add(self, routing: RoutingSums, balance_loss: float) -> None:
+        """Add a step.
+
+        Args:
+            routing: Sums over the patches of the step.
+            balance_loss: Balance loss of the step.
+        """
         self._sums.append(routing)
         self._losses.append(balance_loss)
 
     def use(self, top_k: int) -> SlotUse | None:
-        """The epoch's summary; None for a method without slots."""
+        """Return the epoch's summary; None for a method without slots."""
         if not self._sums:
             return None
         aux_excess = sum(self._losses) / len(self._losses) - top_k
@@ -92,16 +98,16 @@ class _SlotSums:
 
 
 class FoldFit:
-    """Trains one fold, from the start or from its last checkpoint.
+    """The training of one fold, from the start or from its last checkpoint.
 
     Args:
-        cohort: Where the slides come from.
-        fold: Who trains and who validates.
+        cohort: The cohort that the slides belong to.
+        fold: The slides for training and validation.
         index: Number of the fold; part of its seed.
-        settings: Of the run.
-        folder: Of the fold; the checkpoint lies there.
-        store: Reads features.
-        processes: That train it together; one alone if not given.
+        settings: Settings of the run.
+        folder: The fold's folder, which holds the checkpoint.
+        store: Reads the features.
+        processes: The processes that train the fold together; a single one if not given.
     """
 
     def __init__(
@@ -133,7 +139,7 @@ class FoldFit:
         self.progress = Progress()
 
     def run(self, task: Task) -> Progress:
-        """Train until the last epoch or until patience ends; leaves the best weights loaded."""
+        """Train until the last epoch or until patience ends, and load the best weights."""
         self._take_up()
         if not self.progress.epochs:
             self._begin()
@@ -160,14 +166,14 @@ class FoldFit:
 
     @property
     def nested(self) -> SlideClassifier | None:
-        """Return the model if it learns nested budgets."""
+        """The model if it learns nested budgets, else None."""
         model = self.model
         if isinstance(model, SlideClassifier) and model.compressor.config.nested:
             return model
         return None
 
     def _begin(self) -> None:
-        """Let the gate begin at prototypes, if it is to; the processes see the same patches."""
+        """Set the gate to prototypes, if the settings ask for it, the same in all processes."""
         settings = self.settings.model
         is_fresh = settings.init is None and isinstance(self.model, SlideClassifier)
         if not (settings.prototypes and is_fresh):
@@ -209,7 +215,7 @@ class FoldFit:
                 balance = output.routing.balance_loss()
                 total = loss + self.train.aux_weight * balance
                 slots.add(output.routing.detach(), float(balance.detach()))
-            if total.requires_grad:  # a process without a slide in this step has nothing to do
+            if total.requires_grad:  # a process without a slide in this step has no gradient
                 torch.autograd.backward(total)
             self.processes.sum_gradients(self.model.parameters())
             self.optimiser.step()
@@ -228,7 +234,7 @@ class FoldFit:
         )
 
     def _draw_budget(self, step: str | None) -> None:
-        """Draw the slots that the bags of a step become, the same in all processes; None: all."""
+        """Draw a step's budget of slots, the same in all processes; without a step, use all."""
         if self.nested is not None:
             budgets = self.nested.compressor.config.budgets
             drawn = None if step is None else self._number(f"budget {step}") % len(budgets)
@@ -237,11 +243,11 @@ class FoldFit:
     def _classify(
         self, share: Share, bags: Sequence[Tensor], labels: Tensor, step: str
     ) -> BagsLogits:
-        """The output for all slides of a step, this process's and the others'."""
+        """Classify all slides of a step, this process's and the others'."""
         unused = iter(bags)
         outputs = []
         for part in share.parts:
-            if self.train.num_parts > 1:  # a single part draws on from the epoch's seed
+            if self.train.num_parts > 1:  # a single part goes on with the epoch's seed
                 self._seed(f"{step} part {part.index}")
             slides = [share.slides[i] for i in part.positions]
             on_device = [next(unused).to(self.device, non_blocking=True) for _ in slides]
@@ -252,7 +258,12 @@ class FoldFit:
         return put_together(share, outputs, self.processes)
 
     def predict(self, slides: Sequence[CohortSlide], fold: int | None = None) -> list[Prediction]:
-        """Predict slides; the processes share them, and each gets all predictions."""
+        """Predict slides; the processes share the work, and each gets all predictions.
+
+        Args:
+            slides: The slides, in the order of the predictions.
+            fold: Number of the fold that is noted in the predictions.
+        """
         divided = divide([slide.num_patches for slide in slides], self.processes.count)
         own = [slides[i] for i in divided[self.processes.index]]
         precision = self.train.precision
@@ -262,7 +273,7 @@ class FoldFit:
         return [placed[i] for i in range(len(slides))]
 
     def _order(self) -> list[int]:
-        """The epoch's slides, each once; or drawn so that classes come equally often."""
+        """Draw the order of an epoch's slides: each once, or classes equally often if balanced."""
         slides = self.fold.train
         if not self.train.balanced_sampling:
             return torch.randperm(len(slides)).tolist()
@@ -287,7 +298,7 @@ class FoldFit:
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
-        """Give the model the average of its last weights within a block."""
+        """Load the average of the model's last weights within a ``with`` block."""
         states = self.progress.last_states
         states.append({n: v.detach().clone() for n, v in self.model.state_dict().items()})
         del states[: -self.train.average]
@@ -316,7 +327,7 @@ class FoldFit:
             "best_state": self.progress.best_state,
             "last_states": self.progress.last_states,
         }
-        # through memory: on a full disk torch's own writer fails with an error of no kind
+        # serialised in memory first: on a full disk torch's own writer raises no specific error
         serialised = io.BytesIO()
         torch.save(content, serialised)
         atomic.write_bytes(self.folder / PROGRESS_FILE, serialised.getbuffer())
@@ -363,7 +374,19 @@ def predict(
     precision: str = "fp32",
     fold: int | None = None,
 ) -> list[Prediction]:
-    """Predict slides one by one, so that no prediction depends on the others."""
+    """Predict slides one by one, so that no prediction depends on the others.
+
+    Args:
+        model: The classifier; it is put into evaluation mode.
+        slides: The slides.
+        store: Reads their features.
+        device: The model's device.
+        precision: Number format, ``fp32`` or ``bf16``.
+        fold: Number of the fold that is noted in the predictions; None for none.
+
+    Raises:
+        MissingDataError: The method reads coordinates that some slides lack.
+    """
     model.eval()
     check_coords(model, slides)
     predictions = []
@@ -377,7 +400,7 @@ def predict(
 
 
 def average(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Average weights of several epochs; numbers that are counted are those of the last."""
+    """Average the weights of several epochs; integer values are taken from the last epoch."""
     return {
         name: torch.stack([state[name] for state in states]).mean(dim=0)
         if value.is_floating_point() and len(states) > 1
@@ -387,7 +410,7 @@ def average(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def _fits(optimiser: torch.optim.Optimizer) -> bool:
-    """Whether every moment has its parameter's shape; torch does not look."""
+    """Tell whether every moment has its parameter's shape, which torch does not check."""
     return all(
         value.dim() == 0 or value.shape == parameter.shape
         for parameter, state in optimiser.state.items()

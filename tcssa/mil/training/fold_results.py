@@ -1,4 +1,4 @@
-"""What is kept of a fold once it is trained and tested, and of all folds together."""
+"""Results of a fold that is trained and tested, and of all folds together."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tcssa.run import CHECKPOINT_FILE
 
 @dataclass(frozen=True)
 class FoldResult:
-    """What is left of a fold once it is trained and tested."""
+    """The result of a fold that is trained and tested."""
 
     index: int
     epochs: list[Epoch]
@@ -45,7 +45,14 @@ class FoldResult:
 
 
 def write_fold(result: FoldResult, fit: FoldFit, folder: Path, reporter: Reporter) -> None:
-    """Everything that is kept of a fold; ``metrics.json`` last."""
+    """Write the files of a fold, ``metrics.json`` last, and remove its training checkpoint.
+
+    Args:
+        result: Epochs, test predictions and scores of the fold.
+        fit: The training, with the model that was chosen.
+        folder: The fold's folder.
+        reporter: Told of the epoch that was kept and its scores.
+    """
     cohort, settings = fit.cohort, fit.settings
     facts = MethodFacts(
         name=settings.model.name,
@@ -79,11 +86,16 @@ def write_fold(result: FoldResult, fit: FoldFit, folder: Path, reporter: Reporte
 
 
 def read_fold(folder: Path, index: int, task: MilTask) -> FoldResult:
-    """Read what `write_fold` kept.
+    """Read the result that `write_fold` wrote.
+
+    Args:
+        folder: The fold's folder.
+        index: Number of the fold.
+        task: The kind of label of the run.
 
     Raises:
-        RunError: The fold's ``metrics.json`` is damaged.
-        TableError: Its predictions are.
+        RunError: The fold's ``metrics.json`` is damaged or lacks a metric of the task.
+        TableError: The fold's table of predictions is damaged.
     """
     noted = read_fold_metrics(folder)
     if missing := [name for name in task.metrics if name not in noted.test]:
@@ -99,7 +111,18 @@ def sum_up(
     confounds: Mapping[str, SiteConfound],
     out: Path,
 ) -> dict[str, Any]:
-    """Pool the test slides of all folds; write metrics, predictions and plots."""
+    """Pool the test slides of all folds; write metrics, predictions and plots.
+
+    Args:
+        results: The results of all folds.
+        cohort: The cohort of the run.
+        settings: The settings of the run.
+        confounds: Confounding by site for each target; see `site_confounds`.
+        out: The run directory.
+
+    Returns:
+        The content of ``metrics.json``.
+    """
     task = cohort.task
     predictions = [row for result in results for row in result.test]
     pooled = task.score(predictions, seed=settings.train.seed)
@@ -134,7 +157,7 @@ def sum_up(
 
 
 def _spread(scores: Sequence[float | None]) -> dict[str, float | None]:
-    """Mean and standard deviation over folds: how much training sets differ, no interval."""
+    """Return mean and SD over folds: how much trainings differ, not a confidence interval."""
     known = [score for score in scores if score is not None]
     return {
         "mean": mean(known) if known else None,

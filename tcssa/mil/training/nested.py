@@ -1,4 +1,4 @@
-"""What a classifier of nested budgets (`tcssa.budgets`) learns beside the others."""
+"""The choice of the share of variance that an automatic budget keeps (`tcssa.budgets`)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tcssa.mil.cohort.cohort import CohortSlide
 from tcssa.mil.tasks.prediction import Prediction
 
 SHARES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
-"""That an automatic budget may keep of the variance between slots."""
+"""Shares of the variance between slots that an automatic budget may keep."""
 _ALLOWED = 0.01
-"""How much worse the validation loss may be than with all slots."""
+"""Increase of the validation loss, from that with all slots, that is tolerated."""
 
 
 @torch.no_grad()
@@ -24,12 +24,13 @@ def choose_share(model: SlideClassifier, slides: Sequence[CohortSlide], store: B
     """Choose, on validation slides, how much of the variance an automatic budget keeps.
 
     Args:
-        model: Trained, of a nested compressor; it is put into evaluation mode.
+        model: A trained classifier with a nested compressor; it is put into evaluation mode.
         slides: The validation slides.
         store: Reads their features.
 
     Returns:
-        The smallest of `SHARES` with which the validation loss is no worse than with all slots.
+        The smallest of `SHARES` with which the validation loss is at most 0.01 above that with all
+        slots.
     """
     model.eval()
     device = model.compressor.router.gate.weight.device

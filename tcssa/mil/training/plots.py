@@ -15,7 +15,13 @@ from tcssa.reports.figures import INK, save_figure
 
 
 def plot_training(path: Path, folds: Sequence[Sequence[Epoch]], top_k: int) -> None:
-    """Validation loss over the epochs of every fold; of a method with slots also their use."""
+    """Plot every fold's validation loss over epochs, and slots in use for a method with slots.
+
+    Args:
+        path: The image file.
+        folds: The epochs of each fold.
+        top_k: Slots that every patch is routed to; collapse is marked at 1.5 times this number.
+    """
     has_slots = folds[0][0].slots is not None
     figure = Figure(figsize=(9 if has_slots else 4.8, 3.6), layout="constrained")
     axes = figure.subplots(1, 2 if has_slots else 1, squeeze=False)[0]
@@ -52,7 +58,12 @@ def _draw_slots_in_use(axes: Axes, folds: Sequence[Sequence[SlotUse]], top_k: in
 
 
 def plot_utilisation(path: Path, folds: Sequence[SlotUse]) -> None:
-    """Share of patches' assignments per slot, at the epoch each fold kept."""
+    """Plot the share of the patches' assignments for each slot, at the epoch that each fold kept.
+
+    Args:
+        path: The image file.
+        folds: The use of the slots in each fold.
+    """
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     axes = figure.subplots()
     shares = np.array([row.utilisation for row in folds])

@@ -1,6 +1,6 @@
-"""A classifier's gate begun as k-means of its training patches (`tcssa.compressor.prototypes`).
+"""A gate initialised by k-means of the training patches (`tcssa.compressor.prototypes`).
 
-The patch nearest to each prototype is noted in the fold's folder: it shows where its slot began.
+The patch nearest to each prototype is noted in the fold's folder: it shows where the slot began.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class PrototypePatch:
     slot: int
     slide_id: str
     patch: int
-    """Its row in the slide's features."""
+    """Row of the patch in the slide's features."""
     distance: float
-    """From the prototype, in the space that the gate sees."""
+    """Euclidean distance from the prototype, in the features that the gate sees."""
 
 
 def begin_gate(
@@ -47,11 +47,11 @@ def begin_gate(
         model: The classifier; its gate is changed.
         slides: The training slides.
         store: Reads their features.
-        seed: Of the choice of patches and of k-means.
+        seed: Seed of the choice of patches and of k-means.
 
     Returns:
-        The patch nearest to each prototype; none where too few patches differ, and the gate stays
-        as it is.
+        The patch nearest to each prototype; an empty list if too few patches differ, in which case
+        the gate is not changed.
     """
     patches, origins = _sample(model, slides, store, np.random.default_rng(seed))
     prototypes = begin_at(model.compressor, patches, seed)
@@ -66,13 +66,18 @@ def begin_gate(
 
 
 def write_prototypes(folder: Path, prototypes: Sequence[PrototypePatch]) -> None:
-    """Note the patches in a fold's folder."""
+    """Write the patches to ``prototypes.csv``.
+
+    Args:
+        folder: The fold's folder.
+        prototypes: The patch nearest to each prototype.
+    """
     rows = [[each.slot, each.slide_id, each.patch, each.distance] for each in prototypes]
     atomic.write_csv(folder / PROTOTYPES_FILE, _HEADER, rows)
 
 
 def read_prototypes(folder: Path) -> list[PrototypePatch]:
-    """Read what `write_prototypes` wrote; nothing where the gate began otherwise.
+    """Read what `write_prototypes` wrote; the list is empty if the gate began otherwise.
 
     Raises:
         TableError: The table is damaged.
@@ -97,10 +102,10 @@ def _sample(
     store: BagStore,
     rng: np.random.Generator,
 ) -> tuple[Tensor, list[tuple[str, int]]]:
-    """Draw patches of all training slides, as the gate sees them, [M, D] on the CPU.
+    """Draw patches of all training slides, as the gate sees them.
 
     Returns:
-        The patches, and slide and row of each.
+        The patches [M, D] on the CPU, and slide_id and row of each.
     """
     most = max(1, MAX_PATCHES // max(1, len(slides)))
     device = model.compressor.router.gate.weight.device

@@ -1,4 +1,4 @@
-"""How quickly weights learn: the course of the learning rate, and what learns at another pace."""
+"""Learning rates: the schedule over the steps, and parameters that learn at another pace."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ WARMUP = 0.1
 
 
 def paced(model: BagClassifier, salience_pace: float) -> list[dict[str, Any]]:
-    """Sort the parameters of a model by pace, as groups of an optimiser.
+    """Sort the parameters of a model by pace into parameter groups of an optimiser.
 
-    Salience begins at 1 for all patches and must part few of them from many before the rest of the
-    model has learnt the training slides by heart; see docs/compressor.md.
+    Salience begins at 1 for all patches and must learn to separate few of them from many before the
+    rest of the model overfits the training slides; see docs/compressor.md.
 
     Args:
-        model: Of any method.
+        model: A model of any method.
         salience_pace: Factor of the learning rate for the salience of patches.
     """
     by_pace: dict[float, list[nn.Parameter]] = {}
@@ -33,10 +33,10 @@ def paced(model: BagClassifier, salience_pace: float) -> list[dict[str, Any]]:
 
 
 def set_rates(optimiser: torch.optim.Optimizer, peak: float, done: float) -> None:
-    """Set the learning rates of a step: linear warm-up, then a cosine to zero.
+    """Set the learning rates of a step: linear warm-up times a cosine decay to zero.
 
     Args:
-        optimiser: Of the groups that `paced` made.
+        optimiser: An optimiser of the groups that `paced` made.
         peak: The largest learning rate, at pace 1.
         done: Share of all steps that are done, 0 to 1.
     """

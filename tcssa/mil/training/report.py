@@ -1,4 +1,4 @@
-"""``report.html``: what a run found, how, and from what, on one page that needs no other file."""
+"""Writer of a run's ``report.html``: results, settings and origin on one self-contained page."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def write_report(
 
     Args:
         out: The run directory; its plots are put into the page.
-        settings: What was in force.
+        settings: The settings of the run.
         metrics: The content of ``metrics.json``.
         run: The content of ``run.json``.
     """
@@ -108,7 +108,7 @@ def _expected(stated: Sequence[Expectation]) -> Section:
 
 
 def _next_commands(method: str, task: MilTask) -> list[str]:
-    """What one may do with a run; slots and artefacts are of tcssa runs."""
+    """List commands that can follow a run; some are for tcssa runs only."""
     commands = [
         "tcssa compare RUN OTHER-RUN --out COMPARISON          # on the same test slides",
         "tcssa eval RUN --labels CSV --features DIR            # on a cohort it has never seen",
@@ -137,7 +137,7 @@ def _figures(metrics: Mapping[str, Any], task: MilTask) -> Iterator[list[str]]:
 
 
 def _lookups(stated: Mapping[str, Any] | None) -> Mapping[str, Mapping[str, Any]]:
-    """The lookups of sites by target; a lone one has no name."""
+    """Return the lookups of sites by target; that of a lone label has an empty name."""
     if not stated:
         return {}
     return {"": stated} if "num_slides" in stated else stated

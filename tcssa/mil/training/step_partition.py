@@ -1,9 +1,9 @@
-"""A step's slides, divided over parts and processes, and put together again.
+"""The division of a step's slides over parts and processes, and the merging of their outputs.
 
-A step's slides are cut into parts of about as many patches; process r takes the parts r, r + n, …
-of n processes. Each process computes the logits of its slides. Those of all, with the sums that the
-balance loss needs, are then put together on every process, and each computes the loss of the whole
-step from them. So a loss need not be a sum over slides: none of them is ever cut.
+A step's slides are divided into parts of about equal numbers of patches; of n processes, process r
+takes the parts r, r + n, … Each process computes the logits of its slides. The logits of all, with
+the sums that the balance loss needs, are then put together on every process, and each computes the
+loss of the whole step from them. So a loss need not be a sum over slides, and no slide is divided.
 """
 
 from __future__ import annotations
@@ -26,36 +26,36 @@ class Part:
     """Slides of a step that are computed at once."""
 
     index: int
-    """Its number; noise and dropout follow from it."""
+    """Number of the part; its noise and dropout are seeded by it."""
     positions: list[int]
-    """Of its slides in the step."""
+    """Positions of its slides in the step."""
     counts: bool = True
-    """False: computed only for the shape of what the other processes give."""
+    """False if the part is computed only to know the shape of the other processes' outputs."""
 
 
 @dataclass(frozen=True)
 class Share:
-    """What one process does of a step."""
+    """One process's share of a step."""
 
     slides: Sequence[CohortSlide]
     """All slides of the step."""
     parts: list[Part]
-    """What this process computes; never nothing."""
+    """The parts that this process computes; at least one."""
 
     def own_slides(self) -> list[CohortSlide]:
-        """The slides that this process reads, part by part."""
+        """List the slides that this process reads, part by part."""
         return [self.slides[i] for part in self.parts for i in part.positions]
 
 
 def divide(sizes: Sequence[int], num_parts: int) -> list[list[int]]:
-    """Cut into parts of about the same size: the largest first, each to the lightest part.
+    """Divide items into parts of about equal size: the largest first, each to the smallest part.
 
     Args:
-        sizes: Of the things to be divided.
-        num_parts: How many parts; some are empty where there are fewer things.
+        sizes: Sizes of the items.
+        num_parts: Number of parts; some are empty if there are fewer items.
 
     Returns:
-        For each part the positions of its things, ascending.
+        For each part the positions of its items, ascending.
     """
     parts: list[list[int]] = [[] for _ in range(num_parts)]
     lightest = [(0, part) for part in range(num_parts)]
@@ -67,10 +67,15 @@ def divide(sizes: Sequence[int], num_parts: int) -> list[list[int]]:
 
 
 def share_of(slides: Sequence[CohortSlide], num_parts: int, processes: Processes) -> Share:
-    """This process's share of a step.
+    """Return this process's share of a step.
 
-    A process without a slide looks at the smallest one, so that it knows the shape of what the
-    others send; another process computes that slide at the same time, so nobody waits for it.
+    A process without a slide computes the smallest one, to know the shape of the others' outputs;
+    another process computes that slide at the same time, so this delays no process.
+
+    Args:
+        slides: All slides of the step.
+        num_parts: Number of parts that the step is divided into.
+        processes: The processes of the training.
     """
     sizes = [slide.num_patches for slide in slides]
     parts = [
@@ -84,16 +89,16 @@ def share_of(slides: Sequence[CohortSlide], num_parts: int, processes: Processes
 
 
 def put_together(share: Share, outputs: Sequence[BagsLogits], processes: Processes) -> BagsLogits:
-    """The output of a whole step, on every process.
+    """Merge the outputs of all processes into the output of a whole step, on every process.
 
     Args:
-        share: What this process did.
-        outputs: Of each of its parts.
-        processes: They all call this at the same step.
+        share: This process's share of the step.
+        outputs: The output of each of its parts.
+        processes: The processes of the training; all must call this at the same step.
 
     Returns:
-        As one process would have it for all slides at once. A gradient goes to this process's
-        parts; all processes' gradients add up to that of the whole.
+        The output that one process would compute for all slides at once. Gradients flow to this
+        process's parts only; the gradients of all processes add up to that of the whole step.
     """
     if len(outputs) == 1 and processes.count == 1:
         return outputs[0]

@@ -1,10 +1,10 @@
-"""A whole run: folds fitted, tested once, summed up in a run directory.
+"""Training of a whole run: all folds are trained, tested once, and summed up in a run directory.
 
 ::
 
     RUN/
-      run.json                  what the run is, from what it was made, which fold it stands for
-      config.resolved.yaml      every setting that was in force
+      run.json                  kind of run, cohort it was made from, and the selected fold
+      config.resolved.yaml      all settings of the run
       splits.csv                slide, patient, label, and its part in every fold
       metrics.json              pooled over all test slides, with intervals; and fold by fold
       predictions.csv           every slide, predicted by the fold that did not know it
@@ -46,21 +46,21 @@ _FREE_TO_CHANGE = {"device", "cache_gb", "feature_cache", "readers", "checkpoint
 
 
 def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any]:
-    """Train and test all folds, or go on where an earlier call was cut short.
+    """Train and test all folds, or continue where an earlier call was interrupted.
 
     Every process of a `torchrun` calls this; the first of them writes and reports.
 
     Args:
-        settings: What to train on what.
+        settings: The settings of the run: cohort, method, splits and training.
         out: The run directory.
-        reporter: Is told of progress, and warned of collapsed slots and skipped slides.
+        reporter: Told of progress, and warned of collapsed slots and skipped slides.
 
     Returns:
         The content of ``metrics.json``.
 
     Raises:
         RunError: ``out`` holds a run of other settings or another cohort.
-        ProcessesError: Another process of the training is gone.
+        ProcessesError: Another process of the training has ended.
         TcssaError: The cohort is faulty; see `read_cohort` and `make_folds`.
     """
     with joined(settings.train.device) as processes:
@@ -89,7 +89,8 @@ def _train(
         reporter.warn(sentence)
     is_complete = _is_complete(settings, cohort, out)
     stands = "complete" if is_complete else "not complete"
-    processes.require_same("run folders", stands, ONE_FOLDER_HINT)  # none writes before all looked
+    # no process writes before all have looked
+    processes.require_same("run folders", stands, ONE_FOLDER_HINT)
     if is_complete:
         reporter.note(f"{out} is complete already; nothing to do")
         return read_metrics(out)
@@ -97,7 +98,7 @@ def _train(
         out.mkdir(parents=True, exist_ok=True)
         atomic.discard_leftovers(out)
         write_resolved(settings, out)
-    # the first process packs: the one that reports
+    # the first process, which reports, packs the features
     store = processes.main_first(lambda: open_store(settings.train, cohort, reporter))
     init = settings.model.init
     run: dict[str, Any] = {
@@ -144,7 +145,7 @@ def _train(
 def _what_a_reader_must_know(
     cohort: Cohort, unused: Sequence[str], confounds: Mapping[str, SiteConfound]
 ) -> Iterator[str]:
-    """What was left out, what is not known, and what gives the label away."""
+    """Yield warnings of slides left out, unknown patients and labels, and confounding sites."""
     if cohort.skipped:
         yield f"{len(cohort.skipped)} slides left out: {listed(cohort.skipped)}"
     if cohort.unknown_patients:
@@ -164,7 +165,7 @@ def _what_a_reader_must_know(
 
 
 def _for_processes(settings: MilSettings, processes: Processes, reporter: Reporter) -> MilSettings:
-    """Settings with a part of every step for each process."""
+    """Return the settings with at least one part of every step for each process."""
     options = settings.train
     if options.batch_size < processes.count:
         reporter.warn(
@@ -178,14 +179,14 @@ def _for_processes(settings: MilSettings, processes: Processes, reporter: Report
 
 
 def _what_is_done(out: Path, num_folds: int) -> str:
-    """What this process sees in a run's folder, where the first one has just written."""
+    """Describe what this process sees in the run's folder, after the first one has written."""
     is_there = shows_run(out)
     finished = [i for i in range(num_folds) if (out / f"fold-{i}" / METRICS_FILE).exists()]
     return f"{RUN_FILE} {'there' if is_there else 'missing'}, finished folds {finished}"
 
 
 def _is_complete(settings: MilSettings, cohort: Cohort, out: Path) -> bool:
-    """Whether there is nothing left to do; a run of other settings is an error."""
+    """Tell whether the run is complete already; a run of other settings is an error."""
     if not (out / RUN_FILE).exists():
         return False
     run = read_run(out)
@@ -234,7 +235,7 @@ def _fit_or_read(
     reporter: Reporter,
     processes: Processes,
 ) -> FoldResult:
-    """Train and test a fold, unless that is done: its ``metrics.json`` is written last."""
+    """Train and test a fold, or read its result if ``metrics.json``, written last, exists."""
     if (folder / METRICS_FILE).exists():
         (folder / PROGRESS_FILE).unlink(missing_ok=True)  # a kill may have come in between
         return read_fold(folder, index, cohort.task)
