@@ -38,6 +38,7 @@ VARIANTS: dict[str, list[str]] = {
     "tcssa, average 1": ["--average", "1"],
     "abmil, average 1": ["--model", "abmil", "--average", "1"],
     "tcssa, nested": ["--nested"],
+    "tcssa, pace 4": ["--salience-pace", "4"],
     "tcssa, K = 4": ["--num-slots", "4"],
     "tcssa, K = 8": ["--num-slots", "8"],
     "tcssa, K = 16": ["--num-slots", "16"],

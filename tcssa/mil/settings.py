@@ -179,7 +179,7 @@ class TrainSettings(Section):
     )
     lr: float = Field(default=1e-3, gt=0, description="Peak learning rate of AdamW.")
     salience_pace: float = Field(
-        default=2.0, gt=0, description="Factor of the learning rate for the salience of patches."
+        default=1.0, gt=0, description="Factor of the learning rate for the salience of patches."
     )
     weight_decay: float = Field(default=1e-2, ge=0, description="Weight decay of AdamW.")
     batch_size: int = Field(default=8, ge=1, description="Slides in one optimiser step.")

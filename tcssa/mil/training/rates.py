@@ -18,8 +18,8 @@ WARMUP = 0.1
 def paced(model: BagClassifier, salience_pace: float) -> list[dict[str, Any]]:
     """Sort the parameters of a model by pace into parameter groups of an optimiser.
 
-    Salience begins at 1 for all patches and must learn to separate few of them from many before the
-    rest of the model overfits the training slides; see docs/compressor.md.
+    Salience begins at 1 for all patches. At a quicker pace it tells very few of them from many
+    before the rest of the model has learnt the training slides by heart; see docs/compressor.md.
 
     Args:
         model: A model of any method.
