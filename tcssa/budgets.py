@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Budget = int | Literal["auto"]
-"""Slots that a slide becomes; or what `choose_budget` finds for each slide."""
+"""Number of slots of a slide; or ``auto``, what `choose_budget` finds for each slide."""
 SMALLEST = 4
 """Slots of the smallest budget."""
 
@@ -31,7 +31,7 @@ def budgets_of(num_slots: int) -> list[int]:
         num_slots: K, at least 1.
 
     Returns:
-        One number at least, K the last of them.
+        At least one number; K is the last.
     """
     budgets = [num_slots]
     while budgets[-1] % 2 == 0 and budgets[-1] // 2 >= SMALLEST:
@@ -40,10 +40,10 @@ def budgets_of(num_slots: int) -> list[int]:
 
 
 def parse_budget(text: str | None) -> Budget | None:
-    """Read a budget as it is given on a command line, if one is.
+    """Read a budget as given on a command line; None, where none is given, stays None.
 
     Raises:
-        UsageError: It is neither a number nor ``auto``.
+        UsageError: The text is neither a number nor ``auto``.
     """
     if text is None:
         return None
@@ -90,10 +90,10 @@ def choose_budget(weighted_sum: NDArray[Any], mass: NDArray[Any], share: float) 
     Args:
         weighted_sum: Σ P̃ a x of each slot, [K, D].
         mass: Σ P̃ a of each slot, [K].
-        share: To be kept, 0 to 1.
+        share: Share of the variance to keep, 0 to 1.
 
     Returns:
-        K' of one of `budgets_of`; the smallest where the slots do not differ.
+        K', one of `budgets_of`; the smallest where the slots do not differ.
     """
     budgets = budgets_of(len(mass))
     wanted = share * variance_between(weighted_sum, mass)

@@ -12,15 +12,20 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 MAX_CHARACTERS = 300
-"""Of an error's message; the whole of a longer one is a note of the exception (``--debug``)."""
+"""Longest message of an error; a longer one is kept whole as a note (``--debug``)."""
 _MAX_PATH_CHARACTERS = 150
 _MAX_HINT_CHARACTERS = 600
 
 
 def one_line(error: BaseException | str, limit: int = 200) -> str:
-    """Put what an error says on one line of at most ``limit`` printable characters.
+    """Put what an error says on one line of printable characters.
 
-    A file's bytes can stand in a message of a library: control characters would reach the terminal.
+    A library's message may contain bytes of a file, whose control characters would reach the
+    terminal.
+
+    Args:
+        error: The error, or its text.
+        limit: Largest number of characters.
     """
     joined = " ".join(str(error).split())
     if len(joined) > limit:
@@ -29,7 +34,12 @@ def one_line(error: BaseException | str, limit: int = 200) -> str:
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    """Replace what a terminal would obey instead of showing it, but for the characters ``keep``."""
+    """Replace characters that a terminal would obey instead of showing them.
+
+    Args:
+        text: Any text.
+        keep: Characters that stay, printable or not.
+    """
     replacement = "\N{REPLACEMENT CHARACTER}"
     return "".join(mark if mark.isprintable() or mark in keep else replacement for mark in text)
 
@@ -88,7 +98,7 @@ class BrokenPackageError(TcssaError):
 
 
 class MissingDataError(TcssaError):
-    """Files that a command needs are not where it looked."""
+    """Files that a command needs are not where it looked for them."""
 
 
 class DeviceError(TcssaError):
@@ -114,9 +124,9 @@ class DiskFullError(FileError):
     """No space left; nothing half-written stays behind.
 
     Args:
-        path: What was to be written.
-        needed_bytes: What it takes, where that was known before.
-        free_bytes: What there was.
+        path: The file to be written.
+        needed_bytes: Bytes that it needs, where that was known beforehand.
+        free_bytes: Bytes that were free.
     """
 
     def __init__(
@@ -193,7 +203,7 @@ class SplitError(TcssaError):
 
 
 class DroppedRowsError(TcssaError):
-    """So many rows cannot be used that a training would not be what was asked for."""
+    """Too many rows cannot be used: the training would not be what was asked for."""
 
     def __init__(self, dropped: int, total: int, allowed: float, reasons: str) -> None:
         self.dropped, self.total, self.allowed = dropped, total, allowed
@@ -205,15 +215,15 @@ class DroppedRowsError(TcssaError):
 
 
 class DivergedError(TcssaError):
-    """A training whose loss is no number any more."""
+    """A training whose loss is no longer a number."""
 
 
 class ProcessesError(TcssaError):
-    """Processes of one training of which one is gone, or that contradict each other."""
+    """One of the processes of a training is gone, or they contradict each other."""
 
 
 class ShapeError(TcssaError):
-    """A tensor of another shape than the model takes."""
+    """A tensor whose shape is not one that the model takes."""
 
 
 class NonFiniteFeatureError(TcssaError):
@@ -222,7 +232,7 @@ class NonFiniteFeatureError(TcssaError):
     Args:
         row: The patch, counted from 0 within its bag.
         bag: The bag, counted from 0 within its batch.
-        where: The file or slide it stands in, if known.
+        where: The file or slide that holds it, if known.
     """
 
     def __init__(self, row: int, *, bag: int | None = None, where: str | None = None) -> None:
@@ -240,11 +250,11 @@ class ParityError(TcssaError):
 
 
 class MissingFeaturesError(TcssaError):
-    """A slide that a question file names, and that has no feature file.
+    """A slide that a question file names and that has no feature file.
 
     Args:
-        slide: As the file names it.
-        folder: Where was looked.
+        slide: Its name in the question file.
+        folder: The folder that was searched.
         near: Feature files of the same barcode and another UUID, or of the same patient.
     """
 

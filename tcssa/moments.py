@@ -1,10 +1,10 @@
-"""Where slots lie on the slide: weighted moments of the coordinates of their patches.
+"""Weighted moments of patch coordinates, which tell where slots lie on the slide.
 
 Moments are sums over patches, so they add up over chunks, parts of a slide and slots that fold into
 one another, as the slots' own sums do. All in float64: on a slide 100,000 pixels wide the squares
 of coordinates reach 1e10.
 
-A model with places (``--spatial moments``) sees them as a vector a slot (`SlotMoments.vectors`):
+A model with places (``--spatial moments``) sees them as a vector per slot (`SlotMoments.vectors`):
 
 - the slot's centroid about the mass centre of the slide, and its spread;
 - Fourier moments φ_k(ω) = Σ_j w_jk exp(i ω·(r_j - r̄)) / Σ_j w_jk for a few waves ω, r̄ the mass
@@ -35,9 +35,9 @@ Floats = NDArray[np.float64]
 WAVELENGTHS_UM = (1000.0, 4000.0, 16000.0)
 """From a few patches to most of a section."""
 _DIRECTIONS = 4
-"""Over half a turn; a wave and its opposite tell the same."""
+"""Directions over half a turn; a wave and its opposite tell the same."""
 UNIT_UM = 4000.0
-"""Centroids and spreads are counted in it, so that they are near 1."""
+"""Unit of centroids and spreads, so that they are near 1."""
 
 _ANGLES = np.arange(_DIRECTIONS) * pi / _DIRECTIONS
 WAVES: Floats = np.concatenate(
@@ -65,7 +65,7 @@ class SlotMoments:
     waves: NDArray[np.complex128] | None = None
     """Σ w exp(i ω·r), [K, W]; None where the unit of the coordinates is not known in µm."""
     mpp: float | None = None
-    """Microns of a unit of the coordinates, where they are known."""
+    """Microns per unit of the coordinates, where known."""
 
     @classmethod
     def empty(cls, num_slots: int) -> Self:
@@ -85,10 +85,10 @@ class SlotMoments:
 
         Args:
             assignments: Slots of each patch, [n, T], none of them -1.
-            weights: What each patch weighs in them, [n, T].
-            positions: Where the patches are, (x, y), [n, 2].
+            weights: Weight of each patch in its slots, [n, T].
+            positions: Positions of the patches, (x, y), [n, 2].
             num_slots: K.
-            mpp: Microns of a unit of the positions; waves are summed up only if it is known.
+            mpp: Microns per unit of the positions; waves are summed up only if it is known.
         """
         slots, top_k = assignments.ravel(), assignments.shape[1]
         weight = weights.ravel().astype(np.float64)
@@ -118,11 +118,12 @@ class SlotMoments:
         """Recover the moments that centroids, spreads and mean waves were made from.
 
         Args:
-            mass: [K].
-            centroids: [K, 2], of any value for an empty slot; likewise the others.
-            spread: [K, 2].
+            mass: Σ w of each slot, [K].
+            centroids: Weighted mean positions, [K, 2]; of any value for an empty slot, as are the
+                others.
+            spread: Weighted standard deviations, [K, 2].
             waves: φ of each slot before it is turned about the mass centre, [K, W].
-            mpp: Microns of a unit of the centroids.
+            mpp: Microns per unit of the centroids.
         """
         weight = np.where(mass > 0, mass, 0.0)[:, None]
         means = np.where(weight > 0, centroids, 0)
@@ -135,7 +136,7 @@ class SlotMoments:
         """Add the moments of other patches of the slide.
 
         Raises:
-            ShapeError: The two are in units of different size.
+            ShapeError: The coordinates of the two are in units of different size.
         """
         if not self.mass.any():
             return other
@@ -183,7 +184,7 @@ class SlotMoments:
         return np.where(mass > 0, self.waves / np.where(mass > 0, mass, 1), np.nan)
 
     def vectors(self) -> NDArray[np.float32]:
-        """Return what a model with places sees of each slot, [K, M]; 0 for an empty one.
+        """Return the vector that a model with places sees of each slot, [K, M]; 0 if it is empty.
 
         Raises:
             ShapeError: Patches came without coordinates in µm.

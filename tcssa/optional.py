@@ -16,9 +16,9 @@ def require(module: str, extra: str) -> ModuleType:
         extra: The extra of `tcssa` that installs it.
 
     Raises:
-        MissingExtraError: It is not installed; the error names the extra.
-        BrokenPackageError: It is installed and cannot be imported, such as torchvision beside a
-            torch it was not built for.
+        MissingExtraError: The package is not installed; the error names the extra.
+        BrokenPackageError: The package is installed and cannot be imported, such as torchvision
+            beside a torch it was not built for.
     """
     try:
         return importlib.import_module(module)

@@ -21,12 +21,12 @@ def load_factory(kind: str, name: str) -> Callable[..., Any]:
     """Import a user's factory.
 
     Args:
-        kind: What it makes, for the message.
+        kind: What the factory makes, for the message.
         name: ``module:factory``, importable from where the process runs. The caller vouches that
             the user gave it, and no file.
 
     Raises:
-        UsageError: It cannot be imported.
+        UsageError: The factory cannot be imported, or cannot be called.
     """
     module, _, attribute = name.partition(":")
     try:
@@ -43,12 +43,12 @@ def load_factory(kind: str, name: str) -> Callable[..., Any]:
 
 
 def is_imported(name: object) -> bool:
-    """Whether a name is one of a user's own code, ``module:factory``."""
+    """Tell whether a name is one of a user's own code, ``module:factory``."""
     return isinstance(name, str) and ":" in name
 
 
 def is_own_encoder(name: object) -> bool:
-    """Whether an encoder's name is one of a user's own code or of anybody's repository."""
+    """Tell whether an encoder's name is one of a user's own code or of anybody's repository."""
     return isinstance(name, str) and name.startswith(("python:", "hf:", "timm:hf-hub:"))
 
 
@@ -58,7 +58,8 @@ class OnlyByUser:
 
     Attributes:
         option: The option that sets it on a command line.
-        acts: Whether a value does either; all other values may stand in files too.
+        acts: Tells whether a value imports code or fetches models; other values may stand in files
+            too.
     """
 
     option: str
@@ -74,8 +75,8 @@ def require_told(
         name: What the file names.
         told: What the user named.
         path: The file.
-        option: By which the user names it.
-        error: What to raise.
+        option: The option by which the user names it.
+        error: Type of the error to raise.
 
     Raises:
         FileError: Of the type ``error``; the user named nothing, or something else.
@@ -90,10 +91,10 @@ def refusal(
     """Make the error for a file that asks for what only the user may ask for.
 
     Args:
-        value: A name of code or of a model; or True, of a switch.
+        value: A name of code or of a model; or True for a switch.
         path: The file.
-        option: By which the user asks for it.
-        error: Its type.
+        option: The option by which the user asks for it.
+        error: Type of the error to make.
         variable: The environment variable that does the same, if there is one.
     """
     if value is True:

@@ -1,4 +1,4 @@
-"""How the library tells of its progress without knowing a terminal."""
+"""Reports of the library's progress, made without knowing a terminal."""
 
 from __future__ import annotations
 
@@ -21,13 +21,19 @@ class Reporter(Protocol):
     """Receives progress and remarks; ``tcssa_cli.output`` draws them."""
 
     def task(self, description: str, total: int | None, unit: str) -> AbstractContextManager[Task]:
-        """Open a task of ``total`` units (None: unknown)."""
+        """Open a task, a piece of work that advances within a block.
+
+        Args:
+            description: The work, in a few words.
+            total: Number of units; None if it is not known.
+            unit: Name of the units, in the plural, as ``slides``.
+        """
 
     def note(self, text: str) -> None:
-        """A remark worth a line."""
+        """Make a remark worth a line."""
 
     def warn(self, text: str) -> None:
-        """Something the user should know before trusting the result."""
+        """Tell the user something to know before trusting the result."""
 
 
 class _SilentTask:

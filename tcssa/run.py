@@ -25,23 +25,31 @@ RUN_FILE = "run.json"
 CHECKPOINT_FILE = "checkpoint.safetensors"
 ONE_FOLDER_HINT = "--out must be one folder that all processes see"
 SHOWN_WITHIN_S = 90.0
-"""How late a network disk may show a file that another machine wrote."""
+"""Longest delay before a network disk shows a file that another machine wrote, in seconds."""
 
 
 class _Selected(BaseModel):
-    """As much of ``run.json`` as says where the checkpoint is."""
+    """The part of ``run.json`` that says where the checkpoint is."""
 
     selected: FileName
 
 
 def write_run(folder: Path, content: dict[str, Any]) -> None:
-    """Write ``run.json``, stamped with the schema and the toolkit's version."""
+    """Write ``run.json``, stamped with the schema and the toolkit's version.
+
+    Args:
+        folder: The run directory.
+        content: The facts of the run, JSON-able.
+    """
     stamped = {"schema_version": SCHEMA_VERSION, "tcssa_version": __version__, **content}
     atomic.write_text(folder / RUN_FILE, json.dumps(stamped, indent=2) + "\n")
 
 
 def shows_run(folder: Path) -> bool:
-    """Whether a run that another process has just begun is seen here; a network disk is slow."""
+    """Tell whether a run that another process has just begun is seen here.
+
+    A network disk is slow: the answer is no only after `SHOWN_WITHIN_S`.
+    """
     deadline = time.monotonic() + SHOWN_WITHIN_S
     while not (is_there := (folder / RUN_FILE).exists()) and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -52,7 +60,8 @@ def read_run(folder: Path) -> dict[str, Any]:
     """Read ``run.json``.
 
     Raises:
-        RunError: The folder is no run directory, or a damaged one, or one of a later toolkit.
+        RunError: The folder is no run directory, its ``run.json`` is damaged, or it is of another
+            version of the schema.
     """
     path = folder / RUN_FILE
     with reading(folder, RunError):
@@ -73,14 +82,14 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def selected_checkpoint(folder: Path) -> Path:
-    """The checkpoint that a run stands for: of a fold's folder its own, of a run the selected.
+    """Find the checkpoint that a folder stands for: a fold's own, or a run's selected one.
 
-    A cross-validated run selects the fold with the best validation loss; test results have no
-    part in it.
+    A cross-validated run selects the fold with the best validation loss; test results play no part
+    in it.
 
     Raises:
         RunError: The run is not finished, or does not say which fold it stands for.
-        CheckpointError: There is no checkpoint.
+        CheckpointError: The selected fold has no checkpoint.
     """
     if (folder / CHECKPOINT_FILE).is_file():
         return folder / CHECKPOINT_FILE

@@ -1,4 +1,4 @@
-"""A group of commands with one that is meant where none is named."""
+"""A group of commands with a default command, run where none is named."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from typer.core import TyperGroup
 
 
 class DefaultCommand(TyperGroup):
-    """`tcssa inspect PATH` beside `tcssa inspect slots RUN`.
+    """A group that knows `tcssa inspect PATH` beside `tcssa inspect slots RUN`.
 
-    The first command that was added is taken where the first argument names no command. A file
-    that is called like a command is given as ``./slots``.
+    The command that was added first is run where the first argument does not name a command. A file
+    whose name is that of a command is given as ``./slots``.
     """
 
     # typer brings its own copy of click in some versions and not in others, hence Any
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the default command in front where none is named and no help is asked for."""
+        """See `click.Command.parse_args`.
+
+        The default command is put in front where none is named and no help is asked for.
+        """
         named = bool(args) and (
             args[0] in self.commands or args[0] in self.get_help_option_names(ctx)
         )

@@ -1,4 +1,4 @@
-"""From an error to one line, the next step, and an exit code.
+"""Explanations of errors: one line, the next step, and an exit code.
 
 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 """
@@ -17,7 +17,7 @@ _PLAIN_ERRNOS = {
 }  # fmt: skip
 
 _NEXT_STEPS: list[tuple[type[errors.TcssaError], str, int]] = [
-    # the first type that fits counts; a hint that the error brings along beats the general one
+    # the first type that fits counts; a hint of the error itself takes precedence over this one
     (errors.UsageError, "tcssa COMMAND --help lists what it takes", _USAGE),
     (errors.MissingDataError, "check the path", _FAILED),
     (errors.SlideError, "open the slide in a viewer; copy it again if it is damaged", _FAILED),
@@ -34,7 +34,7 @@ _NEXT_STEPS: list[tuple[type[errors.TcssaError], str, int]] = [
 
 @dataclass(frozen=True)
 class Explanation:
-    """What the user is told."""
+    """Message to the user about an error."""
 
     error: str
     hint: str | None
@@ -48,7 +48,7 @@ INTERRUPTED = Explanation(
 
 
 def explain(error: BaseException) -> Explanation:
-    """Say an error in one line, with what to do next."""
+    """Explain an error in one line, with what to do next."""
     if isinstance(error, errors.TcssaError):
         for kind, hint, code in _NEXT_STEPS:
             if isinstance(error, kind):

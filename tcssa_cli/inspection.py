@@ -1,4 +1,4 @@
-"""What a file or folder of the toolkit is, and what is known of it without running anything.
+"""Identification of the toolkit's files and folders, with their facts, without running anything.
 
 Each kind has a function that answers None where the path is something else; the first answer
 counts.
@@ -20,25 +20,25 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True)
 class Inspected:
-    """What a path is."""
+    """The kind of a path, and the facts about it."""
 
     path: Path
     kind: str
     facts: Facts
-    """Name to number, text, list or dict."""
+    """Facts by name: a number, text, list or dict."""
     tables: dict[str, list[Facts]] = field(default_factory=dict)
     """Rows of facts that belong together, by title."""
     next: str | None = None
-    """A command to go on with."""
+    """A command to continue with."""
 
 
 def inspect(path: Path) -> Inspected:
     """Find out what a path is.
 
     Raises:
-        MissingDataError: It does not exist.
-        UsageError: It is nothing that the toolkit knows.
-        FileError: It is something of the toolkit's, and broken.
+        MissingDataError: The path does not exist.
+        UsageError: The path is not of a kind that the toolkit knows.
+        FileError: The path is of a known kind, but broken.
     """
     from tcssa.features.feature_set_path import split_selection
 
@@ -258,7 +258,7 @@ _KINDS: list[Callable[[Path], Inspected | None]] = [
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> Facts:
-    """Nested facts under dotted names; what is not known is left out."""
+    """Flatten nested facts to dotted names; facts that are None are left out."""
     flat: Facts = {}
     for name, value in facts.items():
         if isinstance(value, Mapping):
@@ -273,7 +273,7 @@ def _rows(facts: Mapping[str, Any]) -> list[Facts]:
 
 
 def _plain(value: Any) -> Any:
-    """An HDF5 attribute as a plain value."""
+    """Return an HDF5 attribute as a plain value."""
     return value.tolist() if hasattr(value, "tolist") else value
 
 

@@ -1,4 +1,4 @@
-"""The program: one app, and what becomes of its errors."""
+"""The program: one app, and the handling of its errors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tcssa_cli.default_command import DefaultCommand
 from tcssa_cli.errors import INTERRUPTED, WRONG_USAGE, Explanation, explain
 from tcssa_cli.output import Output
 
-# The stacked experts' gradients are blocks of tens of MB that are made anew at every step. With
+# The stacked experts' gradients are blocks of tens of MB that are allocated at every step. With
 # huge pages their backward pass took 14 ms on a CPU instead of 30 (D = 1024, K = 32). torch
 # reads this once, when it first allocates.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
@@ -102,11 +102,11 @@ def root(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command line and return its exit code; no error leaves as a traceback."""
+    """Run a command line and return its exit code; errors raise only with ``--debug``."""
     try:
         app(args=list(arguments))
     except SystemExit as stop:
-        # typer turns an interrupt into an exit of its own
+        # typer turns an interrupt into its own exit
         if stop.code == INTERRUPTED.exit_code:
             return _tell(INTERRUPTED, arguments)
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
@@ -127,5 +127,5 @@ def _tell(explanation: Explanation, arguments: Sequence[str]) -> int:
 
 
 def main() -> None:
-    """The console script."""
+    """Run the console script."""
     sys.exit(run(sys.argv[1:]))

@@ -1,7 +1,7 @@
 """Options that several commands share, and options made from settings.
 
-A setting's default and help text stand once, on its field. Its flag defaults to None, "not
-given", so that the environment, a file or a preset may speak.
+A setting's default and help text are defined once, on its field. Its flag defaults to None, "not
+given", so that the value can come from the environment, a file or a preset.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rich.markup import escape
 
 
 class TorchDevice(StrEnum):
-    """Where torch runs."""
+    """Devices for torch."""
 
     AUTO = "auto"
     CPU = "cpu"
@@ -25,7 +25,7 @@ class TorchDevice(StrEnum):
 
 
 class SeveralSlides(StrEnum):
-    """What to do where a question names a patient who has several slides."""
+    """Choices for a question about a patient who has several slides."""
 
     ERROR = "error"
     DX1 = "dx1"
@@ -51,12 +51,12 @@ ConfigFile = Annotated[
 
 
 def setting(section: type[BaseModel], name: str, *flags: str, panel: str | None = None) -> Any:
-    """The option of one settings field; typer takes its own type for it, hence Any.
+    """Make the option of one settings field; typer takes its own type for it, hence Any.
 
     Args:
         section: The settings that hold the field.
-        name: Of the field.
-        flags: Spellings, if not ``--field-name``.
+        name: Name of the field.
+        flags: Spellings of the flag, if not ``--field-name``.
         panel: Heading in the help.
     """
     field = section.model_fields[name]

@@ -1,4 +1,4 @@
-"""The only place that knows the terminal: stdout is data, stderr is talk."""
+"""The only place that knows the terminal: results go to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -42,28 +42,38 @@ class Output:
         self.warnings: list[str] = []
 
     def result(self, data: dict[str, Any], show: Callable[[Console], None]) -> None:
-        """Print the result once: as JSON, or as ``show`` draws it for a person."""
+        """Print the result once: as JSON, or as ``show`` draws it for a person.
+
+        Args:
+            data: The result for JSON; warnings are added.
+            show: Prints the result on the console it is given.
+        """
         if self.as_json:
             sys.stdout.write(json.dumps({**data, "warnings": self.warnings}, default=str) + "\n")
         else:
             show(self.stdout)
 
     def hint(self, text: str) -> None:
-        """What one might do next."""
+        """Print a suggestion for what to do next."""
         self.stderr.print(f"[dim]{escape(text)}[/dim]", soft_wrap=True)
 
     def note(self, text: str) -> None:
-        """A remark worth a line."""
+        """Print a remark."""
         self.stderr.print(escape(printable(text, keep="\n")), soft_wrap=True)
 
     def warn(self, text: str) -> None:
-        """Something the user should know before trusting the result."""
+        """Print something the user should know before trusting the result, and record it."""
         self.warnings.append(text)
         shown = escape(printable(text, keep="\n"))
         self.stderr.print(f"[bold yellow]warning[/]  {shown}", soft_wrap=True)
 
     def error(self, message: str, hint: str | None) -> None:
-        """Why the command failed, and what to do next."""
+        """Print why the command failed, and what to do next.
+
+        Args:
+            message: The error in one line.
+            hint: What to do next, or None.
+        """
         if self.as_json:
             sys.stdout.write(json.dumps({"error": message, "hint": hint}) + "\n")
         self.stderr.print(f"[bold red]error[/]  {escape(message)}", soft_wrap=True)
@@ -72,7 +82,16 @@ class Output:
 
     @contextmanager
     def task(self, description: str, total: int | None, unit: str) -> Iterator[Task]:
-        """Draw a progress bar with rate and remaining time; without a terminal, one line."""
+        """Draw a progress bar with rate and remaining time; without a terminal, print one line.
+
+        Args:
+            description: What is being done.
+            total: Number of units, or None if it is not known.
+            unit: Name of the units, plural.
+
+        Yields:
+            The task, to advance.
+        """
         if not self.stderr.is_terminal:
             self.stderr.print(f"{description}: {total if total is not None else '?'} {unit}")
         with Progress(
@@ -102,7 +121,7 @@ class _Bar:
 
 
 class _Rate(ProgressColumn):
-    """Units a second."""
+    """Column of the rate, in units a second."""
 
     def __init__(self, unit: str) -> None:
         super().__init__()
@@ -115,7 +134,13 @@ class _Rate(ProgressColumn):
 
 
 def make_table(title: str | None, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """A table of text; columns of numbers are set to the right."""
+    """Make a table of text; columns of numbers are aligned to the right.
+
+    Args:
+        title: Title above the table, or None.
+        header: Names of the columns.
+        rows: Cells of each row, as many as the header; None is shown as a dash.
+    """
     table = Table(title=title, title_justify="left", header_style="bold")
     for index, name in enumerate(header):
         numeric = all(isinstance(row[index], int | float) for row in rows)

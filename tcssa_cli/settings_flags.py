@@ -1,9 +1,9 @@
-"""Flags made from settings: a command of many settings names each of them once, or not at all.
+"""Flags made from settings: a command with many settings names each of them at most once.
 
     @with_flags(Flags(TrainSettings, at="train", panel="Training"))
     def train(out: OutFolder, flags: dict[str, Any]) -> None: ...
 
-has the flags ``--out``, ``--epochs``, ``--lr`` and so on, and is called with what was given as
+has the flags ``--out``, ``--epochs``, ``--lr`` and so on, and is called with the given values as
 ``flags = {"train": {"epochs": None, "lr": 0.1, …}}``; None is "not given".
 """
 
@@ -28,10 +28,10 @@ class Flags:
 
     Attributes:
         section: The settings.
-        at: Where the command's settings hold this section; None if it is all of them.
+        at: Key of this section in the command's settings; None if it is all of them.
         panel: Heading in the help.
         names: Fields that have a flag; None for all.
-        spelled: The flags that are not ``--field-name``.
+        spelled: Flags that are not ``--field-name``, by field.
     """
 
     section: type[Section]
@@ -41,7 +41,7 @@ class Flags:
     spelled: Mapping[str, str] = field(default_factory=dict)
 
     def parameters(self) -> Iterator[tuple[str, inspect.Parameter]]:
-        """Each field's name, and the parameter that typer makes its flag of."""
+        """Yield each field's name, and the parameter from which typer makes its flag."""
         for name in self.names or self.section.model_fields:
             settled = self.section.model_fields[name]
             spelling = self.spelled.get(name) or _flag(name, is_on=settled.default is True)
@@ -59,7 +59,7 @@ class Flags:
 
 
 def with_flags(*groups: Flags) -> Callable[[Command], Command]:
-    """Give a command the flags of settings; it takes them together, as ``flags``."""
+    """Give a command the flags of settings; it receives their values together, as ``flags``."""
     made = [(group, list(group.parameters())) for group in groups]
 
     def decorate(command: Command) -> Command:
@@ -82,13 +82,13 @@ def with_flags(*groups: Flags) -> Callable[[Command], Command]:
 
 
 def _flag(name: str, *, is_on: bool) -> str:
-    """Name a field's flag; that of a truth value says what its default does not."""
+    """Name a field's flag; a boolean that is on by default also gets ``--no-…``."""
     flag = name.replace("_", "-")
     return f"--{flag}/--no-{flag}" if is_on else f"--{flag}"
 
 
 def _type_of(annotation: Any) -> Any:
-    """What a flag takes: the type of the field, or of its choices, which pydantic checks."""
+    """Return the type of a flag: that of the field, or of its choices, which pydantic checks."""
     is_union = get_origin(annotation) in (Union, UnionType)  # a Literal's with None is a Union
     kinds = get_args(annotation) if is_union else (annotation,)
     (kind,) = (kind for kind in kinds if kind is not NoneType)

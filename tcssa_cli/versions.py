@@ -1,4 +1,4 @@
-"""Versions of what matters, read without importing any of it."""
+"""Versions of the packages that matter, read without importing any of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Name and version of tcssa, Python and the installed packages of those that matter."""
+    """Return the versions of Python and of the installed packages that matter, by name."""
     found = {}
     for name in _PACKAGES:
         try:

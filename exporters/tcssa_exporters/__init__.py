@@ -1,4 +1,4 @@
-"""From a checkpoint to an artefact: ONNX and TensorRT, verified against torch."""
+"""Exports of checkpoints as artefacts: ONNX and TensorRT, verified against torch."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""An encoder as an ONNX graph or a TensorRT engine, from bytes of patches to features.
+"""Exports of encoders as an ONNX graph or a TensorRT engine, from bytes of patches to features.
 
-The graph is compared with torch before anything is written; a deviation leaves nothing behind.
+The graph is compared with torch before the folder gets its name; a deviation leaves no files.
 """
 
 from __future__ import annotations
@@ -46,22 +46,27 @@ def export_encoder(
     overwrite: bool = False,
     reporter: Reporter | None = None,
 ) -> ExportedEncoder:
-    """Export an encoder and prove that the graph computes the same.
+    """Export an encoder and verify that the graph computes the same features.
 
     Args:
-        spec: The encoder; one that is a torch network.
-        out: The folder to make. ``onnx:OUT`` is an encoder then, of the same name.
+        spec: The encoder, which must be a torch network.
+        out: The folder to create. ``onnx:OUT`` is then an encoder of the same name.
         format: ``onnx``; ``trt`` for the TensorRT that is installed; ``trt-rtx``.
-        max_batch: Most patches an engine takes at once; 64.
-        targets: GPUs an engine is for, as ``sm89``.
-        workspace_mb: Scratch memory an engine may use.
-        overwrite: Replace an exported encoder that stands at ``out``.
-        reporter: Told of every stage.
+        max_batch: Most patches that an engine takes at once, by default 64.
+        targets: GPUs to build an engine for, such as ``sm89``.
+        workspace_mb: Most scratch memory that an engine may use, in MiB.
+        overwrite: Replace an exported encoder at ``out``.
+        reporter: Receives a note on every stage.
+
+    Returns:
+        The description, as written to ``encoder.json``.
 
     Raises:
-        UsageError: The encoder is no torch network, or something stands at ``out``.
+        UsageError: The encoder is no torch network, ``out`` is in use, or an option has no meaning
+            for the format.
         ParityError: The exported graph differs from torch.
-        ArtefactError: The ONNX checker or the engine's builder refused.
+        ArtefactError: The ONNX checker or the engine's builder refused the graph.
+        DeviceError: Full TensorRT was asked for on a machine without a GPU.
         MissingExtraError: The TensorRT asked for is not installed.
     """
     if spec.network is None:
@@ -113,7 +118,7 @@ def export_encoder(
 
 @dataclass(frozen=True)
 class _Written:
-    """What stands in the folder so far, and what made it."""
+    """The files in the folder so far, and the tools that made them."""
 
     model: Path
     data: Sequence[Path]
@@ -127,9 +132,9 @@ def _options(
     targets: Sequence[str],
     workspace_mb: int,
 ) -> ExportOptions:
-    """The options of a graph that takes whole batches; all of them are checked here."""
+    """Resolve and check the options of a graph that takes whole batches."""
     kind = "onnx" if format == "onnx" else flavour(format)
-    # an engine of chunks is tuned for its largest batch, which is how patches come
+    # a chunked engine is tuned for its largest batch, which is the usual one for patches
     options = ExportOptions.resolve(
         kind,
         {
@@ -147,7 +152,7 @@ def _options(
 def _replaced_by_engine(
     graph: _Written, part: Part, kind: Flavour, options: ExportOptions
 ) -> _Written:
-    """Build an engine from a graph, and put it in the graph's place."""
+    """Build an engine from a graph, and replace the graph's files by it."""
     plan = graph.model.with_name("model.plan")
     built = build_engine(graph.model, plan, kind, part, options)
     facts = {"onnx_sha256": file_sha256(graph.model), **built.facts}
@@ -164,10 +169,18 @@ def _part(module: nn.Module, network: Network) -> Part:
 
 
 def compare(module: nn.Module, graph: Path, input_px: int) -> list[EncoderParity]:
-    """Compare a graph with torch on random and constant patches, alone and in threes.
+    """Compare a graph with torch on random and constant patches, in batches of one and three.
+
+    Args:
+        module: The encoder in torch, from bytes of patches to features.
+        graph: The ONNX file.
+        input_px: Side of the patches, in pixels.
+
+    Returns:
+        One row per batch.
 
     Raises:
-        ParityError: They differ by more than `TOLERANCE`.
+        ParityError: The graph's features differ from torch's by more than `TOLERANCE`.
     """
     import onnxruntime
     import torch
@@ -181,7 +194,7 @@ def compare(module: nn.Module, graph: Path, input_px: int) -> list[EncoderParity
         scale = max(float(np.abs(expected).max()), 1e-12)
         relative = float(np.abs(found - expected).max()) / scale
         rows.append(EncoderParity(patches=name, batch=len(patches), relative=relative))
-        if not relative <= TOLERANCE:  # also where it is no number
+        if not relative <= TOLERANCE:  # also true of NaN
             raise ParityError(
                 f"the exported encoder differs from torch by {relative:.1e} (relative) on "
                 f"{len(patches)} {name} patches; {TOLERANCE:g} is allowed"

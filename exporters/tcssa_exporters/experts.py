@@ -1,9 +1,9 @@
-"""The experts of the slots as ONNX Runtime computes them fastest.
+"""The experts of the slots in the form that ONNX Runtime computes fastest.
 
-Its products of few rows with many columns read the right-hand matrices slowly, and an expert's
-layer is such a product: one row a slide. With the weights on the left, and the slides as columns,
-the experts of two to sixteen slides took half the time on one core, those of one slide the same.
-TensorRT has no such preference and gets the experts as they are.
+ONNX Runtime reads the right-hand matrix slowly in products of few rows with many columns, and an
+expert's layer is such a product, with one row per slide. With the weights on the left, and the
+slides as columns, the experts of two to sixteen slides took half the time on one core, those of one
+slide the same. TensorRT has no such preference and gets the experts unchanged.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from tcssa.compressor.experts import SlotExperts
 
 
 class WeightsFirstExperts(nn.Module):
-    """`SlotExperts` in evaluation mode, its products turned: yᵀ = Wᵀ xᵀ.
+    """`SlotExperts` in evaluation mode, with transposed products: yᵀ = Wᵀ xᵀ.
 
     Args:
-        experts: Whose weights they are, in the number format to compute in.
+        experts: The experts whose weights to use, in the number format to compute in.
     """
 
     def __init__(self, experts: SlotExperts) -> None:

@@ -1,8 +1,8 @@
-"""From a model to an artefact on disk.
+"""Export of a model as an artefact on disk.
 
 The stages are: trace to ONNX, compare with torch, build engines if they are asked for, write
-``artefact.json``, run the engines where their GPU is, rename into place. Whatever fails leaves
-nothing behind.
+``artefact.json``, run the engines if their GPU is in this machine, rename into place. A stage that
+fails leaves no files behind.
 """
 
 from __future__ import annotations
@@ -58,28 +58,28 @@ def export_model(
     reporter: Reporter | None = None,
     **request: Unpack[ExportRequest],
 ) -> Artefact:
-    """Export a model and prove that the result computes the same.
+    """Export a model and verify that the artefact computes the same.
 
     Args:
-        source: The model; see `open_source`. It stays as it is.
+        source: The model, see `open_source`; it is not changed.
         out: The artefact's folder.
         format: ``onnx``; ``trt`` for the TensorRT that is installed; ``trt-rtx``.
-        overwrite: Replace an artefact that stands at ``out``.
-        open_engine: Opens the runtime of an artefact's folder, to run new engines where this
-            machine has the GPU for them; exporters know no runtimes, so the caller brings it.
-        reporter: Told of every stage.
+        overwrite: Replace an artefact at ``out``.
+        open_engine: Opens the runtime of an artefact's folder, to run new engines if this machine
+            has the GPU for them; exporters do not import runtimes, so the caller passes it.
+        reporter: Receives a note on every stage.
         **request: Precision, graph and limits; see `ExportRequest`.
 
     Returns:
-        What ``artefact.json`` says.
+        The description, as written to ``artefact.json``.
 
     Raises:
-        UsageError: Options that contradict each other, a target that cannot be built for, or
-            something standing at ``out`` already.
+        UsageError: Options contradict each other, a target cannot be built for, or ``out`` is in
+            use.
         MissingExtraError: The TensorRT asked for is not installed.
         DeviceError: Full TensorRT was asked for on a machine without a GPU.
         ParityError: The exported model differs from torch.
-        ArtefactError: The ONNX checker or the engine's builder refused.
+        ArtefactError: The ONNX checker or the engine's builder refused the graph.
     """
     kind = "onnx" if format == "onnx" else flavour(format)
     options = ExportOptions.resolve(kind, request)
@@ -109,18 +109,21 @@ def export_compressor(
     reporter: Reporter | None = None,
     **request: Unpack[ExportRequest],
 ) -> Artefact:
-    """`export_model` of a compressor alone.
+    """Export a compressor alone, as `export_model` does.
 
     Args:
         model: The compressor.
-        out: See `export_model`, and so the others.
+        out: The artefact's folder.
         checkpoint_sha256: Hash of the file that the model was loaded from.
         encoder: Name of the encoder of the features it was trained on, if known.
-        format: See there.
-        overwrite: See there.
-        open_engine: See there.
-        reporter: See there.
-        **request: See there.
+        format: See `export_model`.
+        overwrite: Replace an artefact at ``out``.
+        open_engine: See `export_model`.
+        reporter: Receives a note on every stage.
+        **request: Precision, graph and limits; see `ExportRequest`.
+
+    Returns:
+        The description, as written to ``artefact.json``.
     """
     return export_model(
         ExportSource(model, checkpoint_sha256, encoder),
@@ -135,7 +138,7 @@ def export_compressor(
 
 @dataclass(frozen=True)
 class _Export:
-    """One export under way."""
+    """One export in progress."""
 
     source: ExportSource
     options: ExportOptions
@@ -143,7 +146,7 @@ class _Export:
     stages: Stages
 
     def make(self, open_engine: OpenEngine | None) -> Artefact:
-        """Fill the folder."""
+        """Write the artefact into the folder."""
         parts = make_parts(self.source, self.options)
         models = {part.name: self._write_onnx(part) for part in parts}
         verifier = Verifier(self.source, self.options.precision)
@@ -172,7 +175,7 @@ class _Export:
         )
 
     def _compare_onnx(self, verifier: Verifier, models: dict[str, ModelFile]) -> Parity:
-        """Compare with torch: the files as they are, and half precision with every rounding."""
+        """Compare the files with torch: as they are, and in half precision with every rounding."""
         precision = self.options.precision
         paths = [self.folder / model.file for model in models.values()]
         tool = f"onnxruntime {tool_versions()['onnxruntime']}"
@@ -195,7 +198,7 @@ class _Export:
         )
 
     def _run(self, calls: list[Call]) -> Run:
-        """The artefact's graphs as one function on padded batches."""
+        """Join the artefact's graphs into one function on padded batches."""
         if self.options.chunk_patches is None:
             (full,) = calls
             return full_run(full)
@@ -234,7 +237,7 @@ class _Export:
         )
 
     def _replace_by_engines(self, artefact: Artefact, parts: list[Part]) -> Artefact:
-        """Build an engine from each ONNX file, and put it in the file's place."""
+        """Build an engine from each ONNX file, and replace the file by it."""
         kind = self.options.format
         assert kind != "onnx"
         engines = {}
@@ -295,7 +298,7 @@ class _Export:
 
 
 def _not_run(compute: str) -> list[str]:
-    """What a comparison of the ONNX file on the CPU leaves open."""
+    """List what a comparison of the ONNX file on the CPU does not cover."""
     if compute == "float32":
         return []
     open_ends = [
@@ -311,7 +314,7 @@ def _not_run(compute: str) -> list[str]:
 
 
 def _gpu_targets(options: ExportOptions) -> list[str]:
-    """What an engine is built for; RTX chooses by itself where no target was named."""
+    """List the GPUs an engine is built for; empty where TensorRT-RTX chooses by itself."""
     import torch
 
     if options.targets or options.format == "tensorrt-rtx":
@@ -320,7 +323,7 @@ def _gpu_targets(options: ExportOptions) -> list[str]:
 
 
 def _runs_here(options: ExportOptions) -> bool:
-    """Whether this machine has a GPU that an engine is built for."""
+    """Tell whether this machine has a GPU that an engine is built for."""
     import torch
 
     if not options.is_engine or not torch.cuda.is_available():

@@ -1,17 +1,17 @@
-"""The compressor, and what comes after it, as graphs that export well.
+"""The compressor and its heads as graphs that export well.
 
 `tcssa.SlotCompressor` packs bags and streams them, which no graph can. These modules compute the
 same on a padded batch, with the weights of the same model:
 
 - `PartialGraph`: patches to the weighted mean and the mass of every slot. mean · mass are the sums
   that make aggregation a monoid: of several chunks they add up to the slide's.
-- `FinishGraph`: means to slots, and to whatever heads take slots: logits, tokens. Heads that pool
-  by mass take the masses too.
+- `FinishGraph`: means to slots, and to the outputs of heads that take slots: logits, tokens. Heads
+  that pool by mass take the masses too.
 - `FullGraph`: one after the other, for whole bags.
-- `PlacesGraph`: where slots lie, for a full graph of a model with places. For a chunked pair the
-  host sums the moments up, in float64, and ``finish`` takes them.
+- `PlacesGraph`: positions of slots, for a full graph of a model with places. For a chunked pair the
+  host sums up the moments, in float64, and ``finish`` takes them.
 
-Choices that are there for what comes after torch:
+Choices made for the tools that run the graphs:
 
 - An empty slot is guarded by `where`, not by a δ in the denominator: ONNX optimisers take a
   scalar within 1e-8 of zero for zero and fold its addition away.
@@ -20,12 +20,12 @@ Choices that are there for what comes after torch:
   a mean and not a sum.
 - A softmax is never materialised; only the chosen slots' probabilities are. That brings the
   scratch memory at that size from 416 MB to 246 MB.
-- The mass is a matrix product and no sum: ONNX Runtime sums over patches one after another in
+- The mass is a matrix product, not a sum: ONNX Runtime sums over patches one after another in
   float32, which is off by 1e-4 at N = 20,000 and by 1e-3 at N = 500,000, and with it the slots.
 - The gate is float32 whatever the rest is; see `tcssa_exporters.precision`.
 
-Contract on padding: what stands in the rows beyond ``lengths`` does not matter, as long as it is
-finite (0 × NaN is NaN). The runtimes set these rows to zero.
+Contract on padding: the rows beyond ``lengths`` may hold any finite values (0 × NaN is NaN). The
+runtimes set these rows to zero.
 
 Shapes: B bags or chunks, N patches, D features, K slots, T = top_k, W waves, M moments of a place.
 """
@@ -46,11 +46,11 @@ from tcssa.moments import UNIT_UM, WAVELENGTHS_UM, WAVES
 from tcssa_exporters.experts import WeightsFirstExperts
 
 _SUBNORMAL_FREE_PATCHES = 8192
-"""Equal shares of so many patches are 1.2e-4; float16 counts evenly down to 6e-5."""
+"""Equal shares of this many patches are 1.2e-4; float16 has full precision down to 6e-5."""
 
 
 class Pooling(nn.Module):
-    """Weighted means of patches, the product in one number format.
+    """Weighted means of patches, with the product in one number format.
 
     Args:
         dtype: float32, or bfloat16, which has the range of float32.
@@ -65,7 +65,16 @@ class Pooling(nn.Module):
         self.features_first = features_first
 
     def forward(self, share_BNK: Tensor, features_BND: Tensor, lengths_B: Tensor) -> Tensor:
-        """Means [B, K, D], float32, of patches by their shares, which add up to 1 in every slot."""
+        """Compute the weighted means of patches in every slot.
+
+        Args:
+            share_BNK: Weights of the patches, which add up to 1 in every slot that is not empty.
+            features_BND: Patch features.
+            lengths_B: Patches of each bag, int64.
+
+        Returns:
+            Means [B, K, D], float32.
+        """
         shares, features = share_BNK.to(self.dtype), features_BND.to(self.dtype)
         if self.features_first:
             return (features.transpose(1, 2) @ shares).transpose(1, 2).float()
@@ -75,10 +84,10 @@ class Pooling(nn.Module):
 class HalfPooling(Pooling):
     """`Pooling` in float16, which has few numbers below 6e-5 and none below 6e-8.
 
-    The shares of a bag of 100,000 patches are about 1e-5. There they would be rounded to a part in
-    three hundred, and small ones would vanish. So a large bag's shares are scaled up, until those
-    of equal patches are 2^-13, and its means are scaled down again in float32. The scaled means
-    must fit into float16 too: up to 65504 at 8192 patches, up to 4094 at 131,072.
+    The shares of a bag of 100,000 patches are about 1e-5, where float16 would round them to one
+    part in three hundred, and small ones would vanish. So a large bag's shares are scaled up, until
+    those of equal patches are 2^-13, and its means are scaled down again in float32. The scaled
+    means must fit into float16 too: up to 65504 at 8192 patches, up to 4094 at 131,072.
     """
 
     def __init__(self, *, features_first: bool) -> None:
@@ -91,13 +100,13 @@ class HalfPooling(Pooling):
 
 
 class PartialGraph(nn.Module):
-    """From patches to the mean and the mass of every slot.
+    """The graph that turns patches into the mean and the mass of every slot.
 
     Args:
         gate: The router's Linear(D, K), float32.
-        top_k: Slots of a patch.
-        pooling: Makes the means.
-        salience: The router's, float32; None where the model has none.
+        top_k: Number of slots that a patch goes to.
+        pooling: Computes the means.
+        salience: The router's salience, float32; None if the model has none.
     """
 
     slot_ids: Tensor
@@ -110,7 +119,7 @@ class PartialGraph(nn.Module):
         self.salience = salience
         self.top_k = top_k
         self.pooling = pooling
-        # a buffer must not be called as an output is: ONNX has one name space for both
+        # a buffer must not have the name of an output: ONNX has one name space for both
         self.register_buffer("slot_ids", torch.arange(gate.out_features))
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
@@ -143,7 +152,7 @@ class PartialGraph(nn.Module):
         return routing if salience_BN is None else (*routing, salience_BN)
 
     def _largest(self, logits_BNK: Tensor) -> Tensor:
-        """Indices [B, N, T] of the largest logits; the lower index wins a tie, as in `Router`."""
+        """Find the slots [B, N, T] of the largest logits; the lower wins a tie, as in `Router`."""
         remaining = logits_BNK
         chosen = [remaining.argmax(dim=2, keepdim=True)]
         while len(chosen) < self.top_k:
@@ -152,7 +161,15 @@ class PartialGraph(nn.Module):
         return torch.cat(chosen, dim=2)
 
     def spread(self, chosen_BNT: Tensor, weights_BNT: Tensor) -> Tensor:
-        """The weights as a matrix [B, N, K], 0 where a patch does not go."""
+        """Spread the weights of the chosen slots over all slots.
+
+        Args:
+            chosen_BNT: Slots of each patch, int64, 0 to K - 1.
+            weights_BNT: Weight of each patch in each of them.
+
+        Returns:
+            Weights [B, N, K], 0 for slots that a patch does not go to.
+        """
         dense_BNK = torch.where(chosen_BNT[:, :, :1] == self.slot_ids, weights_BNT[:, :, :1], 0.0)
         for t in range(1, self.top_k):
             goes_there = chosen_BNT[:, :, t : t + 1] == self.slot_ids
@@ -161,14 +178,13 @@ class PartialGraph(nn.Module):
 
 
 class FinishGraph(nn.Module):
-    """From the means of slots to slots, and on to whatever takes slots.
+    """The graph that turns the means of slots into slots and the outputs of heads.
 
     Args:
-        experts: `SlotExperts`, or `WeightsFirstExperts` of them, in the number format that they
-            shall compute in.
-        heads: Output name to a module that takes slots [S, K, D], in the same format; one that has
-            an attribute ``needs_mass``, True, takes the masses [S, K] too.
-        places: The model's, float32; None where it has none.
+        experts: `SlotExperts` or `WeightsFirstExperts`, in the number format to compute in.
+        heads: Modules by output name; they take slots [S, K, D] in the same format, and those whose
+            attribute ``needs_mass`` is True take the masses [S, K] too.
+        places: The model's place map, float32; None if the model has none.
     """
 
     def __init__(
@@ -190,9 +206,10 @@ class FinishGraph(nn.Module):
         """Refine means [S, K, D], float32, into slots of the same shape and the heads' outputs.
 
         Args:
-            mean: Of each slot, 0 for an empty one.
-            mass: Of each slot, [S, K], float32, where a head needs it.
-            moments: Of each slot's place, [S, K, M], float32, where the model has places.
+            mean: Mean of each slot, 0 for an empty one.
+            mass: Mass of each slot, [S, K], float32; needed if a head takes it.
+            moments: Moments of each slot's place, [S, K, M], float32; needed if the model has
+                places.
         """
         if self.places is not None:
             mean = mean + self.places(moments)
@@ -202,7 +219,7 @@ class FinishGraph(nn.Module):
 
 
 def takes_mass(head: nn.Module) -> bool:
-    """Return whether a head is given masses beside slots."""
+    """Tell whether a head takes masses beside slots."""
     return bool(getattr(head, "needs_mass", False))
 
 
@@ -210,8 +227,8 @@ class FullGraph(nn.Module):
     """`PartialGraph` and `FinishGraph` in one pass over whole bags.
 
     Args:
-        partial: Patches to means.
-        finish: Means to slots and further.
+        partial: Turns patches into means.
+        finish: Turns means into slots and the outputs of heads.
     """
 
     def __init__(self, partial: PartialGraph, finish: FinishGraph) -> None:
@@ -226,13 +243,13 @@ class FullGraph(nn.Module):
         """Compress a padded batch of bags; see `PartialGraph.forward`.
 
         Args:
-            features: See there.
-            lengths: See there.
-            coords: Where patches lie, (x, y) in µm, [B, N, 2], float32 and finite; of a model with
-                places.
+            features: Patch features [B, N, D]; finite in every row, padding included.
+            lengths: Patches of each bag, [B], int64; 0 to N.
+            coords: Positions of patches, (x, y) in µm, [B, N, 2], float32 and finite; needed if the
+                model has places.
 
         Returns:
-            Slots [B, K, D], mass, assignments, weights, salience if the model has it, and the
+            Slots [B, K, D], mass, assignments, weights, salience if the model has one, and the
             outputs of the heads.
         """
         mean, mass, *routing = self.partial(features, lengths)
@@ -255,12 +272,16 @@ class PlacesGraph(nn.Module):
         self.register_buffer("waves", torch.from_numpy(WAVES).float())
 
     def forward(self, dense_BNK: Tensor, mass_BK: Tensor, coords_BN2: Tensor) -> Tensor:
-        """Compute what a model with places sees of each slot, [B, K, M]; 0 for an empty one.
+        """Compute the moments of each slot that a model with places takes.
 
         Args:
-            dense_BNK: What each patch weighs in each slot, 0 for padding.
-            mass_BK: Their sums.
-            coords_BN2: In µm, about a point near the slide's middle, where float32 is exact enough.
+            dense_BNK: Weight of each patch in each slot, 0 for padding.
+            mass_BK: Sums of the weights over patches.
+            coords_BN2: Positions in µm, relative to a point near the slide's middle so that float32
+                is exact enough.
+
+        Returns:
+            Moments [B, K, M]; 0 for an empty slot.
         """
         is_held = (mass_BK > 0).unsqueeze(2)
         divisor_B1K = torch.where(mass_BK > 0, mass_BK, 1.0).unsqueeze(1)
@@ -288,14 +309,14 @@ def build_graphs(
     *,
     for_onnx_runtime: bool = False,
 ) -> tuple[PartialGraph, FinishGraph]:
-    """Both halves of a model, in evaluation mode and on the CPU.
+    """Build both halves of a model, in evaluation mode and on the CPU.
 
     Args:
-        model: The compressor; it is copied and stays as it is.
-        heads: Output name to module, likewise.
-        dtype: Of pooling, experts and heads; the gate is float32 always.
-        for_onnx_runtime: In the order of its faster products, which TensorRT has no use for; see
-            `Pooling` and `WeightsFirstExperts`.
+        model: The compressor; it is copied and not changed.
+        heads: Modules by output name, likewise.
+        dtype: Number format of pooling, experts and heads; the gate is always float32.
+        for_onnx_runtime: Order the products as ONNX Runtime computes them fastest, which is of no
+            use to TensorRT; see `Pooling` and `WeightsFirstExperts`.
     """
     model = copy.deepcopy(model).cpu().eval()
     if dtype == torch.float16:
@@ -314,7 +335,7 @@ def build_graphs(
 
 
 def _probabilities(logits_BNK: Tensor, chosen_BNT: Tensor) -> Tensor:
-    """The softmax over K at the chosen slots, [B, N, T]; the first of them is the largest."""
+    """Compute the softmax over K at the chosen slots, [B, N, T], of which the first is largest."""
     chosen_logits = logits_BNK.gather(2, chosen_BNT)
     largest = chosen_logits[:, :, :1]
     total = (logits_BNK - largest).exp().sum(dim=2, keepdim=True)

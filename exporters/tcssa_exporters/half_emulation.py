@@ -1,9 +1,9 @@
 """Half-precision graphs on a CPU that has no half-precision operations.
 
 ONNX Runtime's CPU provider refuses bfloat16, and computes float16 in float32 without rounding
-what stands between two operations: 300 · 300 is 90,000 there and infinity on a GPU. So a graph is
-rewritten: every operation that gives a 16-bit tensor computes in float32, and its result is
-rounded to 16 bits. That is what hardware does that multiplies in 16 bits and sums in float32.
+intermediate results: 300 · 300 is 90,000 there and infinity on a GPU. So a graph is rewritten:
+every operation that gives a 16-bit tensor computes in float32, and its result is rounded to 16
+bits, just as on hardware that multiplies in 16 bits and sums in float32.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 
 
 def rounded_model(model: ModelProto) -> ModelProto:
-    """Rewrite a graph so that float32 operations do what 16-bit ones would.
+    """Rewrite a graph so that float32 operations give the results of 16-bit ones.
 
     Args:
-        model: With the weights in it; it is left as it is. Its inputs and outputs keep their types.
+        model: The model, weights included; it is not changed.
+
+    Returns:
+        The rewritten model, whose inputs and outputs have the same types.
 
     Raises:
-        ValueError: It has an operation with a graph inside, which is not rewritten.
+        ValueError: An operation contains a graph, which cannot be rewritten.
     """
     import onnx
 
@@ -52,7 +55,7 @@ def rounded_model(model: ModelProto) -> ModelProto:
 def _rounded_node(
     node: NodeProto, types: dict[str, int], renamed: dict[str, str]
 ) -> list[NodeProto]:
-    """The node in float32, and what rounds its 16-bit outputs."""
+    """Return the node in float32, followed by nodes that round its 16-bit outputs."""
     import onnx
 
     half = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
@@ -74,7 +77,7 @@ def _rounded_node(
 
 
 def _widen_attribute(attribute: AttributeProto, half: tuple[int, ...]) -> None:
-    """What names or holds a 16-bit type names or holds float32."""
+    """Turn an attribute that names or holds a 16-bit type into one of float32."""
     import onnx
 
     if attribute.name in ("to", "dtype") and attribute.i in half:
@@ -84,7 +87,7 @@ def _widen_attribute(attribute: AttributeProto, half: tuple[int, ...]) -> None:
 
 
 def _widen(tensor: TensorProto) -> None:
-    """Turn a 16-bit tensor into the float32 one of the same values."""
+    """Turn a 16-bit tensor into a float32 one with the same values."""
     import numpy as np
     import onnx
 
@@ -99,7 +102,7 @@ def _cast(source: str, target: str, dtype: int) -> NodeProto:
 
 
 def _forget_types(values: list[ValueInfoProto], half: tuple[int, ...]) -> None:
-    """Drop the notes on tensors that are 16-bit no more; they are inferred again."""
+    """Drop the stored types of tensors that are no longer 16-bit; they are inferred again."""
     kept = [value for value in values if value.type.tensor_type.elem_type not in half]
     del values[:]
     values.extend(kept)

@@ -1,7 +1,7 @@
-"""What an ONNX file says of itself, should it part from its artefact.
+"""The metadata of an ONNX file, in case it is separated from its artefact.
 
-The same facts as ``artefact.json``, but for what is known only once the file is written: its
-hash, the comparison with torch, what an engine's builder reported.
+They hold the same facts as ``artefact.json``, except those known only once the file is written:
+its hash, the comparison with torch, the report of an engine's builder.
 """
 
 from __future__ import annotations
@@ -23,7 +23,16 @@ _MOMENTS = "moments of each slot's coordinates, as tcssa.moments.SlotMoments.vec
 
 
 def onnx_metadata(part: Part, source: ExportSource, options: ExportOptions) -> dict[str, str]:
-    """Facts for a file's ``metadata_props``, all of them text; absent facts are left out."""
+    """Collect the facts for a file's ``metadata_props``.
+
+    Args:
+        part: The graph in the file.
+        source: The model.
+        options: The options of the export.
+
+    Returns:
+        Facts as text, by names that begin with ``tcssa.``; absent facts are left out.
+    """
     config = source.compressor.config
     stages = options.precision.stages(head=bool(source.heads))
     facts: dict[str, str | int | None] = {

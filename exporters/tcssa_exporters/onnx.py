@@ -1,8 +1,8 @@
 """Graphs as ONNX files.
 
-A file's bytes follow from the weights, the metadata and the versions of torch and onnxscript:
-what the exporter notes of the machine it ran on (source paths, stack traces) is taken out, so a
-checkpoint has the same SHA-256 whatever folder it was exported from.
+A file's bytes depend only on the weights, the metadata and the versions of torch and onnxscript:
+the exporter's notes on the machine it ran on (source paths, stack traces) are removed, so a
+checkpoint's export has the same SHA-256 whatever folder it was exported from.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ OPSET = 20
 """Opsets 20 to 24 gave byte-identical engines; the oldest is the most widely read."""
 
 EXTERNAL_DATA_ABOVE_BYTES = 2**31 - 2**24
-"""A protobuf message ends at 2 GiB. Larger weights go to a file of their own."""
+"""A protobuf message is limited to 2 GiB; larger weights go to a file of their own."""
 
 _TRACED_SIZES = {"batch": 2, "patches": 3, "slides": 2}
-"""Of the axes that vary; sizes of 0 and 1 would be taken for constants."""
+"""Sizes of the axes that vary, for tracing; 0 and 1 would be taken for constants."""
 
 
 def write_onnx(part: Part, path: Path, metadata: Mapping[str, str]) -> list[Path]:
@@ -41,7 +41,7 @@ def write_onnx(part: Part, path: Path, metadata: Mapping[str, str]) -> list[Path
         The files written beside ``path``: the weights, where they exceed 2 GiB.
 
     Raises:
-        ArtefactError: The ONNX checker refuses what was written.
+        ArtefactError: The ONNX checker refuses the file.
     """
     import onnx
 
@@ -99,7 +99,7 @@ def _example(tensor: NamedTensor) -> Any:  # torch is not imported with this mod
 
 
 def _strip(proto: ModelProto) -> None:
-    """Take out everything that only says where and how the graph was traced."""
+    """Remove everything that only says where and how the graph was traced."""
     graph = proto.graph
     parts: Iterable[Any] = (  # protobuf messages share these two fields but no type
         proto,

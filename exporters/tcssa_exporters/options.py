@@ -1,4 +1,4 @@
-"""What an export is asked for, with every default filled in and checked."""
+"""The options of an export, with all defaults filled in and checked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tcssa.errors import UsageError
 from tcssa_exporters.precision import PRECISIONS, Precision, PrecisionName
 
 CHUNK_PATCHES = {"onnx": 2048, "engine": 8192}
-"""On a CPU, what stays in its cache between gate and pooling."""
+"""Default rows of a chunk. On a CPU, as many as stay in its cache between gate and pooling."""
 
 _OPT_PATCHES = 8192
 _ENGINE_MAX_PATCHES = 131_072
@@ -20,28 +20,28 @@ _FINISH_SLIDES = 64
 
 
 class ExportRequest(TypedDict, total=False):
-    """What can be asked of an export; what is left out has a default."""
+    """Options of an export; one that is left out has the default named last."""
 
     precision: PrecisionName
-    """Of pooling, experts and heads; the gate is float32 always. ``fp32``."""
+    """Number format of pooling, experts and heads; the gate is always float32. ``fp32``."""
     graph: Graph
     """``full``: one graph for whole bags. ``chunked``: a pair for bags of any size. ``full``."""
     chunk_patches: int | None
     """Most rows of a chunk of a chunked pair. 2048 for ONNX, 8192 for an engine."""
     min_patches: int | None
-    """Fewest patches a full engine is built for; runtimes pad smaller bags. 1."""
+    """Fewest patches that a full engine is built for; runtimes pad smaller bags. 1."""
     opt_patches: int | None
-    """The number it is tuned for. 8192, or the nearest allowed."""
+    """Number of patches that a full engine is tuned for. 8192, or the nearest allowed."""
     max_patches: int | None
-    """Most patches of a bag of a full graph. Any for ONNX, 131,072 for an engine."""
+    """Most patches of a bag in a full graph. Any for ONNX, 131,072 for an engine."""
     max_batch: int | None
     """Most bags, or chunks, at once. Any for ONNX; for an engine 8 bags (1 in half precision, where
     the gate needs a float32 copy of the features), or 16 chunks."""
     targets: Sequence[str]
-    """Compute capabilities an engine is for, as ``sm89``. Empty: this machine's GPU, or all that
-    TensorRT-RTX builds for by itself."""
+    """Compute capabilities to build an engine for, such as ``sm89``. Empty: this machine's GPU, or
+    all that TensorRT-RTX builds for by default."""
     workspace_mb: int
-    """Scratch memory an engine may use at most. 2048."""
+    """Most scratch memory that an engine may use, in MiB. 2048."""
 
 
 @dataclass(frozen=True)
@@ -59,20 +59,25 @@ class ExportOptions:
 
     @property
     def is_engine(self) -> bool:
-        """Whether the result is a TensorRT plan, which is built for a range of sizes."""
+        """Tell whether the result is a TensorRT plan, which is built for a range of sizes."""
         return self.format != "onnx"
 
     @property
     def max_slides(self) -> int | None:
-        """Most slides that a chunked pair finishes at once."""
+        """The most slides that a chunked pair finishes at once; None for any number."""
         return None if self.max_batch is None else max(self.max_batch, _FINISH_SLIDES)
 
     @classmethod
     def resolve(cls, format: Format, request: ExportRequest) -> Self:
-        """Fill in what was not asked for.
+        """Fill in the defaults and check the options.
+
+        Args:
+            format: The format to export to.
+            request: The options that were set.
 
         Raises:
-            UsageError: Limits that contradict each other, or an option without a meaning.
+            UsageError: Limits are too small or contradict each other, or an option has no meaning
+                for the format or the graph.
         """
         graph = request.get("graph", "full")
         precision = PRECISIONS[request.get("precision", "fp32")]
@@ -107,7 +112,7 @@ class ExportOptions:
 
 
 def _chunk_patches(format: Format, graph: Graph, request: ExportRequest) -> int | None:
-    """Rows of a chunk; None for a full graph."""
+    """Resolve the rows of a chunk; None for a full graph."""
     asked = request.get("chunk_patches")
     if graph == "full":
         if asked is not None:
@@ -130,7 +135,7 @@ def _chunk_patches(format: Format, graph: Graph, request: ExportRequest) -> int 
 
 
 def _patches(format: Format, request: ExportRequest) -> PatchRange:
-    """The sizes of bags that a full graph takes."""
+    """Resolve the sizes of bags that a full graph takes."""
     asked_min = request.get("min_patches")
     smallest = 1 if asked_min is None else asked_min
     largest = request.get("max_patches")

@@ -1,4 +1,4 @@
-"""The batches on which an exported model is compared with torch; the same ones every time."""
+"""The fixed batches on which an exported model is compared with torch."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ class Case(NamedTuple):
 
     name: str
     features: NDArray[np.float32]
-    """[B, N, D]."""
+    """Patch features, [B, N, D]."""
     lengths: NDArray[np.int64]
-    """[B]."""
+    """Patches of each bag, [B]."""
 
     @property
     def coords(self) -> NDArray[np.float64]:
-        """Places in µm, for models that read them, [B, N, 2]: anywhere on a slide 20 mm wide."""
+        """Positions in µm, [B, N, 2], for models with places: random on a slide 20 mm wide."""
         shape = (*self.features.shape[:2], 2)
         places: NDArray[np.float64] = np.random.default_rng(1).uniform(0, 20_000, shape)
         return places
 
 
 def cases(model: SlotCompressor, *, large_bag: bool = False) -> Iterator[Case]:
-    """Make the batches.
+    """Yield the batches.
 
     Args:
-        model: Whose features they are; its gate says where patches are torn between two slots.
-        large_bag: Also a bag of 100,000 patches: the shares of its patches are so small that a
-            format of 16 bits needs care.
+        model: The model; it sets D, and its gate tells where patches tie between two slots.
+        large_bag: Whether to add a bag of 100,000 patches, whose shares are so small that 16-bit
+            formats need care.
     """
     rng = np.random.default_rng(0)
     feature_dim = model.config.feature_dim
@@ -66,7 +66,7 @@ def cases(model: SlotCompressor, *, large_bag: bool = False) -> Iterator[Case]:
 
 
 def _on_the_border(model: SlotCompressor, features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Move each patch [N, D] to where the last slot chosen and the next have the same logit."""
+    """Move each patch [N, D] to where its last chosen slot and the next have the same logit."""
     gate = model.router.gate
     weight = gate.weight.detach().cpu().double().numpy()
     bias = gate.bias.detach().cpu().double().numpy()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tcssa_exporters.source import ExportSource
 
 Range = tuple[int, int, int]
-"""Smallest size, the one to tune for, largest."""
+"""Smallest size, size to tune for, largest size."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,16 @@ class NamedTensor:
 
     @property
     def spec(self) -> TensorSpec:
-        """As the artefact states it."""
+        """The tensor as ``artefact.json`` describes it."""
         shape = [size if isinstance(size, int) else None for size in self.shape]
         return TensorSpec.model_validate({"name": self.name, "dtype": self.dtype, "shape": shape})
 
     def sized(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
-        """The shape with a size for every named axis."""
+        """Return the shape with the given size for every named axis."""
         return tuple(size if isinstance(size, int) else sizes[size] for size in self.shape)
 
     def num_bytes(self, sizes: Mapping[str, int]) -> int:
-        """Of the tensor at these sizes."""
+        """Return the tensor's size in bytes, given a size for every named axis."""
         import numpy as np
 
         return prod(self.sized(sizes)) * np.dtype(self.dtype).itemsize
@@ -58,7 +58,7 @@ class Part:
 
 
 def make_parts(source: ExportSource, options: ExportOptions) -> list[Part]:
-    """One full graph, or the chunked pair; the model stays as it is."""
+    """Build the full graph, or the two of a chunked pair; the source is not changed."""
     from tcssa_exporters import graph
 
     partial, finish = graph.build_graphs(
@@ -94,6 +94,7 @@ def make_parts(source: ExportSource, options: ExportOptions) -> list[Part]:
         return tuple(NamedTensor(name, "float32", (axis, *shape)) for name, shape in named)
 
     def centers(name: str, axis: str) -> NamedTensor:
+        """See `NamedTensor`."""
         return NamedTensor(name, "float32", (axis, slots, dim))
 
     if options.chunk_patches is None:
@@ -118,7 +119,7 @@ def make_parts(source: ExportSource, options: ExportOptions) -> list[Part]:
 
 
 def _head_shapes(finish: FinishGraph, slots: int, dim: int) -> list[tuple[int, ...]]:
-    """What each head makes of one slide, found by asking it."""
+    """Find the shape of each head's output for one slide, by running the heads."""
     import torch
 
     moments = None if finish.places is None else torch.zeros(1, slots, VECTOR_LENGTH)

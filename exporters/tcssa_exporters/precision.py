@@ -1,9 +1,9 @@
-"""In which number formats an exported model computes, and how far that may lead it from torch.
+"""The number formats that an exported model computes in, and its allowed deviation from torch.
 
-The gate is float32 in all of them: in half precision about one patch in a hundred would pick
-another second slot. Pooling, experts and heads compute in the format the precision is called by.
+The gate is float32 in every precision: in half precision about one patch in a hundred would pick
+another second slot. Pooling, experts and heads compute in the format that names the precision.
 NumPy has no bfloat16, and features stored in it cost 0.23 on their own, so both half precisions
-take float16 features. Whatever the precision, outputs are float32.
+take float16 features. Outputs are float32 in every precision.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ PrecisionName = Literal["fp32", "fp16", "bf16"]
 
 @dataclass(frozen=True)
 class Precision:
-    """One choice of number formats."""
+    """The number formats of one precision."""
 
     name: PrecisionName
     input: str
-    """Of the features, as NumPy calls it."""
+    """Format of the features, under NumPy's name."""
     compute: str
-    """Of pooling, experts and heads, as torch calls it."""
+    """Format of pooling, experts and heads, under torch's name."""
     tolerance: float
     """Largest deviation from torch in float32 on the same features, relative to the largest entry
     of the tensor (at least 1)."""
     reason: str
-    """Why so much and no more."""
+    """Reason for this tolerance."""
 
     @property
     def is_half(self) -> bool:
-        """Whether anything is computed in 16 bits."""
+        """Tell whether anything is computed in 16 bits."""
         return self.compute != "float32"
 
     @property
     def dtype(self) -> torch.dtype:
-        """``compute`` as torch's type."""
+        """The torch type of ``compute``."""
         import torch
 
         dtype: torch.dtype = getattr(torch, self.compute)
         return dtype
 
     def stages(self, *, head: bool) -> dict[str, str]:
-        """The number format of every stage, for the artefact.
+        """Return the number format of every stage, as ``artefact.json`` states it.
 
         Args:
-            head: Whether anything follows the slots.
+            head: Whether the model has heads.
         """
         stages = {"input": self.input, "gate": "float32", "pooling": self.compute}
         stages["experts"] = self.compute

@@ -1,4 +1,4 @@
-"""Running exported models for a comparison, each as one function from a padded batch to outputs."""
+"""Exported models for comparisons, each as one function from a padded batch to outputs."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tcssa.errors import ParityError, one_line
 from tcssa_exporters.verify import Arrays, Run, slot_vectors
 
 Call = Callable[[Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]]
-"""Runs one graph: inputs by name to outputs by name."""
+"""Function that runs one graph, from inputs by name to outputs by name."""
 
 Coords = NDArray[np.float64]
-"""Where patches lie, in µm, [B, N, 2]."""
+"""Positions of patches (x, y) in µm, [B, N, 2]."""
 
 _CHUNKS_AT_ONCE = 4
 _PADDING = {"assignments": -1, "weights": 0, "salience": 0}
-"""Outputs of each patch, and what they are of padding."""
+"""Outputs per patch, and their values for padding."""
 
 
 def onnx_call(path: Path) -> Call:
-    """Runs an ONNX file on the CPU.
+    """Return a function that runs an ONNX file on the CPU.
 
     Raises:
         ParityError: ONNX Runtime refuses the file.
@@ -50,7 +50,7 @@ def onnx_call(path: Path) -> Call:
 
 @contextmanager
 def rounded_calls(paths: Sequence[Path]) -> Iterator[list[Call]]:
-    """Run ONNX files on the CPU with every 16-bit result rounded; see `rounded_model`."""
+    """Yield functions that run ONNX files with every 16-bit result rounded; see `rounded_model`."""
     import onnx
 
     from tcssa_exporters.half_emulation import rounded_model
@@ -70,11 +70,12 @@ def rounded_calls(paths: Sequence[Path]) -> Iterator[list[Call]]:
 
 
 def full_run(call: Call) -> Run:
-    """A full graph takes the padded batch as it is."""
+    """Return a function that runs a full graph on padded batches."""
 
     def run(
         features: NDArray[Any], lengths: NDArray[np.int64], coords: Coords | None = None
     ) -> Arrays:
+        """See `tcssa_exporters.verify.Run`."""
         feed = {"features": features, "lengths": lengths}
         if coords is not None:
             feed["coords"] = (coords - coords.mean(axis=1, keepdims=True)).astype(np.float32)
@@ -84,11 +85,19 @@ def full_run(call: Call) -> Run:
 
 
 def chunked_run(partial: Call, finish: Call, chunk_patches: int) -> Run:
-    """A chunked pair takes every bag in chunks, and chunks of several bags at once."""
+    """Return a function that runs a chunked pair on padded batches, chunk by chunk.
+
+    Args:
+        partial: Runs the graph from patches to means and masses; gets chunks of several bags at
+            once.
+        finish: Runs the graph from means to slots and the outputs of heads.
+        chunk_patches: Rows of a chunk.
+    """
 
     def run(
         features: NDArray[Any], lengths: NDArray[np.int64], coords: Coords | None = None
     ) -> Arrays:
+        """See `tcssa_exporters.verify.Run`."""
         batch, num_patches, _ = features.shape
         places = [
             (bag, begin, min(begin + chunk_patches, length))
@@ -122,7 +131,7 @@ def chunked_run(partial: Call, finish: Call, chunk_patches: int) -> Run:
 
 
 def _moments(routing: Arrays, coords: Coords, num_slots: int) -> NDArray[np.float32]:
-    """Compute what a model with places sees of the slots of each bag, [B, K, M]."""
+    """Compute the moments of each bag's slots that a model with places takes, [B, K, M]."""
     weights = routing["weights"]
     if "salience" in routing:
         weights = weights * routing["salience"][:, :, None]
@@ -132,7 +141,7 @@ def _moments(routing: Arrays, coords: Coords, num_slots: int) -> NDArray[np.floa
 def _padded(
     features: NDArray[Any], places: Sequence[tuple[int, int, int]], chunk_patches: int
 ) -> dict[str, NDArray[Any]]:
-    """Chunks (bag, begin, end) as a batch; rows beyond their lengths are zero."""
+    """Join chunks (bag, begin, end) into a batch; rows beyond their lengths are zero."""
     batch = np.zeros((len(places), chunk_patches, features.shape[2]), features.dtype)
     for row, (bag, begin, end) in enumerate(places):
         batch[row, : end - begin] = features[bag, begin:end]
@@ -140,25 +149,39 @@ def _padded(
 
 
 def _of_patches(names: Collection[str]) -> list[tuple[str, int]]:
-    """Return those of a model's outputs that are of patches, with their padding."""
+    """Choose the outputs that are per patch, with their values for padding."""
     return [(name, nothing) for name, nothing in _PADDING.items() if name in names]
 
 
 class EngineRuntime(Protocol):
-    """As much of a runtime as a comparison needs; `tcssa_runtimes.Runtime` is one."""
+    """The part of a runtime that a comparison needs; `tcssa_runtimes.Runtime` has it."""
 
     def compress(
         self, bags: Sequence[NDArray[Any]], coords: Sequence[NDArray[Any]] | None = None
     ) -> Sequence[Any]:
-        """Whole bags [N, D] to slots, mass, assignments, weights, logits and tokens of each."""
+        """Compress whole bags.
+
+        Args:
+            bags: Features [N, D] of each bag.
+            coords: Positions of patches in µm, [N, 2] for each bag; needed if the model has places.
+
+        Returns:
+            For each bag its slots, mass, assignments, weights, logits and tokens.
+        """
 
 
 def engine_run(runtime: EngineRuntime, heads: Sequence[str]) -> Run:
-    """A runtime takes bags without padding."""
+    """Return a function that runs a runtime, which takes bags without padding, on padded batches.
+
+    Args:
+        runtime: The runtime of the engines.
+        heads: Names of the heads' outputs.
+    """
 
     def run(
         features: NDArray[Any], lengths: NDArray[np.int64], coords: Coords | None = None
     ) -> Arrays:
+        """See `tcssa_exporters.verify.Run`."""
         bags = [bag[:length] for bag, length in zip(features, lengths.tolist(), strict=True)]
         encoded = runtime.compress(bags, None if coords is None else list(coords))
         found = {

@@ -1,4 +1,4 @@
-"""What is exported: a compressor, and what its slots are used for."""
+"""The model to export: a compressor, and the head that uses its slots."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _VQA_PROJECTOR = "projector.safetensors"
 
 @dataclass(frozen=True)
 class ExportSource:
-    """A model and where it comes from; `open_source` makes one from files."""
+    """A model and its origin; `open_source` makes one from files."""
 
     compressor: SlotCompressor
     checkpoint_sha256: str
@@ -32,13 +32,13 @@ class ExportSource:
     """Encoder of the features it was trained on, if known."""
     what: What = "compressor"
     heads: Mapping[str, nn.Module] = field(default_factory=dict)
-    """Output name to the module that makes it from slots [S, K, D]."""
+    """Modules that take slots [S, K, D], by the name of their output."""
     classes: list[str] | None = None
-    """Of a classifier's logits."""
+    """Classes of a classifier's logits."""
     token_dim: int | None = None
-    """H of a projector's tokens."""
+    """Length H of a projector's tokens."""
     head_sha256: str | None = None
-    """Hash of the projector's file, where it has one of its own."""
+    """Hash of the projector's file, if it has one of its own."""
 
 
 def open_source(
@@ -48,21 +48,22 @@ def open_source(
     projector: Path | None = None,
     classes: Sequence[str] | None = None,
 ) -> ExportSource:
-    """Load what is to be exported.
+    """Load the model to export.
 
     Args:
         model: A run of train-mil or train-vqa, a fold, a safetensors checkpoint of ours, or the
             reference's ``best_model.pth`` or ``moe_compressor.pt``.
         what: ``compressor`` ends with slots, ``classifier`` with logits, ``projector`` with tokens
             of a language model.
-        projector: The projector's file; None: the one of the train-vqa run.
-        classes: Names of a reference checkpoint's classes, which it does not tell; by default
-            ``class 0`` and so on.
+        projector: The projector's file; None takes the one of the train-vqa run.
+        classes: Names of a reference checkpoint's classes, which the file does not give; by
+            default ``class 0`` and so on.
 
     Raises:
-        CheckpointError: A file is missing, broken, or does not hold what is asked for.
+        CheckpointError: A file is missing, broken, or does not hold the model asked for.
         RunError: The run is not finished.
-        UsageError: An argument that has no meaning for ``what``.
+        UsageError: An argument has no meaning for ``what`` or the checkpoint, ``classes`` has the
+            wrong length, there is no projector, or the model does not end with logits of classes.
     """
     from tcssa.compressor import open_checkpoint
 
@@ -103,7 +104,7 @@ def _classifier(loaded: LoadedCompressor, classes: list[str]) -> ExportSource:
             hint="leave --what classifier out: slots are exported whatever was learnt",
         )
     return ExportSource(
-        compressor=loaded.model,  # it knows the reference's top_k, which the state does not tell
+        compressor=loaded.model,  # it knows the reference's top_k, which the state does not hold
         checkpoint_sha256=loaded.sha256,
         encoder=loaded.encoder,
         what="classifier",

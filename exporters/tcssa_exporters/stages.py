@@ -1,4 +1,4 @@
-"""The stages of an export, as a user is told of them."""
+"""The stages of an export, as reported to the user."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from tcssa_exporters.options import ExportOptions
 
 
 class Stages:
-    """Tells of each stage in a line."""
+    """Reports each stage in a line."""
 
     def __init__(self, task: Task, reporter: Reporter, total: int) -> None:
         self._task, self._reporter, self._total = task, reporter, total
         self._begun = 0
 
     def begin(self, text: str) -> None:
-        """The stage before has ended."""
+        """Begin a stage, which ends the one before."""
         if self._begun:
             self._task.advance()
         self._begun += 1
@@ -22,12 +22,17 @@ class Stages:
         self._reporter.note(f"{self._begun}/{self._total}  {text}")
 
     def end(self) -> None:
-        """The last stage has ended."""
+        """End the last stage."""
         self._task.advance()
 
 
 def count_stages(options: ExportOptions, *, compares_engines: bool) -> int:
-    """How many stages an export has."""
+    """Count the stages of an export.
+
+    Args:
+        options: The options of the export.
+        compares_engines: Whether engines are run and compared with torch.
+    """
     parts = 2 if options.graph == "chunked" else 1
     comparisons = 2 if options.precision.compute == "float16" else 1
     return parts * (1 + options.is_engine) + comparisons + compares_engines

@@ -1,4 +1,4 @@
-"""A folder that is either whole or not there."""
+"""Folders that are either complete or do not exist."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from tcssa.errors import UsageError
 
 
 def staged_artefact(out: Path, *, overwrite: bool) -> AbstractContextManager[Path]:
-    """`staged_folder` of an artefact."""
+    """Yield a temporary folder that becomes an artefact; see `staged_folder`.
+
+    Args:
+        out: The artefact's folder.
+        overwrite: Replace an artefact at ``out``.
+
+    Raises:
+        UsageError: ``out`` is in use; see `require_free`.
+    """
     return staged_folder(out, "artefact", is_artefact, overwrite=overwrite)
 
 
@@ -26,20 +34,20 @@ def staged_folder(
     overwrite: bool,
     staged_in: Path | None = None,
 ) -> Iterator[Path]:
-    """Yield a temporary folder; when the block ends well it becomes ``out``.
+    """Yield a temporary folder; when the block ends without an error it becomes ``out``.
 
     Args:
-        out: The folder to make.
-        kind: What it is called in errors.
-        is_ours: Whether a folder is one of that kind. Anything else is never replaced.
-        overwrite: Replace one that stands there.
-        staged_in: Where the temporary folder lies, on the same disk; by default beside ``out``.
+        out: The folder to create.
+        kind: Name of this kind of folder, for errors.
+        is_ours: Tells whether a folder is of that kind; anything else is never replaced.
+        overwrite: Replace a folder of that kind at ``out``.
+        staged_in: Parent of the temporary folder, on the same disk; by default that of ``out``.
 
     Yields:
         The folder to fill. It is removed when the block raises.
 
     Raises:
-        UsageError: Something stands at ``out`` already.
+        UsageError: ``out`` is in use; see `require_free`.
     """
     require_free(out, kind, is_ours, overwrite=overwrite)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -56,8 +64,14 @@ def staged_folder(
 def require_free(out: Path, kind: str, is_ours: Callable[[Path], bool], *, overwrite: bool) -> None:
     """Raise unless `staged_folder` may write ``out``.
 
+    Args:
+        out: The folder to create.
+        kind: Name of this kind of folder, for errors.
+        is_ours: Tells whether a folder is of that kind.
+        overwrite: Whether a folder of that kind may be replaced.
+
     Raises:
-        UsageError: Something stands there already.
+        UsageError: ``out`` holds something else, or is of that kind and ``overwrite`` is False.
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return

@@ -1,11 +1,11 @@
-"""Engines of TensorRT and of TensorRT-RTX, by one builder.
+"""Engines of TensorRT and of TensorRT-RTX, built by the same code.
 
-Written for ``tensorrt`` 10.x and 11.x and ``tensorrt_rtx`` 1.x: a strongly typed network (the
-graph's number formats are the engine's; precision flags are gone in 11), one optimisation
-profile a graph, a workspace limit. TensorRT-RTX builds without a GPU, full TensorRT does not.
+It is written for ``tensorrt`` 10.x and 11.x and ``tensorrt_rtx`` 1.x: a strongly typed network (the
+graph's number formats are the engine's; version 11 has no precision flags), one optimisation
+profile per graph, a workspace limit. TensorRT-RTX builds without a GPU, full TensorRT does not.
 
-A plan can be neither loaded nor inspected without a GPU, so what the builder says of it is
-written down while it builds.
+A plan can be neither loaded nor inspected without a GPU, so the builder's messages about it are
+recorded during the build.
 """
 
 from __future__ import annotations
@@ -36,20 +36,21 @@ class BuiltEngine:
     """A plan that was written."""
 
     module: str
-    """The package that built it, as Python imports it."""
+    """The package that built it, under its import name."""
     version: str
     facts: dict[str, int | str]
-    """Scratch memory (if this version tells), bytes in and out, profile, size, limit."""
+    """Scratch memory (if the version reports it), bytes in and out, profile, size, limit."""
 
 
 def flavour(name: Literal["trt", "trt-rtx"]) -> Flavour:
-    """Which TensorRT to build with.
+    """Choose the TensorRT to build with.
 
     Args:
-        name: ``trt`` takes full TensorRT where it is installed, else TensorRT-RTX.
+        name: ``trt`` takes full TensorRT if it is installed, else TensorRT-RTX; ``trt-rtx`` takes
+            TensorRT-RTX.
 
     Raises:
-        MissingExtraError: None that would do is installed.
+        MissingExtraError: No suitable TensorRT is installed.
     """
     wanted: tuple[Flavour, ...] = ("tensorrt-rtx",)
     if name == "trt":
@@ -69,10 +70,15 @@ def flavour(name: Literal["trt", "trt-rtx"]) -> Flavour:
 def check_targets(kind: Flavour, targets: Sequence[str], precision: PrecisionName) -> None:
     """Check that a TensorRT can build for these GPUs, before any work is done.
 
+    Args:
+        kind: The TensorRT to build with.
+        targets: Compute capabilities to build for, such as ``sm89``; empty for the default.
+        precision: The precision to compute in.
+
     Raises:
         MissingExtraError: That TensorRT is not installed.
         UsageError: It does not build for a target, or a target cannot compute in the precision.
-        DeviceError: Full TensorRT was asked for without a GPU.
+        DeviceError: Full TensorRT was asked for on a machine without a GPU.
     """
     import torch
 
@@ -121,15 +127,16 @@ def build_engine(
     """Build a plan from an ONNX file.
 
     Args:
-        onnx_path: The graph; its external data lie beside it.
+        onnx_path: The graph, with its external data beside it.
         plan_path: The file to write.
-        kind: Which TensorRT.
+        kind: The TensorRT to build with.
         part: The graph's inputs and outputs.
         options: Sizes, workspace and targets.
 
     Raises:
         MissingExtraError: That TensorRT is not installed.
-        ArtefactError: The builder failed; its own last message is part of the error.
+        ArtefactError: The graph cannot be parsed or the engine cannot be built; the error holds
+            TensorRT's last message.
     """
     trt = require(_MODULES[kind], kind)
     log = _make_logger(trt)
@@ -157,12 +164,12 @@ def build_engine(
 
 
 def axis_ranges(options: ExportOptions) -> dict[str, Range]:
-    """Smallest, best and largest size of every axis that varies."""
+    """Return the smallest, best and largest size of every axis that varies."""
     assert options.max_batch is not None
     assert options.max_slides is not None
     patches = options.patches
     if options.chunk_patches is not None:
-        # an archive comes in full batches of chunks, and slides end a few at a time
+        # an archive gives full batches of chunks, and a few slides are finished at a time
         return {
             "batch": (1, options.max_batch, options.max_batch),
             "slides": (1, min(options.max_batch, options.max_slides), options.max_slides),
@@ -172,7 +179,7 @@ def axis_ranges(options: ExportOptions) -> dict[str, Range]:
 
 
 def _parse(trt: ModuleType, builder: Any, log: Any, onnx_path: Path) -> Any:
-    # TensorRT 11 knows strongly typed networks only and may drop the flag
+    # TensorRT 11 has strongly typed networks only and may drop the flag
     flags = trt.NetworkDefinitionCreationFlag
     typed = 1 << int(flags.STRONGLY_TYPED) if hasattr(flags, "STRONGLY_TYPED") else 0
     network = builder.create_network(typed)
@@ -205,14 +212,14 @@ def _profile(builder: Any, part: Part, ranges: Mapping[str, Range]) -> Any:
 
 
 def _shapes(tensor: NamedTensor, ranges: Mapping[str, Range]) -> list[tuple[int, ...]]:
-    """The smallest, best and largest shape of a tensor."""
+    """Return the smallest, best and largest shape of a tensor."""
     return [
         tensor.sized({axis: sizes[which] for axis, sizes in ranges.items()}) for which in range(3)
     ]
 
 
 def _facts(part: Part, ranges: Mapping[str, Range]) -> dict[str, int | str]:
-    """The profile, and what goes in and out at its largest."""
+    """Describe the profile, and the bytes in and out at its largest sizes."""
     facts: dict[str, int | str] = {
         f"profile_{tensor.name}": ", ".join(
             "x".join(map(str, shape)) for shape in _shapes(tensor, ranges)
@@ -227,7 +234,7 @@ def _facts(part: Part, ranges: Mapping[str, Range]) -> dict[str, int | str]:
 
 def _make_logger(trt: ModuleType) -> Any:  # the class exists only once TensorRT is imported
     class BuilderLog(trt.ILogger):  # type: ignore[name-defined,misc]  # module known at run time
-        """Keeps errors and the scratch memory, which is told nowhere else without a GPU."""
+        """Keeps errors and the scratch memory, which without a GPU is reported only here."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
@@ -235,6 +242,7 @@ def _make_logger(trt: ModuleType) -> Any:  # the class exists only once TensorRT
             self.scratch_bytes: int | None = None
 
         def log(self, severity: Any, message: str) -> None:
+            """See TensorRT's ``ILogger.log``."""
             if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
                 self.errors.append(" ".join(message.split()))
             elif found := _SCRATCH.search(message):

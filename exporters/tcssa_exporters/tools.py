@@ -1,4 +1,4 @@
-"""What made an export, and in which version."""
+"""The tools that made an export, with their versions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tcssa.version import __version__
 
 
 def tool_versions() -> dict[str, str]:
-    """The versions of tcssa and of what it traces and compares with."""
+    """Return the versions of tcssa and of the packages it traces and compares with."""
     import onnxruntime
 
     tools = {"tcssa": __version__}

@@ -1,18 +1,18 @@
 """Artefacts as models of a Triton Inference Server's repository.
 
-A model there is a folder: ``config.pbtxt``, and its files below a version number. How the tensors
-are described follows from how the server batches:
+A model there is a folder: ``config.pbtxt``, and its files below a version number. The description
+of the tensors follows from the server's batching:
 
 - The batch axis is left out of ``dims``; ``max_batch_size`` stands for it. So ``lengths``, which
-  the graph takes as [B], would have no dimension left, and a request needs at least one. It is
-  declared as one number a slide, [B, 1], which the server reshapes to [B] (``reshape`` to an empty
-  shape).
-- The dynamic batcher joins requests of equal shapes only, it does not pad. ``allow_ragged_batch``
-  would join others by laying them end to end without a batch axis, which these graphs do not
-  take. So chunks of a chunked pair, which are all of one shape, may wait for one another; whole
-  slides, which seldom are, may not. A client can still send several slides padded in one request.
+  the graph takes as [B], would have no dimension left, but a request needs at least one. It is
+  declared as one number per slide, [B, 1], which the server reshapes to [B] (``reshape`` to an
+  empty shape).
+- The dynamic batcher only joins requests of equal shapes and does not pad. ``allow_ragged_batch``
+  would concatenate others without a batch axis, which these graphs do not take. So chunks of a
+  chunked pair, which all have one shape, may wait for one another; whole slides, which seldom have
+  the same shape, may not. A client can still send several padded slides in one request.
 
-Not run here against a server.
+This has not been tested against a server.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _FILES = {"onnx": "model.onnx", "tensorrt": "model.plan"}
 _TYPES = {"float32": "TYPE_FP32", "float16": "TYPE_FP16", "int64": "TYPE_INT64"}
 
 _MAX_BATCH = 8
-"""Where the artefact sets no limit: the server needs one."""
+"""Limit if the artefact sets none: the server needs one."""
 
 _CHUNK_DELAY_US = 1000
-"""How long a chunk waits for others: less than its own transfer of 32 MB takes."""
+"""Longest wait of a chunk for others: less than its own transfer of 32 MB takes."""
 
 
 def check_triton(
@@ -54,14 +54,14 @@ def check_triton(
     """Check that an export can become models of a repository, before any work is done.
 
     Args:
-        format: What is exported to.
-        name: Of the artefact's folder.
+        format: The format to export to.
+        name: Name of the artefact's folder.
         repository: The server's model repository.
-        graph: Decides how many models there will be.
+        graph: ``full`` makes one model, ``chunked`` two.
         overwrite: Whether models of these names may be replaced.
 
     Raises:
-        UsageError: The server does not run the format, or something stands there already.
+        UsageError: The server does not run the format, or the folder of a model is in use.
         MissingExtraError: The TensorRT asked for is not installed.
     """
     if format != "onnx":
@@ -74,13 +74,13 @@ def check_triton(
 def write_triton_models(
     artefact_folder: Path, repository: Path, *, name: str | None = None, overwrite: bool = False
 ) -> list[Path]:
-    """Write an artefact into a model repository: one model, or two of a chunked pair.
+    """Write an artefact into a model repository: one model, or two for a chunked pair.
 
     Args:
         artefact_folder: An ONNX or full TensorRT artefact.
-        repository: The server's model repository; made if need be.
-        name: Of the model; by default the artefact's folder's. A pair gets ``_partial`` and
-            ``_finish`` behind it.
+        repository: The server's model repository; created if it does not exist.
+        name: Name of the model; by default that of the artefact's folder. ``_partial`` and
+            ``_finish`` are appended for a chunked pair.
         overwrite: Replace models of the same names.
 
     Returns:
@@ -88,7 +88,7 @@ def write_triton_models(
 
     Raises:
         ArtefactError: The folder is no artefact, or a damaged one.
-        UsageError: The server does not run its format, or something stands there already.
+        UsageError: The server does not run its format, or the folder of a model is in use.
     """
     artefact = Artefact.read(artefact_folder)
     _require_served(artefact.format)
@@ -123,7 +123,7 @@ def _write_model(
 
 
 def _config(name: str, artefact: Artefact, part: str, model: ModelFile) -> Iterator[str]:
-    """Lines of ``config.pbtxt``, a ModelConfig in protobuf's text format."""
+    """Yield the lines of ``config.pbtxt``, a ModelConfig in protobuf's text format."""
     yield f"name: {_quoted(name)}"
     yield f"platform: {_quoted(_PLATFORMS[artefact.format])}"
     yield f"max_batch_size: {model.max_batch or _MAX_BATCH}"
@@ -151,7 +151,7 @@ def _tensor(kind: str, tensor: TensorSpec, artefact: Artefact) -> Iterator[str]:
 
 
 def _parameters(artefact: Artefact, part: str) -> dict[str, str]:
-    """What a client may want to know of the model; the server only hands it on."""
+    """Collect facts about the model for clients; the server only passes them on."""
     facts = {
         "what": artefact.what,
         "part": part,

@@ -1,12 +1,12 @@
-"""Does an exported model compute what torch computes?
+"""Comparison of exported models with torch.
 
-A single failed comparison fails the export. Values alone would not do: routing is a choice, and
-a wrong second slot of a few patches hides in the average of thousands. So assignments are
-compared too, and a difference passes only where torch itself was all but undecided. Values are
-then compared with what torch makes of the same routing.
+A single failed comparison fails the export. Values alone would not be enough: routing is a choice,
+and a wrong second slot of a few patches is lost in the average of thousands. So assignments are
+compared too, and may differ only where torch's own choice is almost a tie. Values are then compared
+with torch's results for the same routing.
 
-Torch computes in float32 whatever the exported model's precision is, on the features as that
-model gets them: rounded to float16 where it takes float16.
+Torch computes in float32 whatever the exported model's precision, on the features as that model
+gets them: rounded to float16 if it takes float16.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ if TYPE_CHECKING:
     from tcssa_exporters.source import ExportSource
 
 UNDECIDED_MARGIN = 1e-4
-"""Two logits closer than this, relative to the patch's largest (at least 1), are a draw."""
+"""Two logits closer than this, relative to the patch's largest (at least 1), are a tie."""
 
 _ROUTING_TOLERANCE = PRECISIONS["fp32"].tolerance
-"""Of masses and routing weights, which are float32 in every precision. They are as exact as the
-logits that they are the exponentials of: theirs is relative to the largest logit."""
+"""Tolerance of masses and routing weights, which are float32 in every precision. As exponentials
+they are only as exact as their logits, so it is relative to the largest logit."""
 
 _SALIENCE_LOGIT = 20.0
-"""Of salience, whose exponent is a logit of at most that size."""
+"""Scale of salience, whose exponent is a logit of at most that size."""
 
 Arrays = Mapping[str, NDArray[Any]]
-"""Outputs by name: slots [B, K, D], mass [B, K], assignments and weights [B, N, T], and those of
-the heads."""
+"""Outputs by name: slots [B, K, D], mass [B, K], assignments and weights [B, N, T], salience [B, N]
+if the model has one, and the outputs of the heads."""
 
 Run = Callable[[NDArray[Any], NDArray[np.int64], NDArray[np.float64] | None], Arrays]
-"""Features [B, N, D] and lengths [B] to outputs; and coords [B, N, 2] in µm of a model with
-places."""
+"""Function that runs an exported model on features [B, N, D], lengths [B] and, if the model has
+places, coords [B, N, 2] in µm."""
 
 
 class Verifier:
-    """Holds the torch model, and compares exported ones with it.
+    """Holds the torch model, and compares exported models with it.
 
     Args:
-        source: The model; it is copied to the CPU in float32 and stays as it is.
-        precision: Of the exported one.
+        source: The model; it is copied to the CPU in float32 and not changed.
+        precision: Precision of the exported model.
     """
 
     def __init__(self, source: ExportSource, precision: Precision) -> None:
@@ -76,14 +76,18 @@ class Verifier:
         """Compare an exported model with torch on every case.
 
         Args:
-            run: Runs the exported one.
-            runner: What runs it, for the table.
+            run: Runs the exported model.
+            runner: Name of the tool that runs it, for the table.
             max_patches: Largest N that the exported model takes; larger cases are left out.
             max_batch: Largest B, likewise.
-            large_bag: See `cases`.
+            large_bag: Whether to add a bag of 100,000 patches; see `cases`.
+
+        Returns:
+            One row per case.
 
         Raises:
-            ParityError: They differ; the message names the case, the tensor and the deviation.
+            ParityError: The outputs differ too much; the message names the case, the tensor and the
+                deviation.
         """
         return [
             self._compare(run, case, runner)
@@ -134,7 +138,7 @@ class Verifier:
         lengths: NDArray[np.int64],
         coords: NDArray[np.float64] | None,
     ) -> dict[str, NDArray[Any]]:
-        """What torch makes of a padded batch."""
+        """Compute torch's outputs for a padded batch."""
         import torch
 
         mask = torch.arange(features.shape[1]) < torch.from_numpy(lengths).unsqueeze(1)
@@ -146,7 +150,7 @@ class Verifier:
         )
 
     def _logits(self, features: NDArray[Any]) -> NDArray[np.float32]:
-        """The gate's, [B, N, K]."""
+        """Compute the gate's logits, [B, N, K]."""
         import torch
 
         gate = self.model.router.gate
@@ -163,7 +167,7 @@ class Verifier:
         weights: Tensor,
         salience: Tensor | None,
     ) -> dict[str, NDArray[Any]]:
-        """Return torch's outputs as arrays, the heads' among them."""
+        """Return torch's outputs as arrays, including those of the heads."""
         import torch
 
         from tcssa_exporters.graph import takes_mass
@@ -185,7 +189,7 @@ class Verifier:
         logits: NDArray[np.float32],
         coords: NDArray[np.float64] | None,
     ) -> dict[str, NDArray[Any]]:
-        """What torch makes of a routing that is given, -1 for padding."""
+        """Compute torch's outputs for a given routing, with -1 for padding."""
         import torch
 
         from tcssa.compressor.state import normalise
@@ -218,17 +222,21 @@ class Verifier:
     def _require_undecided(
         self, chosen: NDArray[np.int64], logits: NDArray[np.float32], where: str
     ) -> None:
-        """Raise unless each of these patches chose distinct slots that torch all but chose.
+        """Raise unless each of these patches chose distinct slots that tie with torch's choice.
 
         Args:
             chosen: Slots of the patches that differ, [M, T].
-            logits: Torch's, [M, K].
-            where: Named in the error.
+            logits: Torch's logits, [M, K].
+            where: The case, for errors.
+
+        Raises:
+            ParityError: A patch goes to fewer than T slots, or to one whose logit differs from that
+                of torch's choice by `UNDECIDED_MARGIN` or more.
         """
         top_k = self.model.config.top_k
         if any(len(set(row)) < top_k for row in chosen.tolist()):
             raise ParityError(f"{where}: patches go to fewer than {top_k} slots each")
-        # in the order of the choice, each slot's logit must equal the one that torch has there
+        # in the order of the choice, each slot's logit must tie with that of torch's choice
         best = -np.sort(-logits, axis=1)[:, :top_k]
         gap = np.abs(np.take_along_axis(logits, chosen, axis=1) - best).max(axis=1)
         gap /= np.maximum(1, np.abs(best).max(axis=1))
@@ -246,7 +254,17 @@ def slot_vectors(
     coords: NDArray[np.float64],
     num_slots: int,
 ) -> NDArray[np.float32]:
-    """Compute what a model with places sees of each bag's slots, [B, K, M]."""
+    """Compute the moments of each bag's slots that a model with places takes.
+
+    Args:
+        assignments: Slots of each patch, [B, N, T]; -1 for padding.
+        weights: Weight of each patch in each of them, [B, N, T], salience included.
+        coords: Positions of patches in µm, [B, N, 2].
+        num_slots: Number of slots, K.
+
+    Returns:
+        Moments [B, K, M].
+    """
     found = []
     for slots, weight, at in zip(assignments, weights, coords, strict=True):
         real = slots[:, 0] >= 0
@@ -256,25 +274,29 @@ def slot_vectors(
 
 
 class _Comparison:
-    """Deviations of one case's tensors."""
+    """Deviations of the tensors of one case."""
 
     def __init__(self, where: str) -> None:
         self.where = where
         self.deviations: dict[str, float] = {}
         self.worst = 0.0
-        """Largest share of its tolerance that a tensor used up."""
+        """Largest deviation so far, as a share of the deviation allowed."""
 
     def compare(
         self, name: str, found: Arrays, expected: Arrays, tolerance: float, scale: float = 1.0
     ) -> None:
-        """Note the largest absolute deviation; raise where it is too large or NaN.
+        """Record the largest absolute deviation of a tensor.
 
         Args:
-            name: Of the tensor.
+            name: Name of the tensor.
             found: The exported model's outputs.
-            expected: Torch's.
-            tolerance: Relative to the tensor's largest entry, at least 1 and at least ``scale``.
+            expected: Torch's outputs.
+            tolerance: Allowed deviation, relative to the tensor's largest entry or, if that is
+                smaller, to 1 or ``scale``.
             scale: See ``tolerance``.
+
+        Raises:
+            ParityError: The deviation is too large or NaN.
         """
         deviation = float(np.abs(found[name] - expected[name]).max(initial=0.0))
         largest = float(np.abs(expected[name]).max(initial=0.0))

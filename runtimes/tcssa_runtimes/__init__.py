@@ -1,4 +1,4 @@
-"""From a model to slots: torch, ONNX Runtime and TensorRT behind one contract."""
+"""Runtimes that compress slides to slots: torch, ONNX Runtime, TensorRT, behind one contract."""
 
 from __future__ import annotations
 

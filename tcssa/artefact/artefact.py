@@ -1,6 +1,6 @@
 """The artefact: the unit that is deployed.
 
-A folder with the model file and ``artefact.json``, which says all that a runtime must know.
+A folder with the model file and ``artefact.json``, which holds all that a runtime needs to know.
 Exporters write it, runtimes read it, and neither knows the other. It holds no time stamp: the
 same checkpoint and options give the same bytes, up to TensorRT, whose plans differ between builds.
 """
@@ -24,7 +24,7 @@ MANIFEST_FILE = "artefact.json"
 
 
 class Artefact(ArtefactRecord):
-    """A model that is deployed: a folder with ``artefact.json``, of which the parts agree."""
+    """A model that is deployed: a folder whose ``artefact.json`` is consistent."""
 
     @model_validator(mode="after")
     def _require_one_model(self) -> Self:
@@ -39,11 +39,15 @@ class Artefact(ArtefactRecord):
 
     @classmethod
     def read(cls, folder: Path, *, check: bool = True) -> Self:
-        """Read an artefact and check that its model file is the one it was made with.
+        """Read an artefact and check that its model files are the ones it was made with.
+
+        Args:
+            folder: The artefact's folder.
+            check: Whether to compare the hashes of the files.
 
         Raises:
-            ArtefactError: The folder is no artefact, what it says of itself contradicts itself, or
-                a file is missing or altered.
+            ArtefactError: The folder is no artefact, its ``artefact.json`` is not valid,
+                contradicts itself or exceeds a limit, or a file is missing or altered.
         """
         path = folder / MANIFEST_FILE
         if not path.exists():
@@ -67,10 +71,10 @@ class Artefact(ArtefactRecord):
         return artefact
 
     def write(self, folder: Path) -> None:
-        """Write ``artefact.json``; last, since it is what makes the folder an artefact."""
+        """Write ``artefact.json``, the last of the files: it makes the folder an artefact."""
         atomic.write_text(folder / MANIFEST_FILE, self.model_dump_json(indent=2) + "\n")
 
 
 def is_artefact(path: Path) -> bool:
-    """Whether a path is an artefact's folder."""
+    """Tell whether a path is the folder of an artefact."""
     return (path / MANIFEST_FILE).is_file()

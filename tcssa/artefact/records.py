@@ -1,4 +1,4 @@
-"""What ``artefact.json`` says, record by record."""
+"""The records of ``artefact.json``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tcssa.files.names import FileName
 
 Format = Literal["onnx", "tensorrt", "tensorrt-rtx"]
 What = Literal["compressor", "classifier", "projector"]
-"""What the graph ends with: slots, a classifier's logits, a language model's tokens."""
+"""Last output of the graph: slots, a classifier's logits, a language model's tokens."""
 Graph = Literal["full", "chunked"]
 """One graph for whole bags; or a pair, ``partial`` for chunks of bags and ``finish`` for their
 merged means. See `tcssa_exporters.graph`."""
@@ -24,16 +24,16 @@ class _Record(BaseModel):
 
 
 class TensorSpec(_Record):
-    """A tensor that goes in or comes out."""
+    """One input or output tensor of a graph."""
 
     name: str
     dtype: Literal["float16", "float32", "int64"]
     shape: list[Size | None] = Field(min_length=1, max_length=4)
-    """None stands for a dimension that varies."""
+    """Size of each dimension; None for one that varies."""
 
 
 class PatchRange(_Record):
-    """How many patches a bag may have."""
+    """The number of patches that a bag may have."""
 
     min: int = Field(ge=0, le=2**31 - 1)
     opt: int
@@ -52,35 +52,35 @@ class ParityRow(_Record):
 
     case: str
     runner: str = ""
-    """What ran the exported model."""
+    """The runtime that ran the exported model."""
     batch: int
     num_patches: int
     max_abs_slots: float
     max_abs_mass: float
     max_abs_heads: dict[str, float] = {}
-    """Of logits or tokens."""
+    """Largest deviation of logits or tokens."""
     routed_alike: float
     """Share of patches with the same slots in the same order."""
     share_of_tolerance: float
-    """How much of its tolerance the worst tensor used up."""
+    """Share of its tolerance that the worst tensor used."""
 
 
 class Parity(_Record):
-    """What was compared, and with what result."""
+    """The comparisons with torch, and their result."""
 
     status: str
     """``passed with onnxruntime …``, or ``not yet run on a GPU``."""
     tolerance: float
-    """Largest deviation allowed of slots and heads, relative to the largest entry (at least 1)."""
+    """Largest deviation allowed in slots and heads, relative to the largest entry (at least 1)."""
     reason: str
-    """Why so much."""
+    """Why the tolerance is that large."""
     not_run: list[str] = []
-    """What no comparison covers."""
+    """Cases that no comparison covers."""
     rows: list[ParityRow]
 
 
 class ModelFile(_Record):
-    """One graph of an artefact and what is known of it."""
+    """One graph of an artefact and the facts about it."""
 
     file: FileName
     sha256: str
@@ -89,13 +89,13 @@ class ModelFile(_Record):
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]
     build: dict[str, int | str] = {}
-    """What an engine's builder reported: scratch memory, size of the plan, workspace limit."""
+    """Report of an engine's builder: scratch memory, size of the plan, workspace limit."""
     max_batch: Size | None = None
     """Most bags, chunks or slides at once; None: any number."""
 
 
 class ArtefactRecord(_Record):
-    """Everything that ``artefact.json`` says; `tcssa.artefact.Artefact` is one that was checked."""
+    """The content of ``artefact.json``; a `tcssa.artefact.Artefact` is one that was checked."""
 
     schema_version: Literal[2] = 2
     format: Format
@@ -109,13 +109,13 @@ class ArtefactRecord(_Record):
     precision: dict[str, str]
     """Number format of each stage: input, gate, pooling, experts, and head where there is one."""
     patches: PatchRange
-    """Of a bag; of a chunked pair any number, since its bags come in chunks."""
+    """Patches of a bag; any number for a chunked pair, whose bags come in chunks."""
     chunk_patches: Size | None = None
     """Rows of a chunk of a chunked pair; None for a full graph."""
     max_batch: Size | None
     """Most bags, or chunks, at once."""
     salience: bool = False
-    """Whether patches have a factor of their weights, which the graph gives."""
+    """Whether patches have a salience, a factor of their weights, which the graph returns."""
     nested: bool = False
     """Whether slots may be folded into fewer ones (`tcssa.budgets`) before ``finish``."""
     auto_share: float = Field(default=0.9, gt=0, le=1)
@@ -129,12 +129,12 @@ class ArtefactRecord(_Record):
     encoder: str | None
     """Encoder of the features that the model was trained on."""
     classes: list[str] | None = None
-    """Of a classifier's logits."""
+    """Class names of a classifier's logits."""
     token_dim: Size | None = None
     """H of a projector's tokens."""
     checkpoint_sha256: str
     head_sha256: str | None = None
-    """Of the projector's file, where it has one of its own."""
+    """Hash of the projector's file, where it has one of its own."""
     parity: Parity
     tools: dict[str, str]
     gpu_targets: list[str] = []

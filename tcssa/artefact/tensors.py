@@ -1,6 +1,6 @@
 """The tensors that the graphs of an artefact have, and the sizes they must agree on.
 
-A runtime takes memory by what ``artefact.json`` says, so all its parts must speak of one model.
+A runtime allocates memory by what ``artefact.json`` says, so all parts must describe one model.
 
 Shapes: B bags or chunks, R their rows, D features, K slots, T = top_k, M moments of a slot's place,
 C classes, H width of a language model. B varies; R may be fixed, where a graph takes chunks of one
@@ -58,10 +58,11 @@ def graphs_of(artefact: ArtefactRecord) -> dict[str, tuple[Tensors, Tensors]]:
 
 
 def require_one_model(artefact: ArtefactRecord) -> None:
-    """Require that an artefact has its graphs, and all their tensors the sizes that it states.
+    """Require that an artefact has its graphs, and their tensors the sizes that it states.
 
     Raises:
-        ValueError: It lacks one, has another, or sizes differ.
+        ValueError: A graph is missing or superfluous, or its tensors do not have the names, types
+            or sizes that the artefact's kind and stated sizes ask for.
     """
     if (artefact.graph == "chunked") is (artefact.chunk_patches is None):
         raise ValueError("chunk_patches must be stated of a chunked pair, and of no other graph")
@@ -107,14 +108,14 @@ def _require_tensors(
 
 
 def require_small(artefact: ArtefactRecord, path: Path) -> None:
-    """Require that what one slide or chunk takes in memory stays within a limit.
+    """Require that the memory for one slide or chunk stays within a limit.
 
     Args:
-        artefact: What its file says.
-        path: The file.
+        artefact: The record that was read.
+        path: Its file, named in errors.
 
     Raises:
-        ArtefactError: It is beyond.
+        ArtefactError: A tensor of one slide or chunk would hold more numbers than `LAUNCH_VALUES`.
     """
     takes_features = next(iter(graphs_of(artefact)))
     fixed_rows = artefact.models[takes_features].inputs[0].shape[1]

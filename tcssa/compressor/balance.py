@@ -6,7 +6,7 @@ P_i is the mean routing probability of slot i, f_i the share of patches whose to
 (Σ f_i = k). Means run over all real patches of the batch. With uniform routing the first term
 is k, not 0.
 
-The sums behind it are a monoid too, and they are what slot utilisation is reported from.
+The sums behind it are a monoid too, and slot utilisation is computed from them.
 """
 
 from __future__ import annotations
@@ -34,13 +34,18 @@ class RoutingSums:
 
     @classmethod
     def empty(cls, num_slots: int, device: torch.device) -> RoutingSums:
-        """The sums over no patches."""
+        """Return the sums over no patches.
+
+        Args:
+            num_slots: K.
+            device: Device of the sums.
+        """
         zeros = torch.zeros(num_slots, device=device)
         return cls(zeros, zeros.clone(), torch.zeros((), device=device), 0)
 
     @classmethod
     def of(cls, routing: Routing) -> RoutingSums:
-        """The sums over the patches of one routing."""
+        """Compute the sums over the patches of one routing."""
         num_slots = routing.probs_NK.shape[1]
         counts = torch.bincount(routing.indices_NT.flatten(), minlength=num_slots)
         return cls(
@@ -51,7 +56,7 @@ class RoutingSums:
         )
 
     def merge(self, other: RoutingSums) -> RoutingSums:
-        """The sums over both parts."""
+        """Return the sums over both parts together."""
         return RoutingSums(
             self.probs + other.probs,
             self.counts + other.counts,
@@ -60,13 +65,13 @@ class RoutingSums:
         )
 
     def detach(self) -> RoutingSums:
-        """The same numbers without their history."""
+        """Return the same numbers, detached from the graph."""
         return RoutingSums(
             self.probs.detach(), self.counts.detach(), self.logsumexp.detach(), self.num_patches
         )
 
     def balance_loss(self) -> Tensor:
-        """The auxiliary loss, 0-dim, float32; 0 where there are no patches."""
+        """Compute the auxiliary loss, 0-dim, float32; 0 where there are no patches."""
         if self.num_patches == 0:
             return self.logsumexp
         num_slots = len(self.probs)
@@ -80,10 +85,10 @@ class RoutingSums:
         )
 
     def utilisation(self) -> Tensor:
-        """Share of all assignments that each slot received, [K]; sums to 1 (0 if no patches)."""
+        """Return each slot's share of all assignments, [K]; sums to 1 (0 if no patches)."""
         return self.counts / self.counts.sum().clamp(min=1)
 
     def effective_slots(self) -> float:
-        """Exponential of the entropy of `utilisation`: K if all are used alike, 1 on collapse."""
+        """Return exp of the entropy of `utilisation`: K if all are used alike, 1 on collapse."""
         share = self.utilisation()
         return float(torch.exp(-(share * torch.log(share.clamp(min=1e-12))).sum()))

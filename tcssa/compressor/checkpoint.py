@@ -30,7 +30,7 @@ Module = TypeVar("Module", bound=torch.nn.Module)
 
 _PREFIX = "compressor."
 _LAYOUT_VERSION = 1
-"""Of the tensors' names and axes; a file of another one is refused, not misread."""
+"""Version of the tensors' names and axes; a file of another version is refused, not misread."""
 _METADATA_KEY = "tcssa"
 """All facts stand under one key as JSON: safetensors writes several in random order, and a
 checkpoint should be the same bytes each time it is made."""
@@ -38,7 +38,7 @@ checkpoint should be the same bytes each time it is made."""
 
 @dataclass(frozen=True)
 class LoadedCompressor:
-    """A compressor and what is known of where it comes from."""
+    """A compressor and its origin."""
 
     model: SlotCompressor
     path: Path
@@ -46,7 +46,7 @@ class LoadedCompressor:
     sha256: str
     """Hash of that file."""
     encoder: str | None
-    """Encoder of the features it was trained on; None where nobody noted it."""
+    """Encoder of the features it was trained on; None where it was not recorded."""
 
 
 def save_compressor(model: SlotCompressor, path: Path, encoder: str | None = None) -> None:
@@ -71,7 +71,7 @@ def load_compressor(path: Path | str) -> SlotCompressor:
 
     Raises:
         CheckpointError: The file is missing, broken, or holds no compressor.
-        RunError: The directory is no run, or one that is not finished.
+        RunError: The directory is not a run directory, or its run is not finished.
     """
     return open_checkpoint(path).model
 
@@ -127,23 +127,31 @@ def compressor_from_reference(
 def compressor_facts(
     config: CompressorConfig, encoder: str | None, *, behind: str | None = None
 ) -> dict[str, Any]:
-    """The facts by which `load_compressor` knows a checkpoint that holds more than it.
+    """Collect the facts by which `load_compressor` recognises a compressor in a checkpoint.
 
     Args:
-        config: Of the compressor.
-        encoder: Of the features.
+        config: Configuration of the compressor.
+        encoder: Encoder of the features; None if it is not known.
         behind: What stands between the features and the compressor, if anything does; such a
-            compressor is not given out alone.
+            compressor is not loaded on its own.
+
+    Returns:
+        The facts, JSON-able, as `write_tensors` takes them.
     """
     facts = {"layout": _LAYOUT_VERSION, "compressor": config.model_dump(), "encoder": encoder}
     return facts if behind is None else {**facts, "behind": behind}
 
 
 def config_from_facts(facts: Mapping[str, Any], path: Path) -> CompressorConfig:
-    """The configuration that `compressor_facts` noted.
+    """Return the configuration that `compressor_facts` recorded.
+
+    Args:
+        facts: Facts from the metadata of a checkpoint.
+        path: The checkpoint, named in errors.
 
     Raises:
-        CheckpointError: The facts name no compressor, or one of another layout.
+        CheckpointError: The facts hold no compressor, one of another tensor layout, or a
+            configuration that is not valid.
     """
     if facts.get("layout", _LAYOUT_VERSION) != _LAYOUT_VERSION:
         raise CheckpointError(
@@ -157,18 +165,18 @@ def config_from_facts(facts: Mapping[str, Any], path: Path) -> CompressorConfig:
 
 
 def load_strictly(build: Callable[[], Module], state: Mapping[str, Tensor], path: Path) -> Module:
-    """Build a model and load a state dict that must fit to the letter.
+    """Build a model and load a state dict that must match it exactly.
 
     The file says what shape the model has, and can say so without holding a single tensor of it. So
     the model is built without memory first, and its tensors are compared with those in the file.
 
     Args:
-        build: Makes the model.
-        state: Its tensors.
-        path: The file that both come from.
+        build: Makes the model; it is called twice.
+        state: Its tensors by name.
+        path: The file that both come from, named in errors.
 
     Raises:
-        CheckpointError: There is no such model, or names or shapes differ.
+        CheckpointError: The model cannot be built, or tensors differ from its own in name or shape.
     """
     with reading(path, CheckpointError), torch.device("meta"):
         outline = build()
@@ -181,7 +189,13 @@ def load_strictly(build: Callable[[], Module], state: Mapping[str, Tensor], path
 def require_fit(
     expected: Mapping[str, Tensor], state: Mapping[str, Tensor], path: Path, hint: str | None = None
 ) -> None:
-    """Require a file to hold the tensors that are expected, in their shapes, and no others.
+    """Require a file to hold exactly the expected tensors, in their shapes.
+
+    Args:
+        expected: The model's tensors by name.
+        state: The file's tensors by name.
+        path: The file, named in errors.
+        hint: The next step for the user; None leaves it to the error's type.
 
     Raises:
         CheckpointError: Names or shapes differ; the first is named.
@@ -201,14 +215,23 @@ def require_fit(
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write tensors, and JSON-able facts about them, as one safetensors file, atomically."""
+    """Write tensors, and JSON-able facts about them, as one safetensors file, atomically.
+
+    Args:
+        path: The file to write.
+        tensors: Tensors by name, on any device.
+        facts: Stored in the file's metadata.
+    """
     contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     metadata = {_METADATA_KEY: json.dumps(facts, sort_keys=True)}
     atomic.write_bytes(path, save(contiguous, metadata))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `write_tensors` wrote; a file of others has no facts.
+    """Read what `write_tensors` wrote.
+
+    Returns:
+        The tensors by name, and the facts; a file written by other software has none.
 
     Raises:
         CheckpointError: The file is missing or broken.

@@ -6,7 +6,7 @@ model has a salience a_j (`tcssa.compressor.router`), P̃_jk a_j stands for P̃_
 model with places adds to each c_k what it makes of where the slot's patches lie
 (`tcssa.compressor.place_map`).
 
-Departures from the published code, each of which leaves real patches' results alone: padding is
+Departures from the published code, none of which changes the results of real patches: padding is
 never routed (a bag is its real patches, padding does not exist here), ties never take a third slot,
 an empty slot is guarded by construction instead of by δ.
 
@@ -40,7 +40,7 @@ between the gate and the weighted sum, so that features are read from memory onc
 
 @dataclass(frozen=True)
 class CompressorOutput:
-    """What becomes of a batch of bags."""
+    """Result of compressing a batch of bags."""
 
     slots: Tensor
     """[B, K, D]."""
@@ -63,20 +63,20 @@ class CompressorOutput:
 
 @dataclass(frozen=True)
 class BagsOutput:
-    """What becomes of bags of different sizes."""
+    """Result of compressing bags of different sizes."""
 
     slots: Tensor
-    """[B, K, D]; of a nested budget [B, K', D]."""
+    """[B, K, D]; with a nested budget [B, K', D]."""
     mass: Tensor
     """Σ P̃ a of each slot, [B, K] or [B, K'], float32; 0 marks an empty slot."""
     assignments: list[Tensor]
-    """Of each bag, the slots of its patches, most probable first, [N, T], int64."""
+    """For each bag the slots of its patches, most probable first, [N, T], int64."""
     weights: list[Tensor]
-    """Of each bag, their routing probabilities P̃, [N, T], float32."""
+    """For each bag their routing probabilities P̃, [N, T], float32."""
     routing: RoutingSums
     """Sums over all patches: the balance loss and slot utilisation."""
     salience: list[Tensor] | None = None
-    """Of each bag, the factor a of its patches, [N], float32; None where the model has none."""
+    """For each bag the factor a of its patches, [N], float32; None where the model has none."""
 
     @property
     def aux_loss(self) -> Tensor:
@@ -85,10 +85,10 @@ class BagsOutput:
 
 
 class Aggregate(NamedTuple):
-    """One bag's way to its slot centres."""
+    """The sums and the routing of one bag."""
 
     state: SlotState
-    """What the bag adds to its slide."""
+    """The bag's contribution to the sums of its slide."""
     assignments: Tensor
     """The slots of its patches, most probable first, [N, T], int64."""
     weights: Tensor
@@ -102,7 +102,7 @@ class SlotCompressor(nn.Module):
     """Compresses bags of patch features into K slots each.
 
     Args:
-        config: Shape of the model.
+        config: Configuration of the model.
     """
 
     fused = True
@@ -128,19 +128,20 @@ class SlotCompressor(nn.Module):
     ) -> CompressorOutput:
         """Compress one batch of bags.
 
-        A bag's result is the same alone, in any batch and in any order of its patches. What
-        stands behind the mask is never looked at.
+        A bag's result is the same alone, in any batch and in any order of its patches. Features of
+        padding are never read.
 
         Args:
             features: Patch features [B, N, D], of any floating type.
             mask: True where a patch is real, [B, N]; None means all are.
-            coords: Where patches lie, (x, y) in µm, [B, N, 2]; a model with places needs them, no
-                other looks at them.
+            coords: Where patches lie, (x, y) in µm, [B, N, 2]; a model with places needs them, any
+                other ignores them.
 
         Raises:
             ShapeError: The shapes of features, mask, coords and model disagree, or coords are
                 needed and missing.
-            NonFiniteFeatureError: A real patch has a NaN or an infinity; it names bag and row.
+            NonFiniteFeatureError: A real patch has a NaN or an infinity; the error names bag and
+                row.
         """
         self._check_features(features, num_dims=3)
         if coords is not None and coords.shape != (*features.shape[:2], 2):
@@ -184,15 +185,15 @@ class SlotCompressor(nn.Module):
 
         Args:
             bags: Patch features of each bag, [N, D].
-            budget: Slots K' that each bag becomes, of a nested model; None: all K. Assignments
-                are to the K slots whatever it is.
+            budget: Number K' of slots per bag, of a nested model; None: all K. Assignments refer to
+                the K slots in either case.
             coords: Where the patches of each bag lie, (x, y) in µm, [N, 2]; a model with places
-                needs them, no other looks at them.
+                needs them, any other ignores them.
 
         Raises:
             ShapeError: There is no bag, a bag's shape and the model's disagree, the model has no
                 such budget, or coords are needed and missing.
-            NonFiniteFeatureError: A patch has a NaN or an infinity; it names bag and row.
+            NonFiniteFeatureError: A patch has a NaN or an infinity; the error names bag and row.
         """
         parts = self.aggregate(bags, coords)
         states = [self.folded(part.state, budget) for part in parts]
@@ -208,7 +209,7 @@ class SlotCompressor(nn.Module):
     def aggregate(
         self, bags: Sequence[Tensor], coords: Sequence[Tensor] | None = None
     ) -> list[Aggregate]:
-        """The first half of `compress`: what every bag adds to its slide, experts left out.
+        """Run the first half of `compress`: sum up every bag, without the experts.
 
         Args:
             bags: Patch features of each bag, or of each chunk of one, [N, D].
@@ -216,7 +217,7 @@ class SlotCompressor(nn.Module):
 
         Raises:
             ShapeError: There is no bag, or a bag's shape and the model's disagree.
-            NonFiniteFeatureError: A patch has a NaN or an infinity; it names bag and row.
+            NonFiniteFeatureError: A patch has a NaN or an infinity; the error names bag and row.
         """
         if not bags:
             raise ShapeError("the batch holds no bag")
@@ -236,7 +237,7 @@ class SlotCompressor(nn.Module):
         return [self._placed(part, at, mpp=1.0) for part, at in zip(parts, coords, strict=True)]
 
     def start(self) -> SlotState:
-        """The state of a slide none of whose patches has been seen."""
+        """Return the state of a slide before any of its patches is seen."""
         return SlotState.empty(
             self.config.num_slots, self.config.feature_dim, self.router.gate.weight.device
         )
@@ -254,14 +255,15 @@ class SlotCompressor(nn.Module):
         Args:
             state: What `start`, an earlier `update` or `SlotState.merge` returned.
             features: More patches of the slide, [N, D].
-            coords: Their top-left corners (x, y) in level-0 pixels, [N, 2]. A slide that is
-                given any patches without coordinates has no footprint.
-            mpp: Microns of a level-0 pixel, above 0; a model with places needs it.
+            coords: Their top-left corners (x, y) in level-0 pixels, [N, 2]. A slide that is given
+                any patches without coordinates has no footprint.
+            mpp: Microns per level-0 pixel, above 0; a model with places needs it.
 
         Raises:
-            ShapeError: The shapes disagree.
-            NonFiniteFeatureError: A patch has a NaN or an infinity; the row counts over all
-                patches that this state has seen.
+            ShapeError: The shapes of state, features, coords and model disagree, or mpp is not that
+                of the earlier patches.
+            NonFiniteFeatureError: A patch has a NaN or an infinity; the row counts over all patches
+                that this state has seen.
         """
         self._check_features(features, num_dims=2)
         if coords is not None and coords.shape != (len(features), 2):
@@ -276,6 +278,10 @@ class SlotCompressor(nn.Module):
 
     def folded(self, state: SlotState, budget: int | None) -> SlotState:
         """Fold a slide's sums into those of fewer slots; None leaves them as they are.
+
+        Args:
+            state: The sums of a slide over K slots.
+            budget: K', one of the model's budgets; None for all K.
 
         Raises:
             ShapeError: The model has no such budget.
@@ -299,11 +305,11 @@ class SlotCompressor(nn.Module):
     def refine(self, states: Sequence[SlotState]) -> Tensor:
         """Refine the sums of slides into their slots, [B, K, D], or [B, K', D] of folded ones.
 
-        In float32 whatever an autocast around it says: the experts' cost is the reading of their
+        Works in float32 under any autocast: the cost of the experts is the reading of their
         weights, and an autocast that copies them first costs more than it saves.
 
         Raises:
-            ShapeError: See `finish`.
+            ShapeError: The model has places, and patches came without coordinates in µm.
         """
         centers_BKD = torch.stack([state.centers() for state in states])
         with torch.autocast(centers_BKD.device.type, enabled=False):
@@ -367,7 +373,7 @@ class SlotCompressor(nn.Module):
         )
 
     def _is_fused(self, bags: Sequence[Tensor]) -> bool:
-        """Whether the fused kernel does these bags; it knows no noise on the logits."""
+        """Tell whether the fused kernel runs these bags; it cannot add noise to the logits."""
         has_noise = self.training and self.router.noise_std > 0
         num_slots, top_k = self.config.num_slots, self.config.top_k
         return self.fused and not has_noise and fused.takes(bags, num_slots, top_k)
@@ -393,7 +399,7 @@ class SlotCompressor(nn.Module):
         return parts
 
     def _nothing(self, device: torch.device) -> Aggregate:
-        """What a bag without patches adds up to."""
+        """Return the sums and the routing of a bag without patches."""
         top_k, num_slots = self.config.top_k, self.config.num_slots
         nowhere = torch.empty(0, top_k, dtype=torch.int64, device=device)
         weightless = torch.empty(0, top_k, device=device)

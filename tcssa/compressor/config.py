@@ -1,4 +1,4 @@
-"""The shape of a compressor."""
+"""Configuration of a compressor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tcssa.budgets import budgets_of
 
 
 class CompressorConfig(BaseModel):
-    """What a compressor is made of; everything else follows from its weights."""
+    """The choices that a compressor is built by; everything else follows from its weights."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

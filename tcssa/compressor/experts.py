@@ -48,7 +48,7 @@ class SlotExperts(nn.Module):
     def forward(self, centers_BKD: Tensor) -> Tensor:
         """Refine slot centres [B, K, D] into slots of the same shape.
 
-        Fewer slots, as of a nested budget, go to the first experts.
+        Where there are fewer slots, as with a nested budget, the first experts refine them.
         """
         c_KBD = centers_BKD.transpose(0, 1)
         layers: tuple[Tensor, ...] = (

@@ -4,7 +4,7 @@
 bags in one launch. The bags stay where they lie, in tensors of their own: the kernel is given a
 table of addresses, so nothing is padded, packed or copied. See docs/fused-kernel.md.
 
-`takes` says whether the kernel can do it: it needs Triton (which CUDA builds of torch bring along,
+`takes` says whether the kernel should run: it needs Triton (which CUDA builds of torch bring along,
 else the extra ``tcssa[triton]``) and a GPU.
 
 Shapes: B bags, N patches of one, M of all, D features, K slots, T = top_k, S segments.
@@ -40,7 +40,7 @@ OLDEST_GPU = (8, 0)
 
 @dataclass(frozen=True)
 class FusedSums:
-    """What B bags add up to."""
+    """The sums over the patches of each of B bags."""
 
     weighted_sum: Tensor
     """Σ P̃ a x of each bag, [B, K, D], float32."""
@@ -57,16 +57,21 @@ class FusedSums:
     weights: Tensor
     """Their probabilities P̃, [M, T], float32."""
     salience: Tensor
-    """The factor a of each patch, [M], float32; without salience it is not written."""
+    """The factor a of each patch, [M], float32; empty without salience."""
 
 
 def takes(bags: Sequence[Tensor], num_slots: int, top_k: int) -> bool:
-    """Whether the kernel is what runs these bags best; plain torch does the others.
+    """Tell whether the kernel runs these bags best; all others are left to plain torch.
 
-    That is where tensor cores take the features as they are. float32 features are left to plain
-    torch: the kernel, which multiplies them one by one, took 2.6 times as long on an H200.
+    The kernel is best where tensor cores take the features as they are. float32 features are left
+    to plain torch: the kernel, which multiplies them one by one, took 2.6 times as long on an H200.
 
-    Says so once, as a warning, where Triton is all that is missing.
+    Warns once where Triton is all that is missing.
+
+    Args:
+        bags: Patch features of each bag, [N, D]; at least one bag.
+        num_slots: K.
+        top_k: Slots per patch.
     """
     first = bags[0]
     return (
@@ -104,25 +109,25 @@ def fused_sums(
     pass goes through plain torch.
 
     Args:
-        bags: Patch features of each bag, [N, D], all of one type (float16, bfloat16 or float32)
-            and on one device; N may be 0.
+        bags: Patch features of each bag, [N, D], all of one type (float16, bfloat16 or float32) and
+            on one device; N may be 0.
         gate_weight: W_g, [K, D], K ≤ 128.
         gate_bias: b_g, [K].
         top_k: Slots per patch, 1 to 4.
-        salience_line: The weight and the bias of the salience, [D + 1]; None for none.
+        salience_line: Weight and bias of the salience, [D + 1]; None for no salience.
 
     Raises:
-        NonFiniteFeatureError: A patch has a NaN or an infinity; it names bag and row.
+        NonFiniteFeatureError: A patch has a NaN or an infinity; the error names bag and row.
     """
     parts, unit = split_once(gate_weight, bags[0].dtype)
-    outputs = _FusedSums.apply(  # type: ignore[no-untyped-call]  # torch types it not
+    outputs = _FusedSums.apply(  # type: ignore[no-untyped-call]  # untyped in torch
         gate_weight, gate_bias, salience_line, (parts, unit, top_k), *bags
     )
     return FusedSums(*outputs)
 
 
 class _FusedSums(torch.autograd.Function):
-    """Forward fused; backward by running the same sums in plain torch."""
+    """The fused sums; the backward pass runs the same sums in plain torch."""
 
     @staticmethod
     def forward(
@@ -133,6 +138,7 @@ class _FusedSums(torch.autograd.Function):
         prepared: tuple[Tensor, float, int],
         *bags: Tensor,
     ) -> tuple[Tensor, ...]:
+        """See `torch.autograd.Function.forward`."""
         parts, unit, top_k = prepared
         sums = _launch(bags, parts, unit, gate_bias.float(), top_k, salience_line)
         _require_finite(bags, sums.weights)
@@ -151,6 +157,7 @@ class _FusedSums(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """See `torch.autograd.Function.backward`."""
         gate_weight, gate_bias, salience_line, indices, *bags = ctx.saved_tensors
         wanted = [*ctx.needs_input_grad[:3], *ctx.needs_input_grad[4:]]
         given = (gate_weight, gate_bias, salience_line, *bags)
@@ -275,7 +282,16 @@ def kernel_constants(
     *,
     is_salient: bool,
 ) -> dict[str, Any]:
-    """What `sum_segments` is compiled for."""
+    """Return the constants that `sum_segments` is compiled for, by name.
+
+    Args:
+        num_slots: K.
+        feature_dim: D.
+        top_k: T.
+        dtype: Type of the features: float16, bfloat16 or float32.
+        align: Bytes that the address of every segment is a multiple of.
+        is_salient: Whether patches have a salience.
+    """
     import triton.language as tl
 
     types = {torch.float16: tl.float16, torch.bfloat16: tl.bfloat16, torch.float32: tl.float32}
@@ -301,7 +317,7 @@ def kernel_constants(
 
 
 def _require_finite(bags: Sequence[Tensor], weights_MT: Tensor) -> None:
-    """Find a non-finite feature by its weights, which are NaN then; nothing else is looked at."""
+    """Require finite features; only the weights are looked at, NaN where a feature is not."""
     if torch.isfinite(weights_MT.sum()):
         return
     parts = torch.split(weights_MT, [len(bag) for bag in bags])

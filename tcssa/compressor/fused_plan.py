@@ -1,4 +1,4 @@
-"""How the fused kernel cuts its work: tiles, segments, and how many programs there are."""
+"""The work plan of the fused kernel: tiles, segments, and the number of programs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Plan(NamedTuple):
-    """How the kernel cuts the work; names as in `sum_segments`."""
+    """Sizes of the kernel's tiles; names as in `sum_segments`."""
 
     block_rows: int
     gate_cols: int
@@ -22,7 +22,7 @@ class Plan(NamedTuple):
 
 
 def plan(num_slots: int, feature_dim: int, dtype: torch.dtype) -> Plan:
-    """Tile sizes by the budget of a multiprocessor; no benchmark is run for them.
+    """Choose tile sizes by the budget of a multiprocessor; no benchmark is run for them.
 
     Registers (65,536 of 4 bytes, one program of 8 warps, 255 a thread): the sums are KP × pool_cols
     numbers, at most 128 a thread; logits and what softmax makes of them three times KP ×
@@ -30,6 +30,11 @@ def plan(num_slots: int, feature_dim: int, dtype: torch.dtype) -> Plan:
     the larger of gate_stages × gate_cols × (block_rows + parts × KP) and pool_stages × pool_rows ×
     pool_cols numbers, at most 96 KB. tests/tcssa/compressor/test_fused.py compiles all of them and
     reads both figures off the compiler.
+
+    Args:
+        num_slots: K.
+        feature_dim: D.
+        dtype: Type of the features.
     """
     slots = padded_slots(num_slots)
     is_float32 = dtype == torch.float32
@@ -48,7 +53,7 @@ def plan(num_slots: int, feature_dim: int, dtype: torch.dtype) -> Plan:
 
 
 def padded_slots(num_slots: int) -> int:
-    """KP: tensor cores take 16 at least, and Triton's blocks are powers of two."""
+    """Return KP: at least 16, as tensor cores ask, and a power of two, as Triton's blocks are."""
     return max(16, _power_of_2(num_slots))
 
 
@@ -59,10 +64,15 @@ def segments_of(bags: Sequence[Tensor], tiles: Plan, programs: int) -> tuple[Ten
     multiprocessor one segment; small ones are cut no finer than two blocks of rows, since each
     segment leaves K·D sums behind.
 
+    Args:
+        bags: Patch features of each bag, [N, D], contiguous, of one type and on one device.
+        tiles: The plan of the kernel.
+        programs: Largest number of segments of a bag.
+
     Returns:
-        Of each segment the address of its first row, that row's number among all M, and how many
-        rows it has, [S, 3]; where each bag's segments begin and end, [B + 1]; and what all
-        addresses are a multiple of. The tensors are int64 on the bags' device.
+        For each segment the address of its first row, that row's number among all M, and its number
+        of rows, [S, 3]; where each bag's segments begin and end, [B + 1]; and the number of bytes
+        that all addresses are a multiple of. The tensors are int64 on the bags' device.
     """
     segments, bounds = list[int](), [0]
     first_row, align = 0, 16
@@ -81,17 +91,22 @@ def segments_of(bags: Sequence[Tensor], tiles: Plan, programs: int) -> tuple[Ten
 
 
 def programs_at_once(device: torch.device) -> int:
-    """How many segments a bag of any size is cut into at most."""
+    """Return the largest number of segments that a bag of any size is cut into."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).multi_processor_count
     return 4  # under Triton's interpreter
 
 
 def ceil_div(number: int, by: int) -> int:
-    """The quotient, rounded up."""
+    """Divide and round up.
+
+    Args:
+        number: Dividend.
+        by: Divisor, at least 1.
+    """
     return -(-number // by)
 
 
 def _power_of_2(number: int) -> int:
-    """The smallest one that is not smaller."""
+    """Return the smallest power of two that is not smaller than a number."""
     return 1 << (number - 1).bit_length()

@@ -1,7 +1,7 @@
-"""What a slot's place adds to its centre: c_k + A_k q_k.
+"""The addition to a slot's centre from the slot's place: c_k + A_k q_k.
 
-q_k are the moments of the slot's coordinates (`tcssa.moments`), A_k a map of each slot's own, which
-begins at zero: a model with places begins as the same model without.
+q_k are the moments of the slot's coordinates (`tcssa.moments`), A_k is a linear map of each slot's
+own that starts at zero: a model with places starts as the same model without.
 
 Shapes: B bags, K slots, M numbers of a place, D features.
 """
@@ -29,7 +29,7 @@ class PlaceMap(nn.Module):
     def forward(self, vectors_BKM: Tensor) -> Tensor:
         """Return what places [B, K', M] add to slots' centres, [B, K', D].
 
-        Fewer slots, as of a nested budget, go to the first maps.
+        Where there are fewer slots, as with a nested budget, the first maps serve them.
         """
         weight = self.weight[: vectors_BKM.shape[1]]
         return torch.bmm(vectors_BKM.transpose(0, 1), weight).transpose(0, 1)

@@ -22,7 +22,7 @@ from tcssa.compressor.compressor import SlotCompressor
 Ints = NDArray[np.intp]
 
 MAX_PATCHES = 20_000
-"""Of all slides together; more do not move the prototypes."""
+"""Over all slides together; more do not move the prototypes."""
 FIRST_WEIGHT = 0.6
 """Mean probability of a patch's first slot, which sets τ."""
 _STEPS = 60
@@ -33,13 +33,13 @@ def begin_at(compressor: SlotCompressor, patches: Tensor, seed: int) -> Tensor |
     """Set the gate of a compressor to prototypes of patches.
 
     Args:
-        compressor: Its gate is changed.
-        patches: As the gate sees them, [M, D], float32, on the CPU.
-        seed: Of k-means.
+        compressor: The model whose gate is set.
+        patches: Features as the gate sees them, [M, D], float32, on the CPU.
+        seed: Seed of k-means.
 
     Returns:
-        The prototype of each slot, [K, D]; None where too few patches differ, and the gate stays as
-        it is.
+        The prototype of each slot, [K, D]; None where fewer than K patches are distinct, and the
+        gate stays as it is.
     """
     gate = compressor.router.gate
     found = _prototypes(patches.numpy(), gate.out_features, seed)
@@ -80,7 +80,7 @@ def in_tree_order(prototypes: NDArray[np.float32]) -> NDArray[np.float32]:
     and the groups into halves, and so on: j mod K' is the branch that a prototype lies on.
 
     Args:
-        prototypes: [K, D].
+        prototypes: One row per slot, [K, D].
 
     Returns:
         The same rows in another order.
@@ -91,7 +91,7 @@ def in_tree_order(prototypes: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _cut(rows: NDArray[np.float32], chosen: Ints, num_groups: int) -> list[Ints]:
-    """Cut rows into groups of one size that lie side by side: in halves as long as that goes."""
+    """Cut rows into equal groups that lie side by side, in halves as long as that works."""
     at_once = 2 if num_groups % 2 == 0 else num_groups
     if at_once == 1:
         return [chosen]

@@ -37,9 +37,10 @@ def convert_state(
     """Turn the reference's state dict into a configuration and our state dict.
 
     Args:
-        state: With or without the prefix ``compressor.``; keys of other parts are ignored.
-        path: Named in errors.
-        top_k: Slots a patch goes to, which no tensor tells; 2 in the paper.
+        state: Tensors by the reference's names, with or without the prefix ``compressor.``; keys of
+            other parts are ignored.
+        path: The file, named in errors.
+        top_k: Slots per patch, which no tensor tells; 2 in the paper.
 
     Raises:
         CheckpointError: Keys are missing or shapes disagree.
@@ -66,10 +67,16 @@ def convert_state(
 
 
 def tensor_shape(state: Mapping[str, Any], key: str, num_dimensions: int) -> tuple[int, ...]:
-    """Return the shape of a tensor in a state dict, which has that many dimensions.
+    """Return the shape of a tensor in a state dict.
+
+    Args:
+        state: Tensors by name.
+        key: Name of the tensor.
+        num_dimensions: The number of dimensions that it must have.
 
     Raises:
-        UnsoundError: It is missing, or of another shape.
+        UnsoundError: The key is missing, or the tensor has another number of dimensions or no
+            elements.
     """
     shape = tuple(_tensor(state, key).shape)
     if len(shape) != num_dimensions or not all(shape):
@@ -89,7 +96,7 @@ def _tensor(state: Mapping[str, Any], key: str) -> Tensor:
 def read_state(path: Path) -> tuple[dict[str, Tensor], int]:
     """Read the state dict and top_k out of ``best_model.pth`` or ``moe_compressor.pt``.
 
-    Where the training's arguments stand in the file and name a top_k it is theirs, else 2.
+    top_k is that of the training's arguments where the file holds them and they name one, else 2.
 
     No code from the file runs: what is not data is refused.
 
@@ -122,7 +129,7 @@ def _top_k(arguments: Any, path: Path) -> int | None:
 
 
 def _what_is_read() -> str:
-    """The next step for someone whose file is no compressor."""
+    """Return the next step for someone whose file is no compressor."""
     return (
         "give a run directory, a compressor.safetensors, or the reference's best_model.pth or "
         "moe_compressor.pt"

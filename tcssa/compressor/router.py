@@ -21,11 +21,11 @@ from torch.nn import functional as F
 from tcssa.errors import NonFiniteFeatureError
 
 MAX_LOGIT = 20.0
-"""Of salience, either way: a patch counts 4e-9 at the least, and gradients stay finite."""
+"""Bound of the salience's logit: a patch counts 4e-9 at the least, and gradients stay finite."""
 
 
 class Routing(NamedTuple):
-    """Where N patches go."""
+    """The slots that N patches are routed to."""
 
     logits_NK: Tensor
     """Gate logits, with noise in training; float32."""
@@ -39,7 +39,7 @@ class Routing(NamedTuple):
     """Factor a of each patch's weights, 0 to 2; float32. None where the model has none."""
 
     def logsumexp(self) -> Tensor:
-        """Logsumexp of each patch's logits [N], read off its first slot: z − log softmax(z)."""
+        """Compute logsumexp of each patch's logits [N], from its first slot: z − log softmax(z)."""
         first = self.indices_NT[:, :1]
         return (self.logits_NK.gather(1, first) - self.weights_NT[:, :1].log()).squeeze(1)
 
@@ -50,7 +50,7 @@ class Routing(NamedTuple):
 
 
 class Salience(nn.Module):
-    """How much each patch counts, a = 2 σ(w·x + b), learned; 1 for all patches at the start.
+    """Learned factor by which a patch counts, a = 2 σ(w·x + b); 1 for all at the start.
 
     Args:
         feature_dim: D.
@@ -78,12 +78,28 @@ class Salience(nn.Module):
 
 
 def salience_of(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Compute a = 2 σ(w·x + b) of patches [..., D], the logit within ± `MAX_LOGIT`; [...]."""
+    """Compute the salience a = 2 σ(w·x + b) of patches.
+
+    The logit is kept within ± `MAX_LOGIT`.
+
+    Args:
+        features: Patch features x, [..., D].
+        weight: w, [D].
+        bias: b, [1].
+
+    Returns:
+        The factors [...], 0 to 2.
+    """
     return 2 * (features @ weight + bias).clamp(-MAX_LOGIT, MAX_LOGIT).sigmoid()
 
 
 def salient(weights_NT: Tensor, salience_N: Tensor | None) -> Tensor:
-    """Multiply routing weights [N, T] by the salience [N] of their patches, if there is one."""
+    """Multiply routing weights by the salience of their patches, if there is one.
+
+    Args:
+        weights_NT: Routing weights [N, T].
+        salience_N: Salience [N]; None leaves the weights as they are.
+    """
     return weights_NT if salience_N is None else weights_NT * salience_N.unsqueeze(1)
 
 
@@ -123,7 +139,7 @@ class Router(nn.Module):
             features_ND: Patch features [N, D], of any floating type.
 
         Raises:
-            NonFiniteFeatureError: A feature is NaN or infinite; it names the row.
+            NonFiniteFeatureError: A feature is NaN or infinite; the error names the row.
         """
         with torch.autocast(features_ND.device.type, enabled=False):
             rows = features_ND.float()
@@ -138,7 +154,7 @@ class Router(nn.Module):
 
 
 def _largest(logits_NK: Tensor, count: int) -> Tensor:
-    """Indices [N, count] of the largest logits; the lower index wins a tie.
+    """Return the indices [N, count] of the largest logits; the lower index wins a tie.
 
     `torch.topk` leaves the order of ties open; `max` promises the first.
     """
@@ -151,7 +167,7 @@ def _largest(logits_NK: Tensor, count: int) -> Tensor:
 
 
 def _require_finite(features_ND: Tensor, logits_NK: Tensor) -> None:
-    """Find a non-finite feature by its logits, which cost D/K times less to look at.
+    """Require finite features by their logits, which cost D/K times less to look at.
 
     A NaN or an infinity in a row makes a NaN or an infinity in its logits, whatever the gate's
     weights are (infinity times zero is NaN), so finite logits prove finite features.

@@ -36,7 +36,13 @@ class SlotState:
 
     @classmethod
     def empty(cls, num_slots: int, feature_dim: int, device: torch.device) -> Self:
-        """The state of no patches at all, the neutral element of `merge`."""
+        """Return the state of no patches at all, the neutral element of `merge`.
+
+        Args:
+            num_slots: K.
+            feature_dim: D.
+            device: Device of the sums.
+        """
         return cls(
             weighted_sum=torch.zeros(num_slots, feature_dim, device=device),
             mass=torch.zeros(num_slots, device=device),
@@ -44,10 +50,10 @@ class SlotState:
         )
 
     def merge(self, other: SlotState) -> SlotState:
-        """The state of both parts together.
+        """Return the state of both parts together.
 
         Raises:
-            ShapeError: The states have different K or D.
+            ShapeError: The states have different K or D, or coordinates in units of different size.
         """
         if self.weighted_sum.shape != other.weighted_sum.shape:
             raise ShapeError(
@@ -78,19 +84,34 @@ class SlotState:
         )
 
     def centers(self) -> Tensor:
-        """Weighted means c_k, [K, D]; 0 for an empty slot."""
+        """Return the weighted means c_k, [K, D]; 0 for an empty slot."""
         return normalise(self.weighted_sum, self.mass)
 
 
 def folded(sums_K: Tensor, budget: int) -> Tensor:
-    """Add up sums [K, ...] of slots that fold into one another, [K', ...]: j into j mod K'."""
+    """Add up sums of slots that fold into one another: slot j into slot j mod K'.
+
+    Args:
+        sums_K: Sums of each slot, [K, ...].
+        budget: K', which divides K.
+
+    Returns:
+        Sums of each folded slot, [K', ...].
+    """
     return sums_K.reshape(-1, budget, *sums_K.shape[1:]).sum(dim=0)
 
 
 def normalise(weighted_sum: Tensor, mass: Tensor) -> Tensor:
-    """Divide sums [..., K, D] by masses [..., K]; an empty slot gives 0, never 0/0.
+    """Divide weighted sums by their masses; an empty slot gives 0, never 0/0.
 
     The published code adds δ = 1e-9 to the denominator. That is 0 in float16 and is folded away
     by ONNX optimisers, so the guard here is by construction: an empty slot divides 0 by 1.
+
+    Args:
+        weighted_sum: Σ P̃ a x of each slot, [..., K, D].
+        mass: Σ P̃ a of each slot, [..., K].
+
+    Returns:
+        The weighted means, [..., K, D].
     """
     return weighted_sum / torch.where(mass > 0, mass, torch.ones_like(mass)).unsqueeze(-1)

@@ -1,4 +1,4 @@
-"""Which device work runs on; a fallback is never silent."""
+"""The choice of the device that work runs on; a fallback is never silent."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from tcssa.errors import DeviceError
 
 
 def resolve_device(name: str) -> torch.device:
-    """The torch device of a name.
+    """Return the torch device of a name.
 
     Args:
         name: ``cpu``, ``cuda``, ``mps``, or ``auto``: a GPU if there is one, else the CPU.
 
     Raises:
-        DeviceError: The device is not there.
+        DeviceError: The device is not available.
     """
     available = {
         "cuda": torch.cuda.is_available(),

@@ -17,10 +17,10 @@ def require_no_kernels(config: Path, hint: str) -> None:
 
     Args:
         config: The model's ``config.json``.
-        hint: What to do.
+        hint: The next step for the user.
 
     Raises:
-        CheckpointError: It names one, or cannot be read.
+        CheckpointError: The configuration names such a repository, or cannot be read.
     """
     for name in _kernels(read_json(config, CheckpointError, top=dict)):
         reason = f"names the kernels {name[:60]!r}, which would be downloaded and run"
@@ -28,7 +28,7 @@ def require_no_kernels(config: Path, hint: str) -> None:
 
 
 def _kernels(content: Any) -> Iterator[str]:  # whatever JSON holds
-    """Find what entries such as ``attn_implementation`` name that is a repository's name."""
+    """Find the values of entries such as ``attn_implementation`` that name a repository."""
     for name, value in content.items() if isinstance(content, dict) else ():
         if name.endswith("_implementation") and "/" in str(value):
             yield str(value)

@@ -1,6 +1,6 @@
-"""What a launcher such as `torchrun` told this process: which of how many it is.
+"""Index and number of the processes that a launcher such as `torchrun` started.
 
-Imports nothing heavy. What the processes do together stands in `tcssa.compute.processes`.
+Imports nothing heavy. Communication between the processes is in `tcssa.compute.processes`.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ _TELLING_S = 5.0
 
 
 def num_processes() -> int:
-    """How many processes were started together; 1 without a launcher."""
+    """Return how many processes were started together; 1 without a launcher."""
     return int(os.environ["WORLD_SIZE"]) if all(name in os.environ for name in _VARIABLES) else 1
 
 
 def process_index() -> int:
-    """This process's number among them, from 0."""
+    """Return this process's number among them, from 0."""
     return int(os.environ["RANK"]) if num_processes() > 1 else 0
 
 
 def local_index() -> int:
-    """This process's number on its machine, from 0: the number of its GPU."""
+    """Return this process's number on its machine, from 0: the number of its GPU."""
     return int(os.environ.get("LOCAL_RANK", process_index())) if num_processes() > 1 else 0
 
 
 def is_main_process() -> bool:
-    """Whether this is the process that writes and prints."""
+    """Tell whether this is the process that writes and prints."""
     return process_index() == 0
 
 
 @cache
 def meeting_point() -> Store:
-    """The key-value store where the processes find each other."""
+    """Return the key-value store where the processes find each other."""
     from torch.distributed.rendezvous import rendezvous
 
     store: Store
@@ -50,12 +50,12 @@ def meeting_point() -> Store:
 
 
 def is_first_to_fail() -> bool:
-    """Whether this process, which is about to end by an error, is the one to tell of it.
+    """Tell whether this process, about to end with an error, is the one to report it.
 
-    An error of one process ends them all, and an error of the input meets all of them: it should
-    be told once. One that comes later waits a moment, since a launcher ends all others as soon as
-    one has ended, and the first is to have said its line by then. Processes that have not met yet
-    tell each for itself.
+    An error in one process ends them all, and an error in the input occurs in all of them: it
+    should be reported once. A later process waits a moment, since a launcher ends all others as
+    soon as one has ended, and the first must have printed its line by then. Processes that have not
+    met yet report each for itself.
     """
     if not meeting_point.cache_info().currsize:
         return True

@@ -7,9 +7,9 @@ from contextlib import redirect_stdout
 
 
 def preload_cuda() -> None:
-    """Look for the CUDA libraries in torch's and NVIDIA's wheels, without a word.
+    """Look for the CUDA libraries in torch's and NVIDIA's wheels, without printing.
 
-    `onnxruntime.preload_dlls` talks on stdout, where only data belong.
+    `onnxruntime.preload_dlls` prints to stdout, which is for data alone.
     """
     import onnxruntime
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_exporter() -> Iterator[None]:
-    """Hold back what torch's exporter says on every call and nobody can act on.
+    """Silence what torch's exporter says on every call and nobody can act on.
 
     It logs a line for each torchvision operator it misses, and meets deprecated names of torch's
     own.

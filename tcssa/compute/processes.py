@@ -1,16 +1,17 @@
-"""What the processes of one training do together: add up, gather, wait.
+"""Joint work of the processes of one training: add up, gather, wait.
 
-One process is the case in which nothing has to be sent; so a training is written once, for any
-number. `torchrun` starts the processes (`tcssa.compute.launcher`); GPUs talk by NCCL, CPUs by gloo.
+With a single process nothing has to be sent, so a training is written once, for any number of
+processes. `torchrun` starts them (`tcssa.compute.launcher`); GPUs communicate by NCCL, CPUs by
+gloo.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -20,24 +21,19 @@ from tcssa.compute import launcher
 from tcssa.compute.devices import resolve_device
 from tcssa.errors import DeviceError, ProcessesError, one_line
 
-if TYPE_CHECKING:
-    from torch.distributed.distributed_c10d import Store
-
 _PATIENCE = timedelta(hours=2)
 """How long one waits for another, which may read a slow disk; a launcher ends those whose
 partner died at once."""
 
-_LONG_PATIENCE = timedelta(days=7)
-"""How long one waits where another may have hours of work (`Processes.main_first`)."""
 
 _OWN_FAULTS = (
     torch.OutOfMemoryError,
     getattr(torch, "AcceleratorError", torch.OutOfMemoryError),  # came with torch 2.8
 )
-"""RuntimeErrors of this process's own GPU, in which no other process has a part."""
+"""RuntimeErrors of this process's own GPU, which no other process has caused."""
 
 _LARGE = 2**18
-"""Numbers from which a tensor is sent on its own."""
+"""Number of elements from which a tensor is sent on its own."""
 
 Item = TypeVar("Item")
 _meetings = itertools.count()
@@ -47,21 +43,17 @@ class Processes:
     """The processes of one training, seen from one of them.
 
     Args:
-        device: Where this one computes.
-        index: Its number, from 0; the process 0 is the one that writes.
-        count: How many there are.
-        store: Where they leave word for each other; one alone needs none.
+        device: Device that this process computes on.
+        index: Number of this process, from 0; process 0 is the one that writes.
+        count: Number of processes.
     """
 
-    def __init__(
-        self, device: torch.device, index: int = 0, count: int = 1, store: Store | None = None
-    ) -> None:
+    def __init__(self, device: torch.device, index: int = 0, count: int = 1) -> None:
         self.device, self.index, self.count = device, index, count
-        self._store, self._turns = store, itertools.count()
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that writes."""
+        """Tell whether this is the process that writes."""
         return self.index == 0
 
     def sum(self, values: Sequence[Tensor]) -> list[Tensor]:
@@ -69,7 +61,7 @@ class Processes:
 
         A gradient passes unchanged: every process computes the same loss from the sums, and takes
         from it the part that its own summands have in it. Sums are made in float64, so a number
-        that all but one give as 0 arrives as it was.
+        that all but one process give as 0 arrives as it was.
 
         Raises:
             ProcessesError: Another process is gone.
@@ -87,7 +79,8 @@ class Processes:
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Give every process the sum of all gradients.
 
-        A parameter that no process used keeps no gradient, as it would have none in one process.
+        A parameter that no process used keeps no gradient, as it would have none in a single
+        process.
 
         Raises:
             ProcessesError: Another process is gone.
@@ -106,22 +99,15 @@ class Processes:
         with _all_there():
             _sum_in_place(gradients)
 
-    def share_buffers(self, model: nn.Module) -> None:
-        """Give every process what the first one's model keeps beside its parameters."""
-        if self.count > 1:
-            with _all_there():
-                for buffer in model.buffers():
-                    distributed.broadcast(buffer, src=0)
-
     def share_parameters(self, model: nn.Module) -> None:
-        """Give all processes the first one's parameters."""
+        """Give all processes the parameters of the first one's model."""
         if self.count > 1:
             with _all_there():
                 for parameter in model.parameters():
                     distributed.broadcast(parameter.data, src=0)
 
     def gather(self, items: Sequence[Item]) -> list[Sequence[Item]]:
-        """What every process gives, in their order.
+        """Collect the items of every process, in the order of the processes.
 
         Raises:
             ProcessesError: Another process is gone.
@@ -134,40 +120,23 @@ class Processes:
         return gathered
 
     def wait(self) -> None:
-        """Go on when all have come here."""
-        self.gather([])
-
-    def main_first(self, work: Callable[[], Item]) -> Item:
-        """Let the first process do something, and then the others, who find what it made.
-
-        Unlike `wait`, this bears with work of many hours. It returns when all have done theirs.
+        """Wait until all processes have arrived here.
 
         Raises:
             ProcessesError: Another process is gone.
         """
-        if self._store is None:
-            return work()
-        turn = next(self._turns)
-        done = [f"turn {turn} of {index}" for index in range(self.count)]
-        if not self.is_main:
-            with _all_there():
-                self._store.wait(done[:1], _LONG_PATIENCE)
-        result = work()
-        with _all_there():
-            self._store.set(done[self.index], "done")
-            self._store.wait(done, _LONG_PATIENCE)
-        return result
+        self.gather([])
 
     def require_same(self, what: str, value: object, hint: str) -> None:
-        """Make sure that all processes found the same.
+        """Require that all processes found the same.
 
         Args:
-            what: Is compared, in the plural.
-            value: What this process found.
-            hint: What to do where they differ.
+            what: Name of what is compared, in the plural, for the message.
+            value: The value that this process found.
+            hint: The next step where the values differ.
 
         Raises:
-            ProcessesError: They did not; it says what each found.
+            ProcessesError: The processes found different values; the error lists them.
         """
         found = [value for (value,) in self.gather([value])]
         if any(other != value for other in found):
@@ -178,7 +147,10 @@ class Processes:
 
 
 def _sum_in_place(tensors: Sequence[Tensor]) -> None:
-    """Large ones travel as they are, without a copy; small ones together, without a wait each."""
+    """Sum tensors over all processes, in place.
+
+    Large ones are sent as they are, without a copy; small ones together, without a wait for each.
+    """
     small = [tensor for tensor in tensors if tensor.numel() < _LARGE]
     sent = [
         distributed.all_reduce(tensor, async_op=True)
@@ -200,6 +172,7 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:  # torch gives ctx no type
+        """See `torch.autograd.Function.forward`."""
         summed = values.clone()
         with _all_there():
             distributed.all_reduce(summed)
@@ -207,12 +180,13 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """See `torch.autograd.Function.backward`."""
         return gradient
 
 
 @contextmanager
 def _all_there() -> Iterator[None]:
-    """Say it in our words when processes cannot talk to each other."""
+    """Turn a failure of the communication in the block into an error of ours."""
     try:
         yield
     except _OWN_FAULTS:
@@ -227,15 +201,15 @@ def _all_there() -> Iterator[None]:
 
 @contextmanager
 def joined(device: str) -> Iterator[Processes]:
-    """Join the other processes that a launcher started; alone without one.
+    """Join the other processes that a launcher started; run alone without one.
 
     Args:
-        device: Name for `tcssa.compute.devices.resolve_device`; of several GPUs each process takes
-        its own.
+        device: Name for `tcssa.compute.devices.resolve_device`; with several GPUs each process
+            takes its own.
 
     Raises:
-        DeviceError: The device is not there, or the machine has fewer GPUs than processes.
-        ProcessesError: The others did not come.
+        DeviceError: The device is not available, or the machine has fewer GPUs than processes.
+        ProcessesError: The other processes cannot be reached.
     """
     where, count = resolve_device(device), launcher.num_processes()
     if count == 1:
@@ -253,14 +227,14 @@ def joined(device: str) -> Iterator[Processes]:
             world_size=count,
             timeout=_PATIENCE,
         )
-    yield Processes(where, launcher.process_index(), count, store)
+    yield Processes(where, launcher.process_index(), count)
     # not after an error: when connections close, the others fail too, and the first to fail
     # tells why (`launcher.is_first_to_fail`)
     distributed.destroy_process_group()
 
 
 def _own_device(device: torch.device) -> torch.device:
-    """This process's GPU, or the CPU."""
+    """Return this process's GPU, or the CPU."""
     if device.type == "cpu":
         return device
     if device.type != "cuda":

@@ -24,16 +24,16 @@ DEFAULT_METHOD = "tcssa"
 
 
 class _Part(BaseModel):
-    """Frozen, and a misspelt name in the YAML is an error."""
+    """Base of a preset's parts: frozen, and a misspelt name in the YAML is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class MethodSettings(_Part):
-    """What a method was published with, as far as our settings can say it."""
+    """Published settings of a method, as far as our settings can express them."""
 
     source: str
-    """Where these values stand, and what of it our training does otherwise."""
+    """Where these values are published, and where our training differs from it."""
     settings: dict[str, Any]
     """Nested as `MilSettings`; laid over the preset's own settings."""
 
@@ -44,19 +44,19 @@ class StatedFigure(_Part):
     method: str
     percent: float
     sd: float | None = None
-    """Deviation as stated, in percent points; over what is for the source to say."""
+    """Deviation as stated, in percentage points; the source says over what."""
     num_slots: int | None = None
-    """K it was stated for, where the source says it."""
+    """Number K of slots that it was stated for, where the source says so."""
 
     @property
     def text(self) -> str:
-        """In percent, as the source has it."""
+        """The figure in percent, as the source states it."""
         spread = "" if self.sd is None else f" ± {self.sd:.2f}"
         return f"{self.percent:.2f}{spread} %"
 
     @property
     def fraction(self) -> str:
-        """In the unit of our metrics, no digit lost."""
+        """The figure as a fraction, the unit of our metrics, with no digit lost."""
         spread = "" if self.sd is None else f" ± {self.sd / 100:.4f}"
         return f"{self.percent / 100:.4f}{spread}"
 
@@ -66,7 +66,7 @@ class Statement(_Part):
 
     source: str
     metric: str
-    """As our metrics are called: auc, accuracy, …"""
+    """Name among our metrics: auc, accuracy, …"""
     caveat: str
     figures: list[StatedFigure]
 
@@ -75,7 +75,7 @@ class Preset(_Part):
     """One file of ``configs/datasets``."""
 
     title: str
-    """What it is, in a line."""
+    """The dataset and its task, in a line."""
     labels: str
     """Label table, relative to the data root."""
     features: str
@@ -87,28 +87,28 @@ class Preset(_Part):
     steps: list[str] = []
     """The same for someone who has nothing yet, step by step."""
     splits_from: str
-    """Who trains, validates and tests, and who says so."""
+    """The split into training, validation and test, and its source."""
     notes: list[str] = []
-    """Faults of the data, and what is not known."""
+    """Faults of the data, and open questions."""
     settings: dict[str, Any] = {}
-    """What differs from the defaults for every method, nested as `MilSettings`."""
+    """Settings that differ from the defaults for every method, nested as `MilSettings`."""
     models: dict[str, MethodSettings] = {}
-    """What differs for one method, by its name; files may name an entry of
+    """Settings that differ for one method, by its name; files may name an entry of
     ``configs/published_settings.yaml`` instead."""
     recipe: RecipeName | None = None
-    """The recipe that the settings of tcssa are of; None where they are of none."""
+    """The recipe that the settings of tcssa belong to; None where they belong to none."""
     expected: list[Statement] = []
-    """What was published on this dataset."""
+    """Figures published on this dataset."""
 
     @property
     def paths(self) -> dict[str, str]:
-        """What must be under the data root: labels, features, and splits if it has some."""
+        """Paths needed under the data root: labels, features, and splits if there are any."""
         named = {"labels": self.labels, "features": self.features, "splits": self.splits}
         return {part: path for part, path in named.items() if path is not None}
 
 
 def preset_names() -> list[str]:
-    """All presets there are."""
+    """List the names of all presets."""
     return sorted(path.stem for path in _folder().glob("*.yaml"))
 
 
@@ -116,7 +116,8 @@ def read_preset(name: str) -> Preset:
     """Read a preset.
 
     Raises:
-        UnknownNameError: There is none of this name; near ones are offered.
+        UnknownNameError: There is no preset of this name; similar names are offered.
+        SettingsFileError: The preset's file is not valid.
     """
     if name not in preset_names():
         raise UnknownNameError("dataset", name, preset_names())
@@ -134,16 +135,16 @@ def named_defaults(given: Mapping[str, Any], data_root: Path | None) -> dict[str
     """Gather the defaults that other settings name: a ``recipe``, and on it a ``dataset``.
 
     Args:
-        given: What flags, environment and files say; labels, features or splits they give are not
-            looked for under the data root.
+        given: Settings from flags, environment and files; labels, features or splits they give are
+            not looked for under the data root.
         data_root: See `preset_settings`.
 
     Returns:
         Settings, nested as `MilSettings`.
 
     Raises:
-        UnknownNameError: There is no such dataset.
-        MissingDataError: A file of the dataset is not there.
+        UnknownNameError: There is no dataset of this name.
+        MissingDataError: A file of the dataset is missing.
     """
     preset = named_preset(given, data_root)
     recipe = given.get("recipe") or preset.get("recipe")
@@ -157,7 +158,18 @@ def named_defaults(given: Mapping[str, Any], data_root: Path | None) -> dict[str
 def named_preset(given: Mapping[str, Any], data_root: Path | None) -> dict[str, Any]:
     """Read the settings of the preset that other settings name as ``dataset``, if they name one.
 
-    See `named_defaults`, which has more of them.
+    `named_defaults` adds the defaults of a recipe to them.
+
+    Args:
+        given: Settings from flags, environment and files, nested as `MilSettings`.
+        data_root: See `preset_settings`.
+
+    Returns:
+        Settings, nested as `MilSettings`; none where no dataset is named.
+
+    Raises:
+        UnknownNameError: There is no dataset of this name.
+        MissingDataError: A file of the dataset is missing.
     """
     name = given.get("dataset")
     if name is None:
@@ -192,19 +204,23 @@ def preset_settings(
     method: str = DEFAULT_METHOD,
     recipe: str | None = None,
 ) -> dict[str, Any]:
-    """The settings of a preset, its files found under the data root.
+    """Collect the settings of a preset, with its files found under the data root.
 
     Args:
-        name: Of the preset.
-        data_root: None takes ``TCSSA_DATA``.
-        given: Of ``labels``, ``features`` and ``splits``, those that the user named and that need
+        name: Name of the preset.
+        data_root: Folder of the data; None takes ``TCSSA_DATA``.
+        given: Those of ``labels``, ``features`` and ``splits`` that the user named and that need
             not be under the data root.
-        method: Whose settings are taken, where the preset has some for it.
-        recipe: The recipe that the user named; settings of tcssa of another one are left out.
+        method: The method whose settings are taken, where the preset has some for it.
+        recipe: The recipe that the user named; where the preset's is another one, its settings of
+            tcssa are left out.
+
+    Returns:
+        Settings, nested as `MilSettings`.
 
     Raises:
-        UnknownNameError: There is no such preset.
-        MissingDataError: A file is not there; the error says which, where, and how to make it.
+        UnknownNameError: There is no preset of this name.
+        MissingDataError: A file is missing; the error says which, where, and how to make it.
     """
     preset = read_preset(name)
     root = data_root or Path(os.environ.get(DATA_ROOT_VARIABLE, "."))
@@ -239,6 +255,6 @@ def _folder() -> Path:
 
 
 def configs_folder() -> Path:
-    """Where presets and tables lie: inside the installed package, else in a checkout."""
+    """Return the folder of presets and tables: in the installed package, else in a checkout."""
     installed = Path(__file__).parents[1] / "_configs"
     return installed if installed.is_dir() else Path(__file__).parents[2] / "configs"

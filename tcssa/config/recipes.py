@@ -1,4 +1,4 @@
-"""Named sets of defaults for training TC-SSA; whatever is given beside them beats them."""
+"""Named sets of defaults for training TC-SSA; any setting given beside them wins."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def recipe_settings(name: str) -> dict[str, dict[str, Any]]:
-    """Return the settings of a recipe, nested as `MilSettings`; none for a name that is unknown."""
+    """Return the settings of a recipe, nested as `MilSettings`; none for an unknown name."""
     return deepcopy(RECIPES.get(name, {}))

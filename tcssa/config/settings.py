@@ -1,4 +1,4 @@
-"""Where settings come from, and which of them wins.
+"""Sources of settings, and which of them wins.
 
 A flag beats an environment variable (``TCSSA_TRAIN__LR``), which beats ``--config FILE``, which
 beats the preset (``--dataset nsclc``), which beats the default. Settings by which code is imported
@@ -43,7 +43,7 @@ class Section(BaseModel):
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Complete the settings of a run that was made before some of them existed."""
+        """Complete the settings of a run that is older than some of them."""
         return values
 
 
@@ -51,7 +51,15 @@ S = TypeVar("S", bound=Section)
 
 
 def absolute(section: S, *names: str) -> S:
-    """The same section with absolute paths in these fields, where they are given."""
+    """Make paths of a section absolute, where they are given.
+
+    Args:
+        section: The settings; they are not changed.
+        *names: Fields that hold paths.
+
+    Returns:
+        A copy of the section.
+    """
     paths = {name: getattr(section, name) for name in names}
     return section.model_copy(
         update={name: path.resolve() for name, path in paths.items() if path is not None}
@@ -69,9 +77,9 @@ def resolve(
 
     Args:
         kind: The settings to make; nested sections are themselves `Section` models.
-        flags: What was given on the command line, nested; None means "not given".
+        flags: Values from the command line, nested; None means "not given".
         config: A YAML file with the same nesting.
-        preset: Given what all other sources say, what the preset says that they name.
+        preset: Returns the settings of the preset that all other sources, which it is given, name.
 
     Raises:
         UsageError: A name is unknown or a value is not valid; all faults are listed.
@@ -98,6 +106,10 @@ def resolve(
 def validate(kind: type[S], values: Mapping[str, Any]) -> S:
     """Make settings from values.
 
+    Args:
+        kind: The settings to make.
+        values: Their values, nested by section.
+
     Raises:
         UsageError: A name is unknown or a value is not valid; all faults are listed.
     """
@@ -123,28 +135,41 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def read_resolved(folder: Path, kind: type[S], error: type[FileError]) -> S:
     """Read the settings that were in force in a run; see `Section.completed` for older runs.
 
-    They may name code of a user's: nothing of what they name is imported here.
+    They may name a user's own code; nothing that they name is imported here.
 
     Args:
         folder: The run directory.
-        kind: Its settings.
-        error: What to raise.
+        kind: The settings to make.
+        error: Type of the error to raise.
 
     Raises:
-        FileError: Of the type ``error``; they are missing, damaged or not valid.
+        FileError: Of the type ``error``; the settings are missing, damaged or not valid.
     """
     path = folder / RESOLVED_FILE
     return validated(kind.completed(read_yaml_mapping(path, error)), path, error, kind)
 
 
 def section_of(given: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return a section of settings that are not validated yet; empty where it is none."""
+    """Return a section of settings that are not validated yet.
+
+    Args:
+        given: The settings, nested by section.
+        name: Name of the section.
+
+    Returns:
+        The section; empty where it is missing or no mapping.
+    """
     section = given.get(name)
     return section if isinstance(section, Mapping) else {}
 
 
 def write_resolved(settings: Section, folder: Path) -> None:
-    """Write ``config.resolved.yaml``: everything that was in force, readable by ``--config``."""
+    """Write ``config.resolved.yaml``: everything that was in force, readable by ``--config``.
+
+    Args:
+        settings: The settings in force.
+        folder: The run directory.
+    """
     text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
     atomic.write_text(folder / RESOLVED_FILE, text)
 
@@ -153,7 +178,7 @@ def _require_told(settings: Section, told: Mapping[str, Any], source: Path) -> N
     """Require that whatever imports code or fetches a model was asked for by flag or environment.
 
     Raises:
-        SettingsFileError: Only a file asks for it.
+        SettingsFileError: Only a file asks for an import or a model.
     """
     for place, value, option in _acting(settings):
         given: Any = told
@@ -176,7 +201,7 @@ def _acting(settings: Section, place: Place = ()) -> Iterator[tuple[Place, Any, 
 
 
 def _environment(kind: type[Section]) -> dict[str, Any]:
-    """What the environment says: ``TCSSA_LR`` or, nested, ``TCSSA_TRAIN__LR``."""
+    """Read the settings in the environment: ``TCSSA_LR`` or, nested, ``TCSSA_TRAIN__LR``."""
 
     class FromEnvironment(kind, BaseSettings):  # type: ignore[valid-type, misc]  # a run-time base
         model_config = SettingsConfigDict(

@@ -1,6 +1,6 @@
 """Patch encoders by name: uint8 patches in, float32 features out.
 
-Nothing heavy is imported here: `load_encoder` brings in ONNX Runtime or timm when it is called.
+No large package is imported here: `load_encoder` imports ONNX Runtime or timm when it is called.
 """
 
 from __future__ import annotations

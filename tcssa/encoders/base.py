@@ -1,4 +1,4 @@
-"""What a patch encoder is, to those who use it."""
+"""The interface of a patch encoder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 SIDE = Limit("TCSSA_MAX_ENCODER_SIDE", 8192, "pixels along the side of a patch")
-"""Of an encoder that is read from files."""
+"""Largest input of an encoder that is read from files."""
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["float32", "float16", "bfloat16"]
 
@@ -25,20 +25,21 @@ _MPP_TOLERANCE = 0.1
 class Encoder(Protocol):
     """A loaded encoder, on one device.
 
-    One that has an attribute ``calls_at_once`` is called by so many threads at once; others by one.
+    An encoder with an attribute ``calls_at_once`` is called by that many threads at once, any other
+    by one thread.
     """
 
     name: str
     feature_dim: int
     """Length D of a feature."""
     input_px: int
-    """Side of the patches it takes."""
+    """Side of the patches it takes, in pixels."""
     weights_hash: str
     """Changes when the weights, and so the features, would."""
     device: str
-    """``cpu`` or ``cuda``: where it truly runs."""
+    """``cpu`` or ``cuda``: where it actually runs."""
     batch_size: int
-    """Patches a call that is quickest here."""
+    """Number of patches per call that is fastest on this device."""
 
     def encode(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Encode RGB patches ``[b, input_px, input_px, 3]`` into features ``[b, d]``."""
@@ -46,36 +47,36 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class Network:
-    """A torch network and how it wants its pixels."""
+    """A torch network and the normalisation of its pixels."""
 
     module: nn.Module
     """Normalised pixels [B, 3, H, W] to features [B, D]."""
     feature_dim: int
     input_px: int
     mean: Sequence[float]
-    """Of each channel, in [0, 1]."""
+    """Mean of each channel, in [0, 1]."""
     std: Sequence[float]
     """Deviation of each channel, in [0, 1]."""
     gpu_precision: Precision = "float32"
-    """What matrix products are computed in on a GPU; on a CPU it is float32 always."""
+    """Format of matrix products on a GPU; on a CPU it is always float32."""
 
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """An encoder that is known but not loaded; enough to tell whether features are its own."""
+    """An encoder that is not loaded yet; enough to tell whether features were made by it."""
 
     name: str
     weights_hash: str
     load: Callable[[Device], Encoder]
     trained_mpp: tuple[float, ...] = ()
-    """Resolutions it was trained at, in µm per pixel; empty where nobody says."""
+    """Resolutions it was trained at, in µm per pixel; empty if unknown."""
     remarks: tuple[str, ...] = ()
-    """What was assumed about it, each a line."""
+    """Assumptions made about it, one line each."""
     network: Callable[[], Network] | None = None
-    """Makes its torch network, for an export; None for what is no torch network."""
+    """Builds its torch network, for an export; None if it is no torch network."""
 
     def doubts(self, mpp: float) -> list[str]:
-        """What a user should know before trusting features made at ``mpp``."""
+        """List what a user should know before trusting features made at ``mpp`` µm per pixel."""
         found = list(self.remarks)
         off = [abs(mpp - trained) / trained for trained in self.trained_mpp]
         if off and min(off) > _MPP_TOLERANCE:

@@ -1,7 +1,7 @@
-"""The encoders known by name: what each is, where its weights are, how it wants its pixels.
+"""The encoders known by name: their features, weights and normalisation of pixels.
 
 Names are TRIDENT's. Where authors and TRIDENT disagree about the feature, the entry says which
-one it takes. Nothing heavy is imported before an entry is built.
+one it uses. No large package is imported before an entry is built.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class Entry:
     name: str
     source: HubFiles
     build: Build
-    """Makes the network, from normalised pixels to features, out of a file of weights."""
+    """Builds the network, from normalised pixels to features, from a file of weights."""
     feature_dim: int
     feature: str
-    """What the feature is, in words."""
+    """Description of the feature, in words."""
     trained_mpp: tuple[float, ...] = (0.5,)
-    """In µm per pixel; empty where nobody says."""
+    """Resolutions it was trained at, in µm per pixel; empty if unknown."""
     input_px: int = 224
     pixels: tuple[Pixel, Pixel] = IMAGENET
     """Mean and deviation of each channel, in [0, 1]."""
@@ -283,4 +283,4 @@ _ENTRIES = (
 )  # fmt: skip
 
 ENTRIES: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
-"""By name."""
+"""Entries by name."""

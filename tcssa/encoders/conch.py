@@ -1,4 +1,4 @@
-"""The image towers of CONCH: a vision transformer whose tokens one learned query attends to."""
+"""The image towers of CONCH: a vision transformer, and a learned query over its tokens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _POSITIONS = "trunk.pos_embed"
 
 
 class _QueryTower(nn.Module):
-    """Tokens of a trunk, attended to by a query and normalised."""
+    """A trunk, a query that attends to its tokens, and a normalisation."""
 
     def __init__(self, trunk: Any, pool: nn.Module, dim: int) -> None:
         super().__init__()
@@ -24,16 +24,16 @@ class _QueryTower(nn.Module):
         self.ln_contrast = nn.LayerNorm(dim)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Normalised pixels [B, 3, H, W] to features [B, D]."""
+        """Encode normalised pixels [B, 3, H, W] into features [B, D]."""
         tokens = self.trunk.forward_features(pixels)
         feature: Tensor = self.ln_contrast(self.attn_pool_contrast(tokens))
         return feature
 
 
 class _TorchPool(nn.Module):
-    """CONCH's pooling, through torch's attention.
+    """CONCH's pooling, with torch's attention.
 
-    Only the first query's answer is the feature, and CONCH has one.
+    The feature is the first query's answer alone, and CONCH has one query.
     """
 
     def __init__(self, dim: int, token_dim: int, num_heads: int = 8) -> None:
@@ -45,7 +45,7 @@ class _TorchPool(nn.Module):
         self.ln_q, self.ln_k = nn.LayerNorm(dim), nn.LayerNorm(token_dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens [B, N, C] to [B, D]."""
+        """Pool tokens [B, N, C] into [B, D]."""
         seen = self.ln_k(tokens)
         asked = self.ln_q(self.query).expand(len(tokens), -1, -1)
         answer: Tensor = self.attn(asked, seen, seen, need_weights=False)[0]
@@ -53,7 +53,7 @@ class _TorchPool(nn.Module):
 
 
 class _LinearPool(nn.Module):
-    """CONCH 1.5's pooling: the same with projections of its own, without biases."""
+    """CONCH 1.5's pooling: the same, with its own projections without biases."""
 
     def __init__(self, dim: int, token_dim: int, num_heads: int = 8) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class _LinearPool(nn.Module):
         self.to_out = nn.Linear(dim, dim, bias=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens [B, N, C] to [B, D]."""
+        """Pool tokens [B, N, C] into [B, D]."""
         keys, values = self.to_kv(self.ln_k(tokens)).chunk(2, dim=-1)
         asked = self.to_q(self.ln_q(self.query)).expand(len(tokens), -1, -1)
         query, key, value = (self._heads(part) for part in (asked, keys, values))
@@ -79,7 +79,13 @@ class _LinearPool(nn.Module):
 
 
 def conch_v1(weights: WeightsFile, *, input_px: int, depth: int = 12) -> nn.Module:
-    """CONCH: ViT-B/16, D = 512, without the projection into the space shared with text."""
+    """Build CONCH: ViT-B/16, D = 512, without the projection into the space shared with text.
+
+    Args:
+        weights: The file of weights.
+        input_px: Side of the patches, in pixels.
+        depth: Number of transformer blocks.
+    """
     trunk = _trunk("vit_base_patch16_224", input_px, depth)
     tower = _QueryTower(trunk, _TorchPool(512, 768), 512)
     state = _resized(weights.read(), input_px // 16, "bilinear")
@@ -90,7 +96,13 @@ def conch_v1(weights: WeightsFile, *, input_px: int, depth: int = 12) -> nn.Modu
 
 
 def conch_v15(weights: WeightsFile, *, input_px: int, depth: int = 24) -> nn.Module:
-    """CONCH 1.5: ViT-L/16 with scaled layers, D = 768."""
+    """Build CONCH 1.5: ViT-L/16 with layer scale, D = 768.
+
+    Args:
+        weights: The file of weights.
+        input_px: Side of the patches, in pixels.
+        depth: Number of transformer blocks.
+    """
     trunk = _trunk("vit_large_patch16_224", input_px, depth, init_values=1e-6)
     tower = _QueryTower(trunk, _LinearPool(768, 1024), 768)
     state = _resized(weights.read(), input_px // 16, "bicubic")
@@ -106,10 +118,10 @@ def _trunk(architecture: str, input_px: int, depth: int, **options: Any) -> Any:
 
 
 def _resized(state: State, grid: int, mode: str) -> State:
-    """Bring the position embedding to this grid once, as the original does at every call.
+    """Resize the position embedding to this grid once, as the original does at every call.
 
-    CONCH interpolates linearly; CONCH 1.5 with cubic splines and, like DINO, by a scale that is
-    a tenth of a cell too large.
+    CONCH interpolates linearly; CONCH 1.5 interpolates with cubic splines and, like DINO, by a
+    scale that is a tenth of a cell too large.
     """
     state = under_one_prefix(state, [_POSITIONS, "ln_contrast.weight"])
     stored = state.get(_POSITIONS)

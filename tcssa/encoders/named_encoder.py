@@ -1,4 +1,4 @@
-"""An encoder of the catalogue, with its weights found."""
+"""Encoders of the catalogue, with their weights."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from tcssa.optional import require
 
 
 def spec(entry: Entry, weights: Path | None = None) -> EncoderSpec:
-    """The encoder of a catalogue's entry.
+    """Find the weights of an entry of the catalogue and describe its encoder.
 
     Args:
         entry: The entry.
         weights: The user's own file; None looks in the hub's cache, then on the hub.
 
     Raises:
-        MissingExtraError: It needs a package that is not installed.
-        MissingDataError: The weights are nowhere.
+        MissingExtraError: The encoder needs a package that is not installed.
+        MissingDataError: The weights cannot be found.
     """
     if entry.needs is not None:
         require("timm", extra=entry.needs)

@@ -1,4 +1,4 @@
-"""An encoder that runs through ONNX Runtime, on a CPU ten times as fast as eager torch."""
+"""An encoder that runs in ONNX Runtime, on a CPU ten times as fast as eager torch."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class OnnxEncoder:
 
     Args:
         name: The encoder's name.
-        feature_dim: D.
-        input_px: Side of the patches.
-        weights_hash: Of the weights.
-        build: Makes the torch module, if its ONNX model is not in the cache.
+        feature_dim: Length of a feature, D.
+        input_px: Side of the patches, in pixels.
+        weights_hash: Hash of the weights.
+        build: Builds the torch module if its ONNX model is not in the cache.
         device: Where to run.
 
     Raises:
-        DeviceError: CUDA was asked for and is not there.
+        DeviceError: ``device`` is ``cuda`` and CUDA is not available.
     """
 
     def __init__(
@@ -71,7 +71,18 @@ class OnnxEncoder:
 
 
 def open_session(model: bytes | str, device: Device) -> tuple[Any, str]:
-    """A session of a model, or of the file of one, and the device it truly runs on."""
+    """Open a session of an ONNX model.
+
+    Args:
+        model: The model's bytes, or the path of its file.
+        device: Where to run; ``auto`` falls back to the CPU.
+
+    Returns:
+        The session, and the device it actually runs on: ``cpu`` or ``cuda``.
+
+    Raises:
+        DeviceError: ``device`` is ``cuda`` and ONNX Runtime could not start its CUDA provider.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -101,17 +112,21 @@ def open_session(model: bytes | str, device: Device) -> tuple[Any, str]:
 
 
 def usual_batch(device: str) -> int:
-    """Patches a call that are quickest."""
+    """Return the number of patches per call that is fastest."""
     return _CUDA_BATCH if device == "cuda" else _CPU_BATCH
 
 
 def calls_at_once(device: str) -> int:
-    """How many calls of a session keep its device busy."""
+    """Return the number of concurrent calls of a session that keep its device busy."""
     return 1 if device == "cuda" else num_cores()
 
 
 def require_cuda() -> None:
-    """Raise unless ONNX Runtime may find a GPU."""
+    """Raise unless ONNX Runtime may find a GPU.
+
+    Raises:
+        DeviceError: There is no CUDA driver, or ONNX Runtime has no CUDA provider.
+    """
     if not _has_cuda():
         raise DeviceError(
             "device cuda was asked for, but there is no CUDA driver here, or ONNX Runtime lacks it",
@@ -120,7 +135,7 @@ def require_cuda() -> None:
 
 
 def _has_cuda() -> bool:
-    """Whether an attempt is worthwhile: without a driver ONNX Runtime only prints errors."""
+    """Tell whether CUDA is worth a try: without a driver ONNX Runtime only prints errors."""
     import onnxruntime
 
     if _CUDA not in onnxruntime.get_available_providers():

@@ -1,6 +1,6 @@
 """A torch encoder as the bytes of an ONNX model, exported once and kept in a cache.
 
-Exporting takes seconds and torch's import too; with the file in the cache neither is needed.
+Exporting and importing torch take seconds each; with the file in the cache neither is needed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
-    """Where made files are kept between runs: ``TCSSA_CACHE``, else the platform's place."""
+    """Return the folder of cached files: ``TCSSA_CACHE``, else the platform's cache folder."""
     if given := os.environ.get("TCSSA_CACHE"):
         return Path(given).expanduser()
     if sys.platform == "win32":
@@ -43,13 +43,16 @@ def cache_folder() -> Path:
 def cached_onnx(
     name: str, weights_hash: str, input_px: int, build: Callable[[], nn.Module]
 ) -> bytes:
-    """The ONNX model of an encoder, from the cache if it is there and whole.
+    """Return the ONNX model of an encoder, from the cache if an intact file is there.
 
     Args:
-        name: The encoder's name, which the file's begins with.
-        weights_hash: Of the weights; another one means another file.
-        input_px: Side of the patches.
-        build: Makes the torch module; called only if the model must be exported.
+        name: The encoder's name, with which the file name begins.
+        weights_hash: Hash of the weights; each has a file of its own.
+        input_px: Side of the patches, in pixels.
+        build: Builds the torch module; called only if the model must be exported.
+
+    Returns:
+        The model's bytes.
     """
     key = params_hash(
         {
@@ -73,7 +76,15 @@ def cached_onnx(
 
 
 def export_onnx(module: nn.Module, input_px: int) -> bytes:
-    """Export uint8 ``[b, px, px, 3]`` -> float32 ``[b, d]`` with b dynamic."""
+    """Export an encoder to ONNX, with a dynamic batch size b.
+
+    Args:
+        module: The encoder, from uint8 ``[b, px, px, 3]`` to float32 ``[b, d]``.
+        input_px: Side of the patches, in pixels.
+
+    Returns:
+        The model's bytes.
+    """
     import torch
 
     example = torch.zeros(2, input_px, input_px, 3, dtype=torch.uint8)
@@ -94,7 +105,7 @@ def export_onnx(module: nn.Module, input_px: int) -> bytes:
 
 
 def _read_whole(path: Path) -> bytes | None:
-    """The model of a cache file, None unless its digest fits: a broken file is made again."""
+    """Read a model from the cache; None if its digest does not match, so that it is made again."""
     try:
         content = path.read_bytes()
     except OSError:

@@ -1,9 +1,9 @@
 """A user's ONNX model as an encoder: ``onnx:<file>``, or the folder of an encoder we exported.
 
-Two kinds of graphs are taken: uint8 [B, px, px, 3], which normalises by itself as our exports
-do, and float [B, 3, px, px], which wants normalised pixels. Side and D are read from the graph.
-Mean and deviation are the lists ``mean`` and ``std`` of the file's metadata; a file without them
-is given ImageNet's, and that is said.
+Two kinds of graphs are accepted: uint8 [B, px, px, 3], which normalise by themselves as our
+exports do, and float [B, 3, px, px], which expect normalised pixels. Side and D are read from the
+graph. Mean and deviation are the lists ``mean`` and ``std`` of the file's metadata; without them
+ImageNet's are used, and a remark says so.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 class _Normalisation(BaseModel):
-    """Of the pixels of each channel, within [0, 1]."""
+    """Mean and deviation of the pixels of each channel, within [0, 1]."""
 
     model_config = ConfigDict(strict=True)
 
@@ -43,21 +43,21 @@ class _Normalisation(BaseModel):
 
 @dataclass(frozen=True)
 class _Graph:
-    """What an ONNX file says about itself."""
+    """Inputs, outputs and metadata of an ONNX file."""
 
     input: str
     output: str
     input_px: int
     feature_dim: int
     batch: int | None
-    """The only number of patches it takes; None takes any."""
+    """The only number of patches it takes; None if it takes any."""
     float_type: Any
-    """numpy's type of normalised pixels; None takes bytes."""
+    """NumPy type of its normalised pixels; None if it takes bytes."""
     metadata: dict[str, str]
 
 
 def spec(name: str, weights: Path | None = None) -> EncoderSpec:
-    """The encoder of an ONNX file.
+    """Describe the encoder of an ONNX file.
 
     Args:
         name: ``onnx:<file or folder>``.
@@ -65,8 +65,9 @@ def spec(name: str, weights: Path | None = None) -> EncoderSpec:
 
     Raises:
         UsageError: ``weights`` were given.
-        MissingDataError: There is no such file.
-        ArtefactError: It is no ONNX model, no encoder, or not the file it was exported as.
+        MissingDataError: The file does not exist.
+        ArtefactError: The file is no ONNX model or no encoder, or differs from the one that was
+            exported.
     """
     if weights is not None:
         raise UsageError(f"{name} takes no --weights", hint="name the file itself: onnx:FILE")
@@ -85,7 +86,7 @@ def spec(name: str, weights: Path | None = None) -> EncoderSpec:
 
 
 def _exported_spec(ours: ExportedEncoder, path: Path) -> EncoderSpec:
-    """One of ours goes by the name of what it was exported from, which it was proven to equal."""
+    """Describe an encoder of ours, under the name of the original that it was verified against."""
     if ours.format != "onnx":
         raise ArtefactError(
             path, f"{ours.format} engines are not run here", hint="export with --format onnx"
@@ -125,14 +126,14 @@ class OnnxFileEncoder:
     """See `tcssa.encoders.base.Encoder`.
 
     Args:
-        name: What users call it.
+        name: The encoder's name.
         path: The ONNX file.
-        weights_hash: Changes when the weights would.
+        weights_hash: Hash that changes with the weights.
         device: Where to run.
 
     Raises:
         ArtefactError: The file is no ONNX model of an encoder.
-        DeviceError: CUDA was asked for and is not there.
+        DeviceError: ``device`` is ``cuda`` and CUDA is not available.
     """
 
     def __init__(self, name: str, path: Path, weights_hash: str, device: Device = "auto") -> None:
@@ -168,7 +169,7 @@ class OnnxFileEncoder:
 
 
 def _filled(patches: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The last patches of a slide, repeated to the only size that the graph takes."""
+    """Repeat the last patches of a slide up to the only batch size that the graph takes."""
     return patches[np.arange(size) % len(patches)]
 
 
@@ -190,10 +191,10 @@ def _session(path: Path, device: Device) -> tuple[Any, str]:
 
 
 def _describe(session: Any, path: Path) -> _Graph:
-    """Read sizes and types off a graph.
+    """Read the sizes and types of a graph.
 
     Raises:
-        ArtefactError: It is not one picture in, one feature out.
+        ArtefactError: The graph does not have one picture as input and features [B, D] as output.
     """
     with reading(path, ArtefactError):  # names and metadata may be no text
         return _described(session, path)
@@ -241,7 +242,11 @@ def _described(session: Any, path: Path) -> _Graph:
 
 
 def _normalisation(graph: _Graph, path: Path) -> tuple[list[float], list[float]] | None:
-    """Mean and deviation of the file's metadata."""
+    """Read mean and deviation from the file's metadata; None if they are not there.
+
+    Raises:
+        ArtefactError: They are not three numbers each, within the range of pixels.
+    """
     if "mean" not in graph.metadata or "std" not in graph.metadata:
         return None
     stated = {

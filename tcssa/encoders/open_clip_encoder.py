@@ -1,6 +1,6 @@
 """The image tower of an open_clip model: ``open_clip:<model>/<pretrained>``, in eager torch.
 
-The part behind the slash is open_clip's name of the weights, or a local file of weights.
+The part after the slash is open_clip's name of the weights, or a local file of weights.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PREFIX = "open_clip:"
 
 
 def spec(name: str, file: Path | None = None) -> EncoderSpec:
-    """The encoder of an open_clip model.
+    """Describe the encoder of an open_clip model.
 
     Args:
         name: ``open_clip:<model>/<pretrained>``.
@@ -27,7 +27,7 @@ def spec(name: str, file: Path | None = None) -> EncoderSpec:
 
     Raises:
         MissingExtraError: open_clip is not installed.
-        UsageError: The name does not say which weights, or a file was given beside it.
+        UsageError: The name does not name the weights, or ``file`` was given.
         UnknownNameError: open_clip has no model of this name.
     """
     if file is not None:

@@ -1,4 +1,4 @@
-"""An encoder as one torch module: from the bytes of a picture to features."""
+"""An encoder as one torch module, from the bytes of a picture to features."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from tcssa.encoders.base import Network
 
 
 class PixelsToFeatures(nn.Module):
-    """uint8 patches [B, H, W, 3] to float32 features [B, D], normalisation included.
+    """An encoder from uint8 patches to float32 features, normalisation included.
 
     Args:
-        network: What follows the normalisation.
+        network: The network after the normalisation, and the normalisation's mean and deviation.
     """
 
     mean: Tensor
@@ -27,7 +27,7 @@ class PixelsToFeatures(nn.Module):
         self.eval()
 
     def forward(self, patches: Tensor) -> Tensor:
-        """Encode a batch."""
+        """Encode uint8 patches [B, H, W, 3] into float32 features [B, D]."""
         # TensorRT wants bytes to become floats before anything else is done to them
         pixels = (patches.float().permute(0, 3, 1, 2) - self.mean) / self.std
         features: Tensor = self.network(pixels)

@@ -1,7 +1,7 @@
 """A user's own code as an encoder: ``python:<module>:<factory>``.
 
-The factory takes nothing and returns an object that has what `tcssa.encoders.base.Encoder`
-names; it is tried with one black patch before a run begins.
+The factory takes no arguments and returns an object with the attributes and methods of
+`tcssa.encoders.base.Encoder`; it is tried with one black patch before a run begins.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _EXPECTED: dict[str, type] = {
 
 
 def spec(name: str, weights: Path | None = None) -> EncoderSpec:
-    """The encoder that a function of the user returns.
+    """Describe the encoder that a function of the user returns.
 
     Args:
         name: ``python:<module>:<factory>``.
-        weights: Must be None: the code finds its own.
+        weights: Must be None: the code finds its own weights.
 
     Raises:
-        UsageError: There is no such function, or what it returns is no encoder.
+        UsageError: ``weights`` were given, there is no such function, or it returns no encoder.
     """
     if weights is not None:
         raise UsageError(f"{name} takes no --weights", hint="let the factory read its own")
@@ -57,7 +57,11 @@ def _factory(name: str) -> Any:
 
 
 def _checked(name: str, encoder: Any) -> Encoder:
-    """The object, if it is an encoder in all that can be seen."""
+    """Check an object's attributes and its features of one patch.
+
+    Raises:
+        UsageError: The object is no encoder.
+    """
     wrong = [
         f"{attribute} is {value!r}, expected {kind.__name__}"
         for attribute, kind in _EXPECTED.items()

@@ -35,7 +35,7 @@ _EMBEDDED: dict[str, Callable[[], EncoderSpec]] = {
 
 @dataclass(frozen=True)
 class EncoderFacts:
-    """What is known of an encoder without loading it."""
+    """Facts about an encoder that are known without loading it."""
 
     name: str
     feature_dim: int
@@ -47,7 +47,7 @@ class EncoderFacts:
     needs: str | None
     """The extra of tcssa that it needs."""
     repo: str | None
-    """Where its weights are published; None if they come along."""
+    """Repository of its weights; None if they are installed with tcssa."""
     files: tuple[str, ...]
     """Published files, any of which can be given as ``--weights``."""
     is_here: bool
@@ -55,13 +55,13 @@ class EncoderFacts:
 
 
 def encoder_names() -> list[str]:
-    """The names that can be given; ``timm:<model>`` stands for all models of timm."""
+    """List the names of encoders; ``timm:<model>`` stands for all models of timm."""
     families = [prefix + what for prefix, (_, what) in _FAMILIES.items()]
     return [*_EMBEDDED, *ENTRIES, *families]
 
 
 def list_encoders() -> list[EncoderFacts]:
-    """The encoders that come along and those of the catalogue."""
+    """List the encoders that are installed with tcssa and those of the catalogue."""
     embedded = [
         EncoderFacts(
             name, efficientnet.FEATURE_DIM, "mean of the last stage", efficientnet.INPUT_PX, (),
@@ -87,10 +87,10 @@ def encoder_spec(name: str, weights: Path | None = None) -> EncoderSpec:
         weights: The user's own file of weights, for encoders that take one.
 
     Raises:
-        UnknownNameError: No encoder has this name; the nearest ones are offered.
-        MissingExtraError: It needs a package that is not installed.
-        MissingDataError: Its weights are nowhere; the error says whom to ask for them.
-        UsageError: It takes no weights.
+        UnknownNameError: No encoder has this name; the error suggests the nearest ones.
+        MissingExtraError: The encoder needs a package that is not installed.
+        MissingDataError: Its weights cannot be found; the error says where to ask for them.
+        UsageError: ``weights`` were given to an encoder that takes none.
     """
     for prefix, (family, _) in _FAMILIES.items():
         if name.startswith(prefix):
@@ -109,11 +109,11 @@ def load_encoder(name: str, device: Device = "auto", weights: Path | None = None
 
     Args:
         name: One of `encoder_names`.
-        device: ``auto`` takes CUDA where it truly works and the CPU elsewhere.
+        device: ``auto`` uses CUDA where it works and the CPU elsewhere.
         weights: The user's own file of weights.
 
     Raises:
-        DeviceError: ``cuda`` was asked for and is not there.
-        TcssaError: See `encoder_spec`.
+        DeviceError: ``device`` is ``cuda`` and CUDA is not available.
+        TcssaError: The encoder cannot be found; see `encoder_spec`.
     """
     return encoder_spec(name, weights).load(device)

@@ -1,6 +1,6 @@
 """Any model of timm as an encoder: ``timm:<model>``, in eager torch.
 
-The weights are the user's own file, or come from where timm gets them (the Hugging Face hub, or
+The weights are the user's own file, or those that timm loads (from the Hugging Face hub, or from
 its cache when offline).
 """
 
@@ -26,7 +26,7 @@ _HEADS = r"(head|fc|classifier)\b"
 
 
 def spec(name: str, weights: Path | None = None) -> EncoderSpec:
-    """The encoder of a timm model.
+    """Describe the encoder of a timm model.
 
     Args:
         name: ``timm:<model>``.
@@ -35,7 +35,7 @@ def spec(name: str, weights: Path | None = None) -> EncoderSpec:
     Raises:
         MissingExtraError: timm is not installed.
         UnknownNameError: timm has no model of this name.
-        MissingDataError: There is no such file of weights.
+        MissingDataError: There is no file at ``weights``.
     """
     timm = require("timm", extra="encoders")
     model = name.removeprefix(PREFIX)

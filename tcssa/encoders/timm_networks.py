@@ -20,8 +20,8 @@ class ClassAndMean(nn.Module):
     """The class token beside the mean of the patch tokens; registers are left out.
 
     Args:
-        trunk: Pixels to all tokens, the class token and the registers first.
-        num_prefix: How many tokens are no patches.
+        trunk: Maps pixels to all tokens, the class token and the registers first.
+        num_prefix: Number of leading tokens that are no patches.
     """
 
     def __init__(self, trunk: nn.Module, num_prefix: int) -> None:
@@ -29,7 +29,7 @@ class ClassAndMean(nn.Module):
         self.trunk, self.num_prefix = trunk, num_prefix
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Normalised pixels [B, 3, H, W] to features [B, 2 D]."""
+        """Encode normalised pixels [B, 3, H, W] into features [B, 2 D]."""
         tokens: Tensor = self.trunk(pixels)
         return torch.cat([tokens[:, 0], tokens[:, self.num_prefix :].mean(1)], dim=-1)
 
@@ -42,17 +42,17 @@ def vit(
     swiglu: bool = False,
     **options: Any,  # of timm's own
 ) -> nn.Module:
-    """A vision transformer.
+    """Build a vision transformer.
 
-    The grid of its position embedding is taken from the file; a picture of another size makes
-    timm interpolate it, as the authors' own loading does.
+    The grid of its position embedding is taken from the file; for a picture of another size timm
+    interpolates it, as the authors' own loading does.
 
     Args:
-        weights: The file.
-        architecture: timm's name.
-        readout: What becomes the feature.
+        weights: The file of weights.
+        architecture: timm's name of the architecture.
+        readout: The tokens that become the feature.
         swiglu: Whether the blocks have gated layers where the architecture has plain ones.
-        **options: What else timm is told.
+        **options: Further options of timm's ``create_model``.
     """
     timm = require("timm", extra="encoders")
     if swiglu:
@@ -77,13 +77,13 @@ def vit(
 def _picture_side(
     timm: Any, architecture: str, state: State, options: Mapping[str, Any]
 ) -> int | None:
-    """The side that the stored position embedding was trained for."""
+    """Return the picture's side that the stored position embedding was trained for."""
     embedding = under_one_prefix(state, ["pos_embed", "patch_embed.proj.weight"]).get("pos_embed")
     patch = options.get("patch_size")
     if patch is None:
         patch = _patch_size_of(architecture)
     if embedding is None:
-        return None  # loading names what is missing
+        return None  # loading will name the missing tensor
     num = embedding.shape[1]
     grid = isqrt(num)
     if grid * grid != num:
@@ -92,7 +92,7 @@ def _picture_side(
 
 
 def _patch_size_of(architecture: str) -> int:
-    """From timm's name, as ``vit_small_patch8_224``."""
+    """Read the patch size off timm's name, such as ``vit_small_patch8_224``."""
     _, _, rest = architecture.partition("patch")
     return int(rest.partition("_")[0])
 
@@ -108,13 +108,18 @@ class ThirdStage(nn.Module):
         )  # fmt: skip
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Normalised pixels [B, 3, H, W] to features [B, 1024]."""
+        """Encode normalised pixels [B, 3, H, W] into features [B, 1024]."""
         maps: Tensor = self.layers(pixels)
         return maps.mean((2, 3))
 
 
 def resnet(weights: WeightsFile, *, architecture: str) -> nn.Module:
-    """A ResNet cut after its third stage."""
+    """Build a ResNet that is cut after its third stage.
+
+    Args:
+        weights: The file of weights.
+        architecture: timm's name of the architecture.
+    """
     timm = require("timm", extra="encoders")
     network = timm.create_model(architecture, pretrained=False, num_classes=0)
     load_into(network, weights.read(), weights.path, ignored=_HEADS)
@@ -125,11 +130,11 @@ class ConvStem(nn.Module):
     """CTransPath's three convolutions in place of a Swin transformer's cut into patches.
 
     Args:
-        img_size: Height and width of the picture.
-        patch_size: 4, which two strides of two make.
-        embed_dim: Channels out.
-        norm_layer: Of the result.
-        **_options: What timm tells a stem and this one needs not.
+        img_size: Height and width of the picture, in pixels.
+        patch_size: 4, the product of two strides of two.
+        embed_dim: Channels of the output.
+        norm_layer: Makes the normalisation of the output.
+        **_options: Further options that timm passes; not used.
     """
 
     def __init__(
@@ -156,16 +161,16 @@ class ConvStem(nn.Module):
         self.norm = norm_layer(embed_dim)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Pixels [B, 3, H, W] to [B, H / 4, W / 4, D]."""
+        """Map pixels [B, 3, H, W] to [B, H / 4, W / 4, D]."""
         result: Tensor = self.norm(self.proj(pixels).permute(0, 2, 3, 1))
         return result
 
 
 def ctranspath(weights: WeightsFile, **options: Any) -> nn.Module:
-    """CTransPath: a Swin transformer behind a convolutional stem.
+    """Build CTransPath: a Swin transformer behind a convolutional stem.
 
-    Its file was written by a timm of 2021, whose stages end with the merging of patches; since
-    then they begin with it.
+    Its file was written with timm of 2021, whose stages end with the merging of patches; in later
+    versions they begin with it.
     """
     timm = require("timm", extra="encoders")
     network: nn.Module = timm.create_model(

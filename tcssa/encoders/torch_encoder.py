@@ -25,12 +25,12 @@ def torch_spec(
     trained_mpp: tuple[float, ...] = (),
     remarks: tuple[str, ...] = (),
 ) -> EncoderSpec:
-    """The spec of an encoder that is a torch network.
+    """Describe an encoder that is a torch network.
 
     Args:
-        name: What users call it.
-        weights_hash: Changes when the weights would.
-        network: Makes the network; called when the encoder is loaded.
+        name: The encoder's name.
+        weights_hash: Hash that changes with the weights.
+        network: Builds the network; called when the encoder is loaded.
         trained_mpp: See `EncoderSpec`.
         remarks: See `EncoderSpec`.
     """
@@ -48,10 +48,10 @@ class TorchEncoder:
     """See `tcssa.encoders.base.Encoder`.
 
     Args:
-        name: What users call it.
-        network: The network and how it wants its pixels.
-        weights_hash: Changes when the weights would.
-        device: Where it runs.
+        name: The encoder's name.
+        network: The network and the normalisation of its pixels.
+        weights_hash: Hash that changes with the weights.
+        device: Where to run: ``cpu`` or ``cuda``.
     """
 
     def __init__(self, name: str, network: Network, *, weights_hash: str, device: str) -> None:
@@ -77,7 +77,7 @@ class TorchEncoder:
 
 
 def _computing_in(precision: Precision, device: str) -> AbstractContextManager[object]:
-    """Half precision where the device is made for it; weights stay float32."""
+    """Compute in the given precision on a GPU; weights stay float32."""
     import torch
 
     if device != "cuda" or precision == "float32":

@@ -23,9 +23,9 @@ class Readout(nn.Module):
 
     Args:
         model: The model.
-        readout: The class token, that beside the mean of the patch tokens, or the model's own
-            pooled output.
-        num_prefix: How many tokens are no patches.
+        readout: The class token, the class token beside the mean of the patch tokens, or the
+            model's own pooled output.
+        num_prefix: Number of leading tokens that are no patches.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Readout(nn.Module):
         self.model, self.readout, self.num_prefix = model, readout, num_prefix
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Normalised pixels [B, 3, H, W] to features [B, D]."""
+        """Encode normalised pixels [B, 3, H, W] into features [B, D]."""
         output = self.model(pixel_values=pixels)
         if self.readout == "pooled":
             pooled: Tensor = output.pooler_output.flatten(1)
@@ -56,16 +56,19 @@ def vision_transformer(
     readout: Literal["class", "class and mean"] = "class",
     **config: Any,  # of transformers' own
 ) -> nn.Module:
-    """A vision transformer of transformers, under the names its authors saved it with.
+    """Build a vision transformer of transformers, under the names its authors saved it with.
 
-    A ``config.json`` beside the file is believed before the catalogue, and the file's own
-    position embedding before both.
+    A ``config.json`` beside the file takes precedence over the catalogue, and the file's own
+    position embedding over both.
 
     Args:
-        weights: The file.
+        weights: The file of weights.
         model: The class, by the first part of its name.
-        readout: What becomes the feature.
-        **config: The configuration, where it is not the class's default.
+        readout: The tokens that become the feature.
+        **config: The configuration, where it differs from the class's default.
+
+    Raises:
+        CheckpointError: The file or its configuration belongs to another network.
     """
     import transformers
 
@@ -100,7 +103,7 @@ def _another_network(weights: WeightsFile, reason: str) -> CheckpointError:
 
 
 def _stated(weights: WeightsFile, config: dict[str, Any]) -> dict[str, Any]:
-    """What the configuration beside the file says of the same things."""
+    """Read the settings named in ``config`` from the configuration beside the file."""
     if weights.config_path is None:
         return {}
     path = weights.config_path
@@ -114,7 +117,7 @@ def _stated(weights: WeightsFile, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _picture_side(state: State, config: dict[str, Any]) -> dict[str, int]:
-    """The side that the stored position embedding was trained for."""
+    """Return the picture's side that the stored position embedding was trained for."""
     for name, value in state.items():
         if name.endswith("embeddings.position_embeddings"):
             return {"image_size": isqrt(value.shape[1] - 1) * int(config["patch_size"])}
@@ -123,7 +126,7 @@ def _picture_side(state: State, config: dict[str, Any]) -> dict[str, int]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the bars and the report of transformers; the report is read instead."""
+    """Silence the progress bars and the report of transformers; the report is read instead."""
     from transformers.utils import logging
 
     talk: Any = logging  # transformers does not type its logging

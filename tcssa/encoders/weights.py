@@ -1,9 +1,9 @@
-"""Files of weights: where they are, what they hold, and loading them into a network.
+"""Files of weights: finding them, reading them, and loading them into a network.
 
 Libraries save the same network under different names: wrapped in a dictionary, with a prefix
-(``module.`` of data parallelism, ``visual.`` of a pair of towers), with the head that was
-trained along. A file is taken if, under one prefix, every tensor of the network is there in its
-shape, and nothing else is there but what the catalogue says may be.
+(``module.`` from data parallelism, ``visual.`` from a pair of towers), with the head that was
+trained with it. A file is accepted if, under one prefix, it holds every tensor of the network in
+its shape, and no others than those that the catalogue allows.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ _PREFIXES = ("", "model.", "backbone.", "visual.", "vit.", "dinov2.")
 
 @dataclass(frozen=True)
 class HubFiles:
-    """Where the weights of an encoder are published."""
+    """The published weights of an encoder on the Hugging Face hub."""
 
     repo: str
     """Repository on the Hugging Face hub, as ``MahmoodLab/UNI2-h``."""
     files: tuple[str, ...]
-    """Files that hold the weights, each alone; the first that is there is taken."""
+    """Files that each hold all the weights; the first that is found is used."""
     licence: str
     gated: bool
-    """Whether access must be asked for."""
+    """Whether access must be requested."""
     is_dataset: bool = False
     with_config: bool = False
-    """Whether a ``config.json`` beside the weights says what the architecture is."""
+    """Whether a ``config.json`` beside the weights describes the architecture."""
 
     @property
     def repo_type(self) -> str:
-        """As the hub's library calls it."""
+        """The repository's type, as the hub's library calls it."""
         return "dataset" if self.is_dataset else "model"
 
     @property
@@ -55,7 +55,7 @@ class HubFiles:
 
 
 def cached(source: HubFiles) -> Path | None:
-    """The file in the hub's cache of this machine, None if it is not there."""
+    """Look for the weights in this machine's cache of the hub; None if they are not there."""
     from huggingface_hub import try_to_load_from_cache
 
     for file in source.files:
@@ -69,12 +69,12 @@ def find(name: str, source: HubFiles, given: Path | None = None) -> Path:
     """Find the weights of an encoder: the file given, the hub's cache, or the hub itself.
 
     Args:
-        name: The encoder's name.
-        source: Where they are published.
-        given: The user's own file, or a folder that holds one of the published names.
+        name: The encoder's name, for errors.
+        source: The published weights.
+        given: The user's own file, or a folder that holds a file of a published name.
 
     Raises:
-        MissingDataError: They are nowhere; the error says whom to ask and where to put them.
+        MissingDataError: The weights cannot be found; the error says where to get them.
     """
     if given is None:
         return cached(source) or _download(name, source)
@@ -132,18 +132,18 @@ class WeightsFile:
     path: Path
 
     def content_hash(self) -> str:
-        """SHA-256 of the file, and of the configuration beside it if there is one."""
+        """Return the SHA-256 of the file, followed by that of a configuration beside it."""
         config = self.config_path
         return file_sha256(self.path) + (file_sha256(config) if config else "")
 
     @property
     def config_path(self) -> Path | None:
-        """The ``config.json`` beside it."""
+        """The ``config.json`` beside the file; None if there is none."""
         beside = self.path.with_name("config.json")
         return beside if beside.is_file() else None
 
     def read(self) -> State:
-        """The tensors by name, out of whatever dictionary they are wrapped in.
+        """Read the tensors by name, out of any dictionary that wraps them.
 
         Raises:
             CheckpointError: The file cannot be read, or holds something else.
@@ -178,7 +178,15 @@ class WeightsFile:
 
 
 def under_one_prefix(state: State, wanted: Sequence[str]) -> State:
-    """Take off the prefix under which most of the wanted names are; other names stay."""
+    """Remove the prefix under which most of the wanted names are found.
+
+    Args:
+        state: The tensors of a file.
+        wanted: Names of the network's tensors.
+
+    Returns:
+        The tensors, without ``module.`` and the prefix; names without the prefix stay.
+    """
     state = {name.removeprefix("module."): value for name, value in state.items()}
     names = set(wanted)
 
@@ -193,13 +201,13 @@ def load_into(network: nn.Module, state: State, path: Path, *, ignored: str = r"
     """Load a state dict into a network, all of it or not at all.
 
     Args:
-        network: Takes the weights.
+        network: The network to load into.
         state: The tensors of the file.
         path: The file, for errors.
-        ignored: Regular expression of the names that the network does not need.
+        ignored: Regular expression for names that the network does not need.
 
     Raises:
-        CheckpointError: A tensor is missing, unexpected, or of another shape.
+        CheckpointError: A tensor is missing, unexpected, or has another shape.
     """
     expected = network.state_dict()
     state = under_one_prefix(state, list(expected))
@@ -212,10 +220,15 @@ def load_into(network: nn.Module, state: State, path: Path, *, ignored: str = r"
 
 
 def check_names(expected: State, found: State, path: Path) -> None:
-    """Compare the tensors of a network and of a file.
+    """Check that a file has the tensors of a network.
+
+    Args:
+        expected: The network's tensors by name.
+        found: The file's tensors by name.
+        path: The file, for errors.
 
     Raises:
-        CheckpointError: They differ; the first of each kind are named.
+        CheckpointError: Names or shapes differ; the error names the first of each kind.
     """
     shapes = [
         f"{name} {tuple(found[name].shape)}, expected {tuple(expected[name].shape)}"
@@ -240,10 +253,17 @@ def check_names(expected: State, found: State, path: Path) -> None:
 
 
 def require_file(name: str, path: Path) -> Path:
-    """The user's own file of weights.
+    """Check that the user's own file of weights exists.
+
+    Args:
+        name: The encoder's name, for errors.
+        path: The file.
+
+    Returns:
+        The file's path.
 
     Raises:
-        MissingDataError: It is not there.
+        MissingDataError: There is no file at ``path``.
     """
     if not path.is_file():
         raise MissingDataError(

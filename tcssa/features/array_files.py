@@ -14,7 +14,7 @@ from tcssa.files import npy
 
 
 def read_pt(path: Path) -> NDArray[Any]:
-    """The rows in a ``.pt`` file, [N, D]: a tensor, or a dict that holds it.
+    """Read the features [N, D] of a ``.pt`` file: a tensor, or a dict that holds it.
 
     Raises:
         FeatureFileError: The file cannot be read without running code, or holds something else.
@@ -35,7 +35,7 @@ def read_pt(path: Path) -> NDArray[Any]:
 
 
 def read_npy(path: Path) -> NDArray[Any]:
-    """The rows in a ``.npy`` file, [N, D]; read from the disk only where they are sliced.
+    """Open the features [N, D] of a ``.npy`` file; plain arrays are read only where sliced.
 
     Raises:
         FeatureFileError: The file cannot be read without running code, or holds something else.
@@ -47,7 +47,7 @@ def read_npy(path: Path) -> NDArray[Any]:
 
 
 def _as_rows(array: NDArray[Any]) -> NDArray[Any]:
-    """Bags occur as (N, D), (1, N, D) and, of a single patch, (D,)."""
+    """Bring an array to (N, D); bags occur as (1, N, D) too and, for a single patch, as (D,)."""
     array = array.astype(array.dtype.newbyteorder("="), copy=False)  # torch takes no other order
     if array.ndim == 3 and array.shape[0] == 1:
         return array.reshape(array.shape[1:])

@@ -1,7 +1,7 @@
 """Reading the bag of one slide, whichever tool wrote it.
 
 Every layout of the field becomes the same `Bag`: rows of features, and corners in level-0
-pixels where the file knows them. The layouts (see docs/formats.md) differ in names only:
+pixels where the file has them. The layouts (see docs/formats.md) differ in names only:
 
 - TRIDENT and ours: HDF5 ``features``, ``coords`` with attributes;
 - CLAM: HDF5 ``features``, ``coords`` without attributes, or a ``.pt`` tensor;
@@ -41,10 +41,10 @@ from tcssa.files.boundary import UnsoundError, reading, require_file
 from tcssa.files.hdf5 import attributes, find_object, open_hdf5, require_numbers
 
 SUFFIXES = (".h5", ".hdf5", ".pt", ".npy", STORE_SUFFIX)
-"""What a bag's file name may end with; the last is a folder."""
+"""Suffixes of a bag's file name; the last one is a folder's."""
 
 TABLE_SUFFIX = ".csv"
-"""SlideChat's; in a folder it counts only where there is no other kind, since tables of labels
+"""SlideChat's suffix; in a folder it counts only where there is no other kind, since label tables
 lie beside features."""
 
 LOADED_WHOLE = (".pt", TABLE_SUFFIX)
@@ -55,7 +55,7 @@ _ANY_NUMBER = "iuf"
 _COORDS_WIDTHS = (2, 5)
 """Columns of corners: x, y; AtlasPatch adds read_w, read_h, level."""
 _MAX_PLACE = 2.0**53
-"""No corner lies further out; whole numbers beyond are not exact in float64."""
+"""Bound on a corner's coordinates; larger whole numbers are not exact in float64."""
 
 
 @dataclass
@@ -71,24 +71,24 @@ class Bag:
     coords: Any | None
     """Top-left corners (x, y), [N, 2]; None if the file has none."""
     coords_unit: str = "level0_px"
-    """``level0_px``, or ``um`` in STAMP's files, which do not know the slide's resolution."""
+    """``level0_px``, or ``um`` in STAMP's files, which do not give the slide's resolution."""
     attributes: dict[str, Any] = field(default_factory=dict)
-    """What the file says of itself: encoder, patch_size_level0, mpp_target …"""
+    """Attributes of the file: encoder, patch_size_level0, mpp_target …"""
     file: h5py.File | None = None
 
     @property
     def slide_id(self) -> str:
-        """The slide's name: the file's, without its extension."""
+        """The slide's name: the file name without its extension."""
         return self.path.stem
 
     @property
     def num_patches(self) -> int:
-        """N."""
+        """The number of patches, N."""
         return int(self.features.shape[0])
 
     @property
     def feature_dim(self) -> int:
-        """D; 0 where an empty bag does not tell."""
+        """The length of a feature, D; 0 for an empty bag whose file does not give it."""
         return int(self.features.shape[1]) if len(self.features.shape) > 1 else 0
 
     @property
@@ -96,7 +96,7 @@ class Bag:
         """The encoder that made the features, if the file names it.
 
         Raises:
-            FeatureFileError: The attribute is no text.
+            FeatureFileError: The attribute is not text.
         """
         for attribute in ("encoder", "extractor"):
             name = self.attributes.get(attribute)
@@ -108,10 +108,10 @@ class Bag:
 
     @property
     def patch_size_level0(self) -> int | None:
-        """Side of a patch in level-0 pixels, if the file tells.
+        """The side of a patch in level-0 pixels, if the file gives it.
 
         Raises:
-            FeatureFileError: The attribute is no size.
+            FeatureFileError: The attribute is not a finite number of at least 0.
         """
         size = self.attributes.get("patch_size_level0")
         if size is None or (isinstance(size, str) and size == "None"):
@@ -122,7 +122,7 @@ class Bag:
 
     @property
     def um_per_coord(self) -> float | None:
-        """Microns of a unit of the coordinates, if the file tells."""
+        """Micrometres per unit of the coordinates, if the file gives them."""
         if self.coords_unit == "um":
             return 1.0
         mpp = self.attributes.get("mpp_level0")
@@ -130,7 +130,14 @@ class Bag:
         return float(mpp) if mpp is not None and is_size else None
 
     def read(self, begin: int = 0, end: int | None = None) -> NDArray[Any]:
-        """Rows ``begin`` to ``end`` of the features, in the type they are stored in.
+        """Read rows of the features, in the type they are stored in.
+
+        Args:
+            begin: First row.
+            end: Row to stop before; None reads to the last one.
+
+        Returns:
+            Features [n, D].
 
         Raises:
             FeatureFileError: The rows cannot be read.
@@ -138,10 +145,18 @@ class Bag:
         return self._slice(self.features, begin, end)
 
     def read_coords(self, begin: int = 0, end: int | None = None) -> NDArray[Any] | None:
-        """Rows ``begin`` to ``end`` of the corners; None if the file has none.
+        """Read rows of the corners.
+
+        Args:
+            begin: First row.
+            end: Row to stop before; None reads to the last one.
+
+        Returns:
+            Corners (x, y), [n, 2], in the unit ``coords_unit``; None if the file has none.
 
         Raises:
-            FeatureFileError: The rows cannot be read.
+            FeatureFileError: The rows cannot be read, or hold a value that is not finite or too
+                large for a slide.
         """
         if self.coords is None:
             return None
@@ -151,7 +166,7 @@ class Bag:
         return coords
 
     def chunks(self, rows: int) -> Iterator[tuple[NDArray[Any], NDArray[Any] | None]]:
-        """Features and corners, ``rows`` patches at a time."""
+        """Yield features and corners, ``rows`` patches at a time."""
         for begin in range(0, self.num_patches, rows):
             end = min(begin + rows, self.num_patches)
             yield self.read(begin, end), self.read_coords(begin, end)
@@ -182,11 +197,14 @@ def open_bag(path: Path | str) -> Bag:
     """Open the features of one slide.
 
     Args:
-        path: Its file or LazySlide store; ``S.h5::NAME`` where that holds several sets.
+        path: The slide's file or LazySlide store; ``S.h5::NAME`` if it holds several sets.
+
+    Returns:
+        The open bag; use it as a context manager.
 
     Raises:
-        FeatureFileError: The file is missing, broken, holds no bag or not the set that was
-            named, or would have to run code to be read.
+        FeatureFileError: The file is missing or broken, holds no bag, lacks the set that was
+            named, or cannot be read without running code.
         MissingExtraError: A LazySlide store needs a package that is not installed.
     """
     with reading(path, FeatureFileError):
@@ -228,20 +246,23 @@ _READERS: dict[str, Callable[[Path], NDArray[Any]]] = {
     ".npy": read_npy,
     TABLE_SUFFIX: read_csv_features,
 }
-"""Files of one bare array, by suffix."""
+"""Readers of files that hold one bare array, by suffix."""
 
 
 def read_features(path: Path, feature_dim: int | None = None) -> NDArray[Any]:
-    """All patch features [N, D] of one slide, in the type they are stored in, and checked.
+    """Read and check all patch features of one slide.
 
     Args:
         path: The feature file.
-        feature_dim: The D that they must have; None takes any.
+        feature_dim: The D that the features must have; None accepts any.
+
+    Returns:
+        Features [N, D], in the type they are stored in.
 
     Raises:
         FeatureFileError: The file cannot be read.
-        FeatureDimError: D is another one.
-        NonFiniteFeatureError: A feature is NaN or infinite; it names file and row.
+        FeatureDimError: D is not ``feature_dim``.
+        NonFiniteFeatureError: A feature is NaN or infinite; the error names file and row.
     """
     with open_bag(path) as bag:
         features = bag.read()
@@ -286,7 +307,7 @@ def _bag_of(path: Path, file: h5py.File, wanted: str | None) -> Bag:
         said["encoder"] = chosen
     if coords is not None:
         said |= attributes(coords)
-        if coords.chunks:  # else there are no blocks to miss
+        if coords.chunks:  # otherwise no block can be missing
             coords = DatasetRows(coords)
         if chosen is not None and "patch_size_level0" not in said:
             said |= _atlaspatch_size(coords)
@@ -306,7 +327,7 @@ def _bag_of(path: Path, file: h5py.File, wanted: str | None) -> Bag:
 
 
 def _atlaspatch_size(coords: h5py.Dataset | DatasetRows) -> dict[str, int]:
-    """Read the side of AtlasPatch's patches, if all were read at level 0 and in one size."""
+    """Read the side of AtlasPatch's patches, if all were read at level 0 and have one size."""
     if coords.shape[1] != 5 or len(coords) == 0:
         return {}
     sizes = np.unique(coords[:][:, 2:], axis=0)
@@ -314,14 +335,15 @@ def _atlaspatch_size(coords: h5py.Dataset | DatasetRows) -> dict[str, int]:
 
 
 def _check(bag: Bag) -> None:
-    """Require a bag's shapes and facts to make sense together.
+    """Check that a bag's shapes, types and attributes are consistent.
 
     Raises:
-        FeatureFileError: They do not.
+        FeatureFileError: The features are not floating point [N, D], the coords do not match them,
+            or an attribute has the wrong type.
     """
     shape = bag.features.shape
     fault = None
-    # (0,) is TRIDENT's empty bag of an encoder that does not tell its D
+    # (0,) is TRIDENT's empty bag of an encoder that does not give its D
     if len(shape) != 2 and shape != (0,):
         fault = f"features must be [N, D], found {list(shape)}"
     elif len(shape) == 2 and shape[0] and not shape[1]:

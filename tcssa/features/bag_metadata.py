@@ -1,4 +1,4 @@
-"""What is known of a bag, whichever tool wrote it, in the terms that layouts are written in."""
+"""Facts about a bag, whichever tool wrote it, in the terms that layouts are written in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tcssa.files.hdf5 import attributes, find_object, hdf5_file
 
 @dataclass(frozen=True)
 class Described:
-    """A bag's facts; None is not known.
+    """Facts about a bag; None stands for an unknown one.
 
     Attributes:
         mpp: Level-0 resolution, µm per pixel.
@@ -25,9 +25,9 @@ class Described:
         patch_size: Side of a patch as the encoder saw it, in pixels.
         patch_size_level0: Side of a patch in level-0 pixels.
         level0_size: Width and height of the slide in level-0 pixels.
-        has_coords: Whether it is known where the patches lie.
+        has_coords: Whether the patches' coordinates are known.
         in_um: Whether the bag's coordinates are in µm.
-        attributes: All that the file says, as plain values.
+        attributes: All attributes of the file, as plain values.
     """
 
     mpp: float | None
@@ -40,7 +40,7 @@ class Described:
     attributes: Mapping[str, Any]
 
     def unknown(self) -> list[str]:
-        """What the source does not tell."""
+        """List the facts that the source does not give."""
         facts = {
             "coordinates": self.has_coords or None,
             "mpp": self.mpp,
@@ -50,7 +50,7 @@ class Described:
         return [name for name, value in facts.items() if value is None]
 
     def pixels(self, coords: NDArray[Any] | None) -> NDArray[np.int64] | None:
-        """The bag's corners in level-0 pixels, rounded."""
+        """Convert the bag's corners [n, 2] to level-0 pixels, rounded; None stays None."""
         if coords is None:
             return None
         if self.in_um:
@@ -59,7 +59,7 @@ class Described:
         return np.rint(coords).astype(np.int64)
 
     def microns(self, coords: NDArray[Any] | None) -> NDArray[np.float32] | None:
-        """The bag's corners in µm."""
+        """Convert the bag's corners [n, 2] to µm; None stays None."""
         if coords is None:
             return None
         if not self.in_um:
@@ -69,16 +69,17 @@ class Described:
 
 
 def describe(bag: Bag, mpp: float | None, *, needs_mpp: bool) -> Described:
-    """Gather what is known of a bag.
+    """Gather the known facts about a bag.
 
     Args:
         bag: The bag.
-        mpp: Level-0 resolution as the user states it; else the file's counts.
-        needs_mpp: Whether its coordinates cannot be written without a resolution.
+        mpp: Level-0 resolution stated by the user, µm per pixel; None takes the file's.
+        needs_mpp: Whether the coordinates cannot be written without a resolution.
 
     Raises:
-        FeatureFileError: The unit of the coordinates is not told, or CLAM's patches are broken.
-        MissingMppError: The resolution is needed and not known.
+        FeatureFileError: The file does not give the unit of its coordinates, or CLAM's
+            ``patches`` file is broken.
+        MissingMppError: The resolution is needed but not known.
     """
     has_coords = bag.coords is not None
     said = {**_clam_patches(bag.path), **bag.attributes}
@@ -111,7 +112,7 @@ def describe(bag: Bag, mpp: float | None, *, needs_mpp: bool) -> Described:
 
 
 def _clam_patches(path: Path) -> dict[str, Any]:
-    """What CLAM's ``patches/S.h5`` says, where it lies beside ``h5_files/S.h5``."""
+    """Read the grid from CLAM's ``patches/S.h5``, if there is one beside ``h5_files/S.h5``."""
     patches = path.parent.parent / "patches" / path.name
     if path.parent.name != "h5_files" or not patches.is_file():
         return {}

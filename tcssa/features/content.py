@@ -17,11 +17,11 @@ _ROWS = 4096
 class ContentHash:
     """XXH3 (128 bit) of the features as they are stored and of the coordinates.
 
-    Equal for a bag and its copy, whatever the times of the files; it does not depend on how the
-    rows are cut. It tells a change, and is no signature: XXH3 is not made against forgery.
+    The hash is the same for a bag and its copy, whatever the files' times, and does not depend on
+    how the rows are split. It detects changes but is no signature: XXH3 does not resist forgery.
 
     Args:
-        feature_dim: D.
+        feature_dim: Length of a feature, D.
     """
 
     def __init__(self, feature_dim: int) -> None:
@@ -32,7 +32,7 @@ class ContentHash:
         self._hash.update(np.ascontiguousarray(rows).data)
 
     def digest(self, coords: NDArray[Any] | None) -> str:
-        """32 hex digits of all rows, and of the bag's coordinates [N, 2] as they are stored."""
+        """Return 32 hex digits of all rows and of the coordinates [N, 2] as they are stored."""
         whole = self._hash.copy()
         if coords is not None:
             whole.update(f"coords {coords.dtype.str}\n".encode())
@@ -41,10 +41,10 @@ class ContentHash:
 
 
 def content_hash(path: Path) -> str:
-    """The hash of a feature file's content.
+    """Hash the content of a feature file.
 
     Raises:
-        FeatureFileError: It cannot be read.
+        FeatureFileError: The file cannot be read.
     """
     with open_bag(path) as bag:
         content = ContentHash(bag.feature_dim)

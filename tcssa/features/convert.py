@@ -1,4 +1,4 @@
-"""Patch features from any layout that is read into one that another tool reads."""
+"""Conversion of patch features from any layout that is read here to another tool's."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tcssa.reporter import Reporter, Silent
 
 @dataclass(frozen=True)
 class NotConverted:
-    """A slide that failed: its file, why, and what to do."""
+    """A slide that failed: its file, the reason, and a hint what to do."""
 
     path: Path
     reason: str
@@ -34,14 +34,14 @@ class NotConverted:
 
 @dataclass
 class ConvertReport:
-    """What became of the slides.
+    """Outcome of a conversion.
 
     Attributes:
         num_converted: Slides written.
-        num_skipped: Slides that were there already.
+        num_skipped: Slides that had been written before.
         num_patches: Patches written.
         empty: Slides without patches, which get no file.
-        unknown: Slides by what their source does not tell: ``coordinates``, ``mpp``,
+        unknown: Slides by the fact that their source does not give: ``coordinates``, ``mpp``,
             ``encoder``, ``patch size``.
         failed: Slides that could not be converted.
     """
@@ -64,25 +64,26 @@ def convert(
     resolutions: Mapping[str, float] | None = None,
     overwrite: bool = False,
 ) -> ConvertReport:
-    """Write bags in another layout; a slide that fails is named and the others go on.
+    """Write bags in another layout; a slide that fails is reported and does not stop the others.
 
     Args:
         sources: Feature files, and folders of them.
         to: ``trident``, ``clam`` or ``stamp``.
         out: The folder to write.
-        reporter: Told of progress.
-        slide_mpp: Level-0 resolution of every slide; beats the others.
-        resolutions: Level-0 resolutions by slide; they beat what a file says.
-        overwrite: Write slides that are there already.
+        reporter: Receives the progress and warnings.
+        slide_mpp: Level-0 resolution of every slide, µm per pixel; takes precedence over
+            ``resolutions``.
+        resolutions: Level-0 resolutions by slide_id; they take precedence over the files'.
+        overwrite: Write slides again that have been written before.
 
     Returns:
-        What became of the slides.
+        The slides written, skipped, empty and failed.
 
     Raises:
         DiskFullError: There is no space left.
-        MissingDataError: A source is not there.
-        UnknownNameError: There is no such layout.
-        UsageError: Two sources are of one slide.
+        MissingDataError: A source does not exist, or a folder holds no feature file.
+        UnknownNameError: There is no layout ``to``.
+        UsageError: Two sources are of one slide, or a job folder holds several sets of features.
     """
     if to not in LAYOUTS:
         raise UnknownNameError("layout", to, LAYOUTS)

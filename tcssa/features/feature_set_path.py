@@ -1,4 +1,4 @@
-"""Naming one set of features where a file holds several.
+"""Paths that name one set of features where a file holds several.
 
 ``S.h5::uni`` is the set ``uni`` of a file, ``job::uni`` the same set of every file in a folder.
 Inside the toolkit the name always stands on the folder (``job::uni/S.h5``), so that the last
@@ -13,11 +13,11 @@ from tcssa.errors import FeatureFileError
 
 SEPARATOR = "::"
 STORE_SUFFIX = ".zarr"
-"""Of a LazySlide store, which is a folder."""
+"""Suffix of a LazySlide store, which is a folder."""
 
 
 def split_selection(path: Path) -> tuple[Path, str | None]:
-    """A path on the disk, and the set of features that is meant; None if none is named."""
+    """Split a path into the path on the disk and the name of a set; None if none is named."""
     if SEPARATOR not in str(path) or path.exists():
         return path, None
     parts = list(path.parts)
@@ -29,33 +29,44 @@ def split_selection(path: Path) -> tuple[Path, str | None]:
 
 
 def with_selection(path: Path, name: str | None) -> Path:
-    """The path of a file as the toolkit passes it on: the name of the set is on its folder."""
+    """Add the name of a set of features to a path, on its folder: ``job::uni/S.h5``.
+
+    Args:
+        path: The path on the disk.
+        name: The set; None leaves the path as it is.
+    """
     return path if name is None else Path(f"{path.parent}{SEPARATOR}{name}") / path.name
 
 
 def bag_file(path: Path) -> Path:
-    """The file whose size and time stand for a bag; of a LazySlide store its metadata."""
+    """Return the file whose size and time represent a bag; for a LazySlide store its metadata."""
     stored, _ = split_selection(path)
     return stored / "zarr.json" if is_store(stored) else stored
 
 
 def bag_name(path: Path) -> str:
-    """What tells bags of one slide apart: the file's name, and the set that is meant."""
+    """Return the file name and the set, if one is named; it tells bags of one slide apart."""
     stored, name = split_selection(path)
     return stored.name if name is None else f"{stored.name}{SEPARATOR}{name}"
 
 
 def is_store(path: Path) -> bool:
-    """Whether a path may be a LazySlide store; OME-Zarr is a slide and no store of features."""
+    """Tell whether a path may be a LazySlide store; OME-Zarr is a slide, not a store."""
     name = path.name.lower()
     return name.endswith(STORE_SUFFIX) and not name.endswith(".ome.zarr") and path.is_dir()
 
 
 def choose_set(path: Path, names: list[str], wanted: str | None) -> str:
-    """The set to read.
+    """Choose the set of features to read.
+
+    Args:
+        path: The file or store, for errors.
+        names: The sets that it holds.
+        wanted: The set that was asked for; None takes the only one.
 
     Raises:
-        FeatureFileError: There is none, none of that name, or several and none was named.
+        FeatureFileError: There is no set, none called ``wanted``, or several and ``wanted`` is
+            None.
     """
     known = ", ".join(sorted(names))
     if not names:

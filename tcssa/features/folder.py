@@ -11,15 +11,15 @@ from tcssa.features.feature_set_path import STORE_SUFFIX, is_store, split_select
 from tcssa.features.tables import site_of
 
 _SUBFOLDERS = ("features_*", "*/features_*", "h5_files", "pt_files", "*")
-"""Where TRIDENT's and our, CLAM's (twice; the first has coordinates) and STAMP's jobs keep
-features, below the folder of the job; the first that holds any counts."""
+"""Subfolders of a job in which TRIDENT and we, CLAM (two; the first has coordinates) and STAMP keep
+features; the first that holds any counts."""
 
 
 def find_bags(paths: Iterable[Path]) -> list[Path]:
-    """All feature files among files and folders, sorted by slide.
+    """Find all feature files among files and folders, sorted by slide.
 
     A folder is a folder of feature files, or the job folder above exactly one such folder; a
-    LazySlide store is a file in this. ``PATH::NAME`` names one of several sets in each file.
+    LazySlide store counts as a file. ``PATH::NAME`` names one of several sets in each file.
 
     Raises:
         MissingDataError: A path does not exist, or a folder holds no feature file.
@@ -39,11 +39,11 @@ def find_bags(paths: Iterable[Path]) -> list[Path]:
 
 
 def index_bags(folder: Path) -> dict[str, Path]:
-    """The feature file of every slide in a folder, by slide_id.
+    """Map the slide_id of every slide in a folder to its feature file.
 
     Raises:
         MissingDataError: The folder does not exist, or holds no feature file.
-        UsageError: Two files are of the same slide.
+        UsageError: Two files are of the same slide, or a job folder holds several sets of features.
     """
     index: dict[str, Path] = {}
     for path in find_bags([folder]):
@@ -89,7 +89,7 @@ def _may_be_bag(path: Path) -> bool:
 
 
 def _tables_of_patches(files: Sequence[Path]) -> list[Path]:
-    """SlideChat's CSV files: of slides, as their names tell, and not of labels."""
+    """Choose SlideChat's CSV files: those named after a TCGA slide, unlike label tables."""
     tables = [path for path in files if path.suffix.lower() == TABLE_SUFFIX]
     return [path for path in tables if site_of(path.stem) is not None]
 

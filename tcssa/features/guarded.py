@@ -1,9 +1,9 @@
 """A file under HDF5 whose writes do not fail.
 
 HDF5 cannot close a file that it could not flush: the process is left with objects that crash it
-when they are collected, and the deleted file keeps its space. So a failed write is kept from
-it. What the disk does not take is remembered here until the file is closed, which is
-shortly after: the writer looks at ``error`` after every batch.
+when they are collected, and the deleted file keeps its space. So failed writes are hidden from
+HDF5. Data that cannot be written are kept in memory here until the file is closed, which is
+shortly after: the writer checks ``error`` after every batch.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from pathlib import Path
 
 
 class GuardedFile:
-    """What `h5py.File` needs of a file object.
+    """A file object for `h5py.File` that hides failed writes.
 
     Args:
-        path: The file to make.
+        path: The file to create.
     """
 
     def __init__(self, path: Path) -> None:
         self.error: OSError | None = None
-        """The first write that failed."""
+        """The error of the first failed write."""
         self._file = path.open("w+b", buffering=0)
         self._position = 0
         self._size = 0
         self._kept: list[tuple[int, bytes]] = []
 
     def write(self, data: bytes | memoryview) -> int:
-        """Write, or remember what cannot be written."""
+        """Write data, or keep them in memory if they cannot be written."""
         content = bytes(data)
         if self.error is None:
             try:
@@ -42,7 +42,7 @@ class GuardedFile:
         return len(content)
 
     def readinto(self, buffer: memoryview) -> int:
-        """Read what was written, whether or not the disk took it."""
+        """Read written data, whether or not they reached the disk."""
         view = memoryview(buffer).cast("B")
         view[:] = bytes(len(view))
         self._file.seek(self._position)
@@ -56,23 +56,31 @@ class GuardedFile:
         return len(view)
 
     def read(self, size: int) -> bytes:
-        """As `readinto`; h5py takes for a file what has it."""
+        """Read like `readinto`; h5py accepts only objects with this method as files."""
         content = bytearray(min(size, max(0, self._size - self._position)))
         self.readinto(memoryview(content))
         return bytes(content)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to an offset from the begin, from here or from the end."""
+        """Move the position of the next read or write.
+
+        Args:
+            offset: Bytes from the place that ``whence`` names.
+            whence: ``io.SEEK_SET`` (the start), ``io.SEEK_CUR`` (here) or ``io.SEEK_END``.
+
+        Returns:
+            The new position, in bytes from the start.
+        """
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         self._position = base + offset
         return self._position
 
     def tell(self) -> int:
-        """Where the next read or write begins."""
+        """Return the position of the next read or write."""
         return self._position
 
     def truncate(self, size: int) -> int:
-        """Give the file this size."""
+        """Set the size of the file, in bytes."""
         self._size = size
         if self.error is None:
             try:
@@ -82,7 +90,7 @@ class GuardedFile:
         return size
 
     def flush(self) -> None:
-        """Nothing to do: the file has no buffer, and is synced before it gets its name."""
+        """Do nothing: the file has no buffer, and is synced before it gets its name."""
 
     def close(self) -> None:
         """Close the file."""
@@ -90,7 +98,7 @@ class GuardedFile:
         self._file.close()
 
     def check(self) -> None:
-        """Raise the error of the first write that failed."""
+        """Raise the error of the first failed write, if there was one."""
         if self.error is not None:
             raise self.error
 

@@ -1,9 +1,9 @@
 """Rows of an HDF5 dataset, read past the HDF5 library where that is possible.
 
-The library does one thing at a time, however many threads ask: two that read slides are slower
-than one; and it takes long over blocks of one row, which TRIDENT writes. Where a dataset's blocks
-hold whole rows they are read from the file itself: every thread reads on its own, and neighbours in
-the file are read at once. Packed blocks, of any form, are never left to the library
+The library runs one call at a time, whatever the number of threads: two threads that read slides
+are slower than one. It is also slow with blocks of one row, which TRIDENT writes. Where a dataset's
+blocks hold whole rows, they are read from the file directly: threads read independently, and
+neighbouring blocks are read together. Packed blocks, of any form, are never left to the library
 (`tcssa.files.hdf5_filters`).
 """
 
@@ -25,28 +25,28 @@ from tcssa.files.limits import PACKED_BYTES
 
 @dataclass(frozen=True)
 class Blocks:
-    """Where a dataset's blocks lie in its file."""
+    """Locations of a dataset's blocks in its file."""
 
     file: int
-    """The descriptor that the library holds: of the very file that it opened."""
+    """The library's own descriptor, so that it is the very file that it opened."""
     rows: int
-    """Of each; the last one may be filled up."""
+    """Rows of a block; the last one may be padded."""
     width: int
-    """Columns of each, likewise."""
+    """Columns of a block, likewise."""
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
-    """Bytes as they are stored."""
+    """Bytes of each block as stored."""
     masks: NDArray[np.int64]
-    """Filters that were left out for each, a bit each."""
+    """Filters that were skipped for each block, one bit each."""
     filters: list[int]
-    """What blocks went through, in this order; of plain ones none."""
+    """Filters that were applied to the blocks, in order; none for plain blocks."""
 
 
 class DatasetRows:
-    """A dataset [N, D] whose rows are read faster; else it is the dataset.
+    """A dataset [N, D] whose rows are read faster where possible; otherwise like the dataset.
 
     Args:
-        dataset: The dataset; of use as long as its file is open.
+        dataset: The dataset; its file must stay open.
     """
 
     def __init__(self, dataset: h5py.Dataset) -> None:
@@ -56,7 +56,7 @@ class DatasetRows:
         self._unpacked: tuple[int, NDArray[Any]] | None = None
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_dataset":  # of an object that was never made
+        if name == "_dataset":  # of an object whose __init__ never ran
             raise AttributeError(name)
         return getattr(self._dataset, name)
 
@@ -64,11 +64,11 @@ class DatasetRows:
         return len(self._dataset)
 
     def __getitem__(self, key: Any) -> Any:
-        """Read what the dataset gives.
+        """Read rows as the dataset itself would give them.
 
         Raises:
             OSError: The file cannot be read.
-            UnsoundError: It ends too early or is closed, or a block is missing or damaged.
+            UnsoundError: The file ends too early or is closed, or a block is missing or damaged.
         """
         if not isinstance(key, slice) or key.step not in (None, 1):
             return self[:][key]
@@ -85,7 +85,7 @@ class DatasetRows:
         return found
 
     def _read_plain(self, blocks: Blocks, begin: int, target: NDArray[Any]) -> None:
-        """Fill an array with the rows from ``begin`` on, neighbours in the file at once."""
+        """Fill an array with the rows from ``begin`` on, reading neighbouring blocks together."""
         row_bytes = target.strides[0]
         # where each block's first row that is wanted lies in the file, and in the target
         numbers = np.arange(begin // blocks.rows, (begin + len(target) - 1) // blocks.rows + 1)
@@ -98,7 +98,7 @@ class DatasetRows:
             _read(blocks.file, target[first:end], int(place))
 
     def _read_packed(self, blocks: Blocks, begin: int, target: NDArray[Any]) -> None:
-        """The same from blocks that must be unpacked."""
+        """Fill an array with the rows from ``begin`` on, out of packed blocks."""
         done = 0
         while done < len(target):
             band, first = divmod(begin + done, blocks.rows)
@@ -107,7 +107,7 @@ class DatasetRows:
             done += len(rows)
 
     def _unpack_band(self, blocks: Blocks, band: int) -> NDArray[Any]:
-        """Unpack the blocks of the same rows; the last are kept, as slices seldom end with them."""
+        """Unpack the blocks of one band of rows; keep them, as slices seldom end with a band."""
         if (kept := self._unpacked) is not None and kept[0] == band:
             return kept[1]
         across = -(-self.shape[1] // blocks.width)
@@ -138,11 +138,11 @@ def _read(file: int, target: NDArray[Any], offset: int) -> None:
 
 
 def find_blocks(dataset: h5py.Dataset) -> Blocks | None:
-    """Find where a dataset's blocks lie; None where only the library can read them.
+    """Locate a dataset's blocks; return None where only the library can read them.
 
     Raises:
-        UnsoundError: A block is missing, so that the library would give zeros; or blocks are packed
-            that cannot be read here.
+        UnsoundError: A block is missing, so that the library would return zeros; or the blocks are
+            packed in a way that cannot be read here.
     """
     if dataset.ndim != 2 or 0 in dataset.shape:
         return None
@@ -159,10 +159,10 @@ def find_blocks(dataset: h5py.Dataset) -> Blocks | None:
 
 
 def _require_small(dataset: h5py.Dataset) -> None:
-    """Require that blocks which hold the same rows can lie in memory, unpacked, beside the rest.
+    """Check that a band of unpacked blocks, those of the same rows, fits into memory.
 
     Raises:
-        UnsoundError: They cannot.
+        UnsoundError: The band is larger than ``PACKED_BYTES`` allows.
     """
     rows, width = dataset.chunks
     num_bytes = rows * max(width, dataset.shape[1]) * dataset.id.get_type().get_size()
@@ -177,19 +177,19 @@ def _require_small(dataset: h5py.Dataset) -> None:
 def _read_here(
     dataset: h5py.Dataset, table: BlockTable | None, filters: list[int]
 ) -> Blocks | None:
-    """Return where a dataset's blocks lie, if they are of a kind that is read here."""
+    """Locate a dataset's blocks, if they are of a kind that is read here."""
     is_plain = (
         hasattr(os, "preadv")
         and h5py.h5t.py_create(dataset.dtype) == dataset.id.get_type()  # not so of bfloat16
         and (bool(filters) or dataset.file.userblock_size == 0)
-        and dataset.file.driver == "sec2"  # what holds a descriptor
+        and dataset.file.driver == "sec2"  # the driver that has a descriptor
     )
     if not is_plain:
         return None
     file = dataset.file.id.get_vfd_handle()
     num_rows, num_columns = dataset.shape
     if dataset.chunks is None:
-        # None of what lies in the header
+        # None for data that lie in the header
         offset = dataset.id.get_offset()
         if offset is None:
             return None
@@ -201,7 +201,7 @@ def _read_here(
     rows, width = dataset.chunks
     if not filters and width != num_columns:
         return None
-    # some lie at no place in the file
+    # some blocks lie outside the file
     if (table.offsets + table.sizes).max() > os.fstat(file).st_size:
         return None
     return Blocks(file, rows, width, table.offsets, table.sizes, table.masks, filters)

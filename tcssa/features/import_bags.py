@@ -1,8 +1,8 @@
 """Bags from one table: the classic multiple-instance benchmarks.
 
-MUSK1, UCSB and their kin come as one CSV without a header, a row an instance: the bag's label
-in column 0, the bag's number in column 1, features behind. This makes a cohort of it: one
-feature file a bag, and a label table.
+MUSK1, UCSB and similar data sets come as one CSV without a header, one row per instance: the bag's
+label in column 0, the bag's number in column 1, then the features. This module turns it into a
+cohort: one feature file per bag, and a label table.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from tcssa.files.text import decoded, read_text
 from tcssa.version import __version__
 
 _MOST = 2**53
-"""Beyond it a float64 does not hold every whole number."""
+"""Largest bag number: beyond it a float64 does not hold every whole number."""
 _LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
 class ImportedBags:
-    """What an import made."""
+    """The files and sizes of an imported cohort."""
 
     labels: Path
     features: Path
@@ -45,13 +45,16 @@ def import_bags(table: Path, out: Path, *, standardise: bool = False) -> Importe
     """Turn a table of instances into feature files and a label table.
 
     Args:
-        table: CSV, plain or gzipped, no header: label, bag, features.
-        out: Gets ``labels.csv`` and ``features/bag-<n>.h5``.
-        standardise: Scale every feature to mean 0 and deviation 1 over all instances. Labels
-            have no part in it.
+        table: CSV, plain or gzipped, without a header: label, bag, features.
+        out: Folder that gets ``labels.csv`` and ``features/bag-<n>.h5``.
+        standardise: Scale every feature to mean 0 and deviation 1 over all instances, without
+            use of the labels.
+
+    Returns:
+        The files written, and the numbers of bags, instances and features.
 
     Raises:
-        TableError: The table cannot be read, or a bag has two labels.
+        TableError: The table cannot be read, a bag has several labels, or its number is not whole.
     """
     rows = _read(table)
     labels, features = rows[:, 0], rows[:, 2:]
@@ -81,14 +84,14 @@ def import_bags(table: Path, out: Path, *, standardise: bool = False) -> Importe
 
 
 def _groups(bags: NDArray[np.float64]) -> dict[float, NDArray[np.intp]]:
-    """The rows of each bag in their order, bags in theirs."""
+    """Return the rows of each bag in the table's order, with bags in ascending order."""
     order = np.argsort(bags, kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(bags[order])) + 1)
     return {float(bags[part[0]]): part for part in parts}
 
 
 def _read(table: Path) -> NDArray[np.float64]:
-    """The table's numbers; all are finite, in features also as float32."""
+    """Read the table's numbers and check that all are finite in float32."""
     values = array("d")  # the numbers of a list take four times the memory
     read: list[int] = []
     width = None

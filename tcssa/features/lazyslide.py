@@ -1,8 +1,8 @@
 """Reading the Zarr store that LazySlide keeps beside a slide.
 
-``tables/<model>_<region>/X`` holds features and its ``obs`` the key of each row's tile;
-``shapes/<region>`` holds the tiles as polygons in level-0 pixels. Zarr and Parquet come with
-the extra ``lazyslide``.
+``tables/<model>_<region>/X`` holds features, and ``obs`` beside it the key of each row's tile;
+``shapes/<region>`` holds the tiles as polygons in level-0 pixels. The packages that read Zarr and
+Parquet come with the extra ``lazyslide``.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from tcssa.optional import require
 _EXTRA = "lazyslide"
 _WKB_POLYGON = 3
 _MAX_RATIO = 1032
-"""No column of polygons and numbers is compressed more."""
+"""Bound on the compression of a file: no column of polygons and numbers exceeds it."""
 _MAX_PLACE = 2.0**53
-"""No tile lies further out; whole numbers beyond are not exact in float64."""
+"""Bound on a tile's coordinates; larger whole numbers are not exact in float64."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class LazySlideFeatures:
     """One set of features of a store.
 
     Attributes:
-        features: A Zarr array [N, D], read where sliced.
+        features: A Zarr array [N, D], read only where it is sliced.
         coords: Top-left corners (x, y) in level-0 pixels, int64 [N, 2].
-        attributes: What the store says of slide and tiles, in TRIDENT's names.
+        attributes: The store's facts about slide and tiles, under TRIDENT's names.
     """
 
     features: Any
@@ -51,11 +51,11 @@ def read_store(path: Path, wanted: str | None = None) -> LazySlideFeatures:
 
     Args:
         path: The store, a folder ``S.zarr``.
-        wanted: The model whose features are meant; None where there is one only.
+        wanted: The model whose features to open; None takes the only one.
 
     Raises:
-        FeatureFileError: It is no such store, holds no such features, or its tables and shapes
-            do not belong together.
+        FeatureFileError: The path is no LazySlide store, holds no such features, or has tables and
+            shapes that do not belong together.
         MissingExtraError: Zarr or pyarrow is not installed.
     """
     for package in ("zarr", "pyarrow.parquet"):
@@ -116,7 +116,7 @@ def _root_attributes(path: Path) -> dict[str, Any]:
 
 
 def _feature_tables(path: Path) -> dict[str, str]:
-    """The region of tiles that each model's features are of, by model."""
+    """Map each model to the region of tiles that its features are of."""
     regions = sorted((shape.parent.name for shape in path.glob("shapes/*/shapes.parquet")), key=len)
     found: dict[str, str] = {}
     for table in sorted(path.glob("tables/*/X")):
@@ -128,7 +128,11 @@ def _feature_tables(path: Path) -> dict[str, str]:
 
 
 def _positions(path: Path, tile_ids: NDArray[Any], keys: NDArray[Any]) -> NDArray[np.intp]:
-    """Where each key stands among the tiles."""
+    """Find the position of each key among the tiles.
+
+    Raises:
+        FeatureFileError: A key belongs to no tile.
+    """
     order = np.argsort(tile_ids, kind="stable")
     places = np.searchsorted(tile_ids, keys, sorter=order)
     found = order[np.minimum(places, len(order) - 1)] if len(order) else places
@@ -140,7 +144,7 @@ def _positions(path: Path, tile_ids: NDArray[Any], keys: NDArray[Any]) -> NDArra
 
 
 def _bounds(shape: bytes) -> tuple[float, float, float, float]:
-    """Least x and y and greatest x and y of a polygon in well-known binary form."""
+    """Return the least x and y, then the greatest, of a polygon in well-known binary form."""
     order = "<" if shape[0] == 1 else ">"
     kind, num_rings, num_points = struct.unpack_from(f"{order}III", shape, 1)
     if kind != _WKB_POLYGON or not num_rings:

@@ -1,10 +1,11 @@
-"""Features as SlideChat's data sets have them: pickled in ``.npy``, or text in ``.csv``.
+"""Features in the formats of SlideChat's data sets: pickled in ``.npy``, or text in ``.csv``.
 
 The ``.npy`` file is a 0-d object array, which is a pickle of a dict with the key ``feature``. It is
-read by `tcssa.files.pickled`, which runs nothing.
+read by `tcssa.files.pickled`, which runs no code.
 
-A ``.csv`` file has a row a patch: D numbers, then the patch's name; a header may stand first. The
-name says where the patch was, in ways that differ between data sets, so no coordinates are read.
+A ``.csv`` file has one row per patch: D numbers, then the patch's name; a header may come first.
+The name gives the patch's position, in ways that differ between data sets, so no coordinates are
+read.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ FEATURE_KEYS = ("feature", "features", "feat")
 
 
 def pickled_features(content: Any, path: Path) -> NDArray[Any]:
-    """Find the features [N, D] in what the pickle of a ``.npy`` file holds.
+    """Find the features [N, D] in the content of a pickled ``.npy`` file.
 
     Args:
         content: The list of the array's objects.
         path: The file, for errors.
 
     Raises:
-        FeatureFileError: They are not there.
+        FeatureFileError: The content is no array and has none under `FEATURE_KEYS`.
     """
     while isinstance(content, list) and len(content) == 1:
         content = content[0]
@@ -46,11 +47,11 @@ def pickled_features(content: Any, path: Path) -> NDArray[Any]:
 
 
 def read_csv_features(path: Path) -> NDArray[np.float32]:
-    """The features [N, D] in a ``.csv`` file.
+    """Read the features [N, D] of a ``.csv`` file.
 
     Raises:
-        FeatureFileError: A row is of another length than the first, or holds no numbers; the line
-            is named.
+        FeatureFileError: The file holds no features, or a row differs in length from the first or
+            holds something other than numbers; the error names the line.
     """
     values = array("f")  # the numbers of a list take eight times the memory
     dim = None
@@ -72,7 +73,7 @@ def read_csv_features(path: Path) -> NDArray[np.float32]:
 
 
 def _is_header(cells: Sequence[str]) -> bool:
-    """Whether cells are names, or the columns' numbers; one damaged number makes no header."""
+    """Tell whether cells are names or column numbers; a single damaged number makes no header."""
     known = [_number(cell) for cell in cells]
     return known == list(range(len(cells))) or not any(value is not None for value in known)
 

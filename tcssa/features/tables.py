@@ -1,6 +1,6 @@
-"""Label tables: which slide belongs to which patient, and what its label is.
+"""Label tables: the patient and the label of each slide.
 
-The spellings of the field are taken as they are (docs/formats.md): CLAM's
+The usual column names of the field are accepted (docs/formats.md): CLAM's
 ``case_id,slide_id,label``, the TC-SSA reference's ``slide_id,label``, PANDA's
 ``image_id,isup_grade``, STAMP's ``PATIENT,FILENAME``.
 """
@@ -29,12 +29,12 @@ _SLIDE_EXTENSION = re.compile(
     re.IGNORECASE,
 )
 _MAX_LABEL = 1000
-"""Characters; longer ones are a text in the wrong column, or rows that a fault made one."""
+"""Most characters; a longer label is text in the wrong column, or rows merged by a fault."""
 _TCGA = re.compile(r"^TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}", re.IGNORECASE)
 
 
 Label = TypeVar("Label")
-"""What the cells of a label say, read."""
+"""A label as read from its cells."""
 
 
 @dataclass(frozen=True)
@@ -45,26 +45,34 @@ class LabelledSlide(Generic[Label]):
     case_id: str
     label: Label
     case_is_known: bool = True
-    """Whether the patient is stated; else the slide was taken for a patient of its own."""
+    """Whether the patient is known; otherwise the slide counts as a patient of its own."""
     site: str | None = None
-    """Where the slide was made, if the table or a TCGA barcode tells."""
+    """The site the slide comes from, if the table or a TCGA barcode gives it."""
     line: int = field(default=0, compare=False)
-    """Of the table."""
+    """Line of the table."""
 
 
 def find_column(columns: Sequence[str], spellings: Sequence[str]) -> str | None:
-    """The first column spelt in one of these ways; case, spaces and underscores do not count."""
+    """Find a column by its possible names; case, spaces and underscores do not count.
+
+    Args:
+        columns: Names of the table's columns.
+        spellings: Possible names, the preferred ones first.
+
+    Returns:
+        The column's name as the table spells it; None if there is none.
+    """
     known = {plain_name(column): column for column in columns}
     return next((known[plain_name(name)] for name in spellings if plain_name(name) in known), None)
 
 
 def slide_name(text: str) -> str:
-    """The slide_id of a path or file name: without folders, without a slide's extension."""
+    """Return the slide_id of a path or file name: without folders and a slide's extension."""
     return _SLIDE_EXTENSION.sub("", re.split(r"[/\\]", text)[-1])
 
 
 def patient_of(slide_id: str) -> str:
-    """The patient a slide belongs to when the table has no column for it.
+    """Derive the patient of a slide from its slide_id, for tables that do not state it.
 
     A TCGA barcode names its patient in the first twelve characters; any other slide is taken
     to be a patient of its own.
@@ -73,7 +81,7 @@ def patient_of(slide_id: str) -> str:
 
 
 def site_of(slide_id: str) -> str | None:
-    """The tissue source site in a TCGA barcode; None for any other slide."""
+    """Return the tissue source site in a TCGA barcode; None for any other slide."""
     return slide_id[5:7].upper() if _TCGA.match(slide_id) else None
 
 
@@ -85,18 +93,18 @@ def read_labels(
     classes: Sequence[str] | None = None,
     label_names: Mapping[str, str] | None = None,
 ) -> list[LabelledSlide[str]]:
-    """Read a label table of one class a slide.
+    """Read a label table with one class per slide.
 
     Args:
         path: CSV or TSV with a header.
         label_column: The column of the label; None looks for the usual names.
         case_column: The column of the patient, likewise.
-        classes: The labels that may occur; None takes all that do. Matched whatever their case.
+        classes: The labels that may occur, matched regardless of case; None accepts all.
         label_names: Other spellings of labels, such as ``{"0": "LUAD", "1": "LUSC"}``.
 
     Raises:
-        TableError: Columns are missing, cells are empty, a label is unknown, or a slide stands
-            there twice with different labels. All faults are listed with their line.
+        TableError: Columns are missing, cells are empty, a label is unknown, or a slide is listed
+            twice with different facts. All faults are listed with their line.
     """
     read_class = ClassNames(classes, label_names or {})
     return read_slides(
@@ -112,8 +120,8 @@ class ClassNames:
     """Reads the name of a class, spelt in one way throughout a table.
 
     Args:
-        classes: The names that may occur; None takes all. Matched whatever their case.
-        label_names: Other spellings.
+        classes: The names that may occur, matched regardless of case; None accepts all.
+        label_names: Names of classes by other spellings of them.
     """
 
     def __init__(self, classes: Sequence[str] | None, label_names: Mapping[str, str]) -> None:
@@ -122,10 +130,11 @@ class ClassNames:
         self._spelt: dict[str, str] = {}
 
     def __call__(self, cell: str) -> str:
-        """The class that a cell names.
+        """Return the class that a cell names.
 
         Raises:
-            ValueError: It is empty, unknown, or spelt otherwise elsewhere.
+            ValueError: The cell is empty, too long, no known class, or spelt differently elsewhere
+                in the table.
         """
         label = self._label_names.get(cell, cell)
         if not label:
@@ -142,7 +151,7 @@ class ClassNames:
 
 
 def _seen(label: str) -> str:
-    """A label as readers see it: two that look alike are no two classes."""
+    """Reduce a label to its appearance, so that labels that look alike are not two classes."""
     shown = "".join(sign for sign in label if unicodedata.category(sign) not in ("Cc", "Cf"))
     return unicodedata.normalize("NFKC", shown).lower()
 
@@ -151,9 +160,9 @@ class LabelColumn(NamedTuple):
     """A column that a label is read from."""
 
     name: str
-    """How messages call it."""
+    """Name in messages."""
     spellings: Sequence[str]
-    """How tables do."""
+    """Possible names in tables."""
 
 
 def read_slides(
@@ -168,13 +177,18 @@ def read_slides(
 
     Args:
         path: CSV or TSV with a header.
-        columns: Where the label stands.
-        read_label: From the cells of these columns to a label; a fault is a ValueError.
+        columns: The columns of the label.
+        read_label: Turns the cells of these columns into a label; raises ValueError on a fault.
         case_column: The column of the patient; None looks for the usual names.
-        hint: What to do where a column is missing.
+        hint: Hint of the error if a column is missing.
+
+    Returns:
+        The slides in the table's order, each one once.
 
     Raises:
-        TableError: As for `read_labels`.
+        TableError: Columns are missing, a slide_id is empty, ``read_label`` raised ValueError, or a
+            slide is listed twice with different facts or spellings. All faults are listed with
+            their line.
     """
     table = read_table(path)
     where = _columns(path, table.columns, columns, case_column, hint)
@@ -198,7 +212,7 @@ def read_slides(
 
 
 class _Columns(NamedTuple):
-    """Which columns of a label table hold what."""
+    """Columns of a label table by their meaning."""
 
     slide: str
     label: Sequence[str]
@@ -233,7 +247,11 @@ def _slide(
     columns: _Columns,
     read_label: Callable[[Sequence[str]], Label],
 ) -> LabelledSlide[Label]:
-    """One row; what is wrong with it is a ValueError."""
+    """Read one row.
+
+    Raises:
+        ValueError: The slide_id is empty, or ``read_label`` raised it.
+    """
     slide_id = slide_name(row[columns.slide])
     if not slide_id:
         raise ValueError("the slide_id is empty")

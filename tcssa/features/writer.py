@@ -1,7 +1,7 @@
 """Writing the bag of one slide, in TRIDENT's layout with attributes of our own.
 
-Rows are appended batch by batch, so a slide of any size takes the memory of one batch. The file
-gets its name only when it is whole and on the disk: a file that is there is finished.
+Rows are appended batch by batch, so a slide of any size needs the memory of one batch. The file
+gets its name only when it is complete and on the disk: a file that exists is finished.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from tcssa.files import atomic
 from tcssa.version import __version__
 
 CHUNK_ROWS = 1024
-"""Reads a bag eight times as fast as TRIDENT's chunks of one row. A smaller bag has one chunk of
-its own size: HDF5 stores chunks whole."""
+"""Rows of a chunk. A bag is read eight times as fast as with TRIDENT's chunks of one row. A smaller
+bag has one chunk of its own size: HDF5 stores chunks whole."""
 
 Attribute = str | int | float | bool
 
 
 @dataclass(frozen=True)
 class BagHeader:
-    """What a bag's file says of itself.
+    """Attributes of a bag's file.
 
     Attributes:
-        name: The slide.
-        savetodir: The folder of the grid, which features are in a subfolder of.
-        coords: Further attributes of ``coords``: the grid.
-        ours: Attributes that go with both datasets: resolution, parameters.
+        name: The slide_id.
+        savetodir: The folder of the grid; the features are in a subfolder of it.
+        coords: Further attributes of ``coords``, which describe the grid.
+        ours: Attributes of both datasets: resolution, parameters.
         encoder: The encoder's name.
     """
 
@@ -48,7 +48,7 @@ class BagHeader:
 
 
 class FeatureWriter:
-    """Takes the features of one slide; made by `writing_features`."""
+    """Writer of the features of one slide; made by `writing_features`."""
 
     def __init__(
         self,
@@ -76,12 +76,16 @@ class FeatureWriter:
         self._failed = _empty_coords(file, "failed_coords") if with_coords else None
 
     def append(self, features: NDArray[Any], coords: NDArray[np.int64] | None) -> None:
-        """Add patches: features ``[b, d]`` and their level-0 corners ``[b, 2]``.
+        """Append patches to the file.
 
-        Corners are None in a file without coordinates.
+        Args:
+            features: Features ``[b, d]``.
+            coords: Their corners (x, y) in level-0 pixels, ``[b, 2]``; None in a file without
+                coordinates.
 
         Raises:
             FeatureFileError: A feature is not finite in the type it is stored in.
+            OSError: The disk did not take the data.
         """
         stored = as_stored(self.path, features, coords, self._features.dtype)
         _append(self._features, stored)
@@ -92,12 +96,12 @@ class FeatureWriter:
         self.num_patches += len(stored)
 
     def fail(self, coords: NDArray[np.int64]) -> None:
-        """Note the level-0 corners ``[b, 2]`` of patches that could not be read."""
+        """Record the level-0 corners ``[b, 2]`` of patches that could not be read."""
         _append(self._failed, coords)
         self.num_failed += len(coords)
 
     def describe(self, header: BagHeader) -> None:
-        """Write all attributes; the last thing done to a file."""
+        """Write all attributes; the last step of writing a file."""
         ours = {**header.ours, **_stamp(self.num_failed)}
         if self._coords is not None:
             _describe_coords(self._coords, header, ours)
@@ -119,15 +123,18 @@ def writing_features(
     dtype: str = "float32",
     with_coords: bool = True,
 ) -> Iterator[FeatureWriter]:
-    """Write the features of one slide; the file is there once the block ends well.
+    """Write the features of one slide; the file exists once the block ends without an error.
 
     Args:
-        path: The file to make.
-        header: What it says of itself.
-        num_expected: About how many patches will come.
-        feature_dim: D.
-        dtype: What features are stored in, ``float32`` or ``float16``.
-        with_coords: Whether it is known where the patches lie.
+        path: The file to create.
+        header: Its attributes.
+        num_expected: Approximate number of patches; sets the size of chunks.
+        feature_dim: Length of a feature, D.
+        dtype: Type that features are stored in, ``float32`` or ``float16``.
+        with_coords: Whether the patches' coordinates are known.
+
+    Yields:
+        The writer to append patches to.
 
     Raises:
         DiskFullError: There is no space left.
@@ -140,7 +147,12 @@ def writing_features(
 
 
 def write_coords(path: Path, header: BagHeader, coords: NDArray[np.int64]) -> None:
-    """Write the patch grid of one slide, ``[n, 2]``, without features.
+    """Write the patch grid of one slide, without features.
+
+    Args:
+        path: The file to create.
+        header: Its attributes.
+        coords: Corners (x, y) in level-0 pixels, ``[n, 2]``.
 
     Raises:
         DiskFullError: There is no space left.
@@ -154,10 +166,16 @@ def write_coords(path: Path, header: BagHeader, coords: NDArray[np.int64]) -> No
 def as_stored(
     path: Path, features: NDArray[Any], coords: NDArray[Any] | None, dtype: Any
 ) -> NDArray[Any]:
-    """Features ``[b, d]`` in the type that they are stored in.
+    """Convert features to the type that they are stored in.
+
+    Args:
+        path: The file, for errors.
+        features: Features ``[b, d]``.
+        coords: The patches' coordinates ``[b, 2]``, for errors; None names rows instead.
+        dtype: The type.
 
     Raises:
-        FeatureFileError: One is not finite in that type; it names the patch.
+        FeatureFileError: A feature is not finite in that type; the error names the patch.
     """
     with np.errstate(over="ignore"):
         stored = features.astype(dtype)
@@ -174,7 +192,10 @@ def as_stored(
 
 @contextmanager
 def new_file(path: Path) -> Iterator[tuple[h5py.File, GuardedFile]]:
-    """A new HDF5 file that is there once the block ends well, and what guards its writes.
+    """Create an HDF5 file, which exists once the block ends without an error.
+
+    Yields:
+        The file, and the file object that guards its writes.
 
     Raises:
         DiskFullError: There is no space left.

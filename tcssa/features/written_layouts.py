@@ -1,7 +1,7 @@
 """Writing a bag in the layout of another tool: TRIDENT, CLAM or STAMP.
 
-A layout is a function that writes all files of one slide below a folder, the one that says
-"done" last. Rows stream through in chunks; only CLAM's ``.pt`` needs a slide as a whole.
+A layout is a function that writes all files of one slide below a folder, the one whose existence
+means "done" last. Rows are streamed in chunks; only CLAM's ``.pt`` needs the whole slide in memory.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROWS = 4096
 
 _CLAM_ROWS = 32
 _STAMP_VERSION = "2.5.0"
-"""Of the STAMP whose layout this is; its readers compare it with their own."""
+"""Version of STAMP whose layout is written; STAMP's readers compare it with their own."""
 
 _GRID = (
     "patch_size", "patch_size_level0", "level0_magnification", "target_magnification", "overlap",
@@ -40,13 +40,13 @@ _OURS = (
 
 @dataclass(frozen=True)
 class Layout:
-    """How one tool keeps features.
+    """The files in which one tool keeps features.
 
     Attributes:
-        files: What a slide's files are called, of folder, slide and encoder. The last is there
+        files: Names a slide's files, given folder, slide_id and encoder. The last file exists only
             once the slide is done.
-        write: Writes a slide.
-        needs_mpp: Whether pixels cannot be written without a resolution.
+        write: Writes a bag, given its facts and the folder.
+        needs_mpp: Whether coordinates in pixels cannot be written without a resolution.
     """
 
     files: Callable[[Path, str, str | None], tuple[Path, ...]]
@@ -99,7 +99,7 @@ def _clam_files(out: Path, slide_id: str, encoder: str | None) -> tuple[Path, ..
 
 
 def _write_clam(bag: Bag, known: Described, out: Path) -> None:
-    """``h5_files`` and ``patches`` where coordinates are known, and ``pt_files`` last."""
+    """Write ``h5_files`` and ``patches`` if coordinates are known, and ``pt_files`` last."""
     import torch
 
     with_coords, patches, target = _clam_files(out, bag.slide_id, known.encoder)

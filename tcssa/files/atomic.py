@@ -35,7 +35,7 @@ def replacing(target: Path) -> Iterator[Path]:
         The path to write to. It is removed when the block raises.
 
     Raises:
-        DiskFullError: There is no space left.
+        DiskFullError: There is no space left on the disk or in the user's quota.
     """
     temporary = _temporary_name(target)
     try:
@@ -53,13 +53,24 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 def write_text(target: Path, text: str) -> None:
-    """Write a text file atomically (UTF-8)."""
+    """Write a text file atomically (UTF-8).
+
+    Args:
+        target: The file to write.
+        text: Its content.
+    """
     with replacing(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_csv(target: Path, header: Iterable[object], rows: Iterable[Iterable[object]]) -> None:
-    """Write a table atomically: UTF-8, commas, a line feed after each row; None is empty."""
+    """Write a table atomically: UTF-8, commas, a line feed after each row.
+
+    Args:
+        target: The file to write.
+        header: Names of the columns.
+        rows: Cells of each row; None is an empty cell.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
@@ -68,13 +79,18 @@ def write_csv(target: Path, header: Iterable[object], rows: Iterable[Iterable[ob
 
 
 def write_bytes(target: Path, content: bytes | memoryview) -> None:
-    """Write a binary file atomically."""
+    """Write a binary file atomically.
+
+    Args:
+        target: The file to write.
+        content: Its content.
+    """
     with replacing(target) as temporary:
         temporary.write_bytes(content)
 
 
 def discard_leftovers(folder: Path) -> int:
-    """Remove what processes of this host that no longer live left behind in ``folder``.
+    """Remove temporary files that dead processes of this host left behind in ``folder``.
 
     Returns:
         How many files were removed.
@@ -90,7 +106,7 @@ def discard_leftovers(folder: Path) -> int:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process of this machine lives; where that cannot be told, it does."""
+    """Tell whether a process of this machine is alive; True where that cannot be told."""
     if os.name == "nt":
         return True  # there os.kill would interrupt it; leftovers stay until someone removes them
     try:

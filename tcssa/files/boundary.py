@@ -22,11 +22,12 @@ def reading(path: Path | str, error: type[FileError], *, hint: str | None = None
 
     Args:
         path: The file that is read in the block.
-        error: What to raise.
+        error: Type of the error to raise.
         hint: The next step; None leaves it to the error's type.
 
     Raises:
-        FileError: Of the type ``error``; the block raised something else than an error of ours.
+        FileError: Of the type ``error``; the block raised anything but an error of ours or
+            MemoryError.
     """
     try:
         yield
@@ -52,6 +53,10 @@ def reason_of(fault: Exception) -> str:
 
 def require_file(path: Path, error: type[FileError]) -> int:
     """Require a regular file, since opening a pipe waits for ever and a device has no end.
+
+    Args:
+        path: The file.
+        error: Type of the error to raise.
 
     Returns:
         Its size in bytes.

@@ -1,4 +1,4 @@
-"""Hashes that say what something was made from."""
+"""Hashes that identify what something was made from."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ _END_BYTES = 65_536
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
+    """Compute the SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def params_hash(params: Mapping[str, object]) -> str:
-    """Sixteen hex digits that change when any of these JSON-able parameters changes."""
+    """Compute sixteen hex digits that change when any of these JSON-able parameters does."""
     text = json.dumps(params, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def fingerprint(path: Path) -> str | None:
-    """What tells a file from another of its name without reading gigabytes: size, begin and end.
+    """Hash a file's size, beginning and end, without reading gigabytes.
 
-    Of a folder the names and sizes of the files directly in it: the instances of a DICOM slide, the
-    metadata of an OME-Zarr. None if there is nothing.
+    It tells a file from another of its name. For a folder it is made from the names and sizes of
+    the files directly in it: the instances of a DICOM slide, the metadata of an OME-Zarr.
+
+    Returns:
+        Hex digits; None where there is neither a file nor a folder.
     """
     import xxhash
 

@@ -1,7 +1,7 @@
-"""HDF5 files: only data that lie in the file itself, and that somebody wrote, come out of it.
+"""Guards for HDF5 files: only data that lie in the file itself and were written are read.
 
 The format lets a file hand out other files (external links, external storage, virtual datasets),
-and gives zeros for rows that were never written. Neither is what a file of features says it holds.
+and gives zeros for rows that were never written. Neither is what a feature file claims to hold.
 Functions here raise `UnsoundError`, or what h5py raises on damage; call them within
 `tcssa.files.boundary.reading`.
 """
@@ -32,7 +32,7 @@ _FEW_BLOCKS = 256
 """Blocks that are counted in less time than the file takes to open."""
 _PLAIN_TYPES = (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING, h5py.h5t.ENUM)
 _ASKED_FOR = ("encoder", "extractor", "patch_size_level0", "unit", "coords_unit", "complete")
-"""Attributes that are never passed over: what they say decides how the rest is read."""
+"""Attributes that are never skipped: what they say decides how the rest is read."""
 _MAX_LINKS = 8
 """Soft links that lead on to each other; they stay in the file."""
 _HERE = "."
@@ -44,8 +44,8 @@ def open_hdf5(path: Path, error: type[FileError], *, hint: str | None = None) ->
 
     Args:
         path: The file.
-        error: What to raise.
-        hint: The next step.
+        error: Type of the error to raise.
+        hint: The next step for the user; None leaves it to the error's type.
 
     Raises:
         FileError: Of the type ``error``; the file cannot be read.
@@ -74,8 +74,8 @@ def hdf5_file(
 
     Args:
         path: The file.
-        error: What to raise.
-        hint: The next step.
+        error: Type of the error to raise.
+        hint: The next step for the user; None leaves it to the error's type.
 
     Raises:
         FileError: Of the type ``error``; the file cannot be read, or the block failed.
@@ -85,11 +85,19 @@ def hdf5_file(
 
 
 def find_object(group: h5py.Group, name: str) -> h5py.Dataset | h5py.Group | None:
-    """Find a dataset or group by its path; None if there is none.
+    """Find a dataset or group by its path.
+
+    Args:
+        group: The file, or a group in it.
+        name: The path below the group, or from the root if it begins with ``/``.
+
+    Returns:
+        The dataset or group; None if there is none.
 
     Raises:
         UnsoundError: A part of the path is a link to another file, which is not followed, a link
-            that leads nowhere, or no data; or the library could not walk its structures.
+            that leads nowhere, or neither dataset nor group; or the library could not walk its
+            structures.
     """
     return _walk(group, name, _MAX_LINKS)
 
@@ -134,12 +142,14 @@ def numbers(
     Args:
         group: The file, or a group in it.
         name: The dataset's path.
-        kinds: NumPy's letters for the kinds of numbers that may stand there.
+        kinds: NumPy's letters for the kinds of numbers that are allowed: ``f``, ``i``, ``u``,
+            ``b``.
         ndim: The number of its dimensions; None takes any.
         looked_up_later: See `require_written`.
 
     Raises:
-        UnsoundError: There is none, or something else, or data of other files, or of no one.
+        UnsoundError: There is no such dataset, it is a group, lies in another file or was not
+            written in full, or its numbers or dimensions are of another kind.
     """
     found = find_object(group, name)
     if found is None:
@@ -157,8 +167,16 @@ def require_numbers(
 ) -> h5py.Dataset:
     """Require of what `find_object` found that it is what `numbers` finds; return it.
 
+    Args:
+        dataset: The dataset or group that was found.
+        name: Its path, named in errors.
+        kinds: See `numbers`.
+        ndim: See `numbers`.
+        looked_up_later: See `require_written`.
+
     Raises:
-        UnsoundError: It is a group, or data of other files, or of no one, or other data.
+        UnsoundError: It is a group, lies in another file or was not written in full, or its numbers
+            or dimensions are of another kind.
     """
     if not isinstance(dataset, h5py.Dataset):
         raise UnsoundError(f"its {name!r} is a group, not a dataset")
@@ -180,8 +198,13 @@ _KIND_NAMES = {"f": "floating point", "i": "integers", "u": "unsigned integers",
 def require_stored_here(dataset: h5py.Dataset, name: str) -> None:
     """Require that a dataset's numbers lie in its own file, before anything else is asked of it.
 
+    Args:
+        dataset: The dataset.
+        name: Its path, named in errors.
+
     Raises:
-        UnsoundError: They lie in other files, or are put together from such.
+        UnsoundError: The numbers lie in another file, or are put together from other files, with
+            gaps, or from data that are not there.
     """
     plist = dataset.id.get_create_plist()
     if plist.get_external_count():
@@ -224,13 +247,15 @@ def require_written(dataset: h5py.Dataset, name: str, *, looked_up_later: bool =
 
     Args:
         dataset: The dataset.
-        name: Named in errors.
+        name: Its path, named in errors.
         looked_up_later: Whether `block_table` is asked before the first read, so that very many
-            blocks need not be counted now if the file is large enough for them. Packed blocks are
-            read of no other dataset: the library would unpack them (`tcssa.files.hdf5_filters`).
+            blocks need not be counted now if the file is large enough for them. Only of such a
+            dataset are packed blocks read: of any other, the library would unpack them
+            (`tcssa.files.hdf5_filters`).
 
     Raises:
-        UnsoundError: A part was never written, or the claim is beyond what the storage can hold.
+        UnsoundError: A part was never written, the shape claims more than the storage can hold, or
+            blocks are packed and not looked up later.
     """
     shape, chunks = dataset.shape, dataset.chunks
     item_bytes = dataset.id.get_type().get_size()  # as stored; a bfloat16 is read as float32
@@ -257,18 +282,18 @@ def require_written(dataset: h5py.Dataset, name: str, *, looked_up_later: bool =
 
 
 def num_blocks(dataset: h5py.Dataset) -> int:
-    """Count the blocks of a chunked dataset, the filled-up ones at the edges included."""
+    """Count the blocks of a chunked dataset, including the padded ones at the edges."""
     return math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
 
 
 @dataclass(frozen=True)
 class BlockTable:
-    """Where the blocks of a chunked dataset lie in its file, in C order.
+    """The places of the blocks of a chunked dataset in its file, in C order.
 
     Attributes:
         offsets: First byte of each, int64.
         sizes: Stored bytes of each, int64.
-        masks: Which filters were left out for each, a bit each; int64.
+        masks: The filters that were skipped for each, one bit per filter; int64.
     """
 
     offsets: NDArray[np.int64]
@@ -283,7 +308,8 @@ def block_table(dataset: h5py.Dataset) -> BlockTable | None:
     that it does not find there.
 
     Raises:
-        UnsoundError: A block is missing from the tree, or stands there twice.
+        UnsoundError: A block is missing from the tree or listed twice, or one that is not packed
+            has another length than its numbers take.
     """
     counts = [-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True)]
     found: list[Any] = []  # one after another: first indices, mask, offset, size
@@ -318,8 +344,12 @@ def require_findable(dataset: h5py.Dataset, table: BlockTable) -> None:
 
     It looks a block up by a key with one more number than the list shows.
 
+    Args:
+        dataset: The dataset.
+        table: Its blocks, as `block_table` lists them.
+
     Raises:
-        UnsoundError: A block is not found: HDF5 would give zeros for it.
+        UnsoundError: HDF5 does not find a block, and would give zeros for it.
     """
     counts = [-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True)]
     for place, offset in enumerate(table.offsets):
@@ -332,12 +362,11 @@ def require_findable(dataset: h5py.Dataset, table: BlockTable) -> None:
 def attributes(holder: h5py.Group | h5py.Dataset) -> dict[str, Any]:
     """Read attributes of a file, or of what `find_object` found, as plain values.
 
-    These are texts, numbers, truth values, or arrays of them.
-
-    Attributes of other types are passed over: h5py may end the process where such a one is damaged.
+    These are texts, numbers, truth values, or arrays of them. Attributes of other types are
+    skipped: h5py may end the process where such a one is damaged.
 
     Raises:
-        UnsoundError: One that is asked for is of another type.
+        UnsoundError: An attribute that decides how the rest is read is of another type.
     """
     found = {}
     for name in holder.attrs:
@@ -352,7 +381,7 @@ def attributes(holder: h5py.Group | h5py.Dataset) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Return an attribute, as HDF5 gives it, as a plain value where it is one."""
+    """Turn an attribute's bytes or NumPy scalar into a plain value; return others as they are."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return value.item() if isinstance(value, np.generic) else value

@@ -1,7 +1,7 @@
 """Packed blocks of HDF5 datasets, unpacked here and not by the library.
 
-The library believes its filters: where a block unpacks to less than its numbers take, the rest of
-them is whatever lay in memory before. So a block that went through a filter is read from the file
+The library trusts its filters: where a block unpacks to fewer bytes than its numbers take, the rest
+is whatever lay in memory before. So a block that went through a filter is read from the file
 and unpacked here, each length and each checksum verified. The filters are gzip, lzf,
 shuffle and the checksum of Fletcher, in the order that h5py gives them (HDF5 File Format
 Specification 3.0, IV.A.2.l).
@@ -24,21 +24,21 @@ FLETCHER32, LZF = h5py.h5z.FILTER_FLETCHER32, h5py.h5z.FILTER_LZF
 _STAGE = {SHUFFLE: 0, DEFLATE: 1, LZF: 1, FLETCHER32: 2}
 """One of each stage at most, and in this order."""
 _MAX_LEVEL = 9
-"""Of deflate."""
+"""Highest level of deflate."""
 _CHECKSUM_BYTES = 4
 _WORDS = 2**16
-"""Summed up at once: their weighted sum fits into 64 bits."""
+"""Words summed up at once: their weighted sum fits into 64 bits."""
 Buffer = memoryview | bytes | bytearray
 _LONG = 7
-"""Of LZF: a length that goes on in the next byte."""
+"""Length in LZF that continues in the next byte."""
 
 
 def filters_of(dataset: h5py.Dataset) -> list[int]:
     """List the filters that blocks of a dataset go through when they are written, in order.
 
     Raises:
-        UnsoundError: There are other ones, in another order or set in another way, than are
-            unpacked here.
+        UnsoundError: A filter is not among those that are unpacked here, or filters are in another
+            order or set in another way than by h5py.
     """
     plist = dataset.id.get_create_plist()
     item_bytes = dataset.id.get_type().get_size()
@@ -55,7 +55,7 @@ def filters_of(dataset: h5py.Dataset) -> list[int]:
 
 
 def _is_usual(kind: int, settings: Sequence[int], item_bytes: int, block_bytes: int) -> bool:
-    """Return whether a filter is set as h5py sets it; HDF5 works, or refuses, by its settings."""
+    """Tell whether a filter is set as h5py sets it; HDF5 works, or refuses, by its settings."""
     if kind == SHUFFLE:
         return tuple(settings) == (item_bytes,)
     if kind == LZF:  # two versions, and the length
@@ -69,16 +69,17 @@ def unpacked(
     """Unpack a block.
 
     Args:
-        stored: What lies in the file.
-        filters: That it went through, of those that `filters_of` lists.
-        item_bytes: Of a number.
-        block_bytes: That the block's numbers take.
+        stored: The block's bytes in the file.
+        filters: The filters that it went through, of those that `filters_of` lists.
+        item_bytes: Bytes of a number.
+        block_bytes: Bytes of all numbers of the block.
 
     Returns:
         The bytes of the numbers, in C order.
 
     Raises:
-        UnsoundError: The block is damaged.
+        UnsoundError: The block is damaged: it cannot be unpacked, or has another length or
+            checksum.
     """
     content: Buffer = stored
     if FLETCHER32 in filters:

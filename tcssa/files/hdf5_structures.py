@@ -1,11 +1,11 @@
-"""Structures of HDF5 on which its library hangs, or for which it takes memory, where damaged.
+"""Structures of HDF5 that make its library hang, or take memory, where they are damaged.
 
 The library walks a heap of texts by the sizes in it, and an index of blocks by the length that it
 states, without end where these make no sense; nothing stops C code that holds Python's lock. For a
 text and for the names of a group it takes as much memory as they claim, up to 4 GB from a file of a
-few kilobytes. So all are looked at before it is asked. They are found through the header of the
-object that they belong to (HDF5 File Format Specification 3.0, sections III.D, III.E, IV.A.1 and
-IV.A.2).
+few kilobytes. So all are checked before the library is called. They are found through the header of
+the object that they belong to (HDF5 File Format Specification 3.0, sections III.D, III.E, IV.A.1
+and IV.A.2).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _VARIABLE_LENGTH = 9
 """Class of a type whose values are lengths and places in a heap."""
 _MAX_HEADER_BYTES = 2**20
 _MAX_DEPTH = 64
-"""Of a tree of version 2; one of 2^64 records is not as deep."""
+"""Depth of a tree of version 2; one of 2^64 records is not as deep."""
 _ENTRIES_AT = {b"EAHD": 44, b"FAHD": 8}
 """Where an extensible and a fixed array state their number of entries."""
 _NO_GAP = 1
@@ -44,11 +44,12 @@ def require_sound_structures(file: h5py.h5f.FileID, holder: h5py.h5g.GroupID) ->
     """Require that the library can walk the heaps of an object's attributes and its index.
 
     Args:
-        file: The file. One that is not on a disk is not looked at.
+        file: The file. One that is not on a disk is not checked.
         holder: The object, a group or a dataset.
 
     Raises:
-        UnsoundError: One makes no sense.
+        UnsoundError: A header, a heap of texts, an index of blocks or the names of a group are
+            damaged, or attributes are stored in a way that is not read here.
     """
     is_on_disk = file.get_access_plist().get_driver() == h5py.h5fd.SEC2
     if not hasattr(os, "preadv") or not is_on_disk:  # what holds a descriptor
@@ -110,7 +111,7 @@ def _messages(descriptor: int, base: int, address: int) -> Iterator[Message]:
 
 
 def _is_dense(attributes: bytes) -> bool:
-    """Return whether attributes are kept in a heap of their own, by the message that says where."""
+    """Tell whether attributes are in a heap of their own, by the message that says where."""
     at = 2 + (2 if attributes[1:2] and attributes[1] & 1 else 0)
     return attributes[at : at + 8] not in (b"", _NOWHERE)
 
@@ -168,7 +169,7 @@ def _require_heap(descriptor: int, place: int) -> None:
 def _require_names(descriptor: int, base: int, place: int, file_bytes: int) -> None:
     """Require that the names of a group are no longer than the file, and their gaps a finite list.
 
-    The library notes each gap, and goes round in a list that bites its own tail until memory ends.
+    The library notes each gap, and follows a list that leads back into itself until memory ends.
     """
     head = os.pread(descriptor, 32, place)
     if len(head) < 32 or head[:4] != b"HEAP":

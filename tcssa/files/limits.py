@@ -30,11 +30,12 @@ class Limit:
         """Return the limit in force.
 
         Args:
-            earned: Takes the default's place where it is larger: a large file may claim more than
-                a small one. A variable that is set holds for both.
+            earned: A limit that replaces the default where it is larger: a large file may claim
+                more than a small one. The variable, if it is set, replaces both.
 
         Raises:
-            UsageError: The environment variable is set and no positive whole number.
+            UsageError: The environment variable is set to something else than a positive whole
+                number.
         """
         text = os.environ.get(self.variable)
         if text is None:
@@ -48,12 +49,12 @@ class Limit:
 
         Args:
             found: The claim.
-            path: The file.
-            error: What to raise.
-            earned: As `value` takes it.
+            path: The file, named in errors.
+            error: Type of the error to raise.
+            earned: See `value`.
 
         Raises:
-            FileError: Of the type ``error``; it claims more.
+            FileError: Of the type ``error``; the file claims more than the limit.
         """
         most = self.value(earned=earned)
         if found > most:

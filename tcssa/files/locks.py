@@ -1,4 +1,4 @@
-"""Which process works on what, where several share a folder: on one machine or on many.
+"""Locks on work in a folder that processes share, on one machine or on many.
 
 A lock is a small file, made exclusively, that names its owner; while the owner lives a thread
 renews its time stamp. A lock whose owner is dead, or has not renewed it for two minutes, is taken
@@ -31,7 +31,7 @@ _SUFFIX = ".tcssa-lock"
 
 @dataclass(frozen=True)
 class Owner:
-    """Who holds a lock."""
+    """The process that holds a lock."""
 
     host: str
     pid: int
@@ -44,7 +44,7 @@ class FolderLocks:
     """The locks that this process takes in a folder; use it as a context manager.
 
     Args:
-        folder: Where the lock files are; made if need be.
+        folder: The folder of the lock files; made if need be.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -72,10 +72,10 @@ class FolderLocks:
             self.release(name)
 
     def take(self, name: str) -> Owner | None:
-        """Take a lock, from a dead owner too.
+        """Take a lock that is free or whose owner is dead.
 
         Returns:
-            None if it is ours now, else who holds it.
+            None if the lock is ours now, else the process that holds it.
         """
         path = self._path(name)
         for _ in range(2):
@@ -111,7 +111,7 @@ class FolderLocks:
         return True
 
     def _live_owner(self, path: Path) -> Owner | None:
-        """The owner of a lock, None if there is none that lives."""
+        """Return the owner of a lock, None if there is none that lives."""
         try:
             age_s = self._now() - path.stat().st_mtime
         except FileNotFoundError:
@@ -127,7 +127,7 @@ class FolderLocks:
         return owner if age_s < STALE_S else None
 
     def _now(self) -> float:
-        """The time by the clock that stamps this folder's files; a server's may differ."""
+        """Return the time by the clock that stamps this folder's files; a server's may differ."""
         probe = self._path(f"clock-{self._token}")
         try:
             probe.touch()
@@ -156,7 +156,7 @@ def _put_aside(path: Path, dead: dict[str, object]) -> None:
 
 
 def _read(path: Path) -> dict[str, object]:
-    """What a lock says; nothing where it is gone, not yet written, or damaged."""
+    """Read a lock's content; it is empty where the lock is gone, not yet written, or damaged."""
     try:
         content: dict[str, object] = read_json(path, FileError, top=dict)
     except FileError:

@@ -8,14 +8,18 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 _MOST_BYTES = 255
-"""Of one name, on all usual file systems."""
+"""Longest name on all usual file systems."""
 
 
 def file_name(name: str) -> str:
-    """Return a name that is plain: no folder, no drive, nothing that a system reads otherwise.
+    """Require a plain name: no folder, no drive, nothing that a system reads otherwise.
+
+    Returns:
+        The name as it is.
 
     Raises:
-        ValueError: It is another one.
+        ValueError: The name is not plain, is empty or too long, or holds characters that are not
+            printable.
     """
     plain = name == PurePosixPath(name).name == PureWindowsPath(name).name and name != ".."
     if not (plain and name.isprintable() and 0 < len(name.encode()) <= _MOST_BYTES):
@@ -24,10 +28,13 @@ def file_name(name: str) -> str:
 
 
 def inner_path(path: str) -> str:
-    """Return a path that stays below the folder it starts from, with ``/`` between plain names.
+    """Require a path that stays below the folder it starts from, with ``/`` between plain names.
+
+    Returns:
+        The path as it is.
 
     Raises:
-        ValueError: It is another one.
+        ValueError: A part of the path is no plain name; see `file_name`.
     """
     for name in path.split("/"):
         file_name(name)

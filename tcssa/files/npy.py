@@ -20,7 +20,7 @@ from tcssa.files.pickled_names import array_names, num_elements, plain_dtype
 
 _MAGIC = b"\x93NUMPY"
 _LENGTH_BYTES = {b"\1\0": 2, b"\2\0": 4, b"\3\0": 4}
-"""By version of the format."""
+"""Bytes of the header's length, by version of the format."""
 _MAX_HEADER_BYTES = 10_000
 _ITEM = (
     r"""['"](descr|fortran_order|shape)['"]\s*:\s*"""
@@ -35,15 +35,15 @@ def read_npy(path: Path, error: type[FileError]) -> NDArray[Any] | Any:
 
     Args:
         path: The file.
-        error: What to raise.
+        error: Type of the error to raise.
 
     Returns:
         An array of numbers, which is read from the disk only where it is sliced; or, of a file of
         objects, the list of them as plain data.
 
     Raises:
-        FileError: Of the type ``error``; the file cannot be read, is cut short, goes on behind its
-            array, or holds more than data.
+        FileError: Of the type ``error``; the file cannot be read, is cut short, continues behind
+            its array, or holds more than data.
     """
     size = require_file(path, error)
     with reading(path, error), path.open("rb") as stream:
@@ -89,7 +89,7 @@ def _read_header(stream: IO[bytes]) -> tuple[str, str, bool, tuple[int, ...]]:
 
 
 class _ObjectNames:
-    """Names of plain data, arrays and tensors; torch is imported where one stands in the file."""
+    """Names of plain data, arrays and tensors; torch is imported only where the file names it."""
 
     def __init__(self, path: Path, error: type[FileError]) -> None:
         self.leaves: tuple[type, ...] = ()

@@ -89,7 +89,7 @@ class Shell:
 
 
 class Names(Protocol):
-    """What a pickle may name."""
+    """The names that a pickle may use."""
 
     leaves: tuple[type, ...]
     """Types beside the plain ones that the result may hold."""
@@ -103,11 +103,11 @@ class PickleReader:
     """Reads the pickles of one file.
 
     Attributes:
-        path: Named in errors.
-        error: What to raise.
-        size: Of the file, in bytes.
-        names: What the pickle may name.
-        persistent: From a persistent id to the value that it stands for; None refuses them.
+        path: The file, named in errors.
+        error: Type of the error to raise.
+        size: Size of the file, in bytes.
+        names: The names that the pickle may use.
+        persistent: Returns the value that a persistent id stands for; None refuses such ids.
         hint: The next step for someone whose file holds more than data.
     """
 
@@ -210,7 +210,7 @@ class _Machine:
             raise UnsoundError(f"the pickle is of protocol {number}")
 
     def frame(self, size: int) -> None:
-        """Take a hint for buffers, which must be true all the same."""
+        """Check a frame's size: only a hint for buffers, it must be true all the same."""
         if size > self._window.num_left:
             raise UnsoundError("the pickle is cut short")
 

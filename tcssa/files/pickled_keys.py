@@ -1,4 +1,4 @@
-"""Keys of the dicts in a pickle: plain, found at once, and each there once."""
+"""Keys of the dicts in a pickle: plain, quick to find, and each there once."""
 
 from __future__ import annotations
 
@@ -25,10 +25,15 @@ class KeyGuard:
         self._num_alike: Counter[tuple[int, int]] = Counter()
 
     def require(self, key: Any, target: dict[Any, Any]) -> None:
-        """Require a plain value or a short tuple of such that the dict does not hold.
+        """Require a plain value, or a short tuple of such, that the dict does not hold yet.
+
+        Args:
+            key: The key to be added.
+            target: The dict.
 
         Raises:
-            UnsoundError: It is something else, is there already, or is one of many of one hash.
+            UnsoundError: The key is something else, holds a number of more than 64 bits, is there
+                already, or is one of many of one hash.
         """
         is_tuple = type(key) is tuple
         parts = key if is_tuple else (key,)
@@ -41,5 +46,5 @@ class KeyGuard:
             self._num_alike[place] += 1
             if self._num_alike[place] > _MOST_ALIKE:
                 raise UnsoundError("the pickle has too many keys of one hash")
-        if key in target:  # Python keeps the last in silence
+        if key in target:  # Python silently keeps the last
             raise UnsoundError("the pickle has a key twice in one dict")

@@ -26,7 +26,15 @@ _MOST_OF_PATH = 2**15
 
 
 def array_names(module: str, name: str) -> Known | None:
-    """Find the builder for a name; None if it is no plain data and no part of an array."""
+    """Find the builder for a name.
+
+    Args:
+        module: Module that the pickle names.
+        name: Name in that module.
+
+    Returns:
+        The builder; None if the name is no plain data and no part of an array.
+    """
     return _KNOWN.get((module, name))
 
 
@@ -35,10 +43,10 @@ def plain_dtype(code: str, byte_order: str = "=") -> np.dtype[Any]:
 
     Args:
         code: Kind and bytes, as ``f4``.
-        byte_order: As NumPy writes it.
+        byte_order: NumPy's mark: ``<``, ``>``, ``|`` or ``=``.
 
     Raises:
-        UnsoundError: It is something else.
+        UnsoundError: The code is of another type, or the byte order is not known.
     """
     if not _DTYPE.fullmatch(code) or byte_order not in _BYTE_ORDERS:
         raise UnsoundError(f"its elements are of type {code!r:.40}, not plain numbers")
@@ -49,7 +57,7 @@ def num_elements(shape: Any) -> int:
     """Count the elements of a shape that stands in a file.
 
     Raises:
-        UnsoundError: It is no tuple of lengths.
+        UnsoundError: The shape is no tuple of lengths, or has too many of them.
     """
     if not isinstance(shape, tuple) or len(shape) > MAX_DIMENSIONS:
         raise UnsoundError("an array's shape is no tuple of lengths")
@@ -59,10 +67,20 @@ def num_elements(shape: Any) -> int:
 
 
 def checked_array(data: Any, dtype: Any, shape: Any, *, is_fortran: bool) -> NDArray[Any]:
-    """Make an array of bytes that must fill it; it cannot be written to.
+    """Make an array, in the machine's byte order, of bytes that must fill it.
+
+    Args:
+        data: The bytes of its elements.
+        dtype: The type of its elements.
+        shape: Its shape, as the file states it.
+        is_fortran: Whether the elements are in Fortran order.
+
+    Returns:
+        The array; it cannot be written to, unless its byte order was changed.
 
     Raises:
-        UnsoundError: They do not fill it.
+        UnsoundError: The bytes do not fill the array, a truth value is neither 0 nor 1, or an
+            argument is of another type.
     """
     if not isinstance(data, bytes) or not isinstance(dtype, np.dtype):
         raise UnsoundError("an array of the pickle is damaged")
@@ -75,10 +93,10 @@ def checked_array(data: Any, dtype: Any, shape: Any, *, is_fortran: bool) -> NDA
 
 
 def require_truth_values(raw: NDArray[np.uint8] | None) -> None:
-    """Require the bytes of truth values to be 0 or 1; what others mean is left open everywhere.
+    """Require the bytes of truth values to be 0 or 1; the meaning of others is undefined.
 
     Raises:
-        UnsoundError: One is something else.
+        UnsoundError: A byte is neither 0 nor 1.
     """
     if raw is not None and raw.size and raw.max() > 1:
         raise UnsoundError("a truth value is neither 0 nor 1")

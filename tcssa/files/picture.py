@@ -1,7 +1,7 @@
 """Pictures that are decoded whole: masks, thumbnails, and slides that are plain images.
 
-The header tells how many pixels there are before one is decoded. What Pillow takes for damaged or
-cut short is an error, and so is a chunk of a PNG whose checksum is another, which it passes over.
+The header tells how many pixels there are before one is decoded. Whatever Pillow takes for damaged
+or cut short is an error, and so is a PNG chunk of a wrong checksum, which Pillow ignores.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ def open_picture(path: Path, error: type[FileError]) -> Iterator[ImageFile]:
     """Open a picture whose pixels may be decoded in the block.
 
     Args:
-        path: A PNG, JPEG, BMP or TIFF, of which the first page counts.
-        error: What to raise.
+        path: A PNG, JPEG, BMP or TIFF; of a TIFF the first page is opened.
+        error: Type of the error to raise.
 
     Raises:
-        FileError: Of the type ``error``; it is no such file, is damaged, or claims more pixels
-            than are held.
+        FileError: Of the type ``error``; the file is no such picture, is damaged, or claims more
+            pixels than the limit.
     """
     num_bytes = require_file(path, error)
     with reading(path, error, hint=_COPY_HINT):
@@ -74,10 +74,14 @@ def open_picture(path: Path, error: type[FileError]) -> Iterator[ImageFile]:
 
 
 def read_rgb(path: Path, error: type[FileError]) -> NDArray[np.uint8]:
-    """Read a picture as RGB ``[h, w, 3]``.
+    """Read a picture as RGB ``[h, w, 3]``; what is transparent becomes white.
+
+    Args:
+        path: See `open_picture`.
+        error: Type of the error to raise.
 
     Raises:
-        FileError: As for `open_picture`, or of more than 8 bits a colour.
+        FileError: See `open_picture`; or the picture has more than 8 bits a colour.
     """
     with open_picture(path, error) as image:
         return rgb_of(image, path, error)
@@ -86,8 +90,13 @@ def read_rgb(path: Path, error: type[FileError]) -> NDArray[np.uint8]:
 def rgb_of(image: ImageFile, path: Path, error: type[FileError]) -> NDArray[np.uint8]:
     """Decode an open picture into RGB ``[h, w, 3]``; what is transparent becomes white.
 
+    Args:
+        image: The picture, as `open_picture` yields it.
+        path: Its file, named in errors.
+        error: Type of the error to raise.
+
     Raises:
-        FileError: Of the type ``error``; it has more than 8 bits a colour.
+        FileError: Of the type ``error``; the picture has more than 8 bits a colour.
     """
     _require_8_bits(image, path, error)
     image.load()
@@ -105,8 +114,12 @@ def rgb_of(image: ImageFile, path: Path, error: type[FileError]) -> NDArray[np.u
 def read_not_black(path: Path, error: type[FileError]) -> NDArray[np.bool_]:
     """Read where a picture is not black ``[h, w]``; what is transparent counts as black.
 
+    Args:
+        path: See `open_picture`.
+        error: Type of the error to raise.
+
     Raises:
-        FileError: As for `open_picture`, or of more than 8 bits a colour: greys may have more.
+        FileError: See `open_picture`; or the picture has more than 8 bits a colour and is not grey.
     """
     with open_picture(path, error) as image:
         if image.mode not in _DEEP_GREYS:
@@ -133,7 +146,7 @@ def _not_black(image: ImageFile) -> NDArray[np.bool_]:
 
 
 def _require_8_bits(image: ImageFile, path: Path, error: type[FileError]) -> None:
-    """Require at most 8 bits a colour: of more, Pillow keeps the higher 8 in silence."""
+    """Require at most 8 bits a colour: of more, Pillow silently keeps the higher 8."""
     bits = 8
     if isinstance(image, TiffImageFile):
         bits = max(image.tag_v2.get(_TIFF_BITS, (1,)))

@@ -32,7 +32,7 @@ class Table:
 
     Attributes:
         columns: The names in the header, without spaces at both ends.
-        rows: Of each line its cells by column, without spaces at both ends.
+        rows: The cells of each line by column, without spaces at both ends.
     """
 
     columns: Sequence[str]
@@ -54,14 +54,14 @@ def read_table(
     Args:
         path: A file of UTF-8 text; lines end with LF, CRLF or CR.
         needed: Columns that must be there.
-        delimiter: Between cells; None takes a tab if the header has one, else a semicolon, else a
-            comma.
-        multiline: Whether a quoted cell may hold line ends, as the texts of questions do. Where
-            names and labels stand it is the sign of a quote that was never closed.
-        exact: Whether columns differ that differ in case, spaces, ``_`` and ``-`` alone, as in
-            tables that have a column a class: ``prob_1`` and ``prob_-1``.
-        may_be_empty: Whether a header without rows will do.
-        error: What to raise.
+        delimiter: The separator of cells; None takes a tab if the header has one, else a semicolon,
+            else a comma.
+        multiline: Whether a quoted cell may hold line ends, as the texts of questions do. Among
+            names and labels a line end is the sign of a quote that was never closed.
+        exact: Whether columns are distinct that differ only in case, spaces, ``_`` and ``-``, as in
+            tables with one column per class: ``prob_1`` and ``prob_-1``.
+        may_be_empty: Whether a header without rows is accepted.
+        error: Type of the error to raise.
 
     Raises:
         FileError: Of the type ``error``; the file cannot be read, is empty, has an open quote, a
@@ -107,15 +107,15 @@ def cells_by_line(
 
     Args:
         text: The table, with or without a header.
-        path: Named in errors.
-        error: What to raise.
-        delimiter: Between cells.
-        multiline: Whether a quoted cell may hold line ends. If not, a quote behind the spaces at
-            a cell's begin is a fault too: it would not be read as one.
+        path: The file, named in errors.
+        error: Type of the error to raise.
+        delimiter: The separator of cells.
+        multiline: Whether a quoted cell may hold line ends. If not, a quote after spaces at a
+            cell's begin is a fault too: it would not be read as a quote.
 
     Raises:
-        FileError: Of the type ``error``; a quote is not closed or stands where it is none, or a
-            cell holds a line end that may not.
+        FileError: Of the type ``error``; a quote is not closed or out of place, a cell holds a line
+            end though none is allowed, or a row begins with a byte-order mark.
     """
     reader = csv.reader(lines_of(text), delimiter=delimiter, strict=True)
     begin = 1
@@ -139,7 +139,7 @@ def cells_by_line(
 
 
 def plain_name(column: str) -> str:
-    """Return a column's name without case, spaces, ``_`` and ``-``: by it the column is found."""
+    """Reduce a column's name, by which it is found: no case, spaces, ``_`` or ``-``."""
     return re.sub(r"[\s_-]", "", column).lower()
 
 
@@ -147,7 +147,7 @@ def numbers(cells: Sequence[str]) -> list[float]:
     """Read cells as numbers; NaN and infinity are numbers too.
 
     Raises:
-        ValueError: One is none, or is spelt as no table spells it: ``float`` also takes ``1_000``
+        ValueError: A cell is no number, or is spelt as in no table: ``float`` also takes ``1_000``
             for a thousand, and the digits of every script.
     """
     joined = "".join(cells)

@@ -25,7 +25,10 @@ def read_safetensors(
 
     Args:
         path: The file.
-        error: What to raise.
+        error: Type of the error to raise.
+
+    Returns:
+        The tensors by name, and the metadata.
 
     Raises:
         FileError: Of the type ``error``; the file cannot be read, or holds numbers of an unusual

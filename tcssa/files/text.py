@@ -1,4 +1,4 @@
-"""Text and JSON that come in."""
+"""Reading of text and JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tcssa.files.limits import JSON_DEPTH
 
 Model = TypeVar("Model", bound=BaseModel)
 _HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
-"""Escapes that stand for one character by twos; one alone is a text that cannot be written."""
+"""Escapes of which two stand for one character; a text with a single one cannot be written."""
 _JSON_NAMES: dict[type, str] = {dict: "an object", list: "a list"}
 Top = type[dict[Any, Any] | list[Any]] | tuple[type[dict[Any, Any]], type[list[Any]]]
 
@@ -27,10 +27,11 @@ def read_text(path: Path, error: type[FileError]) -> str:
 
     Args:
         path: The file.
-        error: What to raise.
+        error: Type of the error to raise.
 
     Raises:
-        FileError: Of the type ``error``; it cannot be read, is no file, or is no such text.
+        FileError: Of the type ``error``; the file cannot be read, is no regular file, or is not
+            text in UTF-8.
     """
     require_file(path, error)
     with reading(path, error):
@@ -39,7 +40,16 @@ def read_text(path: Path, error: type[FileError]) -> str:
 
 
 def decoded(content: bytes, path: Path, error: type[FileError]) -> str:
-    """Decode text that stands in a file; see `read_text`."""
+    """Decode text that stands in a file; see `read_text`.
+
+    Args:
+        content: Bytes of the text.
+        path: The file, named in errors.
+        error: Type of the error to raise.
+
+    Raises:
+        FileError: Of the type ``error``; the bytes are not text in UTF-8.
+    """
     with reading(path, error):
         text = content.decode("utf-8-sig")
     if "\0" in text:
@@ -60,12 +70,12 @@ def read_json(path: Path, error: type[FileError], *, top: Top) -> Any:
 
     Args:
         path: The file.
-        error: What to raise.
-        top: What it must hold at the top: ``dict``, ``list``, or ``(dict, list)`` for either.
+        error: Type of the error to raise.
+        top: What the file must hold at the top: ``dict``, ``list``, or ``(dict, list)`` for either.
 
     Raises:
-        FileError: Of the type ``error``; it cannot be read, is not valid, is nested too deeply,
-            repeats a name, or holds something else at the top.
+        FileError: Of the type ``error``; the file cannot be read, is not valid, is nested too
+            deeply, repeats a name, or holds something else at the top.
     """
     return parse_json(read_text(path, error), path, error, top=top)
 
@@ -82,9 +92,9 @@ def parse_json(
 
     Args:
         text: The JSON.
-        path: Named in errors.
-        error: What to raise.
-        top: What it must hold at the top: ``dict``, ``list``, or ``(dict, list)`` for either.
+        path: The file, named in errors.
+        error: Type of the error to raise.
+        top: What the text must hold at the top: ``dict``, ``list``, or ``(dict, list)`` for either.
         line: The line of the file, where each line holds JSON of its own.
     """
     where = "" if line is None else f"line {line}: "
@@ -109,14 +119,25 @@ def parse_json(
 def read_model(path: Path, error: type[FileError], kind: type[Model]) -> Model:
     """Read a JSON file into a pydantic model.
 
+    Args:
+        path: The file.
+        error: Type of the error to raise.
+        kind: The model to make.
+
     Raises:
-        FileError: Of the type ``error``; as for `read_json`, or a value is missing or not valid.
+        FileError: Of the type ``error``; see `read_json`, or a value is missing or not valid.
     """
     return validated(read_json(path, error, top=dict), path, error, kind)
 
 
 def validated(content: Any, path: Path, error: type[FileError], kind: type[Model]) -> Model:
     """Make a pydantic model of what a file holds.
+
+    Args:
+        content: The plain data that the file holds.
+        path: The file, named in errors.
+        error: Type of the error to raise.
+        kind: The model to make.
 
     Raises:
         FileError: Of the type ``error``; a value is missing or not valid. The first is named.
@@ -136,7 +157,7 @@ def first_fault(fault: ValidationError) -> str:
 
 
 def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a dict of an object's pairs; of a repeated name, json keeps the last in silence."""
+    """Make a dict of an object's pairs; of a repeated name, json silently keeps the last."""
     content = dict(pairs)
     if len(content) != len(pairs):
         [(repeated, _)] = Counter(name for name, _ in pairs).most_common(1)

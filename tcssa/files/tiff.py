@@ -1,6 +1,6 @@
 """Directories of a TIFF, walked before a library sees the file.
 
-Libraries read the first levels of a file that was cut short in silence, go round in circles, take
+Libraries silently read the first levels of a file that was cut short, go round in circles, take
 memory for whatever tile a directory claims, and read tiles that it does not list as white.
 """
 
@@ -27,9 +27,9 @@ _MAX_SAMPLES = 16
 _HEAD_BYTES = 8
 _RGBA_BYTES = 4  # as which OpenSlide decodes, whatever the samples
 _TILE_BYTES_A_BYTE, _MOST_TILE_BYTES = 200, 2**30
-"""Of a tile, for each byte of the file: a small one must not take a gigabyte."""
+"""Bytes of a tile for each byte of the file, and at most: a small file must not take a gigabyte."""
 _VALUE_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-"""Of the types of values, where a value takes more than one byte."""
+"""Bytes of a value by its type, where it takes more than one."""
 _WHOLE_NUMBERS = {
     1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"
 }  # fmt: skip
@@ -38,17 +38,17 @@ _WIDTH, _HEIGHT, _STRIP_HEIGHT, _PLANES = 256, 257, 278, 284
 _READ = (_WIDTH, _HEIGHT, _BITS, _SAMPLES, _STRIP_HEIGHT, _PLANES, _TILE_WIDTH, _TILE_HEIGHT,
          _INNER, _NDPI)  # fmt: skip
 _PLACES, _LENGTHS = (273, 324), (279, 325)
-"""Of strips and of tiles, of which there can be millions; see `Directory`."""
+"""Tags of strips and of tiles, of which there can be millions; see `Directory`."""
 
 Directory = Mapping[int, tuple[int, ...]]
 """Values by tag, of the tags that are looked at.
 
-Of the places and lengths of tiles it has two numbers: how many there are, and the largest.
+For the places and the lengths of tiles it has two numbers: how many there are, and the largest.
 """
 
 
 def is_whole_tiff(path: Path) -> bool:
-    """Whether all directories of a TIFF or BigTIFF lie within the file."""
+    """Tell whether all directories of a TIFF or BigTIFF lie within the file."""
     try:
         for _ in directories(path):
             pass
@@ -65,7 +65,7 @@ def require_sound_tiff(path: Path, error: type[FileError]) -> None:
 
     Args:
         path: A TIFF.
-        error: What to raise.
+        error: Type of the error to raise.
 
     Raises:
         FileError: Of the type ``error``; the file is cut short, a tile is too large, or a directory
@@ -95,9 +95,9 @@ def _require_listed(directory: Directory, file_bytes: int) -> None:
     One that was left out is listed without a length.
 
     Raises:
-        UnsoundError: There are fewer than width and height take; or one is longer, for which
-            OpenSlide takes memory, or else aborts the process; or beyond the end, up to where
-            Pillow takes memory.
+        UnsoundError: Fewer are listed than width and height take; one is longer than the file, for
+            which OpenSlide takes memory, or else aborts the process; or one lies beyond the file's
+            end, up to where Pillow takes memory.
     """
     width, height = _number(directory, _WIDTH), _number(directory, _HEIGHT)
     across = _number(directory, _TILE_WIDTH) or width
@@ -123,9 +123,9 @@ def directories(path: Path) -> Iterator[Directory]:
     """Yield the directories of a TIFF or BigTIFF, inner ones too.
 
     Raises:
-        UnsoundError: The file is cut short, a chain of directories bites its own tail, or a tag
-            claims more bytes than the file has.
-        OSError: It cannot be read.
+        UnsoundError: The file is cut short, its directories run in a circle or are too many, or a
+            tag is repeated or claims more bytes than the file has.
+        OSError: The file cannot be read.
     """
     with path.open("rb") as stream:
         walk = _Walk(stream)
@@ -160,7 +160,7 @@ class _Walk:
             self._offset_code = "Q"
 
     def _is_ndpi(self, head: bytes) -> bool:
-        """NDPI is a classic TIFF whose offsets of directories have eight bytes."""
+        """Tell whether this is an NDPI, a classic TIFF with directory offsets of eight bytes."""
         (first,) = struct.unpack_from(self._order + "Q", head.ljust(16, b"\0"), 4)
         try:
             directory, _ = self.directory(first)
@@ -196,7 +196,7 @@ class _Walk:
         return found, self._number(self._offset_code, start + len(entries))
 
     def _values(self, kind: int, number: int, value: bytes, place: str) -> NDArray[Any]:
-        """Values of a tag, which stand in the entry itself if they fit."""
+        """Return the values of a tag, which stand in the entry itself if they fit."""
         dtype = np.dtype(self._order + _WHOLE_NUMBERS[kind])
         num_bytes = number * dtype.itemsize
         if num_bytes > len(value):

@@ -1,7 +1,7 @@
 """Files that torch saved, read without `torch.load`.
 
-The form of today is a zip archive of a pickle and one entry a storage; the legacy form is a row of
-pickles with the storages' bytes behind them. Both hold the tensors' numbers as they are in memory.
+The current form is a zip archive of a pickle and one entry per storage; the legacy form is a series
+of pickles followed by the storages' bytes. Both hold the tensors' numbers as they are in memory.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def read_torch_file(path: Path, error: type[FileError]) -> Any:
 
     Args:
         path: A file of either form.
-        error: What to raise.
+        error: Type of the error to raise.
 
     Returns:
         Plain data with tensors, on the CPU and without gradients; ``OrderedDict`` stays what it is,
@@ -49,9 +49,14 @@ def read_torch_file(path: Path, error: type[FileError]) -> Any:
 
 
 def names_with_torch_files(path: Path, error: type[FileError]) -> TorchNames:
-    """Make the names of a pickle that is no torch file and holds some, one a storage.
+    """Make the names of a pickle that holds torch files, one for each storage.
 
-    Python's own pickle writes tensors so. The files within hold no further ones.
+    The pickle itself is no torch file: Python's own pickle writes tensors so. The files within hold
+    no further ones.
+
+    Args:
+        path: The file, named in errors.
+        error: Type of the error to raise.
     """
     storages: dict[bytes, Storage] = {}
 

@@ -31,11 +31,11 @@ _DTYPES = {*_STORAGES.values(), torch.uint16, torch.uint32, torch.uint64}
 
 
 class Storage:
-    """The numbers that tensors of a file look at.
+    """The numbers that tensors of a file are views of.
 
     Args:
-        dtype: Of the numbers.
-        num_elements: How many there are; the caller knows that the file holds them.
+        dtype: Type of the numbers.
+        num_elements: How many there are; the caller has checked that the file holds them.
     """
 
     def __init__(self, dtype: torch.dtype, num_elements: int) -> None:
@@ -47,11 +47,11 @@ class Storage:
         return self.numbers.nbytes
 
     def fill(self, read_into: Callable[[memoryview], None], *, swapped: bool = False) -> None:
-        """Let bytes be written into the storage.
+        """Let the bytes of the storage be written.
 
         Args:
             read_into: Fills the memory that it is given.
-            swapped: Whether the bytes of each number stand in the order of another machine.
+            swapped: Whether the bytes of each number are in the order of another machine.
 
         Raises:
             UnsoundError: A truth value is neither 0 nor 1.
@@ -68,7 +68,7 @@ class TorchNames:
     """Names of plain data, arrays and tensors.
 
     Args:
-        more: Further ones; None admits no others.
+        more: Further names, with what stands for each; None adds none.
     """
 
     leaves: tuple[type, ...] = (Tensor, torch.dtype)
@@ -86,7 +86,7 @@ def storage_dtype(known: Any) -> torch.dtype:
     """Return the type of a storage's numbers, from the class that a pickle names.
 
     Raises:
-        UnsoundError: It is no class of storages.
+        UnsoundError: The name is no class of storages.
     """
     dtype = _STORAGES.get(known.name.rpartition(".")[2]) if isinstance(known, Known) else None
     if dtype is None:
@@ -95,7 +95,7 @@ def storage_dtype(known: Any) -> torch.dtype:
 
 
 def _make_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
-    """Look at a storage as a tensor whose first and last element lie within it."""
+    """View a storage as a tensor whose first and last element lie within it."""
     if not isinstance(storage, Storage):
         raise UnsoundError("a tensor's storage is damaged")
     return _view(storage.numbers, offset, size, stride)
@@ -118,7 +118,7 @@ def _make_tensor_v3(
     dtype: Any,
     metadata: Any = None,
 ) -> Tensor:
-    """Look at a storage as numbers of another type.
+    """View a storage as numbers of another type.
 
     Truth values are none of them, and have storages of their own: in the legacy form the bytes are
     not there yet, and could not be checked.
@@ -169,7 +169,7 @@ def _make_size(lengths: Any = ()) -> tuple[int, ...]:
 
 
 def _make_device(kind: Any, index: Any = None) -> str:
-    """Return a device's name; it is not looked for."""
+    """Return a device's name; whether there is such a device is not checked."""
     if not isinstance(kind, str) or not (index is None or type(index) is int):
         raise UnsoundError("a device's name is damaged")
     return kind if index is None else f"{kind}:{index}"

@@ -1,4 +1,4 @@
-"""YAML that comes in: plain values only, and no more of them than settings need."""
+"""Reading of YAML: plain values only, and no more of them than settings need."""
 
 from __future__ import annotations
 
@@ -20,7 +20,15 @@ class _Loader(yaml.SafeLoader):
     """Build plain values only, and refuse a mapping that repeats a name."""
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
-        """Take numbers to the base 60 (``1:30``) for text: they take a time that grows as n²."""
+        """Find the tag of a node; numbers to the base 60 (``1:30``) are taken for text.
+
+        Reading such numbers takes a time that grows as n².
+
+        Args:
+            kind: Class of the node.
+            value: Its text, if it is a scalar.
+            implicit: Whether the tag may be told from the text, as PyYAML states it.
+        """
         tag = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]  # in the stubs
         return _TEXT if tag in (_INT, _FLOAT) and ":" in value else tag
 
@@ -36,7 +44,7 @@ class _Loader(yaml.SafeLoader):
         return value
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Compose a mapping whose names differ; YAML keeps the last of equal ones in silence."""
+        """Compose a mapping of distinct names; YAML silently keeps the last of equal ones."""
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key, _ in node.value:
@@ -55,7 +63,7 @@ def read_yaml_mapping(path: Path, error: type[FileError]) -> dict[str, Any]:
 
     Args:
         path: The file.
-        error: What to raise.
+        error: Type of the error to raise.
 
     Raises:
         FileError: Of the type ``error``; the file cannot be read, is not valid YAML, asks for

@@ -1,4 +1,4 @@
-"""Chunks of a Zarr array, looked at before a codec unpacks them.
+"""Chunks of a Zarr array, checked before a codec unpacks them.
 
 Codecs take the memory that a chunk's header claims, and blosc reads as many bytes as its header
 says, those behind the chunk too. Damage that leaves the header alone is for the codec to find; one
@@ -47,14 +47,14 @@ class Shards:
         return 16 * self.num_chunks + _CHECKSUM_BYTES * self.has_checksum
 
     def start(self, shard_bytes: int) -> int:
-        """Place of the index in a shard."""
+        """Return the place of the index in a shard."""
         return max(0, shard_bytes - self.num_bytes)
 
     def num_written(self, path: Path) -> int:
         """Count the inner chunks that are there in the file of a shard.
 
         Raises:
-            UnsoundError: See `written`.
+            UnsoundError: The index is cut short, or places a chunk outside the shard.
         """
         with path.open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)
@@ -88,10 +88,10 @@ class Packing:
     """The way of a chunk from numbers to stored bytes.
 
     Attributes:
-        codecs: Names of the codecs in the order in which they pack; of shards, those of the inner
+        codecs: Names of the codecs in the order in which they pack; for shards, those of the inner
             chunks.
-        most_bytes: Of a chunk that is unpacked.
-        shards: None where chunks lie in files of their own.
+        most_bytes: Largest size of an unpacked chunk.
+        shards: The shards' index; None where chunks lie in files of their own.
     """
 
     codecs: Sequence[str]
@@ -102,7 +102,7 @@ class Packing:
         """Require that a file's chunk is sound, or each inner chunk of its shard.
 
         Raises:
-            UnsoundError: One is not.
+            UnsoundError: A chunk or the shard's index is not sound; see `require_sound`.
         """
         if self.shards is None:
             self.require_sound(stored)
@@ -115,12 +115,12 @@ class Packing:
         """Require that an inner chunk is sound.
 
         Args:
-            stored: Bytes that were found.
+            stored: The bytes that were found.
             start: Their place in the shard.
             end: The end of the bytes that were asked for.
 
         Raises:
-            UnsoundError: It is not, or the shard ends before.
+            UnsoundError: The chunk is not sound, or the shard ends before it does.
         """
         if len(stored) < end - start:
             raise UnsoundError(_CUT)
@@ -130,7 +130,7 @@ class Packing:
         """Require that a chunk is as long as its header says and does not unpack to too much.
 
         Raises:
-            UnsoundError: It is not.
+            UnsoundError: The chunk is cut short, its header is damaged, or it unpacks to too much.
         """
         names = list(self.codecs)
         while names and names[-1] == CHECKSUM:
@@ -149,7 +149,8 @@ def require_known_order(codecs: Sequence[str]) -> None:
     """Require that nothing but checksums follows a compression, so that its header is in front.
 
     Raises:
-        UnsoundError: Another codec does, or stands between text and its compression.
+        UnsoundError: Another codec follows a compression, or stands between text and its
+            compression.
     """
     compressions = [at for at, name in enumerate(codecs) if name in COMPRESSORS]
     first = min(compressions, default=len(codecs))

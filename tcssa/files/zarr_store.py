@@ -44,12 +44,12 @@ def open_array(folder: Path, error: type[FileError], *, extra: str, complete: bo
 
     Args:
         folder: The array's own folder.
-        error: What to raise.
-        extra: The extra of tcssa that brings Zarr.
+        error: Type of the error to raise.
+        extra: The extra of tcssa that installs Zarr.
         complete: Whether each chunk must be there; else a missing one stands for the fill value.
 
     Raises:
-        FileError: Of the type ``error``; there is no such array, it asks for a codec that is not
+        FileError: Of the type ``error``; there is no such array, or it asks for a codec that is not
             known to be harmless, claims absurd sizes, or lacks chunks.
         MissingExtraError: Zarr is not installed.
     """
@@ -75,12 +75,16 @@ def open_array(folder: Path, error: type[FileError], *, extra: str, complete: bo
 def require_files(folder: Path, error: type[FileError]) -> int:
     """Require that a store holds files and folders alone.
 
+    Args:
+        folder: The folder of the store.
+        error: Type of the error to raise.
+
     Returns:
         The bytes of all its files.
 
     Raises:
-        FileError: Of the type ``error``; it holds a link, which may lead anywhere, or a pipe, which
-            is waited for.
+        FileError: Of the type ``error``; the store holds a link, which may lead anywhere, or a
+            pipe, whose reading would wait for ever.
     """
     stored, waiting = 0, [folder]
     with reading(folder, error):
@@ -131,7 +135,7 @@ def _packing(array: Any, names: Sequence[str], sharding: Mapping[str, Any] | Non
 
 
 def _checked_store(folder: Path, packing: Packing) -> Any:
-    """Make a store of a folder that looks at each chunk before the Zarr library unpacks it."""
+    """Make a store of a folder that checks each chunk before the Zarr library unpacks it."""
     from zarr.abc.store import ByteRequest, RangeByteRequest
     from zarr.core.buffer import Buffer, BufferPrototype
     from zarr.storage import LocalStore, WrapperStore
@@ -140,6 +144,7 @@ def _checked_store(folder: Path, packing: Packing) -> Any:
         async def get(
             self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
         ) -> Buffer | None:
+            """See `zarr.abc.store.Store.get`; what is read is checked first."""
             stored = await super().get(key, prototype, byte_range)
             if stored is None or key in _METADATA_FILES:
                 return stored

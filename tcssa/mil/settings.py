@@ -183,12 +183,6 @@ class TrainSettings(Section):
     )
     weight_decay: float = Field(default=1e-2, ge=0, description="Weight decay of AdamW.")
     batch_size: int = Field(default=8, ge=1, description="Slides in one optimiser step.")
-    num_parts: int = Field(
-        default=1,
-        ge=1,
-        description="Parts of a step's slides, each with noise and dropout of its own, that "
-        "processes take turns at; at least one for each process.",
-    )
     aux_weight: float = Field(
         default=0.1, ge=0, description="Weight λ of the Semantic Affinity Clustering loss."
     )
@@ -254,6 +248,10 @@ class MilSettings(Section):
     @classmethod
     def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
         """See `Section.completed`; runs made before recipes existed used the paper's."""
+        train = section_of(values, "train")
+        if "num_parts" in train:  # of several processes, which train-mil had once
+            kept = {name: value for name, value in train.items() if name != "num_parts"}
+            values = {**values, "train": kept}
         if "recipe" in values:
             return values
         completed: dict[str, Any] = {**values, "recipe": "paper"}

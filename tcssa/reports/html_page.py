@@ -1,4 +1,4 @@
-"""A page to look at: one HTML file that holds its own pictures and asks for nothing else."""
+"""A report as one HTML file that holds its own pictures and loads nothing else."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ pre { background: var(--box); padding: .8rem 1rem; overflow-x: auto; }
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _NUMBER = re.compile(r"(?:[+−-]?\d.*|not defined|–|)")
 _SHARPNESS = 4 / 3
-"""Pixels of a drawn plot for one of the page: sharp on fine screens, and not too large."""
+"""Pixels of a drawn plot per pixel of the page: sharp on fine screens, and not too large."""
 _WIDE = 640
-"""Plots that are wider than this are scrolled on a narrow screen, and not shrunk."""
+"""Plots wider than this many pixels are scrolled on a narrow screen, and not shrunk."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture and what it shows."""
+    """A picture and its caption."""
 
     path: Path
     caption: str
@@ -65,7 +65,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the page; what is empty is left out."""
+    """One part of the page; empty fields are left out."""
 
     title: str
     text: str
@@ -80,7 +80,13 @@ class Section:
 
 
 def write_page(path: Path, title: str, sections: Sequence[Section]) -> None:
-    """Write the page, atomically."""
+    """Write the page, atomically.
+
+    Args:
+        path: The HTML file to write.
+        title: Title of the page, plain text.
+        sections: Parts of the page, in order.
+    """
     body = "\n".join(_section(section) for section in sections)
     atomic.write_text(
         path,
@@ -113,7 +119,7 @@ def _section(section: Section) -> str:
 
 
 def _table(header: Sequence[str], *rows: Sequence[str]) -> str:
-    """A table; columns that hold numbers alone are set to the right, with their header."""
+    """Render a table; columns that hold only numbers are right-aligned, with their header."""
     kinds = [
         " class='number'" if rows and all(_NUMBER.fullmatch(row[i]) for row in rows) else ""
         for i in range(len(header))

@@ -43,15 +43,15 @@ def draw_slot_map(
     Args:
         path: The PNG to write.
         thumbnail: The slide, [H, W, 3].
-        level0_per_pixel: Level-0 pixels that one pixel of the thumbnail stands for.
+        level0_per_pixel: Level-0 pixels per pixel of the thumbnail.
         coords: Top-left corners of the patches in level-0 pixels, [N, 2].
         patch_size_level0: Side of a patch in level-0 pixels.
         slots: The first slot of each patch, [N].
-        title: Stands above.
-        labels: The slots to colour, most important first, and what the legend says of each;
-            None colours all.
-        colours: RGB of each slot, 0 to 1, where slides are to be alike; None gives the most
-            important slots of this slide the most distinct ones.
+        title: Title above the figure.
+        labels: The slots to colour, most important first, with the legend's text for each; None
+            colours all.
+        colours: RGB of each slot, 0 to 1, where several slides should share colours; None gives the
+            most important slots of this slide the most distinct ones.
     """
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -93,7 +93,7 @@ def draw_slot_map(
 
 
 def _families() -> list[str]:
-    """Matplotlib's own font, and for what it lacks those of wide coverage that are installed."""
+    """List Matplotlib's own font, and installed fonts of wide coverage for what it lacks."""
     installed = {font.name for font in fontManager.ttflist}
     return ["DejaVu Sans", *(name for name in _WIDE_FONTS if name in installed)]
 

@@ -1,7 +1,7 @@
 """Whole-slide images: from slide files to bags of patch features.
 
-The names load OpenSlide, OpenCV and an encoder only when they are touched, so that the command
-line can take its defaults from `ExtractSettings` quickly.
+OpenSlide, OpenCV and the encoders are imported only when a name is first used, so that the command
+line gets its defaults from `ExtractSettings` quickly.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Which slides to read, and what the user knows of their resolution.
+"""Slides to read, from files, folders and manifests, with the resolutions that manifests state.
 
-Manifests come in the spellings of the field: ``wsi,mpp`` (TRIDENT, AtlasPatch),
-``sample_id,image_path,spacing_at_level_0`` (slide2vec), and others alike.
+Manifests may use the column names common in the field: ``wsi,mpp`` (TRIDENT, AtlasPatch),
+``sample_id,image_path,spacing_at_level_0`` (slide2vec), and others like them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tcssa.slides.settings import MAX_MPP, MIN_MPP
 SLIDE_SUFFIXES = (
     ".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".svslide", ".bif", ".vms", ".vmu", ".czi",
 )  # fmt: skip
-"""What a slide's name ends with in a folder. Plain images are slides only where they are named:
+"""Suffixes of the slides in a folder. Plain images count as slides only where the user names them:
 thumbnails, masks and labels lie in such folders too."""
 _ZARR_SUFFIX, _DICOM_SUFFIX = ".zarr", ".dcm"
 
@@ -41,10 +41,10 @@ class SlideFile:
     """A slide to read.
 
     Attributes:
-        path: Its file.
-        slide_id: What its features are called.
-        mpp: Its level-0 resolution as a manifest states it, None if it does not.
-        source: Its address if it is remote; ``path`` is then only a name until `local` fetched it.
+        path: File of the slide, or its folder.
+        slide_id: Name of the slide and of its features.
+        mpp: Level-0 resolution in µm per pixel that a manifest states, None if none does.
+        source: Address of a remote slide; ``path`` is then only a name until `local` fetches it.
     """
 
     path: Path
@@ -54,18 +54,24 @@ class SlideFile:
 
     @classmethod
     def at(cls, place: Path | str, slide_id: str | None = None, mpp: float | None = None) -> Self:
-        """The slide at a path or a remote address, called as its file unless it is said how."""
+        """Return the slide at a path or a remote address.
+
+        Args:
+            place: Path, ``file://`` address or remote address.
+            slide_id: Name of the slide; None takes the file's, without its extension.
+            mpp: Level-0 resolution in µm per pixel; None if it is not stated.
+        """
         source = str(place) if is_remote(place) else None
         path = Path(plain_address(source)) if source else local_path(place)
         return cls(path, slide_id or _slide_id(path), mpp, source)
 
     @contextmanager
     def local(self, cache: SlideCache) -> Iterator[SlideFile]:
-        """The same slide as a file of this machine, which stays there within the block.
+        """Yield the same slide as a file of this machine, which stays there within the block.
 
         Raises:
-            SlideError: It is remote and cannot be fetched.
-            DiskFullError: There is no space left for its copy.
+            SlideError: The slide is remote and cannot be fetched.
+            DiskFullError: There is no space left for the copy.
         """
         if self.source is None:
             yield self
@@ -74,7 +80,7 @@ class SlideFile:
                 yield replace(self, path=path)
 
     def identity(self) -> dict[str, object]:
-        """What tells this slide from another of the same name, without reading it whole."""
+        """Return what tells this slide from another of the same name, without reading it whole."""
         if self.source is not None:
             return {"slide_address": plain_address(self.source)}
         return {"slide": fingerprint(self.path)}
@@ -87,10 +93,10 @@ def find_slides(
 
     Args:
         paths: Slide files, remote addresses, and folders. A folder stands for all slides in it,
-            unless it is a slide itself (OME-Zarr, DICOM); beside a manifest it is only where the
-            manifest's relative paths are looked for.
+            unless it is a slide itself (OME-Zarr, DICOM); beside a manifest, it only serves to look
+            up the manifest's relative paths.
         manifest: A table with a column of paths, and if known one of resolutions.
-        names: What slides found in a folder are called: ``file``, after their file; ``path``, after
+        names: How slides found in a folder are named: ``file``, after their file; ``path``, after
             the folders on the way to it too, joined by ``__``.
 
     Raises:
@@ -120,7 +126,7 @@ def find_slides(
 
 
 def are_slides(place: Path | str) -> bool:
-    """Whether a path that a user named is a slide, or a folder of slides and not of features."""
+    """Tell whether a user's path is a slide, or a folder of slides and not of features."""
     if is_remote(str(place)):
         return True
     path = local_path(place)
@@ -135,11 +141,11 @@ def read_manifest(path: Path, folders: Sequence[Path] = ()) -> list[SlideFile]:
 
     Args:
         path: A CSV or TSV table with a header.
-        folders: Where relative paths are looked for after the manifest's own folder.
+        folders: Folders in which relative paths are looked up, after the manifest's own.
 
     Raises:
-        TableError: A column is missing, a slide is not there, or a resolution makes no sense.
-            All faults are listed with their line.
+        TableError: A column is missing, a slide does not exist, or a resolution is implausible; all
+            faults are listed with their lines.
     """
     table = read_table(path)
     path_column = find_column(table.columns, _PATH_COLUMNS)
@@ -170,10 +176,13 @@ def read_manifest(path: Path, folders: Sequence[Path] = ()) -> list[SlideFile]:
 
 
 def read_resolutions(path: Path) -> dict[str, float]:
-    """The level-0 resolutions that a manifest states, by slide; the slides need not be there.
+    """Read the level-0 resolutions that a manifest states; the slides need not exist.
+
+    Returns:
+        µm per pixel, by slide_id.
 
     Raises:
-        TableError: A column is missing, or a resolution makes no sense; all faults are listed.
+        TableError: A column is missing, or a resolution is implausible; all faults are listed.
     """
     table = read_table(path)
     mpp_column = find_column(table.columns, _MPP_COLUMNS)
@@ -201,7 +210,7 @@ def read_resolutions(path: Path) -> dict[str, float]:
 
 
 def _reason(fault: ValueError | OSError) -> str:
-    """A fault of ours; or the system's: a name that is too long, a folder that is closed."""
+    """Describe a fault of ours, or the system's: a name too long, a folder without access."""
     return f"cannot be looked up ({fault.strerror})" if isinstance(fault, OSError) else str(fault)
 
 
@@ -230,7 +239,7 @@ def _plausible(text: str) -> float | None:
 
 
 def _safe_id(name: str) -> str:
-    """A name that becomes a file's must not lead out of the job's folder."""
+    """Require that a slide_id, used as a file name, does not lead out of the job's folder."""
     if PureWindowsPath(name).name != name or name.startswith("."):
         raise ValueError(f"slide_id {name!r} cannot be a file's name")
     return name
@@ -243,7 +252,7 @@ def _slide_id(path: Path) -> str:
 
 
 def _slides_below(folder: Path) -> list[Path]:
-    """The slides at any depth, sorted; a folder that is a slide is not searched."""
+    """List the slides at any depth, sorted; a folder that is a slide is not searched."""
     found: list[Path] = []
     for parent, inner, files in os.walk(folder):
         here = Path(parent)
@@ -255,7 +264,7 @@ def _slides_below(folder: Path) -> list[Path]:
 
 
 def _is_plain_folder(path: Path) -> bool:
-    """Whether a folder holds slides, rather than being one (OME-Zarr, a series of DICOM files)."""
+    """Tell whether a path is a folder, and not itself a slide (OME-Zarr, a DICOM series)."""
     if not path.is_dir():
         return False
     if path.suffix.lower() == _ZARR_SUFFIX:
@@ -272,7 +281,7 @@ def _named(path: Path, folder: Path, names: Names) -> SlideFile:
 
 
 def _without_repeats(slides: Sequence[SlideFile]) -> list[SlideFile]:
-    """Each file once, as it was named first; two files of one name cannot be told apart."""
+    """Return each file once, as it was named first; two files of one name are refused."""
     by_path: dict[Path | str, SlideFile] = {}
     for slide in slides:
         by_path.setdefault(slide.source or slide.path.resolve(), slide)

@@ -1,4 +1,4 @@
-"""What an extraction can be told, each default and each help text once."""
+"""Settings of an extraction, each default and each help text once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tcssa.config.settings import Section
 from tcssa.plugins import OnlyByUser, is_imported, is_own_encoder
 
 MIN_MPP, MAX_MPP = 0.05, 20.0
-"""Resolutions that a slide's level 0 can believably have, in µm per pixel."""
+"""Range of plausible resolutions of a slide's level 0, in µm per pixel."""
 
 
 Resample = Literal["lanczos", "area"]
@@ -21,7 +21,7 @@ MASK_SUFFIXES = (".geojson", ".json", ".png", ".tif", ".tiff", ".jpg")
 
 
 class ExtractSettings(Section):
-    """How slides become patch features."""
+    """Settings of the extraction of patch features from slides."""
 
     encoder: Annotated[str, OnlyByUser(ENCODER_OPTION, is_own_encoder)] = Field(
         default="efficientnet_lite0",
@@ -124,7 +124,7 @@ class ExtractSettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _by_other_names(cls, values: Any) -> Any:
-        """Magnification and stride, which are kept as mpp and overlap."""
+        """Convert magnification and stride, which are kept as mpp and overlap."""
         if not isinstance(values, dict):
             return values
         values = dict(values)
@@ -153,10 +153,10 @@ class ExtractSettings(Section):
         return self
 
     def mask_of(self, slide_id: str) -> Path | None:
-        """The file of a slide's outlined tissue; None if it is to be found.
+        """Return the file of a slide's outlined tissue, None if the tissue is to be found.
 
-        In a folder it has the slide's name; where several kinds are there, outlines come first.
-        A slide without one has the path that is missing.
+        In a folder the file has the slide's name; where there are several kinds, outlines come
+        first. For a slide without one, the path that is missing is returned.
         """
         if self.mask is None or not self.mask.is_dir():
             return self.mask

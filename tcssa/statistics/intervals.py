@@ -17,14 +17,14 @@ class Score(TypedDict):
 
 
 def interval(value: float | None, drawn: NDArray[np.float64]) -> Score:
-    """A figure with the middle 95 % of its bootstrap samples.
+    """Return a figure with the middle 95 % of its bootstrap samples.
 
-    Without an interval where the figure is not defined in more than half of the samples: it would
-    be an interval given that all classes or groups occur, which is another thing.
+    There is no interval where the figure is undefined in more than half of the samples: it would be
+    an interval on the condition that all classes or groups occur, which is something else.
 
     Args:
         value: The figure; None if it is not defined.
-        drawn: Of every sample; NaN where it is not defined.
+        drawn: The figure in every sample; NaN where it is not defined.
     """
     defined = drawn[~np.isnan(drawn)]
     if value is None or not len(defined) or len(defined) < len(drawn) / 2:

@@ -1,4 +1,4 @@
-"""What predictions are worth, with intervals by patient."""
+"""Metrics of predictions, with intervals by patient."""
 
 from __future__ import annotations
 
@@ -15,60 +15,97 @@ from tcssa.statistics.intervals import Score, interval
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Metric = Callable[[NDArray[Any], Floats], float | None]  # what is true differs from kind to kind
-"""From what is true and what was predicted, row by row, to a figure; None if it is not defined."""
+"""Computes a figure from truth and prediction, row by row; None if it is not defined."""
 
 BOOTSTRAP_SAMPLES = 1000
 _CALIBRATION_BINS = 10
 
 
 def auc(labels: Ints, probs: Floats) -> float | None:
-    """Area under the ROC curve; macro one-vs-rest for more than two classes.
+    """Compute the area under the ROC curve; macro one-vs-rest for more than two classes.
 
     Args:
         labels: Class indices [S].
         probs: Probabilities [S, C].
 
     Returns:
-        None where a class does not occur among the labels.
+        The area, 0 to 1; None where a class does not occur among the labels.
     """
     return _one_against_rest(ranking.area, labels, probs)
 
 
 def balanced_accuracy(labels: Ints, probs: Floats) -> float:
-    """Mean recall of the classes that occur."""
+    """Compute the mean recall of the classes that occur.
+
+    Args:
+        labels: Class indices [S].
+        probs: Probabilities [S, C].
+    """
     predicted = probs.argmax(axis=1)
     return float(np.mean([(predicted[labels == c] == c).mean() for c in np.unique(labels)]))
 
 
 def accuracy(labels: Ints, probs: Floats) -> float:
-    """Share of slides that are right."""
+    """Compute the share of slides whose most probable class is the true one.
+
+    Args:
+        labels: Class indices [S].
+        probs: Probabilities [S, C].
+    """
     return float((probs.argmax(axis=1) == labels).mean())
 
 
 def macro_f1(labels: Ints, probs: Floats) -> float:
-    """Mean F1 over all classes; 0 for one that is never predicted."""
+    """Compute the mean F1 over all classes; 0 for one that is never predicted.
+
+    Args:
+        labels: Class indices [S].
+        probs: Probabilities [S, C].
+    """
     counts = _counts(labels, probs.argmax(axis=1), probs.shape[1])
     either = counts.sum(axis=0) + counts.sum(axis=1)
     return float(np.mean(2 * counts.diagonal() / np.maximum(either, 1)))
 
 
 def auprc(labels: Ints, probs: Floats) -> float | None:
-    """Average precision; macro one-vs-rest for more than two classes.
+    """Compute the average precision; macro one-vs-rest for more than two classes.
+
+    Args:
+        labels: Class indices [S].
+        probs: Probabilities [S, C].
 
     Returns:
-        None where a class does not occur among the labels.
+        The average precision, 0 to 1; None where a class does not occur among the labels.
     """
     return _one_against_rest(ranking.average_precision, labels, probs)
 
 
 def brier(labels: Ints, probs: Floats) -> float:
-    """Mean squared distance of the probabilities from the truth, summed over classes; 0 to 2."""
+    """Compute the mean squared distance of probabilities from the truth, summed over classes.
+
+    Args:
+        labels: Class indices [S].
+        probs: Probabilities [S, C].
+
+    Returns:
+        The Brier score, 0 to 2.
+    """
     truth = np.eye(probs.shape[1])[labels]
     return float(((probs - truth) ** 2).sum(axis=1).mean())
 
 
 def calibration_error(labels: Ints, probs: Floats) -> float:
-    """How far confidence is from accuracy: expected calibration error over ten equal bins."""
+    """Compute the expected calibration error over ten equal bins of confidence.
+
+    It tells how far confidence is from accuracy.
+
+    Args:
+        labels: Class indices [S].
+        probs: Probabilities [S, C].
+
+    Returns:
+        The error, 0 to 1.
+    """
     confidence = probs.max(axis=1)
     right = probs.argmax(axis=1) == labels
     bins = np.minimum((confidence * _CALIBRATION_BINS).astype(int), _CALIBRATION_BINS - 1)
@@ -80,10 +117,14 @@ def calibration_error(labels: Ints, probs: Floats) -> float:
 
 
 def weighted_kappa(labels: Ints, probs: Floats) -> float | None:
-    """Quadratic weighted kappa of the predicted classes, taken as grades in their order.
+    """Compute quadratic weighted kappa, the classes taken as grades in their order.
+
+    Args:
+        labels: Class indices [S].
+        probs: Probabilities [S, C].
 
     Returns:
-        None where one grade is all that occurs and is predicted.
+        Kappa; None where a single grade is all that occurs and is predicted.
     """
     grades = np.arange(probs.shape[1])
     counts = _counts(labels, probs.argmax(axis=1), len(grades))
@@ -96,9 +137,9 @@ def weighted_kappa(labels: Ints, probs: Floats) -> float | None:
 def _one_against_rest(
     of_two: Callable[[NDArray[np.bool_], Floats], float], labels: Ints, probs: Floats
 ) -> float | None:
-    """A figure of two classes for each class against all others, and their mean; None if one lacks.
+    """Average a figure of two classes over each class against all others.
 
-    Of two classes the second is the positive one.
+    With two classes the second is the positive one. None where a class does not occur.
     """
     num_classes = probs.shape[1]
     if len(np.unique(labels)) < num_classes:
@@ -108,7 +149,7 @@ def _one_against_rest(
 
 
 def _counts(labels: Ints, predicted: Ints, num_classes: int) -> Ints:
-    """How often each class [C] is taken for each [C]."""
+    """Count how often each class [C] is taken for each class [C]."""
     pairs = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
     return pairs.reshape(num_classes, num_classes)
 
@@ -123,11 +164,17 @@ METRICS: dict[str, Metric] = {
     "calibration_error": calibration_error,
     "weighted_kappa": weighted_kappa,
 }
-"""Kappa has a meaning where classes are grades; Brier and calibration are better when small."""
+"""Kappa is meaningful where classes are grades; for Brier and calibration, lower is better."""
 
 
 def confusion(labels: Ints, predicted: Ints, num_classes: int) -> list[list[int]]:
-    """Counts [C][C]; rows are true classes."""
+    """Count the pairs of true and predicted classes [C][C]; rows are true classes.
+
+    Args:
+        labels: Class indices [S].
+        predicted: Predicted class indices [S].
+        num_classes: C.
+    """
     counts: list[list[int]] = _counts(labels, predicted, num_classes).tolist()
     return counts
 
@@ -145,18 +192,18 @@ def score_all(
     details: Callable[[NDArray[Any], Floats], dict[str, Any]] = _argmax_confusion,
     seed: int = 0,
 ) -> dict[str, Any]:  # plain data, for JSON
-    """Metrics with bootstrap intervals, and what else there is to say.
+    """Compute metrics with bootstrap intervals, and further details.
 
-    The bootstrap draws patients with replacement, all slides of a patient together, since
-    slides of one patient are not independent.
+    The bootstrap draws patients with replacement, all slides of a patient together, since slides of
+    one patient are not independent.
 
     Args:
-        labels: Class indices [S], or what else the metrics take.
-        probs: Probabilities [S, C], likewise.
-        cases: The patient of each slide [S].
-        metrics: The figures, those of classes by default.
-        details: What has no interval, by default the confusion matrix.
-        seed: Of the bootstrap.
+        labels: Class indices [S], or whatever truth the metrics take.
+        probs: Probabilities [S, C], or whatever predictions the metrics take.
+        cases: The patient of each slide, [S].
+        metrics: The metrics by name, by default those of classes.
+        details: Computes what has no interval, by default the confusion matrix.
+        seed: Seed of the bootstrap.
 
     Returns:
         ``{metric: Score}``, the details, ``num_slides`` and ``num_cases``.
@@ -173,7 +220,15 @@ def score_all(
 
 
 def resampled(cases: Sequence[str], seed: int) -> list[Ints]:
-    """Indices of slides for each bootstrap sample of patients: all slides of one together."""
+    """Draw bootstrap samples of patients, all slides of a patient together.
+
+    Args:
+        cases: The patient of each slide, [S].
+        seed: Seed of the draw.
+
+    Returns:
+        Indices of slides for each of `BOOTSTRAP_SAMPLES` samples.
+    """
     rng = np.random.default_rng(seed)
     names, slide_case = np.unique(np.asarray(cases), return_inverse=True)
     slides_of = [np.flatnonzero(slide_case == i) for i in range(len(names))]
@@ -198,7 +253,17 @@ def bootstrap(
     probs: Floats,
     samples: Sequence[Ints],
 ) -> Floats:
-    """A metric of every bootstrap sample; NaN where it is not defined."""
+    """Compute a metric for every bootstrap sample.
+
+    Args:
+        metric: The metric.
+        labels: Class indices [S], or whatever truth the metric takes.
+        probs: Probabilities [S, C], or whatever predictions the metric takes.
+        samples: Indices of slides for each sample, as `resampled` draws them.
+
+    Returns:
+        The figure of each sample; NaN where it is not defined.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a sample without a class is NaN here
         drawn = [metric(labels[sample], probs[sample]) for sample in samples]

@@ -1,7 +1,7 @@
-"""How well scores rank positives above negatives; equal scores count as neither above.
+"""Ranking of positives above negatives by score; equal scores count as neither above.
 
-Written out, because a bootstrap asks a thousand times and scikit-learn's checks of its arguments
-take most of its time on the few hundred slides of a cohort.
+Implemented here because a bootstrap calls it a thousand times, and scikit-learn's checks of its
+arguments take most of its time on the few hundred slides of a cohort.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 
 def area(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
-    """Area under the ROC curve: the share of pairs that are in order, ties as half.
+    """Compute the area under the ROC curve: the share of pairs in order, ties as half.
 
     Args:
-        positive: Which are positive [S]; some are, and some are not.
-        scores: Of each [S].
+        positive: Which slides are positive, [S]; some are, and some are not.
+        scores: Score of each slide, [S].
     """
     levels, level = np.unique(scores, return_inverse=True)
     negatives = np.bincount(level[~positive], minlength=len(levels))
@@ -24,11 +24,11 @@ def area(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
 
 
 def average_precision(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
-    """Mean precision over the recall, one step for each distinct score.
+    """Compute the mean precision over the recall, one step for each distinct score.
 
     Args:
-        positive: Which are positive [S]; some are.
-        scores: Of each [S].
+        positive: Which slides are positive, [S]; some are.
+        scores: Score of each slide, [S].
     """
     levels, level = np.unique(-scores, return_inverse=True)
     found = np.bincount(level[positive], minlength=len(levels))

@@ -18,7 +18,7 @@ class Canvas:
         haematoxylin: Amount of haematoxylin, optical-density units, float32 [H, W].
         eosin: Amount of eosin, optical-density units, float32 [H, W].
         nuclei: Instance label of the nucleus at each pixel, 0 for none, int32 [H, W].
-        count: How many nuclei have been labelled so far.
+        count: Number of nuclei labelled so far.
     """
 
     haematoxylin: Field
@@ -36,6 +36,12 @@ class Canvas:
         )
 
     def cover(self, coverage: Field, haematoxylin: Field | float, eosin: Field | float) -> None:
-        """Replace what is there by new stain amounts where ``coverage`` (0..1) is high."""
+        """Blend new stain amounts over the canvas.
+
+        Args:
+            coverage: Share of the new amounts at each pixel, 0..1, float32 [H, W].
+            haematoxylin: New amount of haematoxylin, optical-density units.
+            eosin: New amount of eosin, optical-density units.
+        """
         self.haematoxylin += coverage * (haematoxylin - self.haematoxylin)
         self.eosin += coverage * (eosin - self.eosin)

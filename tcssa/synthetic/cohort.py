@@ -22,11 +22,11 @@ def cohort_specs(num_slides: int, seed: int = 0) -> list[SlideSpec]:
     """List the slides of a cohort; the first ones are the same in every larger cohort.
 
     Args:
-        num_slides: How many slides the cohort has.
+        num_slides: Number of slides in the cohort.
         seed: Seed of the cohort.
 
     Returns:
-        One spec a slide, labels alternating. A sixth of the slides are the second of a case.
+        One spec per slide, labels alternating. A sixth of the slides are the second of a case.
     """
     cases: list[int] = []
     for index in range(num_slides):
@@ -45,16 +45,16 @@ def compose_cohort(
     seed: int = 0,
     on_slide: Callable[[str], None] | None = None,
 ) -> Path:
-    """Draw a cohort of synthetic slides, or what is still missing of it.
+    """Draw a cohort of synthetic slides, or those that are still missing.
 
     Slides go to ``slides/DEMO-<index>.tif``, and ``labels.csv`` (case_id, slide_id, label) is
-    written when all are there. A slide that an earlier run of the same seed wrote is kept.
+    written when all of them exist. A slide that an earlier run of the same seed wrote is kept.
 
     Args:
-        folder: Folder of the cohort; made if it does not exist.
-        num_slides: How many slides to compose.
+        folder: Folder of the cohort; created if it does not exist.
+        num_slides: Number of slides in the cohort.
         seed: Seed of the cohort.
-        on_slide: Called with each slide_id as soon as that slide is there.
+        on_slide: Called with each slide_id as soon as that slide exists.
 
     Returns:
         Path of ``labels.csv``.
@@ -81,7 +81,7 @@ def _description(spec: SlideSpec) -> str:
 
 
 def _description_of(path: Path) -> str | None:
-    """Read which slide a file holds; None if there is no readable one."""
+    """Read the description of the slide in a file; None if there is no readable slide."""
     if not path.exists():
         return None
     try:

@@ -40,7 +40,7 @@ def fractal_noise(
         rng: Source of randomness.
         shape: Rows and columns of the field.
         scale: Length of the coarsest octave, in pixels.
-        octaves: How many octaves to add.
+        octaves: Number of octaves to add.
 
     Returns:
         Field of about zero mean and unit spread, float32 [H, W].
@@ -62,18 +62,38 @@ def standardised(field: Field) -> Field:
 
 
 def blurred(field: Field, sigma: float) -> Field:
-    """Smooth a field with a Gaussian of ``sigma`` pixels."""
+    """Smooth a field with a Gaussian.
+
+    Args:
+        field: Field to smooth, float32 [H, W].
+        sigma: Standard deviation of the Gaussian, in pixels.
+    """
     return np.asarray(cv2.GaussianBlur(field, (0, 0), sigma), dtype=np.float32)
 
 
 def ramp(field: Field, start: float, stop: float) -> Field:
-    """Rise smoothly from 0 where the field is at ``start`` to 1 where it is at ``stop``."""
+    """Map a field to a smooth step from 0 to 1.
+
+    Args:
+        field: Field to map, float32 [H, W].
+        start: Value up to which the step is 0.
+        stop: Value from which the step is 1.
+    """
     t = np.clip((field - np.float32(start)) / np.float32(stop - start), 0.0, 1.0)
     return np.asarray(t * t * (3.0 - 2.0 * t), dtype=np.float32)
 
 
 def top_share(field: Field, within: Mask, share: float) -> Mask:
-    """Choose the given share of the pixels of ``within``: those where the field is highest."""
+    """Choose the pixels of a region where a field is highest.
+
+    Args:
+        field: Field that ranks the pixels, float32 [H, W].
+        within: Region to choose from, bool [H, W].
+        share: Share of the region's pixels to choose, 0..1, met approximately.
+
+    Returns:
+        The chosen pixels, bool [H, W].
+    """
     if share <= 0.0 or not within.any():
         return np.zeros(field.shape, dtype=np.bool_)
     # Every 16th pixel settles a quantile to well under a percent, at a sixteenth of the time.

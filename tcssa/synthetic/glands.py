@@ -22,12 +22,12 @@ _STRAY = 0.15
 
 @dataclass(frozen=True)
 class GlandLook:
-    """How the epithelium of a gland is built.
+    """Composition of the epithelium of a gland.
 
     Attributes:
         kind: Appearance of its nuclei, whose radius sets the size of its cells.
-        rows: How many rows of nuclei lie upon each other.
-        crowding: How close together the nuclei of a row lie; 1 leaves a little room.
+        rows: Number of rows of nuclei, one on top of the other.
+        crowding: Density of the nuclei in a row; 1 leaves a little room between them.
     """
 
     kind: NucleusKind
@@ -42,7 +42,7 @@ def paint_glands(canvas: Canvas, rng: np.random.Generator, bodies: Mask, look: G
         canvas: Canvas to paint on.
         rng: Source of randomness.
         bodies: Outlines of the glands, bool [H, W].
-        look: How their epithelium is built.
+        look: Composition of their epithelium.
     """
     if not bodies.any():
         return

@@ -1,4 +1,4 @@
-"""Nuclei: how each kind looks, and stamping many of them on a canvas."""
+"""Nuclei: the appearance of each kind, and stamping many of them on a canvas."""
 
 from __future__ import annotations
 

@@ -66,7 +66,15 @@ def depth_of(region: Mask) -> Field:
 
 
 def rounded(region: Mask, sigma: float) -> Mask:
-    """Round the corners of a region and drop specks finer than ``sigma`` pixels."""
+    """Round the corners of a region and drop fine specks.
+
+    Args:
+        region: Region to round, bool [H, W].
+        sigma: Size of the details that are lost, in pixels.
+
+    Returns:
+        The rounded region, bool [H, W].
+    """
     return np.asarray(blurred(region.astype(np.float32), sigma) > 0.5, dtype=np.bool_)
 
 

@@ -1,4 +1,4 @@
-"""Where cells go: scattered over a region, or lined up along a boundary."""
+"""Placement of cells: scattered over a region, or lined up along a boundary."""
 
 from __future__ import annotations
 

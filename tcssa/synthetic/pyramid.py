@@ -23,7 +23,7 @@ _HALVED_CHROMA = 2  # Pillow's number for 4:2:0
 def write_pyramid(
     path: Path, pixels: NDArray[np.uint8], mpp: float, description: str | None = None
 ) -> None:
-    """Write a slide as a generic tiled TIFF with JPEG tiles, each level a quarter of the last.
+    """Write a generic tiled TIFF with JPEG tiles, each level a quarter of the last in both sides.
 
     The file appears under its name only when it is complete, and the same pixels always give
     the same bytes.
@@ -58,13 +58,18 @@ def _levels(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
 
 
 def reduced(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The next level of a pyramid: a quarter of the sides, averaged by areas."""
+    """Make the next level of a pyramid: a quarter of both sides, averaged by area."""
     size = (max(pixels.shape[1] // _STEP, 1), max(pixels.shape[0] // _STEP, 1))
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def encoded_tiles(level: NDArray[np.uint8], side: int = _TILE) -> Iterator[bytes]:
-    """The JPEG tiles of a level, row by row."""
+    """Yield the JPEG tiles of a level, row by row.
+
+    Args:
+        level: RGB pixels of the level, uint8 [H, W, 3].
+        side: Side of the tiles, in pixels; tiles at the right and lower border are padded.
+    """
     height, width = level.shape[:2]
     # Repeated edges keep the padding from ringing into the pixels that are shown.
     padded = np.pad(level, ((0, -height % side), (0, -width % side), (0, 0)), mode="edge")

@@ -1,6 +1,6 @@
 """Slides of many gigapixels for tests and benchmarks: a real region, repeated.
 
-Tiles that are alike are stored once, so that such a slide takes a few megabytes.
+Identical tiles are stored once, so that such a slide takes a few megabytes.
 """
 
 from __future__ import annotations
@@ -16,11 +16,19 @@ from tcssa.synthetic.tiff import JpegLevel, jpeg_tiff
 
 TILE = 256
 _STEPS = 3
-"""Levels: each a quarter of the last, so a region of 4^2 tiles is whole tiles on all of them."""
+"""Number of levels, each a quarter of the last: sides of 16, 4 and 1 tiles, for example."""
 
 
 def real_region(slide: Path, side: int = 2048) -> NDArray[np.uint8]:
-    """The upper left square of a slide, RGB."""
+    """Read the upper left square of a slide.
+
+    Args:
+        slide: File of the slide.
+        side: Side of the square, in level-0 pixels.
+
+    Returns:
+        RGB pixels, uint8 [side, side, 3].
+    """
     with openslide.OpenSlide(str(slide)) as opened:
         return np.asarray(opened.read_region((0, 0), 0, (side, side)).convert("RGB"))
 
@@ -28,14 +36,17 @@ def real_region(slide: Path, side: int = 2048) -> NDArray[np.uint8]:
 def write_large_slide(
     path: Path, region: NDArray[np.uint8], repeats: int, *, mpp: float, tile: int = TILE
 ) -> Path:
-    """A pyramid of the region repeated ``repeats`` times along both sides.
+    """Write a pyramid of a region that is repeated along both sides.
 
     Args:
         path: File to write.
         region: RGB pixels, square; its side is a multiple of the tile.
         repeats: Side of the slide, in regions.
-        mpp: Of level 0.
-        tile: Side of the JPEG tiles.
+        mpp: Micrometres per level-0 pixel.
+        tile: Side of the JPEG tiles, in pixels.
+
+    Returns:
+        The file's path.
     """
     levels = []
     for step in range(_STEPS):

@@ -15,10 +15,10 @@ def draw_slide(spec: SlideSpec) -> DrawnSlide:
     """Draw a slide; equal specs give identical pixels.
 
     Args:
-        spec: What to draw.
+        spec: The slide to draw.
 
     Returns:
-        The pixels, uint8 [H, W, 3], with the masks of what was drawn.
+        The pixels, uint8 [H, W, 3], with the masks of tissue, tumour and nuclei.
     """
     rng, case_rng = spec.slide_rng(), spec.case_rng()
     look = draw_look(case_rng, rng)

@@ -1,4 +1,4 @@
-"""What one synthetic slide is asked to show, and what drawing it gives back."""
+"""The specification of a synthetic slide, and the slide drawn from it."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ class SlideSpec:
         return self.height, self.width
 
     def slide_rng(self) -> np.random.Generator:
-        """Generator of everything that is this slide's own."""
+        """Make the generator for everything that is specific to this slide."""
         return np.random.default_rng([self.seed, _SLIDE_STREAM, self.index])
 
     def case_rng(self) -> np.random.Generator:
-        """Generator of what the slides of one case have in common."""
+        """Make the generator for everything that the slides of a case have in common."""
         return np.random.default_rng([self.seed, _CASE_STREAM, self.case])
 
 
 @dataclass(frozen=True, eq=False)
 class DrawnSlide:
-    """A drawn slide and the truth about it.
+    """A drawn slide and its ground truth.
 
     Attributes:
         pixels: RGB image, uint8 [H, W, 3].

@@ -1,4 +1,4 @@
-"""How stain amounts turn into colour: one staining batch and scanner per look."""
+"""The colours of a slide from its stain amounts: one staining batch and scanner per look."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class StainLook:
 
 
 def draw_look(case_rng: np.random.Generator, slide_rng: np.random.Generator) -> StainLook:
-    """Draw the look of a slide: its case's staining batch, with a little of its own.
+    """Draw the look of a slide: its case's staining batch, with a small variation by slide.
 
     Args:
         case_rng: Generator shared by the slides of a case.
@@ -71,7 +71,7 @@ def _triple(values: NDArray[np.float64]) -> tuple[float, float, float]:
 def render(
     haematoxylin: Field, eosin: Field, look: StainLook, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Shine light through the stains (Beer-Lambert) and scan what comes out.
+    """Render the stains as the scanner sees them in transmitted light (Beer-Lambert).
 
     Args:
         haematoxylin: Amount of haematoxylin, float32 [H, W].

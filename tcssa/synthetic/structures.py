@@ -20,7 +20,7 @@ _DUCT = GlandLook(DUCT_EPITHELIUM, rows=1, crowding=1.2)
 
 @dataclass(frozen=True, eq=False)
 class Structures:
-    """Where the normal structures of a slide lie, each bool [H, W]."""
+    """Outlines of the normal structures of a slide, each bool [H, W]."""
 
     vessels: Mask
     ducts: Mask
@@ -71,7 +71,13 @@ def _blobs(rng: np.random.Generator, free: Mask, number: int, radii: tuple[float
 
 
 def paint_structures(canvas: Canvas, rng: np.random.Generator, structures: Structures) -> None:
-    """Paint vessels and ducts over the stroma."""
+    """Paint vessels and ducts over the stroma.
+
+    Args:
+        canvas: Canvas to paint on.
+        rng: Source of randomness.
+        structures: Outlines of the vessels and ducts.
+    """
     _paint_vessels(canvas, rng, structures.vessels)
     paint_glands(canvas, rng, structures.ducts, _DUCT)
 

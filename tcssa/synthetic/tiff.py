@@ -1,6 +1,6 @@
 """The container of a pyramid: a TIFF whose tiles are JPEG files already encoded.
 
-tifffile refuses JPEG unless ``imagecodecs`` is installed, even for tiles that are encoded already,
+tifffile refuses JPEG unless ``imagecodecs`` is installed, even for tiles that are already encoded,
 and Pillow writes no tiles; the container itself is small enough to write here.
 """
 
@@ -61,7 +61,7 @@ def jpeg_tiff(levels: list[JpegLevel], description: str | None = None) -> bytes:
     file = bytearray(struct.pack("<2sHI", b"II", 42, 0))
     link = 4
     for number, level in enumerate(levels):
-        stored: dict[bytes, int] = {}  # tiles that are alike are stored once
+        stored: dict[bytes, int] = {}  # identical tiles are stored once
         offsets = []
         for tile in level.tiles:
             if tile not in stored:

@@ -1,4 +1,4 @@
-"""The map of a slide: where the tissue ends, and which kind of tissue lies where."""
+"""The map of a slide: the outline of the tissue, and the kinds of tissue within it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MARGIN = 28
 
 @dataclass(frozen=True, eq=False)
 class TissueMap:
-    """Which tissue lies where on a slide.
+    """Kinds of tissue on a slide, pixel by pixel.
 
     Attributes:
         coverage: Share of each pixel that is tissue, soft at the outline, float32 [H, W].

@@ -18,11 +18,11 @@ from tcssa.synthetic.spec import GLAND_FORMING, SOLID_PLEOMORPHIC
 
 @dataclass(frozen=True)
 class TumourClass:
-    """What sets a class of tumour apart.
+    """Traits that distinguish a class of tumour.
 
     Attributes:
         kind: Appearance of its nuclei at a middling grade.
-        glandular: Least and greatest share of its nests that form glands.
+        glandular: Least and greatest share of the nests that form glands.
         rows: Rows of nuclei in those glands.
         nest: Distance between the middles of neighbouring nests, in pixels.
     """
@@ -125,7 +125,7 @@ def paint_tumour(canvas: Canvas, rng: np.random.Generator, tumour: Tumour) -> No
     Args:
         canvas: Canvas to paint on.
         rng: Source of randomness.
-        tumour: The tumour as laid out.
+        tumour: The tumour, as `lay_out_tumour` returns it.
     """
     paint_sheets(canvas, rng, tumour.sheets, tumour.kind)
     paint_glands(canvas, rng, tumour.glands, GlandLook(tumour.kind, tumour.rows))

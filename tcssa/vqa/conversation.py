@@ -1,4 +1,4 @@
-"""What is said about a slide: conversations to learn from, questions to be scored on."""
+"""Conversations about slides to learn from, and questions to be scored on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 Role = Literal["system", "user", "assistant"]
 
 LETTERS = string.ascii_uppercase
-"""What options are called."""
+"""Names of the options."""
 MAX_OPTIONS = len(LETTERS)
 
 IMAGE_MARK = "<image>"
@@ -19,7 +19,7 @@ IMAGE_MARK = "<image>"
 
 @dataclass(frozen=True)
 class Turn:
-    """What one side says."""
+    """The words of one side in a conversation."""
 
     role: Role
     text: str
@@ -33,11 +33,11 @@ class Conversation:
 
     row_id: str
     slide: str
-    """As the file names it."""
+    """The slide as the file names it."""
     turns: tuple[Turn, ...]
     """User and assistant by turns; a system prompt may stand first."""
     source: str
-    """Where it stands, as ``file.json, row 12``."""
+    """Its place, as ``file.json, row 12``."""
 
 
 @dataclass(frozen=True)
@@ -46,26 +46,26 @@ class Question:
 
     row_id: str
     slide: str
-    """As the file names it: a slide, or a patient."""
+    """The slide, or the patient, as the file names it."""
     text: str
     options: tuple[str, ...]
-    """What to choose from; none for an open question."""
+    """The options to choose from; none for an open question."""
     answer: str | None
     """The letter of the right option, from A; None for an open question."""
     answer_text: str
     """The right option, or the answer to an open question."""
     categories: Mapping[str, str]
-    """As far as the benchmark has them: broad, narrow, tumour, task."""
+    """Those that the benchmark has of: broad, narrow, tumour, task."""
     source: str
-    """Where it stands, as ``file.csv, row 12``."""
+    """Its place, as ``file.csv, row 12``."""
 
     @property
     def answer_index(self) -> int:
-        """The right option, from 0; of a question with options."""
+        """The right option, counted from 0; only for a question with options."""
         assert self.answer is not None
         return LETTERS.index(self.answer)
 
 
 def same_words(text: str) -> str:
-    """A form in which texts that differ in case, spaces or a full stop are one."""
+    """Normalise a text, so that texts which differ in case, spaces or a full stop become equal."""
     return " ".join(text.lower().split()).strip(" .")

@@ -20,7 +20,7 @@ VisualKind = Literal["tcssa", "sample", "mean", "abmil", "full"]
 
 
 class CorpusSettings(Section):
-    """Which conversations, about which slides.
+    """The conversations to learn from, and the slides they are about.
 
     The section is not called ``data``: the variable TCSSA_DATA names the data root.
     """
@@ -54,12 +54,12 @@ class CorpusSettings(Section):
     )
 
     def resolved(self) -> Self:
-        """The same with absolute paths."""
+        """Return the same settings with absolute paths."""
         return absolute(self, "data", "features", "val_data")
 
 
 class VisualSettings(Section):
-    """What of a slide the language model sees."""
+    """The visual encoder, which makes a slide's tokens for the language model."""
 
     kind: VisualKind = Field(
         default="tcssa",
@@ -98,7 +98,7 @@ class VisualSettings(Section):
     )
 
     def resolved(self) -> Self:
-        """The same with absolute paths."""
+        """Return the same settings with absolute paths."""
         return absolute(self, "compressor", "slot_cache")
 
 
@@ -136,7 +136,7 @@ class LoraSettings(Section):
 
 
 class VqaTrainSettings(Section):
-    """How the parts are fitted."""
+    """The stage, the schedule and the optimiser of a training."""
 
     stage: Literal[1, 2] = Field(
         default=1, description="1 aligns the projector on captions; 2 trains LoRA on questions."
@@ -197,7 +197,7 @@ class VqaTrainSettings(Section):
         return self.lr if self.lr is not None else {1: 1e-3, 2: 2e-4}[self.stage]
 
     def resolved(self) -> Self:
-        """The same with absolute paths, and with the rate that is in force."""
+        """Return the same settings with absolute paths, and the learning rate in force."""
         return absolute(self, "from_run").model_copy(update={"lr": self.peak_lr})
 
 
@@ -211,7 +211,7 @@ class VqaSettings(Section):
     train: VqaTrainSettings = VqaTrainSettings()
 
     def resolved(self) -> Self:
-        """The same with absolute paths, so that the run does not depend on the folder."""
+        """Return the settings with absolute paths, so that a run depends on no working folder."""
         parts = {
             "corpus": self.corpus.resolved(),
             "visual": self.visual.resolved(),
@@ -221,12 +221,15 @@ class VqaSettings(Section):
 
 
 def inherited(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What the run that training starts from says of slides and language model.
+    """Return what the run that training starts from says of slides and language model.
 
-    Stage 2 need not repeat stage 1's compressor and model; what it does say must be the same.
+    Stage 2 need not repeat stage 1's compressor and model; what it does repeat must be the same.
 
     Args:
-        given: All that was asked for, nested.
+        given: All settings that were asked for, nested by section.
+
+    Returns:
+        Settings by section and name; none without a run to start from.
 
     Raises:
         RunError: The run holds no settings of train-vqa.

@@ -14,7 +14,7 @@ _PANEL = "Runs of train-vqa"
 
 
 class BenchmarkKind(StrEnum):
-    """Which question file it is."""
+    """Kinds of question files."""
 
     SLIDEBENCH_TCGA = "slidebench-tcga"
     SLIDEBENCH_BCNB = "slidebench-bcnb"
@@ -22,7 +22,7 @@ class BenchmarkKind(StrEnum):
 
 
 class MethodName(StrEnum):
-    """How questions with options are answered."""
+    """Ways to answer questions with options."""
 
     LIKELIHOOD = "likelihood"
     TEXT = "text"

@@ -1,4 +1,4 @@
-"""`tcssa check-data`: a question file and its features, looked at before hours are spent."""
+"""`tcssa check-data`: check a question file and its features before hours are spent on them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class FileKind(StrEnum):
-    """What a question file is."""
+    """Kinds of question files."""
 
     CONVERSATIONS = "conversations"
     SLIDEBENCH_TCGA = "slidebench-tcga"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class LayoutName(StrEnum):
-    """Whose layout to write."""
+    """Tools whose layout can be written."""
 
     TRIDENT = "trident"
     CLAM = "clam"

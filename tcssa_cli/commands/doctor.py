@@ -20,7 +20,7 @@ from tcssa_cli.versions import versions
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """Result of one check."""
 
     what: str
     works: bool
@@ -46,10 +46,10 @@ def doctor(as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
 
 
 def _look(what: str, probe: Callable[[], Finding]) -> Finding:
-    """Run one probe; what is broken is a finding, not the end of the doctor."""
+    """Run one probe; a broken package is a finding and does not end the doctor."""
     try:
         return probe()
-    except Exception as error:  # whatever is wrong with a package is what is looked for
+    except Exception as error:  # any fault of a package is a finding
         reason = one_line(error)
         return Finding(what, False, f"{type(error).__name__}: {reason}", "install it again")
 
@@ -74,7 +74,7 @@ def _torch() -> Finding:
 
 
 def _onnxruntime() -> Finding:
-    """Providers that truly come up: a session lists CUDA as available even without a GPU."""
+    """Find the providers that really start: a session lists CUDA even without a GPU."""
     import onnx
     import onnxruntime
     from onnx import TensorProto, helper
@@ -87,7 +87,7 @@ def _onnxruntime() -> Finding:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     preload_cuda()
-    onnxruntime.set_default_logger_severity(4)  # it would print why CUDA does not come up
+    onnxruntime.set_default_logger_severity(4)  # it would print why CUDA does not start
     session = onnxruntime.InferenceSession(
         onnx.ModelProto.SerializeToString(model),
         providers=["CUDAExecutionProvider", "CPUExecutionProvider"],

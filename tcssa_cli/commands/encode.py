@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class RuntimeName(StrEnum):
-    """What runs the model."""
+    """Runtimes for the model."""
 
     AUTO = "auto"
     TORCH = "torch"
@@ -33,7 +33,7 @@ class RuntimeName(StrEnum):
 
 
 class Device(StrEnum):
-    """Where it runs."""
+    """Devices for the model."""
 
     AUTO = "auto"
     CPU = "cpu"
@@ -154,10 +154,10 @@ def encode(
 
 
 def _are_slides(inputs: list[str]) -> bool:
-    """Whether slides were given.
+    """Tell whether the inputs are slides.
 
     Raises:
-        UsageError: Some are slides and some are not.
+        UsageError: Some inputs are slides and some are not.
     """
     from tcssa.slides.manifest import are_slides
 

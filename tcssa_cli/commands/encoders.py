@@ -1,4 +1,4 @@
-"""`tcssa encoders`: the patch encoders that have a name."""
+"""`tcssa encoders`: list the named patch encoders."""
 
 from __future__ import annotations
 

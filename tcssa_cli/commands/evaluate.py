@@ -1,4 +1,4 @@
-"""`tcssa eval`: what a run is worth."""
+"""`tcssa eval`: score a run."""
 
 from __future__ import annotations
 
@@ -144,7 +144,11 @@ def evaluate(
 
 
 def _refuse(options: dict[str, Any], why: str) -> None:
-    """An option that the request does not go with is an error, not a silence."""
+    """Refuse options that do not go with the request, rather than ignore them.
+
+    Raises:
+        UsageError: One of the options is given.
+    """
     given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value]
     if given:
         raise UsageError(f"{given[0]} {why}")

@@ -13,10 +13,15 @@ from tcssa_cli.output import Output
 
 
 def evaluate_mil(run: Path, output: Output, **options: Any) -> None:
-    """Score a run of train-mil; see `tcssa.mil.evaluation.evaluate.evaluate` for the options.
+    """Score a run of train-mil.
+
+    Args:
+        run: The run directory.
+        output: Receives progress and the result.
+        **options: Further arguments of `tcssa.mil.evaluation.evaluate.evaluate`.
 
     Raises:
-        UsageError: It is a run of train-vqa.
+        UsageError: The run is one of train-vqa.
     """
     if (run / "vqa.json").exists():
         raise UsageError(

@@ -1,4 +1,4 @@
-"""`tcssa eval --benchmark`: a slide language model, or another system's answers."""
+"""`tcssa eval --benchmark`: score a slide language model, or another system's answers."""
 
 from __future__ import annotations
 
@@ -38,8 +38,24 @@ def evaluate_vqa(
 ) -> None:
     """Score a run of train-vqa, or the answers in a file, on a benchmark.
 
+    Args:
+        run: The run directory; None with ``predictions``.
+        kind: The benchmark.
+        file: The benchmark's questions.
+        output: Receives progress and the result.
+        features: Folder of the slides' patch features; None with ``predictions``.
+        out: Folder to write; below the run if None, required with ``predictions``.
+        device: Device of the models.
+        predictions: Another system's answers, scored instead of a run's.
+        compare: Folders of other evaluations to show beside this one.
+        llm: Where the language model lies, if not where it was trained from.
+        allow_hub: Allow the language model to be downloaded.
+        trust_remote_code: Run code that comes with the language model.
+        overwrite: Ask all questions again.
+        **asked: Fields of `tcssa.vqa.evaluation.evaluate.EvalOptions`; None is the default.
+
     Raises:
-        UsageError: Options are missing or do not go together; the run is one of train-mil.
+        UsageError: Options are missing or do not go together, or the run is one of train-mil.
     """
     from tcssa.vqa.evaluation.comparison import plot_comparison
     from tcssa.vqa.evaluation.report import read_report
@@ -110,7 +126,12 @@ def _require(run: Path | None, features: Path | None) -> tuple[Path, Path]:
 
 
 def show_report(console: Console, report: Report) -> None:
-    """What a person wants to know of an evaluation."""
+    """Print the figures of an evaluation.
+
+    Args:
+        console: The console to print on.
+        report: The evaluation's report.
+    """
     metrics = report.metrics
     benchmark = metrics["benchmark"]
     limit = metrics["asked"].get("limit")

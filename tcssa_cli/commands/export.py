@@ -45,7 +45,7 @@ _ENDS: dict[What, Ending] = {
     What.CLASSIFIER: "classifier",
     What.PROJECTOR: "projector",
 }
-"""What the graph of a trained model ends with."""
+"""Last part of the graph of a trained model."""
 
 
 def export(
@@ -153,7 +153,13 @@ def _split(target: str | None) -> list[str]:
 
 
 def show_artefact(console: Console, folder: Path, artefact: Artefact) -> None:
-    """What was compared, and what the artefact is."""
+    """Print what was compared, and what the artefact is.
+
+    Args:
+        console: The console to print on.
+        folder: The artefact's folder.
+        artefact: The artefact.
+    """
     heads = list(artefact.parity.rows[0].max_abs_heads)
     header = ["case", "slides × patches", "slots differ by", "mass", *heads, "routed alike"]
     for runner in dict.fromkeys(row.runner for row in artefact.parity.rows):

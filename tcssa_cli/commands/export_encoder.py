@@ -26,18 +26,18 @@ def export_named(
     overwrite: bool,
     without_meaning: Mapping[str, bool],
 ) -> None:
-    """Export the encoder of a name, and print what was made.
+    """Export a named encoder, and print what was made.
 
     Args:
-        output: Takes the result.
-        name: The encoder's.
-        out: The folder to make.
-        weights: The encoder's own weights.
-        format: What to export to.
-        max_batch: Most patches an engine takes.
-        targets: GPUs an engine is for.
-        workspace_mb: Scratch memory of an engine.
-        overwrite: Replace what stands at ``out``.
+        output: Receives the result.
+        name: Name of the encoder.
+        out: Folder to make.
+        weights: File of the encoder's weights.
+        format: Format to export to.
+        max_batch: Most patches that an engine takes at once.
+        targets: GPUs that an engine is for.
+        workspace_mb: Scratch memory of an engine, in MB.
+        overwrite: Replace what is at ``out``.
         without_meaning: Options of the other exports, and whether each was given.
     """
     if given := [option for option, is_given in without_meaning.items() if is_given]:

@@ -10,7 +10,7 @@ import typer
 
 
 class Format(StrEnum):
-    """What can be exported to."""
+    """Formats to export to."""
 
     ONNX = "onnx"
     TRT = "trt"
@@ -18,7 +18,7 @@ class Format(StrEnum):
 
 
 class Precision(StrEnum):
-    """What pooling, experts and head compute in."""
+    """Number types in which pooling, experts and head compute."""
 
     FP32 = "fp32"
     FP16 = "fp16"
@@ -26,14 +26,14 @@ class Precision(StrEnum):
 
 
 class Graph(StrEnum):
-    """How bags go in."""
+    """Kinds of graph: one for whole bags, or a pair for bags in chunks."""
 
     FULL = "full"
     CHUNKED = "chunked"
 
 
 class What(StrEnum):
-    """What the graph ends with."""
+    """Choices of what to export, by the part that the graph ends with."""
 
     COMPRESSOR = "compressor"
     CLASSIFIER = "classifier"

@@ -26,7 +26,7 @@ _MOST_ROWS = 40
 
 
 class SlideNames(StrEnum):
-    """What slides that are found in a folder are called."""
+    """Ways to name the slides that are found in a folder."""
 
     FILE = "file"
     PATH = "path"
@@ -144,12 +144,12 @@ def extract(
 def show_report(
     console: Console, report: ExtractReport, features: Path | None, index: Path | None = None
 ) -> None:
-    """What became of every slide, and the sums.
+    """Print what became of every slide, and the totals.
 
     Args:
-        console: Where to.
-        report: The extraction's.
-        features: Where the features are, None if they were not kept.
+        console: The console to print on.
+        report: The extraction's report.
+        features: Folder of the features, None if they were not kept.
         index: The table of the slots, None if none were made.
     """
     rows = [
@@ -161,7 +161,7 @@ def show_report(
             None if slide.mpp is None else f"{slide.mpp:.4g}",
             slide.reason or "",
         ]
-        # in a large cohort the table is of what went wrong
+        # in a large cohort the table lists only what went wrong
         for slide in report.slides
         if len(report.slides) <= _MOST_ROWS or slide.status in ("failed", "empty", "taken")
     ]
@@ -187,7 +187,7 @@ def show_report(
 
 
 def report_data(report: ExtractReport) -> dict[str, object]:
-    """What ``--json`` tells of an extraction."""
+    """Return what ``--json`` prints about an extraction."""
     return {
         "slides": [asdict(slide) for slide in report.slides],
         "num_patches": report.num_patches,

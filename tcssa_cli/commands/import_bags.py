@@ -1,4 +1,4 @@
-"""`tcssa import-bags`: classic multiple-instance tables to a cohort."""
+"""`tcssa import-bags`: make a cohort from a classic multiple-instance table."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def import_bags(
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
-    """Make a cohort of a table of instances, such as MUSK1 or UCSB."""
+    """Make a cohort from a table of instances, such as MUSK1 or UCSB."""
     output = Output(as_json)
     from tcssa.features.import_bags import import_bags as import_table
 

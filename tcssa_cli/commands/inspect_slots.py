@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Plane(StrEnum):
-    """How patches come into the plane; UMAP needs the package umap-learn."""
+    """Methods that project patches into the plane; UMAP needs the package umap-learn."""
 
     TSNE = "tsne"
     UMAP = "umap"

@@ -1,4 +1,4 @@
-"""How scores look in a terminal; shared by training and evaluation."""
+"""Tables of scores in a terminal; shared by training and evaluation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 
 def show_metrics(console: Console, pooled: dict[str, Any], task: MilTask) -> None:
-    """Scores with their intervals, and what else the kind of label has to show."""
+    """Print scores with their intervals, and the further results of the kind of label.
+
+    Args:
+        console: The console to print on.
+        pooled: Scores over all test slides, as in ``metrics.json``.
+        task: The kind of label.
+    """
     title = f"Test: {pooled['num_slides']} slides of {pooled['num_cases']} patients"
     _show(console, pooled, task.headline, title)
     if "num_events" in pooled:

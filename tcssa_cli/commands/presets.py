@@ -1,4 +1,4 @@
-"""`tcssa presets`: the datasets that have a name, and all that is known of one."""
+"""`tcssa presets`: list the named datasets, or show all that is known of one."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _expected(console: Console, statement: Statement) -> None:
 
 
 def _by_settings(preset: Preset) -> list[tuple[list[str], MethodSettings]]:
-    """Each published setting once, with the methods that share it."""
+    """Group methods by their published settings; each setting is listed once."""
     found: list[tuple[list[str], MethodSettings]] = []
     for method, settings in preset.models.items():
         same = next((names for names, other in found if other == settings), None)
@@ -92,7 +92,7 @@ def _by_settings(preset: Preset) -> list[tuple[list[str], MethodSettings]]:
 
 
 def _inline(settings: dict[str, Any]) -> list[str]:
-    """Settings, a line each section, as --config takes them."""
+    """Return settings as --config takes them, one line a section."""
     return [
         yaml.safe_dump({name: section}, default_flow_style=True, width=10_000).strip()[1:-1]
         for name, section in settings.items()

@@ -1,4 +1,4 @@
-"""`tcssa sweep`: a cohort trained with every combination of some settings."""
+"""`tcssa sweep`: train a cohort with every combination of some settings."""
 
 from __future__ import annotations
 

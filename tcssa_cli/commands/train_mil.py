@@ -94,8 +94,7 @@ def train_mil(
     """Train a slide classifier on slots, cross-validated by patient.
 
     Every slide is tested once, by a model on which neither it nor its patient had any influence:
-    the epoch is chosen on a validation part. A killed run goes on where it was. Several GPUs:
-    torchrun --no-python tcssa …
+    the epoch is chosen on a validation part. A killed run goes on where it was.
     """
     output = Output(as_json)
     settings = resolve(

@@ -1,4 +1,4 @@
-"""`tcssa verify`: is every file of a job whole?"""
+"""`tcssa verify`: check that every file of a job is whole."""
 
 from __future__ import annotations
 

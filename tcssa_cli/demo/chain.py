@@ -34,12 +34,12 @@ from tcssa_runtimes import EncodeReport, encode, open_runtime
 
 @dataclass
 class Demonstration:
-    """What the chain made and found.
+    """The settings and results of the demonstration.
 
     Args:
-        folder: Where everything goes.
-        num_slides: Slides to draw.
-        seed: Of the drawing and of the training.
+        folder: Folder of everything that is written.
+        num_slides: Number of slides to draw.
+        seed: Seed of the drawing and of the training.
     """
 
     folder: Path
@@ -51,7 +51,8 @@ class Demonstration:
     artefact: Artefact | None = None
     encoded: dict[str, EncodeReport] = field(default_factory=dict)
     largest_difference: float = 0.0
-    """Between the slots of ONNX Runtime and of torch, relative to the largest slot entry."""
+    """Largest difference between the slots of ONNX Runtime and of torch, relative to the largest
+    slot entry."""
     slot_maps: list[Path] = field(default_factory=list)
 
     @property
@@ -61,7 +62,7 @@ class Demonstration:
 
     @property
     def job(self) -> Path:
-        """The extraction."""
+        """The job folder of the extraction."""
         return self.folder / "job"
 
     @property
@@ -77,7 +78,12 @@ class Demonstration:
 
 
 def run_demonstration(demo: Demonstration, output: Output) -> None:
-    """Run the whole chain; steps whose results are there already are quick."""
+    """Run the whole chain; steps whose results exist already are quick.
+
+    Args:
+        demo: The demonstration, which receives the results.
+        output: Receives progress.
+    """
     steps: list[tuple[str, Callable[[Demonstration, Output], None]]] = [
         ("draw slides", _draw),
         ("extract", _extract),
@@ -95,7 +101,11 @@ def run_demonstration(demo: Demonstration, output: Output) -> None:
 
 
 def _require_same(demo: Demonstration) -> None:
-    """A folder holds one demonstration: other slides would not fit what was made of the first."""
+    """Require that a folder holds one demonstration only.
+
+    Raises:
+        UsageError: The folder holds a demonstration of other slides or another seed.
+    """
     path = demo.folder / "demo.json"
     asked = {"slides": demo.num_slides, "seed": demo.seed}
     if path.exists() and read_json(path, RunError, top=dict) != asked:
@@ -171,7 +181,7 @@ def _largest_difference(folder: Path) -> float:
 
 
 def _slot_maps(demo: Demonstration, output: Output) -> None:
-    """One map of a slide of each class."""
+    """Draw the slot map of one slide of each class."""
     import torch
 
     compressor = open_checkpoint(demo.run_folder).model

@@ -1,8 +1,8 @@
 """The index of an encoded archive: a row a slide, and the slides that failed.
 
 ``index.csv`` says of every slide that is done what it was made from, so that an archive can be
-searched without opening its files. Its bytes follow from the slides' files alone: no time, no order
-in which they were computed.
+searched without opening its files. Its bytes follow from the slides' files alone; they depend
+neither on the time nor on the order of computation.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class FailedSlide:
 
 
 def mass_entropy(mass: NDArray[np.float32]) -> float:
-    """Entropy of how a slide's mass is spread over its slots, in nats.
+    """Compute the entropy of a slide's distribution of mass over its slots, in nats.
 
-    0 where one slot has it all, log K where all have the same.
+    It is 0 where one slot has all the mass, and log K where all slots have the same.
     """
     share = mass.astype(np.float64)[mass > 0]
     share = share / share.sum() if share.size else share
@@ -57,17 +57,17 @@ def write_index(path: Path, slides: Iterable[EncodedFacts]) -> None:
 
     Args:
         path: The table.
-        slides: What the slides' files say.
+        slides: Facts of the slides, as their files state them.
     """
     in_order = sorted(slides, key=lambda slide: slide.path)
     atomic.write_csv(path, COLUMNS, map(_row, in_order))
 
 
 def read_index(path: Path) -> list[dict[str, str]]:
-    """Read what `write_index` wrote; ``num_patches`` of each row is a whole number.
+    """Read an index that `write_index` wrote; each ``num_patches`` is checked to be a count.
 
     Raises:
-        TableError: The table is damaged; all faults are listed with their line.
+        TableError: The table is damaged; all faults are listed with their lines.
     """
     table = read_table(path, needed=COLUMNS, delimiter=",", may_be_empty=True)
     faults = [
@@ -81,7 +81,12 @@ def read_index(path: Path) -> list[dict[str, str]]:
 
 
 def write_failures(path: Path, failed: Sequence[FailedSlide]) -> None:
-    """Write the slides that failed; no file where there are none."""
+    """Write the table of slides that failed, or remove it where there are none.
+
+    Args:
+        path: The table.
+        failed: The slides, in any order.
+    """
     if not failed:
         path.unlink(missing_ok=True)
         return

@@ -1,4 +1,4 @@
-"""Slides to slots in one pass: extraction with a compressor behind it."""
+"""Slides to slots in one pass: extraction with a compressor as a sink of the features."""
 
 from __future__ import annotations
 
@@ -32,26 +32,28 @@ def compress_slides(
     """Extract patches, encode and compress them, and write each slide's slots.
 
     Args:
-        slides: What `tcssa.slides.find_slides` gives, or paths.
+        slides: Slides as `tcssa.slides.find_slides` returns them, or paths.
         out: The job's folder.
-        model: Artefact, run directory or checkpoint; it runs where the encoder does.
-        settings: The extraction's; None takes the defaults. An encoder that they do not name is the
-            one that the model was trained on.
-        reporter: Told of progress, and of what is doubtful.
+        model: Artefact, run directory or checkpoint; it runs on the encoder's device.
+        settings: Settings of the extraction; None takes the defaults. Where they name no encoder,
+            it is the one that the model was trained on.
+        reporter: Told of progress and warnings.
         keep_features: Whether to write the features too.
         slots_out: Slots go to ``slide_features_tcssa`` in this folder; None takes the job's folder
             of the grid, where features are too.
-        budget: Slots that a slide becomes, of a model with nested budgets; None: all.
+        budget: Number of slots that a slide is folded to, for a model with nested budgets; None
+            keeps all.
 
     Returns:
-        What became of every slide, and the index of the slots.
+        The outcome of every slide, and the path of the slots' index.
 
     Raises:
-        UsageError: The model does not fit the encoder, or what is there was made otherwise.
+        UsageError: The model does not fit the encoder or has no such budget, or slots that exist
+            were made by another model or with other parameters.
         ArtefactError: The model was trained on an encoder that is code or a repository of a user's
             choice (``python:…``, ``hf:…``), and the settings do not name it.
-        DeviceError: The device is not there.
-        DiskFullError: There is no space left; what is finished is kept.
+        DeviceError: The device is not available.
+        DiskFullError: There is no space left; finished slides are kept.
     """
     settings, reporter = settings or ExtractSettings(), reporter or Silent()
     with open_runtime(model, device=settings.device) as runtime:

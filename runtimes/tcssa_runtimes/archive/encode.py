@@ -2,9 +2,9 @@
 
 Slides are read by several threads (`tcssa_runtimes.archive.reader_pool`), their chunks packed into
 full launches (`tcssa_runtimes.archive.launch_scheduler`), and the results written by other threads.
-A slide that cannot be encoded is recorded with its reason and the others go on. The same command
-again does what is
-left: a slide is done when its file says that it was made by this model from this very content.
+A slide that cannot be encoded is recorded with the reason, and the others go on. Running the same
+command again does the rest: a slide is done when its file says that it was made by this model from
+this very content.
 """
 
 from __future__ import annotations
@@ -36,60 +36,63 @@ from tcssa_runtimes.archive.writer_pool import Background
 from tcssa_runtimes.contract.base import Runtime
 
 _WRITERS = 4
-"""Threads that write: each waits for the disk for most of its time, which the others need not."""
+"""Threads that write; several, since each spends most of its time waiting for the disk."""
 
 
 @dataclass
 class EncodeReport:
-    """What became of an archive."""
+    """Outcome of encoding an archive: counts, slides that failed, and timings."""
 
     runtime: str
-    """What really ran the model, and where."""
+    """Backend and device that really ran the model."""
     num_encoded: int = 0
     """Slides encoded by this call, renewed ones among them."""
     num_renewed: int = 0
-    """Slides whose older file was replaced: it was of another model or input, or broken."""
+    """Slides whose older file was replaced, being of another model or input, or broken."""
     num_skipped: int = 0
-    """Slides that were done already."""
+    """Slides that were done before this call."""
     failed: list[FailedSlide] = field(default_factory=list)
     empty: list[Path] = field(default_factory=list)
-    """Files without a single patch, as slides without tissue have; nothing is written for them."""
+    """Files without a single patch, as of slides without tissue; nothing is written for them."""
     notes: list[str] = field(default_factory=list)
-    """What one must know of how the model ran, such as a fallback to the CPU that was allowed."""
+    """Remarks on how the model ran, such as an allowed fallback to the CPU."""
     num_patches: int = 0
     num_bytes: int = 0
-    """Of features read, as they are stored."""
+    """Bytes of the features read, as they are stored."""
     readers: int = 2
     total_s: float = 0.0
     encode_s: float = 0.0
-    """Seconds from the opened model to the last file; the shares are of these."""
+    """Seconds from the opened model to the last file; rates and shares are relative to them."""
     read_s: float = 0.0
-    """Seconds of reading, the mean of the readers."""
+    """Seconds of reading, mean over the readers."""
     copy_s: float = 0.0
-    """Seconds of conversion, checks and hashes, the mean of the readers."""
+    """Seconds of conversion, checks and hashing, mean over the readers."""
     compute_s: float = 0.0
     idle_s: float = 0.0
-    """Seconds in which the model had nothing to run on."""
+    """Seconds in which the model waited for features."""
     write_s: float = 0.0
-    """Seconds of writing, the mean of the writers."""
+    """Seconds of writing, mean over the writers."""
 
     @property
     def slides_per_s(self) -> float:
-        """Slides encoded per second."""
+        """Return the slides encoded per second."""
         return self.num_encoded / self.encode_s if self.encode_s else 0.0
 
     @property
     def patches_per_s(self) -> float:
-        """Patches encoded per second."""
+        """Return the patches encoded per second."""
         return self.num_patches / self.encode_s if self.encode_s else 0.0
 
     @property
     def gb_per_s(self) -> float:
-        """Features read per second, 10^9 bytes."""
+        """Return the features read per second, in 10^9 bytes."""
         return self.num_bytes / self.encode_s / 1e9 if self.encode_s else 0.0
 
     def shares(self) -> dict[str, float]:
-        """Which share of the time each part was busy; they overlap, but compute and idle do not."""
+        """Return the share of the time in which each part was busy.
+
+        Parts overlap, except for compute and idle.
+        """
         parts = {
             "read": self.read_s,
             "copy": self.copy_s,
@@ -116,21 +119,23 @@ def encode(
 
     Args:
         bags: Feature files, folders of them, and patterns; see
-        `tcssa_runtimes.archive.inputs.archive`.
+            `tcssa_runtimes.archive.inputs.archive`.
         out: The output folder.
         runtime: The model, as `open_runtime` returns it; it is entered only if there is work.
         reporter: Told of progress and of slides that fail.
         manifest: A table of more feature files.
-        shard: Encode this part only; its tables bear its number.
-        memory_mb: What features may take in memory, 10^6 bytes.
-        readers: Threads that read.
+        shard: The part of the archive to encode, whose number is in its tables' names; None
+            encodes all.
+        memory_mb: Memory that features may take, in 10^6 bytes.
+        readers: Number of threads that read.
         overwrite: Encode slides again that are done already.
 
     Raises:
         MissingDataError: A path does not exist, or a folder holds no feature file.
         TableError: The manifest is faulty.
-        UsageError: Two of the files are of the same slide, or the memory is too small.
-        DeviceError: The runtime's device is not there.
+        UsageError: No input was given, two of the files are of the same slide, or the memory is
+            too small.
+        DeviceError: The runtime's device is not available.
         DiskFullError: There is no space left; finished slides are kept.
     """
     begin = time.perf_counter()
@@ -158,7 +163,7 @@ def encode(
 
 @dataclass
 class _Run:
-    """One call's work."""
+    """The work of one call of `encode`."""
 
     paths: Sequence[Path]
     out: Path
@@ -166,7 +171,7 @@ class _Run:
     reporter: Reporter
     report: EncodeReport
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    """Of what the writers count."""
+    """Guards the counts of the report, which several writers add to."""
 
     def encode_all(self, memory_bytes: int) -> None:
         begin = time.perf_counter()
@@ -225,7 +230,7 @@ class _Run:
 
 
 def _find_done(paths: Sequence[Path], out: Path, runtime: Runtime) -> dict[Path, EncodedFacts]:
-    """What stands in the files of slides that need not be encoded again."""
+    """Read the files of slides that need not be encoded again."""
     done = {}
     for path in paths:
         facts = read_facts(slide_features_path(out, path.stem))
@@ -234,7 +239,7 @@ def _find_done(paths: Sequence[Path], out: Path, runtime: Runtime) -> dict[Path,
                 continue
             if facts.origin.is_of(path, runtime.facts.sha256):
                 done[path] = facts
-        except (OSError, FileError):  # the reading will tell what is wrong with the input
+        except (OSError, FileError):  # reading it again will report what is wrong
             continue
     return done
 

@@ -1,4 +1,4 @@
-"""Which feature files an archive consists of: files, folders, patterns, a manifest, a shard."""
+"""The feature files of an archive, given as files, folders, patterns, a manifest, a shard."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Shard:
         """Read ``i/n``.
 
         Raises:
-            UsageError: It is something else.
+            UsageError: The text is not ``i/n`` with i from 1 to n.
         """
         match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
@@ -42,27 +42,28 @@ class Shard:
         return cls(int(match[1]), int(match[2]))
 
     def of(self, paths: Sequence[Path]) -> list[Path]:
-        """This part: every n-th one. All parts together are all paths, each once."""
+        """Return this part, every n-th path. The parts together are all paths, each once."""
         return list(paths[self.index - 1 :: self.count])
 
     @property
     def suffix(self) -> str:
-        """For names of files that each shard writes for itself."""
+        """Return the suffix for names of files that each shard writes for itself."""
         return f"-{self.index}-of-{self.count}"
 
 
 def archive(inputs: Iterable[Path], manifest: Path | None = None) -> list[Path]:
-    """All feature files of an archive, sorted by slide.
+    """List all feature files of an archive, sorted by slide.
 
     Args:
-        inputs: Files, folders, and patterns as ``job/*/S-1*.h5``, which are for shells that do not
+        inputs: Files, folders, and patterns such as ``job/*/S-1*.h5``, for shells that do not
             expand them and for more files than a command line takes.
         manifest: A table of files; see `read_manifest`.
 
     Raises:
-        MissingDataError: A path or pattern leads to nothing.
+        MissingDataError: A path does not exist, a folder holds no feature file, or a pattern
+            matches nothing.
         TableError: The manifest is faulty.
-        UsageError: Nothing was given, or two of the files are of the same slide.
+        UsageError: No input was given, or two of the files are of the same slide.
     """
     given = [path for each in inputs for path in _expanded(each)]
     if manifest is not None:
@@ -77,12 +78,13 @@ def archive(inputs: Iterable[Path], manifest: Path | None = None) -> list[Path]:
 
 
 def read_manifest(manifest: Path) -> list[Path]:
-    """The files that a manifest lists: a CSV with a column ``path``, or a path in each line.
+    """Read the paths in a manifest: a CSV with a column ``path``, or text with a path on each line.
 
     Relative paths are relative to the manifest's folder.
 
     Raises:
-        TableError: It is no text, lists nothing, or lists what is not there; all are named.
+        TableError: The manifest is not text, lists nothing, or lists paths that are missing or
+            are folders; all of them are named.
     """
     listed = _listed(manifest)
     if not listed:
@@ -94,7 +96,7 @@ def read_manifest(manifest: Path) -> list[Path]:
 
 
 def _listed(manifest: Path) -> dict[int, Path]:
-    """The path on each line, empty where a row of a table has none."""
+    """Return the path on each line, empty where a row of a table has none."""
     if manifest.suffix.lower() == ".csv":
         table = read_table(manifest, needed=[PATH_COLUMN])
         named = {line: row[PATH_COLUMN] for line, row in table.rows.items()}
@@ -116,7 +118,7 @@ def _fault(path: Path) -> str | None:
 
 
 def _expanded(path: Path) -> list[Path]:
-    """A path, or what a pattern matches."""
+    """Return a path itself, or the paths that it matches as a pattern."""
     pattern = str(path)
     if path.exists() or not glob.has_magic(pattern):
         return [path]

@@ -1,11 +1,13 @@
 """Packing chunks of many slides into full launches.
 
-The device gets as many chunks at once as it takes, of whatever slides are at hand. What a chunk
-adds to its slide goes to that slide's sums; when its last chunk is in, the slide waits for others,
-and the experts, whose weights are most of what a small slide reads, run on all of them at once.
+A launch takes as many chunks as the runtime allows, from whatever slides have been read. The sums
+of a chunk are added to its slide's. Slides whose last chunk was added wait for each other, and the
+experts run on several of them at once, since for a small slide most of what is read in this step is
+the experts' weights.
 
-A slide's result does not depend on its neighbours: its chunks begin at fixed rows, they are added
-in order, and the experts' launches are of one size, filled up with empty slides at the end.
+A slide's result does not depend on its neighbours: its chunks begin at fixed rows and are added in
+order, and the experts always run on the same number of slides, filled up with empty ones at the
+end.
 """
 
 from __future__ import annotations
@@ -29,12 +31,12 @@ from tcssa_runtimes.contract.outputs import EncodedSlide
 from tcssa_runtimes.contract.slide_accumulator import SlideSums
 
 SLIDES_AT_ONCE = 16
-"""That the experts run on; of 16 slides they take 3 to 4 times as long as of one."""
+"""Slides that the experts run on at once; 16 take 3 to 4 times as long as one."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A slide that is done."""
+    """A slide that was encoded."""
 
     index: int
     header: SlideHeader
@@ -62,18 +64,18 @@ Outcome = Encoded | Failed | Empty
 
 @dataclass
 class _Open:
-    """A slide on its way."""
+    """A slide that is being encoded."""
 
     header: SlideHeader
     sums: SlideSums
     whole: EncodedSlide | None = None
-    """Where the model takes slides whole."""
+    """The result, if the model takes slides whole."""
     input_hash: str = ""
 
 
 @dataclass(frozen=True)
 class _Launch:
-    """Chunks under way, and the ends of slides that came among them."""
+    """A launch in flight: its chunks, and the ends of slides that came among them."""
 
     messages: list[Piece | Ended]
     pieces: list[Piece]
@@ -81,18 +83,18 @@ class _Launch:
 
 
 class Packer:
-    """Computes what a `ReaderPool` reads.
+    """Encodes the slides that a `ReaderPool` reads.
 
     Args:
         runtime: The model; it is open.
-        pool: The slides.
+        pool: The pool that reads the slides.
     """
 
     def __init__(self, runtime: Runtime, pool: ReaderPool) -> None:
         self.compute_s = 0.0
         """Seconds in which the model ran."""
         self.idle_s = 0.0
-        """Seconds in which nothing was read yet that it could run on."""
+        """Seconds of waiting for features to run it on."""
         self._runtime, self._pool = runtime, pool
         self._open: dict[int, _Open] = {}
         self._waiting: list[Piece | Ended] = []
@@ -101,10 +103,10 @@ class Packer:
         self._failed: set[int] = set()
 
     def outcomes(self) -> Iterator[Outcome]:
-        """What becomes of every slide, as it becomes known.
+        """Encode all slides, and yield the outcome of each as soon as it is known.
 
         Raises:
-            TcssaError: Something is wrong that is not one slide's fault.
+            TcssaError: There was an error that is not the fault of one slide.
         """
         messages = self._pool.messages()
         while (message := self._next(messages)) is not None:
@@ -150,7 +152,7 @@ class Packer:
             self._pool.give_back(piece)
 
     def _launch(self) -> Iterator[Outcome]:
-        """Begin to compute the chunks that wait; wait for the oldest launch if there are enough."""
+        """Launch the chunks that wait; collect the oldest launch where enough are in flight."""
         waiting, self._waiting = self._waiting, []
         pieces = [message for message in waiting if isinstance(message, Piece)]
         begin = time.perf_counter()
@@ -161,14 +163,14 @@ class Packer:
             yield from self._collect()
 
     def _collect(self) -> Iterator[Outcome]:
-        """Wait for the oldest launch, and note which slides end with it."""
+        """Wait for the oldest launch, add its sums, and end the slides that it completes."""
         launch = self._launched.pop(0)
         begin = time.perf_counter()
         found = launch.pending()
         self.compute_s += time.perf_counter() - begin
         for piece, sums in zip(launch.pieces, found, strict=True):
             self._pool.give_back(piece)
-            if piece.slide not in self._open:  # a slide that is broken is not wanted any more
+            if piece.slide not in self._open:  # a slide that failed is not needed any more
                 continue
             try:
                 self._open[piece.slide].sums.add(sums, piece.positions)
@@ -192,7 +194,7 @@ class Packer:
                 yield from self._finish()
 
     def _finish(self) -> Iterator[Outcome]:
-        """Make slots of the slides that are complete."""
+        """Make the slots of the slides that are complete."""
         complete, self._complete = self._complete, {}
         if not complete:
             return
@@ -208,7 +210,7 @@ class Packer:
                 yield Encoded(index, opened.header, slide, opened.input_hash)
 
     def _fail(self, slide: int, error: BaseException) -> Iterator[Failed]:
-        """A fault of one slide, told once: it may break again while chunks of it are under way."""
+        """Yield one failure for a slide, which may fail again while its chunks are in flight."""
         if not isinstance(error, FileError | ShapeError | NonFiniteFeatureError):
             raise error
         self._open.pop(slide, None)
@@ -218,9 +220,17 @@ class Packer:
 
 
 def finish_slides(runtime: Runtime, sums: Sequence[SlideSums]) -> list[EncodedSlide]:
-    """Slots of at most `SLIDES_AT_ONCE` slides.
+    """Make the slots of at most `SLIDES_AT_ONCE` slides.
 
-    The batch always has that size, so that a slide's last bits do not depend on its company.
+    The batch is always filled up to that size, so that the last bits of a slide's slots do not
+    depend on the other slides.
+
+    Args:
+        runtime: The model; it is open, and streams.
+        sums: The sums of slides whose chunks have all been added.
+
+    Returns:
+        The slides in the order of their sums; see `Runtime.finish`.
     """
     filling = [runtime.no_sums(has_coords=False)] * (SLIDES_AT_ONCE - len(sums))
     return runtime.finish([*sums, *filling])[: len(sums)]

@@ -6,14 +6,14 @@ import threading
 
 
 class CancelledError(Exception):
-    """The work that memory was wanted for is not wanted any more."""
+    """The work that memory was requested for was cancelled."""
 
 
 class Budget:
-    """So many bytes, taken and given back by several threads.
+    """A number of bytes that several threads take from and give back to.
 
     Args:
-        num_bytes: What may be taken at most.
+        num_bytes: The most that may be taken at once, by all threads together.
     """
 
     def __init__(self, num_bytes: int) -> None:
@@ -23,13 +23,13 @@ class Budget:
         self._changed = threading.Condition()
 
     def take(self, num_bytes: int) -> None:
-        """Take some of it; waits until there is as much.
+        """Take bytes of the budget, and wait until that many are left.
 
         Args:
-            num_bytes: At most the whole budget, or it would wait for ever.
+            num_bytes: At most the whole budget; more would never be left.
 
         Raises:
-            CancelledError: Nobody will give back any more.
+            CancelledError: The budget was cancelled.
         """
         assert num_bytes <= self.num_bytes
         with self._changed:
@@ -39,17 +39,17 @@ class Budget:
             self._left -= num_bytes
 
     def give_back(self, num_bytes: int) -> None:
-        """Give back what was taken."""
+        """Give back bytes that were taken."""
         with self._changed:
             self._left += num_bytes
             self._changed.notify_all()
 
     def taken(self) -> int:
-        """How much is taken at this moment."""
+        """Return the bytes that are taken at this moment."""
         return self.num_bytes - self._left
 
     def cancel(self) -> None:
-        """Let nobody take or wait any more."""
+        """Let every `take` that waits, and every later one, raise `CancelledError`."""
         with self._changed:
             self._cancelled = True
             self._changed.notify_all()

@@ -1,7 +1,7 @@
-"""Encoded parts of a slide, or slides of a patient, added up without their features.
+"""Merging of encoded files: parts of a slide, or slides of a patient, without their features.
 
-Means and masses are the sums that every patch added to, so those of several files add up to what
-one file of all their patches would hold. Only the experts run again.
+Means times masses are sums over patches, so those of several files add up to the sums that one file
+of all their patches would hold. Only the experts run again.
 """
 
 from __future__ import annotations
@@ -31,20 +31,21 @@ def merge_slides(
 
     Args:
         paths: Files that `tcssa_runtimes.archive.encode` wrote: two or more, or one where the
-        runtime has a
-            budget, which makes another number of slots of the same sums.
+            runtime has a budget, which makes another number of slots of the same sums.
         out: The file to write.
         runtime: The model that encoded them; it is open, and streams.
-        same_slide: Whether they are parts of one slide, so that their places belong together;
-            else the merged file has no places.
+        same_slide: Whether they are parts of one slide, so that their positions belong together;
+            if not, the merged file has none.
 
     Returns:
-        What was written.
+        The facts and sums of the merged file.
 
     Raises:
-        UsageError: There are too few files, or the model is a whole graph, which has no last half.
-        FeatureFileError: A file is broken, keeps no means, is of another model, or holds the same
-            patches as another one.
+        UsageError: There are too few files, the model is a full graph, whose last half cannot run
+            alone, or it has places and the files are not of the same slide.
+        FeatureFileError: A file is broken, keeps no means, is of another model or encoder, holds
+            the same patches as another one, or its positions are of another kind.
+        ShapeError: Half precision overflowed.
     """
     if len(paths) < 2 and runtime.budget is None:
         raise UsageError("merge takes two files or more, or one and --budget")
@@ -85,7 +86,7 @@ def merge_slides(
 
 
 def _joined(origins: Sequence[Origin]) -> Origin:
-    """Return what the merged file is made from."""
+    """Return the origin of the merged file."""
     if len(origins) == 1:
         return origins[0]
     joined = " ".join(sorted(origin.input_hash for origin in origins))
@@ -113,10 +114,10 @@ def _require_one_model(states: Sequence[EncodedState], runtime: Runtime) -> None
 
 
 def _one_kind(states: Sequence[EncodedState]) -> Positions | None:
-    """Return what the places of all files are.
+    """Return the kind of positions that all files have.
 
     Raises:
-        FeatureFileError: They are of different kinds, which do not add up.
+        FeatureFileError: The positions are of different kinds, which do not add up.
     """
     first = _kind(states[0])
     for state in states:

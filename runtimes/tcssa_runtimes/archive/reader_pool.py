@@ -1,9 +1,9 @@
-"""Reading the next slides while these are computed.
+"""Reading the next slides while earlier ones are computed.
 
-Several threads read bags, each one slide at a time, into one queue. What they hold at once is
-bounded in bytes, so it does not depend on how many patches a slide has, nor on how many slides
-there are. What a slide's chunks need before they can be computed (the type that the model takes,
-checks, the hash of the content) happens in these threads too.
+Several threads read bags, each one slide at a time, into one queue. The memory that they hold at
+once is bounded in bytes, whatever the number of slides and of their patches. The preparation of a
+slide's chunks (conversion to a type that the model takes, checks, the hash of the content) happens
+in these threads too.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _FLOAT32_BYTES = 4
 
 @dataclass(frozen=True)
 class SlideHeader:
-    """What is known of a slide before its features are read."""
+    """Facts of a slide that are known before its features are read."""
 
     path: Path
     stat: os.stat_result
@@ -47,14 +47,14 @@ class SlideHeader:
     coords: NDArray[np.float64] | None
     """Positions of the patches, [N, 2]."""
     positions: Positions | None
-    """What these are; None where there are none."""
+    """Unit and point of the coords; None where there are none."""
     mpp: float | None = None
-    """Microns of their unit, where the file tells."""
+    """Microns per unit of the coords, where the file states it."""
 
 
 @dataclass(frozen=True)
 class Begun:
-    """A slide was opened, and fits the model."""
+    """A slide was opened and fits the model."""
 
     slide: int
     header: SlideHeader
@@ -62,19 +62,19 @@ class Begun:
 
 @dataclass(frozen=True)
 class Piece:
-    """Some rows of a slide as `Runtime.check_chunk` gives them; all where it takes slides whole."""
+    """Rows of a slide from `Runtime.check_chunk`; all of them if the model takes slides whole."""
 
     slide: int
     features: Features
     positions: NDArray[np.float64] | None
-    """Of these rows, [n, 2]."""
+    """Positions of these rows, [n, 2]."""
     num_bytes: int
-    """Of the features."""
+    """Memory taken for the features, as float32."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A slide's last piece is out."""
+    """The last piece of a slide was read."""
 
     slide: int
     input_hash: str
@@ -82,7 +82,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Broken:
-    """A slide cannot be read on."""
+    """A slide cannot be read any further."""
 
     slide: int
     error: BaseException
@@ -94,18 +94,19 @@ Message = Begun | Piece | Ended | Broken
 class ReaderPool:
     """Reads slides, several at a time; use it as a context manager.
 
-    A slide's messages come in order (`Begun`, `Piece` …, then `Ended` or `Broken`), those of
-    several slides in any. Whoever takes a `Piece` gives it back, or reading stops when it is full.
+    The messages of one slide come in order (`Begun`, `Piece` …, then `Ended` or `Broken`), those of
+    different slides in any order. Whoever takes a `Piece` must give it back, or reading stops once
+    the memory is full.
 
     Args:
-        paths: The feature files; a slide is known by its place among them.
-        runtime: The model: what chunks it takes, and what it refuses.
-        memory_bytes: What is held at once: half for pieces, half for files that cannot be read in
+        paths: The feature files; messages name a slide by its index among them.
+        runtime: The model, which decides the size of chunks and the slides that are refused.
+        memory_bytes: Memory to hold at once: half for pieces, half for files that cannot be read in
             parts.
-        threads: How many read.
+        threads: Number of threads that read.
 
     Raises:
-        UsageError: The memory does not hold the launches that the model takes at once.
+        UsageError: The memory does not hold the launches in flight and the next one.
     """
 
     def __init__(
@@ -114,9 +115,9 @@ class ReaderPool:
         self.read_s = 0.0
         """Seconds that the threads spent reading."""
         self.prepare_s = 0.0
-        """Seconds they spent on conversion, checks and hashes."""
+        """Seconds that they spent on conversion, checks and hashing."""
         self.num_bytes = 0
-        """Of features read, as they are stored."""
+        """Bytes of the features read, as they are stored."""
         self._paths, self._runtime = paths, runtime
         self._pieces, self._files = Budget(memory_bytes // 2), Budget(memory_bytes // 2)
         _require_launches(runtime, self._pieces)
@@ -142,7 +143,7 @@ class ReaderPool:
             thread.join()
 
     def messages(self) -> Iterator[Message]:
-        """All messages of all slides, until the last one."""
+        """Yield the messages of all slides until the last one."""
         while self._running:
             message = self._queue.get()
             if message is None:
@@ -151,15 +152,15 @@ class ReaderPool:
                 yield message
 
     def give_back(self, piece: Piece) -> None:
-        """Let others take the memory of a piece that was computed."""
+        """Free the memory of a piece that was computed."""
         self._pieces.give_back(piece.num_bytes)
 
     def drop(self, slide: int) -> None:
-        """Read no more of a slide."""
+        """Stop reading a slide."""
         self._dropped.add(slide)
 
     def held_bytes(self) -> int:
-        """What the pieces take that were read and not given back."""
+        """Return the memory of the pieces that were read and not given back."""
         return self._pieces.taken()
 
     def _work(self) -> None:
@@ -244,10 +245,10 @@ class ReaderPool:
 
 
 def _require_launches(runtime: Runtime, pieces: Budget) -> None:
-    """While launches are computed, the next one is read.
+    """Require memory for the launches in flight and for the next one, read meanwhile.
 
     Raises:
-        UsageError: There is not enough memory for that.
+        UsageError: The budget is smaller than these launches.
     """
     launches = runtime.launches_at_once + 1
     rows = launches * runtime.chunks_at_once * (runtime.facts.chunk_patches or 0)
@@ -261,10 +262,10 @@ def _require_launches(runtime: Runtime, pieces: Budget) -> None:
 
 
 def _require_room(path: Path, num_bytes: int, budget: Budget) -> None:
-    """Refuse what would never fit.
+    """Refuse a file or a piece that would never fit into the budget.
 
     Raises:
-        ShapeError: The whole budget is less.
+        ShapeError: It needs more than the whole budget.
     """
     if num_bytes > budget.num_bytes:
         raise ShapeError(
@@ -274,7 +275,7 @@ def _require_room(path: Path, num_bytes: int, budget: Budget) -> None:
 
 
 def _header(bag: Bag, stat: os.stat_result) -> tuple[SlideHeader, NDArray[Any] | None]:
-    """What is known of a bag, and its coordinates as they are stored."""
+    """Read the header of a bag, and its coordinates as they are stored."""
     stored = bag.read_coords()
     coords, positions = None, None
     if stored is not None:

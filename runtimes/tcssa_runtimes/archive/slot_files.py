@@ -1,21 +1,21 @@
 """The file of an encoded slide, ``slide_features_tcssa/S.h5``.
 
 Datasets: ``features`` (K, D) float32 and ``mass`` (K,) float32; since format 3 also ``means``
-(K, D) float32, the slots before their experts, unless a whole graph made them, which does not tell
-(`tcssa_runtimes.archive.merge` adds such files up). Of a nested budget K is that budget's, and the
-group ``unfolded`` keeps ``mass``, ``means`` and, if there are any, ``centroids`` and ``spread`` of
-all slots of the model. Where the input has coordinates there are also ``centroids`` and ``spread``
-(K, 2) float64, NaN for an empty slot. They are in level-0 pixels, or in µm where the input is
-(attribute ``coords_unit``), and of patch centres where the input tells the patch's size, else of
-its top-left corners (attribute ``coords_point``). A model with places adds ``waves`` (K, W, 2)
-float64, the real and the imaginary part of the Fourier moments of the same coordinates
-(`tcssa.moments`), with the attribute ``um_per_coord``, in ``unfolded`` too. A model with a head
-adds ``logits`` (C,) with the attribute ``classes``, or ``tokens`` (K, H).
+(K, D) float32, the slots before their experts, except from a full graph, which does not return them
+(`tcssa_runtimes.archive.merge` adds up files with means). With a nested budget K is the budget's
+number of slots, and the group ``unfolded`` keeps ``mass``, ``means`` and, if there are any,
+``centroids`` and ``spread`` of all slots of the model. Where the input has coordinates there are
+also ``centroids`` and ``spread`` (K, 2) float64, NaN for an empty slot. They are in level-0 pixels,
+or in µm where the input's are (attribute ``coords_unit``), and of patch centres where the input
+states the size of patches, else of their top-left corners (attribute ``coords_point``). A model
+with places adds ``waves`` (K, W, 2) float64, the real and the imaginary part of the Fourier moments
+of the same coordinates (`tcssa.moments`), with the attribute ``um_per_coord``, in ``unfolded`` too.
+A model with a head adds ``logits`` (C,) with the attribute ``classes``, or ``tokens`` (K, H).
 
 Slots made in one pass with the features (`tcssa_runtimes.archive.slot_sink`) also have
-``failed_coords``, the patches that could not be read, where there are any.
+``failed_coords``, the corners of patches that could not be read, where there are any.
 
-Attributes stand on ``features``, as TRIDENT has them, and say what the slots were made from.
+Attributes are on ``features``, as in TRIDENT's files, and state what the slots were made from.
 """
 
 from __future__ import annotations
@@ -54,25 +54,36 @@ _OF_EXTRACTION = ("params_hash", "n_failed", "mpp_level0", "mpp_effective")
 
 @dataclass(frozen=True)
 class Origin:
-    """What an encoded slide was made from."""
+    """Origin of an encoded slide: the model and the input that it was made from."""
 
     model_sha256: str
     input_name: str
     input_bytes: int
     input_mtime_ns: int
     input_hash: str
-    """Of features and coordinates; see `tcssa.features.content`."""
+    """Hash of features and coordinates; see `tcssa.features.content`."""
 
     @classmethod
     def of(cls, bag: Path, stat: os.stat_result, model_sha256: str, input_hash: str) -> Self:
-        """The origin that encoding a bag in this state has."""
+        """Return the origin of slots that are made from a bag.
+
+        Args:
+            bag: The feature file.
+            stat: Its size and time, as of before it was read.
+            model_sha256: Hash of the model's files.
+            input_hash: Hash of the bag's features and coordinates.
+        """
         return cls(model_sha256, bag_name(bag), stat.st_size, stat.st_mtime_ns, input_hash)
 
     def is_of(self, bag: Path, model_sha256: str) -> bool:
-        """Whether encoding a bag with a model would come to the same.
+        """Tell whether encoding a bag with a model would give the same slots.
 
-        A file of the same name, size and time is taken for the same, as build tools do; of another
-        time, as a copy has, the content is compared.
+        A file of the same name, size and time is taken to be the same, as build tools do;
+        otherwise, as for a copy of another time, the content is compared.
+
+        Args:
+            bag: The feature file.
+            model_sha256: Hash of the model's files.
 
         Raises:
             FeatureFileError: The content cannot be read.
@@ -87,31 +98,36 @@ class Origin:
 
 @dataclass(frozen=True, eq=False)
 class EncodedFacts:
-    """What an encoded slide's file says of it, the slots themselves apart."""
+    """Facts that an encoded slide's file states, without the slots themselves."""
 
     path: Path
     name: str
     num_patches: int
     mass: NDArray[np.float32]
-    """Of each slot, (K,)."""
+    """Sum of routing weights of each slot, [K]; 0 marks an empty slot."""
     runtime: str
     origin: Origin
     budget: str | None
-    """That was asked for, as text; None where none was."""
+    """The budget that was requested, as text; None where none was."""
 
 
 @dataclass(frozen=True)
 class Positions:
-    """What the coordinates of a slide's patches are."""
+    """Kind of a slide's coordinates: their unit, and the point of a patch that they give."""
 
     unit: str
     """``level0_px`` or ``um``."""
     point: Literal["centre", "corner"]
-    """Which point of a patch."""
+    """Point of a patch; ``corner`` is the top left one."""
 
 
 def slide_features_path(out: Path, slide_id: str) -> Path:
-    """Where a slide's file lies below an output folder."""
+    """Return the path of a slide's file of slots.
+
+    Args:
+        out: The output folder, above ``slide_features_tcssa``.
+        slide_id: The slide.
+    """
     return out / FOLDER / f"{slide_id}.h5"
 
 
@@ -133,14 +149,14 @@ def write_slide_features(
     Args:
         path: The file.
         slide: The slide.
-        origin: What it was made from.
-        positions: What its coordinates are, None if it has none.
-        encoder: Of the features.
-        runtime: What ran the model.
-        classes: Of the logits.
-        budget: That was asked for, if any.
-        failed_coords: Corners of patches that could not be read, ``[n, 2]``, where the slide itself
-            was.
+        origin: The model and the input that it was made from.
+        positions: Kind of its coordinates; None if it has none.
+        encoder: Name of the encoder of the features; None if it was not recorded.
+        runtime: Backend and device that ran the model.
+        classes: Names of the classes of the logits, if there are logits.
+        budget: The budget that was requested, if any.
+        failed_coords: Corners of patches that could not be read, ``[n, 2]``, where slots were made
+            from the slide itself.
         more: Further attributes.
 
     Raises:
@@ -183,7 +199,7 @@ def write_slide_features(
 def _write_sums(
     group: h5py.Group, mass: Floats, means: Floats | None, places: SlotMoments | None
 ) -> None:
-    """Write what slots are the sums of, as far as it is known."""
+    """Write the sums that slots are made of, as far as they are known."""
     group.create_dataset("mass", data=mass)
     if means is not None:
         group.create_dataset("means", data=means)
@@ -201,7 +217,8 @@ def _read_places(group: h5py.Group, mass: Floats) -> SlotMoments:
     """Read the moments that `_write_sums` wrote.
 
     Raises:
-        UnsoundError: They make no sense.
+        UnsoundError: A shape does not fit the slots, a value is not finite, or the scale is not
+            positive.
     """
     centroids, spread = (numbers(group, name, ndim=2)[:] for name in ("centroids", "spread"))
     waves = mpp = None
@@ -219,7 +236,7 @@ def _read_places(group: h5py.Group, mass: Floats) -> SlotMoments:
 
 
 def read_facts(path: Path) -> EncodedFacts | None:
-    """Read what an encoded slide's file says; None if it is not one of ours, or broken."""
+    """Read the facts in an encoded slide's file; None if it is broken or not one of ours."""
     try:
         return require_facts(path)
     except FeatureFileError:
@@ -227,10 +244,10 @@ def read_facts(path: Path) -> EncodedFacts | None:
 
 
 def require_facts(path: Path) -> EncodedFacts:
-    """Read what an encoded slide's file says, the slots themselves apart.
+    """Read the facts in an encoded slide's file, without the slots themselves.
 
     Raises:
-        FeatureFileError: The file is broken, or no whole file of slots.
+        FeatureFileError: The file is broken, or is not a complete file of slots.
     """
     with hdf5_file(path, FeatureFileError, hint=_AGAIN) as file:
         return _facts(path, file)
@@ -270,25 +287,25 @@ def _are_sums(mass: Floats, *means: Floats) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class EncodedState:
-    """The sums that an encoded slide's file keeps, and what they are of."""
+    """Sums that an encoded slide's file keeps, with the slide's facts."""
 
     facts: EncodedFacts
     sums: SlideSums
     encoder: str
-    """Of the features; ``None`` as text where nobody noted it."""
+    """Encoder of the features; the text ``None`` where it was not recorded."""
     positions: Positions | None
-    """What its places are; None where it has none."""
+    """Kind of its positions; None where it has none."""
     extraction: dict[str, Attribute]
-    """What slots made in one pass with the features say of the slide, if they are such."""
+    """Attributes of the extraction, if the slots were made in one pass with the features."""
     failed_coords: NDArray[np.int64] | None
-    """Corners of patches that could not be read, likewise."""
+    """Corners of patches that could not be read, [n, 2], likewise; None where there are none."""
 
 
 def read_state(path: Path) -> EncodedState:
     """Read the sums of an encoded slide.
 
     Raises:
-        FeatureFileError: The file is broken, no file of slots, or does not keep the means.
+        FeatureFileError: The file is broken, is no file of slots, or does not keep the means.
     """
     with hdf5_file(path, FeatureFileError, hint=_AGAIN) as file:
         facts = _facts(path, file)

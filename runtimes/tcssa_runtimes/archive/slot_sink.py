@@ -1,9 +1,9 @@
-"""Slides compressed as their patches are encoded: a gigapixel slide becomes K tokens in one pass.
+"""A sink that compresses slides as their patches are encoded: from pixels to slots in one pass.
 
-What `tcssa.slides.extract` takes as a sink. The slots are those that
-`tcssa_runtimes.archive.encode` would make of the slide's feature file, byte for byte on a CPU: of
-the features in the type they would be stored in, in the same chunks. The hash of their input is the
-same too, so that encoding the features later on finds the slide done.
+`tcssa.slides.extract` takes it. The slots are those that `tcssa_runtimes.archive.encode` would make
+of the slide's feature file, byte for byte on a CPU: from the features in the type in which they
+would be stored, in the same chunks. The hash of the input is the same too, so that encoding the
+features later on finds the slide done.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ from tcssa_runtimes.contract.chunks import Chunk, rows_of
 
 
 class SlotFiles:
-    """See `tcssa.slides.extraction.sinks.SlideSink`.
+    """Sink of slides that writes their slots; see `tcssa.slides.extraction.sinks.SlideSink`.
 
     Args:
         out: Slots go to ``OUT/slide_features_tcssa/S.h5``, as those of
-        `tcssa_runtimes.archive.encode`.
+            `tcssa_runtimes.archive.encode`.
         runtime: The model; it is open.
     """
 
@@ -54,10 +54,15 @@ class SlotFiles:
         atomic.discard_leftovers(out / FOLDER)
 
     def finished(self, slide: SlideFile, params: Params) -> SlideResult | None:
-        """What an earlier run made of a slide.
+        """Return the result that an earlier run left for a slide; None if it is still to be done.
+
+        Args:
+            slide: The slide.
+            params: Parameters of its extraction.
 
         Raises:
-            UsageError: Its slots are of another model, or were made with other parameters.
+            UsageError: Its slots are of another model or budget, or were made with other
+                parameters.
         """
         path = slide_features_path(self.out, slide.slide_id)
         made = _read_attributes(path)
@@ -84,10 +89,14 @@ class SlotFiles:
             )
 
     def check(self, spec: EncoderSpec, encoder: Encoder) -> None:
-        """See that the model was made for this encoder.
+        """Check that the model was made for an encoder.
+
+        Args:
+            spec: The encoder as the registry knows it.
+            encoder: The same, loaded.
 
         Raises:
-            UsageError: It was not.
+            UsageError: D is not the model's, or the model was trained on another encoder.
         """
         facts = self._runtime.facts
         hint = "use --encoder with the encoder that the model was trained on"
@@ -103,18 +112,23 @@ class SlotFiles:
             )
 
     def begin(self, plan: SlidePlan, encoder: Encoder) -> SlotFile:
-        """Begin the sums of a slide."""
+        """Begin the sums of a slide.
+
+        Args:
+            plan: The slide and its patches.
+            encoder: The encoder of the features that are to come.
+        """
         return SlotFile(self.out, self._runtime, plan, encoder)
 
     def write_index(self) -> Path:
-        """List all slides that have slots here, those of other processes too."""
+        """Write the index of all slides with slots here, other processes' too; return its path."""
         index = self.out / "index.csv"
         write_index(index, map(require_facts, (self.out / FOLDER).glob("*.h5")))
         return index
 
 
 class SlotFile:
-    """See `tcssa.slides.extraction.sinks.PatchSink`."""
+    """Sink of one slide's patches; see `tcssa.slides.extraction.sinks.PatchSink`."""
 
     def __init__(self, out: Path, runtime: Runtime, plan: SlidePlan, encoder: Encoder) -> None:
         self._out, self._runtime, self._plan = out, runtime, plan
@@ -129,9 +143,14 @@ class SlotFile:
     def append(self, features: NDArray[Any], coords: NDArray[np.int64]) -> None:
         """Add patches to the sums, a chunk at a time; a model of whole slides gets them at the end.
 
+        Args:
+            features: Features [b, D], in the type in which they would be stored.
+            coords: Level-0 corners of the patches, [b, 2].
+
         Raises:
-            NonFiniteFeatureError: A feature of these patches, or of some before, is not finite.
-            ShapeError: A feature is beyond what the model takes, or there are too many patches.
+            NonFiniteFeatureError: A feature of these patches, or of earlier ones, is not finite.
+            ShapeError: A feature is beyond the range of the model's type, or there are too many
+                patches.
         """
         check_size(self._runtime.facts, self._num_rows + len(coords))
         self._content.add(features)
@@ -145,11 +164,11 @@ class SlotFile:
             self._sum_up(rows)
 
     def fail(self, coords: NDArray[np.int64]) -> None:
-        """Note patches that could not be read."""
+        """Record the level-0 corners [b, 2] of patches that could not be read."""
         self._failed.append(coords)
 
     def finish(self) -> None:
-        """Make the slots and write them; of a slide without patches nothing is written.
+        """Make the slots and write them; write nothing for a slide without patches.
 
         Raises:
             NonFiniteFeatureError: A feature of the last patches is NaN or infinite.
@@ -187,11 +206,14 @@ class SlotFile:
         )
 
     def discard(self) -> None:
-        """Nothing was written yet."""
+        """Drop the patches that wait; nothing was written yet."""
         self._waiting.clear()
 
     def _sum_up(self, rows: int, *, whole_only: bool = True) -> None:
-        """Add what waits to the sums, in chunks of ``rows``; the last, smaller one if asked."""
+        """Add the patches that wait to the sums, in chunks of ``rows``.
+
+        A smaller last chunk goes on waiting, unless ``whole_only`` is False.
+        """
         chunks, self._waiting = rows_of(iter(self._waiting), rows), []
         for features, centres in chunks:
             if whole_only and len(features) < rows:
@@ -202,7 +224,7 @@ class SlotFile:
 
 
 def _read_attributes(path: Path) -> dict[str, Any] | None:
-    """What a slots file says of itself; None if it is not there, not whole, or not from a slide."""
+    """Read the attributes of a file of slots; None if it is missing, broken or not complete."""
     try:
         with hdf5_file(path, FeatureFileError) as file:
             said = attributes(numbers(file, "features", ndim=2))

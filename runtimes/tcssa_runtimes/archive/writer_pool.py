@@ -1,4 +1,4 @@
-"""Work done by a few threads, while others go on."""
+"""A few threads that work in the background."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _QUEUED = 64
 
 
 class Background:
-    """Threads that do what they are given; use it as a context manager, which waits for the rest.
+    """Threads that do queued work; use it as a context manager, which waits for it on leaving.
 
     Work is begun in the order in which it is given. After an error nothing more is begun, and the
     error is raised by the next `do`, or on leaving.
 
     Args:
-        threads: How many.
+        threads: Number of threads.
     """
 
     def __init__(self, threads: int) -> None:
         self.busy_s = 0.0
-        """Seconds that the threads worked, of all together."""
+        """Seconds that the threads worked, summed over them."""
         self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(_QUEUED)
         self._error: BaseException | None = None
         self._lock = threading.Lock()
@@ -46,7 +46,7 @@ class Background:
             self._raise()
 
     def do(self, work: Callable[[], None]) -> None:
-        """Do this next; waits while too much is waiting already."""
+        """Queue a piece of work; block while the queue is full."""
         self._raise()
         self._queue.put(work)
 

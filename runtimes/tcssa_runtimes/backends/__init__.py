@@ -1,1 +1,1 @@
-"""What runs a model: torch, ONNX Runtime, TensorRT."""
+"""Backends that run a model: torch, ONNX Runtime, TensorRT."""

@@ -1,7 +1,7 @@
-"""What all runtimes of artefacts share: a full graph, or a chunked pair run part by part.
+"""The common base of artefact runtimes, for a full graph or for a chunked pair run by chunks.
 
-A backend fills in `_call`, which runs one graph of the artefact on arrays. A chunked pair streams
-a slide of any size: ``partial`` gives a chunk's means and masses, whose products add up over the
+A backend implements `_call`, which runs one graph of the artefact on arrays. A chunked pair streams
+a slide of any size: ``partial`` returns a chunk's means and masses, whose products add up over the
 chunks, and ``finish`` makes slots of the slide's means. Chunks begin at fixed rows of a slide, so a
 slide's result does not depend on how its features were handed over.
 
@@ -26,27 +26,28 @@ from tcssa_runtimes.contract.slide_accumulator import ChunkSums, SlideSums
 Arrays = Mapping[str, NDArray[Any]]
 
 _CHUNKS_AT_ONCE = 16
-"""Of graphs with a fixed number of rows, which run on GPUs, if they take as many."""
+"""Chunks of a launch where graphs have a fixed number of rows, as those for GPUs do; fewer where
+the model's largest batch is smaller."""
 
 
 class ArtefactRuntime(Runtime):
     """Runs the graphs of an artefact.
 
     Args:
-        facts: What the artefact says.
-        name: What runs where.
+        facts: Shape, limits and origin of the model.
+        name: Backend and device, e.g. ``onnx (cpu)``.
     """
 
     def __init__(self, facts: ModelFacts, name: str) -> None:
         super().__init__(facts, name)
         if facts.input_dtype == "float16":
-            self.chunk_dtypes = frozenset({"float16", "float32"})  # as they are stored, if so
+            self.chunk_dtypes = frozenset({"float16", "float32"})  # taken as they are stored
         if facts.fixed_rows:
             self.chunks_at_once = min(_CHUNKS_AT_ONCE, facts.max_batch or _CHUNKS_AT_ONCE)
 
     @abstractmethod
     def _call(self, graph: str, feed: Arrays) -> Arrays:
-        """Run one graph: ``full``, ``partial`` or ``finish``."""
+        """Run one graph, ``full``, ``partial`` or ``finish``; return its outputs by name."""
 
     def _run(
         self,
@@ -107,7 +108,7 @@ class ArtefactRuntime(Runtime):
         return chunk_sums(found, lengths.tolist())
 
     def _packed(self, chunks: Sequence[Features]) -> NDArray[Any]:
-        """Chunks as one batch [B, C, D]; rows beyond a chunk are zero."""
+        """Pack chunks into one batch [B, C, D]; rows beyond a chunk are zero."""
         assert self.facts.chunk_patches is not None
         rows = self.facts.chunk_patches
         if not self.facts.fixed_rows:
@@ -131,7 +132,12 @@ class ArtefactRuntime(Runtime):
 
 
 def chunk_sums(found: Arrays, lengths: Sequence[int]) -> list[ChunkSums]:
-    """What ``partial`` says of each chunk, without the padding behind it."""
+    """Split the output of ``partial`` into the sums of each chunk, without padding.
+
+    Args:
+        found: The graph's outputs by name; their first axis is the chunks.
+        lengths: Rows of each chunk that are not padding.
+    """
     return [
         ChunkSums(
             weighted_sum=found["mean"][b] * found["mass"][b][:, None],
@@ -145,14 +151,15 @@ def chunk_sums(found: Arrays, lengths: Sequence[int]) -> list[ChunkSums]:
 
 
 def centred(coords: NDArray[np.float64], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Move the places of each bag's patches to about 0, where float32 is exact enough.
+    """Move the positions of each bag's patches close to 0, where float32 is exact enough.
 
     Args:
         coords: (x, y) in µm, [B, N, 2].
         lengths: Patches of each bag, [B].
 
     Returns:
-        The same about their mean, [B, N, 2]; what a model with places makes of them is the same.
+        The positions relative to their bag's mean, [B, N, 2], 0 for padding; a model with places
+        makes the same of them.
     """
     moved = np.zeros(coords.shape, np.float32)
     for bag, given, length in zip(moved, coords, lengths, strict=True):

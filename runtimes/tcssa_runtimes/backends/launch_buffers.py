@@ -1,11 +1,11 @@
-"""The memory of one launch of a chunked engine, used over and over.
+"""The buffers of one launch of a chunked engine, which are used again for later launches.
 
 Features go from pinned host memory to the device on a stream of their own, so that one launch is
 copied while another one computes; on a GPU the launch itself is recorded once as a CUDA graph and
-then replayed. Two of these in turn are double buffers.
+then replayed. Two sets of buffers used in turn give double buffering.
 
-On a CPU, where tests run it, there is no stream and everything happens at once. Not yet run on a
-GPU.
+On a CPU, where tests run it, there are no streams and a launch is done when `start` returns. Not
+yet run on a GPU.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tcssa_runtimes.backends.pinned import fill
 from tcssa_runtimes.contract.chunks import Features
 
 Execute = Callable[[Mapping[str, Tensor], int], None]
-"""Runs the graph on tensors by name, inputs and outputs, on a CUDA stream (0 on a CPU)."""
+"""Runs the graph on its input and output tensors by name, on a CUDA stream (0 on a CPU)."""
 
 
 class LaunchBuffers:
@@ -30,9 +30,9 @@ class LaunchBuffers:
 
     Args:
         inputs: ``features`` [B, C, D] and ``lengths`` [B], every axis with its size.
-        outputs: What the graph writes, likewise.
+        outputs: Tensors that the graph writes, every axis with its size.
         device: A torch device.
-        execute: The graph.
+        execute: Runs the graph.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class LaunchBuffers:
     def start(self, chunks: Sequence[Features]) -> None:
         """Copy chunks and compute them; the launch before must have been waited for.
 
-        Rows beyond a chunk keep what stood there, which is finite and is not looked at.
+        Rows beyond a chunk keep their earlier values, which are finite and are ignored.
         """
         features, lengths = self._host["features"], self._host["lengths"]
         lengths.zero_()
@@ -76,15 +76,15 @@ class LaunchBuffers:
             self._streams.done.record()
 
     def wait(self) -> dict[str, NDArray[Any]]:
-        """The outputs of the launch that was started last; copies of them."""
+        """Wait for the launch that was started last, and return copies of its outputs by name."""
         if self._streams is not None:
             self._streams.done.synchronize()
         return {name: self._host[name].numpy().copy() for name in self._outputs}
 
     def _replay(self, stream: torch.cuda.Stream) -> None:
-        """Run the graph; the first launch runs it and records it."""
+        """Replay the recorded graph; the first launch runs it once and records it before."""
         if self._graph is None:
-            self._execute(self._device, stream.cuda_stream)  # engines set themselves up in it
+            self._execute(self._device, stream.cuda_stream)  # engines set themselves up here
             stream.synchronize()
             self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph, stream=stream):
@@ -106,7 +106,7 @@ class LaunchBuffers:
 
 
 class _Streams:
-    """One stream for copies, one for computing, and what they tell each other."""
+    """A stream for copies, one for computing, and the events by which they wait for each other."""
 
     def __init__(self) -> None:
         # none of them the default stream, on which TensorRT synchronises

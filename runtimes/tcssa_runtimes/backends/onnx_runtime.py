@@ -1,8 +1,8 @@
 """ONNX Runtime: on the CPU, or with its CUDA or TensorRT provider.
 
 CUDA ran on an H200 (docs/gpu.md); its TensorRT is not yet run on a GPU. ``onnxruntime-gpu`` lists
-both on machines without a GPU and then runs on the CPU in silence, so what a session really uses is
-looked at.
+both on machines without a GPU and then silently runs on the CPU, so the providers that a session
+really uses are checked.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PROVIDERS: dict[Place, str] = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 _PROVIDER_OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}
-"""By itself it multiplies float32 with ten bits of mantissa, which are too few for the gate."""
+"""By default it multiplies float32 with ten bits of mantissa, which are too few for the gate."""
 _TENSORRT_MAJOR = "10"
 """ONNX Runtime's TensorRT provider links libnvinfer.so.10."""
 _WARNING, _FATAL = 2, 4
@@ -45,9 +45,9 @@ class OnnxRuntime(ArtefactRuntime):
 
     Args:
         folder: The artefact's folder.
-        artefact: What it says.
-        place: ``cpu``, ``cuda``, or ``tensorrt`` for the provider of that name.
-        allow_cpu: Run on the CPU where the GPU asked for is not there; `notes` then says so.
+        artefact: Its manifest.
+        place: ``cpu``, ``cuda``, or ``tensorrt`` for ONNX Runtime's provider of that name.
+        allow_cpu: Run on the CPU where the requested GPU is not available; `notes` then says so.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class OnnxRuntime(ArtefactRuntime):
         sessions = {}
         for name, file in self._files.items():
             sessions[name] = _start(ort, file, wanted, on_gpu=place != "cpu")
-            with reading(file, ArtefactError):  # names of its tensors may be no text
+            with reading(file, ArtefactError):  # names of its tensors may not be text
                 sides = {
                     "inputs": (sessions[name].get_inputs(), self._models[name].inputs),
                     "outputs": (sessions[name].get_outputs(), self._models[name].outputs),
@@ -123,10 +123,11 @@ class OnnxRuntime(ArtefactRuntime):
         return found
 
     def _require_stated(self, graph: str, found: Arrays) -> None:
-        """Require outputs of the stated sizes, and slots that there are: what follows rests on it.
+        """Require outputs of the stated types and sizes, and assignments to slots that exist.
 
         Raises:
-            ArtefactError: They are others.
+            ArtefactError: An output's type or size is not the stated one, or a slot number is out
+                of range.
         """
         for output in self._models[graph].outputs:
             array = found[output.name]
@@ -144,10 +145,12 @@ class OnnxRuntime(ArtefactRuntime):
 def _require_same(
     file: Path, side: str, found: Sequence[Any], stated: Sequence[TensorSpec]
 ) -> None:
-    """Require that a graph has the tensors that its artefact states, before memory is taken.
+    """Require that a graph has the tensors that its artefact states, before memory is allocated.
+
+    An output may leave a size open; see `_require_stated`.
 
     Raises:
-        ArtefactError: It has others. An output may leave a size open; see `_require_stated`.
+        ArtefactError: The tensors' names, types or sizes are not the stated ones.
     """
     alike = [tensor.name for tensor in found] == [tensor.name for tensor in stated]
     for tensor, spec in zip(found, stated, strict=False) if alike else ():
@@ -172,9 +175,17 @@ def _is_shape(found: tuple[int, ...], stated: Sequence[int | None]) -> bool:
 
 
 def bound_call(session: Any, feed: Arrays, device: str) -> Arrays:  # onnxruntime has no types
-    """Run a session on memory of its device: what comes out of it is copied back at the end.
+    """Run a session with input and output in its device's memory, and copy the output back.
 
-    Shapes may vary from call to call, so outputs are allocated by the session.
+    Shapes may vary from call to call, so the session allocates the outputs.
+
+    Args:
+        session: A session of ONNX Runtime.
+        feed: Inputs by name.
+        device: The session's device in ONNX Runtime's words, e.g. ``cuda``; its first one is taken.
+
+    Returns:
+        Outputs by name.
     """
     import onnxruntime as ort
 
@@ -204,11 +215,11 @@ def _start(ort: Any, file: Path, provider: str, *, on_gpu: bool) -> Any:  # onnx
 
 
 def _options(ort: Any) -> Any:  # onnxruntime has no types
-    """As many threads as this process may use, and none that waits by spinning.
+    """Return options for as many threads as this process may use, none of which waits by spinning.
 
-    By itself ONNX Runtime counts the machine's cores; on fewer, as job schedulers give, its threads
-    get into each other's way. Spinning takes the cores from those that read the next slides:
-    without it two cores encoded 389,000 patches a second instead of 280,000.
+    By default ONNX Runtime counts the machine's cores; where a job scheduler grants fewer, its
+    threads get in each other's way. Spinning takes the cores from the threads that read the next
+    slides: without it two cores encoded 389,000 patches a second instead of 280,000.
     """
     options = ort.SessionOptions()
     if hasattr(os, "sched_getaffinity"):  # on Linux
@@ -218,14 +229,14 @@ def _options(ort: Any) -> Any:  # onnxruntime has no types
 
 
 def _require_tensorrt_10() -> None:
-    """Check for the TensorRT that the provider links.
+    """Check for the version of TensorRT that the provider links.
 
     Raises:
         DeviceError: Another major version is installed.
     """
     try:
         installed = version("tensorrt")
-    except PackageNotFoundError:  # it may be installed by other means: the session will tell
+    except PackageNotFoundError:  # it may be installed by other means; if not, the session fails
         return
     if installed.partition(".")[0] != _TENSORRT_MAJOR:
         raise DeviceError(
@@ -237,7 +248,7 @@ def _require_tensorrt_10() -> None:
 
 @contextmanager
 def _quiet_start(ort: Any, *, on_gpu: bool) -> Iterator[None]:  # onnxruntime has no types
-    """Keep a provider's complaints to itself while a session starts: the errors are ours."""
+    """Silence ONNX Runtime's own log while a session starts; its errors are raised as ours."""
     ort.set_default_logger_severity(_FATAL)
     try:
         if on_gpu:

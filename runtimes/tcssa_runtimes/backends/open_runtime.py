@@ -1,4 +1,4 @@
-"""Which runtime a model is opened with."""
+"""Choice of the runtime for a model."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ def open_runtime(
     *,
     allow_cpu: bool = False,
 ) -> Runtime:
-    """Choose the runtime for a model; entering it allocates.
+    """Choose the runtime for a model, and return it; entering it allocates.
 
     Args:
         model_path: An artefact's folder; or a run directory or checkpoint, for torch.
-        runtime: ``auto`` goes by what the path is; ``onnx-trt`` is ONNX Runtime with its TensorRT
-            provider.
+        runtime: ``auto`` follows from the kind of path; ``onnx-trt`` is ONNX Runtime with its
+            TensorRT provider.
         device: ``auto`` is the GPU for TensorRT, the CPU for ONNX, and for torch the GPU where
             there is one.
-        allow_cpu: Run on the CPU where the GPU asked for is not there; the runtime's ``notes``
+        allow_cpu: Run on the CPU where the requested GPU is not available; the runtime's ``notes``
             then say so.
 
     Raises:
-        UsageError: That runtime cannot run that model, or not on that device.
+        UsageError: The runtime cannot run this model, or not on this device.
         ArtefactError: The artefact is broken.
         CheckpointError: The checkpoint is broken.
         RunError: The run is not finished.
-        DeviceError: CUDA was asked for and is not there.
+        DeviceError: CUDA was requested and is not available.
     """
     path = Path(model_path)
     if is_artefact(path):
@@ -52,7 +52,7 @@ def open_runtime(
 
 
 def _format(runtime: RuntimeName) -> str:
-    """What to export for a runtime."""
+    """Return the export format that a runtime runs."""
     return "onnx" if runtime.startswith("onnx") else runtime
 
 

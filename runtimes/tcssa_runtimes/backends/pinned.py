@@ -1,7 +1,7 @@
-"""Features on their way to a GPU, through a few blocks of pinned host memory in turn.
+"""Uploads of features to a GPU, through a few blocks of pinned host memory used in turn.
 
-A copy out of ordinary memory goes through a block of the driver's, one thread filling it and
-waiting. Here all of torch's threads fill a block while the one before is on its way.
+A copy out of pageable memory goes through a block of the driver's, which a single thread fills and
+then waits for. Here all of torch's threads fill a block while the one before is being copied.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _BLOCKS = 4
 
 
 class PinnedUploads:
-    """Copies chunks to a device; without a GPU it copies all the same, and waits for nothing.
+    """Copies chunks to a device; on a CPU it makes plain copies, with nothing to wait for.
 
     Args:
-        num_bytes: Of the largest chunk.
+        num_bytes: Size of the largest chunk.
         device: A torch device.
     """
 
@@ -34,7 +34,7 @@ class PinnedUploads:
         self._next = 0
 
     def upload(self, chunk: Features) -> Tensor:
-        """A chunk [n, D] on the device, in order with what runs on its current stream."""
+        """Copy a chunk [n, D] to the device, in order with the work on its current stream."""
         place, self._next = self._next, (self._next + 1) % _BLOCKS
         if (sent := self._sent[place]) is not None:
             sent.synchronize()
@@ -51,7 +51,12 @@ class PinnedUploads:
 
 
 def fill(block: Tensor, chunk: Features) -> None:
-    """Copy a chunk [n, D] into host memory of any type, by all of torch's threads."""
+    """Copy a chunk into host memory, a writeable one by all of torch's threads.
+
+    Args:
+        block: A CPU tensor [n, D], of any floating type that the chunk's casts to.
+        chunk: Features [n, D].
+    """
     if chunk.flags.writeable:
         block.copy_(torch.from_numpy(chunk))
     else:  # torch warns of arrays that it must not write to

@@ -1,7 +1,7 @@
 """Engines of TensorRT and of TensorRT-RTX.
 
 Not yet run on a GPU: this file was written from the documentation of both, and tests run it only
-where there is a CUDA device. Without one nothing of TensorRT is created, since its runtime then
+where there is a CUDA device. Without one no TensorRT object is created, since its runtime then
 fails in ways that Python cannot catch.
 """
 
@@ -33,11 +33,11 @@ _MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 
 
 class TensorRTRuntime(ArtefactRuntime):
-    """Runs an artefact's engines on a CUDA device, with torch's tensors as their buffers.
+    """Runs an artefact's engines on a CUDA device, with torch tensors as their buffers.
 
     Args:
         folder: The artefact's folder.
-        artefact: What it says.
+        artefact: Its manifest.
     """
 
     def __init__(self, folder: Path, artefact: Artefact) -> None:
@@ -109,7 +109,7 @@ class TensorRTRuntime(ArtefactRuntime):
         return lambda: chunk_sums(buffers.wait(), lengths)
 
     def _launch_buffers(self) -> LaunchBuffers:
-        """Memory of one launch, and a context of its own, whose addresses stay what they are."""
+        """Allocate the buffers of one launch, with a context of its own and fixed addresses."""
         from tcssa_runtimes.backends.launch_buffers import LaunchBuffers
 
         model = self._artefact.models["partial"]
@@ -169,5 +169,5 @@ class TensorRTRuntime(ArtefactRuntime):
 
 
 def _with_batch(tensor: TensorSpec, batch: int) -> TensorSpec:
-    """A tensor whose first axis, the only one that varies, has its size."""
+    """Return a tensor's spec with ``batch`` as its first axis, the only one of open size."""
     return tensor.model_copy(update={"shape": [batch, *tensor.shape[1:]]})

@@ -1,4 +1,4 @@
-"""Eager torch: streams a slide of any size through bounded memory."""
+"""The runtime of eager torch, which streams a slide of any size through bounded memory."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 _CHUNK_PATCHES = 4096
 _CHUNKS_AT_ONCE = 16
-"""On a GPU, where the fused kernel takes them in one launch."""
+"""Chunks of a launch on a GPU, where the fused kernel takes them together."""
 
 
 class TorchRuntime(Runtime):
     """Runs the compressor itself.
 
     Args:
-        checkpoint: The compressor; it is moved to the device on entering and back on leaving.
-        device: A torch device that is there.
+        checkpoint: The compressor; moved to the device on entering, and to the CPU on leaving.
+        device: A torch device that is available.
     """
 
     def __init__(self, checkpoint: LoadedCompressor, device: str) -> None:
@@ -101,7 +101,7 @@ class TorchRuntime(Runtime):
         sums = {place: self._no_sums(row) for place, row in bad_rows.items()}
         if not parts:
             return [sums[place] for place in range(len(chunks))]
-        # one copy of each off the device, not one a chunk: every copy waits for the device
+        # one copy of each from the device, not one per chunk: every copy waits for the device
         found = list(parts.values())
         weighted_sum = torch.stack([part.state.weighted_sum for part in found]).cpu().numpy()
         mass = torch.stack([part.state.mass for part in found]).cpu().numpy()
@@ -119,9 +119,9 @@ class TorchRuntime(Runtime):
         return [sums[place] for place in range(len(chunks))]
 
     def _aggregate(self, chunks: Sequence[Features]) -> tuple[dict[int, Aggregate], dict[int, int]]:
-        """What chunks add up to, and of those that hold a bad row that row; both by place.
+        """Sum up chunks, or find the bad row of one that has it; both by index into ``chunks``.
 
-        Chunks of one type at a time: what a slide becomes must not depend on its neighbours.
+        Chunks of different types run apart: a slide's slots must not depend on its neighbours.
         """
         import torch
 
@@ -136,7 +136,7 @@ class TorchRuntime(Runtime):
                 while tensors:
                     try:
                         found = self._model.aggregate(tensors)
-                    except NonFiniteFeatureError as error:  # the others are worth another launch
+                    except NonFiniteFeatureError as error:  # the others are launched again
                         bag = error.bag or 0
                         del tensors[bag]
                         bad_rows[places.pop(bag)] = error.row

@@ -1,1 +1,1 @@
-"""What every runtime promises, takes and gives."""
+"""The contract of every runtime: its methods, its input and its output."""

@@ -1,13 +1,13 @@
 """The contract of every runtime.
 
-A runtime is a context manager: it allocates on entering, frees on leaving, and checks what it is
-given before it runs. Some take a slide as a whole. Those whose facts tell `chunk_patches` stream
-it: they `launch` chunks, which gives what these add to their slides, and `finish` slides whose
-chunks are all in. Both take several at once, of any slides, which is what
-`tcssa_runtimes.archive.launch_scheduler` does.
+A runtime is a context manager: it allocates on entering, frees on leaving, and checks its input
+before it runs. Some models take a slide whole. Where `ModelFacts.chunk_patches` is set, the runtime
+streams: `launch` computes the sums that chunks add to their slides, and `finish` makes the slots of
+slides whose chunks have all been added. Both take chunks or slides of any origin together, which is
+how `tcssa_runtimes.archive.launch_scheduler` fills its launches.
 
-A backend fills in `_open`, `_close`, `_run`, and, if it streams, `_sum_up` and `_refine`; one that
-computes beside the caller also `_launch`. Backends of artefacts are made in
+A backend implements `_open`, `_close`, `_run`, and, if it streams, `_sum_up` and `_refine`; one
+that computes asynchronously also overrides `_launch`. Backends for artefacts derive from
 `tcssa_runtimes.backends.artefact_runtime`.
 
 Shapes: B bags, N patches, n rows of a chunk, S slides, D features, K slots, T = top_k. Arrays are
@@ -48,30 +48,34 @@ class Runtime(ABC):
     """Runs one model on one device.
 
     Args:
-        facts: The model.
-        name: What runs where, e.g. ``onnx (cpu)``.
+        facts: Shape, limits and origin of the model.
+        name: Backend and device, e.g. ``onnx (cpu)``.
     """
 
     def __init__(self, facts: ModelFacts, name: str) -> None:
         self.facts = facts
         self.name = name
         self.notes: list[str] = []
-        """What a report must say of how the model runs, such as a fallback that was allowed."""
+        """Remarks on how the model runs that a report must show, such as an allowed fallback."""
         self.chunks_at_once = 1
-        """Chunks that a launch takes best."""
+        """Chunks that make a full launch, which takes no more."""
         self.launches_at_once = 1
-        """Launches that may be under way before the first of them is waited for."""
+        """Launches that may be in flight before the first of them is waited for."""
         self.chunk_dtypes: frozenset[str] = frozenset({"float32"})
-        """Types that the model takes features in; others come as float32."""
+        """Types in which the model takes features; others are converted to float32."""
         self.finds_bad_rows = False
-        """Whether what a launch gives tells of a patch that is not finite; else `check_chunk`
+        """Whether a launch itself reports patches that are not finite; otherwise `check_chunk`
         looks for them."""
         self.budget: Budget | None = None
-        """Slots that a slide becomes where its sums are folded; None: all. See `set_budget`."""
+        """Number of slots that a slide is folded to; None keeps all. See `set_budget`."""
         self._is_open = False
 
     def set_budget(self, budget: Budget | None) -> None:
-        """Let slides become fewer slots, of a model with nested budgets.
+        """Set how many slots a slide is folded to, for a model with nested budgets.
+
+        Args:
+            budget: One of the model's budgets; ``auto``, which chooses one for each slide; or None
+                for all slots.
 
         Raises:
             UsageError: The model has no such budget, or takes slides whole.
@@ -89,7 +93,7 @@ class Runtime(ABC):
 
     @property
     def budget_text(self) -> str | None:
-        """Return the budget as files of slots note it; None where there is none."""
+        """Return the budget as slot files record it; None where none is set."""
         return None if self.budget is None else str(self.budget)
 
     def __enter__(self) -> Self:
@@ -110,16 +114,17 @@ class Runtime(ABC):
         """Compress a padded batch of bags.
 
         Args:
-            features: Patch features [B, N, D], of any floating type. What stands beyond a bag's
-                length is never looked at.
+            features: Patch features [B, N, D], of any floating type. Rows beyond a bag's length
+                are ignored.
             lengths: Patches of each bag, [B], integers from 0 to N.
-            coords: Where patches lie, (x, y) in µm, [B, N, 2]; a model with places needs them, no
-                other looks at them.
+            coords: Patch positions (x, y) in µm, [B, N, 2]; needed by a model with places, ignored
+                by others.
 
         Raises:
-            ShapeError: Shapes, types or sizes do not fit the model, or coords are needed and
-                missing.
-            NonFiniteFeatureError: A real patch has a NaN or an infinity; it names bag and row.
+            ShapeError: Shapes, types or sizes do not fit the model, coords are needed and missing,
+                or half precision overflowed.
+            NonFiniteFeatureError: A real patch has a NaN or an infinity; the error names its bag
+                and row.
         """
         self._require_open()
         lengths = check_batch(self.facts, features, lengths)
@@ -148,7 +153,7 @@ class Runtime(ABC):
     def _batch_places(
         self, coords: NDArray[Any] | None, shape: tuple[int, ...], lengths: NDArray[np.int64]
     ) -> NDArray[np.float64] | None:
-        """Return where the patches of a padded batch lie, [B, N, 2], if the model is told."""
+        """Return the patch positions of a padded batch, [B, N, 2], if the model takes them."""
         if not self.facts.spatial:
             return None
         if coords is None:
@@ -167,11 +172,16 @@ class Runtime(ABC):
 
         Args:
             bags: Patch features of each bag, [N, D], of any floating type.
-            coords: Where the patches of each bag lie; see `run`.
+            coords: Patch positions of each bag, [N, 2] in µm; see `run`.
+
+        Returns:
+            The slots and the routing of each bag, in the order of the bags.
 
         Raises:
-            ShapeError: Shapes, types or sizes do not fit the model.
-            NonFiniteFeatureError: A patch has a NaN or an infinity; it names bag and row.
+            ShapeError: Shapes, types or sizes do not fit the model, coords are needed and missing,
+                or half precision overflowed.
+            NonFiniteFeatureError: A patch has a NaN or an infinity; the error names its bag within
+                the launch, and its row.
         """
         encoded: list[EncodedBag] = []
         most = self.facts.max_batch or max(1, len(bags))
@@ -183,7 +193,7 @@ class Runtime(ABC):
     def _compress(
         self, bags: Sequence[NDArray[Any]], coords: Sequence[NDArray[Any]] | None
     ) -> list[EncodedBag]:
-        for bag in bags:  # before memory is taken by the D that the model claims
+        for bag in bags:  # before memory is allocated by the D that the model states
             check_features(self.facts, bag)
         lengths = np.array([len(bag) for bag in bags])
         features = np.zeros((len(bags), lengths.max(), self.facts.feature_dim), np.float32)
@@ -217,16 +227,17 @@ class Runtime(ABC):
         """Compress one slide.
 
         Args:
-            features: Its patches [N, D], of any floating type, or chunks of them, which are
+            features: Patch features [N, D], of any floating type, or chunks of them, which are
                 taken one after another.
-            coords: Positions of the patches, [N, 2], in any unit: corners or centres, the
-                footprint is of what is given.
-            mpp: Microns of a unit of the coords, which a model with places needs.
+            coords: Positions of the patches, [N, 2], in any unit; corners or centres, and the
+                slots' centroids and spread are of the same.
+            mpp: Microns per unit of the coords; needed by a model with places.
 
         Raises:
-            ShapeError: Shapes, types or sizes do not fit the model, or what it needs is missing.
-            NonFiniteFeatureError: A patch has a NaN or an infinity; the row counts over all
-                chunks.
+            ShapeError: Shapes, types or sizes do not fit the model, coords or mpp are needed and
+                missing, or half precision overflowed.
+            NonFiniteFeatureError: A patch has a NaN or an infinity; the error names its row,
+                counted over all chunks.
         """
         self._require_open()
         chunks = [features] if isinstance(features, np.ndarray) else features
@@ -242,10 +253,10 @@ class Runtime(ABC):
         return slide
 
     def require_finite(self, slots: NDArray[np.float32]) -> None:
-        """Refuse slots that are no numbers, though the features were: float16 overflowed.
+        """Refuse slots that are not finite though the features were: float16 overflowed.
 
         Raises:
-            ShapeError: They are not.
+            ShapeError: The model takes float16, and a slot has a NaN or an infinity.
         """
         if self.facts.input_dtype == "float16" and not np.isfinite(slots).all():
             raise ShapeError(
@@ -254,28 +265,29 @@ class Runtime(ABC):
             )
 
     def no_sums(self, *, has_coords: bool, mpp: float | None = None) -> SlideSums:
-        """Return the sums of a slide none of whose chunks has been seen.
+        """Return the sums of a slide to which no chunk has been added yet.
 
         Args:
             has_coords: Whether the chunks come with their positions.
-            mpp: Microns of a unit of the positions; the moments that need them are summed up only
-                for a model with places.
+            mpp: Microns per unit of the positions; ignored unless the model has places, since only
+                their moments need it.
         """
         mpp = mpp if self.facts.spatial else None
         return SlideSums(self.facts.num_slots, self.facts.feature_dim, has_coords, mpp)
 
     def check_chunk(self, chunk: NDArray[Any], first_row: int) -> Features:
-        """A chunk of a slide in the form that `launch` takes; may run in any thread.
+        """Check a chunk of a slide and return it as `launch` takes it; may run in any thread.
 
-        Of a runtime that `finds_bad_rows` itself, values are looked at by the launch.
+        A runtime that `finds_bad_rows` itself leaves NaN and infinity to the launch.
 
         Args:
             chunk: Features [n, D] of any floating type.
-            first_row: Number of the first of them within the slide.
+            first_row: Row of its first patch within the slide.
 
         Raises:
-            ShapeError: Shape or type do not fit the model.
-            NonFiniteFeatureError: A patch has a NaN or an infinity; it names the row.
+            ShapeError: The shape or the type does not fit the model, or a feature is beyond the
+                range of the type that it takes.
+            NonFiniteFeatureError: A patch has a NaN or an infinity; the error names its row.
         """
         if chunk.ndim != 2:
             shape = list(chunk.shape)
@@ -290,24 +302,24 @@ class Runtime(ABC):
         return features
 
     def launch(self, chunks: Sequence[Features]) -> Pending:
-        """Begin to compute what each chunk adds to its slide. Of a runtime that streams.
+        """Begin to compute the sums that chunks add to their slides, if the runtime streams.
 
         Args:
             chunks: At most `chunks_at_once` of at most ``facts.chunk_patches`` rows each, as
                 `check_chunk` returns them, of any slides.
 
         Returns:
-            A function that waits for the sums of each chunk, or what tells of a bad row in it
-            (`ChunkSums.bad_row`). Of several launches it is called in
-            their order, before `launches_at_once` more have begun.
+            A function that waits for the launch and returns the sums of each chunk; for a chunk
+            with a bad row they name that row instead (`ChunkSums.bad_row`). The functions of
+            several launches are called in order, each before `launches_at_once` more have begun.
         """
         self._require_open()
         return self._launch(chunks)
 
     def finish(self, sums: Sequence[SlideSums]) -> list[EncodedSlide]:
-        """Slides whose chunks are all in. Of a runtime that streams.
+        """Make the slots of slides whose chunks have all been added, if the runtime streams.
 
-        Slots may not be finite, where half precision overflowed: see `require_finite`.
+        Slots may not be finite where half precision overflowed; see `require_finite`.
         """
         self._require_open()
         folded = [self._folded(slide) for slide in sums]
@@ -337,7 +349,7 @@ class Runtime(ABC):
         ]
 
     def _folded(self, slide: SlideSums) -> SlideSums:
-        """Return a slide's sums as its budget has them."""
+        """Return a slide's sums, folded to the budget if one is set."""
         budget = self.budget
         if budget == "auto":
             budget = choose_budget(slide.weighted_sum, slide.mass, self.facts.auto_share)
@@ -349,7 +361,7 @@ class Runtime(ABC):
 
     @abstractmethod
     def _close(self) -> None:
-        """Free it."""
+        """Free what `_open` allocated."""
 
     @abstractmethod
     def _run(
@@ -358,28 +370,28 @@ class Runtime(ABC):
         lengths: NDArray[np.int64],
         coords: NDArray[np.float64] | None,
     ) -> RuntimeOutput:
-        """Run a checked batch; rows beyond the lengths are zero. Coords are in µm."""
+        """Run a checked batch; rows beyond the lengths are zero, coords are in µm."""
 
     def _launch(self, chunks: Sequence[Features]) -> Pending:
-        """See `launch`; here it is computed at once."""
+        """Compute a launch at once; a backend may do so asynchronously. See `launch`."""
         found = self._sum_up(chunks)
         return lambda: found
 
     @abstractmethod
     def _sum_up(self, chunks: Sequence[Features]) -> list[ChunkSums]:
-        """What each chunk adds to its slide."""
+        """Compute the sums that each chunk adds to its slide."""
 
     @abstractmethod
     def _refine(self, means: Means) -> Refined:
-        """Compute slots and the heads' outputs of slides."""
+        """Compute the slots and the head's output of slides from their means."""
 
     def _encode_whole(
         self, chunks: Iterator[Chunk], *, has_coords: bool, mpp: float | None
     ) -> EncodedSlide:
-        """Run one slide from its checked chunks, which a full graph needs all at once."""
+        """Run one slide from its checked chunks, all of which a full graph needs at once."""
         parts = list(chunks)
         num_patches = sum(len(part) for part, _ in parts)
-        # a graph runs on at least one row; of an empty bag that is padding
+        # a graph runs on at least one row; for an empty bag that row is padding
         rows = max(num_patches, self.facts.patches.min)
         if len(parts) == 1 and rows == num_patches:
             features: NDArray[Any] = np.ascontiguousarray(parts[0][0])
@@ -419,7 +431,7 @@ class Runtime(ABC):
     def _streamed(
         self, chunks: Iterator[Chunk]
     ) -> Iterator[tuple[ChunkSums, NDArray[np.float64] | None]]:
-        """What each chunk of a slide adds to it; the next ones are prepared meanwhile."""
+        """Yield the sums and positions of each chunk; the next chunks are prepared meanwhile."""
         under_way: deque[tuple[list[Chunk], Pending]] = deque()
         try:
             while launch := list(islice(chunks, self.chunks_at_once)):
@@ -435,7 +447,7 @@ class Runtime(ABC):
     def _checked(
         self, chunks: Iterable[NDArray[Any]], coords: NDArray[Any] | None
     ) -> Iterator[Chunk]:
-        """The chunks of a slide as the model takes them, with their positions, each checked."""
+        """Check the chunks of a slide, and yield them as the model takes them, with positions."""
         begin = 0
         for chunk in chunks:
             features = self.check_chunk(chunk, begin)

@@ -1,4 +1,4 @@
-"""What a runtime looks at before it runs."""
+"""Checks of a runtime's input, made before it runs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tcssa_runtimes.contract.chunks import Features
 from tcssa_runtimes.contract.model_info import ModelFacts
 
 _HALF_INFINITY, _HALF_MINUS_INFINITY = 0x7C00, 0xFC00
-"""The bits of float16's infinities. No finite number's are larger: read as signed numbers, where
-negative ones are below zero, for the one; as unsigned ones for the other."""
+"""Bits of float16's infinities. Those of finite numbers are smaller: than the first when read as
+int16, where negative numbers are below zero; than the second when read as uint16."""
 _ROWS = 2048
-"""That are looked at together: they stay in a core's cache."""
+"""Rows that are checked together: they stay in a core's cache."""
 
 
 def require_fitting(facts: ModelFacts, path: Path, feature_dim: int, encoder: str | None) -> None:
@@ -31,10 +31,10 @@ def require_fitting(facts: ModelFacts, path: Path, feature_dim: int, encoder: st
         facts: The model.
         path: The slide's feature file.
         feature_dim: D of its features.
-        encoder: What made them; None if nobody noted it.
+        encoder: Name of their encoder; None if it was not recorded.
 
     Raises:
-        FeatureFileError: Its features are of another encoder or length.
+        FeatureFileError: D or the encoder is not the model's.
     """
     if feature_dim != facts.feature_dim:
         raise FeatureDimError(path, facts.feature_dim, feature_dim)
@@ -47,16 +47,16 @@ def require_fitting(facts: ModelFacts, path: Path, feature_dim: int, encoder: st
 
 
 def require_places(facts: ModelFacts, path: Path, mpp: float | None, *, has_coords: bool) -> None:
-    """Refuse a slide whose places a model needs and its file does not tell.
+    """Refuse a slide whose file lacks the positions that the model needs.
 
     Args:
         facts: The model.
         path: The slide's feature file.
-        mpp: Microns of a unit of its coordinates, if they are known.
+        mpp: Microns per unit of its coordinates, if known.
         has_coords: Whether it has coordinates.
 
     Raises:
-        FeatureFileError: The model has places, and coordinates or their size are missing.
+        FeatureFileError: The model has places, and coordinates or mpp are missing.
     """
     if facts.spatial and not (has_coords and mpp):
         missing = "how many µm a pixel is (mpp_level0)" if has_coords else "where its patches lie"
@@ -70,13 +70,18 @@ def require_places(facts: ModelFacts, path: Path, mpp: float | None, *, has_coor
 def check_batch(
     facts: ModelFacts, features: NDArray[Any], lengths: NDArray[Any]
 ) -> NDArray[np.int64]:
-    """Check a padded batch's shapes and sizes, but not yet its values.
+    """Check the shapes, types and sizes of a padded batch, but not yet its values.
+
+    Args:
+        facts: The model.
+        features: To be [B, N, D], of any floating type.
+        lengths: Patches of each bag; to be [B] integers from 0 to N.
 
     Returns:
         The lengths as int64.
 
     Raises:
-        ShapeError: Shapes, types or sizes do not fit the model.
+        ShapeError: A shape, a type or a size does not fit the model.
     """
     if features.ndim != 3 or len(features) == 0:
         raise ShapeError(f"features must be [B, N, {facts.feature_dim}], got {features.shape}")
@@ -96,10 +101,14 @@ def check_batch(
 
 
 def check_features(facts: ModelFacts, features: NDArray[Any]) -> None:
-    """Check the type of features and their D.
+    """Check the type and the last axis of features.
+
+    Args:
+        facts: The model.
+        features: To be [..., D], of any floating type.
 
     Raises:
-        ShapeError: One of them does not fit the model.
+        ShapeError: The type is not floating point, or D is not the model's.
     """
     if features.dtype.kind != "f":
         raise ShapeError(
@@ -114,10 +123,14 @@ def check_features(facts: ModelFacts, features: NDArray[Any]) -> None:
 
 
 def check_size(facts: ModelFacts, num_patches: int) -> None:
-    """Check that a bag is not larger than the model takes.
+    """Check that a bag has no more patches than the model takes.
+
+    Args:
+        facts: The model.
+        num_patches: N.
 
     Raises:
-        ShapeError: It is.
+        ShapeError: N is above the model's limit.
     """
     if facts.patches.max is not None and num_patches > facts.patches.max:
         raise ShapeError(
@@ -132,11 +145,11 @@ def check_finite(features: Features, *, first_row: int = 0, where: str | None = 
 
     Args:
         features: The patches.
-        first_row: Number of the first of them within the bag.
-        where: Named in the error.
+        first_row: Row of the first of them within the bag.
+        where: Name of the bag for the error's text, e.g. ``bag 3``.
 
     Raises:
-        NonFiniteFeatureError: There is one; it names the row.
+        NonFiniteFeatureError: A patch has a NaN or an infinity; the error names its row.
     """
     for begin in range(0, len(features), _ROWS):
         rows = features[begin : begin + _ROWS]
@@ -145,10 +158,10 @@ def check_finite(features: Features, *, first_row: int = 0, where: str | None = 
 
 
 def _surely_finite(features: Features) -> bool:
-    """Whether a quick look is enough; it is not for large numbers, of which a sum overflows."""
+    """Tell whether a quick test proves features finite; it fails where their sum overflows."""
     if features.size == 0:
         return True
-    if features.dtype == np.float16:  # NumPy adds halves slowly; of their bits it is enough to see
+    if features.dtype == np.float16:  # NumPy adds halves slowly; their bits tell as much
         return bool(
             features.view(np.int16).max() < _HALF_INFINITY
             and features.view(np.uint16).max() < _HALF_MINUS_INFINITY
@@ -162,16 +175,16 @@ def _surely_finite(features: Features) -> bool:
 def check_range(
     features: Features, dtype: str, *, first_row: int = 0, where: str | None = None
 ) -> None:
-    """Check that patches [n, D] can be handed over in the type that the model takes.
+    """Check that patches [n, D] fit into the range of the type that the model takes.
 
     Args:
         features: Finite features.
-        dtype: ``float32``, which takes all of them, or ``float16``.
-        first_row: Number of the first of them within the bag.
-        where: Named in the error.
+        dtype: ``float32``, into which all of them fit, or ``float16``.
+        first_row: Row of the first patch within the bag.
+        where: Name of the bag for the error's text, e.g. ``bag 3``.
 
     Raises:
-        ShapeError: One is beyond the type's range; it names the row.
+        ShapeError: A feature is beyond the type's range; the error names its row.
     """
     if dtype in ("float32", features.dtype.name) or not features.size:
         return

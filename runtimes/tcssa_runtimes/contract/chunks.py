@@ -8,15 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 Features = NDArray[np.float32] | NDArray[np.float16]
-"""float32, or float16 as stored where the runtime takes it so; see `Runtime.chunk_dtypes`."""
+"""float32, or float16 as stored where the runtime takes it; see `Runtime.chunk_dtypes`."""
 Chunk = tuple[Features, NDArray[np.float64] | None]
-"""Features [n, D], and positions [n, 2] or None."""
+"""Features [n, D], and the positions [n, 2] of the patches or None."""
 
 
 def rows_of(chunks: Iterator[Chunk], size: int) -> Iterator[Chunk]:
-    """The same patches in chunks of ``size``, the last one smaller, however they came.
+    """Regroup the patches of a slide into chunks of equal size, the last one smaller.
 
-    Parts are views of what came; only a chunk of several parts is copied together.
+    A chunk that lies within one of those given is a view of it; only others are copied.
+
+    Args:
+        chunks: The patches in order, in chunks of any sizes.
+        size: Rows of each chunk to make.
+
+    Yields:
+        Chunks of ``size`` rows; the last one may have fewer.
     """
     held: list[Chunk] = []
     room = size

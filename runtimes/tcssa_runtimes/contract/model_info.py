@@ -1,4 +1,4 @@
-"""What a runtime must know of its model."""
+"""Facts about a model that its runtime needs."""
 
 from __future__ import annotations
 
@@ -18,45 +18,50 @@ _HEADS: dict[What, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """A model's shape, limits and origin, whatever file it came from."""
+    """Shape, limits and origin of a model, whatever file it came from."""
 
     path: Path
     feature_dim: int
     num_slots: int
     top_k: int
     patches: PatchRange
-    """Sizes that the model runs on; smaller bags are padded, larger ones refused."""
+    """Patches of a bag that the model runs on; smaller bags are padded, larger ones refused."""
     max_batch: int | None
     encoder: str | None
-    """Encoder of the features the model was trained on; None where nobody noted it."""
+    """Encoder of the features that the model was trained on; None where it was not recorded."""
     sha256: str
-    """Hash of the model's files: tells which model made a result."""
+    """Hash of the model's files, by which a result names its model."""
     chunk_patches: int | None = None
-    """Rows of a chunk, where an artefact takes bags in chunks; None where they must come whole."""
+    """Rows of a chunk where the model takes bags in chunks; None where it takes them whole."""
     fixed_rows: bool = False
-    """Whether a launch takes chunks of exactly so many rows, as engines do; shorter ones are
-    padded."""
+    """Whether a launch takes chunks of exactly `chunk_patches` rows, as engines do; shorter ones
+    are padded."""
     input_dtype: str = "float32"
-    """What features are handed over in; float16 for artefacts of half precision."""
+    """Type in which the model takes features; float16 for artefacts of half precision."""
     has_salience: bool = False
-    """Whether patches have a factor of their weights."""
+    """Whether an artefact's patches have a salience, a factor of their weights."""
     budgets: tuple[int, ...] = ()
-    """Numbers of slots that a slide may become, where sums are folded; none of a model that was not
-    trained for it, or that takes slides whole."""
+    """Numbers of slots that a slide can be folded to; empty for a model that was not trained for it
+    or takes slides whole."""
     auto_share: float = 1.0
-    """Share of the variance between slots that an automatic budget keeps."""
+    """Share of the variance between slots that the budget ``auto`` keeps, 0 to 1."""
     spatial: bool = False
-    """Whether the model is told where patches lie, in µm."""
+    """Whether the model takes patch positions, in µm."""
     finish_takes_mass: bool = False
-    """Whether ``finish`` of a chunked pair is given the masses too."""
+    """Whether the graph ``finish`` of a chunked pair takes the masses too."""
     heads: tuple[str, ...] = ()
-    """What the model ends with beside slots: ``logits``, ``tokens``, or nothing."""
+    """Outputs of the model beside slots: ``logits``, ``tokens``, or none."""
     classes: tuple[str, ...] | None = None
-    """Of the logits."""
+    """Names of the classes that the logits stand for."""
 
     @classmethod
     def of_artefact(cls, folder: Path, artefact: Artefact) -> Self:
-        """The facts that an artefact states."""
+        """Return the facts that an artefact states.
+
+        Args:
+            folder: The artefact's folder.
+            artefact: Its manifest.
+        """
         nests = artefact.nested and artefact.graph == "chunked"
         takes_features = artefact.models["full" if artefact.graph == "full" else "partial"]
         return cls(

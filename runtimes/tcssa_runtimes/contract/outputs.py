@@ -1,4 +1,4 @@
-"""What runtimes return.
+"""Results that runtimes return.
 
 Shapes: B bags, N patches, S slides, D features, K slots, T = top_k, C classes, H width of a
 language model. Arrays are NumPy.
@@ -19,88 +19,90 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RuntimeOutput:
-    """What becomes of a padded batch."""
+    """Slots and routing of a padded batch."""
 
     slots: NDArray[np.float32]
-    """[B, K, D]."""
+    """Refined slots, [B, K, D]."""
     mass: NDArray[np.float32]
     """Sum of routing weights of each slot, [B, K]; 0 marks an empty slot."""
     assignments: NDArray[np.int64]
-    """The slots of each patch, most probable first, [B, N, T]; -1 for padding."""
+    """Slots of each patch, most probable first, [B, N, T]; -1 for padding."""
     weights: NDArray[np.float32]
-    """Their routing probabilities P̃, [B, N, T]; 0 for padding."""
+    """Routing probabilities P̃ of these slots, [B, N, T]; 0 for padding."""
     salience: NDArray[np.float32] | None = None
-    """Factor of each patch's weights in all sums, [B, N]; 0 for padding. None: all count alike."""
+    """Factor of each patch's weights in all sums, [B, N]; 0 for padding. None: all are 1."""
     logits: NDArray[np.float32] | None = None
-    """A classifier's, [B, C]."""
+    """Logits of a classifier, [B, C]; None for other models."""
     tokens: NDArray[np.float32] | None = None
-    """A projector's, [B, K, H]."""
+    """Tokens of a projector, [B, K, H]; None for other models."""
 
 
 @dataclass(frozen=True)
 class Means:
-    """What slots are refined from, of several slides."""
+    """Means of several slides, from which their slots are refined."""
 
     means: NDArray[np.float32]
-    """Of each slot, [S, K, D]; 0 for an empty one."""
+    """Weighted mean of each slot's patches, [S, K, D]; 0 for an empty slot."""
     masses: NDArray[np.float32]
-    """[S, K]."""
+    """Sum of routing weights of each slot, [S, K]."""
     moments: NDArray[np.float32] | None = None
-    """Of each slot's place, [S, K, M] (`tcssa.moments`), for a model with places."""
+    """Moments of the positions of each slot's patches, [S, K, M] (`tcssa.moments`); only for a
+    model with places."""
 
 
 @dataclass(frozen=True)
 class Refined:
-    """What becomes of the means of slides."""
+    """Refined slots of several slides, and the output of the model's head."""
 
     slots: NDArray[np.float32]
-    """[S, K, D]."""
+    """Refined slots, [S, K, D]."""
     logits: NDArray[np.float32] | None = None
-    """A classifier's, [S, C]."""
+    """Logits of a classifier, [S, C]; None for other models."""
     tokens: NDArray[np.float32] | None = None
-    """A projector's, [S, K, H]."""
+    """Tokens of a projector, [S, K, H]; None for other models."""
 
 
 @dataclass(frozen=True)
 class EncodedBag:
-    """What becomes of one bag of `Runtime.compress`."""
+    """Slots and routing of one bag of `Runtime.compress`."""
 
     slots: NDArray[np.float32]
-    """[K, D]."""
+    """Refined slots, [K, D]."""
     mass: NDArray[np.float32]
-    """[K]; 0 marks an empty slot."""
+    """Sum of routing weights of each slot, [K]; 0 marks an empty slot."""
     assignments: NDArray[np.int64]
-    """[N, T]."""
+    """Slots of each patch, most probable first, [N, T]."""
     weights: NDArray[np.float32]
-    """[N, T]."""
+    """Routing probabilities P̃ of these slots, [N, T]."""
     salience: NDArray[np.float32] | None = None
-    """[N]; None where the model has none."""
+    """Factor of each patch's weights in all sums, [N]; None where the model has none."""
     logits: NDArray[np.float32] | None = None
-    """A classifier's, [C]."""
+    """Logits of a classifier, [C]; None for other models."""
     tokens: NDArray[np.float32] | None = None
-    """A projector's, [K, H]."""
+    """Tokens of a projector, [K, H]; None for other models."""
 
 
 @dataclass(frozen=True)
 class EncodedSlide:
-    """What becomes of one slide; of a nested budget K is that budget's."""
+    """Slots of one slide; with a nested budget, K is the budget's number of slots."""
 
     slots: NDArray[np.float32]
-    """[K, D]."""
+    """Refined slots, [K, D]."""
     mass: NDArray[np.float32]
-    """[K]; 0 marks an empty slot."""
+    """Sum of routing weights of each slot, [K]; 0 marks an empty slot."""
     places: SlotMoments | None
-    """Where each slot's patches lie, in the unit of the positions that were given. None where none
-    were."""
+    """Moments of the positions of each slot's patches, in the unit in which positions were given;
+    None where none were given."""
     num_patches: int
     means: NDArray[np.float32] | None = None
-    """Of each slot before its expert, [K, D]; 0 if empty. None where a graph does not tell."""
+    """Weighted mean of each slot's patches, before its expert, [K, D]; 0 for an empty slot. None
+    where the graph does not return it."""
     unfolded: SlideSums | None = None
-    """What the slots were folded from; None where they were not."""
+    """Sums of all the model's slots, from which these were folded; None where none were folded."""
     logits: NDArray[np.float32] | None = None
-    """A classifier's, [C]."""
+    """Logits of a classifier, [C]; None for other models."""
     tokens: NDArray[np.float32] | None = None
-    """A projector's, [K, H]."""
+    """Tokens of a projector, [K, H]; None for other models."""
 
     @property
     def centroids(self) -> NDArray[np.float64] | None:

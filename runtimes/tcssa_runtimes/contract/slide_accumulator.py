@@ -1,4 +1,4 @@
-"""What the chunks of a slide add up to; the same monoid as `tcssa.SlotState`, in NumPy.
+"""Sums of a slide's chunks: the same monoid as `tcssa.SlotState`, in NumPy.
 
 Shapes: n rows of a chunk, D features, K slots, T = top_k.
 """
@@ -17,26 +17,31 @@ from tcssa.moments import Floats, SlotMoments
 
 @dataclass(frozen=True)
 class ChunkSums:
-    """What one chunk adds to its slide."""
+    """Sums that one chunk adds to its slide, and the routing of its patches."""
 
     weighted_sum: NDArray[np.float32]
     """Σ P̃ a x, [K, D], with the salience a where the model has one."""
     mass: NDArray[np.float32]
     """Σ P̃ a, [K]."""
     assignments: NDArray[np.int64]
-    """The slots of each patch, most probable first, [n, T]."""
+    """Slots of each patch, most probable first, [n, T]."""
     weights: NDArray[np.float32]
-    """Their routing probabilities P̃, [n, T]."""
+    """Routing probabilities P̃ of these slots, [n, T]."""
     salience: NDArray[np.float32] | None = None
     """Factor of each patch's weights in all sums, [n]; None where the model has none."""
     bad_row: int | None = None
-    """A patch of the chunk that has a NaN or an infinity; the sums are of nothing then."""
+    """Row of a patch in the chunk that has a NaN or an infinity; the sums are then of no patch."""
 
 
 def counted(
     weights: NDArray[np.float32], salience: NDArray[np.float32] | None
 ) -> NDArray[np.float32]:
-    """Multiply routing weights [n, T] by the salience [n] of their patches, if there is one."""
+    """Multiply routing weights by the salience of their patches.
+
+    Args:
+        weights: Routing probabilities P̃, [n, T].
+        salience: Factor of each patch, [n]; None leaves the weights as they are.
+    """
     if salience is None:
         return weights
     product: NDArray[np.float32] = weights * salience[:, None]
@@ -45,13 +50,13 @@ def counted(
 
 @dataclass
 class SlideSums:
-    """What the chunks of one slide have added up to so far.
+    """Sums of the chunks of one slide that have been added so far.
 
     Args:
         num_slots: K.
         feature_dim: D.
         has_coords: Whether the chunks come with their positions.
-        mpp: Microns of a unit of the positions; None where that is not known.
+        mpp: Microns per unit of the positions; None where that is not known.
     """
 
     num_slots: int
@@ -62,7 +67,7 @@ class SlideSums:
     weighted_sum: NDArray[np.float32] = field(init=False)
     mass: NDArray[np.float32] = field(init=False)
     places: SlotMoments | None = field(init=False)
-    """Of the positions; None where there are none."""
+    """Moments of the positions of each slot's patches; None where there are none."""
 
     def __post_init__(self) -> None:
         self.weighted_sum = np.zeros((self.num_slots, self.feature_dim), np.float32)
@@ -70,10 +75,14 @@ class SlideSums:
         self.places = SlotMoments.empty(self.num_slots) if self.has_coords else None
 
     def add(self, chunk: ChunkSums, positions: Floats | None = None) -> None:
-        """Add a chunk and the positions of its patches, [n, 2].
+        """Add a chunk.
+
+        Args:
+            chunk: Its sums and routing.
+            positions: Positions of its patches, [n, 2]; needed where the slide has coords.
 
         Raises:
-            NonFiniteFeatureError: A patch has a NaN or an infinity; it names the slide's row.
+            NonFiniteFeatureError: The chunk has a bad row; the error counts it within the slide.
         """
         if chunk.bad_row is not None:
             raise NonFiniteFeatureError(self.num_patches + chunk.bad_row)
@@ -87,7 +96,7 @@ class SlideSums:
             self.places = self.places.merge(found)
 
     def merge(self, other: SlideSums) -> None:
-        """Add the sums of another part of the slide; places only if both have them."""
+        """Add the sums of another part of the slide; moments only if both have them."""
         self.weighted_sum += other.weighted_sum
         self.mass += other.mass
         self.num_patches += other.num_patches
@@ -97,7 +106,7 @@ class SlideSums:
             self.places = None
 
     def fold(self, budget: int) -> SlideSums:
-        """Add up slots that fold into one another (`tcssa.budgets`).
+        """Return the sums of fewer slots, each of which adds up several (`tcssa.budgets`).
 
         Args:
             budget: K', which divides K.
@@ -108,19 +117,19 @@ class SlideSums:
         return folded
 
     def moments(self) -> NDArray[np.float32]:
-        """Return what a model with places sees of the slide, [K, M] (`tcssa.moments`).
+        """Return the moments that a model with places takes, [K, M] (`tcssa.moments`).
 
         Raises:
-            ShapeError: The slide came without coordinates in µm.
+            ShapeError: The slide has no coordinates, or their mpp is not known.
         """
         places = self.places
-        if places is None and not self.num_patches:  # fills up a launch
+        if places is None and not self.num_patches:  # an empty slide, which fills up a launch
             places = SlotMoments.empty(self.num_slots)
         if places is None:
             raise ShapeError("a model with places needs coordinates, and their size in µm")
         return places.vectors()
 
     def mean(self) -> NDArray[np.float32]:
-        """The slide's weighted means, [K, D]; 0 for an empty slot."""
+        """Return the weighted mean of each slot's patches, [K, D]; 0 for an empty slot."""
         divisor: NDArray[np.float32] = np.where(self.mass > 0, self.mass, np.float32(1))
         return self.weighted_sum / divisor[:, None]

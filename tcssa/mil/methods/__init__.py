@@ -1,4 +1,4 @@
-"""Methods of multiple-instance learning, beside TC-SSA itself; one file each."""
+"""Methods of multiple-instance learning other than TC-SSA itself; one file each."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tcssa.mil.methods.base import OneByOne
 
 _QUERY_ROWS = 2048
-"""Patches whose likeness to all others is held at once: memory grows with N, not with N²."""
+"""Patches whose similarity to all others is held at once: memory grows with N, not with N²."""
 
 
 class ABMILX(OneByOne):
@@ -56,7 +56,7 @@ class ABMILX(OneByOne):
         return logits
 
     def _correction(self, parts: Tensor, scores: Tensor) -> Tensor:
-        """What the patches like each one are scored, [h, N, 1]."""
+        """Compute each patch's correction from the scores of patches like it, [h, N, 1]."""
         query, key = self.qk(self.norm(parts)).chunk(2, dim=2)
         values = self.value(scores)
         scale = query.shape[-1] ** -0.5

@@ -24,7 +24,7 @@ class GatedAttention(nn.Module):
         self.score = nn.Linear(hidden_dim, num_heads)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Patches [N, dim] to scores [heads, N], before the softmax over patches."""
+        """Compute the scores [heads, N] of patches [N, dim], before the softmax over patches."""
         value = self.dropout(torch.tanh(self.value(hidden)))
         gate = self.dropout(torch.sigmoid(self.gate(hidden)))
         scores: Tensor = self.score(value * gate)
@@ -32,5 +32,13 @@ class GatedAttention(nn.Module):
 
 
 def pool(scores: Tensor, hidden: Tensor) -> Tensor:
-    """Means of patches [N, dim], weighted by the softmax of scores [heads, N]: [heads, dim]."""
+    """Average patches, weighted by the softmax of their scores.
+
+    Args:
+        scores: Scores before the softmax over patches, [heads, N].
+        hidden: Patches, [N, dim].
+
+    Returns:
+        One mean a head, [heads, dim].
+    """
     return scores.softmax(dim=1) @ hidden

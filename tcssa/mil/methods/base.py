@@ -1,4 +1,4 @@
-"""What every method of multiple-instance learning is, here: bags in, logits out.
+"""The interface of every method of multiple-instance learning: bags in, logits out.
 
 A bag is its patches' features [N, D]. Bags of a batch are never padded: a method either works
 on each by itself or on all their patches packed one after another, so a bag's result is the same
@@ -21,35 +21,35 @@ from tcssa.mil.tasks import Classes, MilTask
 
 @dataclass(frozen=True)
 class BagsLogits:
-    """What a batch of bags is taken for."""
+    """Output of a method for a batch of bags."""
 
     logits: Tensor
-    """[B, C]; of other kinds of label than classes, their task's outputs."""
+    """[B, C]; for kinds of label other than classes, [B, O] with their task's outputs."""
     extra_loss: Tensor | None = None
-    """A method's own part of the loss, a mean over the bags, weighted already, 0-dim; None where it
+    """A method's own part of the loss, a mean over the bags, already weighted, 0-dim; None where it
     has none."""
     routing: RoutingSums | None = None
-    """Where patches went, for methods with slots; the balance loss follows from it."""
+    """Sums of the routing, for methods with slots; the balance loss is computed from them."""
 
 
 class BagClassifier(nn.Module, ABC):
     """A method: bags to logits, and the loss it is trained with.
 
-    A method with a loss of its own computes it by ``self.task.loss`` and says so with
-    ``only_classes = False``; else it is trained on classes alone.
+    A method with a loss of its own computes it by ``self.task.loss`` and sets
+    ``only_classes = False``; otherwise it is trained on classes alone.
     """
 
     only_classes: ClassVar[bool] = False
-    """Whether its loss has a meaning for classes that exclude each other only."""
+    """Whether its loss is defined only for classes that exclude each other."""
     task: MilTask = Classes()
-    """What the outputs stand for; set by who builds the model."""
+    """The meaning of the outputs; set by the builder of the model."""
     reads_coords: bool = False
-    """Whether it is given where patches lie on the slide, as `PlacedClassifier` is."""
+    """Whether it reads the positions of patches on the slide, as `PlacedClassifier` does."""
     needs_microns: bool = False
-    """Whether these coordinates must be in µm."""
+    """Whether these positions must be in µm."""
 
-    def __init_subclass__(cls, **options: Any) -> None:  # whatever other base classes take
-        """A loss that does not ask the task is taken to be one of classes."""
+    def __init_subclass__(cls, **options: Any) -> None:  # options of other base classes
+        """Set ``only_classes`` for a subclass with its own loss that does not set it itself."""
         super().__init_subclass__(**options)
         if "loss" in vars(cls) and "only_classes" not in vars(cls):
             cls.only_classes = True
@@ -60,15 +60,19 @@ class BagClassifier(nn.Module, ABC):
 
         Args:
             bags: Patch features of each bag, [N, D].
-            labels: Classes of the bags, [B], or what else the task's loss takes; in training,
+            labels: Classes of the bags, [B], or whatever the task's loss takes; given in training,
                 for methods whose loss looks at patches.
         """
 
     def loss(self, output: BagsLogits, labels: Tensor) -> Tensor:
-        """The training loss, 0-dim: the task's (of classes cross-entropy) and the method's own.
+        """Compute the training loss, 0-dim: the task's loss and the method's own.
 
-        It may look at weights only through the output: each of several processes computes the loss
-        of all slides of a step, and their gradients are added up.
+        It may depend on the weights only through the output: each of several processes computes the
+        loss of all slides of a step, and their gradients are summed.
+
+        Args:
+            output: What `forward` returned.
+            labels: Classes of the bags, [B], or whatever the task's loss takes.
         """
         loss = self.task.loss(output.logits.float(), labels)
         return loss if output.extra_loss is None else loss + output.extra_loss
@@ -91,7 +95,7 @@ class PlacedClassifier(BagClassifier):
         Args:
             bags: Patch features of each bag, [N, D].
             labels: See `BagClassifier.forward`.
-            coords: Corners (x, y) of each bag's patches, [N, 2], in level-0 pixels or microns.
+            coords: Corners (x, y) of each bag's patches, [N, 2], in level-0 pixels or µm.
         """
 
 
@@ -100,8 +104,8 @@ class OneByOne(BagClassifier):
 
     @abstractmethod
     def classify(self, bag: Tensor) -> Tensor:
-        """Logits [C] of one bag [N, D]."""
+        """Return the logits [C] of one bag [N, D]."""
 
     def forward(self, bags: Sequence[Tensor], labels: Tensor | None = None) -> BagsLogits:
-        """Classify bags one by one; see `BagClassifier.forward`."""
+        """See `BagClassifier.forward`; bags are classified one by one."""
         return BagsLogits(torch.stack([self.classify(bag.float()) for bag in bags]))

@@ -1,9 +1,9 @@
 """CLAM (Lu et al. 2021, Nature Biomedical Engineering; arXiv 2004.09666).
 
 Gated attention, with one branch for all classes (CLAM-SB) or one a class (CLAM-MB), and
-instance-level clustering: the patches with most attention of the bag's class are to be told
-from those with least (eq. 4–6); with subtyping, the most attended of the other classes are
-negatives too.
+instance-level clustering: classifiers learn to tell the patches with most attention of the bag's
+class from those with least (eq. 4–6); with subtyping, the most attended patches of the other
+classes are negatives too.
 
 Departure from the published code: the instance loss is cross-entropy, which is that code's
 default, not the smooth top-1 SVM of the paper. A bag smaller than 2 · ``num_samples`` takes as many
@@ -23,7 +23,7 @@ from tcssa.mil.methods.base import BagClassifier, BagsLogits
 from tcssa.mil.methods.pooling import embedding
 
 BAG_WEIGHT = 0.7
-"""The paper's c1: share of the bag's loss in the sum."""
+"""The paper's c1: weight of the bag's loss in the sum."""
 
 
 class CLAM(BagClassifier):
@@ -40,7 +40,7 @@ class CLAM(BagClassifier):
         dropout: In embedding and attention.
     """
 
-    only_classes = True  # its instance loss asks for the bag's class
+    only_classes = True  # its instance loss needs the bag's class
 
     def __init__(
         self,
@@ -79,13 +79,13 @@ class CLAM(BagClassifier):
         return BagsLogits(torch.stack(logits), extra)
 
     def loss(self, output: BagsLogits, labels: Tensor) -> Tensor:
-        """c1 · bag loss + (1 − c1) · instance loss."""
+        """See `BagClassifier.loss`; this is c1 · bag loss + (1 − c1) · instance loss."""
         bag_loss = F.cross_entropy(output.logits.float(), labels)
         assert output.extra_loss is not None  # labels were given
         return BAG_WEIGHT * bag_loss + (1 - BAG_WEIGHT) * output.extra_loss
 
     def instance_loss(self, scores: Tensor, hidden: Tensor, label: int) -> Tensor:
-        """The clustering loss of one bag, 0-dim.
+        """Compute the clustering loss of one bag, 0-dim.
 
         Args:
             scores: Attention before the softmax, [1 or C, N].

@@ -1,8 +1,8 @@
 """DSMIL (Li et al. 2021, arXiv 2011.08939): two streams that learn together.
 
 The first scores every patch and takes the maximum per class; the second attends to all patches
-by their likeness to that critical patch (eq. 4–6). The loss is the mean of both streams', and so
-is the prediction.
+by their similarity to that critical patch (eq. 4–6). The loss is the mean of both streams' losses,
+and the prediction is the mean of both streams' scores.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _QUERY_DIM = 128
 
 
 class Streams(NamedTuple):
-    """What both streams say of one bag."""
+    """Scores of both streams for one bag."""
 
     instance: Tensor
     """Largest patch score per class, [C]."""
@@ -50,7 +50,7 @@ class DSMIL(BagClassifier):
         self.bag = nn.Conv1d(num_classes, num_classes, kernel_size=feature_dim)
 
     def streams(self, bag: Tensor) -> Streams:
-        """Both streams' scores of one bag [N, D]."""
+        """Compute both streams' scores of one bag [N, D]."""
         scores = self.instance(bag)
         critical = scores.argmax(dim=0)
         queries = self.query(bag)
@@ -69,6 +69,6 @@ class DSMIL(BagClassifier):
         return BagsLogits((instance + bag) / 2, extra)
 
     def loss(self, output: BagsLogits, labels: Tensor) -> Tensor:
-        """The mean of both streams' losses."""
+        """See `BagClassifier.loss`; this is the mean of both streams' losses."""
         assert output.extra_loss is not None  # labels were given
         return output.extra_loss

@@ -11,7 +11,7 @@ from torch import Tensor
 from tcssa.errors import ShapeError
 
 _MOST_CELLS = 2**20
-"""A slide of 200,000 px has fewer at 224 px a patch; more means corners that are wrong."""
+"""A slide of 200,000 px has fewer at 224 px a patch; with more, the corners must be wrong."""
 
 
 @dataclass(frozen=True)
@@ -21,20 +21,21 @@ class PatchGrid:
     height: int
     width: int
     cells: Tensor
-    """Row by row, of every patch, [N], on the CPU."""
+    """Cell of every patch, counted row by row, [N], on the CPU."""
 
     @classmethod
     def of(cls, coords: Tensor) -> Self:
-        """The grid of patches with these corners.
+        """Find the grid of patches with these corners.
 
-        Files do not say their grid's pitch for sure (overlap, microns, no attributes), so it is
+        Files do not state their grid's pitch reliably (overlap, microns, no attributes), so it is
         read from the corners: see `pitch_of`. Corners between cells go to the nearest.
 
         Args:
             coords: Corners (x, y), [N, 2], in any unit.
 
         Raises:
-            ShapeError: They are no pairs, not finite, or lie so far apart that something is wrong.
+            ShapeError: The coords are not [N, 2] or not finite, or span more cells than one slide
+                can have.
         """
         if coords.ndim != 2 or coords.shape[1] != 2 or not len(coords):
             raise ShapeError(f"coords must be [N, 2], got {list(coords.shape)}")
@@ -52,11 +53,11 @@ class PatchGrid:
         return cls(height, width, rows * width + columns)
 
     def place(self, tokens: Tensor, empty: Tensor) -> Tensor:
-        """Tokens [N, dim] in their cells, [H, W, dim].
+        """Put tokens [N, dim] into their cells, [H, W, dim].
 
         Args:
-            tokens: Of the patches; those of one cell are averaged.
-            empty: [dim], for cells without a patch.
+            tokens: Tokens of the patches; those of one cell are averaged.
+            empty: Token of cells without a patch, [dim].
         """
         num_cells = self.height * self.width
         counts = torch.bincount(self.cells, minlength=num_cells).unsqueeze(1).to(tokens.device)
@@ -66,19 +67,19 @@ class PatchGrid:
         return filled.reshape(self.height, self.width, -1)
 
     def read(self, grid: Tensor) -> Tensor:
-        """The cell of every patch, [N, dim], out of [H, W, dim]."""
+        """Read the cell of every patch, [N, dim], out of a grid [H, W, dim]."""
         return grid.flatten(0, 1)[self.cells.to(grid.device)]
 
 
 def pitch_of(corners: Tensor) -> float:
-    """The commonest distance between neighbours of a row or column.
+    """Find the most common distance between neighbours of a row or column.
 
     Args:
-        corners: (x, y) of each patch, float64 [N, 2].
+        corners: Corner (x, y) of each patch, float64 [N, 2].
 
     Returns:
-        That distance; of patches of which no two stand in line, the smallest one along an axis; 1
-        of a single patch.
+        That distance; if no two patches share a row or column, the smallest step along an axis; 1
+        for a single patch.
     """
     in_line, in_any = [], []
     for axis in (0, 1):
@@ -88,13 +89,13 @@ def pitch_of(corners: Tensor) -> float:
         in_any.append(torch.unique(corners[:, axis]).diff())
     values, counts = _steps(in_line)
     if len(values):
-        return float(values[counts.argmax()])  # of equally common ones the smallest
+        return float(values[counts.argmax()])  # of equally common steps the smallest
     values, _ = _steps(in_any)
     return float(values[0]) if len(values) else 1.0
 
 
 def _steps(steps: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """The steps that occur, rising, and how often; microns are not exact, so to 0.01."""
+    """Return the steps that occur, rising, and their counts; rounded to 0.01 as µm are inexact."""
     rounded = torch.cat(steps).round(decimals=2)
     values, counts = torch.unique(rounded[rounded > 0], return_counts=True)
     return values, counts

@@ -1,13 +1,13 @@
 """2DMamba (Zhang et al. 2025, CVPR, arXiv 2412.00678): a state space model over the slide's plane.
 
-Embedded patches are put where they lie on the slide, a learned token fills the cells between them,
-and one Mamba block whose scan is `selective_scan_2d` passes over the grid. Attention then pools the
-patches. Sizes are the published ones: 128 wide, 16 states, one block.
+Embedded patches are placed where they lie on the slide, a learned token fills the cells between
+them, and one Mamba block whose scan is `selective_scan_2d` passes over the grid. Attention then
+pools the patches. Sizes are the published ones: 128 wide, 16 states, one block.
 
 Departures. The block's short causal filter stays inside a row; the published code runs it over the
 flattened grid, so that a row's first cells see the end of the row above. Attention pools patches
-only; the published code pools the filling cells too, which on a slide with little tissue are most.
-Without coordinates there is no plane, and bags that have none are refused.
+only; the published code also pools the filling cells, which are the majority on a slide with little
+tissue. Without coordinates there is no plane, and bags without them are rejected.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Mamba2DBlock(nn.Module):
             self.step.bias.copy_(steps + torch.log(-torch.expm1(-steps)))
 
     def forward(self, grid: Tensor) -> Tensor:
-        """[H, W, dim] to the same."""
+        """Apply the block to a grid [H, W, dim], and return one of the same shape."""
         inputs, gate = self.enter(self.norm(grid)).chunk(2, dim=-1)
         filtered = self.filter(inputs.transpose(1, 2))[..., : grid.shape[1]].transpose(1, 2)
         scanned = self._scan(F.silu(filtered))
@@ -107,11 +107,11 @@ class Mamba2D(PlacedClassifier):
         labels: Tensor | None = None,
         coords: Sequence[Tensor] | None = None,
     ) -> BagsLogits:
-        """Classify bags one by one, each on its own grid; see `PlacedClassifier.forward`.
+        """See `PlacedClassifier.forward`; bags are classified one by one, each on its own grid.
 
         Raises:
             UsageError: There are no coords.
-            ShapeError: They do not fit the bags, or are no corners of a grid.
+            ShapeError: The coords do not fit the bags, or are not corners of a grid.
         """
         if coords is None:
             raise UsageError("2dmamba reads where patches lie", hint="give coords with the bags")

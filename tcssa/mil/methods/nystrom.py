@@ -1,16 +1,16 @@
 """Nyström attention (Xiong et al. 2021, arXiv 2102.03902): attention through landmarks.
 
-softmax(QKᵀ) is taken for softmax(Q K̃ᵀ) · pinv(softmax(Q̃ K̃ᵀ)) · softmax(Q̃ Kᵀ), where Q̃ and K̃
-are means of neighbouring queries and keys (the landmarks), and the pseudo-inverse is iterated
+softmax(QKᵀ) is approximated by softmax(Q K̃ᵀ) · pinv(softmax(Q̃ K̃ᵀ)) · softmax(Q̃ Kᵀ), where Q̃
+and K̃ are means of neighbouring queries and keys (the landmarks), and the pseudo-inverse is iterated
 (eq. 13–15). A depthwise convolution of the values is added, as in the paper's model.
 
-As in the implementation that TransMIL uses, the sequence is filled up in front with zeros to a
-multiple of the landmarks, and these zeros are keys like any other. Nobody keeps a release of it
-that is small and current, so it stands here.
+As in the implementation that TransMIL uses, the sequence is padded in front with zeros to a
+multiple of the landmarks, and these zeros are keys like any other. No small, current release of
+that implementation is maintained, so it is written out here.
 
 Equal tokens have equal rows and columns in every matrix above, so one zero stands for all of them,
-with their number as its weight in each softmax; landmarks of zeros alone likewise. The results are
-those of the filled sequence, and a bag of ten patches no longer costs 256 landmarks.
+with their number as its weight in each softmax; likewise for landmarks of zeros alone. The results
+are those of the padded sequence, and a bag of ten patches no longer costs 256 landmarks.
 
 Shapes: h heads, n tokens, m landmarks (those of zeros alone counted once), d numbers a head.
 """
@@ -23,18 +23,18 @@ from torch.nn import functional as F
 
 _PINV_ITERATIONS = 6
 _BLOCK = 32
-"""Tokens that are convolved by one product."""
+"""Tokens that one matrix product convolves."""
 
 
 class NystromAttention(nn.Module):
     """Multi-head Nyström attention over one sequence [n, dim].
 
     Args:
-        dim: Length of a token; the output's as well.
+        dim: Length of a token, also of the output.
         num_heads: h.
         num_landmarks: m.
-        kernel_size: Of the convolution of the values, in tokens.
-        dropout: On the output.
+        kernel_size: Length of the convolution of the values, in tokens.
+        dropout: Dropout on the output.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class NystromAttention(nn.Module):
         )
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens [n, dim] to [n, dim]."""
+        """Apply attention to tokens [n, dim], and return [n, dim]."""
         query, key, value = (
             part.unflatten(1, (self.num_heads, -1)).transpose(0, 1)
             for part in self.to_qkv(tokens).chunk(3, dim=1)
@@ -81,18 +81,26 @@ class NystromAttention(nn.Module):
 
 
 def convolve_tokens(tokens: Tensor, kernel: Tensor) -> Tensor:
-    """Every head's tokens [h, n, d] convolved along n with its own kernel [h, k], k odd.
+    """Convolve every head's tokens along n with the head's own kernel.
 
-    What ``Conv2d(h, h, (k, 1), padding=(k // 2, 0), groups=h)`` does, by products with a band
-    matrix: of that layer oneDNN gives gradients that are off by 2 to 50 % where n is 256, 4096 and
-    at every fifteenth length else (k = 33, float32, on CPUs with AVX-512; torch 2.13 and 2.14).
+    The result is that of ``Conv2d(h, h, (k, 1), padding=(k // 2, 0), groups=h)``, computed by
+    products with a band matrix: oneDNN's gradients of that layer are off by 2 to 50 % where n is
+    256, 4096 and at every fifteenth other length (k = 33, float32, on CPUs with AVX-512; torch 2.13
+    and 2.14).
+
+    Args:
+        tokens: [h, n, d].
+        kernel: One kernel a head, [h, k], k odd.
+
+    Returns:
+        [h, n, d].
     """
     size, length = kernel.shape[1], tokens.shape[1]
     blocks = -(-length // _BLOCK)
     filled = F.pad(tokens, (0, 0, size // 2, size // 2 + blocks * _BLOCK - length))
     windows = filled.unfold(1, _BLOCK + size - 1, _BLOCK)  # [h, blocks, d, block + k - 1]
-    # a row of k numbers and as many zeros as a block has, again and again, is one longer than the
-    # band is wide: so it moves on by one from row to row
+    # k numbers and then as many zeros as a block has tokens are one longer than the band is wide:
+    # so, repeated, they move on by one from row to row
     rows = F.pad(kernel, (0, _BLOCK)).repeat(1, _BLOCK)[:, : _BLOCK * (_BLOCK + size - 1)]
     band = rows.reshape(len(rows), _BLOCK, -1)  # [h, block, block + k - 1]
     convolved: Tensor = (windows @ band.mT[:, None]).transpose(2, 3).flatten(1, 2)
@@ -100,7 +108,7 @@ def convolve_tokens(tokens: Tensor, kernel: Tensor) -> Tensor:
 
 
 def _landmarks(tokens: Tensor, per_mark: int, zeros: int) -> Tensor:
-    """Means of neighbouring tokens, zeros in front: [h, n, d] to [h, m, d]."""
+    """Average neighbouring tokens, with zeros in front: [h, n, d] to [h, m, d]."""
     empty, begun = divmod(zeros, per_mark)
     num_heads, _, dim = tokens.shape
     marks = F.pad(tokens, (0, 0, begun, 0)).reshape(num_heads, -1, per_mark, dim).mean(dim=2)
@@ -108,12 +116,12 @@ def _landmarks(tokens: Tensor, per_mark: int, zeros: int) -> Tensor:
 
 
 def _one_zero_for(count: int, tokens: Tensor) -> Tensor:
-    """Tokens [h, n, d] with one zero in front, if there are any."""
+    """Put one zero in front of tokens [h, n, d] if ``count`` is not 0."""
     return F.pad(tokens, (0, 0, 1, 0)) if count else tokens
 
 
 def _weights(count: int, tokens: Tensor) -> Tensor:
-    """How many tokens each of [h, n, d] stands for, [n]; the first for ``count``, if any."""
+    """Return how many tokens each of [h, n, d] stands for, [n]; the first for ``count``, if any."""
     weights = tokens.new_ones(tokens.shape[1])
     if count:
         weights[0] = count
@@ -121,16 +129,16 @@ def _weights(count: int, tokens: Tensor) -> Tensor:
 
 
 def _softmax(scores: Tensor, weights: Tensor) -> Tensor:
-    """Softmax over the last axis, in which each entry takes part ``weights`` times."""
+    """Compute the softmax over the last axis, in which each entry counts ``weights`` times."""
     return (scores + weights.log()).softmax(dim=-1)
 
 
 def pseudo_inverse(matrix: Tensor, weights: Tensor) -> Tensor:
-    """The Moore–Penrose inverse of square matrices [h, m, m], iterated (eq. 15).
+    """Compute the Moore–Penrose inverse of square matrices [h, m, m] by iteration (eq. 15).
 
     Args:
-        matrix: Its column j is the sum of ``weights[j]`` equal ones, and row i stands for
-            ``weights[i]`` equal rows.
+        matrix: Matrices whose column j is the sum of ``weights[j]`` equal columns, and whose row i
+            stands for ``weights[i]`` equal rows.
         weights: [m].
 
     Returns:

@@ -1,7 +1,7 @@
-"""The plainest methods: mean and maximum over patches, and gated attention.
+"""The simplest methods: mean and maximum over patches, and gated attention.
 
 ``abmil`` is gated attention MIL (Ilse et al. 2018, arXiv 1802.04712, eq. 7 and 9), behind a
-learned embedding, as pathology uses it.
+learned embedding, as is usual in pathology.
 """
 
 from __future__ import annotations
@@ -13,7 +13,13 @@ from tcssa.mil.methods.base import OneByOne
 
 
 def embedding(feature_dim: int, embed_dim: int, dropout: float) -> nn.Sequential:
-    """The layer most methods begin with: Linear, ReLU, Dropout."""
+    """Make the layer that most methods begin with: Linear, ReLU, Dropout.
+
+    Args:
+        feature_dim: D.
+        embed_dim: Width of the embedding.
+        dropout: Probability of dropout.
+    """
     return nn.Sequential(nn.Linear(feature_dim, embed_dim), nn.ReLU(), nn.Dropout(dropout))
 
 
@@ -41,7 +47,7 @@ class MeanPooling(OneByOne):
 
 
 class MaxPooling(MeanPooling):
-    """Takes for each class the patch that speaks for it most."""
+    """Takes for each class the largest logit of any patch."""
 
     def classify(self, bag: Tensor) -> Tensor:
         """See `OneByOne.classify`."""

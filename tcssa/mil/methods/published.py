@@ -66,15 +66,15 @@ _RENAMED: dict[str, list[tuple[str, str]]] = {
 
 
 def from_published(name: str, state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """A published implementation's state dict under our names.
+    """Rename the state dict of a published implementation to our names.
 
     Args:
         name: The method.
         state: The published state dict.
-        path: Named in errors.
+        path: File named in errors.
 
     Raises:
-        CheckpointError: Nothing is known of published weights of this method, or keys are
+        CheckpointError: The names of this method's published weights are not known, or keys are
             missing.
     """
     if name not in _RENAMED:

@@ -1,4 +1,4 @@
-"""Methods by name, and users' own as ``module:factory``."""
+"""Methods by name, and users' own methods as ``module:factory``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tcssa.mil.methods.transmil import TransMIL
 from tcssa.plugins import load_factory
 
 Factory = Callable[[int, int], BagClassifier]
-"""From D and the number of classes to a model."""
+"""Builds a model from D and the number of classes."""
 
 METHODS: dict[str, Factory] = {
     "2dmamba": Mamba2D,
@@ -31,11 +31,11 @@ METHODS: dict[str, Factory] = {
     "rrt": RRTMIL,
     "transmil": TransMIL,
 }
-"""Beside ``tcssa``, which has settings of its own (`tcssa.mil.classifier.slide_classifier`)."""
+"""All but ``tcssa``, which has settings of its own (`tcssa.mil.classifier.slide_classifier`)."""
 
 
 def build_method(name: str, feature_dim: int, num_classes: int) -> BagClassifier:
-    """A method with fresh weights.
+    """Build a method with fresh weights.
 
     Args:
         name: One of `METHODS`, or ``module:factory`` for a function of D and the number of
@@ -44,7 +44,7 @@ def build_method(name: str, feature_dim: int, num_classes: int) -> BagClassifier
         num_classes: C.
 
     Raises:
-        UnknownNameError: There is no such method.
+        UnknownNameError: There is no method of this name.
         UsageError: A user's factory cannot be imported or returns something else.
     """
     if ":" in name:

@@ -2,9 +2,9 @@
 
 Regional attention (R-MSA) with a convolution along the keys for position (EPEG, eq. 6), then
 attention across regions (CR-MSA, eq. 7–9): every region sends a few representatives, made by a
-learned mixing of its patches, and takes their answers back. Attention pooling follows.
+learned mixing of its patches, and receives their answers. Attention pooling follows.
 
-The zeros that fill the square take part in attention, as in the published code. Regions of zeros
+The zeros that pad the square take part in attention, as in the published code. Regions of zeros
 alone all send the same, so one stands for all of them, with their number as its weight.
 """
 
@@ -23,7 +23,7 @@ from tcssa.mil.methods.regions import Regions
 
 
 class _SelfAttention(nn.Module):
-    """Multi-head attention [batch, n, dim], if asked with a convolution of its scores."""
+    """Multi-head attention [batch, n, dim], optionally with a convolution of its scores."""
 
     def __init__(self, dim: int, num_heads: int, kernel_size: int | None) -> None:
         super().__init__()
@@ -41,7 +41,12 @@ class _SelfAttention(nn.Module):
             )
 
     def forward(self, tokens: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Attention in which each of the n tokens is a key ``weights`` [n] times."""
+        """Apply attention in which each token may stand for several equal keys.
+
+        Args:
+            tokens: [batch, n, dim].
+            weights: How many keys each token stands for, [n]; None for one each.
+        """
         query, key, value = (
             part.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
             for part in self.qkv(tokens).chunk(3, dim=2)
@@ -86,13 +91,13 @@ class _CrossRegionAttention(nn.Module):
         logits = (cut @ self.phi).mT  # [regions, representatives, patches]
         sent = logits.softmax(dim=2) @ cut
         answers = self._answers(sent.transpose(0, 1), regions.num_empty).transpose(0, 1)
-        # how much of each answer a patch takes: its rank within the region, and its own choice
+        # how much of each answer a patch takes: its rank within the region, and its own preference
         low, high = logits.amin(dim=2, keepdim=True), logits.amax(dim=2, keepdim=True)
         share = (logits - low) / (high - low + 1e-8) * logits.softmax(dim=1)
         return tokens + regions.join(share.mT @ answers)
 
     def _answers(self, sent: Tensor, empty: int) -> Tensor:
-        """What each of M regions hears [representatives, M, dim]; empty ones send zeros."""
+        """Return what M regions receive, [representatives, M, dim]; empty ones send zeros."""
         if not empty:
             return cast(Tensor, self.attention(sent))
         count = sent.shape[1]
@@ -109,11 +114,11 @@ class RRTMIL(OneByOne):
         feature_dim: D.
         num_classes: C.
         dim: Width of the tokens.
-        num_heads: Of all attention.
+        num_heads: Heads of the attention within and across regions.
         regions_per_side: Regions along a side of the square.
-        kernel_size: Of EPEG's convolution.
-        num_representatives: Tokens a region sends to the others.
-        dropout: In the embedding.
+        kernel_size: Length of EPEG's convolution.
+        num_representatives: Tokens that a region sends to the others.
+        dropout: Dropout in the embedding.
     """
 
     def __init__(

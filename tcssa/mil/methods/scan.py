@@ -1,14 +1,14 @@
 """The selective scan over a plane (2DMamba, Zhang et al. 2025, arXiv 2412.00678).
 
-A cell's state gathers all cells above it and to its left. Two scans do that, the second over what
-the first one leaves, with one decay Ā for both:
+A cell's state gathers all cells above it and to its left. Two scans do that, the second over the
+output of the first, with one decay Ā for both:
 
     g[i, j] = Ā[i, j] g[i, j-1] + B̄[i, j] x[i, j]        along rows
     h[i, j] = Ā[i, j] h[i-1, j] + g[i, j]                along columns
     y[i, j] = Σ_s C[i, j, s] h[i, j, s]
 
 with Ā = exp(Δ A) and B̄ = Δ B, as in Mamba. Each scan steps along one side of the grid and works on
-all of the other side at once. Nothing is divided or put into logarithms, so small decays are exact
+all of the other side at once. There are no divisions or logarithms, so small decays are exact
 zeros and not 0/0. The gradient of a scan is a scan from the other end.
 
 Shapes: H rows, W columns, E channels, S states a channel.
@@ -24,8 +24,8 @@ from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 _MOST_STATES = 2**22
-"""States that are held at once. Where a grid has more, its channels go one part after another, and
-the backward pass computes each part again, so that memory grows with cells and not with states."""
+"""States that are held at once. Where a grid has more, its channels are processed in parts, and the
+backward pass recomputes each part, so that memory grows with cells and not with states."""
 
 
 class _Recurrence(torch.autograd.Function):
@@ -33,6 +33,7 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, decay: Tensor, inputs: Tensor, dim: int) -> Tensor:
+        """See `recurrence`."""
         states = torch.empty_like(inputs)
         a, b, h = decay.unbind(dim), inputs.unbind(dim), states.unbind(dim)
         h[0].copy_(b[0])
@@ -45,7 +46,10 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        """G_t = g_t + a_{t+1} G_{t+1} is of the inputs, G_t h_{t-1} of the decay."""
+        """See `torch.autograd.Function.backward`.
+
+        G_t = g_t + a_{t+1} G_{t+1} is the gradient of the inputs, G_t h_{t-1} that of the decay.
+        """
         decay, states = ctx.saved_tensors
         of_inputs, of_decay = torch.empty_like(states), torch.zeros_like(decay)
         a, h = decay.unbind(ctx.dim), states.unbind(ctx.dim)
@@ -59,26 +63,26 @@ class _Recurrence(torch.autograd.Function):
 
 
 def recurrence(decay: Tensor, inputs: Tensor, dim: int) -> Tensor:
-    """All states of h_t = a_t h_{t-1} + b_t along a dimension, h before the first being 0.
+    """Compute all states of h_t = a_t h_{t-1} + b_t along a dimension, h before the first being 0.
 
     Args:
         decay: a, of any shape.
-        inputs: b, of the same.
-        dim: Along which it steps.
+        inputs: b, of the same shape.
+        dim: Dimension of t.
     """
     states: Tensor = _Recurrence.apply(decay, inputs, dim)  # type: ignore[no-untyped-call]
     return states
 
 
 def selective_scan_2d(x: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """What every cell reads out of the states of all cells above and to its left.
+    """Read, for every cell, the states of all cells above and to its left.
 
     Args:
         x: Inputs, [H, W, E].
         delta: Step sizes Δ, positive, [H, W, E].
-        a: Of the decay, negative, [E, S].
-        b: How inputs enter the states, [H, W, S].
-        c: How states are read, [H, W, S].
+        a: A of the decay, negative, [E, S].
+        b: B, how inputs enter the states, [H, W, S].
+        c: C, how states are read, [H, W, S].
 
     Returns:
         y, [H, W, E].

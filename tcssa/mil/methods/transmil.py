@@ -32,7 +32,7 @@ class _Layer(nn.Module):
 
 
 class _PyramidPosition(nn.Module):
-    """PPEG: the square of patches plus its convolutions; the class token passes by."""
+    """PPEG: the square of patches plus its convolutions; the class token is left as it is."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -41,6 +41,12 @@ class _PyramidPosition(nn.Module):
         )
 
     def forward(self, tokens: Tensor, side: int) -> Tensor:
+        """Add the convolutions to the square of patches.
+
+        Args:
+            tokens: The class token, then the patches row by row, [1 + side², dim].
+            side: Side of the square, in patches.
+        """
         image = tokens[1:].T.reshape(1, -1, side, side)
         encoded = image + sum(convolution(image) for convolution in self.convolutions)
         return torch.cat([tokens[:1], encoded[0].flatten(1).T])

@@ -1,7 +1,7 @@
-"""What the slots of a trained run hold: use, places, examples, and what the prediction owes them.
+"""Inspection of the slots of a trained run: use, places, examples and effect on the prediction.
 
-Everything is of the *test* slides of a fold, seen with that fold's own model. Slot 3 of one fold
-and slot 3 of another are two slots: no figure here is a mean over folds.
+All figures are of the *test* slides of a fold, seen with that fold's own model. Slot 3 of one fold
+and slot 3 of another are unrelated, so no figure of a slot is a mean over folds.
 """
 
 from tcssa.mil.slots.inspect import inspect_slots

@@ -1,11 +1,12 @@
-"""What the prediction owes to each slot: the slot is emptied, and the slide classified again.
+"""Slot ablation: each slot is emptied in turn, and the slide is classified again.
 
-"Emptied" means what the model itself does with a slot that no patch went to: its centre is 0 and
-its token is the constant that its expert makes of that, its mass is 0. With the pools ``mean``,
+An emptied slot is treated as the model itself treats a slot that received no patch: its centre is
+0, its token is the constant that its expert makes of that, its mass is 0. With the pools ``mean``,
 ``attention`` and ``max`` the constant token stays in, as it does for every slot that is empty by
 itself; with ``mass`` it has no weight. So one rule serves every pool, the model never meets a
 number of slots that it was not trained with, and emptying an empty slot changes nothing. With
-top_k = 1 it equals leaving the slot's patches out; with more, they still stand in their other slot.
+top_k = 1 it equals leaving the slot's patches out; with more, they still stand in their other
+slots.
 
 Shapes: S slides, K slots, D features, C classes.
 """
@@ -25,27 +26,27 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SlotAblation:
-    """What emptying one slot does, over the slides in which it holds patches."""
+    """Effect of emptying one slot, over the slides in which it holds patches."""
 
     fold: int
     slot: int
     num_slides: int
     true_mean: float | None
-    """Mean change of the log-odds of the true class; negative where the slot spoke for it.
+    """Mean change of the log-odds of the true class; negative where the slot supported it.
     None if the slot is empty everywhere."""
     true_sd: float | None
     """None for fewer than two slides."""
     predicted_mean: float | None
-    """The same of the class that was predicted."""
+    """The same for the predicted class."""
     predicted_sd: float | None
     num_flips: int
-    """Slides whose predicted class becomes another one."""
+    """Number of slides whose predicted class changes."""
 
 
 def log_odds(logits: Floats) -> Floats:
-    """Log-odds log(p / (1 − p)) of every class, from logits [..., C].
+    """Compute the log-odds log(p / (1 − p)) of every class from logits [..., C].
 
-    A constant added to all logits changes no prediction, and does not change this either.
+    Like the prediction, they do not change when a constant is added to all logits.
     """
     num_classes = logits.shape[-1]
     others = [np.delete(logits, c, axis=-1) for c in range(num_classes)]
@@ -55,7 +56,7 @@ def log_odds(logits: Floats) -> Floats:
 
 
 def ablation_of(slides: Sequence[RoutedSlide]) -> list[SlotAblation]:
-    """Sum up over the test slides of one fold, slot by slot."""
+    """Sum up the ablation of each slot over the test slides of one fold."""
     masses = np.stack([slide.mass for slide in slides])  # [S, K]
     labels = np.array([slide.slide.label for slide in slides])
     predicted = np.array([slide.predicted for slide in slides])
@@ -82,6 +83,6 @@ def ablation_of(slides: Sequence[RoutedSlide]) -> list[SlotAblation]:
 
 
 def _spread(values: Floats) -> tuple[float | None, float | None]:
-    """Mean and standard deviation, as far as there are enough values."""
+    """Return the mean and the standard deviation, each None where there are too few values."""
     mean = float(values.mean()) if len(values) else None
     return mean, float(values.std(ddof=1)) if len(values) > 1 else None

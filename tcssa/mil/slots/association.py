@@ -1,6 +1,6 @@
-"""Whether a slot holds more of a slide in one class than in another.
+"""Tests of whether a slot holds more of a slide in one class than in another.
 
-Of each slot of a fold the share of the slide's mass is tested against the label: Mann–Whitney for
+For each slot of a fold, its share of the slide's mass is tested against the label: Mann–Whitney for
 two classes, Kruskal–Wallis for more. The unit is the patient: slides of one patient with one label
 are averaged first. The p-values of a fold's slots are corrected together (Benjamini and Hochberg
 1995). Shares sum to 1 over the slots, so slots are not independent of each other: where one grows
@@ -29,15 +29,15 @@ class SlotAssociation:
     slot: int
     test: str
     statistic: float
-    """U of the last class of two, or H."""
+    """U of the second of two classes, or H of Kruskal–Wallis."""
     p_value: float
     q_value: float
     """p after the correction over the slots of the fold."""
     auc: float
-    """Chance that a patient of `auc_class` has a larger share than one of the others; 0.5 is
-    none."""
+    """Probability that a patient of `auc_class` has a larger share than one of another class; 0.5
+    is chance."""
     auc_class: int
-    """Of two classes the second; of more, the one whose AUC is farthest from 0.5."""
+    """The second of two classes; of more, the one whose AUC is farthest from 0.5."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,16 @@ class FoldAssociations:
 
     fold: int
     counts: dict[int, int]
-    """Patients of each class that occurs among the test slides."""
+    """Number of patients of each class that occurs among the test slides."""
     slots: list[SlotAssociation]
     """Empty where the test slides are all of one class."""
 
     @property
     def smallest_p(self) -> float | None:
-        """The smallest p that so few patients could give, had one slot parted two classes."""
+        """Smallest p-value that this many patients allow, reached if a slot separates two classes.
+
+        None for any number of classes but two.
+        """
         if len(self.counts) != 2:
             return None
         one, other = self.counts.values()
@@ -64,7 +67,7 @@ def association_of(slides: Sequence[RoutedSlide], num_classes: int) -> FoldAssoc
 
     Args:
         slides: The fold's test slides.
-        num_classes: Of the cohort; two of them make it Mann–Whitney.
+        num_classes: Number of classes of the cohort; Mann–Whitney for two, else Kruskal–Wallis.
     """
     labels, shares = _by_patient(slides)
     classes, sizes = np.unique(labels, return_counts=True)
@@ -82,17 +85,17 @@ def association_of(slides: Sequence[RoutedSlide], num_classes: int) -> FoldAssoc
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
-    """q-values: the smallest false discovery rate at which each hypothesis is rejected."""
+    """Return q-values: the smallest false discovery rate at which each hypothesis is rejected."""
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p, kind="stable")
     scaled = p[order] * len(p) / np.arange(1, len(p) + 1)
     q = np.empty_like(p)
-    q[order] = np.minimum.accumulate(scaled[::-1])[::-1]  # never below a smaller p's
+    q[order] = np.minimum.accumulate(scaled[::-1])[::-1]  # a q is never below that of a smaller p
     return [float(value) for value in np.minimum(q, 1.0)]
 
 
 def _by_patient(slides: Sequence[RoutedSlide]) -> tuple[NDArray[np.int64], Floats]:
-    """Labels [P] and mean mass shares [P, K] of patients; one with two labels counts twice."""
+    """Return labels [P] and mean mass shares [P, K] of patients, one row a patient and label."""
     groups: dict[tuple[str, int], list[Floats]] = {}
     for slide in slides:
         key = (slide.slide.case_id, slide.slide.label)
@@ -102,7 +105,7 @@ def _by_patient(slides: Sequence[RoutedSlide]) -> tuple[NDArray[np.int64], Float
 
 
 def _test(labels: NDArray[np.int64], share: Floats, num_classes: int) -> tuple[str, float, float]:
-    """Name of the test, its statistic and p; a slot whose share never varies has p = 1."""
+    """Return the test's name, its statistic and p; p = 1 for a slot whose share never varies."""
     from scipy.stats import kruskal, mannwhitneyu  # type: ignore[import-untyped]  # ships no types
 
     if num_classes == 2:
@@ -124,6 +127,6 @@ def _largest_auc(labels: NDArray[np.int64], share: Floats, num_classes: int) -> 
 
 
 def _auc(inside: Floats, outside: Floats) -> float:
-    """Share of pairs in which the one inside is larger; ties count half."""
+    """Compute the share of pairs in which ``inside`` is larger; ties count half."""
     difference = inside[:, None] - outside[None]
     return float((difference > 0).mean() + (difference == 0).mean() / 2)

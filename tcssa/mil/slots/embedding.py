@@ -1,7 +1,7 @@
 """Patches in two dimensions: PCA, then t-SNE or UMAP, on a seeded sample of all test patches.
 
-The picture is of the *features*; slots only colour it. t-SNE keeps neighbours together and nothing
-else: sizes of and distances between its heaps have no meaning.
+The picture is of the *features*; slots only colour it. t-SNE preserves neighbourhoods and nothing
+else: the sizes of its clusters and the distances between them have no meaning.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PERPLEXITY = 30
 
 
 class Method(StrEnum):
-    """How patches come into the plane."""
+    """Methods that project patches into the plane."""
 
     TSNE = "tsne"
     UMAP = "umap"
@@ -34,17 +34,17 @@ class Method(StrEnum):
 
 @dataclass(frozen=True)
 class Embedding:
-    """Sampled patches in the plane; all arrays are [M]."""
+    """Sampled patches in the plane; arrays are [M] unless noted."""
 
     method: Method
     slides: list[RoutedSlide]
     """The slide of each patch."""
     patches: NDArray[np.int64]
-    """Its row in the slide's features."""
+    """The row of each patch in the slide's features."""
     xy: NDArray[np.float64]
-    """[M, 2]."""
+    """Coordinates of each patch in the plane, [M, 2]."""
     num_all: int
-    """Patches that the sample was drawn from."""
+    """Number of patches that the sample was drawn from."""
 
     @property
     def folds(self) -> NDArray[np.int64]:
@@ -62,7 +62,7 @@ def require_method(method: Method) -> None:
     """Fail early where UMAP is asked for and not installed.
 
     Raises:
-        TcssaError: It is not.
+        TcssaError: The method is UMAP, and umap-learn is not installed.
     """
     if method is Method.UMAP:
         _umap()
@@ -75,9 +75,9 @@ def embed(
 
     Args:
         slides: Test slides of all folds.
-        store: Reads their features, rounded where those of the run were.
+        store: Reader of their features, rounded if the run's were.
         method: t-SNE or UMAP.
-        seed: Of the sample and of the method.
+        seed: Seed of the sample and of the projection.
     """
     sizes = np.array([len(routed.slots) for routed in slides])
     num_all = int(sizes.sum())
@@ -111,7 +111,7 @@ def _place(features: NDArray[np.float32], method: Method, seed: int) -> NDArray[
     return np.asarray(placed, np.float64)
 
 
-def _umap() -> Any:  # it may not be there, so nothing is known of its types
+def _umap() -> Any:  # it may not be installed, so its types are not known
     try:
         return importlib.import_module("umap")
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""The patches that the gate sends to a slot with the greatest weight, and pictures of them."""
+"""Patches that the gate sends to a slot with the greatest weight, and pictures of them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from tcssa.slides.image.slide import Slide
 
 PER_SLOT = 6
 PER_SLIDE = 2
-"""At most so many of one slide, so that a sheet is not one slide's."""
+"""Most exemplars from one slide, so that no single slide fills a sheet."""
 _CROP_PX, _GAP_PX, _LABEL_PX = 104, 4, 118
 _BLOCKS = 2
-"""Slots beside each other on a sheet."""
+"""Number of slots side by side on a sheet."""
 
 PROTOTYPE = -1
 
@@ -32,29 +32,29 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Exemplar:
-    """One patch that stands for a slot."""
+    """A patch that represents a slot."""
 
     fold: int
     slot: int
     rank: int
-    """Among the slot's exemplars by falling weight, from 0; `PROTOTYPE` of the training patch
-    nearest to the prototype that the slot began at."""
+    """Rank among the slot's exemplars by falling weight, from 0; `PROTOTYPE` for the training patch
+    nearest to the prototype that the slot was initialised with."""
     slide_id: str
     patch: int
-    """Its row in the slide's features."""
+    """Row of the patch in the slide's features."""
     weight: float | None
-    """The gate's; None of a training patch that stands for the slot's prototype."""
+    """Gate weight; None for the training patch that stands for the slot's prototype."""
     corner: tuple[int, int] | None = None
-    """Level-0 (x, y); None where that is not known."""
+    """Top-left corner (x, y) in level-0 pixels; None where it is not known."""
     side: int | None = None
 
 
 def choose_exemplars(slides: Sequence[RoutedSlide], places: Mapping[str, Places]) -> list[Exemplar]:
-    """The patches with the greatest weight of every slot of a fold, over its test slides.
+    """Choose the patches with the greatest weight of every slot of a fold, over its test slides.
 
     Args:
         slides: The fold's test slides.
-        places: Of the slides whose coordinates are known, by slide_id.
+        places: Patch locations by slide_id, for the slides whose coordinates are known.
     """
     candidates: dict[int, list[tuple[float, str, int]]] = defaultdict(list)
     for routed in slides:
@@ -76,7 +76,13 @@ def choose_exemplars(slides: Sequence[RoutedSlide], places: Mapping[str, Places]
 def prototype_exemplars(
     prototypes: Sequence[PrototypePatch], fold: int, places: Mapping[str, Places]
 ) -> list[Exemplar]:
-    """Return the patches that a fold's slots began at, as exemplars of them."""
+    """Return the patches that a fold's slots were initialised from, as exemplars of these slots.
+
+    Args:
+        prototypes: The fold's prototype patches, of training slides.
+        fold: The fold.
+        places: Patch locations by slide_id, for the slides whose coordinates are known.
+    """
     return [
         Exemplar(
             fold, each.slot, PROTOTYPE, each.slide_id, each.patch, None,
@@ -99,10 +105,14 @@ def _where(
 def crop_exemplars(
     exemplars: Sequence[Exemplar], slides: Mapping[str, Path]
 ) -> tuple[dict[Exemplar, Pixels], dict[str, str]]:
-    """Read the patches out of the slides.
+    """Read the pictures of exemplars from the slide files.
+
+    Args:
+        exemplars: Exemplars; those without a known corner are left out.
+        slides: Slide files by slide_id; exemplars of other slides are left out.
 
     Returns:
-        The pictures, and the slides that could not be read with the reason.
+        The pictures, and by slide_id the reason why a slide could not be read.
     """
     crops: dict[Exemplar, Pixels] = {}
     failed: dict[str, str] = {}
@@ -130,8 +140,8 @@ def write_sheet(
     Args:
         path: The file.
         crops: Pictures of one fold's exemplars.
-        slots: In the order of the rows; those without a picture are left out.
-        share: Each slot's share of the fold's mass, which stands beside it.
+        slots: Slots in the order of the rows; those without a picture are left out.
+        share: Each slot's share of the fold's mass, [K], which is written beside it.
     """
     by_slot: dict[int, list[Exemplar]] = defaultdict(list)
     for exemplar in crops:
@@ -148,7 +158,7 @@ def write_sheet(
         _write(sheet, f"{share[slot]:.1%} of mass", left + 8, top + 68, 0.4)
         for exemplar in by_slot[slot]:
             x = left + _LABEL_PX
-            if exemplar.rank != PROTOTYPE:  # which stands a little apart
+            if exemplar.rank != PROTOTYPE:  # the prototype stands a little apart
                 x += (1 + exemplar.rank) * step + 2 * _GAP_PX
             sheet[top : top + _CROP_PX, x : x + _CROP_PX] = crops[exemplar]
     bgr = cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)

@@ -7,8 +7,8 @@
       folds.csv slots.csv             use of the slots; epochs.csv during training
       slides.csv slide_slots.csv      slide by slide
       cosine.csv association.csv ablation.csv exemplars.csv embedding.csv
-      stability.csv                   whether slots of other folds, or of another run, agree
-      meaning.csv                     what slots tell of the labels of patches, if there are some
+      stability.csv                   agreement with slots of other folds, or of another run
+      meaning.csv                     what slots tell about patch labels, if these are given
       plots/                          the pictures of these tables
       maps/fold-0/S.png, S.geojson    slot maps
       exemplars/fold-0.jpg            contact sheets
@@ -79,24 +79,23 @@ def inspect_slots(
 
     Args:
         run: The run directory of train-mil.
-        out: Where tables, pictures and the page go.
-        reporter: Is told of progress, and of everything that is left out.
-        features: Where the run's features lie now, if they were moved.
+        out: Folder for the tables, the pictures and the page.
+        reporter: Receives progress, and a warning about everything that is left out.
+        features: Where the run's features are now, if they were moved.
         slides: Folder of the slides, for exemplar crops and for pictures to draw maps on.
         slide_ids: Test slides to draw maps of; if none is given, the first of each class and fold.
         all_maps: Draw maps of all test slides.
-        patch_labels: A table of what patches show, or a folder of outlines; see
-            `read_patch_labels`.
+        patch_labels: A table of patch labels, or a folder of outlines; see `read_patch_labels`.
         against: Another run of the same cohort and folds, such as of another seed, whose slots are
             matched with this one's; None matches the folds of this one with each other.
-        embedding: How patches come into the plane.
-        seed: Of the sample of patches and of the embedding.
-        device: Where the models run.
+        embedding: Method that projects patches into the plane.
+        seed: Seed of the sample of patches and of the embedding.
+        device: Device that the models run on.
 
     Raises:
-        RunError: The run is not finished, or of a method without slots, or its cohort changed.
-        MissingDataError: Features or the folder of slides are gone.
-        UsageError: A slide is asked for that is no test slide of the run.
+        RunError: The run is not finished, is of a method without slots, or its cohort changed.
+        MissingDataError: The features or the folder of slides are missing.
+        UsageError: A slide in ``slide_ids`` is not a test slide of the run.
     """
     require_method(embedding)
     trained = _read_tcssa_run(run)
@@ -153,7 +152,7 @@ def _read_tcssa_run(run: Path) -> FinishedRun:
 
 
 def _test_slides(run: Path, cohort: Cohort, reporter: Reporter) -> dict[int, list[CohortSlide]]:
-    """The test slides of every fold; a fold without any is left out, and named."""
+    """Return the test slides of every fold; warn of folds without any, which are left out."""
     folds = {
         index: [slide for slide in cohort.slides if parts.get(slide.slide_id) == "test"]
         for index, parts in enumerate(read_parts(run / SPLITS_FILE))
@@ -169,7 +168,7 @@ def _test_slides(run: Path, cohort: Cohort, reporter: Reporter) -> dict[int, lis
 def _slides_to_map(
     folds: Mapping[int, Sequence[CohortSlide]], slide_ids: Sequence[str], all_maps: bool
 ) -> set[tuple[int, str]]:
-    """Fold and name of the slides that get a map."""
+    """Return fold and slide_id of the slides to draw maps of."""
     every = {(fold, slide.slide_id) for fold, slides in folds.items() for slide in slides}
     unknown = sorted(set(slide_ids) - {slide_id for _, slide_id in every})
     if unknown:
@@ -214,7 +213,7 @@ def _float(features: torch.Tensor) -> torch.Tensor:
 
 
 def _places(slides: Sequence[RoutedSlide], reporter: Reporter) -> dict[str, Places]:
-    """Where patches lie, of the slides that tell; the others are named."""
+    """Read where the patches of slides lie; warn of slides for which that is not known."""
     known: dict[str, Places] = {}
     without: dict[str, str] = {}
     for routed in slides:
@@ -231,7 +230,7 @@ def _places(slides: Sequence[RoutedSlide], reporter: Reporter) -> dict[str, Plac
 def _prototypes_of(
     found: SlotInspection, cohort: Cohort, places: Mapping[str, Places]
 ) -> list[Exemplar]:
-    """Read the training patches that the slots of each fold began at."""
+    """Read the training patches that the slots of each fold were initialised from."""
     paths = {slide.slide_id: slide.path for slide in cohort.slides}
     known, exemplars = dict(places), []
     for fold in found.epochs:
@@ -299,7 +298,7 @@ def _draw_maps(
             picture, is_slide = picture_of(routed.slide.path, None, place)
         if not is_slide:
             grids.append(slide_id)
-        # a grid of patches begins at its first corner, not at the slide's
+        # the origin of a grid of patches is its own corner, not the slide's
         drawn = place if is_slide else place.from_own_corner()
         stem = found.folder / "maps" / f"fold-{routed.fold}" / slide_id
         label = found.classes[routed.slide.label]

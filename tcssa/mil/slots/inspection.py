@@ -17,7 +17,7 @@ from tcssa.mil.slots.utilisation import SlotsInUse, TokenCosine
 
 @dataclass
 class SlotInspection:
-    """What an inspection found, fold by fold, and what it wrote."""
+    """Findings of an inspection, fold by fold, and the files that it wrote."""
 
     run: Path
     folder: Path
@@ -31,12 +31,12 @@ class SlotInspection:
     cosine: list[TokenCosine] = field(default_factory=list)
     association: list[FoldAssociations] = field(default_factory=list)
     patch_labels: list[str] = field(default_factory=list)
-    """Names of the labels of patches, where a table of them was given."""
+    """Names of the patch labels; empty where none were given."""
     meaning: list[SlotMeaning] = field(default_factory=list)
     stability: list[SlotStability] = field(default_factory=list)
-    """Of every two folds, or of each fold and the same one of another run."""
+    """Agreement of every two folds, or of each fold with the same fold of another run."""
     silhouettes: dict[int, float | None] = field(default_factory=dict)
-    """Of the first slots of test patches, by fold."""
+    """Mean silhouette of the first slots of test patches, by fold."""
     ablation: list[list[SlotAblation]] = field(default_factory=list)
     exemplars: list[Exemplar] = field(default_factory=list)
     embedding: Embedding | None = None

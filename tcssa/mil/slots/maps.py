@@ -1,4 +1,4 @@
-"""A slide's patches by their first slot: as a picture, and as GeoJSON for QuPath."""
+"""Maps of a slide's patches by their first slot: as a picture, and as GeoJSON for QuPath."""
 
 from __future__ import annotations
 
@@ -18,7 +18,16 @@ from tcssa.slides.image.small_picture import Picture
 def draw_map(
     path: Path, routed: RoutedSlide, places: Places, picture: Picture, colours: Colours, title: str
 ) -> None:
-    """Write the slide beside its map as PNG; the legend has each slot's share of the mass."""
+    """Write the slide beside its map as PNG; the legend has each slot's share of the mass.
+
+    Args:
+        path: The PNG.
+        routed: The slide.
+        places: Locations of its patches, in the picture's frame.
+        picture: Picture of the slide, or of the grid of its patches.
+        colours: Colour of each slot of the fold.
+        title: Title of the figure.
+    """
     share = routed.mass_share
     shown = [int(k) for k in np.argsort(-share, kind="stable") if (routed.first == k).any()]
     draw_slot_map(
@@ -37,8 +46,14 @@ def draw_map(
 def write_geojson(path: Path, routed: RoutedSlide, places: Places, colours: Colours) -> None:
     """Write one square a patch, in level-0 pixels, classified by its first slot.
 
-    QuPath reads it as detections with a class, a colour and measurements, of which the salience is
-    a heat map of what counts.
+    QuPath reads it as detections with a class, a colour and measurements: the gate weights and,
+    where the model has one, the salience, which gives a heat map of the patches that count.
+
+    Args:
+        path: The GeoJSON file.
+        routed: The slide.
+        places: Locations of its patches, in level-0 pixels.
+        colours: Colour of each slot of the fold, RGB from 0 to 1.
     """
     measured = [
         {"gate weight": weights[0], "gate weight of all its slots": sum(weights)}

@@ -1,9 +1,9 @@
-"""How much the slot of a patch tells of what the patch shows.
+"""Measures of how much the slot of a patch tells about what the patch shows.
 
-With labels of patches: the mutual information of first slot and label over the entropy of the
-label (1: the slot tells it, 0: nothing), purity, and each slot as a detector of each label.
-Without: how far two models that were trained apart agree on which patches belong together, their
-slots matched by Hungarian assignment.
+With patch labels: the mutual information of first slot and label over the entropy of the label
+(1: the slot determines the label, 0: it tells nothing), purity, and each slot as a detector of each
+label. Without: how far two models that were trained separately agree on which patches belong
+together, their slots matched by Hungarian assignment.
 
 Shapes: M patches, K slots, C labels.
 """
@@ -26,15 +26,15 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class SlotMeaning:
-    """What the slots of a fold tell of the labels of its test patches."""
+    """Relation between the slots of a fold and the labels of its test patches."""
 
     fold: int
     num_labelled: int
-    """Patches with a label."""
+    """Number of patches with a label."""
     information: float | None
-    """I(first slot; label) / H(label); None where all labels are one."""
+    """I(first slot; label) / H(label); None where the labels do not vary."""
     purity: float | None
-    """Share of patches that have the commonest label of their first slot; None without labels."""
+    """Share of patches that have the most common label of their first slot; None without labels."""
     detectors: list[tuple[int, float | None]]
     """For each label the slot whose weight ranks its patches best, and that AUC; None where no
     patch, or every patch, has the label."""
@@ -42,7 +42,7 @@ class SlotMeaning:
 
 @dataclass(frozen=True)
 class SlotStability:
-    """How far two models agree on which patches belong together."""
+    """Agreement of two models on which patches belong together."""
 
     one: str
     other: str
@@ -50,11 +50,17 @@ class SlotStability:
     agreement: float
     """Share of patches whose first slots are partners in the best one-to-one matching."""
     partners: list[int]
-    """The slot of the other model that each slot of the one is matched with."""
+    """The slot of the other model that each slot of the first is matched with."""
 
 
 def meaning_of(slides: Sequence[RoutedSlide], labels: PatchLabels, num_labels: int) -> SlotMeaning:
-    """Set the first slots of a fold's labelled test patches against their labels."""
+    """Compare the first slots of a fold's labelled test patches with their labels.
+
+    Args:
+        slides: The fold's test slides.
+        labels: Label of each patch by slide_id; `UNKNOWN` patches are left out.
+        num_labels: C.
+    """
     chosen = [labels[routed.slide.slide_id] != UNKNOWN for routed in slides]
     known = np.concatenate(
         [labels[r.slide.slide_id][rows] for r, rows in zip(slides, chosen, strict=True)]
@@ -79,7 +85,7 @@ def meaning_of(slides: Sequence[RoutedSlide], labels: PatchLabels, num_labels: i
 
 
 def information(counts: Ints) -> float | None:
-    """Compute I(slot; label) / H(label) from how often they meet, [K, C]; None if H is 0."""
+    """Compute I(slot; label) / H(label) from the counts of their pairs, [K, C]; None if H is 0."""
     joint = counts / max(1, counts.sum())
     of_slot, of_label = joint.sum(axis=1), joint.sum(axis=0)
     entropy = _entropy(of_label)
@@ -93,8 +99,8 @@ def stability(one: Ints, other: Ints, names: tuple[str, str], num_slots: int) ->
 
     Args:
         one: First slot of each patch in the one model, [M].
-        other: In the other, [M].
-        names: Of the models.
+        other: First slot of each patch in the other model, [M].
+        names: Names of the two models.
         num_slots: K.
     """
     from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]  # no stubs
@@ -106,7 +112,17 @@ def stability(one: Ints, other: Ints, names: tuple[str, str], num_slots: int) ->
 
 
 def overlap(one: Ints, other: Ints, num_ones: int, num_others: int) -> Ints:
-    """Count how often each pair of numbers meets, [ones, others]."""
+    """Count how often each pair of numbers occurs together.
+
+    Args:
+        one: Numbers from 0 to ``num_ones`` − 1, [M].
+        other: Numbers from 0 to ``num_others`` − 1, [M].
+        num_ones: How many different numbers ``one`` may hold.
+        num_others: How many different numbers ``other`` may hold.
+
+    Returns:
+        The counts, [num_ones, num_others].
+    """
     flat = np.bincount(one * num_others + other, minlength=num_ones * num_others)
     return flat.reshape(num_ones, num_others)
 

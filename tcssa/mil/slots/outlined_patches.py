@@ -16,9 +16,9 @@ from tcssa.reporter import Reporter
 from tcssa.slides.tissue.outlines import filled, read_labelled_outlines
 
 UNKNOWN = -1
-"""The label of a patch of which nothing is said."""
+"""The label of a patch that has none."""
 _STEPS = 8
-"""Of a patch's side, to which its centre is found on the areas."""
+"""Pixels along a patch's side in the raster on which areas are filled."""
 _SUFFIX = ".geojson"
 
 
@@ -28,12 +28,14 @@ def read_outlined(
     """Label the patches whose centre lies in an area of one label.
 
     Args:
-        folder: ``S.geojson`` of each slide; the label is the area's classification, as in QuPath.
-        places: Of the slides whose coordinates are known, by slide_id.
-        reporter: Is told of patches in areas of two labels, which get none.
+        folder: Folder with ``S.geojson`` for each slide S; the label is the area's classification,
+            as in QuPath.
+        places: Patch locations by slide_id, for the slides whose coordinates are known.
+        reporter: Receives a warning about patches in areas of two labels, which get none.
 
     Returns:
-        The names of the labels, sorted; and the label of each patch of the slides that have a file.
+        The names of the labels, sorted; and by slide_id the label of each patch, for the slides
+        that have a file.
 
     Raises:
         TableError: No slide has a file.
@@ -43,7 +45,7 @@ def read_outlined(
     for slide_id in places:
         path = folder / f"{slide_id}{_SUFFIX}"
         if path.is_file():
-            # the slide's own size is not known here, and areas without patches are no fault
+            # the slide's own size is not known here, and areas without patches are not an error
             areas[slide_id] = read_labelled_outlines(path, (SLIDE_SIDE.value(),) * 2, FileError)
     if not areas:
         raise TableError(folder, f"has no S{_SUFFIX} of a test slide with known places")

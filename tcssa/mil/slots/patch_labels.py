@@ -1,4 +1,4 @@
-"""What a pathologist says of single patches: a table of labels, matched to the rows of features."""
+"""Labels that a pathologist gave to single patches: a table, matched to the rows of features."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def read_patch_labels(
         path: A table ``slide_id, label`` with either ``patch``, the row of the slide's features
             counted from 0, or ``x, y``, the patch's top-left corner in level-0 pixels; or a folder
             of outlines, see `read_outlined`.
-        slides: The slides that are looked at; rows of others are passed over.
-        places: Of the slides whose coordinates are known, by slide_id.
-        reporter: Is told of patches with two labels.
+        slides: The slides under inspection; rows of other slides are ignored.
+        places: Patch locations by slide_id, for the slides whose coordinates are known.
+        reporter: Receives a warning about patches in outlines of two labels.
 
     Returns:
         The names of the labels, sorted; and each slide's labels.
 
     Raises:
-        TableError: Columns are missing, no slide is one of these, or a row names no patch or one
-            patch twice; the faults are listed with their lines.
+        TableError: Columns are missing, no patch of these slides is labelled, or rows name a patch
+            that does not exist or has a label already; these rows are listed with their lines.
     """
     known = {routed.slide.slide_id: np.full(len(routed.slots), UNKNOWN) for routed in slides}
     if path.is_dir():
@@ -86,14 +86,14 @@ def _require_some(path: Path, labels: dict[str, NDArray[np.int64]]) -> PatchLabe
 
 
 def _rows_by_corner(places: Places) -> dict[tuple[int | None, ...], int]:
-    """Find the row of each corner; one that stands twice, and tells no patch, is left out."""
+    """Map corners to rows; a corner that occurs twice identifies no patch and is left out."""
     corners = [tuple(corner) for corner in np.rint(places.coords).astype(int).tolist()]
     counts = Counter(corners)
     return {corner: row for row, corner in enumerate(corners) if counts[corner] == 1}
 
 
 def _whole(cell: str) -> int | None:
-    """Read a whole number; None where a cell holds something else."""
+    """Read a whole number; return None where a cell holds something else."""
     try:
         value = number(cell)
     except ValueError:

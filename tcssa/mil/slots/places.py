@@ -1,4 +1,4 @@
-"""Where the patches of a slide lie, what the slide looks like, and the colour of every slot."""
+"""Locations of a slide's patches, a small picture of the slide, and the colours of slots."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tcssa.slides.image.thumbnail import thumbnail_of
 
 _GOLDEN = 0.618034
 _ASSUMED_MPP = 0.25
-"""Of a slide that states none; it decides how large its picture is, nothing else."""
+"""Assumed for a slide that states none; it only decides how large its picture is."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,15 @@ class Places:
     coords: NDArray[Any]
     """Top-left corners, [N, 2]."""
     side: int
-    """Side of a patch."""
+    """Side of a patch, in level-0 pixels."""
 
     def from_own_corner(self) -> Places:
-        """The same patches, counted from the corner of them all: the frame of their grid."""
+        """Return the patches relative to their common top-left corner, the frame of their grid."""
         return Places(self.coords - self.coords.min(axis=0), self.side)
 
 
 def read_places(features: Path) -> Places | str:
-    """Where a slide's patches lie, or in a few words why that is not known."""
+    """Read where a slide's patches lie, or return a short reason why that is not known."""
     with open_bag(features) as bag:
         coords, side = bag.read_coords(), bag.patch_size_level0
         if coords is None:
@@ -50,12 +50,14 @@ def read_places(features: Path) -> Places | str:
 
 
 def picture_of(features: Path, slide: Path | None, places: Places) -> tuple[Picture, bool]:
-    """The slide in small, and whether it is one: without slide and thumbnail, a grid of patches.
+    """Return a small picture of the slide, and whether it shows the slide itself.
+
+    Without slide and thumbnail it shows the grid of patches instead.
 
     Args:
         features: The slide's feature file; a job folder around it has thumbnails.
-        slide: The slide's file, where it is at hand.
-        places: Its patches.
+        slide: The slide file, if it is available.
+        places: Locations of the slide's patches.
 
     Raises:
         SlideError: The slide cannot be read.
@@ -78,9 +80,9 @@ Colours = Mapping[int, tuple[float, float, float]]
 
 
 def slot_colours(slots_by_mass: Sequence[int]) -> Colours:
-    """One colour for every slot of a fold, the same on all its slides.
+    """Choose one colour for every slot of a fold, the same on all its slides.
 
-    The slots with the most mass get the most distinct ones.
+    The slots with the most mass get the most distinct colours.
 
     Args:
         slots_by_mass: All slots, the one with the most mass first.

@@ -22,14 +22,21 @@ from tcssa.mil.slots.utilisation import SlotsInUse, TokenCosine
 from tcssa.statistics.metrics import Floats
 
 FDR = 0.05
-"""Below this q a slot counts as associated."""
+"""False discovery rate: a slot with a smaller q counts as associated."""
 _INK, _MARK = "#3b2a5a", "firebrick"
 _COLUMNS = 3
 _LEAST_NAMED = 0.02
 
 
 def plot_epochs(path: Path, folds: Mapping[int, Sequence[Epoch]]) -> None:
-    """Effective slots, largest share and unused slots of the training patches, epoch by epoch."""
+    """Plot the slot use of the training patches, epoch by epoch.
+
+    Shown are effective slots, the largest share and unused slots.
+
+    Args:
+        path: The PNG.
+        folds: The epochs of each fold.
+    """
     figure = Figure(figsize=(11, 3.2), layout="constrained")
     titles = {
         "effective_slots": "effective slots",
@@ -50,7 +57,12 @@ def plot_epochs(path: Path, folds: Mapping[int, Sequence[Epoch]]) -> None:
 
 
 def plot_use(path: Path, folds: Sequence[SlotsInUse]) -> None:
-    """Mass share of every slot, and the share of slides that have patches in it."""
+    """Plot the mass share of every slot, and mark slots that hold no test patch.
+
+    Args:
+        path: The PNG.
+        folds: The use of slots in each fold.
+    """
     figure, panels = _panels(len(folds), height=2.6)
     for axes, use in zip(panels, folds, strict=True):
         slots = np.arange(len(use.mass_share))
@@ -67,7 +79,12 @@ def plot_use(path: Path, folds: Sequence[SlotsInUse]) -> None:
 
 
 def plot_cosine(path: Path, folds: Sequence[TokenCosine]) -> None:
-    """Mean cosine of every two slot tokens; pairs that never meet are grey."""
+    """Plot the mean cosine of every two slot tokens; pairs that never meet are grey.
+
+    Args:
+        path: The PNG.
+        folds: The token cosines of each fold.
+    """
     figure, panels = _panels(len(folds), height=3.2)
     image = None
     for axes, cosine in zip(panels, folds, strict=True):
@@ -81,7 +98,13 @@ def plot_cosine(path: Path, folds: Sequence[TokenCosine]) -> None:
 
 
 def plot_association(path: Path, folds: Sequence[FoldAssociations], classes: Sequence[str]) -> None:
-    """AUC of each slot's mass share; filled where it stands after the correction."""
+    """Plot the AUC of each slot's mass share, filled where it is significant after the correction.
+
+    Args:
+        path: The PNG.
+        folds: The associations of each fold.
+        classes: Names of the classes.
+    """
     figure, panels = _panels(len(folds), height=2.6)
     for axes, fold in zip(panels, folds, strict=True):
         for row in fold.slots:
@@ -100,7 +123,12 @@ def plot_association(path: Path, folds: Sequence[FoldAssociations], classes: Seq
 
 
 def plot_ablation(path: Path, folds: Sequence[Sequence[SlotAblation]]) -> None:
-    """Change of the log-odds of the true class when a slot is emptied: mean and SD over slides."""
+    """Plot how the log-odds of the true class change when a slot is emptied: mean and SD.
+
+    Args:
+        path: The PNG.
+        folds: The ablations of each fold, one entry a slot.
+    """
     figure, panels = _panels(len(folds), height=2.6, sharey=True)
     for axes, rows in zip(panels, folds, strict=True):
         known = [row for row in rows if row.true_mean is not None]
@@ -119,12 +147,12 @@ def plot_ablation(path: Path, folds: Sequence[Sequence[SlotAblation]]) -> None:
 
 
 def plot_embedding(path: Path, embedding: Embedding, colours: Mapping[int, Colours]) -> None:
-    """Sampled patches; in a fold's panel its test patches have their slots' colours and names.
+    """Plot the sampled patches; a fold's panel colours and names its test patches by slot.
 
     Args:
         path: The PNG.
         embedding: The patches in the plane.
-        colours: Of every fold, of its slots.
+        colours: Colours of the slots, by fold.
     """
     figure, panels = _panels(len(colours), height=3.6)
     folds, first, xy = embedding.folds, embedding.first, embedding.xy
@@ -143,7 +171,7 @@ def plot_embedding(path: Path, embedding: Embedding, colours: Mapping[int, Colou
 
 
 def _name_heap(axes: Axes, members: Floats, slot: int, colour: tuple[float, float, float]) -> None:
-    """Write a slot's number on the patch of it that is nearest to their median."""
+    """Write a slot's number on its patch that is nearest to the median of its patches."""
     middle = np.median(members, axis=0)
     x, y = members[np.argmin(((members - middle) ** 2).sum(axis=1))]
     box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8}
@@ -152,7 +180,7 @@ def _name_heap(axes: Axes, members: Floats, slot: int, colour: tuple[float, floa
 
 
 def _panels(count: int, *, height: float, sharey: bool = False) -> tuple[Figure, list[Axes]]:
-    """A figure with one panel a fold, three in a row."""
+    """Make a figure with one panel a fold, three in a row."""
     columns = min(count, _COLUMNS)
     rows = math.ceil(count / columns)
     apart = ConstrainedLayoutEngine(h_pad=0.12)  # a title stands clear of the panel above

@@ -1,4 +1,4 @@
-"""One test slide through its fold's model: where its patches went, and what came of its slots.
+"""The path of one test slide through its fold's model: slots of its patches, and their effect.
 
 Shapes: N patches, T = top_k, K slots, D features, C classes.
 """
@@ -30,18 +30,18 @@ class RoutedSlide:
     slots: NDArray[np.int16]
     """The slots of each patch, most probable first, [N, T]."""
     weights: NDArray[np.float32]
-    """Their gate weights P̃, [N, T]."""
+    """Gate weights P̃ of these slots, [N, T]."""
     salience: NDArray[np.float32] | None
-    """The factor of each patch's weights, [N]; None where the model has none."""
+    """Factor on each patch's weights, [N]; None where the model has no salience."""
     entropy: float
     """Mean over patches of the entropy of all K gate probabilities, divided by log K: 0 is sure,
     1 is uniform."""
     mass: Floats
-    """Sum of weights of each slot, salience included, [K]; 0 marks an empty one."""
+    """Sum of weights in each slot, salience included, [K]; 0 marks an empty slot."""
     cosine: Floats
     """Cosine of every two slot tokens, [K, K]; NaN where one of the two slots is empty."""
     logits: Floats
-    """[C]."""
+    """Logits of the slide, [C]."""
     emptied: Floats
     """The logits if one slot were empty, for each slot, [K, C]."""
 
@@ -63,7 +63,7 @@ class RoutedSlide:
         return int(self.logits.argmax())
 
     def weight_in(self, slot: int) -> NDArray[np.float32]:
-        """Return the weight of each patch in a slot, salience included, [N]; 0 if not there."""
+        """Return the weight of each patch in a slot, salience included, [N]; 0 outside it."""
         weight: NDArray[np.float32] = np.where(self.slots == slot, self.weights, 0).sum(axis=1)
         return weight if self.salience is None else weight * self.salience
 
@@ -79,12 +79,12 @@ def route(
     """Send a slide through a model, in float32.
 
     Args:
-        model: In evaluation mode, on the device of the features.
+        model: Model in evaluation mode, on the device of the features.
         features: The slide's patches, [N, D].
-        slide: Which slide it is.
-        fold: Whose model it is.
-        coords: Of the slide alone, where the model reads them
-        (`tcssa.mil.classifier.classify_bags.places_of`).
+        slide: The slide.
+        fold: The fold whose model it is.
+        coords: One tensor, the slide's coordinates, if the model reads them; see
+            `tcssa.mil.classifier.classify_bags.places_of`.
 
     Raises:
         NonFiniteFeatureError: A patch has a NaN or an infinity.
@@ -108,11 +108,11 @@ def route(
 
 @torch.no_grad()
 def emptied_logits(model: SlideClassifier, tokens: Tensor, mass: Tensor) -> Tensor:
-    """The logits of a slide if one slot were empty, for each slot in turn, [K, C].
+    """Compute the logits of a slide if one slot were empty, for each slot in turn, [K, C].
 
     Args:
-        model: In evaluation mode.
-        tokens: The slide's slots, [K, D].
+        model: Model in evaluation mode.
+        tokens: The slide's slot tokens, [K, D].
         mass: Their masses, [K].
     """
     num_slots = len(tokens)
@@ -135,7 +135,10 @@ def _mean_entropy(model: SlideClassifier, features: Tensor) -> float:
 
 
 def _cosine(tokens: Tensor, mass: Tensor) -> Tensor:
-    """An empty slot's token is a constant of its expert and says nothing of the slide."""
+    """Compute the cosine of every two slot tokens, [K, K]; NaN for empty slots.
+
+    An empty slot's token is a constant of its expert and says nothing about the slide.
+    """
     unit = torch.nn.functional.normalize(tokens.float(), dim=1)
     cosine = unit @ unit.T
     empty = mass == 0

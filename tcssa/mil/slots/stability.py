@@ -1,4 +1,4 @@
-"""Whether slots part patches that differ, and whether models trained apart find the same ones."""
+"""Separation of patches by their slots, and agreement of slots between separate models."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tcssa.mil.slots.routed import RoutedSlide
 from tcssa.run import CHECKPOINT_FILE
 
 _MOST_FOR_SILHOUETTE = 2000
-"""It takes the distances of all pairs."""
+"""Most patches of a silhouette, which needs the distances of all pairs."""
 MAX_PATCHES = 5000
-"""That models are compared on, an equal share of every test slide."""
+"""Most patches that models are compared on, an equal share from every test slide."""
 
 
 def stability_of(
@@ -30,14 +30,14 @@ def stability_of(
     """Match the slots of folds, or of a run's folds with those of another run.
 
     Args:
-        found: Its run, folds and test slides.
-        store: Reads features.
+        found: The inspection, with its run, folds and test slides.
+        store: Reader of features.
         against: The other run; None compares every two folds.
-        device: Where the models run.
+        device: Device that the models run on.
 
     Raises:
-        RunError: The other run has other slots, or lacks a fold.
-        CheckpointError: A checkpoint of it is damaged.
+        RunError: The other run has more slots, lacks a fold, or takes other features.
+        CheckpointError: A checkpoint is damaged.
     """
     patches = _sample(found.slides, store, MAX_PATCHES)
     folds = {f"fold {fold}": found.run / f"fold-{fold}" for fold in found.epochs}
@@ -62,16 +62,16 @@ def stability_of(
 def silhouettes_of(
     found: SlotInspection, store: BagStore, device: torch.device
 ) -> dict[int, float | None]:
-    """Compute how far the first slots of each fold's model part patches by their features.
+    """Compute how well the first slots of each fold's model separate patches by their features.
 
     The silhouette (Rousseeuw 1987) of a patch is (b - a) / max(a, b), where a is its mean distance
-    to the patches of its own slot and b to those of the nearest other slot; here the mean of test
-    patches. 1: slots are heaps far from each other; 0: they touch; below 0: they are mixed.
+    to the patches of its own slot and b to those of the nearest other slot; here the mean over test
+    patches. 1: slots are clusters far from each other; 0: they touch; below 0: they are mixed.
 
     Args:
-        found: Its run, folds and test slides.
-        store: Reads features.
-        device: Where the models run.
+        found: The inspection, with its run, folds and test slides.
+        store: Reader of features.
+        device: Device that the models run on.
 
     Returns:
         The mean silhouette by fold; None where all patches go to one slot, or each to its own.
@@ -89,7 +89,7 @@ def silhouettes_of(
 
 
 def _sample(routed_slides: Sequence[RoutedSlide], store: BagStore, num_patches: int) -> Tensor:
-    """Draw an equal number of patches of every slide, [M, D]; always the same ones."""
+    """Draw an equal number of patches from every slide, [M, D]; always the same ones."""
     rng = np.random.default_rng(0)
     slides = list({routed.slide.path: routed.slide for routed in routed_slides}.values())
     most = max(1, num_patches // len(slides))

@@ -1,4 +1,4 @@
-"""The figures as CSV tables: a row a fold, a slide, a slot, a pair of slots, or a patch.
+"""CSV tables of an inspection: a row a fold, a slide, a slot, a pair of slots, or a patch.
 
 A slot is named by ``fold`` and ``slot`` together, in every table.
 """
@@ -30,7 +30,12 @@ _OF_SLOT = ("first_share", "any_share", "mass_share", "slide_share")
 
 
 def write_epochs(path: Path, folds: Mapping[int, Sequence[Epoch]]) -> None:
-    """Slot use of the training patches, epoch by epoch, as the run recorded it."""
+    """Write the slot use of the training patches, epoch by epoch, as the run recorded it.
+
+    Args:
+        path: The CSV file.
+        folds: The epochs of each fold.
+    """
     figures = ("effective_slots", "largest_share", "unused_slots", "aux_excess")
     rows = [
         [fold, row.epoch, *(getattr(row.slots, name) for name in figures)]
@@ -44,7 +49,13 @@ def write_epochs(path: Path, folds: Mapping[int, Sequence[Epoch]]) -> None:
 def write_use(
     folder: Path, folds: Sequence[SlotsInUse], silhouettes: Mapping[int, float | None]
 ) -> None:
-    """Write ``folds.csv`` and ``slots.csv``."""
+    """Write ``folds.csv`` and ``slots.csv``.
+
+    Args:
+        folder: Folder of both.
+        folds: The use of slots in each fold.
+        silhouettes: Mean silhouette by fold; an empty cell where it is None.
+    """
     header = ["fold", *_OF_FOLD, "dead_slots", "silhouette"]
     rows = [
         [
@@ -65,7 +76,13 @@ def write_use(
 
 
 def write_slides(folder: Path, slides: Sequence[RoutedSlide], classes: Sequence[str]) -> None:
-    """``slides.csv``, and ``slide_slots.csv`` with the mass of every slot of every slide."""
+    """Write ``slides.csv``, and ``slide_slots.csv`` with the mass of every slot of every slide.
+
+    Args:
+        folder: Folder of both.
+        slides: Test slides of all folds.
+        classes: Names of the classes.
+    """
     rows, of_slots = [], []
     for routed in slides:
         who = [routed.fold, routed.slide.slide_id, routed.slide.case_id]
@@ -85,7 +102,12 @@ def write_slides(folder: Path, slides: Sequence[RoutedSlide], classes: Sequence[
 
 
 def write_cosine(path: Path, folds: Sequence[TokenCosine]) -> None:
-    """Every pair of slots once; no cosine where they never meet on a slide."""
+    """Write every pair of slots once; the cosine is empty where they never meet on a slide.
+
+    Args:
+        path: The CSV file.
+        folds: The token cosines of each fold.
+    """
     rows = []
     for cosine in folds:
         for one, other in zip(*np.triu_indices(len(cosine.mean), k=1), strict=True):
@@ -97,20 +119,37 @@ def write_cosine(path: Path, folds: Sequence[TokenCosine]) -> None:
 def write_association(
     path: Path, folds: Sequence[FoldAssociations], classes: Sequence[str]
 ) -> None:
-    """Every slot's test; classes by name."""
+    """Write the test of every slot.
+
+    Args:
+        path: The CSV file.
+        folds: The associations of each fold.
+        classes: Names of the classes.
+    """
     names = [field.name for field in fields(SlotAssociation)]
     rows = [[*astuple(row)[:-1], classes[row.auc_class]] for fold in folds for row in fold.slots]
     atomic.write_csv(path, names, rows)
 
 
 def write_ablation(path: Path, folds: Sequence[Sequence[SlotAblation]]) -> None:
-    """Every slot's ablation."""
+    """Write the ablation of every slot.
+
+    Args:
+        path: The CSV file.
+        folds: The ablations of each fold, one entry a slot.
+    """
     names = [field.name for field in fields(SlotAblation)]
     atomic.write_csv(path, names, [astuple(row) for rows in folds for row in rows])
 
 
 def write_meaning(path: Path, folds: Sequence[SlotMeaning], labels: Sequence[str]) -> None:
-    """Write how much slots tell of the labels of patches; no table without labels."""
+    """Write how much slots tell about patch labels; without folds, write no table.
+
+    Args:
+        path: The CSV file.
+        folds: The figures of each fold; empty where there are no patch labels.
+        labels: Names of the patch labels.
+    """
     if not folds:
         return
     header = ["fold", "num_labelled", "information", "purity"]
@@ -123,7 +162,12 @@ def write_meaning(path: Path, folds: Sequence[SlotMeaning], labels: Sequence[str
 
 
 def write_stability(path: Path, pairs: Sequence[SlotStability]) -> None:
-    """Write how far models agree, and which slot of the other each slot is matched with."""
+    """Write how far models agree, and which slot of the other each slot is matched with.
+
+    Args:
+        path: The CSV file.
+        pairs: Pairs of models.
+    """
     rows = [
         [pair.one, pair.other, pair.num_patches, pair.agreement, slot, partner]
         for pair in pairs
@@ -134,7 +178,12 @@ def write_stability(path: Path, pairs: Sequence[SlotStability]) -> None:
 
 
 def write_exemplars(path: Path, exemplars: Sequence[Exemplar]) -> None:
-    """The exemplar patches; without coordinates only their rows."""
+    """Write the exemplar patches; corner and side are empty where coordinates are not known.
+
+    Args:
+        path: The CSV file.
+        exemplars: Exemplars of all folds.
+    """
     header = ["fold", "slot", "rank", "slide_id", "patch", "weight", "x", "y", "side_level0"]
     rows = [
         [e.fold, e.slot, e.rank, e.slide_id, e.patch, e.weight, *(e.corner or ("", "")), e.side]
@@ -144,7 +193,12 @@ def write_exemplars(path: Path, exemplars: Sequence[Exemplar]) -> None:
 
 
 def write_embedding(path: Path, embedding: Embedding) -> None:
-    """The sampled patches in the plane."""
+    """Write the sampled patches in the plane.
+
+    Args:
+        path: The CSV file.
+        embedding: The patches.
+    """
     owners = embedding.slides
     rows = [
         [routed.fold, routed.slide.slide_id, patch, slot, x, y]

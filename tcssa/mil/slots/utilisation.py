@@ -1,4 +1,4 @@
-"""Whether the slots of a fold are in use, and how alike their tokens are.
+"""Use of the slots of a fold, and similarity of their tokens.
 
 Shapes: K slots, T = top_k.
 """
@@ -18,21 +18,21 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SlotsInUse:
-    """How the patches of a fold's test slides are spread over its slots."""
+    """Distribution of the patches of a fold's test slides over its slots."""
 
     fold: int
     num_slides: int
     num_patches: int
     first_share: Floats
-    """Share of patches whose first slot it is, [K]; sums to 1."""
+    """Share of patches that have the slot as their first, [K]; sums to 1."""
     any_share: Floats
-    """Share of patches that go to it at all, [K]; sums to T."""
+    """Share of patches that go to the slot at all, [K]; sums to T."""
     mass_share: Floats
-    """Share of all gate weight, [K]; sums to 1."""
+    """Share of the total gate weight, [K]; sums to 1."""
     slide_share: Floats
-    """Share of slides with a patch in it, [K]."""
+    """Share of slides with a patch in the slot, [K]."""
     effective_slots: float
-    """exp(H) of the assignments, as in training: K if all slots are used alike."""
+    """exp(H) of the assignments, as in training: K if all slots are used equally."""
     largest_share: float
     """Share of all assignments that the busiest slot has; at most 1 / T."""
     empty_per_slide: float
@@ -54,7 +54,7 @@ class SlotsInUse:
 
 
 def use_of(slides: Sequence[RoutedSlide]) -> SlotsInUse:
-    """Sum up over the test slides of one fold."""
+    """Sum up the use of slots over the test slides of one fold."""
     num_slots, top_k = len(slides[0].mass), slides[0].slots.shape[1]
     assigned = np.concatenate([slide.slots for slide in slides])
     sizes = np.array([len(slide.slots) for slide in slides])
@@ -80,24 +80,24 @@ def use_of(slides: Sequence[RoutedSlide]) -> SlotsInUse:
 
 @dataclass(frozen=True)
 class TokenCosine:
-    """How alike the tokens of a fold's slots are."""
+    """Similarity of the tokens of a fold's slots."""
 
     fold: int
     mean: Floats
     """Mean cosine over the slides in which both slots hold patches, [K, K]; NaN if none."""
     num_slides: NDArray[np.int64]
-    """How many slides that are, [K, K]."""
+    """Number of these slides, [K, K]."""
 
     @property
     def between(self) -> float | None:
-        """Mean over all pairs of different slots that meet on a slide."""
+        """Mean over all pairs of different slots that meet on a slide; None if none do."""
         pairs = self.mean[np.triu_indices(len(self.mean), k=1)]
         known = pairs[~np.isnan(pairs)]
         return float(known.mean()) if len(known) else None
 
 
 def cosine_of(slides: Sequence[RoutedSlide]) -> TokenCosine:
-    """The mean cosine over the test slides of one fold."""
+    """Average the cosines of slot tokens over the test slides of one fold."""
     each = np.stack([slide.cosine for slide in slides])
     known = ~np.isnan(each)
     count = known.sum(axis=0)

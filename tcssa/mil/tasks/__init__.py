@@ -1,8 +1,8 @@
-"""What a label is: classes, grades in order, survival, or several labels at once.
+"""Kinds of label: classes, grades in order, survival, or several labels at once.
 
-A task says how a row of the label table is read, how many outputs a method has and what they
-mean, which loss they are trained by, which figures tell what predictions are worth, and by what
-folds are stratified. All else, methods, loop, folds and run directory, is the same for every kind.
+A task defines how a row of the label table is read, how many outputs a method has and what they
+mean, the loss that they are trained with, the metrics of predictions, and how folds are stratified.
+Everything else (methods, training loop, folds and run directory) is the same for every kind.
 """
 
 from tcssa.mil.tasks.base import MilTask, Stratum

@@ -1,4 +1,4 @@
-"""What every kind of label can do."""
+"""The interface of every kind of label."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tcssa.mil.tasks.prediction import Prediction, Truth
 from tcssa.statistics.metrics import Floats, Metric, score_all
 
 _ROUNDING = 1e-9
-"""By how much a probability may leave 0 to 1, as a mean over models can."""
+"""Tolerance by which a probability may leave 0 to 1, as a mean over models can."""
 
 
 class Labelled(Protocol):
@@ -25,7 +25,7 @@ class Labelled(Protocol):
 
     @property
     def label(self) -> int:
-        """The class; of other kinds see `MilTask.label_of`."""
+        """The class; for other kinds of label see `MilTask.label_of`."""
 
     @property
     def truth(self) -> Truth:
@@ -37,19 +37,19 @@ Row = TypeVar("Row", bound=Labelled)
 
 @dataclass(frozen=True)
 class Stratum:
-    """Slides of which every part of a division should hold its share."""
+    """Slides of which every part of a split should hold its share."""
 
     name: str
-    """As messages say it."""
+    """Its name in messages."""
     members: NDArray[np.bool_]
-    """Which of the slides belong to it, [S]."""
+    """Whether each slide belongs to it, [S]."""
     required: bool = True
-    """Whether a part for training or validation is of no use without any."""
+    """Whether a part for training or validation needs at least one of them."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Predictions as arrays; one row a slide, or whatever the figures are of."""
+    """Predictions as arrays; one row a slide, or a patient where metrics are of patients."""
 
     truth: NDArray[Any]
     """[S] or [S, …], as the task's metrics take it."""
@@ -69,76 +69,86 @@ class MilTask(ABC):
     @property
     @abstractmethod
     def outputs(self) -> list[str]:
-        """What each output of a method stands for."""
+        """The meaning of each output of a method."""
 
     @property
     @abstractmethod
     def label_names(self) -> list[str]:
-        """What the numbers of `label_of` are called."""
+        """The names of the numbers that `label_of` returns."""
 
     @abstractmethod
     def label_of(self, truth: Truth) -> int:
-        """The one number that stands for a label where one is wanted.
+        """Return the one number that stands for a label where one is needed.
 
         That is for balanced sampling, for looking up sites, and in ``splits.csv``.
         """
 
     @abstractmethod
     def targets(self, slides: Sequence[Labelled]) -> Tensor:
-        """Labels of a batch as `losses` takes them, int64, [B] or [B, …]."""
+        """Return the labels of a batch as `losses` takes them, int64, [B] or [B, …]."""
 
     @abstractmethod
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The loss of each slide, [B].
+        """Compute the loss of each slide, [B].
 
         Args:
-            outputs: Of a method, [B, O].
-            targets: See `targets`.
+            outputs: Outputs of a method, [B, O].
+            targets: Labels of the batch; see `targets`.
         """
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The loss of a batch, the mean over its slides, 0-dim."""
+        """Compute the loss of a batch, the mean over its slides, 0-dim.
+
+        Args:
+            outputs: Outputs of a method, [B, O].
+            targets: Labels of the batch; see `targets`.
+        """
         return self.losses(outputs, targets).mean()
 
     @abstractmethod
     def values(self, outputs: Tensor) -> tuple[float, ...]:
-        """From one slide's outputs [O] to the numbers that are predicted, [V]."""
+        """Turn one slide's outputs [O] into the numbers that are predicted, [V]."""
 
     @abstractmethod
     def validation_loss(self, predictions: Sequence[Prediction]) -> float:
-        """The mean loss of predictions; the epoch is chosen by it."""
+        """Compute the mean loss of predictions, by which the epoch is chosen."""
 
     @property
     @abstractmethod
     def metrics(self) -> Mapping[str, Metric]:
-        """Figures of truth and values; see `Scored`."""
+        """The metrics by name, each a function of truth and values; see `Scored`."""
 
     @abstractmethod
     def scored(self, predictions: Sequence[Prediction]) -> Scored:
-        """Predictions as arrays."""
+        """Turn predictions into arrays."""
 
     @abstractmethod
     def details(self, truth: NDArray[Any], values: Floats) -> dict[str, Any]:
-        """What there is to say beside the metrics, as plain data."""
+        """Return what is reported beside the metrics, as plain data.
+
+        Args:
+            truth: True labels, as in `Scored`.
+            values: Predicted numbers, as in `Scored`.
+        """
 
     def point_scores(self, predictions: Sequence[Prediction]) -> dict[str, float | None]:
-        """All metrics of one fold, without intervals: a fold is too small to have any."""
+        """Compute all metrics of one fold, without intervals: a fold is too small for them."""
         rows = self.scored(predictions)
         return {name: metric(rows.truth, rows.values) for name, metric in self.metrics.items()}
 
     def headline_score(self, predictions: Sequence[Prediction]) -> float | None:
-        """The one metric that stands for the others, without an interval."""
+        """Compute the headline metric, without an interval."""
         rows = self.scored(predictions)
         return self.metrics[self.headline](rows.truth, rows.values)
 
     def score(self, predictions: Sequence[Prediction], *, seed: int = 0) -> dict[str, Any]:
-        """All metrics with intervals, and the details.
+        """Compute all metrics with intervals, and the details.
 
-        A slide that several folds tested has as many predictions, and counts as one slide.
+        A slide that several folds tested has a prediction of each, but is one of ``num_slides``.
 
         Args:
-            predictions: Of test slides.
-            seed: Of the bootstrap.
+            predictions: Predictions of test slides.
+            seed: Seed of the bootstrap.
         """
         rows = self.scored(predictions)
         scores = score_all(
@@ -155,34 +165,34 @@ class MilTask(ABC):
     @property
     @abstractmethod
     def label_columns(self) -> list[str]:
-        """Of a table of predictions: what is true, and what a slide was taken for."""
+        """The columns of the true and the predicted label in a table of predictions."""
 
     @property
     @abstractmethod
     def value_columns(self) -> list[str]:
-        """Of a table of predictions: the numbers that a model predicted."""
+        """The columns of the predicted numbers in a table of predictions."""
 
     @abstractmethod
     def label_cells(self, prediction: Prediction) -> list[object]:
-        """A prediction under `label_columns`."""
+        """Return a prediction's cells for `label_columns`."""
 
     def value_cells(self, prediction: Prediction) -> list[object]:
-        """A prediction under `value_columns`."""
+        """Return a prediction's cells for `value_columns`."""
         return [repr(value) for value in prediction.probs]  # repr comes back bit for bit
 
     @abstractmethod
     def read_truth(self, row: Mapping[str, str]) -> Truth:
-        """The label in a row of a table of predictions.
+        """Read the label from a row of a table of predictions.
 
         Raises:
-            ValueError: It is none that the task knows.
+            ValueError: The label is not one that the task knows.
         """
 
     def read_values(self, row: Mapping[str, str]) -> tuple[float, ...]:
-        """The predicted numbers in a row of a table of predictions; all are probabilities.
+        """Read the predicted numbers, all probabilities, from a row of a table of predictions.
 
         Raises:
-            ValueError: One is no number from 0 to 1.
+            ValueError: A value is not a number from 0 to 1.
         """
         values = numbers([row[column] for column in self.value_columns])
         for column, value in zip(self.value_columns, values, strict=True):
@@ -192,27 +202,30 @@ class MilTask(ABC):
 
     @abstractmethod
     def strata(self, slides: Sequence[Labelled]) -> list[Stratum]:
-        """By what a division of these slides is balanced."""
+        """Return the strata by which a split of these slides is balanced."""
 
     def fitted(self, slides: Sequence[Labelled]) -> Self:
-        """The task as a fold learns it, from that fold's training part alone.
+        """Return the task as a fold learns it, from that fold's training part alone.
 
         Raises:
-            SplitError: The training part does not do for it.
+            SplitError: The training part does not suffice to fit the task.
         """
         return self
 
     def views(self, rows: Sequence[Row]) -> dict[str, list[Row]]:
-        """Slides or predictions as each target sees them, by its name; one nameless target here."""
+        """Return slides or predictions as each target sees them, by the target's name.
+
+        Here there is one target without a name.
+        """
         return {"": list(rows)}
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:
-        """Everything that `task_from_facts` needs, as plain data."""
+        """Return everything that `task_from_facts` needs, as plain data."""
 
     @abstractmethod
     def sentence(self) -> str:
-        """What the labels are, as a report says it."""
+        """Describe the labels for a report."""
 
     @abstractmethod
     def draw(
@@ -221,17 +234,17 @@ class MilTask(ABC):
         """Draw the plots that `captions` names.
 
         Args:
-            folder: Where to.
-            predictions: Of test slides.
-            scores: Of them; see `score`.
+            folder: Folder of the plots.
+            predictions: Predictions of test slides.
+            scores: Their scores; see `score`.
         """
 
     @property
     def meanings(self) -> tuple[str, ...]:
-        """What the metrics mean, in sentences for a report."""
+        """Explanations of the metrics, in sentences for a report."""
         return ()
 
     @property
     @abstractmethod
     def captions(self) -> dict[str, str]:
-        """File names of the plots, and what each shows."""
+        """The file names of the plots, and what each shows."""

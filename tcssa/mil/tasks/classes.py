@@ -24,7 +24,7 @@ _SMALLEST = 1e-12
 
 @dataclass(frozen=True)
 class Classes(MilTask):
-    """One of several classes; an output each."""
+    """Labels that are one of several classes, with one output a class."""
 
     kind: ClassVar[str] = "classes"
     headline: ClassVar[str] = "auc"
@@ -52,35 +52,35 @@ class Classes(MilTask):
         return list(self.classes)
 
     def label_of(self, truth: Truth) -> int:
-        """The class."""
+        """Return the index of the class."""
         (label,) = truth
         assert label is not None  # a lone label is never unknown
         return int(label)
 
     def targets(self, slides: Sequence[Labelled]) -> Tensor:
-        """Classes, [B]."""
+        """Return the classes, [B]."""
         return torch.tensor([slide.label for slide in slides])
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy."""
+        """See `MilTask.losses`; the loss is the cross-entropy."""
         return F.cross_entropy(outputs, targets, reduction="none")
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The mean cross-entropy in one call, which rounds otherwise than a mean of `losses`."""
+        """See `MilTask.loss`; one call, which rounds differently from a mean of `losses`."""
         return F.cross_entropy(outputs, targets)
 
     def values(self, outputs: Tensor) -> tuple[float, ...]:
-        """Probabilities of the classes."""
+        """Compute the probabilities of the classes."""
         return tuple(outputs.cpu().double().softmax(dim=0).tolist())
 
     def validation_loss(self, predictions: Sequence[Prediction]) -> float:
-        """Mean of −log of the true class's probability."""
+        """Compute the mean of −log of the true class's probability."""
         return sum(-math.log(max(row.probs[row.label], _SMALLEST)) for row in predictions) / len(
             predictions
         )
 
     def decide(self, values: Floats) -> NDArray[np.int64]:
-        """The predicted class of each row of probabilities, [S, C] to [S]."""
+        """Return the predicted class of each row of probabilities, [S, C] to [S]."""
         predicted: NDArray[np.int64] = values.argmax(axis=1)
         return predicted
 
@@ -90,7 +90,7 @@ class Classes(MilTask):
         return METRICS
 
     def scored(self, predictions: Sequence[Prediction]) -> Scored:
-        """One row a prediction."""
+        """Return arrays with one row a prediction."""
         return Scored(
             np.array([row.label for row in predictions], dtype=np.int64),
             np.array([row.probs for row in predictions], dtype=np.float64),
@@ -98,22 +98,22 @@ class Classes(MilTask):
         )
 
     def details(self, truth: NDArray[Any], values: Floats) -> dict[str, Any]:
-        """The confusion matrix."""
+        """See `MilTask.details`; this is the confusion matrix."""
         return {"confusion": confusion(truth, self.decide(values), values.shape[1])}
 
     def label_cells(self, prediction: Prediction) -> list[object]:
-        """Names of the true and of the predicted class."""
+        """Return the names of the true and of the predicted class."""
         (predicted,) = self.decide(np.array([prediction.probs]))
         return [self.classes[prediction.label], self.classes[predicted]]
 
     def read_truth(self, row: Mapping[str, str]) -> Truth:
-        """The class."""
+        """Read the class; see `MilTask.read_truth`."""
         if row["label"] not in self.classes:
             raise ValueError(f"label {row['label']!r} is none of {', '.join(self.classes)}")
         return (float(self.classes.index(row["label"])),)
 
     def strata(self, slides: Sequence[Labelled]) -> list[Stratum]:
-        """The classes; a model cannot learn one that it never sees."""
+        """Return one stratum a class, all required: a model cannot learn a class it never sees."""
         labels = np.array([slide.label for slide in slides])
         return [
             Stratum(f"class {name!r}", labels == index) for index, name in enumerate(self.classes)
@@ -124,13 +124,13 @@ class Classes(MilTask):
         return {"kind": self.kind, "classes": list(self.classes)}
 
     def sentence(self) -> str:
-        """The classes."""
+        """List the classes."""
         return f"classes {'; '.join(self.classes)}"
 
     def draw(
         self, folder: Path, predictions: Sequence[Prediction], scores: Mapping[str, Any]
     ) -> None:
-        """ROC and confusion."""
+        """See `MilTask.draw`; the plots are ROC and confusion matrix."""
         from tcssa.mil.tasks import plots
 
         rows = self.scored(predictions)

@@ -1,4 +1,4 @@
-"""Survival figures: how well a risk orders the times of events, and whether it parts patients."""
+"""Survival metrics: how well a risk orders the times of events, and how well it parts patients."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ class Curve(NamedTuple):
 
 
 def concordance(times: Floats, events: Bools, risks: Floats) -> float | None:
-    """Harrell's c-index: share of comparable pairs in which the higher risk had the event first.
+    """Compute Harrell's c-index.
 
-    A pair is comparable where one had an event, and the other was seen later, or was censored at
-    the same time. Equal risks count as half.
+    It is the share of comparable pairs in which the patient with the higher risk had the event
+    first. A pair is comparable where one had an event, and the other was seen later, or was
+    censored at the same time. Equal risks count as half.
 
     Args:
-        times: Until the event, or until the last look, [P].
-        events: Whether it was the event, [P].
-        risks: Higher for an earlier event, [P].
+        times: Time until the event, or until the patient was last seen, [P].
+        events: Whether the event happened, [P]; False is censored.
+        risks: Predicted risks, higher for an earlier event, [P].
 
     Returns:
-        None where no pair is comparable.
+        The c-index, or None where no pair is comparable.
     """
     comparable = right = 0.0
     for index in np.flatnonzero(events):
@@ -43,7 +44,16 @@ def concordance(times: Floats, events: Bools, risks: Floats) -> float | None:
 
 
 def log_rank(times: Floats, events: Bools, high: Bools) -> float | None:
-    """P of the log-rank test between two groups; None where one is empty or there is no event."""
+    """Return the p-value of the log-rank test between two groups.
+
+    Args:
+        times: Time until the event, or until the patient was last seen, [P].
+        events: Whether the event happened, [P]; False is censored.
+        high: Whether a patient belongs to the first group, [P].
+
+    Returns:
+        The p-value, or None where a group is empty or there is no event.
+    """
     from scipy.stats import logrank  # type: ignore[import-untyped]  # ships no types
 
     if not events.any() or high.all() or not high.any():
@@ -53,7 +63,12 @@ def log_rank(times: Floats, events: Bools, high: Bools) -> float | None:
 
 
 def kaplan_meier(times: Floats, events: Bools) -> Curve:
-    """The Kaplan–Meier estimate, from time zero on."""
+    """Compute the Kaplan–Meier estimate, from time zero on.
+
+    Args:
+        times: Time until the event, or until the patient was last seen, [P].
+        events: Whether the event happened, [P]; False is censored.
+    """
     from scipy.stats import ecdf
 
     survival = ecdf(_censored(times, events)).sf

@@ -1,7 +1,7 @@
 """Several labels of a slide at once: one model, with outputs for every target.
 
-A target may be unknown for a slide. A slide's loss is the mean over the targets that are known for
-it; so the loss of a batch is the mean of its slides', whatever is known of each.
+A target may be unknown for a slide. A slide's loss is the mean over its known targets, and the loss
+of a batch is the mean over its slides, however many targets are known for each.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _UNKNOWN = -1
 
 @dataclass(frozen=True)
 class Several(MilTask):
-    """Targets of classes or grades, side by side."""
+    """Several targets side by side, each of classes or grades."""
 
     kind: ClassVar[str] = "several"
 
     tasks: Mapping[str, Classes]
-    """By the name of the target."""
+    """The task of each target, by the target's name."""
 
     @property
-    def headline(self) -> str:  # type: ignore[override]  # it is that of the targets' kind
-        """Of the targets, meant over them."""
+    def headline(self) -> str:  # type: ignore[override]  # it depends on the targets' kind
+        """The headline metric of the targets' kind, averaged over the targets."""
         return self._first.headline
 
     @property
@@ -45,46 +45,46 @@ class Several(MilTask):
 
     @property
     def outputs(self) -> list[str]:
-        """Each target's, one after another."""
+        """The outputs of all targets, one target after another."""
         return [f"{name}: {out}" for name, task in self.tasks.items() for out in task.outputs]
 
     @property
     def label_names(self) -> list[str]:
-        """Of the first target."""
+        """The names of the first target's labels, and ``unknown``."""
         return [*self._first.label_names, "unknown"]
 
     def label_of(self, truth: Truth) -> int:
-        """The first target's label, or one more than it has."""
+        """Return the first target's label; the number of its classes where it is unknown."""
         return len(self._first.classes) if truth[0] is None else int(truth[0])
 
     def targets(self, slides: Sequence[Labelled]) -> Tensor:
-        """A column a target, [B, T]; −1 where it is unknown."""
+        """Return the labels with one column a target, [B, T]; −1 where it is unknown."""
         rows = [[_UNKNOWN if v is None else int(v) for v in slide.truth] for slide in slides]
         return torch.tensor(rows)
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The mean over the targets that are known for a slide."""
+        """See `MilTask.losses`; the mean over the targets that are known for a slide."""
         known = targets != _UNKNOWN
         columns = []
         parts = zip(self.tasks.values(), self._split(outputs), targets.unbind(1), strict=True)
         for task, of_target, labels in parts:
-            # an unknown label is taken for the first class, and its loss for nothing
+            # an unknown label is replaced by the first class, and its loss by 0
             columns.append(task.losses(of_target, labels.clamp(min=0)))
         losses = torch.where(known, torch.stack(columns, dim=1), 0.0)
         return losses.sum(dim=1) / known.sum(dim=1)
 
     def _split(self, outputs: Tensor) -> tuple[Tensor, ...]:
-        """Outputs [..., O] of all targets to those of each."""
+        """Split the outputs [..., O] of all targets into those of each."""
         sizes = [len(task.outputs) for task in self.tasks.values()]
         return torch.split(outputs, sizes, dim=-1)
 
     def values(self, outputs: Tensor) -> tuple[float, ...]:
-        """Each target's probabilities, one after another."""
+        """Compute the probabilities of all targets, one target after another."""
         parts = zip(self.tasks.values(), self._split(outputs), strict=True)
         return tuple(value for task, part in parts for value in task.values(part))
 
     def validation_loss(self, predictions: Sequence[Prediction]) -> float:
-        """The mean over slides of the mean over their known targets."""
+        """Compute the mean over slides of the mean over their known targets."""
         total = 0.0
         for row in predictions:
             own = [
@@ -96,14 +96,14 @@ class Several(MilTask):
         return total / len(predictions)
 
     def views(self, rows: Sequence[Row]) -> dict[str, list[Row]]:
-        """Of every target the rows for which it is known, as if it were their only label."""
+        """Return for each target the rows where it is known, as if it were their only label."""
         return {
             name: [_viewed(row, index, part) for row in rows if row.truth[index] is not None]
             for index, (name, part) in enumerate(self._parts())
         }
 
     def _parts(self) -> Iterator[tuple[str, slice]]:
-        """Every target, and where its probabilities stand among all."""
+        """Yield every target's name, and the slice of its probabilities among all."""
         begin = 0
         for name, task in self.tasks.items():
             yield name, slice(begin, begin + len(task.classes))
@@ -111,7 +111,7 @@ class Several(MilTask):
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
-        """Those of the targets' kind, meant over the targets."""
+        """The metrics of the targets' kind, averaged over the targets."""
         return {name: self._macro(name) for name in self._first.metrics}
 
     def _macro(self, metric: str) -> Metric:
@@ -124,13 +124,13 @@ class Several(MilTask):
                 labels = truth[known, index].astype(np.int64)
                 scores.append(self.tasks[name].metrics[metric](labels, values[known, part]))
             known_scores = [score for score in scores if score is not None]
-            # a mean over some of the targets would be another figure
+            # a mean over some of the targets would be a different metric
             return float(np.mean(known_scores)) if len(known_scores) == len(scores) else None
 
         return macro
 
     def scored(self, predictions: Sequence[Prediction]) -> Scored:
-        """One row a prediction, a column a target; NaN where it is unknown."""
+        """Return arrays with one row a prediction and one column a target; NaN where unknown."""
         return Scored(
             np.array([row.truth for row in predictions], dtype=np.float64),  # None becomes NaN
             np.array([row.probs for row in predictions], dtype=np.float64),
@@ -138,11 +138,16 @@ class Several(MilTask):
         )
 
     def details(self, truth: NDArray[Any], values: Floats) -> dict[str, Any]:
-        """Nothing over all targets; see `score`."""
+        """See `MilTask.details`; there are none over all targets, see `score`."""
         return {}
 
     def score(self, predictions: Sequence[Prediction], *, seed: int = 0) -> dict[str, Any]:
-        """The means over targets, and under ``targets`` each target's own figures."""
+        """Compute the means over targets, and under ``targets`` each target's own figures.
+
+        Args:
+            predictions: Predictions of test slides.
+            seed: Seed of the bootstrap.
+        """
         scores = super().score(predictions, seed=seed)
         views = self.views(predictions)
         scores["targets"] = {
@@ -153,16 +158,16 @@ class Several(MilTask):
 
     @property
     def label_columns(self) -> list[str]:
-        """Of every target the columns that it has alone, behind its name."""
+        """The label columns of every target, prefixed with its name."""
         return [f"{name}_{c}" for name, task in self.tasks.items() for c in task.label_columns]
 
     @property
     def value_columns(self) -> list[str]:
-        """Likewise."""
+        """The value columns of every target, prefixed with its name."""
         return [f"{name}_{c}" for name, task in self.tasks.items() for c in task.value_columns]
 
     def label_cells(self, prediction: Prediction) -> list[object]:
-        """True and predicted class of every target; nothing for a true one that is unknown."""
+        """Return true and predicted class of every target; an unknown true class is empty."""
         cells: list[object] = []
         for index, (name, part) in enumerate(self._parts()):
             known = prediction.truth[index] is not None
@@ -173,14 +178,14 @@ class Several(MilTask):
         return cells
 
     def read_truth(self, row: Mapping[str, str]) -> Truth:
-        """One number a target."""
+        """Read one number a target; None where the cell is empty."""
         return tuple(
             task.read_truth({"label": label})[0] if (label := row[f"{name}_label"]) else None
             for name, task in self.tasks.items()
         )
 
     def strata(self, slides: Sequence[Labelled]) -> list[Stratum]:
-        """The classes of every target, and for whom it is unknown."""
+        """Return a stratum for each class of every target, and one where the target is unknown."""
         found = []
         for index, (name, task) in enumerate(self.tasks.items()):
             truth = [slide.truth[index] for slide in slides]
@@ -199,14 +204,14 @@ class Several(MilTask):
         }
 
     def sentence(self) -> str:
-        """The targets."""
+        """List the targets, each with its labels."""
         targets = (f"{name} ({task.sentence()})" for name, task in self.tasks.items())
         return f"targets {'; '.join(targets)}"
 
     def draw(
         self, folder: Path, predictions: Sequence[Prediction], scores: Mapping[str, Any]
     ) -> None:
-        """Each target's plots, in a folder of its own."""
+        """See `MilTask.draw`; each target's plots go to a folder of its own."""
         for name, rows in self.views(predictions).items():
             if rows:
                 self.tasks[name].draw(folder / _folder(name), rows, scores["targets"][name])
@@ -230,7 +235,7 @@ class Several(MilTask):
 
 
 def _viewed(row: Row, index: int, part: slice) -> Row:
-    """A row as if a target were its only label."""
+    """Return a row as if one target were its only label."""
     value = row.truth[index]
     assert value is not None  # only rows for which the target is known
     only: dict[str, Any] = {"label": int(value), "truth": (value,)}
@@ -240,5 +245,5 @@ def _viewed(row: Row, index: int, part: slice) -> Row:
 
 
 def _folder(name: str) -> str:
-    """A target's name as a folder's."""
+    """Turn a target's name into the name of a folder."""
     return re.sub(r"[^\w.-]", "_", name)

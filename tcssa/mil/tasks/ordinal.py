@@ -1,6 +1,6 @@
-"""Grades in an order, as CORN learns them.
+"""Grades in an order, learned with CORN.
 
-Shi, Cao and Raschka 2023, Pattern Analysis and Applications 26; arXiv 2111.08851. Of C grades
+Shi, Cao and Raschka 2023, Pattern Analysis and Applications 26; arXiv 2111.08851. With C grades,
 output j is the logit f_j of going on past grade j once it is reached, j = 0 … C − 2:
 
     P(y > j) = Π_{i ≤ j} σ(f_i)        P(y = j) = P(y > j − 1) − P(y > j)
@@ -8,9 +8,9 @@ output j is the logit f_j of going on past grade j once it is reached, j = 0 …
 so P(y > j) never rises with j, whatever the outputs are. The predicted grade is the number of j
 with P(y > j) > ½, which is the median.
 
-Departure: the paper divides the sum of −log σ(±f_j) by the number of its terms, so of a batch's
-slides those of high grades weigh more. Ours is divided by the number of slides. It is then the mean
-of −log P(y), each slide counts the same in every batch, and the epoch is chosen by the same loss.
+Departure: the paper divides the sum of −log σ(±f_j) by the number of its terms, so slides of high
+grades weigh more in a batch. Here it is divided by the number of slides. It is then the mean of
+−log P(y), each slide counts the same in every batch, and the epoch is chosen by the same loss.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ from tcssa.statistics.metrics import Floats, Ints, Metric
 
 @dataclass(frozen=True)
 class Ordinal(Classes):
-    """One of several grades; an output for each step between two of them."""
+    """Labels that are one of several grades, with one output for each step between two grades."""
 
     kind: ClassVar[str] = "ordinal"
     headline: ClassVar[str] = "weighted_kappa"
 
     @property
     def outputs(self) -> list[str]:
-        """Steps: beyond this grade."""
+        """The steps, each beyond a grade."""
         return [f"> {name}" for name in self.classes[:-1]]
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """−log of the true grade's probability."""
+        """See `MilTask.losses`; the loss is −log of the true grade's probability."""
         return -log_stopped(outputs).gather(1, targets.unsqueeze(1)).squeeze(1)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The mean over slides."""
+        """See `MilTask.loss`; the mean over slides."""
         return self.losses(outputs, targets).mean()
 
     def values(self, outputs: Tensor) -> tuple[float, ...]:
-        """Probabilities of the grades."""
+        """Compute the probabilities of the grades."""
         return tuple(log_stopped(outputs.cpu().double()).exp().tolist())
 
     def decide(self, values: Floats) -> NDArray[np.int64]:
-        """The median grade."""
+        """Return the median grade of each row of probabilities, [S, C] to [S]."""
         beyond = 1 - values.cumsum(axis=1)[:, :-1]
         # P(y > j) never rises with j, so the count is where it falls to a half
         median: NDArray[np.int64] = (beyond > 0.5).sum(axis=1)
@@ -64,7 +64,7 @@ class Ordinal(Classes):
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
-        """Those of classes, of the median grade where a grade is named; and how far it is off."""
+        """The metrics of classes, with the median grade as the class, and the mean error."""
         return {
             "weighted_kappa": self._decided(metrics.weighted_kappa),
             "mean_error": self._mean_error,
@@ -77,7 +77,7 @@ class Ordinal(Classes):
         }
 
     def _decided(self, metric: Callable[[Ints, Floats], float | None]) -> Metric:
-        """A metric of named classes, given the median grades."""
+        """Return a metric that is given the median grades as one-hot probabilities."""
 
         def of_median(labels: NDArray[Any], probs: Floats) -> float | None:
             return metric(labels, np.eye(probs.shape[1])[self.decide(probs)])
@@ -88,13 +88,16 @@ class Ordinal(Classes):
         return float(np.abs(self.decide(probs) - labels).mean())
 
     def sentence(self) -> str:
-        """The grades."""
+        """List the grades in their order."""
         return f"grades {', '.join(self.classes)} in this order"
 
     def draw(
         self, folder: Path, predictions: Sequence[Prediction], scores: Mapping[str, Any]
     ) -> None:
-        """Confusion; an ROC of one grade against all others would ask for no order."""
+        """See `MilTask.draw`; the plot is the confusion matrix.
+
+        An ROC of one grade against all others would ignore the order.
+        """
         from tcssa.mil.tasks import plots
 
         plots.plot_confusion(folder / "confusion.png", scores["confusion"], self.classes)

@@ -14,7 +14,14 @@ from tcssa.statistics.metrics import Floats, Ints
 
 
 def plot_roc(path: Path, labels: Ints, probs: Floats, classes: Sequence[str]) -> None:
-    """ROC of each class against the rest; of two classes, of the second."""
+    """Plot the ROC of each class against the rest; for two classes, of the second alone.
+
+    Args:
+        path: The file of the plot.
+        labels: True classes, [S].
+        probs: Probabilities of the classes, [S, C].
+        classes: Names of the classes.
+    """
     from sklearn.metrics import auc, roc_curve
 
     figure = Figure(figsize=(4.5, 4.5), layout="constrained")
@@ -38,7 +45,13 @@ def plot_roc(path: Path, labels: Ints, probs: Floats, classes: Sequence[str]) ->
 
 
 def plot_confusion(path: Path, matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> None:
-    """Confusion matrix, true classes in rows."""
+    """Plot a confusion matrix, true classes in rows.
+
+    Args:
+        path: The file of the plot.
+        matrix: Counts, [C][C].
+        classes: Names of the classes.
+    """
     counts = np.asarray(matrix)
     figure = Figure(figsize=(4.5, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -55,7 +68,13 @@ def plot_confusion(path: Path, matrix: Sequence[Sequence[int]], classes: Sequenc
 
 
 def plot_survival(path: Path, curves: Mapping[str, Curve], p_value: float | None) -> None:
-    """Kaplan–Meier curves of groups by name, with the p of the log-rank test between them."""
+    """Plot the Kaplan–Meier curves of two groups.
+
+    Args:
+        path: The file of the plot.
+        curves: The curves by the name of the group.
+        p_value: p-value of the log-rank test between the groups, or None if there is none.
+    """
     figure = Figure(figsize=(4.8, 4.0), layout="constrained")
     axes = figure.subplots()
     for (name, curve), colour in zip(curves.items(), ("firebrick", INK), strict=False):

@@ -1,4 +1,4 @@
-"""What is true of a slide, and what a model took it for."""
+"""Predictions of slides, with the true labels."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ Truth = tuple[float | None, ...]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one slide was taken for."""
+    """A prediction of one slide, with the slide's true label."""
 
     slide_id: str
     case_id: str
     label: int
-    """The class; of other kinds see `MilTask.label_of`."""
+    """The true class; for other kinds of label see `MilTask.label_of`."""
     probs: tuple[float, ...]
-    """Of the classes; of other kinds see `MilTask.values`."""
+    """Probabilities of the classes; for other kinds of label see `MilTask.values`."""
     fold: int | None = None
     """The fold whose model predicted; None for an ensemble of folds."""
     truth: Truth = ()
-    """The whole label."""
+    """The whole true label."""

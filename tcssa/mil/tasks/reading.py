@@ -1,4 +1,4 @@
-"""From a label table to a task and the labels of its slides."""
+"""Reader of a label table: the task, and the labels of its slides."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TIME_COLUMNS = (
 )
 _EVENT_COLUMNS = ("event", "os_event", "status", "os_status", "vital_status")
 _CENSORED_COLUMNS = ("censorship", "censored")
-"""Of MCAT's tables and their kin: 1 is without an event."""
+"""Columns of MCAT's tables and similar ones, where 1 means that there was no event."""
 _HAPPENED = {"1", "true", "yes", "dead", "deceased", "1:deceased"}
 _NOT_HAPPENED = {"0", "false", "no", "alive", "living", "0:living"}
 _KINDS: dict[str, type[Classes]] = {"classes": Classes, "ordinal": Ordinal}
@@ -42,15 +42,15 @@ def read_task(data: CohortSettings, known: MilTask | None = None) -> tuple[MilTa
     """Read the labels of a cohort.
 
     Args:
-        data: Where they are, and of which kind.
+        data: Settings of the cohort: where the labels are, and of which kind.
         known: The task of a run that is to predict them; then its classes are the ones that may
             occur, and not all need to.
 
     Raises:
-        UsageError: Settings that do not go together.
+        UsageError: Settings do not go together.
         TableError: The table is faulty, or holds nothing to learn; all faults with their line.
     """
-    assert data.labels is not None  # the cohort asks for it
+    assert data.labels is not None  # the cohort requires it
     if data.kind == Survival.kind:
         return _read_survival(data, data.labels, known)
     if data.targets:
@@ -74,10 +74,10 @@ def _read_classes(data: CohortSettings, path: Path, known: MilTask | None) -> tu
 def _task(
     data: CohortSettings, path: Path, labels: Sequence[str], known: MilTask | None, of: str = ""
 ) -> Classes:
-    """The task of these labels; `of` says which target's they are.
+    """Return the task of these labels; ``of`` says which target's they are.
 
     Raises:
-        TableError: There is one label alone, or the order of grades is not known.
+        TableError: There are fewer than two different labels, or the order of grades is not known.
     """
     if isinstance(known, Classes):
         return known
@@ -142,7 +142,7 @@ def _read_several(data: CohortSettings, path: Path, known: MilTask | None) -> tu
 
 
 def _named(target: str, reader: ClassNames, cell: str) -> str:
-    """A target's class; a fault says of which target it is."""
+    """Return the class in a target's cell; an error names the target."""
     try:
         return reader(cell)
     except ValueError as fault:
@@ -220,10 +220,10 @@ def _event(cell: str) -> bool:
 def _require_one_time_a_patient(
     path: Path, rows: Sequence[LabelledSlide[tuple[float, float]]]
 ) -> None:
-    """Slides of one patient share a time.
+    """Require that all slides of a patient share one time and event.
 
     Raises:
-        TableError: They do not; the lines are named.
+        TableError: Two slides of a patient differ; the lines are named.
     """
     first: dict[str, LabelledSlide[tuple[float, float]]] = {}
     faults = [
@@ -240,7 +240,7 @@ def _labelled(row: LabelledSlide[Any], truth: Truth) -> LabelledSlide[Truth]:
 
 
 def _natural(label: str) -> tuple[bool, float, str]:
-    """Numbers in their order (PANDA's grades), then words in theirs."""
+    """Return a sort key: numbers in their order (PANDA's grades), then words in theirs."""
     try:
         value = number(label)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A task from the plain data that it left in a checkpoint or in ``metrics.json``."""
+"""Tasks as the plain data that is kept in a checkpoint or in ``metrics.json``."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _MOST_SPANS = 10_000
 
 
 class _Facts(BaseModel):
-    """Plain data; numbers must be numbers, and names text."""
+    """Plain data of a task, read strictly: numbers must be numbers, and names text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class _ClassFacts(_Facts):
-    """Of classes, or of grades in their order."""
+    """Facts of classes, or of grades in their order."""
 
     kind: Literal["classes", "ordinal"]
     classes: list[str] = Field(min_length=1)
@@ -37,13 +37,13 @@ class _ClassFacts(_Facts):
         return self
 
     def task(self) -> Classes:
-        """The task of these classes."""
+        """Return the task of these classes."""
         kind = Classes if self.kind == Classes.kind else Ordinal
         return kind(tuple(self.classes))
 
 
 class _SurvivalFacts(_Facts):
-    """Of the time to an event."""
+    """Facts of the time to an event."""
 
     kind: Literal["survival"]
     num_spans: int = Field(ge=2, le=_MOST_SPANS)
@@ -59,18 +59,18 @@ class _SurvivalFacts(_Facts):
         return self
 
     def task(self) -> Survival:
-        """The task of these spans."""
+        """Return the task of these spans."""
         return Survival(self.num_spans, tuple(self.edges))
 
 
 class _SeveralFacts(_Facts):
-    """Of several labels at once."""
+    """Facts of several labels at once."""
 
     kind: Literal["several"]
     targets: dict[str, _ClassFacts] = Field(min_length=1)
 
     def task(self) -> Several:
-        """The task of these targets."""
+        """Return the task of these targets."""
         return Several({name: target.task() for name, target in self.targets.items()})
 
 
@@ -86,7 +86,7 @@ def task_from_facts(facts: object) -> MilTask:
     """Read what `MilTask.facts` wrote.
 
     Raises:
-        ValueError: They are of a kind that this version does not know, incomplete or not valid.
+        ValueError: The facts are of an unknown kind, incomplete or not valid.
     """
     kind = facts.get("kind") if isinstance(facts, Mapping) else None
     if not isinstance(kind, str) or kind not in _KINDS:
@@ -98,10 +98,14 @@ def task_from_facts(facts: object) -> MilTask:
 
 
 def named_task(facts: object, outputs: Sequence[str]) -> MilTask:
-    """Make the task that facts tell of; without any, the outputs are classes.
+    """Make the task that facts describe.
+
+    Args:
+        facts: Facts of the task; None for classes that exclude each other.
+        outputs: Names of the outputs, which are the classes if there are no facts.
 
     Raises:
-        ValueError: The facts are not valid, or of another number of outputs.
+        ValueError: The facts are not valid, or belong to another number of outputs.
     """
     if facts is None:
         return task_from_facts({"kind": Classes.kind, "classes": list(outputs)})
@@ -112,10 +116,12 @@ def named_task(facts: object, outputs: Sequence[str]) -> MilTask:
 
 
 def task_of_metrics(metrics: Mapping[str, Any]) -> MilTask:
-    """The task of a run or an evaluation, from its ``metrics.json``; plain classes have no name.
+    """Return the task of a run or an evaluation, from its ``metrics.json``.
+
+    Without a ``task`` there, it is plain classes.
 
     Raises:
-        ValueError: It is not told, or not as `task_facts` tells it.
+        ValueError: The task is missing, not valid, or has targets of several kinds.
     """
     plain = {"kind": Classes.kind, "classes": metrics.get("classes")}
     task = task_from_facts(metrics["task"] if metrics.get("task") is not None else plain)
@@ -125,12 +131,12 @@ def task_of_metrics(metrics: Mapping[str, Any]) -> MilTask:
 
 
 def task_facts(task: MilTask) -> dict[str, Any]:
-    """What `task_of_metrics` reads."""
+    """Return the facts of a task as `task_of_metrics` reads them."""
     if is_plain(task):
         return {"classes": task.outputs}
     return {"task": task.facts()}
 
 
 def is_plain(task: MilTask) -> bool:
-    """Whether it is classes that exclude each other, which nobody needs to be told."""
+    """Tell whether a task is of classes that exclude each other, the default."""
     return task.kind == Classes.kind

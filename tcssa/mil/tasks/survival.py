@@ -1,22 +1,22 @@
 """Time to an event, censored for some: hazards over spans of time.
 
-The likelihood is Zadeh and Schmid's (2021, "Bias in cross-entropy-based training of deep survival
-networks", IEEE TPAMI 43) as MCAT (Chen et al. 2021, ICCV) brought it to slides. Time is cut into
-spans at quantiles of the event times of the fold's training part. Output k is the logit of the
-hazard h_k = P(event in span k | none before), and
+The likelihood is that of Zadeh and Schmid (2021, "Bias in cross-entropy-based training of deep
+survival networks", IEEE TPAMI 43), which MCAT (Chen et al. 2021, ICCV) brought to slides. Time is
+cut into spans at quantiles of the event times of the fold's training part. Output k is the logit of
+the hazard h_k = P(event in span k | none before), and
 
     S_k = Π_{i ≤ k} (1 − h_i)        S_{−1} = 1
     loss = −log(S_{k−1} h_k)         with an event in span k
     loss = −log S_k                  last seen in span k, without one
 
 Each slide has a loss of its own, so the batch size does not matter. Cox's partial likelihood
-compares slides with each other; over the eight of a batch it would see next to no risk set.
+compares slides with each other; in a batch of eight its risk sets would be nearly empty.
 
 Departure from MCAT's code: events and censored slides weigh the same (its alpha is 0 here).
 
-Figures are of patients: slides of one patient share a time, so their survival is averaged. The
-risk is one minus the mean of S_k over the spans; spans are quantiles, so risks of folds are alike
-in scale.
+Metrics are of patients: slides of one patient share a time, so their survival is averaged. The
+risk is one minus the mean of S_k over the spans; spans are quantiles, so risks of different folds
+have a similar scale.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _SMALLEST = 1e-12
 
 @dataclass(frozen=True)
 class Survival(MilTask):
-    """A time, and whether it ended with the event."""
+    """Labels that are a time, and whether it ended with the event."""
 
     kind: ClassVar[str] = "survival"
     headline: ClassVar[str] = "c_index"
@@ -56,10 +56,10 @@ class Survival(MilTask):
     """Times at which one span ends and the next begins; none before the task is fitted."""
 
     def fitted(self, slides: Sequence[Labelled]) -> Self:
-        """Cut time so that every span holds as many events of the training part.
+        """Cut time so that every span holds the same number of events of the training part.
 
         Raises:
-            SplitError: Its events happen at too few different times.
+            SplitError: The events of the training part happen at too few different times.
         """
         times = [time for time, event in map(_time_and_event, slides) if event]
         shares = np.arange(1, self.num_spans) / self.num_spans
@@ -75,7 +75,7 @@ class Survival(MilTask):
 
     @property
     def outputs(self) -> list[str]:
-        """Spans of time."""
+        """The hazards, one a span of time."""
         ends = [*(f"{edge:g}" for edge in self.edges), "∞"]
         begins = ["0", *ends[:-1]]
         return [f"hazard in [{a}, {b})" for a, b in zip(begins, ends, strict=True)]
@@ -86,28 +86,28 @@ class Survival(MilTask):
         return ["censored", "event"]
 
     def label_of(self, truth: Truth) -> int:
-        """Whether there was an event."""
+        """Return 1 if there was an event, else 0."""
         return int(_checked(truth)[1])
 
     def targets(self, slides: Sequence[Labelled]) -> Tensor:
-        """Span and event, [B, 2]."""
+        """Return the span and the event of each slide, [B, 2]."""
         truths = [_time_and_event(slide) for slide in slides]
         spans = np.searchsorted(self.edges, [time for time, _ in truths], side="right")
         return torch.tensor([[int(k), int(e)] for k, (_, e) in zip(spans, truths, strict=True)])
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The negative log-likelihood."""
+        """See `MilTask.losses`; the loss is the negative log-likelihood."""
         span, event = targets[:, :1], targets[:, 1] == 1
         happened = log_stopped(-outputs).gather(1, span).squeeze(1)
         survived = log_reached(-outputs).gather(1, span + 1).squeeze(1)
         return -torch.where(event, happened, survived)
 
     def values(self, outputs: Tensor) -> tuple[float, ...]:
-        """Probabilities S_k of surviving each span."""
+        """Compute the probabilities S_k of surviving each span."""
         return tuple(log_reached(-outputs.cpu().double())[1:].exp().tolist())
 
     def validation_loss(self, predictions: Sequence[Prediction]) -> float:
-        """The mean negative log-likelihood."""
+        """Compute the mean negative log-likelihood."""
         total = 0.0
         for row, (span, event) in zip(predictions, self.targets(predictions).tolist(), strict=True):
             surviving = (1.0, *row.probs)
@@ -121,7 +121,7 @@ class Survival(MilTask):
         return {"c_index": _c_index}
 
     def scored(self, predictions: Sequence[Prediction]) -> Scored:
-        """One row a patient: (time, event), and S_k averaged over slides and folds."""
+        """Return one row a patient: (time, event), and S_k averaged over slides and folds."""
         by_case: dict[str, list[Prediction]] = {}
         for row in predictions:
             by_case.setdefault(row.case_id, []).append(row)
@@ -133,7 +133,10 @@ class Survival(MilTask):
         )
 
     def details(self, truth: NDArray[Any], values: Floats) -> dict[str, Any]:
-        """Events, and the log-rank test of patients above the median risk against the others."""
+        """See `MilTask.details`; counts of events and of high-risk patients, and a log-rank test.
+
+        The test compares the patients above the median risk with the others.
+        """
         times, events, high = _halves(truth, values)
         return {
             "num_events": int(events.sum()),
@@ -148,17 +151,17 @@ class Survival(MilTask):
 
     @property
     def value_columns(self) -> list[str]:
-        """S_k; the times are in the fold's checkpoint, as each fold has its own."""
+        """The columns of S_k; the spans differ between folds and are kept in their checkpoints."""
         return [f"survival_{k + 1}" for k in range(self.num_spans)]
 
     def label_cells(self, prediction: Prediction) -> list[object]:
-        """Time, event and risk."""
+        """Return time, event and risk."""
         time, event = _time_and_event(prediction)
         (risk,) = _risk(np.array([prediction.probs]))
         return [repr(time), int(event), repr(float(risk))]
 
     def read_truth(self, row: Mapping[str, str]) -> Truth:
-        """Time and event."""
+        """Read time and event; see `MilTask.read_truth`."""
         time = number(row["time"])
         if not (math.isfinite(time) and time >= 0):
             raise ValueError(f"time {row['time']} is no time since the start, which is 0 or more")
@@ -167,7 +170,7 @@ class Survival(MilTask):
         return time, float(row["event"])
 
     def strata(self, slides: Sequence[Labelled]) -> list[Stratum]:
-        """Events, which every part needs, and the censored."""
+        """Return the slides with an event, of which every part needs some, and the censored."""
         events = np.array([slide.label == 1 for slide in slides])
         return [Stratum("event", events), Stratum("censored", ~events, required=False)]
 
@@ -176,13 +179,16 @@ class Survival(MilTask):
         return {"kind": self.kind, "num_spans": self.num_spans, "edges": list(self.edges)}
 
     def sentence(self) -> str:
-        """What is predicted."""
+        """Describe the prediction: the time to an event, in spans."""
         return f"time to an event, in {self.num_spans} spans; figures are of patients"
 
     def draw(
         self, folder: Path, predictions: Sequence[Prediction], scores: Mapping[str, Any]
     ) -> None:
-        """Kaplan–Meier curves of both halves."""
+        """See `MilTask.draw`; the plot has the Kaplan–Meier curves of the two halves.
+
+        The halves are the patients above the median risk and the others.
+        """
         from tcssa.mil.tasks.plots import plot_survival
 
         rows = self.scored(predictions)
@@ -213,7 +219,7 @@ class Survival(MilTask):
 
 def _checked(truth: Truth) -> tuple[float, bool]:
     time, event = truth
-    assert time is not None  # reading refuses a label of one half
+    assert time is not None  # the reader rejects a label with only one of the two
     return time, event == 1
 
 
@@ -222,7 +228,7 @@ def _time_and_event(slide: Labelled) -> tuple[float, bool]:
 
 
 def _risk(surviving: Floats) -> Floats:
-    """One minus the mean survival over the spans, [S, K] to [S]."""
+    """Compute the risk, one minus the mean survival over the spans, [S, K] to [S]."""
     risk: Floats = 1 - surviving.mean(axis=1)
     return risk
 
@@ -230,7 +236,7 @@ def _risk(surviving: Floats) -> Floats:
 def _halves(
     truth: NDArray[Any], values: Floats
 ) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
-    """Times, events, and who is above the median risk."""
+    """Return the times, the events, and which patients are above the median risk."""
     risk = _risk(values)
     return truth[:, 0], truth[:, 1] == 1, risk > np.median(risk)
 

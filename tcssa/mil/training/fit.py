@@ -4,10 +4,6 @@ After every epoch the average of the last epochs' weights is validated, and the 
 lowest loss is kept: with few validation slides, the choice among averages depends less on chance.
 Every epoch draws its order, noise and dropout from (seed, fold, epoch), so a run resumed at any
 checkpoint ends with the same weights as one that was never interrupted.
-
-Several processes share a step's slides (`tcssa.mil.training.step_partition`). All of them hold the
-same weights, see the same losses and take the same decisions; the first of them writes the
-checkpoint.
 """
 
 from __future__ import annotations
@@ -21,7 +17,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +26,6 @@ from torch import Tensor
 from tcssa.compressor.balance import RoutingSums
 from tcssa.compressor.checkpoint import require_fit
 from tcssa.compute.devices import resolve_device
-from tcssa.compute.processes import Processes
 from tcssa.errors import CheckpointError, DivergedError
 from tcssa.files import atomic
 from tcssa.files.boundary import UnsoundError, reading
@@ -42,16 +36,14 @@ from tcssa.mil.classifier.classify_bags import check_coords, classify
 from tcssa.mil.classifier.slide_classifier import SlideClassifier
 from tcssa.mil.cohort.cohort import Cohort, CohortSlide
 from tcssa.mil.cohort.splits import Fold
-from tcssa.mil.methods import BagClassifier, BagsLogits
+from tcssa.mil.methods import BagClassifier
 from tcssa.mil.results.history import Epoch, SlotUse
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.tasks.prediction import Prediction
 from tcssa.mil.training.nested import choose_share
 from tcssa.mil.training.prototypes import begin_gate, write_prototypes
 from tcssa.mil.training.rates import paced, set_rates
-from tcssa.mil.training.step_partition import Share, divide, put_together, share_of
 from tcssa.reporter import Task
-from tcssa.run import ONE_FOLDER_HINT
 
 PROGRESS_FILE = "progress.pt"
 
@@ -107,7 +99,6 @@ class FoldFit:
         settings: Settings of the run.
         folder: The fold's folder, which holds the checkpoint.
         store: Reads the features.
-        processes: The processes that train the fold together; a single one if not given.
     """
 
     def __init__(
@@ -118,13 +109,11 @@ class FoldFit:
         settings: MilSettings,
         folder: Path,
         store: BagStore,
-        processes: Processes | None = None,
     ) -> None:
         self.cohort, self.fold, self.index = cohort, fold, index
         self.settings, self.folder, self.store = settings, folder, store
         self.train = settings.train
-        self.processes = processes or Processes(resolve_device(self.train.device))
-        self.device = self.processes.device
+        self.device = resolve_device(self.train.device)
         self.task = cohort.task.fitted(fold.train)
         self._seed("weights")
         model = build_classifier(settings.model, cohort.feature_dim, self.task, cohort.encoder)
@@ -140,7 +129,7 @@ class FoldFit:
 
     def run(self, task: Task) -> Progress:
         """Train until the last epoch or until patience ends, and load the best weights."""
-        self._take_up()
+        self._resume()
         if not self.progress.epochs:
             self._begin()
         task.advance(len(self.progress.epochs))
@@ -173,18 +162,16 @@ class FoldFit:
         return None
 
     def _begin(self) -> None:
-        """Set the gate to prototypes, if the settings ask for it, the same in all processes."""
+        """Set the gate to prototypes, if the settings ask for it."""
         settings = self.settings.model
         is_fresh = settings.init is None and isinstance(self.model, SlideClassifier)
         if not (settings.prototypes and is_fresh):
             return
         assert isinstance(self.model, SlideClassifier)
-        if self.processes.is_main:
-            seed = self._number("prototypes") % 2**31
-            found = begin_gate(self.model, self.fold.train, self.store, seed)
-            if found:
-                write_prototypes(self.folder, found)
-        self.processes.share_parameters(self.model)
+        seed = self._number("prototypes") % 2**31
+        found = begin_gate(self.model, self.fold.train, self.store, seed)
+        if found:
+            write_prototypes(self.folder, found)
 
     def _finished(self) -> bool:
         done = len(self.progress.epochs)
@@ -197,31 +184,27 @@ class FoldFit:
         self.model.train()
         order = self._order()
         batches = list(_batched([self.fold.train[i] for i in order], self.train.batch_size))
-        shares = [share_of(slides, self.train.num_parts, self.processes) for slides in batches]
         losses = []
         slots = _SlotSums()
-        read = self.store.batches([share.own_slides() for share in shares])
-        for step, (share, (_, bags)) in enumerate(zip(shares, read, strict=True)):
+        for step, (slides, bags) in enumerate(self.store.batches(batches)):
             self._draw_budget(f"epoch {number} step {step}")
             done = (number * len(batches) + step) / (self.train.epochs * len(batches))
             set_rates(self.optimiser, self.train.lr, done)
             self.optimiser.zero_grad()
             with self._autocast():
-                labels = self.task.targets(share.slides).to(self.device)
-                output = self._classify(share, bags, labels, f"epoch {number} step {step}")
+                labels = self.task.targets(slides).to(self.device)
+                on_device = [bag.to(self.device, non_blocking=True) for bag in bags]
+                output = classify(self.model, slides, on_device, self.store, labels)
                 loss = self.model.loss(output, labels)
             total = loss
             if output.routing is not None:
                 balance = output.routing.balance_loss()
                 total = loss + self.train.aux_weight * balance
                 slots.add(output.routing.detach(), float(balance.detach()))
-            if total.requires_grad:  # a process without a slide in this step has no gradient
-                torch.autograd.backward(total)
-            self.processes.sum_gradients(self.model.parameters())
+            torch.autograd.backward(total)
             self.optimiser.step()
             losses.append(self._finite(float(loss.detach()), number))
         self._draw_budget(None)
-        self.processes.share_buffers(self.model)
         with self._averaged():
             val = self.predict(self.fold.val)
         val_loss = self._finite(self.task.validation_loss(val), number)
@@ -234,43 +217,20 @@ class FoldFit:
         )
 
     def _draw_budget(self, step: str | None) -> None:
-        """Draw a step's budget of slots, the same in all processes; without a step, use all."""
+        """Draw a step's budget of slots; without a step, use all."""
         if self.nested is not None:
             budgets = self.nested.compressor.config.budgets
             drawn = None if step is None else self._number(f"budget {step}") % len(budgets)
             self.nested.budget = None if drawn is None else budgets[drawn]
 
-    def _classify(
-        self, share: Share, bags: Sequence[Tensor], labels: Tensor, step: str
-    ) -> BagsLogits:
-        """Classify all slides of a step, this process's and the others'."""
-        unused = iter(bags)
-        outputs = []
-        for part in share.parts:
-            if self.train.num_parts > 1:  # a single part goes on with the epoch's seed
-                self._seed(f"{step} part {part.index}")
-            slides = [share.slides[i] for i in part.positions]
-            on_device = [next(unused).to(self.device, non_blocking=True) for _ in slides]
-            with torch.set_grad_enabled(part.counts):
-                outputs.append(
-                    classify(self.model, slides, on_device, self.store, labels[part.positions])
-                )
-        return put_together(share, outputs, self.processes)
-
     def predict(self, slides: Sequence[CohortSlide], fold: int | None = None) -> list[Prediction]:
-        """Predict slides; the processes share the work, and each gets all predictions.
+        """Predict slides with the weights that are loaded.
 
         Args:
             slides: The slides, in the order of the predictions.
             fold: Number of the fold that is noted in the predictions.
         """
-        divided = divide([slide.num_patches for slide in slides], self.processes.count)
-        own = [slides[i] for i in divided[self.processes.index]]
-        precision = self.train.precision
-        rows = predict(self.model, own, self.store, self.device, precision, fold)
-        gathered = chain.from_iterable(self.processes.gather(rows))
-        placed = dict(zip(chain.from_iterable(divided), gathered, strict=True))
-        return [placed[i] for i in range(len(slides))]
+        return predict(self.model, slides, self.store, self.device, self.train.precision, fold)
 
     def _order(self) -> list[int]:
         """Draw the order of an epoch's slides: each once, or classes equally often if balanced."""
@@ -317,8 +277,6 @@ class FoldFit:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
     def _save(self) -> None:
-        if not self.processes.is_main:
-            return
         content = {
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -332,12 +290,10 @@ class FoldFit:
         torch.save(content, serialised)
         atomic.write_bytes(self.folder / PROGRESS_FILE, serialised.getbuffer())
 
-    def _take_up(self) -> None:
+    def _resume(self) -> None:
         path = self.folder / PROGRESS_FILE
         if path.exists():
             self._read_progress(path)
-        stands = f"fold {self.index}, {len(self.progress.epochs)} epochs"
-        self.processes.require_same("checkpoints", stands, ONE_FOLDER_HINT)
 
     def _read_progress(self, path: Path) -> None:
         with reading(path, CheckpointError, hint="remove it to train this fold again"):

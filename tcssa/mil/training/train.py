@@ -20,10 +20,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tcssa.compute.processes import Processes, joined
+from tcssa.compute import launcher
 from tcssa.config.settings import read_resolved, section_of, write_resolved
 from tcssa.config.settings_diff import differences
-from tcssa.errors import RunError
+from tcssa.errors import RunError, UsageError
 from tcssa.files import atomic
 from tcssa.files.checksums import file_sha256
 from tcssa.mil.bags.bag_store import BagStore, open_store, rounds
@@ -37,8 +37,8 @@ from tcssa.mil.settings import MilSettings
 from tcssa.mil.training.fit import PROGRESS_FILE, FoldFit
 from tcssa.mil.training.fold_results import FoldResult, read_fold, sum_up, write_fold
 from tcssa.mil.training.report import write_report
-from tcssa.reporter import Reporter, Silent
-from tcssa.run import CHECKPOINT_FILE, ONE_FOLDER_HINT, RUN_FILE, read_run, shows_run, write_run
+from tcssa.reporter import Reporter
+from tcssa.run import CHECKPOINT_FILE, RUN_FILE, read_run, write_run
 
 SPLITS_FILE = "splits.csv"
 _FREE_TO_CHANGE = {"device", "cache_gb", "feature_cache", "readers", "checkpoint_every_s"}
@@ -47,8 +47,6 @@ _FREE_TO_CHANGE = {"device", "cache_gb", "feature_cache", "readers", "checkpoint
 
 def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any]:
     """Train and test all folds, or continue where an earlier call was interrupted.
-
-    Every process of a `torchrun` calls this; the first of them writes and reports.
 
     Args:
         settings: The settings of the run: cohort, method, splits and training.
@@ -60,18 +58,15 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any
 
     Raises:
         RunError: ``out`` holds a run of other settings or another cohort.
-        ProcessesError: Another process of the training has ended.
+        UsageError: A launcher such as torchrun started several processes.
         TcssaError: The cohort is faulty; see `read_cohort` and `make_folds`.
     """
-    with joined(settings.train.device) as processes:
-        return _train(settings, out, reporter if processes.is_main else Silent(), processes)
-
-
-def _train(
-    settings: MilSettings, out: Path, reporter: Reporter, processes: Processes
-) -> dict[str, Any]:
-    """See `train`; this is one process of it."""
-    settings = _for_processes(settings.resolved(), processes, reporter)
+    if launcher.num_processes() > 1:
+        raise UsageError(
+            "train-mil trains in one process",
+            hint="call it without torchrun; tcssa sweep runs several trainings side by side",
+        )
+    settings = settings.resolved()
     cohort = read_cohort(settings.cohort)
     require_learnable(settings.model.name, cohort.feature_dim, cohort.task)
     folds = make_folds(
@@ -85,21 +80,15 @@ def _train(
     unused = unused_slides(cohort.slides, folds)
     confounds = site_confounds(folds, cohort.task)
     given_away = {} if settings.split.group_by == "site" else confounds
-    for sentence in _what_a_reader_must_know(cohort, unused, given_away):
+    for sentence in _cohort_warnings(cohort, unused, given_away):
         reporter.warn(sentence)
-    is_complete = _is_complete(settings, cohort, out)
-    stands = "complete" if is_complete else "not complete"
-    # no process writes before all have looked
-    processes.require_same("run folders", stands, ONE_FOLDER_HINT)
-    if is_complete:
+    if _is_complete(settings, cohort, out):
         reporter.note(f"{out} is complete already; nothing to do")
         return read_metrics(out)
-    if processes.is_main:
-        out.mkdir(parents=True, exist_ok=True)
-        atomic.discard_leftovers(out)
-        write_resolved(settings, out)
-    # the first process, which reports, packs the features
-    store = processes.main_first(lambda: open_store(settings.train, cohort, reporter))
+    out.mkdir(parents=True, exist_ok=True)
+    atomic.discard_leftovers(out)
+    write_resolved(settings, out)
+    store = open_store(settings.train, cohort, reporter)
     init = settings.model.init
     run: dict[str, Any] = {
         "kind": KIND,
@@ -108,20 +97,12 @@ def _train(
         "unused": unused,
         "rounding": asdict(store.rounding) if store.rounding else None,
     }
-    if processes.is_main:
-        write_run(out, {**run, "complete": False})
-        write_splits(out / SPLITS_FILE, cohort.slides, folds, cohort.classes)
-    processes.wait()
-    processes.require_same("run folders", _what_is_done(out, len(folds)), ONE_FOLDER_HINT)
+    write_run(out, {**run, "complete": False})
+    write_splits(out / SPLITS_FILE, cohort.slides, folds, cohort.classes)
     results = [
-        _fit_or_read(
-            cohort, fold, index, settings, out / f"fold-{index}", store, reporter, processes
-        )
+        _fit_or_read(cohort, fold, index, settings, out / f"fold-{index}", store, reporter)
         for index, fold in enumerate(folds)
     ]
-    if not processes.is_main:
-        processes.wait()  # for what the first process writes
-        return read_metrics(out)
     metrics = sum_up(results, cohort, settings, confounds, out)
     for result in results:
         slots = result.best.slots
@@ -138,11 +119,10 @@ def _train(
     }
     write_report(out, settings, metrics, run)
     write_run(out, {**run, "complete": True})
-    processes.wait()
     return metrics
 
 
-def _what_a_reader_must_know(
+def _cohort_warnings(
     cohort: Cohort, unused: Sequence[str], confounds: Mapping[str, SiteConfound]
 ) -> Iterator[str]:
     """Yield warnings of slides left out, unknown patients and labels, and confounding sites."""
@@ -164,27 +144,6 @@ def _what_a_reader_must_know(
             yield (f"target {target}: " if target else "") + confound.sentence()
 
 
-def _for_processes(settings: MilSettings, processes: Processes, reporter: Reporter) -> MilSettings:
-    """Return the settings with at least one part of every step for each process."""
-    options = settings.train
-    if options.batch_size < processes.count:
-        reporter.warn(
-            f"{processes.count} processes cannot share {options.batch_size} slides: some have "
-            "nothing to do; raise --batch-size or start fewer"
-        )
-    num_parts = max(options.num_parts, processes.count)
-    return settings.model_copy(
-        update={"train": options.model_copy(update={"num_parts": num_parts})}
-    )
-
-
-def _what_is_done(out: Path, num_folds: int) -> str:
-    """Describe what this process sees in the run's folder, after the first one has written."""
-    is_there = shows_run(out)
-    finished = [i for i in range(num_folds) if (out / f"fold-{i}" / METRICS_FILE).exists()]
-    return f"{RUN_FILE} {'there' if is_there else 'missing'}, finished folds {finished}"
-
-
 def _is_complete(settings: MilSettings, cohort: Cohort, out: Path) -> bool:
     """Tell whether the run is complete already; a run of other settings is an error."""
     if not (out / RUN_FILE).exists():
@@ -200,16 +159,10 @@ def _is_complete(settings: MilSettings, cohort: Cohort, out: Path) -> bool:
     for name in ("labels", "features"):  # their content counts, not where it lies
         after["cohort"].pop(name)
         before["cohort"].pop(name)
-    parts_before, parts = (each["train"].pop("num_parts") for each in (before, after))
     changed = [
         *differences(before, after),
         *differences(section_of(run, "cohort"), cohort.fingerprint()),
     ]
-    if parts_before != parts:
-        changed.append(
-            f"train.num_parts was {parts_before}, now {parts} (at least one a process): go on with "
-            f"--num-parts {parts_before}, and no more processes than that"
-        )
     before_rounded, rounded = run.get("rounding") is not None, rounds(settings.train, cohort)
     if before_rounded != rounded:
         changed.append(
@@ -233,21 +186,18 @@ def _fit_or_read(
     folder: Path,
     store: BagStore,
     reporter: Reporter,
-    processes: Processes,
 ) -> FoldResult:
     """Train and test a fold, or read its result if ``metrics.json``, written last, exists."""
     if (folder / METRICS_FILE).exists():
         (folder / PROGRESS_FILE).unlink(missing_ok=True)  # a kill may have come in between
         return read_fold(folder, index, cohort.task)
-    if processes.is_main:
-        folder.mkdir(parents=True, exist_ok=True)
-        atomic.discard_leftovers(folder)
-    fit = FoldFit(cohort, fold, index, settings, folder, store, processes)
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic.discard_leftovers(folder)
+    fit = FoldFit(cohort, fold, index, settings, folder, store)
     with reporter.task(f"fold {index}", settings.train.epochs, "epochs") as task:
         progress = fit.run(task)
     test = fit.predict(fold.test, fold=index)
     scores = cohort.task.point_scores(test)
     result = FoldResult(index, progress.epochs, progress.best_epoch, test, scores)
-    if processes.is_main:
-        write_fold(result, fit, folder, reporter)
+    write_fold(result, fit, folder, reporter)
     return result

@@ -1,1 +1,1 @@
-"""From slides to patch features: plan, read, encode, write."""
+"""Extraction of patch features from slides: plan, read, encode, write."""

@@ -1,7 +1,7 @@
-"""Patches of many slides through one encoder, in batches that are full across slides.
+"""Encoding of the patches of many slides, in batches that are filled across slides.
 
-A slide is done when its last patch is encoded, or has failed to be read. Whatever is wrong with a
-slide is its own result and ends nothing else.
+A slide is done when its last patch is encoded, or has failed to be read. An error of one slide
+becomes its result and does not stop the others.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ class SlideWork:
 
     Attributes:
         slide: The slide.
-        plan: What is to be read of it.
-        reader: What reads it.
-        sinks: What takes its features.
-        num_patches: Encoded so far.
-        failed: Level-0 corners ``[n, 2]`` of patches that could not be read.
-        num_waiting: Patches that are read and wait for a full batch.
+        plan: Plan of what is read of it.
+        reader: Reader of its patches.
+        sinks: Sinks of its features.
+        num_patches: Patches encoded so far.
+        failed: Level-0 corners (x, y) of patches that could not be read, each ``[n, 2]``.
+        num_waiting: Patches that are read and not yet encoded.
         all_read: Whether its last patch has come.
-        error: Why it failed.
+        error: Why it failed, None if it has not.
+        began: When work on it began, by `time.perf_counter`.
     """
 
     slide: PlannedSlide
@@ -53,11 +54,11 @@ class SlideWork:
 
     @property
     def num_failed(self) -> int:
-        """How many patches could not be read."""
+        """Number of patches that could not be read."""
         return sum(map(len, self.failed))
 
     def give_up(self, error: TcssaError) -> None:
-        """Fail; what is still being read of it is not wanted any more."""
+        """Fail the slide: stop reading it, and discard its features."""
         self.error = error
         self.reader.stop()
         for sink in self.sinks:
@@ -70,19 +71,27 @@ Batch = list[tuple[SlideWork, NDArray[np.uint8], NDArray[np.int64]]]
 
 @dataclass
 class Times:
-    """Seconds that went by in each part; the parts overlap."""
+    """Seconds spent in each part; the parts overlap."""
 
     wait_s: float = 0.0
-    """For pixels, with nothing to encode."""
+    """Waiting for pixels, with nothing to encode."""
     write_s: float = 0.0
     encode_s: float = 0.0
-    """The sum over the calls at once."""
+    """Summed over the concurrent calls of the encoder."""
     decode_s: float = 0.0
-    """The sum over the threads that read."""
+    """Summed over the threads that read."""
     calls_at_once: int = 1
 
     def shares(self, total_s: float, num_readers: int) -> dict[str, float]:
-        """The shares of a time; of encoding and decoding the mean over their threads."""
+        """Return each part's share of a time; encoding and decoding are averaged over threads.
+
+        Args:
+            total_s: The time, in seconds.
+            num_readers: Number of threads that read.
+
+        Returns:
+            The shares ``wait``, ``encode``, ``write`` and ``decode``.
+        """
         return {
             "wait": self.wait_s / total_s,
             "encode": self.encode_s / total_s / self.calls_at_once,
@@ -96,12 +105,12 @@ class Encoding:
 
     Args:
         encoder: The encoder.
-        batch_size: Patches at a time.
-        dtype: What features are stored in.
-        max_failed: Share of unreadable patches above which a slide fails.
+        batch_size: Patches per batch.
+        dtype: Type that features are stored in.
+        max_failed: Share of unreadable patches above which a slide fails, from 0 to 1.
         begin: Opens the sinks of a slide.
-        on_progress: Told of a slide some of whose patches were encoded.
-        on_end: Told of a slide that is done or failed.
+        on_progress: Called with a slide after some of its patches were encoded.
+        on_end: Called with a slide that is done or has failed.
     """
 
     def __init__(
@@ -127,10 +136,10 @@ class Encoding:
         self._launched: deque[tuple[Batch, Future[tuple[NDArray[Any], float]]]] = deque()
 
     def run(self, stream: Iterable[Part]) -> None:
-        """Encode all parts; they are of slides with a plan.
+        """Encode all parts, which must be of slides with a plan.
 
         Raises:
-            DiskFullError: There is no space left. Slides under way are discarded.
+            DiskFullError: There is no space left; slides under way are discarded.
         """
         try:
             with ThreadPoolExecutor(self.calls_at_once, "encode") as pool:
@@ -173,7 +182,7 @@ class Encoding:
         corners: NDArray[np.int64],
         readable: NDArray[np.bool_],
     ) -> None:
-        """Readable patches wait for a batch; the others are noted."""
+        """Queue the readable patches for a batch, and note the others as failed."""
         if not readable.all():
             self._note_failed(work, corners[~readable])
             if work.error is not None:
@@ -201,9 +210,9 @@ class Encoding:
             )
 
     def _launch(self, pool: ThreadPoolExecutor) -> None:
-        """Begin to encode a batch, the last one of all perhaps not full.
+        """Start encoding a batch; the very last one may not be full.
 
-        One more than the encoder takes at once is under way, so that it never waits for us.
+        One batch more than the encoder takes at once is under way, so that it never waits for us.
         """
         batch, self._waiting = _split(self._waiting, self._batch_size)
         pixels = np.concatenate([pixels for _, pixels, _ in batch])
@@ -212,7 +221,7 @@ class Encoding:
             self._collect()
 
     def _encode(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[Any], float]:
-        """Features as they are stored, and the seconds they took."""
+        """Return the features as they are stored, and the seconds they took."""
         begin = time.perf_counter()
         encoded = self._encoder.encode(pixels)
         with np.errstate(over="ignore"):
@@ -220,7 +229,7 @@ class Encoding:
         return features, time.perf_counter() - begin
 
     def _collect(self) -> None:
-        """Wait for the oldest batch, and hand its features on."""
+        """Wait for the oldest batch, and pass its features on."""
         batch, future = self._launched.popleft()
         features, seconds = future.result()
         self.times.encode_s += seconds
@@ -268,7 +277,7 @@ class Encoding:
 
 
 def _split(waiting: Batch, size: int) -> tuple[Batch, Batch]:
-    """The first ``size`` patches, and the rest."""
+    """Return the first ``size`` patches, and the rest."""
     batch: Batch = []
     rest: Batch = []
     room = size

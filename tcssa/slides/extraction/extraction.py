@@ -1,4 +1,4 @@
-"""Slides in, bags of patch features out: the whole of ``tcssa extract`` as one call."""
+"""Extraction of bags of patch features from slides: all of ``tcssa extract`` as one call."""
 
 from __future__ import annotations
 
@@ -51,26 +51,26 @@ def extract(
 ) -> ExtractReport:
     """Extract the patch features of slides into a job folder.
 
-    Slides that are finished already are skipped, so a run that was cut short goes on where it
-    stood. A slide that cannot be read is reported as failed, and the others go on. Several
+    Slides that are finished already are skipped, so a run that was cut short resumes where it
+    stopped. A slide that cannot be read is reported as failed, and the others go on. Several
     processes, on one machine or on many, may be given the same slides and the same job: each
     takes the next slide that no other has.
 
     Args:
-        slides: What `find_slides` gives, or paths.
-        out: The job's folder.
-        settings: How; None takes the defaults.
-        reporter: Told of progress, and of what is doubtful.
+        slides: Slides as `find_slides` returns them, or paths.
+        out: Folder of the job.
+        settings: Settings of the extraction; None takes the defaults.
+        reporter: Receives progress and warnings; None shows nothing.
         keep_features: Whether to write the features.
-        more_sinks: What else takes them, such as a compressor that makes slots of them.
+        more_sinks: Further sinks of the features, such as a compressor that makes slots of them.
 
     Returns:
-        What became of every slide.
+        The result of every slide.
 
     Raises:
-        UsageError: Finished features in ``out`` were made with other parameters, or nothing takes
+        UsageError: Finished features in ``out`` were made with other parameters, or no sink takes
             the features.
-        DeviceError: The device is not there.
+        DeviceError: The device is not available.
         DiskFullError: There is no space left; what is finished is kept.
     """
     settings, reporter = settings or ExtractSettings(), reporter or Silent()
@@ -108,7 +108,7 @@ def extract(
 
 @dataclass(frozen=True)
 class _Run:
-    """What the steps of one extraction share."""
+    """State that the steps of one extraction share."""
 
     settings: ExtractSettings
     layout: JobLayout
@@ -122,7 +122,7 @@ class _Run:
     report: ExtractReport
 
     def extract(self, pending: Sequence[SlideFile]) -> None:
-        """Work on all slides, and bring the table of failures up to date."""
+        """Work on all slides, and update the table of failures."""
         began = time.perf_counter()
         try:
             self._say_of_encoder()
@@ -192,7 +192,7 @@ class _Run:
             return plan, reader
 
     def _of_slides_to_read(self, stream: Iterable[Part]) -> Iterator[Part]:
-        """The parts of slides that have a plan; the others end here."""
+        """Yield the parts of slides that have a plan; record the results of the others."""
         for part in stream:
             slide, made = part.slide.slide, part.slide.made
             if isinstance(made, tuple):
@@ -203,7 +203,7 @@ class _Run:
                 self._record(self._failed(SlideResult(slide.slide_id, slide.path, "failed"), made))
 
     def _begin(self, plan: SlidePlan) -> list[PatchSink]:
-        """Open what takes the features of a slide."""
+        """Open the sinks of a slide."""
         name, mpp = plan.slide.slide_id, plan.resolution.mpp
         self.task.describe(name)
         if mpp > _TOO_COARSE * self.settings.mpp:
@@ -218,7 +218,7 @@ class _Run:
         self.task.describe(f"{work.plan.slide.slide_id}: {work.num_patches} of {total} patches")
 
     def _end(self, work: SlideWork) -> None:
-        """Record what became of a slide that was read."""
+        """Record the result of a slide that was read."""
         plan, name, total = work.plan, work.plan.slide.slide_id, len(work.plan.corners)
         result = SlideResult(
             name,
@@ -244,7 +244,7 @@ class _Run:
         self._record(result)
 
     def _cross_out(self, work: SlideWork) -> None:
-        """Show the dropped patches on the slide's picture."""
+        """Cross out the dropped patches on the slide's overview."""
         plan = work.plan
         picture = self.layout.contours_file(plan.slide.slide_id)
         side, width = plan.spec.patch_size_level0, plan.dimensions[0]
@@ -268,7 +268,7 @@ class _Run:
         self.task.advance()
 
     def _write_failures(self) -> None:
-        """Processes that share the job take turns."""
+        """Update the table of failures; processes that share the job take turns."""
         deadline = time.monotonic() + _FAILURES_WAIT_S
         while (owner := self.locks.take(_FAILURES)) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -292,7 +292,7 @@ def _skip_finished(
     spec: EncoderSpec,
     report: ExtractReport,
 ) -> list[SlideFile]:
-    """The slides still to be done. All are checked before anything is begun."""
+    """Return the slides still to be done; all are checked before anything is begun."""
     pending: list[SlideFile] = []
     for file in files:
         before = None

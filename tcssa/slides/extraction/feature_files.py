@@ -1,4 +1,4 @@
-"""Features kept: one HDF5 file a slide, which is there once the slide is done."""
+"""Feature files: one HDF5 file per slide, which is there once the slide is done."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ class FeatureFiles:
     """See `tcssa.slides.extraction.sinks.SlideSink`.
 
     Args:
-        layout: Where the files go.
-        settings: The extraction's.
+        layout: Layout of the job that the files go to.
+        settings: Settings of the extraction.
     """
 
     def __init__(self, layout: JobLayout, settings: ExtractSettings) -> None:
         self._layout, self._settings = layout, settings
 
     def finished(self, slide: SlideFile, params: Params) -> SlideResult | None:
-        """What an earlier run made of a slide."""
+        """See `SlideSink.finished`."""
         return finished(slide, self._layout, params)
 
     def check(self, spec: EncoderSpec, encoder: Encoder) -> None:
-        """Features of any encoder can be kept."""
+        """See `SlideSink.check`; features of any encoder can be kept."""
 
     def begin(self, plan: SlidePlan, encoder: Encoder) -> FeatureFile:
-        """Open the file of a slide under its temporary name."""
+        """See `SlideSink.begin`; the slide's file is opened under its temporary name."""
         return FeatureFile(self._layout, plan, encoder, self._settings.dtype)
 
 
@@ -61,22 +61,22 @@ class FeatureFile:
         )
 
     def append(self, features: NDArray[Any], coords: NDArray[np.int64]) -> None:
-        """Add patches; they are written a chunk of the file at a time."""
+        """See `PatchSink.append`; features are written a chunk of the file at a time."""
         self._waiting.append((features, coords))
         if sum(len(rows) for _, rows in self._waiting) >= CHUNK_ROWS:
             self._flush()
 
     def fail(self, coords: NDArray[np.int64]) -> None:
-        """Note patches that could not be read."""
+        """See `PatchSink.fail`."""
         self._writer.fail(coords)
 
     def finish(self) -> None:
-        """Close the file and give it its name."""
+        """See `PatchSink.finish`; the file is closed and given its name."""
         self._flush()
         self._stack.close()
 
     def discard(self) -> None:
-        """Remove the file."""
+        """See `PatchSink.discard`; the file is removed."""
         given_up = _GivenUpError()
         with suppress(_GivenUpError):  # the writer's blocks remove what they made, and raise it on
             self._stack.__exit__(type(given_up), given_up, None)
@@ -89,7 +89,7 @@ class FeatureFile:
 
 
 class _GivenUpError(Exception):
-    """Ends a file that is not wanted any more."""
+    """Raised into the writer of a file that is no longer wanted."""
 
 
 def _attributes(params: Params, encoder: Encoder) -> dict[str, Attribute]:

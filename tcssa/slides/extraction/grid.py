@@ -26,9 +26,9 @@ class GridSpec:
 
     Attributes:
         patch_size: Side of a patch, in pixels at ``mpp``.
-        overlap: Pixels that neighbours share, at ``mpp``.
-        mpp: The resolution asked for.
-        mpp_level0: The slide's.
+        overlap: Pixels that neighbouring patches share, at ``mpp``.
+        mpp: Resolution asked for, in µm per pixel.
+        mpp_level0: Level-0 resolution of the slide, in µm per pixel.
     """
 
     patch_size: int
@@ -43,24 +43,28 @@ class GridSpec:
 
     @property
     def step(self) -> float:
-        """Distance of neighbouring corners in level-0 pixels, a real number."""
+        """Distance between neighbouring corners in level-0 pixels, a real number."""
         return (self.patch_size - self.overlap) * self.mpp / self.mpp_level0
 
     @property
     def patch_size_level0(self) -> int:
-        """Side of what is read, in level-0 pixels."""
+        """Side of the square that is read, in whole level-0 pixels."""
         return max(1, round(self.side))
 
     @property
     def mpp_effective(self) -> float:
-        """What one pixel of a patch truly spans, in µm."""
+        """Resolution that the patches truly have, in µm per pixel."""
         return self.patch_size_level0 * self.mpp_level0 / self.patch_size
 
     def corners(self, width: int, height: int) -> NDArray[np.int64]:
-        """Level-0 corners (x, y), ``[n, 2]``, of all patches wholly inside.
+        """Return the level-0 corners (x, y), ``[n, 2]``, of all patches wholly inside the slide.
 
         They come block by block, and row by row within a block: a file's tiles are decoded once
-        for all patches on them, and need not be remembered for a whole row of the slide.
+        for all patches on them, and need not be kept for a whole row of the slide.
+
+        Args:
+            width: Width of level 0, in pixels.
+            height: Height of level 0, in pixels.
 
         Raises:
             UsageError: The step is below one level-0 pixel.
@@ -87,7 +91,18 @@ class GridSpec:
 def tissue_corners(
     spec: GridSpec, dimensions: tuple[int, int], tissue: Tissue, min_tissue: float
 ) -> NDArray[np.int64]:
-    """The corners of the grid whose patches hold enough tissue."""
+    """Return the level-0 corners (x, y), ``[n, 2]``, of the patches that hold enough tissue.
+
+    Args:
+        spec: The geometry of the patches.
+        dimensions: Width and height of level 0.
+        tissue: The tissue of the slide.
+        min_tissue: Least share of a patch that is tissue, from 0 to 1; patches without any tissue
+            are left out even at 0.
+
+    Raises:
+        UsageError: The step is below one level-0 pixel.
+    """
     corners = spec.corners(*dimensions)
     share = tissue.share_per_patch(corners, spec.patch_size_level0)
     # A patch must hold some tissue even where the least share is 0.

@@ -1,4 +1,4 @@
-"""Where the files of an extraction go: TRIDENT's places (docs/formats.md)."""
+"""Layout of an extraction's files, which is TRIDENT's (docs/formats.md)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ class JobLayout:
 
     job: Path
     grid: Path
-    """Patches of one size and resolution."""
+    """Folder of the patches of one size, resolution and overlap."""
     features: Path
-    """Features of one encoder on that grid."""
+    """Folder of the features of one encoder on that grid."""
 
     @classmethod
     def of(cls, job: Path, settings: ExtractSettings) -> JobLayout:
-        """The layout that these settings write."""
+        """Return the layout that these settings lead to.
+
+        Args:
+            job: Folder of the job.
+            settings: Settings of the extraction.
+        """
         power = magnification(settings.mpp)
         grid = job / f"{power:g}x_{settings.patch_size}px_{settings.overlap}px_overlap"
         encoder = re.sub(r"[^\w.-]+", "-", settings.encoder)  # timm:… holds a colon
@@ -45,21 +50,21 @@ class JobLayout:
         return self.job / "failures.csv"
 
     def thumbnail_file(self, slide_id: str) -> Path:
-        """The plain picture."""
+        """Return the path of the slide's plain picture."""
         return self.job / "thumbnails" / f"{slide_id}.jpg"
 
     def contours_file(self, slide_id: str) -> Path:
-        """The picture with outlines and patches."""
+        """Return the path of the slide's picture with outlines and patches."""
         return self.job / "contours" / f"{slide_id}.jpg"
 
     def geojson_file(self, slide_id: str) -> Path:
-        """The outlines of the tissue."""
+        """Return the path of the outlines of the slide's tissue."""
         return self.job / "contours_geojson" / f"{slide_id}.geojson"
 
     def patches_file(self, slide_id: str) -> Path:
-        """The corners of the patches."""
+        """Return the path of the corners of the slide's patches."""
         return self.grid / "patches" / f"{slide_id}_patches.h5"
 
     def features_file(self, slide_id: str) -> Path:
-        """The features; it being there means that the slide is done."""
+        """Return the path of the slide's features; where it exists, the slide is done."""
         return self.features / f"{slide_id}.h5"

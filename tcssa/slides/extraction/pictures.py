@@ -1,4 +1,4 @@
-"""The pictures beside the features: what the slide looks like, and what was taken of it."""
+"""Pictures beside the features: the plain slide, and the slide with its tissue and patches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LEAST_BOX = 8
 
 
 def thumbnail_jpeg(thumbnail: Thumbnail) -> bytes:
-    """The plain picture of the slide."""
+    """Return the plain picture of the slide as a JPEG."""
     return _jpeg(_fitted(thumbnail)[0])
 
 
@@ -33,14 +33,17 @@ def overview_jpeg(
     side: int,
     removed: NDArray[np.bool_] | None = None,
 ) -> bytes:
-    """The slide with its tissue outlined and its patches drawn; what is left out is paler.
+    """Draw the slide with its tissue outlined and its patches; the rest of it is paler.
 
     Args:
         thumbnail: The picture of the slide.
-        contours: The tissue.
+        contours: The pieces of tissue.
         corners: Level-0 corners (x, y) of the patches, ``[n, 2]``.
-        side: Their side, in level-0 pixels.
-        removed: What was taken for pen, on the thumbnail; hatched.
+        side: Side of a patch, in level-0 pixels.
+        removed: True where the thumbnail was taken for pen, ``[h, w]``; hatched.
+
+    Returns:
+        The picture as a JPEG.
     """
     picture, scale = _fitted(thumbnail)
     taken = np.zeros(picture.shape[:2], np.uint8)
@@ -70,13 +73,16 @@ def overview_jpeg(
 def with_dropped(
     overview: NDArray[np.uint8], corners: NDArray[np.int64], side: int, width: int
 ) -> bytes:
-    """The overview with the patches crossed out that could not be read.
+    """Cross out on the overview the patches that could not be read.
 
     Args:
-        overview: Pixels of the picture that `overview_jpeg` made.
+        overview: Pixels of the picture that `overview_jpeg` made, ``[h, w, 3]``.
         corners: Level-0 corners (x, y) of those patches, ``[n, 2]``.
-        side: Their side, in level-0 pixels.
-        width: The slide's, in level-0 pixels.
+        side: Side of a patch, in level-0 pixels.
+        width: Width of the slide, in level-0 pixels.
+
+    Returns:
+        The picture as a JPEG.
     """
     picture = overview.copy()
     scale = width / picture.shape[1]
@@ -89,7 +95,7 @@ def with_dropped(
 
 
 def _fitted(thumbnail: Thumbnail) -> tuple[NDArray[np.uint8], float]:
-    """The picture at a size that can be looked at, and its level-0 pixels a pixel."""
+    """Return the picture at a size fit for viewing, and its level-0 pixels per pixel."""
     longest = max(thumbnail.pixels.shape)
     factor = min(max(1.0, _MIN_SIDE / longest), _MAX_SIDE / longest)
     if factor > 1:

@@ -1,7 +1,7 @@
 """Reading ahead of the encoder: slides are planned and patches decoded while it works.
 
-Everything comes in order and in a bounded number, so the memory does not grow with the slide,
-and the batches do not depend on timing.
+Slides and parts come in order, and only so many at a time: memory does not grow with the slide,
+and batches do not depend on timing.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ Planned = tuple[SlidePlan, PatchReader]
 
 @dataclass(frozen=True, eq=False)
 class PlannedSlide:
-    """A slide with its plan and what reads its patches, or with why it has none.
+    """A slide with its plan and the reader of its patches, or with the reason why it has none.
 
-    That is an error, or a result: another process has the slide, or had it and is done.
+    The reason is an error, or a result: another process has the slide, or had it and is done.
     """
 
     slide: SlideFile
@@ -53,7 +53,12 @@ class Part:
 
 
 def ahead(items: Iterable[T], number: int) -> Iterator[T]:
-    """The same items, ``number`` of them taken before they are asked for."""
+    """Yield the same items, taking some of them before they are asked for.
+
+    Args:
+        items: The items.
+        number: How many are taken in advance.
+    """
     taken: deque[T] = deque()
     for item in items:
         taken.append(item)
@@ -69,8 +74,13 @@ def planned(
 ) -> Iterator[PlannedSlide]:
     """Plan slides, one ahead.
 
+    Args:
+        slides: The slides, in the order in which they are read.
+        plan: Plans a slide, or returns the result of one that needs no plan.
+        pool: Threads that plan.
+
     Raises:
-        DiskFullError: There is no space left; any other error is one slide's.
+        DiskFullError: There is no space left; any other `TcssaError` is kept with its slide.
     """
     futures = ((slide, pool.submit(plan, slide)) for slide in slides)
     for slide, future in ahead(futures, 1):
@@ -85,7 +95,13 @@ def planned(
 
 
 def parts(slides: Iterable[PlannedSlide], pool: ThreadPoolExecutor, number: int) -> Iterator[Part]:
-    """Start reading the patches of all slides in order, ``number`` parts ahead."""
+    """Start reading the patches of all slides in order, some parts ahead.
+
+    Args:
+        slides: The slides and their plans.
+        pool: Threads that read.
+        number: How many parts are read in advance.
+    """
     return ahead(_started(slides, pool), number)
 
 

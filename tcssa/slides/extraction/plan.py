@@ -1,6 +1,6 @@
-"""What is to be read of one slide: found out before its patches are.
+"""Plan of what is read of a slide, made before its patches are read.
 
-Opening a slide, picturing it and finding its tissue runs one slide ahead of the encoder.
+A slide is opened, its thumbnail made and its tissue found one slide ahead of the encoder.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class SlidePlan:
 
     Attributes:
         slide: The slide.
-        resolution: Of its level 0.
+        resolution: Resolution of its level 0.
         dimensions: Width and height of level 0.
         spec: The geometry of its patches.
         corners: Level-0 corners (x, y) of the patches with tissue, ``[n, 2]``.
-        params: What decides the content of its features, as
-        `tcssa.slides.extraction.resume.params_of` says.
+        params: Everything that decides the content of its features, as
+            `tcssa.slides.extraction.resume.params_of` returns it.
     """
 
     slide: SlideFile
@@ -52,12 +52,12 @@ class SlidePlan:
     params: Params
 
     def header(self, layout: JobLayout, encoder: str, ours: Mapping[str, Attribute]) -> BagHeader:
-        """What the files of this slide say of themselves.
+        """Return the header of this slide's files.
 
         Args:
-            layout: Where they go.
-            encoder: The encoder's name.
-            ours: Attributes beyond the grid's and the resolution's.
+            layout: Layout of the job that the files go to.
+            encoder: Name of the encoder.
+            ours: Attributes beyond those of the grid and the resolution.
         """
         return BagHeader(
             name=self.slide.slide_id,
@@ -87,10 +87,16 @@ def plan_slide(
 ) -> SlidePlan:
     """Find the patches of a slide, and write its pictures, outlines and corners.
 
+    Args:
+        slide: The slide, a file of this machine.
+        settings: Settings of the extraction.
+        layout: Layout of the job that the files go to.
+        params: Everything that decides the content of the slide's features.
+
     Raises:
-        SlideError: The slide cannot be read, or does not tell its resolution.
+        SlideError: The slide cannot be read, or does not state its resolution.
         UsageError: The grid that was asked for is finer than the slide's pixels, or features of
-            another encoder stand on other patches of it.
+            another encoder on the same grid were made of other patches.
         DiskFullError: There is no space left.
     """
     given = settings.slide_mpp if slide.mpp is None else slide.mpp
@@ -119,7 +125,13 @@ def plan_slide(
 
 
 def why_empty(plan: SlidePlan, settings: ExtractSettings, layout: JobLayout) -> str:
-    """What to say of a slide that has no patch."""
+    """Explain why a slide has no patch.
+
+    Args:
+        plan: Plan of the slide.
+        settings: Settings of the extraction.
+        layout: Layout of the job, where the slide's picture is.
+    """
     if len(plan.spec.corners(*plan.dimensions)) == 0:
         width, height = plan.dimensions
         side = plan.spec.patch_size_level0
@@ -143,7 +155,7 @@ def _tissue_of(
 
 
 def _require_same_patches(plan: SlidePlan, layout: JobLayout) -> None:
-    """Encoders share a grid's file of patches: it must not change under finished features."""
+    """Require the patches that finished features have: encoders share a grid's file of patches."""
     name = plan.slide.slide_id
     path = layout.patches_file(name)
     users = [

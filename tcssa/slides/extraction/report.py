@@ -1,4 +1,4 @@
-"""What became of every slide of an extraction."""
+"""Report of an extraction: the result of every slide."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _COLUMNS = ("slide_id", "path", "reason")
 
 @dataclass(frozen=True)
 class SlideResult:
-    """One slide.
+    """Result of one slide.
 
     Attributes:
-        slide_id: Its name.
-        path: Its file.
-        status: ``done``; ``skipped`` as it was done before; ``empty`` as no patch holds tissue;
-            ``failed``; ``taken`` as another process is working on it.
+        slide_id: Name of the slide.
+        path: File of the slide.
+        status: ``done``; ``skipped``, done by an earlier run; ``empty``, no patch holds tissue;
+            ``failed``; ``taken``, another process is working on it.
         num_patches: Rows of its features.
         num_failed: Patches that could not be read.
-        mpp: Level-0 resolution, None if it is not known.
-        seconds: From its first patch to its last; slides overlap.
-        reason: Why it failed, or what is to be known of it.
+        mpp: Level-0 resolution in µm per pixel, None if it is not known.
+        seconds: Time from its first patch to its last; slides overlap.
+        reason: Why it failed, or a remark on it.
     """
 
     slide_id: str
@@ -43,7 +43,7 @@ class SlideResult:
 
 @dataclass
 class ExtractReport:
-    """All slides, in the order they were given, and their sums."""
+    """Results of all slides, in the order they were given, and their totals."""
 
     features_folder: Path
     slides: list[SlideResult] = field(default_factory=list)
@@ -52,13 +52,13 @@ class ExtractReport:
     num_encoded: int = 0
     """Patches encoded in this run, without those of skipped slides."""
     device: str | None = None
-    """Where the encoder ran, None if there was nothing to encode."""
+    """Device that the encoder ran on, None if there was nothing to encode."""
     shares: dict[str, float] = field(default_factory=dict)
-    """Of the time: ``wait``, ``encode`` and ``write`` of the thread that encodes, and ``decode`` of
-    those that read, the mean over them."""
+    """Shares of the time: ``wait``, ``encode`` and ``write`` of the thread that encodes, and
+    ``decode`` of the threads that read, averaged over them."""
 
     def count(self, status: Status) -> int:
-        """How many slides ended so."""
+        """Count the slides with this status."""
         return sum(slide.status == status for slide in self.slides)
 
     @property
@@ -73,15 +73,19 @@ class ExtractReport:
 
     @property
     def patches_per_s(self) -> float:
-        """Patches encoded a second in this run, end to end."""
+        """Patches encoded per second in this run, end to end."""
         return self.num_encoded / self.seconds if self.seconds > 0 else 0.0
 
 
 def update_failures(path: Path, slides: Sequence[SlideResult]) -> None:
-    """Bring the table of failed slides up to date; without any there is no table.
+    """Update the table of failed slides; it is removed where no slide has failed.
 
     Rows of slides that this run did not touch stay; so do those of slides that it left to another
     process, which may have written them.
+
+    Args:
+        path: The CSV table.
+        slides: Results of this run.
 
     Raises:
         TableError: The table is damaged.

@@ -1,8 +1,7 @@
-"""What an earlier run finished, and whether it was told the same.
+"""Slides that an earlier run finished, and the parameters that it was given.
 
-A feature file has its name only once it is whole, so its being there is the record. It carries
-the parameters that decided its content; how it was computed (batch, threads, device) is no
-part of them.
+A feature file has its name only once it is whole, so its presence is the record. It carries the
+parameters that decided its content; how it was computed (batch, threads, device) is not among them.
 """
 
 from __future__ import annotations
@@ -24,7 +23,13 @@ Params = Mapping[str, object]
 
 
 def params_of(slide: SlideFile, settings: ExtractSettings, encoder: EncoderSpec) -> Params:
-    """Everything that decides the content of a slide's features."""
+    """Return everything that decides the content of a slide's features.
+
+    Args:
+        slide: The slide.
+        settings: Settings of the extraction.
+        encoder: The encoder, not loaded.
+    """
     return {
         **slide.identity(),
         "encoder": encoder.name,
@@ -45,10 +50,15 @@ def params_of(slide: SlideFile, settings: ExtractSettings, encoder: EncoderSpec)
 
 
 def finished(slide: SlideFile, layout: JobLayout, params: Params) -> SlideResult | None:
-    """The result of an earlier run, None if the slide is still to be done.
+    """Return the result of an earlier run, None if the slide is still to be done.
+
+    Args:
+        slide: The slide.
+        layout: Layout of the job.
+        params: The parameters of this run, as `params_of` returns them.
 
     Raises:
-        UsageError: Its features were made with other parameters, or by another tool.
+        UsageError: The slide's features were made with other parameters, or by another tool.
     """
     path = layout.features_file(slide.slide_id)
     if not path.exists():

@@ -1,7 +1,7 @@
-"""Where the features of a slide go as they are made.
+"""Sinks that take the features of slides as they are made.
 
-A sink takes slides one after another or several at once; each of them through a `PatchSink`, which
-is given its patches batch by batch. `tcssa.slides.extraction.feature_files` keeps the features;
+A sink takes slides one after another or several at once, each through a `PatchSink`, which is given
+the slide's patches batch by batch. `tcssa.slides.extraction.feature_files` keeps the features;
 `tcssa_runtimes.archive.slot_sink` compresses them into slots on the way.
 """
 
@@ -22,48 +22,65 @@ if TYPE_CHECKING:
 
 
 class PatchSink(Protocol):
-    """Takes the patches of one slide. Nothing of it is to be seen before `finish`."""
+    """Sink of the patches of one slide; nothing of it is visible before `finish`."""
 
     def append(self, features: NDArray[Any], coords: NDArray[np.int64]) -> None:
-        """Take features ``[b, d]``, in the type they are stored in, and level-0 corners ``[b, 2]``.
+        """Take the features of a batch of patches.
+
+        Args:
+            features: Features ``[b, d]``, in the type they are stored in.
+            coords: Level-0 corners (x, y) of the patches, ``[b, 2]``.
 
         Raises:
-            TcssaError: They cannot be taken; the slide fails.
+            TcssaError: The features cannot be taken; the slide fails.
         """
 
     def fail(self, coords: NDArray[np.int64]) -> None:
-        """Take note of the level-0 corners ``[b, 2]`` of patches that could not be read."""
+        """Note the level-0 corners (x, y), ``[b, 2]``, of patches that could not be read."""
 
     def finish(self) -> None:
-        """All patches are in: write, durably, under the slide's name.
+        """Write the slide durably under its name, now that all patches are in.
 
         Raises:
             DiskFullError: There is no space left.
         """
 
     def discard(self) -> None:
-        """The slide failed: leave nothing behind."""
+        """Leave nothing behind of a slide that failed."""
 
 
 class SlideSink(Protocol):
-    """Takes slides."""
+    """Sink of the features of slides."""
 
     def finished(self, slide: SlideFile, params: Params) -> SlideResult | None:
-        """What an earlier run made of a slide; None if it is still to be done.
+        """Return the result of an earlier run, None if the slide is still to be done.
+
+        Args:
+            slide: The slide.
+            params: The parameters of this run, as `tcssa.slides.extraction.resume.params_of`
+                returns them.
 
         Raises:
-            UsageError: What is there was made with other parameters.
+            UsageError: The slide was finished with other parameters.
         """
 
     def check(self, spec: EncoderSpec, encoder: Encoder) -> None:
-        """See that the encoder's features can be taken at all.
+        """Check that the encoder's features can be taken at all.
+
+        Args:
+            spec: Specification of the encoder.
+            encoder: The loaded encoder.
 
         Raises:
-            TcssaError: They cannot.
+            TcssaError: The features cannot be taken.
         """
 
     def begin(self, plan: SlidePlan, encoder: Encoder) -> PatchSink:
-        """Make ready for a slide.
+        """Open a sink for the patches of a slide.
+
+        Args:
+            plan: Plan of the slide.
+            encoder: The loaded encoder.
 
         Raises:
             DiskFullError: There is no space left.
@@ -73,10 +90,15 @@ class SlideSink(Protocol):
 def finished_by_all(
     slide: SlideFile, sinks: Sequence[SlideSink], params: Params
 ) -> SlideResult | None:
-    """What an earlier run made of a slide, None if any of the sinks still wants it.
+    """Return the result of an earlier run, None if any of the sinks still needs the slide.
+
+    Args:
+        slide: The slide.
+        sinks: The sinks, at least one.
+        params: The parameters of this run.
 
     Raises:
-        UsageError: What is there was made with other parameters.
+        UsageError: The slide was finished with other parameters.
     """
     results = [sink.finished(slide, params) for sink in sinks]
     return results[0] if all(results) else None

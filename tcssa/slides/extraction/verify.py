@@ -1,7 +1,7 @@
-"""Checking a finished job, file by file: what is damaged is named, and can be queued again.
+"""Verification of a finished job, file by file: damaged ones are listed, and can be queued again.
 
-Files get their names only when they are whole, so a fault here is of the disk, of a copy that was
-cut short, or of another program.
+Files get their names only when they are whole, so a fault here comes from the disk, from a copy
+that was cut short, or from another program.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _COORDS_FACTS = ("patch_size", "patch_size_level0", "level0_width", "level0_heig
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with a file, relative to its job."""
+    """Fault of a file, whose path is relative to its job."""
 
     path: Path
     reason: str
@@ -38,16 +38,16 @@ class Fault:
 
 @dataclass
 class VerifyReport:
-    """What a job holds.
+    """Contents of a job, and what is wrong with them.
 
     Attributes:
-        job: The folder.
-        num_features: Feature files.
-        num_slots: Files of slots.
-        num_patches: Rows of all feature files that are sound.
-        faults: What is wrong.
+        job: Folder of the job.
+        num_features: Number of feature files.
+        num_slots: Number of slot files.
+        num_patches: Rows of all sound feature files.
+        faults: Faulty files, and what is wrong with each.
         num_requeued: Faulty files that were moved aside.
-        leftovers: Temporary files and locks of runs that were killed, or that go on now.
+        leftovers: Temporary files and locks of runs that were killed or are still going on.
     """
 
     job: Path
@@ -60,17 +60,20 @@ class VerifyReport:
 
 
 def verify(job: Path, *, repair: bool = False, reporter: Reporter | None = None) -> VerifyReport:
-    """Check every file of an extraction's job: ours, and what TRIDENT wrote.
+    """Check every file of an extraction's job, ours and those that TRIDENT wrote.
 
-    Features: the file opens, is complete, has as many corners as rows, no value that is not finite,
-    the attributes of its grid, the parameters that its hash says, and exactly the patches of the
-    grid's file, in its order, but for those that could not be read. Slots: complete and finite, no
-    mass below 0.
+    A feature file must open and be complete, with as many corners as rows, only finite values, the
+    attributes of its grid, the parameters that its hash was made of, and exactly the patches of the
+    grid's file, in its order, but for those that could not be read. A slot file must be complete
+    and finite, with no mass below 0.
 
     Args:
         job: The folder that `tcssa.slides.extract` wrote.
         repair: Move faulty files to ``JOB/faulty``, so that the next extraction makes them again.
-        reporter: Told of progress.
+        reporter: Receives the progress; None shows none.
+
+    Returns:
+        Counts of the files, and what is wrong with them.
 
     Raises:
         MissingDataError: The folder holds no features and no slots.
@@ -95,7 +98,7 @@ def verify(job: Path, *, repair: bool = False, reporter: Reporter | None = None)
 
 
 def _sound(path: Path, check: Callable[[Path], int], report: VerifyReport, *, repair: bool) -> int:
-    """The rows of a sound file; 0 of a faulty one, which is noted."""
+    """Check a file; return its number of rows, or 0 if it is faulty, which is noted."""
     try:
         with reading(path, FeatureFileError):
             return check(path)
@@ -155,7 +158,7 @@ def _check_params(said: Mapping[str, Any]) -> None:
 
 
 def _check_places(path: Path, coords: NDArray[Any], failed: NDArray[np.int64]) -> None:
-    """The patches of the grid's file, in its order, without the failed ones."""
+    """Require the patches of the grid's file, in its order, without the failed ones."""
     grid = path.parent.parent / "patches" / f"{path.stem}_patches.h5"
     if not grid.exists():
         raise UnsoundError(f"the file of its patches is missing: {grid.name}")

@@ -1,1 +1,1 @@
-"""A slide's pixels: levels, regions, thumbnails, slides behind addresses."""
+"""Pixels of slides: levels, regions, thumbnails, and copies of remote slides."""

@@ -3,7 +3,8 @@
 Where the format's reader allows it, the threads share one handle, and with it the tiles that it
 has decoded: neighbouring patches lie on the same tiles. OpenSlide remembers an error, and after one
 damaged tile a handle refuses every other tile too. So a patch that fails is tried once more through
-a handle of its own, which no other thread's bad tile can spoil; the others go on with a new one.
+a handle of its own, which no other thread's bad tile can spoil; the others are read through a new
+one.
 """
 
 from __future__ import annotations
@@ -41,15 +42,15 @@ class _Handle:
 
 
 class PatchReader:
-    """Reads patches of a slide; safe to share between threads.
+    """Reader of a slide's patches, safe to share between threads.
 
     Args:
-        path: The slide's file.
+        path: File of the slide, or its folder.
         size_level0: Side of a patch, in level-0 pixels.
-        out_px: Side it is resampled to.
-        reader: As `Slide` takes it.
-        held: What is to be freed when the reader is closed, such as a copy of a remote slide.
-        resample: How patches are brought to ``out_px``.
+        out_px: Side that patches are resampled to, in pixels.
+        reader: Name of the reader, as `Slide` takes it.
+        held: Resources that are freed when the reader is closed, such as a copy of a remote slide.
+        resample: Method of resampling, as `tcssa.slides.image.slide.resized` takes it.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class PatchReader:
     ) -> None:
         self.path, self.size_level0, self.out_px = path, size_level0, out_px
         self.decode_s = 0.0
-        """Seconds of reading, the sum over all threads."""
+        """Seconds of reading, summed over all threads."""
         self._reader, self._held, self._resample = reader, held, resample
         self._handles: dict[int, _Handle] = {}
         self._lock = threading.Lock()
@@ -73,8 +74,8 @@ class PatchReader:
         """Read patches at the level-0 corners (x, y), ``[n, 2]``.
 
         Returns:
-            Pixels ``[n, out_px, out_px, 3]``, and which of the patches could be read; the
-            pixels of the others mean nothing.
+            Pixels ``[n, out_px, out_px, 3]``, and which of the patches could be read, ``[n]``; the
+            pixels of the others are meaningless.
         """
         begin = time.perf_counter()
         pixels = np.zeros((len(corners), self.out_px, self.out_px, 3), np.uint8)
@@ -90,7 +91,7 @@ class PatchReader:
         return pixels, readable
 
     def stop(self) -> None:
-        """Read nothing more: whatever is still asked for counts as unreadable."""
+        """Stop reading: patches that are still asked for count as unreadable."""
         self._stopped = True
 
     def close(self) -> None:
@@ -118,7 +119,7 @@ class PatchReader:
 
     @contextmanager
     def _open_slide(self) -> Iterator[Slide]:
-        """The handle that all threads share, or this thread's own where the format needs that."""
+        """Yield the handle of all threads, or this thread's own where the format needs that."""
         with self._lock:
             handle = self._handles.get(_ALL_THREADS) or self._handles.get(threading.get_ident())
             if handle is None:
@@ -138,7 +139,7 @@ class PatchReader:
                 handle.close_if_unused()
 
     def _retire(self, handle: _Handle) -> None:
-        """Let go of a handle; whoever reads from it last closes it."""
+        """Retire a handle; the last thread to read from it closes it."""
         self._handles = {key: other for key, other in self._handles.items() if other is not handle}
         handle.retired = True
         handle.close_if_unused()

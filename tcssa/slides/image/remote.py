@@ -1,9 +1,9 @@
-"""Slides that lie elsewhere (``s3://``, ``https://``, ...): copied here before they are read.
+"""Remote slides (``s3://``, ``https://``, ...), copied to this machine before they are read.
 
-A copy is made under a temporary name and renamed when it is whole. One that was cut short goes
-on where it stood, if the original has not changed. What is kept is bounded: the copies used
-longest ago go first, never one that a process of this machine reads (a lock on a file tells, and
-ends with its process).
+A copy is made under a temporary name and renamed when it is whole. One that was interrupted is
+resumed, if the original has not changed. The copies that are kept are bounded in size: those used
+longest ago are removed first, never one that a process of this machine reads (it holds a lock on a
+file, which ends with the process).
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from tcssa.files import atomic
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters or more: C:\ is a disk
 _CHUNK_BYTES = 1 << 22
 _VERSION_KEYS = ("ETag", "etag", "LastModified", "last_modified", "mtime", "updated", "generation")
-"""By which file systems tell that a file was changed."""
+"""Keys by which file systems tell that a file was changed."""
 _PARTIAL = ".part"
 _TEMPORARY = f"tcssa-slides-{socket.gethostname()}."
-"""What the name of a temporary folder begins with; its process's number follows."""
+"""Beginning of the name of a temporary folder; the process ID follows."""
 _IN_USE = "folder"
 """The entry whose lock the owner of a temporary folder holds."""
 
 
 def is_remote(path: object) -> bool:
-    """Whether this is an address rather than a path; ``file://`` is a path."""
+    """Tell whether this is an address rather than a path; ``file://`` is a path."""
     text = str(path)
     return bool(_ADDRESS.match(text)) and not text.lower().startswith("file://")
 
 
 def local_path(path: Path | str) -> Path:
-    """A path as it was given, or out of a ``file://`` address."""
+    """Return a path as it was given, or the path in a ``file://`` address."""
     text = str(path)
     return Path(url2pathname(urlsplit(text).path) if text.lower().startswith("file://") else text)
 
 
 def plain_address(address: str) -> str:
-    """An address without passwords and signatures, as it may be shown and stored."""
+    """Strip passwords and signatures from an address, so that it may be shown and stored."""
     parts = urlsplit(address)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
@@ -60,13 +60,13 @@ def plain_address(address: str) -> str:
 class SlideCache:
     """Copies of remote slides in a folder.
 
-    Several processes of a machine may share one.
+    Several processes of a machine may share the folder.
 
     Args:
-        folder: Where copies are kept; None takes a temporary folder for the first of them, and
-            keeps nothing.
-        max_bytes: What is kept once no slide is being read. While one is read it stays, so the
-            folder may be larger by the slides in use.
+        folder: Folder that keeps the copies; None makes a temporary folder for the first of them,
+            and keeps nothing.
+        max_bytes: Bytes that are kept once no slide is being read. A slide stays while it is read,
+            so the folder may be larger by the slides in use.
 
     Raises:
         UsageError: The folder cannot be made.
@@ -88,7 +88,7 @@ class SlideCache:
 
     @property
     def folder(self) -> Path:
-        """Where the copies are; a temporary folder is made when it is first asked for."""
+        """Folder of the copies; a temporary one is made when it is first asked for."""
         if self._given is not None:
             return self._given
         with self._making:
@@ -110,11 +110,11 @@ class SlideCache:
 
     @contextmanager
     def copy_of(self, address: str) -> Iterator[Path]:
-        """A local copy of a slide; within the block it is not removed.
+        """Yield a local copy of a slide, which is not removed within the block.
 
         Raises:
-            SlideError: It cannot be reached, or is no single file.
-            DiskFullError: There is no space left for it.
+            SlideError: The slide cannot be fetched, or is not a single file.
+            DiskFullError: There is no space left for the copy.
         """
         with _told(address):
             files, inner, info = _look_up(address)
@@ -134,7 +134,7 @@ class SlideCache:
         self._trim()
 
     def _trim(self, coming: int = 0) -> None:
-        """Remove what was used longest ago until the rest, and what is to come, fit."""
+        """Remove the copies used longest ago until the rest and ``coming`` bytes fit."""
         entries = [entry for entry in self.folder.iterdir() if entry.is_dir()]
         sizes = {entry: _size(entry) for entry in entries}
         total = sum(sizes.values()) + coming
@@ -151,8 +151,8 @@ class SlideCache:
 def _discard_of_the_dead() -> None:
     """Remove the temporary folders of processes of this host that were killed.
 
-    Containers may share the folder of all of them, and the host's name, and not know each other's
-    processes; so the lock decides. A folder without one was only just made.
+    Containers may share the folder that holds them all and the host's name without seeing each
+    other's processes, so the lock decides. A folder without one was only just made.
     """
     for folder in Path(tempfile.gettempdir()).glob(f"{glob.escape(_TEMPORARY)}*"):
         pid = folder.name.removeprefix(_TEMPORARY).partition("-")[0]
@@ -181,7 +181,7 @@ def _look_up(address: str) -> tuple[Any, str, Mapping[str, Any]]:
 
 
 def _key(address: str, info: Mapping[str, Any]) -> str:
-    """Another one for another file, and for the same file once it was changed."""
+    """Return a key that differs between files, and between versions of a file."""
     version = [str(info[name]) for name in _VERSION_KEYS if info.get(name) is not None]
     told = "\n".join([plain_address(address), urlsplit(address).query if not version else "",
                       str(info.get("size")), *version])  # fmt: skip
@@ -189,7 +189,7 @@ def _key(address: str, info: Mapping[str, Any]) -> str:
 
 
 def _fetch(files: Any, inner: str, info: Mapping[str, Any], target: Path) -> None:
-    """Copy a file; the caller holds the entry alone."""
+    """Copy a file; the caller holds the entry's lock exclusively."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + _PARTIAL)
     size = info.get("size")
@@ -218,7 +218,7 @@ def _fetch(files: Any, inner: str, info: Mapping[str, Any], target: Path) -> Non
 
 @contextmanager
 def _told(address: str) -> Iterator[None]:
-    """Whatever a file system raises is this slide's failure, in one line without secrets."""
+    """Turn whatever a file system raises into a `SlideError` of one line, without secrets."""
     try:
         yield
     except (SlideError, DiskFullError, MemoryError):
@@ -241,7 +241,7 @@ def _told(address: str) -> Iterator[None]:
 
 @contextmanager
 def _locked(entry: Path, *, exclusive: bool, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock of an entry; yields False where it is taken and was not waited for."""
+    """Hold the lock of an entry; yield False if it is taken and was not waited for."""
     entry.parent.mkdir(parents=True, exist_ok=True)
     with (entry.parent / f"{entry.name}.lock").open("a") as stream:
         got = _lock(stream, exclusive, wait)
@@ -262,7 +262,7 @@ def _lock(stream: IO[str], exclusive: bool, wait: bool) -> bool:
 
 
 def _size(entry: Path) -> int:
-    """What an entry takes; another process may be removing it."""
+    """Return the size of an entry in bytes; another process may be removing it."""
     total = 0
     with suppress(OSError):
         for file in entry.iterdir():

@@ -1,7 +1,7 @@
 """One slide: its size, its resolution, and pixels read at any scale.
 
-One of `tcssa.slides.readers` opens it; what they leave to their callers is here: which resolution
-to believe, which level to read from, and what the unscanned surroundings look like.
+One of `tcssa.slides.readers` opens it; what the readers leave to their callers is decided here:
+which resolution to trust, which level to read from, and how areas that were not scanned look.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from tcssa.slides.settings import MAX_MPP, MIN_MPP, Resample
 
 _MAX_ANISOTROPY = 0.05
 _LEVEL_TOLERANCE = 1.01
-"""Downsamples are quotients of whole sizes (2.0005 for 2): that much enlarging does no harm."""
+"""Downsamples are quotients of whole sizes (2.0005 for 2): so little upsampling does no harm."""
 
 MppSource = Literal["properties", "objective", "given"]
 
 
 @dataclass(frozen=True)
 class Resolution:
-    """The level-0 resolution of a slide, and who says so."""
+    """Level-0 resolution of a slide, in µm per pixel, and where it was stated."""
 
     mpp: float
     source: MppSource
@@ -38,16 +38,16 @@ class Resolution:
 class Slide:
     """A slide open for reading; use it as a context manager.
 
-    It is used by one thread at a time, unless it `is_shareable`.
+    Only one thread may use it at a time, unless it `is_shareable`.
 
     Args:
-        path: The slide's file, or its folder.
-        reader: The name of the reader to use; None takes the one that the content asks for.
+        path: File of the slide, or its folder.
+        reader: Name of the reader to use; None chooses one by the content.
 
     Raises:
-        SlideError: The file is missing, cut short, or of no format that a reader knows.
-        MissingExtraError: Its reader needs a package that is not installed.
-        UnknownNameError: There is no reader of that name.
+        SlideError: The file is missing, cut short, or in no format that a reader knows.
+        MissingExtraError: The reader needs a package that is not installed.
+        UnknownNameError: No reader has that name.
     """
 
     def __init__(self, path: Path | str, reader: str | None = None) -> None:
@@ -60,7 +60,7 @@ class Slide:
 
     @property
     def is_shareable(self) -> bool:
-        """Whether several threads may read at once."""
+        """True if several threads may read at once."""
         return bool(getattr(self._backend, "is_shareable", False))
 
     @property
@@ -69,13 +69,14 @@ class Slide:
         return slide_id_of(self.path)
 
     def resolution(self, given_mpp: float | None = None) -> Resolution:
-        """The level-0 resolution, in µm per pixel.
+        """Return the level-0 resolution.
 
         Args:
-            given_mpp: What the user says; it comes before what the file says.
+            given_mpp: Resolution in µm per pixel that the user states; it comes before the file's.
 
         Raises:
-            MissingMppError: Nobody says it, or the file says what cannot be.
+            MissingMppError: Neither the user nor the file states a resolution, or the file states
+                an implausible one.
             SlideError: The pixels are not square.
         """
         if given_mpp is not None:
@@ -88,9 +89,9 @@ class Slide:
         raise MissingMppError(self.path)
 
     def best_level(self, scale: float) -> int:
-        """The level to read from for ``scale`` level-0 pixels a pixel: the coarsest that has them.
+        """Return the coarsest level whose pixels span at most ``scale`` level-0 pixels.
 
-        Only where level 0 itself is too coarse is it enlarged.
+        Where ``scale`` is below 1 it is level 0, which then has to be upsampled.
         """
         fitting = [
             level
@@ -100,12 +101,20 @@ class Slide:
         return max(fitting, key=lambda level: self.downsamples[level], default=0)
 
     def read_level(self, x: int, y: int, level: int, width: int, height: int) -> NDArray[np.uint8]:
-        """RGB pixels ``[height, width, 3]`` of a level, from the level-0 corner (x, y).
+        """Read a region of a level; areas not scanned and outside the slide are white.
 
-        What was not scanned, or lies outside of the slide, is white.
+        Args:
+            x: Left edge, in level-0 pixels.
+            y: Top edge, in level-0 pixels.
+            level: The level to read.
+            width: Width of the region, in pixels of that level.
+            height: Height of the region, in pixels of that level.
+
+        Returns:
+            RGB pixels, ``[height, width, 3]``.
 
         Raises:
-            SlideError: A tile is damaged. `reopen` the slide before the next read.
+            SlideError: A tile is damaged; `reopen` the slide before the next read.
         """
         try:
             region = self._backend.read_region(x, y, level, width, height)
@@ -119,17 +128,17 @@ class Slide:
     def read_patch(
         self, x: int, y: int, size_level0: int, out_px: int, resample: Resample = "area"
     ) -> NDArray[np.uint8]:
-        """A square of the slide as ``[out_px, out_px, 3]``.
+        """Read a square of the slide, resampled to ``[out_px, out_px, 3]``.
 
         Args:
             x: Left edge, in level-0 pixels.
             y: Top edge, in level-0 pixels.
-            size_level0: Side, in level-0 pixels.
-            out_px: Side it is resampled to.
-            resample: How.
+            size_level0: Side of the square, in level-0 pixels.
+            out_px: Side that it is resampled to, in pixels.
+            resample: Method of resampling, as `resized` takes it.
 
         Raises:
-            SlideError: As `read_level`.
+            SlideError: A tile is damaged; `reopen` the slide before the next read.
         """
         level = self.best_level(size_level0 / out_px)
         side = max(1, round(size_level0 / self.downsamples[level]))
@@ -137,7 +146,7 @@ class Slide:
         return resized(pixels, out_px, resample)
 
     def reopen(self) -> None:
-        """Open the file anew: after an error OpenSlide's handle refuses everything."""
+        """Reopen the file: after an error OpenSlide's handle refuses every further read."""
         self._backend.close()
         self._backend = open_backend(self.path, self._reader)
 
@@ -172,7 +181,7 @@ class Slide:
 
 
 def slide_id_of(path: Path) -> str:
-    """The name of a slide without its extension (of ``.ome.tif`` and ``.ome.zarr`` all of it)."""
+    """Return a slide's name without its extension (``.ome.tif`` and ``.ome.zarr`` as a whole)."""
     name = slide_name(path.name)
     if name != path.name:
         return name
@@ -185,13 +194,14 @@ def slide_id_of(path: Path) -> str:
 def resized(
     pixels: NDArray[np.uint8], out_px: int, resample: Resample = "area"
 ) -> NDArray[np.uint8]:
-    """A square picture at another size.
+    """Resample a square picture to another size.
 
     Args:
-        pixels: ``[side, side, 3]``.
-        out_px: The side wanted.
-        resample: ``area`` averages, as pyramids are made, and enlarges by cubics; ``lanczos`` blurs
-            less where the scale is no whole number, and takes thirty times as long.
+        pixels: RGB pixels, ``[side, side, 3]``.
+        out_px: Side of the result, in pixels.
+        resample: ``area`` averages, as pyramids are made, and upsamples with cubic interpolation;
+            ``lanczos`` blurs less where the scale is not a whole number, and takes thirty times as
+            long.
     """
     side = pixels.shape[0]
     if side == out_px:

@@ -1,4 +1,4 @@
-"""A slide in small, to draw on: its thumbnail, or the grid of its patches where there is none."""
+"""Small picture of a slide to draw on: its thumbnail, or else the grid of its patches."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ _GLASS, _TISSUE = 255, 214
 
 @dataclass(frozen=True)
 class Picture:
-    """A slide in small."""
+    """Small picture of a slide."""
 
     pixels: NDArray[np.uint8]
     """RGB [h, w, 3]."""
     scale: float
-    """Level-0 pixels a picture pixel."""
+    """Level-0 pixels per picture pixel."""
 
 
 def picture_beside(features: Path) -> Picture | None:
-    """Read the slide in small, where the features lie in a job folder with its thumbnail.
+    """Read the thumbnail of a slide from the job folder that its features lie in.
 
     Returns:
-        None where there is no thumbnail, or a damaged one, which is logged.
+        The picture; None if there is no thumbnail, the features do not state the width of level 0,
+        or the thumbnail is damaged, which is logged.
 
     Raises:
         FeatureFileError: The features cannot be read.
@@ -60,7 +61,12 @@ def picture_beside(features: Path) -> Picture | None:
 
 
 def grid_picture(coords: NDArray[Any], patch_size: int) -> Picture:
-    """A picture of the patches alone: grey squares on white, from corners that begin at 0."""
+    """Draw the patches alone, as grey squares on white.
+
+    Args:
+        coords: Corners (x, y) of the patches, ``[n, 2]``, which begin at 0.
+        patch_size: Side of a patch, in the same pixels.
+    """
     extent = coords.max(axis=0) + patch_size
     scale = max(float(extent.max()) / _GRID_PX, 1e-9)
     width, height = np.ceil(extent / scale).astype(int)

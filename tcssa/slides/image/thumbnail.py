@@ -22,12 +22,13 @@ from tcssa.slides.image.slide import Slide
 _BLOCK_PX = 1024
 _SMALL_BLOCK_PX = 64
 _MAX_ERRORS = 500
-"""Damage is outlined finely until then; a slide that is all damage must not take hours."""
+"""Errors after which damage is no longer outlined finely: a slide that is all damage must not take
+hours."""
 _TARGET_UM = 8.0
 _MAX_SIDE = 4096
 _MIN_SIDE = 384
 _PIXELS_A_BYTE = 1000
-"""More are not to be had but of emptiness; tissue takes a byte for one to fifty pixels."""
+"""Only empty areas have more pixels per byte of a file; tissue has one to fifty."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Thumbnail:
 
     Attributes:
         pixels: RGB, ``[h, w, 3]``.
-        scale: Level-0 pixels a picture pixel, a real number.
-        unreadable: ``[h, w]``, where the slide is damaged; the pixels are white there.
+        scale: Level-0 pixels per picture pixel, a real number.
+        unreadable: True where the slide is damaged, ``[h, w]``; the pixels are white there.
     """
 
     pixels: NDArray[np.uint8]
@@ -46,14 +47,15 @@ class Thumbnail:
 
 
 def thumbnail_of(slide: Slide, mpp: float) -> Thumbnail:
-    """Picture a slide at about 8 µm a pixel, its longer side of 384 to 4096 pixels.
+    """Return a picture of a slide at about 8 µm per pixel, its longer side 384 to 4096 pixels.
 
     Args:
         slide: The slide.
-        mpp: Its level-0 resolution.
+        mpp: Level-0 resolution of the slide, in µm per pixel.
 
     Raises:
-        SlideError: The level that has to be read is larger than the slide's files can be.
+        SlideError: The level that has to be read states more pixels than the slide's files can
+            hold.
     """
     wanted = max(_TARGET_UM / mpp, max(slide.dimensions) / _MAX_SIDE, 1.0)
     # A small slide must not shrink to nothing.
@@ -97,7 +99,15 @@ class _Gather:
     num_errors: int = 0
 
     def region(self, left: int, top: int, right: int, bottom: int, block: int) -> None:
-        """Fill a part of the picture, in squares of ``block`` picture pixels."""
+        """Fill a part of the picture, block by block.
+
+        Args:
+            left: Left edge of the part, in picture pixels.
+            top: Top edge.
+            right: Right edge, exclusive.
+            bottom: Bottom edge, exclusive.
+            block: Side of a block, in picture pixels; what cannot be read is tried in smaller ones.
+        """
         for y in range(top, bottom, block):
             for x in range(left, right, block):
                 self._block(x, y, min(x + block, right), min(y + block, bottom), block)

@@ -1,1 +1,1 @@
-"""What reads slide files: one small protocol, one file a reader, and the choice between them."""
+"""Readers of slide files: one small protocol, one module per reader, and the choice of one."""

@@ -1,4 +1,4 @@
-"""cuCIM, for machines with an NVIDIA GPU. Written to its documentation; not yet run."""
+"""cuCIM, for machines with an NVIDIA GPU. Written from its documentation; not yet run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class CuCimReader:
     name = "cucim"
 
     def accepts(self, path: Path) -> bool:
-        """See `SlideReader.accepts`: never by itself, since OpenSlide is the tried one."""
+        """See `SlideReader.accepts`: never, unless asked for, since OpenSlide is the tested one."""
         return False
 
     def open(self, path: Path) -> CuCimBackend:
@@ -64,6 +64,7 @@ class CuCimBackend:
         downsample = self.level_downsamples[level]
 
         def read(x0: int, y0: int, x1: int, y1: int) -> NDArray[np.uint8]:
+            """See `white_outside`."""
             corner = (int((x0 + 0.5) * downsample), int((y0 + 0.5) * downsample))
             return np.asarray(self._image.read_region(corner, (x1 - x0, y1 - y0), level))
 

@@ -1,7 +1,7 @@
 """Plain images through Pillow: PNG, JPEG, BMP and flat TIFF, one level each.
 
-Such files cannot be read in pieces: the whole picture is held, three bytes a pixel, once for
-all threads that have it open.
+Such files cannot be read in pieces: the whole picture is held in memory, three bytes per pixel,
+once for all threads that have it open.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _decoding = threading.Lock()
 
 
 def _shared_picture(path: Path) -> _Picture:
-    """Each reading thread opens the slide for itself; the pixels are decoded and held once."""
+    """Return the picture of a file, decoded and held once for all threads that open it."""
     status = path.stat()
     key = (path.resolve(), status.st_mtime_ns, status.st_size)
     with _decoding:
@@ -88,10 +88,10 @@ class ImageBackend:
 
 
 def _tiff_mpp(path: Path, image: ImageFile) -> tuple[float, float] | None:
-    """Read the resolution of a flat TIFF.
+    """Read the resolution of a flat TIFF, None if it states none.
 
     Raises:
-        SlideError: It is tiled: a slide that no other reader took is no picture.
+        SlideError: The TIFF is tiled, so it is a slide that no other reader took, not a picture.
     """
     tags = image.getexif()
     if _TILE_WIDTH in tags:

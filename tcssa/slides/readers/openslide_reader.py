@@ -1,9 +1,9 @@
 """OpenSlide: Aperio, Hamamatsu, Leica, Mirax, Ventana, Zeiss, DICOM, tiled TIFF and others.
 
-Its libraries end the process where memory is not to be had. So a plain TIFF, whose tiles were
-measured (`tcssa.files.tiff`), is opened at once, and all else in a process of its own before. A
-handle remembers an error and refuses everything after it. A DICOM slide is many files in one
-folder; OpenSlide is given one and finds the others, so a folder stands for its first one.
+Its libraries abort the process where memory runs out. So a plain TIFF, whose tiles were measured
+(`tcssa.files.tiff`), is opened directly, and any other slide first in a separate process. A handle
+remembers an error and refuses everything after it. A DICOM slide is many files in one folder;
+OpenSlide is given one and finds the others, so a folder stands for its first one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tcssa.slides.readers.trial import require_survived
 
 _CACHE_BYTES = 256 * 2**20
 _PLAIN_TIFF = ("aperio", "generic-tiff")
-"""Formats that say the sizes of their tiles in the directories of a TIFF, and nowhere else."""
+"""Formats that state the sizes of their tiles in the directories of a TIFF, and nowhere else."""
 _FILES_BESIDE = ("dicom", "hamamatsu")
 """Formats of many files in one folder; Hamamatsu's NDPI, a TIFF, is one file."""
 _DICOM_MAGIC, _DICOM_MAGIC_AT = b"DICM", 128
@@ -92,7 +92,7 @@ class OpenSlideBackend:
         return self._number("openslide.objective-power")
 
     def read_region(self, x: int, y: int, level: int, width: int, height: int) -> NDArray[np.uint8]:
-        """See `SlideBackend.read_region`; RGBA, where nothing was scanned transparent."""
+        """See `SlideBackend.read_region`; RGBA, transparent where nothing was scanned."""
         return np.asarray(self._handle.read_region((x, y), level, (width, height)))
 
     def close(self) -> None:
@@ -100,7 +100,7 @@ class OpenSlideBackend:
         self._handle.close()
 
     def _number(self, key: str) -> float | None:
-        """A property as a positive number, None if it is absent or no such thing."""
+        """Return a property as a positive number, None if it is absent or not such a number."""
         try:
             value = float(self._handle.properties.get(key, ""))
         except ValueError:
@@ -109,7 +109,7 @@ class OpenSlideBackend:
 
 
 def _handle_of(path: Path, file: Path) -> openslide.OpenSlide:
-    """Open a file of a slide, in a process of its own before if that may be the end of it."""
+    """Open a file of a slide, first in a separate process if that might end this one."""
     vendor = openslide.OpenSlide.detect_format(str(file))
     if vendor not in (None, *_PLAIN_TIFF):
         if vendor == "mirax":
@@ -121,7 +121,7 @@ def _handle_of(path: Path, file: Path) -> openslide.OpenSlide:
 
 
 def _lacks_compression(path: Path, file: Path) -> bool:
-    """Whether it is a TIFF that OpenSlide recognises and cannot decode: only opening it tells."""
+    """Tell, by opening it, whether OpenSlide recognises a TIFF but cannot decode it."""
     if not starts_with(file, *TIFF_MAGICS):
         return False
     try:
@@ -135,7 +135,7 @@ def _require_files(path: Path, folder: Path) -> None:
     """Require that no pipe lies where OpenSlide looks for a slide's other files: it would wait.
 
     Raises:
-        SlideError: One does.
+        SlideError: Something that is neither a file nor a folder lies there.
     """
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -145,7 +145,7 @@ def _require_files(path: Path, folder: Path) -> None:
 
 
 def _file_of(path: Path) -> Path | None:
-    """The file to give to OpenSlide: of a folder the first DICOM file that it knows."""
+    """Return the file to give to OpenSlide: in a folder, the first DICOM file that it knows."""
     if not path.is_dir():
         return path
     for file in sorted(path.iterdir()):

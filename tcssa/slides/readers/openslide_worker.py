@@ -1,7 +1,7 @@
 """Program that opens slides and reads a tile of each level; `trial` runs it and may lose it.
 
-Paths come in as lines of JSON, and for each that it lives through a line goes out. It is run by its
-path, since the imports of this package would take longer than all it does.
+Paths come in as lines of JSON, and for each that it survives a line goes out. It is run by its
+path, since importing this package would take longer than everything it does.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import openslide
 
 
 def main(memory_bytes: int, seconds: int, tile_side: int) -> None:
-    """Work on paths until there are no more.
+    """Try slides until no more paths come in.
 
     Args:
-        memory_bytes: Address space that may be taken.
-        seconds: Computing time a slide.
-        tile_side: No tile whose side is said to be larger is read: the caller refuses it.
+        memory_bytes: Limit on the address space, in bytes.
+        seconds: Limit on the computing time per slide.
+        tile_side: Largest side of a tile, in pixels; a slide that states larger ones is not read,
+            since the caller refuses it.
     """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries print to it
@@ -47,7 +48,7 @@ def _try_slide(path: Path, tile_side: int) -> None:
 
 
 def tile_sides(slide: openslide.OpenSlide) -> list[int]:
-    """List the sides of the tiles of all levels, as far as OpenSlide says them."""
+    """List the sides of the tiles of all levels, as far as OpenSlide states them."""
     names = (
         f"openslide.level[{level}].tile-{side}"
         for level in range(slide.level_count)

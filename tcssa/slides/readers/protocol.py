@@ -1,4 +1,4 @@
-"""What a reader of slides must be able to do; plug-ins are written to this file."""
+"""Protocol of slide readers, which plug-ins implement."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class SlideBackend(Protocol):
     """One open slide.
 
     It is used by one thread at a time; several of one file may be open at once, each in a thread
-    of its own. One that has an attribute ``is_shareable``, True, may be used by several threads at
-    once. Levels are ordered from the finest, level 0.
+    of its own. One whose attribute ``is_shareable`` is True may be used by several threads at once.
+    Levels are ordered from the finest, level 0.
     """
 
     @property
@@ -24,58 +24,65 @@ class SlideBackend(Protocol):
 
     @property
     def level_downsamples(self) -> tuple[float, ...]:
-        """Level-0 pixels a pixel of each level; the first is 1."""
+        """Level-0 pixels per pixel of each level; the first is 1."""
 
     @property
     def mpp(self) -> tuple[float, float] | None:
-        """Level-0 µm per pixel along x and y, None where the file does not say."""
+        """Level-0 µm per pixel along x and y, None if the file does not state it."""
 
     @property
     def objective_power(self) -> float | None:
-        """Magnification of the objective, None where the file does not say."""
+        """Magnification of the objective, None if the file does not state it."""
 
     def read_region(self, x: int, y: int, level: int, width: int, height: int) -> NDArray[np.uint8]:
-        """Pixels of a level, ``[height, width, 3]`` RGB or ``[height, width, 4]`` RGBA.
+        """Read a region of a level.
 
         Args:
-            x: Left edge, in *level-0* pixels; may lie outside of the slide, as may ``y``.
-            y: Top edge, in level-0 pixels.
+            x: Left edge, in *level-0* pixels; may lie outside the slide, as may ``y``.
+            y: Top edge, in *level-0* pixels.
             level: The level to read.
-            width: Pixels of that level.
-            height: Pixels of that level.
+            width: Width of the region, in pixels of that level.
+            height: Height of the region, in pixels of that level.
 
         Returns:
-            The pixels; outside of the slide white, or transparent. RGBA is laid over white.
+            RGB pixels ``[height, width, 3]`` or RGBA pixels ``[height, width, 4]``; white or
+            transparent outside the slide. RGBA is laid over white.
 
         Raises:
-            Exception: What was asked for cannot be decoded. Whatever is raised counts as damage at
-                this place; the file is then opened again before the next read.
+            Exception: The region cannot be decoded. Whatever is raised counts as damage at this
+                place; the file is then opened again before the next read.
         """
 
     def close(self) -> None:
-        """Free the file; nothing is read after it."""
+        """Close the file; nothing is read afterwards."""
 
 
 class SlideReader(Protocol):
-    """What opens one family of formats."""
+    """Reader of one family of formats."""
 
     @property
     def name(self) -> str:
-        """What ``--reader`` calls it."""
+        """Name that ``--reader`` takes."""
 
     def accepts(self, path: Path) -> bool:
-        """Whether the content of a file or folder is of a format that it reads."""
+        """Tell, from the content of a file or folder, whether its format can be read."""
 
     def open(self, path: Path) -> SlideBackend:
         """Open a slide.
 
         Raises:
-            TcssaError: It cannot be opened; any other error is told as the reader's own.
+            TcssaError: The slide cannot be opened; any other error is reported as the reader's own.
         """
 
 
 def starts_with(path: Path, *magics: bytes, at: int = 0) -> bool:
-    """Whether a file has one of these bytes at a place; False for a folder."""
+    """Tell whether a file holds one of several byte strings at an offset.
+
+    Args:
+        path: The file; a folder holds none.
+        *magics: The byte strings.
+        at: Offset from the beginning of the file, in bytes.
+    """
     if not path.is_file():
         return False
     with path.open("rb") as stream:
@@ -92,15 +99,18 @@ def white_outside(
     size: tuple[int, int],
     read: Callable[[int, int, int, int], NDArray[np.uint8]],
 ) -> NDArray[np.uint8]:
-    """A window of a level where only what lies within the level is read; the rest is white.
+    """Read a window of a level: only what lies within the level is read, the rest is white.
 
     Args:
-        left: Of the window, in the level's own pixels; may be negative, as may ``top``.
-        top: Of the window.
-        width: Of the window.
-        height: Of the window.
+        left: Left edge of the window, in pixels of the level; may be negative, as may ``top``.
+        top: Top edge of the window, in pixels of the level.
+        width: Width of the window, in pixels of the level.
+        height: Height of the window, in pixels of the level.
         size: Width and height of the level.
-        read: Given left, top, right and bottom within the level, the RGB pixels there.
+        read: Takes left, top, right and bottom within the level, and returns the RGB pixels there.
+
+    Returns:
+        RGB pixels, ``[height, width, 3]``.
     """
     x0, y0 = max(left, 0), max(top, 0)
     x1, y1 = min(left + width, size[0]), min(top + height, size[1])

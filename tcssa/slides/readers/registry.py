@@ -1,7 +1,7 @@
-"""Which reader opens a slide: chosen by what the file holds, OpenSlide before all others.
+"""Choice of the reader that opens a slide, by the file's content, OpenSlide before all others.
 
 Plug-ins register an object with ``name``, ``accepts`` and ``open`` (see `protocol`) under the
-entry-point group ``tcssa.readers``. One that is broken is told of and ends nothing.
+entry-point group ``tcssa.readers``. One that is broken is reported and left out.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LAST: tuple[SlideReader, ...] = (ZarrReader(), TiffSlideReader(), ImageReader()
 
 @dataclass(frozen=True)
 class Readers:
-    """All readers in the order in which they are asked, and what is wrong with plug-ins."""
+    """All readers in the order in which they are asked, and the faults of broken plug-ins."""
 
     readers: tuple[SlideReader, ...]
     faults: tuple[str, ...]
@@ -40,7 +40,7 @@ class Readers:
 
 @cache
 def all_readers() -> Readers:
-    """Ours and those of plug-ins; looked for once a process."""
+    """Find our readers and those of plug-ins, once per process."""
     plugins: list[SlideReader] = []
     faults: list[str] = []
     taken = {reader.name for reader in (*_FIRST, *_LAST)}
@@ -61,10 +61,10 @@ def all_readers() -> Readers:
 
 
 def reader_named(name: str) -> SlideReader:
-    """The reader of a name.
+    """Return the reader of this name.
 
     Raises:
-        UnknownNameError: There is none.
+        UnknownNameError: No reader has this name.
     """
     by_name = {reader.name: reader for reader in all_readers().readers}
     if name not in by_name:
@@ -73,10 +73,14 @@ def reader_named(name: str) -> SlideReader:
 
 
 def check_readers(name: str | None, reporter: Reporter) -> None:
-    """Before a run: is there a reader of that name, and which plug-ins are broken?
+    """Check before a run that a reader exists, and warn of broken plug-ins.
+
+    Args:
+        name: Name of the reader; None if it is chosen by the content.
+        reporter: Receives the warnings.
 
     Raises:
-        UnknownNameError: There is no such reader.
+        UnknownNameError: No reader has this name.
     """
     for fault in all_readers().faults:
         reporter.warn(fault)
@@ -85,16 +89,16 @@ def check_readers(name: str | None, reporter: Reporter) -> None:
 
 
 def open_backend(path: Path, reader: str | None = None) -> SlideBackend:
-    """Open a slide by the reader that its content asks for.
+    """Open a slide with the reader that suits its content.
 
     Args:
-        path: A file, or a folder where the format is one of folders.
-        reader: The name of the reader to use whatever the content.
+        path: A file, or a folder for formats whose slides are folders.
+        reader: Name of the reader to use regardless of the content.
 
     Raises:
-        SlideError: It is missing, damaged, or of no format that a reader knows.
-        MissingExtraError: Its reader needs a package that is not installed.
-        UnknownNameError: There is no reader of that name.
+        SlideError: The slide is missing, damaged, or in no format that a reader knows.
+        MissingExtraError: The reader needs a package that is not installed.
+        UnknownNameError: No reader has that name.
     """
     with reading(path, SlideError):
         is_folder = path.is_dir()
@@ -116,11 +120,11 @@ def open_backend(path: Path, reader: str | None = None) -> SlideBackend:
 
 
 def _require_sane_levels(path: Path, backend: SlideBackend) -> None:
-    """Require levels that a slide can have: work and memory are planned by what they say.
+    """Require levels that a slide can have: work and memory are planned by their sizes.
 
     Raises:
-        SlideError: They are too large.
-        UnsoundError: They make no sense.
+        SlideError: A level is too large.
+        UnsoundError: There is no level, or the number, size or scale of levels is invalid.
     """
     sizes, downsamples = backend.level_dimensions, backend.level_downsamples
     if not 1 <= len(sizes) == len(downsamples):

@@ -22,8 +22,8 @@ from tcssa.optional import require
 from tcssa.slides.readers.protocol import starts_with, white_outside
 
 _WITH_A_HEAD = (6, 7, 33003, 33004, 33005, 34712, 34892, 34927, 34933, 50001)
-"""Compressions whose tiles state a size of their own, which Pillow reads: JPEG, JPEG 2000, WebP and
-PNG, by their numbers in a TIFF."""
+"""Compressions, by their numbers in a TIFF, whose tiles state a size of their own, which Pillow
+reads: JPEG, JPEG 2000, WebP and PNG."""
 
 
 _FORMATS = ("JPEG", "JPEG2000", "WEBP", "PNG")
@@ -69,7 +69,7 @@ class TiffSlideReader:
 
 
 def _has_its_tiles(page: Any) -> bool:
-    """Whether all tiles lie within the file: it may be cut short behind its directories."""
+    """Tell whether all tiles lie within the file: it may be cut short after its directories."""
     ends = map(sum, zip(page.dataoffsets, page.databytecounts, strict=True))
     return bool(max(ends, default=0) <= page.parent.filehandle.size)
 
@@ -77,7 +77,7 @@ def _has_its_tiles(page: Any) -> bool:
 def _bound_tiles(page: Any) -> None:
     """Let a page's tiles be decoded only if they are no larger than its directory says.
 
-    A decoder takes memory for whatever size the tile itself states.
+    A decoder allocates memory for whatever size the tile itself states.
     """
     if page.compression not in _WITH_A_HEAD:
         return
@@ -97,7 +97,7 @@ def _require_size(tile: bytes, most: tuple[int, int]) -> None:
     """Require that a compressed tile states no size beyond its directory's.
 
     Raises:
-        UnsoundError: It does, or states none.
+        UnsoundError: The tile states a larger size, or none.
     """
     try:
         with Image.open(io.BytesIO(tile), formats=_FORMATS) as head:
@@ -134,6 +134,7 @@ class TiffSlideBackend:
         downsample = self.level_downsamples[level]
 
         def read(x0: int, y0: int, x1: int, y1: int) -> NDArray[np.uint8]:
+            """See `white_outside`."""
             # what it is given is divided by the downsample and cut off: half a pixel more rounds
             corner = (int((x0 + 0.5) * downsample), int((y0 + 0.5) * downsample))
             region = self._handle.read_region(corner, level, (x1 - x0, y1 - y0), as_array=True)

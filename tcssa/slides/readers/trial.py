@@ -1,9 +1,9 @@
-"""Slides opened on trial by a process of their own, since OpenSlide can end the one it runs in.
+"""Trial opening of slides in a separate process, since OpenSlide can end the one it runs in.
 
-Memory that is not to be had is an abort in its libraries, with all other slides of a job. The sizes
-in a TIFF are checked before (`tcssa.files.tiff`); those in other formats stand in places of their
-own. One worker serves a process. Its start takes 0.1 s, and a slide a few milliseconds more than
-opening it once: MIRAX and others that are opened twice find their files in the system's cache.
+Where memory runs out, its libraries abort the process, and all other slides of a job with it. The
+sizes in a TIFF are checked before (`tcssa.files.tiff`); other formats state theirs in places of
+their own. One worker serves a process. Its start takes 0.1 s, and a slide a few milliseconds more
+than opening it once: MIRAX and others that are opened twice find their files in the system's cache.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from tcssa.files.limits import TILE_SIDE
 from tcssa.slides.readers import openslide_worker
 
 _CPU_S = 3
-"""Computing time a slide; opening one takes a fraction of a second."""
+"""Computing time per slide; opening one takes a fraction of a second."""
 _WAIT_S = 60
-"""For an answer: network disks take their time, and waiting for them is no computing."""
+"""Wait for an answer: network disks are slow, and waiting for them is not computing time."""
 _WORKER = Path(openslide_worker.__file__)
 _LEAST_MEMORY, _BYTES_A_PIXEL = 2 * 2**30, 8
-"""Four bytes a pixel of the largest tile, and as much again for what the decoder holds beside."""
+"""Four bytes per pixel of the largest tile, and as much again for what else the decoder holds."""
 
 
 def require_survived(path: Path) -> None:
-    """Require that a worker opens a slide and reads of each level; asked once a process.
+    """Require, once per process, that a worker survives opening a slide and reading each level.
 
     Raises:
-        SlideError: The worker died of it, or did not answer.
+        SlideError: The worker died on the slide, or did not answer.
     """
     status = path.stat()
     reason = _tried(path.absolute(), status.st_mtime_ns, status.st_size)
@@ -46,7 +46,7 @@ def require_survived(path: Path) -> None:
 
 @lru_cache(maxsize=10_000)
 def _tried(path: Path, mtime_ns: int, size: int) -> str | None:
-    """Return why a slide must not be opened here; None if it may."""
+    """Return why a slide must not be opened in this process, None if it may be."""
     global _worker
     with _lock:
         if _worker is None or not _worker.is_usable():
@@ -55,7 +55,7 @@ def _tried(path: Path, mtime_ns: int, size: int) -> str | None:
 
 
 class _Worker:
-    """The process that slides are tried in."""
+    """Process in which slides are tried."""
 
     def __init__(self) -> None:
         side = TILE_SIDE.value()
@@ -70,16 +70,16 @@ class _Worker:
         atexit.register(self.close_at_exit)
 
     def is_usable(self) -> bool:
-        """Whether it runs, and belongs to this process: a fork would share its pipes."""
+        """Tell whether it runs, and belongs to this process: a fork would share its pipes."""
         return self._pid == os.getpid() and self._process.poll() is None
 
     def close_at_exit(self) -> None:
-        """End the process with its owner; a fork of the owner is not."""
+        """End the process when its owner exits, but not when a fork of its owner does."""
         if self.is_usable():
             self.close()
 
     def ask(self, path: Path) -> str | None:
-        """Try a slide, and return what became of the worker if it did not live through it."""
+        """Try a slide; return how the worker ended, None if it survived."""
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None

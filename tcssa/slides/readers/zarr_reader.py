@@ -1,4 +1,4 @@
-"""OME-Zarr 0.4 and 0.5: a folder of chunked arrays, one a level, and metadata beside them."""
+"""OME-Zarr 0.4 and 0.5: a folder of chunked arrays, one per level, and metadata beside them."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _UM_OF_UNIT = {
     "meter": 1e6,
 }
 _MAX_SCALE = 1e12
-"""Pixels of no unit are larger; products of such scales stay finite."""
+"""Bound on scales: no pixel is larger in any unit, and products of such scales stay finite."""
 _FIRST_IMAGE = "0"
-"""Where a folder that bioformats2raw wrote keeps its first image."""
+"""Name of the first image in a folder that bioformats2raw wrote."""
 
 
 class ZarrReader:
@@ -39,7 +39,7 @@ class ZarrReader:
     name = "zarr"
 
     def accepts(self, path: Path) -> bool:
-        """See `SlideReader.accepts`: by the metadata; the package need not be there for it."""
+        """See `SlideReader.accepts`: told by the metadata, without the zarr package."""
         return path.is_dir() and _image_folder(path) is not None
 
     def open(self, path: Path) -> ZarrBackend:
@@ -56,7 +56,7 @@ class ZarrReader:
 
 @dataclass(frozen=True)
 class _Level:
-    """An array, where its axes lie, and µm or whatever unit a pixel of it."""
+    """Array of a level, the order of its axes, and the size of its pixels in µm or another unit."""
 
     array: Any  # zarr ships types, but is not always installed
     axes: str
@@ -69,6 +69,17 @@ class _Level:
         return int(shape[self.axes.index("x")]), int(shape[self.axes.index("y")])
 
     def read(self, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.uint8]:
+        """Read a window of the level.
+
+        Args:
+            x0: Left edge, in pixels of the level.
+            y0: Top edge.
+            x1: Right edge, exclusive.
+            y1: Bottom edge, exclusive.
+
+        Returns:
+            RGB pixels, ``[h, w, 3]``.
+        """
         spans: dict[str, slice | int] = {"x": slice(x0, x1), "y": slice(y0, y1), "c": slice(0, 3)}
         block = np.asarray(self.array[tuple(spans.get(axis, 0) for axis in self.axes)])
         left = [axis for axis in self.axes if axis in spans]
@@ -102,7 +113,7 @@ class ZarrBackend:
 
 
 def _image_folder(path: Path) -> Path | None:
-    """The folder with the multiscales: the one given, or the first image within it."""
+    """Return the folder with the multiscales: this one or its first image; None if neither is."""
     for folder in (path, path / _FIRST_IMAGE):
         scales = _metadata(folder).get("multiscales")
         if isinstance(scales, list) and scales:
@@ -111,10 +122,10 @@ def _image_folder(path: Path) -> Path | None:
 
 
 def _metadata(folder: Path) -> Mapping[str, Any]:
-    """The OME attributes of a group, empty where there are none.
+    """Return the OME attributes of a group, empty if it has none.
 
     Raises:
-        SlideError: There are, and they cannot be read.
+        SlideError: The group's metadata cannot be read.
     """
     for name in _METADATA_FILES:
         if not (folder / name).exists():
@@ -130,7 +141,7 @@ def _metadata(folder: Path) -> Mapping[str, Any]:
 
 @lru_cache(maxsize=1000)
 def _require_files(folder: Path, _mtime_ns: int) -> None:
-    """Require that a store holds files and folders alone, once a process."""
+    """Require, once per process, that a store holds nothing but files and folders."""
     require_files(folder, SlideError)
 
 
@@ -155,10 +166,10 @@ def _levels(path: Path, folder: Path, multiscale: Mapping[str, Any]) -> list[_Le
 
 
 def _require_same_extent(level: _Level, first: _Level) -> None:
-    """Require that a level shows what the first shows: by its scale patches are found on it.
+    """Require that a level shows what the first shows, since its scale locates patches on it.
 
     Raises:
-        UnsoundError: It is larger or smaller, by more than the rounding of its last pixels.
+        UnsoundError: The level is larger or smaller by more than the rounding of its last pixels.
     """
     scales = level.scale_x / first.scale_x, level.scale_y / first.scale_y
     for own, scale, size in zip(level.size, scales, first.size, strict=True):
@@ -167,10 +178,10 @@ def _require_same_extent(level: _Level, first: _Level) -> None:
 
 
 def _require_a_chunk(place: Path) -> None:
-    """Require that something of an array is stored: single chunks may be left out, not all.
+    """Require that an array has stored chunks: some may be left out, but not all.
 
     Raises:
-        SlideError: There is its metadata alone.
+        SlideError: The array has only its metadata.
     """
     for _, _, names in os.walk(place):
         if not set(names) <= {".zarray", ".zattrs", "zarr.json"}:
@@ -179,7 +190,7 @@ def _require_a_chunk(place: Path) -> None:
 
 
 def _within(folder: Path, name: str) -> Path:
-    """Return an array's folder; it may lie deeper, and nowhere else."""
+    """Return the folder of an array, which must lie within ``folder``, at any depth."""
     parts = name.split("/")
     if not all(part.strip(".") for part in parts) or {"\\", ":"} & {*name}:  # as Windows has them
         raise ValueError(f"an array at {name!r}")

@@ -1,4 +1,4 @@
-"""Outlines of the tissue, as pictures and viewers want them."""
+"""Outlines of the tissue, for pictures and for viewers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Contour:
 
     Attributes:
         outline: Points (x, y) in level-0 pixels, ``[p, 2]``.
-        holes: Outlines of its holes.
+        holes: Outlines of its holes, each likewise ``[p, 2]``.
     """
 
     outline: NDArray[np.float64]
@@ -28,7 +28,7 @@ class Contour:
 
 
 def tissue_contours(tissue: Tissue) -> list[Contour]:
-    """Outline every piece of tissue, holes kept."""
+    """Outline every piece of tissue, with its holes."""
     # Twice the size: outlines run through pixel centres, which then lie a quarter pixel inside.
     doubled = tissue.mask.astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
     found, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
@@ -47,7 +47,12 @@ def tissue_contours(tissue: Tissue) -> list[Contour]:
 
 
 def to_geojson(contours: list[Contour], name: str) -> str:
-    """The outlines as a GeoJSON FeatureCollection in level-0 pixels, as TRIDENT's."""
+    """Return the outlines as a GeoJSON FeatureCollection in level-0 pixels, like TRIDENT's.
+
+    Args:
+        contours: The pieces of tissue; each becomes a polygon with its holes.
+        name: Name of the collection, such as the slide_id.
+    """
     features = [
         {
             "type": "Feature",

@@ -23,17 +23,21 @@ class MaskError(FileError):
 def read_mask(
     path: Path, shape: tuple[int, int], scale: float, dimensions: tuple[int, int]
 ) -> NDArray[np.bool_]:
-    """The tissue that a file outlines, on the picture of its slide.
+    """Read the tissue mask in a file, at the size of the slide's thumbnail.
 
     Args:
         path: ``.geojson`` or ``.json`` with polygons in level-0 pixels, as QuPath and TRIDENT write
-            them, holes kept; or a picture of the whole slide at any size, tissue not black.
-        shape: Height and width of the slide's picture.
-        scale: Level-0 pixels a pixel of it.
-        dimensions: Width and height of the slide.
+            them, holes kept; or a picture of the whole slide at any size, black outside the tissue.
+        shape: Height and width of the thumbnail.
+        scale: Level-0 pixels per thumbnail pixel.
+        dimensions: Width and height of the slide at level 0.
+
+    Returns:
+        True where tissue is, ``[h, w]``.
 
     Raises:
-        MaskError: The file is missing, or is no such thing.
+        MaskError: The file is missing or cannot be read as either, or the picture's aspect ratio is
+            not the slide's.
     """
     with reading(path, MaskError):
         is_there = path.exists()
@@ -62,7 +66,7 @@ def _from_picture(
             f"{dimensions[0]} x {dimensions[1]}",
             hint="a mask is a picture of the whole slide, at any size",
         )
-    # the slide's picture may reach a little beyond the slide: map centres, not corners
+    # the thumbnail may reach a little beyond the slide: map centres, not corners
     rows = ((np.arange(shape[0]) + 0.5) * scale * height / dimensions[1]).astype(np.int64)
     columns = ((np.arange(shape[1]) + 0.5) * scale * width / dimensions[0]).astype(np.int64)
     rows, columns = np.minimum(rows, height - 1), np.minimum(columns, width - 1)

@@ -1,4 +1,4 @@
-"""Polygons of GeoJSON that comes in, checked once and filled at a bounded cost."""
+"""Polygons from the user's GeoJSON, checked once and filled at a bounded cost."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _HOLDERS = {
 _HINT = "export it from QuPath, or as TRIDENT writes it"
 _MANY_POINTS = 64
 _EDGE_COST, _CROSSING_COST = 10, 8
-"""OpenCV draws an edge's pixel in the time of ten that are filled; at each row it sorts all edges
-that lie on it, an eighth of such a time for each two of them."""
+"""OpenCV draws a pixel of an edge in the time it takes to fill ten; on each row it sorts all edges
+that cross it, which takes an eighth of a filled pixel's time for each two of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +37,8 @@ class Outlines:
     Attributes:
         path: The file.
         points: All points (x, y) of all rings, ``[n, 2]``.
-        ring_ends: Where each ring ends among the points.
-        num_rings: Of each polygon; its outer ring is the first, and the others are holes.
+        ring_ends: Index just past the last point of each ring.
+        num_rings: Number of rings of each polygon; the first is its outer ring, the others holes.
     """
 
     path: Path
@@ -52,12 +52,12 @@ def read_outlines(path: Path, dimensions: tuple[int, int], error: type[FileError
 
     Args:
         path: A file of polygons in level-0 pixels, in features and collections or bare.
-        dimensions: Width and height of the slide.
-        error: What to raise.
+        dimensions: Width and height of the slide at level 0.
+        error: Type of the error to raise.
 
     Raises:
-        FileError: Of the type ``error``; the file cannot be read, holds something else, or a point
-            that lies further outside of the slide than the slide is large.
+        FileError: The file cannot be read, holds something other than polygons, or has a point
+            further outside the slide than the slide is large; of the type ``error``.
     """
     content = read_json(path, error, top=(dict, list))
     with reading(path, error, hint=_HINT):
@@ -73,14 +73,15 @@ def read_labelled_outlines(
 
     Args:
         path: A feature collection, or a bare list of features.
-        dimensions: Width and height of the slide.
-        error: What to raise.
+        dimensions: Width and height of the slide at level 0.
+        error: Type of the error to raise.
 
     Returns:
         The polygons of each classification, by its name.
 
     Raises:
-        FileError: Of the type ``error``; as `read_outlines`, or no area has a classification.
+        FileError: No area has a classification, or the file fails as in `read_outlines`; of the
+            type ``error``.
     """
     content = read_json(path, error, top=(dict, list))
     with reading(path, error, hint=_HINT):
@@ -116,16 +117,20 @@ def filled(
 ) -> NDArray[np.bool_]:
     """Fill polygons on a picture of the slide, each within its own bounds.
 
-    Where two overlap there is tissue: only a polygon's own holes are none.
+    Where two polygons overlap there is tissue: a hole empties only its own polygon.
 
     Args:
         outlines: The polygons.
         shape: Height and width of the picture.
-        scale: Level-0 pixels a pixel of it.
-        error: What to raise.
+        scale: Level-0 pixels per picture pixel.
+        error: Type of the error to raise.
+
+    Returns:
+        True inside the polygons, ``[h, w]``.
 
     Raises:
-        FileError: Of the type ``error``; they cover more than a slide needs.
+        FileError: Filling the polygons costs more than `OUTLINE_PIXELS` allows; of the type
+            ``error``.
     """
     mask = np.zeros(shape, np.bool_)
     if not len(outlines.points):
@@ -157,7 +162,7 @@ def _cost(
     lowest: NDArray[np.int32],
     highest: NDArray[np.int32],
 ) -> int:
-    """Estimate the time of filling in filled pixels."""
+    """Estimate the time that filling takes, counted in filled pixels."""
     within = int(np.prod(highest.astype(np.int64) - lowest + 1, axis=1).sum())
     steps = np.abs(np.diff(points, axis=0))
     steps[starts[1:-1] - 1] = 0  # from one ring to the next
@@ -175,7 +180,7 @@ def _cost(
 
 
 def _require_near(points: NDArray[np.float64], dimensions: tuple[int, int]) -> None:
-    """Require points that are finite and near the slide: those far away wrap in whole numbers."""
+    """Require points that are finite and near the slide: far ones overflow as integers."""
     size = np.asarray(dimensions, np.float64)
     near = (np.abs(points - size / 2) <= 1.5 * size).all(axis=1)  # False of NaN
     if not near.all():
@@ -187,7 +192,7 @@ def _require_near(points: NDArray[np.float64], dimensions: tuple[int, int]) -> N
 
 
 def _geometries(content: Any) -> Iterator[dict[str, Any]]:
-    """Yield what has coordinates, of all that GeoJSON nests it in."""
+    """Yield the geometries with coordinates, out of all that GeoJSON nests them in."""
     if isinstance(content, list):  # QuPath exports a bare list of features
         for feature in content:
             yield from _geometries(feature)
@@ -217,7 +222,7 @@ def _rings(geometry: dict[str, Any]) -> list[list[Any]]:
 
 
 def _points(ring: Any) -> Iterator[tuple[float, float]]:
-    """Yield the points (x, y) of a ring, without what may follow in each."""
+    """Yield the points (x, y) of a ring, without further coordinates that a point may have."""
     if not isinstance(ring, list) or not ring:
         raise UnsoundError("is no GeoJSON of polygons: a ring is no list of points")
     for point in ring:

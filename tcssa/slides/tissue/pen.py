@@ -1,4 +1,4 @@
-"""Pen marks and dark edges of coverslips: colours that no stain has, in too large pieces.
+"""Pen marks and dark edges of coverslips, told by colours that no stain has in large pieces.
 
 Haematoxylin and eosin, and DAB's brown, lie between red and violet. A pen is green or blue, or red
 far beyond eosin, or black; an edge of a coverslip is grey and dark. Pigment, ink at a margin and
@@ -18,20 +18,20 @@ _VIOLET_BLUE = ((112, 165, 60), (120, 255, 255))
 _RED = (((0, 190, 130), (4, 255, 255)), ((175, 190, 130), (179, 255, 255)))
 _BLACK = ((0, 0, 0), (179, 70, 80))
 _LEAST_UM2 = 60_000.0
-"""Of a mark. A nucleus has 50 to 150 µm², a clump of pigment up to some thousands."""
+"""Least area of a mark. A nucleus has 50 to 150 µm², a clump of pigment up to some thousands."""
 _RIM_UM = 32.0
-"""The fringe of a mark is pale and looks like tissue."""
+"""Width of the margin around a mark, whose fringe is pale and looks like tissue."""
 
 
 def pen_marks(pixels: NDArray[np.uint8], um_per_px: float) -> NDArray[np.bool_]:
-    """Where pen marks and dark edges are.
+    """Find pen marks and dark edges of coverslips.
 
     Args:
         pixels: RGB picture of the slide, ``[h, w, 3]``.
-        um_per_px: Its resolution.
+        um_per_px: Resolution of the picture, in µm per pixel.
 
     Returns:
-        ``[h, w]``.
+        True where they are, ``[h, w]``.
     """
     hsv = cv2.cvtColor(cv2.medianBlur(pixels, 3), cv2.COLOR_RGB2HSV)
     found = np.zeros(pixels.shape[:2], np.uint8)

@@ -1,4 +1,4 @@
-"""How tissue is told from glass, by name: on a small picture of the slide.
+"""Segmenters, by name, that tell tissue from glass on a small picture of the slide.
 
 - ``otsu``: Otsu's threshold on the saturation. Stain has colour and glass has none.
 - ``texture``: Otsu's threshold on the local entropy of the grey values. For stains that are pale
@@ -23,11 +23,11 @@ from tcssa.errors import UnknownNameError, UsageError
 from tcssa.plugins import load_factory
 
 Segmenter = Callable[[NDArray[np.uint8], float], NDArray[np.bool_]]
-"""From RGB pixels [h, w, 3] and their size in µm to where tissue is, [h, w]."""
+"""Function of RGB pixels [h, w, 3] and their size in µm that tells where tissue is, [h, w]."""
 
 _LEAST, _MOST = 12, 20
-"""Bounds of the saturation, of 255. Glass measures 0 to 6, faintly tinted glass up to 10; pale
-tissue and the air of a lung's alveoli 20 to 40, strong stain above 90."""
+"""Bounds of the threshold on the saturation, from 0 to 255. Glass measures 0 to 6, faintly tinted
+glass up to 10; pale tissue and the air of a lung's alveoli 20 to 40, strong stain above 90."""
 _BLACK = 40
 """Darker pixels (edges of a scan) have a colour only by chance."""
 _BLUR_PX = 5
@@ -35,16 +35,17 @@ _BLUR_PX = 5
 _GREYS = 32
 _WINDOW_UM = 72.0
 _LEAST_BITS, _MOST_BITS = 1.8, 2.6
-"""Bounds of the entropy. Glass with a camera's noise of 1.5 of 255 measures up to 1.0 bits, with
-light falling off over the slide too; the tissue of the slides at hand 3 to 4.5."""
+"""Bounds of the threshold on the entropy. Glass with a camera's noise of 1.5 (of 255) measures up
+to 1.0 bits, even where the light falls off over the slide; the tissue of the slides at hand 3 to
+4.5."""
 
 
 def segmenter(name: str) -> Segmenter:
-    """Find a way of telling tissue.
+    """Return the segmenter of this name.
 
     Raises:
-        UnknownNameError: There is none of this name.
-        UsageError: A user's own cannot be imported.
+        UnknownNameError: No segmenter has this name.
+        UsageError: The user's own segmenter cannot be imported.
     """
     if ":" in name:
         return _of_user(name)
@@ -54,7 +55,15 @@ def segmenter(name: str) -> Segmenter:
 
 
 def by_saturation(pixels: NDArray[np.uint8], um_per_px: float) -> NDArray[np.bool_]:
-    """Tissue has colour."""
+    """Find tissue by its colour: Otsu's threshold on the saturation.
+
+    Args:
+        pixels: RGB picture of the slide, ``[h, w, 3]``.
+        um_per_px: Resolution of the picture, in µm per pixel; not used.
+
+    Returns:
+        True where tissue is, ``[h, w]``.
+    """
     hue_saturation_value = cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV)
     saturation = np.ascontiguousarray(hue_saturation_value[..., 1])
     saturation[hue_saturation_value[..., 2] < _BLACK] = 0
@@ -64,7 +73,15 @@ def by_saturation(pixels: NDArray[np.uint8], um_per_px: float) -> NDArray[np.boo
 
 
 def by_texture(pixels: NDArray[np.uint8], um_per_px: float) -> NDArray[np.bool_]:
-    """Tissue is not smooth."""
+    """Find tissue by its texture: Otsu's threshold on the local entropy.
+
+    Args:
+        pixels: RGB picture of the slide, ``[h, w, 3]``.
+        um_per_px: Resolution of the picture, in µm per pixel.
+
+    Returns:
+        True where tissue is, ``[h, w]``.
+    """
     entropy = local_entropy(pixels, max(3, round(_WINDOW_UM / um_per_px)))
     scaled = np.rint(entropy * 255 / np.log2(_GREYS)).astype(np.uint8)
     otsu, _ = cv2.threshold(scaled, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
@@ -73,7 +90,15 @@ def by_texture(pixels: NDArray[np.uint8], um_per_px: float) -> NDArray[np.bool_]
 
 
 def local_entropy(pixels: NDArray[np.uint8], window_px: int) -> NDArray[np.float32]:
-    """Entropy of the grey values in the window around each pixel, in bits, ``[h, w]``."""
+    """Compute the entropy of the grey values in the window around each pixel.
+
+    Args:
+        pixels: RGB picture, ``[h, w, 3]``.
+        window_px: Side of the window, in pixels.
+
+    Returns:
+        The entropy in bits, ``[h, w]``.
+    """
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) // (256 // _GREYS)
     entropy = np.zeros(grey.shape, np.float32)
     for value in range(_GREYS):
@@ -83,7 +108,15 @@ def local_entropy(pixels: NDArray[np.uint8], window_px: int) -> NDArray[np.float
 
 
 def everywhere(pixels: NDArray[np.uint8], um_per_px: float) -> NDArray[np.bool_]:
-    """Everything is taken."""
+    """Take the whole picture as tissue.
+
+    Args:
+        pixels: RGB picture of the slide, ``[h, w, 3]``.
+        um_per_px: Resolution of the picture, in µm per pixel; not used.
+
+    Returns:
+        True everywhere, ``[h, w]``.
+    """
     return np.ones(pixels.shape[:2], np.bool_)
 
 
@@ -98,6 +131,7 @@ def _of_user(name: str) -> Segmenter:
     theirs: Any = load_factory("tissue segmenter", name)()
 
     def segment(pixels: NDArray[np.uint8], um_per_px: float) -> NDArray[np.bool_]:
+        """See `Segmenter`."""
         mask = np.asarray(theirs(pixels, um_per_px))
         if mask.shape != pixels.shape[:2] or mask.dtype.kind not in "bui":
             raise UsageError(

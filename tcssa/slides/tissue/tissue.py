@@ -1,4 +1,4 @@
-"""Where the tissue of a slide is, and how much of it each patch holds."""
+"""Tissue mask of a slide, and the share of tissue in each patch."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ class Tissue:
 
     Attributes:
         mask: True where tissue is, ``[h, w]``; from the slide's upper left corner.
-        scale: Level-0 pixels a mask pixel, a real number.
-        removed: ``[h, w]``, what looked like tissue and was taken for a pen mark or a dark edge.
+        scale: Level-0 pixels per mask pixel, a real number.
+        removed: True where something looked like tissue and was taken for a pen mark or a dark
+            edge, ``[h, w]``; None if these were not looked for.
     """
 
     mask: NDArray[np.bool_]
@@ -33,11 +34,14 @@ class Tissue:
     removed: NDArray[np.bool_] | None = None
 
     def share_per_patch(self, corners: NDArray[np.int64], side: float) -> NDArray[np.float64]:
-        """Share of each patch's area that is tissue, from 0 to 1.
+        """Compute the share of each patch's area that is tissue.
 
         Args:
             corners: Level-0 corners (x, y) of the patches, ``[n, 2]``.
-            side: Their side, in level-0 pixels.
+            side: Side of a patch, in level-0 pixels.
+
+        Returns:
+            Shares from 0 to 1, ``[n]``.
         """
         sums = cv2.integral(self.mask.astype(np.uint8)).astype(np.float64)
         left, top = (corners / self.scale).T
@@ -61,12 +65,12 @@ def find_tissue(
     """Find the tissue in the picture of a slide.
 
     Args:
-        thumbnail: The picture. Where it could not be read, tissue is assumed: whether its
-            patches can be is found out, and counted, when they are read.
-        mpp: The slide's level-0 resolution.
-        segment: How it is told from glass. Gaps and small holes in what it finds are filled, and
-            specks dropped.
-        keep_pen: Whether pen marks count as the tissue that they look like.
+        thumbnail: The picture. Where it could not be read, tissue is assumed: patches there are
+            tried, and counted where they fail, when they are read.
+        mpp: Level-0 resolution of the slide, in µm per pixel.
+        segment: Segmenter that tells tissue from glass. Gaps and small holes in its mask are
+            filled, and specks dropped.
+        keep_pen: Whether pen marks and dark edges that look like tissue count as tissue.
     """
     um_per_px = mpp * thumbnail.scale
     mask = segment(thumbnail.pixels, um_per_px)
@@ -82,7 +86,7 @@ def find_tissue(
 def _between(
     sums: NDArray[np.float64], rows: NDArray[np.float64], columns: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """An integral image at real positions, linear within a pixel: exact for its areas."""
+    """Interpolate an integral image at real positions: linear within a pixel, exact for areas."""
     height, width = sums.shape
     rows, columns = np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)
     top = np.minimum(rows.astype(np.int64), height - 2)

@@ -1,7 +1,7 @@
-"""Answers on disk as they come: one JSON line a question, below a header.
+"""Answers written to disk as they come: a header, then one JSON line per question.
 
-The header says whose answers these are. A process killed at any instant leaves at most one
-unfinished line, which is dropped when the file is opened again; what it lost is asked once more.
+The header says what the answers were made from. A process killed at any instant leaves at most one
+unfinished line, which is dropped when the file is opened again; its question is asked once more.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tcssa.files.text import decoded, first_fault, lines_of, parse_json
 from tcssa.vqa.conversation import LETTERS, Question
 
 SCHEMA_VERSION = 2
-"""1 called ``option_mass`` otherwise."""
+"""Version 1 had another name for ``option_mass``."""
 _ASK_AGAIN = "delete the file, or give --overwrite to ask everything again"
 
 
@@ -40,14 +40,14 @@ class _Reply(BaseModel):
     text: str | None = None
 
     def fits(self, num_options: int) -> bool:
-        """Whether it is one to a question of so many options."""
+        """Tell whether it is a reply to a question with this many options."""
         return (self.predicted is None or self.predicted in LETTERS[:num_options]) and (
             self.log_probs is None or len(self.log_probs) == num_options
         )
 
 
 class _Answer(_Reply):
-    """A line, as far as it is read again."""
+    """The fields of a line that are read back."""
 
     row_id: str
     status: str
@@ -57,7 +57,7 @@ class _Answer(_Reply):
     other_slide: _Reply | None = None
 
     def fits(self, num_options: int) -> bool:
-        """Whether all its replies are ones to a question of so many options."""
+        """Tell whether all its replies are to a question with this many options."""
         others = [*(self.orders or ()), self.blank, self.other_slide]
         return (
             super().fits(num_options)
@@ -70,12 +70,12 @@ class AnswerLog:
     """The answers of one evaluation; use it as a context manager.
 
     Args:
-        path: The file; begun if it is not there.
-        made_from: What decides the answers, JSON-able: model, benchmark, features, method.
-        overwrite: Begin anew, whatever is there.
+        path: The file; created if it does not exist.
+        made_from: All that the answers depend on, JSON-able: model, benchmark, features, method.
+        overwrite: Start afresh, whatever the file holds.
 
     Raises:
-        RunError: The file holds answers that were made from something else; it names what.
+        RunError: The file holds answers made from something else; the error names what changed.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class AnswerLog:
     ) -> None:
         self.path = path
         self.done: dict[str, dict[str, Any]] = {}
-        """The answers there are, by ``row_id``."""
+        """The answers so far, by ``row_id``."""
         header = {
             "tcssa_answers": SCHEMA_VERSION,
             "settings_hash": params_hash(made_from),
@@ -101,7 +101,7 @@ class AnswerLog:
         """Add answers, each with its ``row_id``, and wait until they are on the disk.
 
         Raises:
-            DiskFullError: There is no space left.
+            DiskFullError: No space is left on the disk.
         """
         text = "".join(json.dumps(answer) + "\n" for answer in answers)
         try:
@@ -117,10 +117,10 @@ class AnswerLog:
         self.done |= {str(answer["row_id"]): dict(answer) for answer in answers}
 
     def lines(self, questions: Sequence[Question]) -> list[dict[str, Any]]:
-        """The answers to questions that were all asked, in their order.
+        """Return the answers to questions that were all asked, in the order of the questions.
 
         Raises:
-            RunError: An answer is one to a question with other options.
+            RunError: An answer belongs to a question with other options.
         """
         found = [self.done[question.row_id] for question in questions]
         for question, line in zip(questions, found, strict=True):
@@ -136,7 +136,7 @@ class AnswerLog:
         self._file.close()
 
     def _read(self) -> list[dict[str, Any]]:
-        """The whole lines; what comes after the last line break is cut off the file."""
+        """Read the complete lines, and truncate the file after the last line break."""
         if not self.path.exists():
             return []
         require_file(self.path, RunError)

@@ -1,7 +1,7 @@
-"""From what a model writes to the option it means, or to none.
+"""Parser of written replies: the option that a reply names, if any.
 
-Strict on purpose: a reply counts only where it can be read in one way. "A tumor is seen" is an
-English article, not option A; two letters are no answer.
+Strict on purpose: a reply counts only if it can be read in one way. "A tumor is seen" begins with
+an English article, not with option A; two letters are no answer.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _LABELLED = re.compile(r"^(?:[(\[]([A-Z])[)\]]|([A-Z])[).:])[.:]?\s+(.+)$", re.D
 
 
 def parse_answer(text: str, options: Sequence[str]) -> int | None:
-    """The option that a reply names, counted from 0; None if it names none, or more than one.
+    """Return the option that a reply names, counted from 0; None unless it names exactly one.
 
-    Read are a letter alone (``B``, ``(B)``, ``b.``), a letter with its option's text
-    (``B. Lobular``), an option's text alone, and each of these behind ``Answer:`` or ``The answer
-    is``. A reasoning model's ``<think>`` block is passed over.
+    Recognised are a letter alone (``B``, ``(B)``, ``b.``), a letter with its option's text
+    (``B. Lobular``), an option's text alone, and each of these after ``Answer:`` or ``The answer
+    is``. A reasoning model's ``<think>`` block is skipped.
 
     Args:
         text: The reply.
@@ -76,5 +76,5 @@ def _index(letter: str, options: Sequence[str]) -> int | None:
 
 
 def _plain_marks(text: str) -> str:
-    """Without Markdown's emphasis and quotation marks around words."""
+    """Remove Markdown emphasis, quotation marks and LaTeX boxes."""
     return re.sub(r"[*`\"“”]+|\\boxed\{|\}", "", text)

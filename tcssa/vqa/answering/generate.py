@@ -23,7 +23,7 @@ class Generate:
         model: The model, in evaluation mode.
         prompts: Its prompt builder.
         batch_size: Questions answered at a time.
-        max_new_tokens: Where an answer is cut at the latest.
+        max_new_tokens: Most tokens of an answer; a longer one is cut.
     """
 
     name = "generate"
@@ -45,23 +45,23 @@ class Generate:
         return self.max_new_tokens
 
     def reply(self, prompts: Sequence[Prompt], options: Sequence[Sequence[str]]) -> list[Reply]:
-        """See `Method.reply`; an answer that does not say which option it means has none."""
+        """See `Method.reply`; a text that does not name one option predicts none."""
         return [
             Reply(parse_answer(text, shown), text=text)
             for text, shown in zip(self.texts(prompts), options, strict=True)
         ]
 
     def texts(self, prompts: Sequence[Prompt]) -> list[str]:
-        """What the model writes after each prompt."""
+        """Return the text that the model writes after each prompt."""
         return [self.decode(row) for row in self.tokens(prompts)]
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The text of an answer's tokens."""
+        """Return the text of an answer's tokens."""
         return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True)).strip()
 
     @torch.no_grad()
     def tokens(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        """The tokens that the model writes after each prompt, without what ends them."""
+        """Return the tokens that the model writes after each prompt, without the end token."""
         written: list[list[int]] = []
         for step in prefill(self.model, prompts, self.batch_size) if prompts else ():
             rows: list[list[int]] = [[] for _ in range(len(step.logits))]
@@ -82,7 +82,12 @@ class Generate:
 
 
 def stop_token_ids(model: SlideLanguageModel, prompts: PromptBuilder) -> set[int]:
-    """The tokens that end an answer: the template's end mark, and the model's own."""
+    """Return the tokens that end an answer: the template's end mark, and the model's own.
+
+    Args:
+        model: The model, whose generation configuration names end tokens.
+        prompts: Its prompt builder, whose template and tokenizer name theirs.
+    """
     named = getattr(model.llm.generation_config, "eos_token_id", None)
     several = named if isinstance(named, list) else [named]
     known = [prompts.end_token_id, prompts.tokenizer.eos_token_id, *several]

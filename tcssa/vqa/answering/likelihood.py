@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
 
 def letter_token_ids(prompts: PromptBuilder) -> list[int]:
-    """The token that an assistant's answer of one letter begins with, for A to Z.
+    """Return the token that an assistant's answer of one letter begins with, for A to Z.
 
-    Taken from whole conversations, since "A" and " A" are different tokens and it is the template
-    that decides which of them follows the prompt.
+    The tokens are taken from whole conversations, since "A" and " A" are different tokens and the
+    template decides which of them follows the prompt.
 
     Raises:
-        TcssaError: The tokenizer has no single token for each letter there.
+        TcssaError: The tokenizer has no token of its own for each letter there, or the chat
+            template changes the prompt once an answer follows.
     """
     question = prompts.question_turn("?", ("yes", "no"))
     prompt = list(prompts.prompt_ids([question], 1))
@@ -84,5 +85,10 @@ class Likelihood(ComparesOptions):
 
 
 def letter_reply(logits: Tensor, letters: Sequence[int]) -> Reply:
-    """The reply that the logits of the next token [vocabulary] stand for."""
+    """Return the reply that the logits of the next token stand for.
+
+    Args:
+        logits: Logits of the next token [vocabulary].
+        letters: Token id of each option's letter, in the order shown.
+    """
     return likeliest(logits.double().log_softmax(-1)[list(letters)].tolist())

@@ -18,35 +18,46 @@ T = TypeVar("T")
 
 
 def shifted(options: Sequence[T], shift: int) -> list[T]:
-    """The options in order ``shift``."""
+    """Return the options in order ``shift``.
+
+    Args:
+        options: One item for each option.
+        shift: Places by which the order is rotated; 1 begins with the second, -1 with the last.
+    """
     return [options[(i + shift) % len(options)] for i in range(len(options))]
 
 
 def unshifted(reply: Reply, shift: int, num_options: int) -> Reply:
-    """A reply to options in order ``shift``, said of the options as the file has them."""
+    """Translate a reply to options in order ``shift`` into the order of the file.
+
+    Args:
+        reply: The reply to the options as they were shown.
+        shift: The order in which they were shown.
+        num_options: Number of options.
+    """
     predicted = None if reply.predicted is None else (reply.predicted + shift) % num_options
     log_probs = None if reply.log_probs is None else tuple(shifted(reply.log_probs, -shift))
     return Reply(predicted, log_probs, reply.option_mass, reply.text)
 
 
 def mean_choice(log_probs: Sequence[Sequence[float]]) -> int:
-    """The option with the best mean log-probability over all orders, [orders][options]."""
+    """Return the option with the best mean log-probability over all orders, [orders][options]."""
     means = [statistics.fmean(column) for column in zip(*log_probs, strict=True)]
     return max(range(len(means)), key=means.__getitem__)
 
 
 def position_bias(questions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """How answers depend on where options stand.
+    """Measure how answers depend on where options stand.
 
     Args:
-        questions: Each with ``num_options``, ``answer`` (index) and ``orders``: what was predicted
-            in each order, as an index of the file's options, or None.
+        questions: Each with ``num_options``, ``answer`` (index) and ``orders``: the prediction in
+            each order, as an index into the file's options, or None.
 
     Returns:
-        ``accuracy`` (mean over orders), ``consistency`` (share of questions whose orders all name
-        the same option), and by letter: how often it was given (``share``), how often an answer
-        that ignores letters would give it (``expected``), and the accuracy of the questions when
-        the right option stood there.
+        ``num_questions``, ``accuracy`` (mean over orders), ``consistency`` (share of questions
+        whose orders all name the same option), and by letter: how often it was given (``share``),
+        how often an answer that ignores letters would give it (``expected``), and the accuracy of
+        the questions when the right option stood there. Without a question ``num_questions`` alone.
     """
     given: Counter[int] = Counter()
     right: Counter[int] = Counter()

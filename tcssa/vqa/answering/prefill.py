@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a language model is given before it answers."""
+    """The input of a language model before it answers."""
 
     ids: Sequence[int]
     """Token ids, with one placeholder a visual token."""
@@ -38,7 +38,7 @@ class Step:
     """A batch of prompts that has been read, ready for the next token."""
 
     logits: Tensor
-    """Of the next token [B, vocabulary], float32."""
+    """Logits of the next token [B, vocabulary], float32."""
     cache: DynamicCache
     """Keys and values of everything read."""
     mask: Tensor
@@ -55,7 +55,7 @@ def prefill(
     Args:
         model: The model, in evaluation mode.
         prompts: At least one.
-        batch_size: Most prompts at a time.
+        batch_size: Most prompts read at a time.
 
     Yields:
         One step a batch. Its prompts' results do not depend on the others' (but for rounding).
@@ -68,14 +68,18 @@ def prefill(
 
 
 def context_length(model: SlideLanguageModel) -> int:
-    """The most tokens that the language model reads, as its configuration says."""
+    """Return the most tokens that the language model reads, as its configuration says."""
     return int(model.llm.config.get_text_config().max_position_embeddings)
 
 
 def shared_length(prompts: Sequence[Prompt], image_token_id: int) -> int:
-    """How many tokens all prompts begin with alike; each keeps at least one of its own.
+    """Count the tokens that all prompts begin with alike; each keeps at least one of its own.
 
-    Where the prompts are of different slides, the first visual token ends what is shared.
+    If the prompts are about different slides, the first visual token ends what is shared.
+
+    Args:
+        prompts: At least one.
+        image_token_id: The placeholder of a visual token.
     """
     first = list(prompts[0].ids)
     length = min(len(prompt.ids) for prompt in prompts) - 1
@@ -89,7 +93,16 @@ def shared_length(prompts: Sequence[Prompt], image_token_id: int) -> int:
 
 
 def advance(model: SlideLanguageModel, step: Step, tokens: Tensor) -> Step:
-    """Read one more token [B] of every prompt; the step's cache is used up."""
+    """Read one more token of every prompt.
+
+    Args:
+        model: The model, in evaluation mode.
+        step: The prompts read so far; its cache grows in place, so it cannot be used again.
+        tokens: The next token of each prompt [B].
+
+    Returns:
+        The step after these tokens.
+    """
     embeds = model.llm.get_input_embeddings()(tokens[:, None])
     mask = torch.cat([step.mask, torch.ones_like(step.mask[:, :1])], dim=1)
     logits = _forward(model, embeds, mask, step.positions[:, None], step.cache)
@@ -125,7 +138,7 @@ def _read(
 
 
 def _embed(model: SlideLanguageModel, prompt: Prompt, begin: int, end: int | None = None) -> Tensor:
-    """A stretch of a prompt, its visual tokens in place, [L, H]; nothing else is projected."""
+    """Embed a stretch of a prompt, [L, H], projecting only the visual tokens inside it."""
     ids, placeholder = list(prompt.ids), model.image_token_id
     first = ids[:begin].count(placeholder)
     visual = prompt.visual[first : first + ids[begin:end].count(placeholder)]

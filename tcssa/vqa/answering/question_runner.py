@@ -1,7 +1,7 @@
 """A slide's questions, put to a model: once as they are, and once more for every control.
 
-What is asked of one slide goes through together, so that its beginning is read once. The answers
-are plain dicts: the lines of the answer log.
+All questions about one slide go through together, so that their common beginning is read once. The
+answers are plain dicts: the lines of the answer log.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Asker:
         Args:
             questions: All about this slide.
             visual: The slide's visual tokens [V, D].
-            other: Another slide's, for the control; None if there is none.
+            other: Another slide's visual tokens, for the control; None if there is none.
 
         Returns:
             A line for each question, in their order.
@@ -92,17 +92,23 @@ class Asker:
         return [lines[question.row_id] for question in questions]
 
     def prompt(self, text: str, options: Sequence[str], visual: Tensor) -> Prompt:
-        """The prompt of a question about a slide of these visual tokens."""
+        """Build the prompt of a question about a slide.
+
+        Args:
+            text: The question.
+            options: Its options, in the order to show them; none for an open question.
+            visual: The slide's visual tokens [V, D].
+        """
         shown = options if self.method.shows_options else ()
         turn = self.prompts.question_turn(text, shown)
         return Prompt(self.prompts.prompt_ids([turn], len(visual)), visual)
 
     def room(self, options: Sequence[str]) -> int:
-        """Tokens that the answer may take."""
+        """Return the most tokens that the answer may take."""
         return self.method.room(options) if options else self.writer.room()
 
     def _orders(self, question: Question, visual: Tensor, *, permute: bool) -> list[_Order]:
-        """The prompts of a question: as it is, or with its options in every cyclic order."""
+        """Build the prompts of a question: as it is, or with its options in every cyclic order."""
         orders = []
         for shift in range(len(question.options) if permute and question.options else 1):
             shown = shifted(question.options, shift) if question.options else []
@@ -110,7 +116,7 @@ class Asker:
         return orders
 
     def _length(self, question: Question, orders: Sequence[_Order]) -> int:
-        """Tokens of the longest prompt and its answer."""
+        """Count the tokens of the longest prompt and its answer."""
         return max(len(order.prompt.ids) for order in orders) + self.room(question.options)
 
     def _written(
@@ -122,9 +128,9 @@ class Asker:
     def _replied(
         self, questions: Sequence[Question], visual: Tensor | None, *, permute: bool
     ) -> list[tuple[Question, list[Reply]]]:
-        """The replies to each question, one for each order of its options.
+        """Return the replies to each question, one for each order of its options.
 
-        Questions that do not fit beside these visual tokens are left out.
+        Questions too long for the model together with these visual tokens are left out.
         """
         if visual is None:
             return []
@@ -144,7 +150,13 @@ class Asker:
 
 
 def unanswered(question: Question, status: str, message: str) -> dict[str, Any]:
-    """The line of a question that could not be asked."""
+    """Return the log line of a question that could not be asked.
+
+    Args:
+        question: The question.
+        status: Why, as a keyword: ``no_features``, ``too_long`` and so on.
+        message: Why, in a sentence.
+    """
     return _begin(question) | {"status": status, "message": message}
 
 
@@ -165,7 +177,7 @@ def _outcome(replies: Sequence[Reply]) -> dict[str, Any]:
 
 
 def _described(reply: Reply) -> dict[str, Any]:
-    """A reply as plain data; options go by their letters in the file."""
+    """Return a reply as plain data; options go by their letters in the file."""
     described: dict[str, Any] = {
         "predicted": None if reply.predicted is None else LETTERS[reply.predicted]
     }

@@ -1,4 +1,4 @@
-"""What a model says to a question with options, by whichever method it is asked."""
+"""Replies to questions with options, the same for every method of asking."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class Reply:
     predicted: int | None
     """The option chosen, counted from 0 as they were shown; None if the answer names none."""
     log_probs: tuple[float, ...] | None = None
-    """Of each option, its letter or its text, normalised over the options; None where text was
-    generated."""
+    """Log-probability of each option, by its letter or its text, normalised over the options; None
+    where text was generated."""
     option_mass: float | None = None
-    """The probability that the letters, or the texts, have together among all that the model could
-    say. Near 0 it would say none of them, and comparing them says little."""
+    """Total probability of the letters, or the texts, among all that the model could say. Near 0 it
+    would say none of them, and comparing them tells little."""
     text: str | None = None
-    """What was generated."""
+    """The generated text."""
 
 
 def likeliest(log_probs: Sequence[float]) -> Reply:
-    """The reply that the options' log-probabilities stand for; of equal ones the first counts."""
+    """Return the reply that the options' log-probabilities stand for; of equals the first wins."""
     total = float(torch.tensor(log_probs, dtype=torch.float64).logsumexp(0))
     best = max(range(len(log_probs)), key=log_probs.__getitem__)
     normalised = tuple(value - total for value in log_probs)
@@ -46,7 +46,7 @@ def require_options(options: Sequence[Sequence[str]]) -> None:
     """Check that questions can be answered by comparing their options.
 
     Raises:
-        TcssaError: One has fewer than 2 or more than 26.
+        TcssaError: A question has fewer than 2 or more than 26 options.
     """
     for shown in options:
         if not 2 <= len(shown) <= MAX_OPTIONS:
@@ -58,13 +58,13 @@ class Method(Protocol):
 
     name: str
     shows_options: bool
-    """Whether the options stand in the prompt."""
+    """True if the options stand in the prompt."""
 
     def room(self, options: Sequence[str]) -> int:
-        """Tokens that the answer to a question with these options may take."""
+        """Return the most tokens that the answer to a question with these options may take."""
 
     def reply(self, prompts: Sequence[Prompt], options: Sequence[Sequence[str]]) -> list[Reply]:
-        """Answer questions of one slide; none depends on which others stand beside it.
+        """Answer questions about one slide; no answer depends on the other questions.
 
         Args:
             prompts: The questions, with their options if the method shows them.
@@ -74,7 +74,7 @@ class Method(Protocol):
 
 @dataclass(eq=False)
 class ComparesOptions:
-    """What the methods share that compare how likely a question's options are.
+    """Base of the methods that compare how likely a question's options are.
 
     Attributes:
         model: The model, in evaluation mode.

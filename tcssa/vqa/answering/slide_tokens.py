@@ -50,15 +50,15 @@ class SlideTokens:
         self._made: OrderedDict[str, Tensor] = OrderedDict()
 
     def fingerprint(self) -> str:
-        """Changes with any feature file: its name, size or time of change."""
+        """Return a hash that changes with any feature file: its name, size or time of change."""
         stats = {name: bag_file(path).stat() for name, path in sorted(self.paths.items())}
         return params_hash({name: [s.st_size, s.st_mtime_ns] for name, s in stats.items()})
 
     def of(self, slide: str) -> Tensor:
-        """A slide's visual tokens [V, D].
+        """Return a slide's visual tokens [V, D].
 
         Raises:
-            UnusableSlideError: Its file is broken, or holds no patch.
+            UnusableSlideError: Its file is broken, holds no patch, or more than the model shows.
             FeatureDimError: Its features are of another length than the model's.
             UsageError: Its features are of another encoder than the model's.
         """
@@ -71,7 +71,17 @@ class SlideTokens:
 
 @torch.no_grad()
 def visual_tokens(loaded: LoadedVqa, path: Path) -> Tensor:
-    """The visual tokens [V, D] of one slide, from its patch features; see `SlideTokens.of`."""
+    """Make the visual tokens [V, D] of one slide from its patch features.
+
+    Args:
+        loaded: The model.
+        path: The slide's feature file.
+
+    Raises:
+        UnusableSlideError: The file is broken, holds no patch, or more than the model shows.
+        FeatureDimError: The features are of another length than the model's.
+        UsageError: The features are of another encoder than the model's.
+    """
     visual = loaded.model.visual
     try:
         with open_bag(path) as bag:
@@ -95,8 +105,13 @@ def visual_tokens(loaded: LoadedVqa, path: Path) -> Tensor:
 def require_encoder(loaded: LoadedVqa, path: Path, encoder: str | None) -> None:
     """Refuse features of another encoder, where both sides name theirs.
 
+    Args:
+        loaded: The model, which may name the encoder of its features.
+        path: The feature file, named in the error.
+        encoder: Encoder of the file's features; None if the file does not name it.
+
     Raises:
-        UsageError: They differ.
+        UsageError: Model and file name different encoders.
     """
     known = loaded.settings.encoder
     if known and encoder and known != encoder:

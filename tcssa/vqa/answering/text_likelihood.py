@@ -31,7 +31,7 @@ class TextLikelihood(ComparesOptions):
         return max(len(self.answer_ids(text)) for text in options)
 
     def answer_ids(self, text: str) -> list[int]:
-        """The tokens that an assistant says a text with, and ends its turn with."""
+        """Return the tokens with which an assistant says a text and ends its turn."""
         question = self.prompts.question_turn("?")
         begin = self.prompts.prompt_ids([question], 1)
         turns = [question, Turn("assistant", text)]
@@ -60,7 +60,7 @@ class TextLikelihood(ComparesOptions):
         return [likeliest([next(left) for _ in shown]) for shown in options]
 
     def _score(self, step: Step, answers: Sequence[Sequence[int]]) -> list[float]:
-        """The log-probability of each answer after its prompt."""
+        """Return the log-probability of each answer after its prompt."""
         longest = max(len(answer) for answer in answers)
         device = step.logits.device
         padded = torch.zeros(len(answers), longest, dtype=torch.long, device=device)
@@ -77,5 +77,5 @@ class TextLikelihood(ComparesOptions):
 
 
 def _log_probs(logits: Tensor, tokens: Tensor) -> Tensor:
-    """Of each row's token, float64 [B]."""
+    """Return the log-probability of each row's token, float64 [B]."""
     return logits.double().log_softmax(-1).gather(1, tokens[:, None])[:, 0]

@@ -1,1 +1,1 @@
-"""Question sets and conversations as the field has them."""
+"""Readers of the field's question sets and conversations."""

@@ -1,7 +1,7 @@
 """Benchmarks of slide question answering: which there are, and reading one.
 
-Figures of different versions of a benchmark are mixed in the literature, so a benchmark says
-which it is: the SHA-256 of its file, its number of rows, and the version that this number tells.
+The literature mixes figures of different versions of a benchmark, so a benchmark is identified by
+the SHA-256 of its file, its number of rows, and the version that this number implies.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CATEGORIES: dict[Kind, Mapping[str, str]] = {
     "slidebench-bcnb": BCNB_CATEGORIES,
 }
 _KNOWN_ROWS = (7827, 3176, 1494, 7247)
-"""Of SlideBench-VQA (TCGA) in three versions, and of (BCNB)."""
+"""Rows of SlideBench-VQA (TCGA) in three versions, and of SlideBench-VQA (BCNB)."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,12 @@ class Benchmark:
 def read_benchmark(kind: Kind, path: Path) -> Benchmark:
     """Read a benchmark; faulty rows are left out, and every fault is listed.
 
+    Args:
+        kind: Which benchmark the file is.
+        path: The file: CSV for SlideBench, JSON for WSI-VQA.
+
     Raises:
-        TableError: The file cannot be read, or is none of this kind.
+        TableError: The file cannot be read, or is not of this kind.
     """
     numbered = enumerate(_rows(kind, path), start=1)
     questions, faults, num_rows = [], [], 0
@@ -97,7 +101,7 @@ def _question(kind: Kind, row: Any, number: int, path: Path) -> Question:
 
 
 def _remarks(question: Question, number: int) -> list[Fault]:
-    """What is odd in a row that can be used all the same."""
+    """List what is odd in a row that can still be used."""
     if len({option.lower() for option in question.options}) == len(question.options):
         return []
     return [Fault(number, REPEATED_OPTION, "two options are the same", left_out=False)]

@@ -1,7 +1,7 @@
-"""Is a question file fit to be learned from, or to be scored on? Looked at before hours are spent.
+"""Check of a question file, before hours are spent on training or scoring with it.
 
-Everything is collected: malformed rows, missing and ambiguous features, features of another
-length, and patients on both sides of training and test.
+All problems are collected: malformed rows, missing and ambiguous features, features of another
+length, and patients in both training and test.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FileKind = Literal["conversations"] | Kind
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of thing that is wrong."""
+    """One kind of problem."""
 
     kind: str
     count: int
@@ -35,7 +35,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class DataCheck:
-    """What was found of a file and its features."""
+    """The result of checking a file and its features."""
 
     path: Path
     num_rows: int
@@ -43,12 +43,12 @@ class DataCheck:
     """Rows that can be read; their features may be missing all the same."""
     num_slides: int
     feature_dims: dict[int, int] = field(default_factory=dict)
-    """How many slides have features of each length D."""
+    """Number of slides with features of each length D."""
     findings: list[Finding] = field(default_factory=list)
 
     @property
     def is_fit(self) -> bool:
-        """Whether nothing is wrong."""
+        """True if nothing is wrong."""
         return not self.findings
 
 
@@ -69,11 +69,11 @@ def check_data(
         features: Folder of patch features, if they are to be looked for.
         several: What to do where a patient has several slides.
         other: The file of the other side, training or test, which must share no patient.
-        other_kind: What that is.
+        other_kind: Kind of the file ``other``.
 
     Raises:
         TableError: A file cannot be read, or is of another kind.
-        MissingDataError: The folder of features is not there, or empty.
+        MissingDataError: The folder of features does not exist, or is empty.
     """
     num_rows, rows, faults = _read(path, kind)
     findings = _grouped((fault.kind, f"row {fault.row}: {fault.detail}") for fault in faults)
@@ -89,7 +89,7 @@ def check_data(
 
 
 def _read(path: Path, kind: FileKind) -> tuple[int, list[tuple[str, str]], Sequence[Fault]]:
-    """Number of rows, (id, slide) of those that can be used, and the faults."""
+    """Return the number of rows, (id, slide) of those that can be used, and the faults."""
     if kind == "conversations":
         read = read_conversations(path)
         rows = [(row.row_id, row.slide) for row in read.conversations]
@@ -140,6 +140,6 @@ def _grouped(wrong: Iterable[tuple[str, str]], most: int = 5) -> list[Finding]:
 
 
 def as_json(check: DataCheck) -> dict[str, Any]:
-    """The check as plain data."""
+    """Return the check as plain data."""
     findings = [vars(finding) for finding in check.findings]
     return {**vars(check), "path": str(check.path), "findings": findings, "is_fit": check.is_fit}

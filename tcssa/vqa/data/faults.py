@@ -1,4 +1,4 @@
-"""What is wrong with rows of a question file: all of it collected, and said at once."""
+"""Faults in the rows of a question file, collected so that all are reported at once."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Fault:
     """A few words that are the same for all faults of this kind."""
     detail: str
     left_out: bool = True
-    """Whether the row cannot be used; else it is used, and this is only said."""
+    """True if the row cannot be used; else it is used, and the fault is only reported."""
 
     def __post_init__(self) -> None:
-        """Keep on one short line what a file says, which may be long."""
+        """Shorten the detail, which may quote a long text of the file, to one line."""
         object.__setattr__(self, "detail", one_line(self.detail))
 
     def __str__(self) -> str:
@@ -46,10 +46,10 @@ class FaultError(Exception):
 
 
 def count_faults(faults: Iterable[Fault]) -> dict[str, int]:
-    """How many faults there are of each kind, the most frequent first."""
+    """Count the faults of each kind, the most frequent first."""
     return dict(Counter(fault.kind for fault in faults).most_common())
 
 
 def num_left_out(faults: Iterable[Fault]) -> int:
-    """How many rows cannot be used."""
+    """Count the rows that cannot be used."""
     return len({fault.row for fault in faults if fault.left_out})

@@ -1,4 +1,4 @@
-"""Which feature file belongs to a slide that a question file names.
+"""Index that finds the feature file of a slide named in a question file.
 
 Question files name slides in their own way: by a path on another machine, with or without the
 UUID of the GDC, or by the patient alone. Names are compared whole: DX1 is never taken for DX10.
@@ -23,7 +23,7 @@ _UUID = re.compile(r"\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", re.IGNORECAS
 
 
 class SeveralSlides(StrEnum):
-    """What to do where a question names a patient who has several slides."""
+    """Choice of a slide where a question names a patient who has several."""
 
     ERROR = "error"
     """Refuse, and name the slides."""
@@ -38,7 +38,7 @@ class SlideIndex:
 
     Args:
         paths: Feature files.
-        folder: Named in errors.
+        folder: The folder they lie in, named in errors.
         several: What to do where a patient has several slides.
     """
 
@@ -64,7 +64,11 @@ class SlideIndex:
 
     @classmethod
     def from_folder(cls, folder: Path, several: SeveralSlides = SeveralSlides.ERROR) -> SlideIndex:
-        """All feature files of a folder or job, or of the folders below it.
+        """Index all feature files of a folder or job, or of the folders below it.
+
+        Args:
+            folder: The folder.
+            several: What to do where a patient has several slides.
 
         Raises:
             MissingDataError: The folder does not exist, or holds no feature file.
@@ -72,14 +76,14 @@ class SlideIndex:
         return cls(find_bags([folder]), folder, several)
 
     def find(self, slide: str) -> Path:
-        """The feature file of a slide.
+        """Return the feature file of a slide.
 
         Args:
             slide: A slide's name, a path of it (only its last part counts), or a TCGA patient.
 
         Raises:
-            MissingFeaturesError: There is none.
-            AmbiguousFeaturesError: There are several.
+            MissingFeaturesError: No file belongs to the slide.
+            AmbiguousFeaturesError: Several files belong to it, and ``several`` chooses none.
         """
         name = slide_name(slide)
         barcode, has_uuid = _without_uuid(name)
@@ -118,9 +122,9 @@ class SlideIndex:
 
 
 def _by_slide(paths: Iterable[Path]) -> list[tuple[str, Path]]:
-    """Files by their slide's name; of SlideChat's variants of one slide the preferred one.
+    """Pair slide names with files; of SlideChat's variants of one slide take the preferred one.
 
-    These are called ``S.<uuid>_<i>_<size>.npy``; the field prefers ``_0_1024``.
+    The variants are called ``S.<uuid>_<i>_<size>.npy``; the field prefers ``_0_1024``.
     """
     named = [(slide_name(path.name), path) for path in sorted(paths)]
     preferred = {_VARIANT.sub("", name) for name, _ in named if name.endswith(_PREFERRED)}
@@ -133,6 +137,6 @@ def _by_slide(paths: Iterable[Path]) -> list[tuple[str, Path]]:
 
 
 def _without_uuid(name: str) -> tuple[str, bool]:
-    """A slide's name without the UUID that the GDC adds, and whether it had one."""
+    """Return a slide's name without the UUID that the GDC adds, and whether it had one."""
     barcode = _UUID.sub("", name)
     return barcode, barcode != name

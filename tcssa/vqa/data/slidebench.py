@@ -22,13 +22,13 @@ BCNB_CATEGORIES = {"task": "Task"}
 def slidebench_question(
     row: Mapping[str, str], number: int, path: Path, categories: Mapping[str, str]
 ) -> Question:
-    """One row of SlideBench-VQA.
+    """Parse one row of SlideBench-VQA.
 
     Args:
         row: Cells by column.
-        number: Of the row, from 1.
-        path: Of the file.
-        categories: Our name of a category to its column.
+        number: Number of the row, from 1.
+        path: The file, named in the question's source.
+        categories: Column of each category, by our name for the category.
 
     Raises:
         FaultError: The row cannot be used.
@@ -59,7 +59,12 @@ def slidebench_question(
 
 
 def wsi_vqa_question(row: Any, number: int, path: Path) -> Question:
-    """One row of WSI-VQA; its number is its id, since patients have several questions.
+    """Parse one row of WSI-VQA; its number is its id, since patients have several questions.
+
+    Args:
+        row: The row, as parsed from JSON.
+        number: Number of the row, from 1.
+        path: The file, named in the question's source.
 
     Raises:
         FaultError: The row cannot be used.
@@ -98,7 +103,7 @@ def wsi_vqa_question(row: Any, number: int, path: Path) -> Question:
 
 
 def _string(row: Mapping[str, Any], name: str, number: int) -> str:
-    """Text under a name; one that is missing or null is empty."""
+    """Return the text under a name; one that is missing or null is empty."""
     value = row.get(name)
     if not isinstance(value, str | None):
         raise FaultError(number, MALFORMED, f"{name!r} must be text, found {value!r}")

@@ -51,7 +51,7 @@ def read_conversations(path: Path) -> ReadResult:
     """Read conversations; faulty rows are left out, and every fault is listed.
 
     Raises:
-        TableError: The file cannot be read, or is no list of conversations.
+        TableError: The file cannot be read, or is not a JSON list.
     """
     content = read_json(path, TableError, top=list)
     result = ReadResult(path, [], num_rows=len(content))
@@ -71,7 +71,7 @@ def read_conversations(path: Path) -> ReadResult:
 
 
 def _conversation(row: Any, number: int, path: Path) -> Conversation:
-    """One row; what is wrong with it is a `FaultError`."""
+    """Parse one row; raise `FaultError` if it cannot be used."""
     if not isinstance(row, dict):
         raise FaultError(number, MALFORMED, f"is a {type(row).__name__}, not an object")
     images = row.get("image")

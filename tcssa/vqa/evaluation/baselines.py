@@ -1,4 +1,4 @@
-"""What answering without looking at the slide would score, on the same rows."""
+"""Baselines: scores of answering without looking at the slide, on the same rows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ def baselines(
     Args:
         questions: The rows to answer; open questions are left out.
         train: Rows of the training split, to fit on; None fits on the questions themselves.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        One baseline for each rule; none if no question has options.
     """
     asked = [question for question in questions if question.answer is not None]
     if not asked:
@@ -78,7 +81,7 @@ def _longest(question: Question) -> int:
 
 
 def _most_frequent(frequency: Counter[str]) -> Callable[[Question], int]:
-    """Chooses the option whose text is most often right."""
+    """Return a rule that chooses the option whose text is most often right."""
 
     def choose(question: Question) -> int:
         texts = [same_words(option) for option in question.options]
@@ -88,6 +91,6 @@ def _most_frequent(frequency: Counter[str]) -> Callable[[Question], int]:
 
 
 def _commonest(values: Iterable[str]) -> str:
-    """The most frequent value; of equals the first in the alphabet."""
+    """Return the most frequent value; of equals the first in the alphabet."""
     counts = Counter(values)
     return min(counts, key=lambda value: (-counts[value], value))

@@ -1,7 +1,7 @@
-"""How near written text comes to a reference: BLEU (sacrebleu) and ROUGE (rouge-score).
+"""Scores of written text against a reference: BLEU (sacrebleu) and ROUGE (rouge-score).
 
-BLEU is of the corpus, lower case, tokenised as sacrebleu does by default (13a); ROUGE is the mean
-F-measure, without stemming.
+BLEU is taken over the corpus, in lower case, tokenised as sacrebleu does by default (13a); ROUGE is
+the mean F-measure, without stemming.
 """
 
 from __future__ import annotations
@@ -27,14 +27,18 @@ class CaptionScores:
     rouge2: float
     rouge_l: float
     exact: float
-    """Share of texts that are the reference but for case, spaces and a full stop."""
+    """Share of texts that equal the reference up to case, spaces and a full stop."""
 
 
 def score_captions(texts: Sequence[str], references: Sequence[str]) -> CaptionScores:
     """Score texts against one reference each.
 
+    Args:
+        texts: At least one.
+        references: The reference of each text, in the same order.
+
     Raises:
-        UsageError: There is no text, or another number of references.
+        UsageError: There is no text, or the numbers of texts and references differ.
     """
     if len(texts) != len(references):
         raise UsageError(f"{len(texts)} texts and {len(references)} references do not go together")

@@ -1,4 +1,4 @@
-"""Evaluated systems beside published ones: which accuracy for how many visual tokens."""
+"""Comparison of evaluated and published systems: accuracy for a number of visual tokens."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ def plot_comparison(report: Report, beside: Sequence[Report] = ()) -> Path | Non
         beside: More evaluations of the same file.
 
     Returns:
-        The picture; None where the report has no questions with options.
+        Path of the picture; None where the report has no questions with options.
 
     Raises:
-        UsageError: An evaluation is of another file, or of other rows of it.
+        UsageError: An evaluation is of another file, of other rows of it, or has no answers to
+            questions with options.
     """
     if report.metrics["scores"] is None:
         return None

@@ -1,7 +1,7 @@
-"""A model on a benchmark: every row asked, every row counted.
+"""Evaluation of a model on a benchmark: every row is asked, and every row counts.
 
-What a slide's questions got is appended to ``answers.jsonl`` as soon as the slide is done, and
-the same command goes on from there. Rows whose slide has no features, or that do not fit the
+The answers about a slide are appended to ``answers.jsonl`` as soon as the slide is done, and the
+same command resumes from there. Rows whose slide has no features, or that are too long for the
 model, are lines there too, and stay in the denominator.
 """
 
@@ -44,15 +44,15 @@ ANSWERS_FILE = "answers.jsonl"
 
 @dataclass(frozen=True)
 class EvalOptions:
-    """How a benchmark is put to a model."""
+    """Options of putting a benchmark to a model."""
 
     method: Literal["likelihood", "text", "generate"] = "likelihood"
     permute: bool = False
     """Ask every cyclic order of the options."""
     max_new_tokens: int = 64
-    """Where a written answer is cut at the latest."""
+    """Most tokens of a written answer; a longer one is cut."""
     limit: int | None = None
-    """Ask only the first rows of the file; said in the report."""
+    """Ask only the first rows of the file; the report says so."""
     several: str = SeveralSlides.ERROR
     """What to do where a row names a patient who has several slides."""
     batch_size: int = 16
@@ -81,20 +81,24 @@ def evaluate(
         kind: The benchmark.
         file: Its questions.
         features: Folder of the slides' patch features.
-        reporter: Is told of progress, and warned of what is left out.
+        reporter: Shows progress, and warns of what is left out.
         options: How to ask.
-        llm: Where the language model lies, if not where it was trained from.
+        llm: Folder, GGUF file or name of the language model; None takes the one the run names.
         allow_hub: Let it be downloaded.
         trust_remote_code: Run code that comes with it, where the run needs that.
         device: Where to compute.
         out: Where to write; below the run if not given.
         overwrite: Ask everything again.
 
+    Returns:
+        The report, as written to its folder.
+
     Raises:
         TableError: The benchmark cannot be read.
-        RunError: The run is not finished, or ``out`` holds the answers of something else.
+        RunError: The run is not finished, or ``out`` holds answers made from something else.
         FeatureDimError: Features are of another length than the model's.
-        UsageError: Features are of another encoder than the model's.
+        UsageError: Features are of another encoder than the model's, or the options are to be
+            permuted with the method ``text``.
     """
     options = options or EvalOptions()
     if options.permute and options.method == "text":
@@ -132,14 +136,14 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Plan:
-    """Which questions are asked about which file."""
+    """Assignment of questions to feature files."""
 
     questions: list[Question]
     by_slide: dict[str, list[Question]]
     """Questions by the stem of their slide's feature file."""
     paths: dict[str, Path]
     lost: list[tuple[Question, str, str]]
-    """Questions whose slide has no file, or several: with a status and a message."""
+    """Questions whose slide has no file or several, with a status and a message."""
 
 
 def _plan(questions: Sequence[Question], index: SlideIndex) -> _Plan:
@@ -191,7 +195,7 @@ def _ask_all(
 def _ask_slide(
     slide: str, questions: list[Question], other: str | None, tokens: SlideTokens, asker: Asker
 ) -> list[dict[str, Any]]:
-    """The lines of a slide; all of them, so that a resumed slide is batched as it was before."""
+    """Ask all questions of a slide, so that a resumed slide is batched as it was before."""
     try:
         visual = tokens.of(slide)
     except UnusableSlideError as error:
@@ -213,7 +217,7 @@ def _other_tokens(other: str | None, tokens: SlideTokens) -> Tensor | None:
 def _made_from(
     loaded: LoadedVqa, benchmark: Benchmark, tokens: SlideTokens, options: EvalOptions
 ) -> dict[str, Any]:
-    """What decides the answers; the log of something else is refused."""
+    """Return all that the answers depend on; a log made from anything else is refused."""
     asked = asdict(options)
     del asked["batch_size"]
     return {

@@ -1,4 +1,4 @@
-"""What answers are worth: accuracy over all rows, with intervals by slide."""
+"""Metrics of answers: accuracy over all rows, with intervals by slide."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Record:
-    """What became of one question with options."""
+    """The outcome of one question with options."""
 
     row_id: str
     slide: str
     answer_index: int
     """The right option, from 0."""
     predicted_index: int | None
-    """The option that was answered; None where there is none."""
+    """The option that was answered, from 0; None without an answer."""
     status: str
     """``answered``, ``invalid`` (a reply that names no option), or why there was no reply:
     ``no_features``, ``too_long``, ``missing`` …; all but the first count as wrong."""
@@ -41,7 +41,7 @@ class Tally:
     num_rows: int
     num_slides: int
     statuses: dict[str, int]
-    """How many rows there are of each status."""
+    """Number of rows of each status."""
     accuracy: Score
     """Over all rows; a row without an answer counts as wrong."""
     accuracy_answered: Score
@@ -61,7 +61,7 @@ class Scores:
     """By category: the mean of its values' accuracies over all rows."""
 
     def to_dict(self) -> dict[str, Any]:  # plain data, for JSON
-        """As plain data."""
+        """Return the scores as plain data."""
         return asdict(self)
 
 
@@ -74,11 +74,11 @@ def score(
 
     Args:
         records: One for each question.
-        seed: Of the bootstrap.
-        num_samples: Of the bootstrap.
+        seed: Seed of the bootstrap.
+        num_samples: Number of bootstrap samples.
 
     Raises:
-        UsageError: There is no record.
+        UsageError: ``records`` is empty.
     """
     if not records:
         raise UsageError("there is no answer to score")
@@ -107,10 +107,10 @@ class _Rows:
         rng = np.random.default_rng(seed)
         shares = np.full(len(names), 1 / len(names))
         self.draws = rng.multinomial(len(names), shares, size=num_samples)
-        """[samples, slides]."""
+        """Times that each sample draws each slide [samples, slides]."""
 
     def tally(self, mask: Bools) -> Tally:
-        """The scores of some rows."""
+        """Score the rows that a mask selects."""
         counts = Counter(self.statuses[row] for row in np.flatnonzero(mask))
         replies = counts["answered"] + counts["invalid"]
         return Tally(
@@ -123,7 +123,7 @@ class _Rows:
         )
 
     def macro(self, masks: Sequence[Bools]) -> Score:
-        """The mean of several groups' accuracies; samples that lack a group do not count."""
+        """Average the accuracies of several groups; samples that lack a group do not count."""
         values = [float(self.right[mask].mean()) for mask in masks if mask.any()]
         if not values:
             return Score(value=None, low=None, high=None)
@@ -136,7 +136,7 @@ class _Rows:
         return interval(float(hits.sum() / rows.sum()), self._drawn(hits, rows))
 
     def _drawn(self, hits: Bools, rows: Bools) -> NDArray[np.float64]:
-        """The share of hits in each sample; NaN where it holds none of the rows."""
+        """Return the share of hits in each sample; NaN where it holds none of the rows."""
         count = self.draws.shape[1]
         hit = self.draws @ np.bincount(self.slide[hits], minlength=count)
         total = self.draws @ np.bincount(self.slide[rows], minlength=count)

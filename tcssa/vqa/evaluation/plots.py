@@ -14,7 +14,7 @@ from tcssa.files import atomic
 
 _OURS, _PUBLISHED, _FLOOR = "#3b2a5a", "#8a8a8a", "firebrick"
 _NEAR = 0.03
-"""Floors this near would have one label on the other."""
+"""Difference of accuracy below which the labels of two floors would overlap."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class System:
     accuracy: float
     """Over all rows, 0 to 1."""
     num_tokens: float | None
-    """Visual tokens a slide, the median where they differ; None where nobody says."""
+    """Visual tokens per slide, the median where they differ; None where it is not stated."""
     low: float | None = None
     """The interval's lower end."""
     high: float | None = None
@@ -36,7 +36,14 @@ class System:
 def plot_accuracy(
     path: Path, systems: Sequence[System], floors: Mapping[str, float], *, title: str
 ) -> None:
-    """Write `comparison_figure` as a PNG, atomically."""
+    """Write `comparison_figure` as a PNG, atomically.
+
+    Args:
+        path: The PNG to write.
+        systems: The systems to compare.
+        floors: Accuracy, 0 to 1, of each rule that needs no slide, by its name.
+        title: Title of the figure.
+    """
     figure = comparison_figure(systems, floors, title=title)
     with atomic.replacing(path) as temporary:
         figure.savefig(temporary, dpi=140, format="png")
@@ -50,9 +57,10 @@ def comparison_figure(
     Systems whose number of tokens is not known stand in a strip of their own, on the right.
 
     Args:
-        systems: What is compared.
-        floors: Names and accuracies of what needs no slide (majority letter …), drawn as lines.
-        title: Stands above.
+        systems: The systems to compare.
+        floors: Accuracy, 0 to 1, of each rule that needs no slide (majority letter …), by its name;
+            drawn as lines.
+        title: Title of the figure.
     """
     known = [system for system in systems if system.num_tokens is not None]
     unknown = [system for system in systems if system.num_tokens is None]
@@ -84,7 +92,7 @@ def comparison_figure(
 
 
 def _floor_labels(floors: Mapping[str, float]) -> list[tuple[float, str]]:
-    """Where labels of floors stand and what they say; near lines share one, above the highest."""
+    """Return height and text of the floors' labels; near lines share one, above the highest."""
     by_accuracy: dict[float, list[str]] = {}
     for name, accuracy in sorted(floors.items(), key=lambda floor: -floor[1]):
         by_accuracy.setdefault(accuracy, []).append(name)
@@ -123,7 +131,7 @@ def _draw(axes: Axes, systems: Sequence[System], xs: Sequence[float]) -> None:
 
 
 def _label_shifts(systems: Sequence[System], xs: Sequence[float]) -> list[float]:
-    """Points by which each label moves up, so that those of near systems do not overlap."""
+    """Return the points by which each label moves up, so that labels do not overlap."""
     shifts = [0.0] * len(systems)
     order = sorted(range(len(systems)), key=lambda i: systems[i].accuracy)
     for position, index in enumerate(order):

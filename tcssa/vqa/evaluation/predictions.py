@@ -29,22 +29,26 @@ class Predictions:
     records: list[Record]
     """One for each question with options, in their order."""
     texts: dict[str, str]
-    """What was answered, by row_id; open questions included."""
+    """The answers by row_id, those to open questions included."""
     unknown: list[str] = field(default_factory=list)
     """Ids in the file that the benchmark does not have."""
     missing: list[str] = field(default_factory=list)
     """Ids of the benchmark that the file does not have; they count as wrong."""
     repeated: list[str] = field(default_factory=list)
-    """Ids that stand there several times with the same answer; it counts once."""
+    """Ids that occur several times with the same answer; it counts once."""
     contradictory: list[str] = field(default_factory=list)
-    """Ids that stand there with different answers; they count as invalid."""
+    """Ids that occur with different answers; they count as invalid."""
 
 
 def read_predictions(path: Path, questions: Sequence[Question]) -> Predictions:
-    """Read answers (JSONL, or CSV with a header) to a benchmark's questions.
+    """Read answers to a benchmark's questions.
+
+    Args:
+        path: JSONL, or CSV with a header; each row has an id and an answer.
+        questions: The benchmark's questions.
 
     Raises:
-        TableError: The file cannot be read, rows are malformed, or no id is known.
+        TableError: The file cannot be read, rows are malformed, or no id is the benchmark's.
     """
     rows = _read(path)
     known = {question.row_id for question in questions}
@@ -95,7 +99,7 @@ def _record(
 
 
 def _read(path: Path) -> list[tuple[str, str]]:
-    """Ids and answers, in their order."""
+    """Return ids and answers, in the order of the file."""
     faults, found = [], []
     for line, row in _rows(path).items():
         row_id = _cell(row, _ID_NAMES, (str, int))
@@ -113,7 +117,7 @@ def _read(path: Path) -> list[tuple[str, str]]:
 
 
 def _rows(path: Path) -> Mapping[int, Mapping[str, Any]]:
-    """Each row by its line, whatever is in it."""
+    """Read each row by its line number, unchecked."""
     if path.suffix.lower() == ".csv":
         return read_table(path, delimiter=",", multiline=True).rows
     return {
@@ -124,6 +128,6 @@ def _rows(path: Path) -> Mapping[int, Mapping[str, Any]]:
 
 
 def _cell(row: Mapping[str, Any], names: Sequence[str], kinds: tuple[type, ...]) -> str | None:
-    """The first of these that is there, as text; None without one, or if it is of another kind."""
+    """Return the first of these that is there, as text; None if none is, or of another kind."""
     value = next((row[name] for name in names if row.get(name) is not None), None)
     return str(value).strip() if isinstance(value, kinds) and not isinstance(value, bool) else None

@@ -29,7 +29,7 @@ class PublishedSystem(BaseModel):
 
 
 class Published(BaseModel):
-    """The table, and what to keep in mind of it."""
+    """The table of published systems, and a caveat to read it with."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,6 +38,6 @@ class Published(BaseModel):
 
 
 def read_published() -> Published:
-    """The published figures."""
+    """Read the published figures."""
     path = configs_folder() / _FILE
     return validated(read_yaml(path), path, SettingsFileError, Published)

@@ -1,4 +1,4 @@
-"""From the lines of an answer log to figures: one report for every system."""
+"""Report of an evaluation: figures from the lines of an answer log, the same for every system."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from tcssa.vqa.evaluation.metrics import Record, Scores, score
 
 METRICS_FILE = "metrics.json"
 _MOST_TOKENS = 10**9
-"""Of a slide: no axis reaches further."""
+"""Most visual tokens of a slide in a report; no axis reaches further."""
 Line = Mapping[str, Any]  # one line of the answer log: JSON
 
 
 @dataclass(frozen=True)
 class Report:
-    """Where an evaluation went, and what came of it."""
+    """The folder of an evaluation, and its figures."""
 
     folder: Path
     metrics: dict[str, Any]
 
 
 def describe_benchmark(benchmark: Benchmark) -> dict[str, Any]:
-    """Which benchmark this is, and what is wrong with its rows."""
+    """Describe a benchmark: which one it is, and what is wrong with its rows."""
     return {
         "kind": benchmark.kind,
         "file": str(benchmark.path),
@@ -53,11 +53,14 @@ def describe_benchmark(benchmark: Benchmark) -> dict[str, Any]:
 
 
 def summarise(questions: Sequence[Question], lines: Sequence[Line]) -> dict[str, Any]:
-    """All figures of the answers to some questions.
+    """Compute all figures of the answers to some questions.
 
     Args:
-        questions: What was asked.
-        lines: What became of each, in the same order.
+        questions: The questions that were asked.
+        lines: The log line of each, in the same order.
+
+    Returns:
+        The figures by name, JSON-able; None for a part that no question belongs to.
     """
     rows = list(zip(questions, lines, strict=True))
     closed = [(question, line) for question, line in rows if question.options]
@@ -74,7 +77,12 @@ def summarise(questions: Sequence[Question], lines: Sequence[Line]) -> dict[str,
 
 
 def warn_of_faults(benchmark: Benchmark, reporter: Reporter) -> None:
-    """Tell of rows that cannot be used, or are doubtful."""
+    """Warn of rows that cannot be used, or are doubtful.
+
+    Args:
+        benchmark: The benchmark, with its faults.
+        reporter: Shows the warning.
+    """
     faults = benchmark.faults
     if faults:
         more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
@@ -82,14 +90,24 @@ def warn_of_faults(benchmark: Benchmark, reporter: Reporter) -> None:
 
 
 def warn_of_unanswered(statuses: Mapping[str, int], reporter: Reporter) -> None:
-    """Tell how many rows have no answer, and why."""
+    """Warn how many rows have no answer, and why.
+
+    Args:
+        statuses: Number of rows of each status.
+        reporter: Shows the warning.
+    """
     counts = ", ".join(f"{n} {status}" for status, n in statuses.items() if status != "answered")
     if counts:
         reporter.warn(f"rows without an answer, which count as wrong: {counts}")
 
 
 def write_report(folder: Path, metrics: dict[str, Any]) -> Report:
-    """Write ``metrics.json``."""
+    """Write ``metrics.json``.
+
+    Args:
+        folder: The folder of the evaluation.
+        metrics: The content of the file, JSON-able.
+    """
     atomic.write_text(folder / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
     return Report(folder, metrics)
 
@@ -122,7 +140,7 @@ class _Scores(BaseModel):
 
 
 class _Metrics(BaseModel):
-    """What ``metrics.json`` says, as far as one report is set beside another."""
+    """The part of ``metrics.json`` that a comparison of reports reads."""
 
     benchmark: _Benchmark
     asked: _Asked
@@ -135,7 +153,7 @@ def read_report(folder: Path) -> Report:
     """Read what `write_report` wrote.
 
     Raises:
-        RunError: There is no such report, or it is damaged, or of a benchmark that is not known.
+        RunError: The report does not exist, is damaged, or is of a benchmark that is not known.
     """
     path = folder / METRICS_FILE
     metrics: dict[str, Any] = read_json(path, RunError, top=dict)
@@ -159,7 +177,7 @@ def _scores(closed: Sequence[tuple[Question, Line]]) -> Scores:
 
 
 def _control(closed: Sequence[tuple[Question, Line]], name: str) -> dict[str, Any] | None:
-    """The scores of a control, over the same rows; None where it was not asked."""
+    """Score a control over the same rows; None where it was not asked."""
     if not any(name in line for _, line in closed):
         return None
     records = []
@@ -186,7 +204,7 @@ def _baselines(closed: Sequence[Question]) -> list[dict[str, Any]]:
 
 
 def _permutation(closed: Sequence[tuple[Question, Line]]) -> dict[str, Any] | None:
-    """How answers depend on where options stand; None where one order was asked."""
+    """Measure how answers depend on where options stand; None where one order was asked."""
     asked = [(question, line) for question, line in closed if "orders" in line]
     if not asked:
         return None
@@ -214,7 +232,7 @@ def _permutation(closed: Sequence[tuple[Question, Line]]) -> dict[str, Any] | No
 
 
 def _open(rows: Sequence[tuple[Question, Line]]) -> dict[str, Any] | None:
-    """Open questions: what was written against the reference; unanswered rows are empty texts."""
+    """Score answers to open questions against the references; a row without one is empty text."""
     if not rows:
         return None
     texts = [str(line.get("text") or "") for _, line in rows]

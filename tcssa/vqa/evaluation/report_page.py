@@ -20,7 +20,7 @@ def write_report_page(report: Report, plot: Path | None) -> Path:
 
     Args:
         report: An evaluation; its folder gets the page.
-        plot: Accuracies side by side, if they were drawn.
+        plot: Picture of accuracies side by side, if one was drawn.
     """
     metrics = report.metrics
     title = f"{metrics['system']['name']} on {metrics['benchmark']['kind']}"

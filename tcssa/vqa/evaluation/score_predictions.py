@@ -22,7 +22,14 @@ from tcssa.vqa.evaluation.report import (
 def evaluate_predictions(
     predictions: Path, kind: Kind, file: Path, reporter: Reporter, *, out: Path
 ) -> Report:
-    """Score another system's answers as our own are; see `read_predictions` for the file.
+    """Score another system's answers in the same way as our own.
+
+    Args:
+        predictions: The file of answers; see `read_predictions`.
+        kind: Which benchmark ``file`` is.
+        file: The benchmark's questions.
+        reporter: Warns of faulty rows, unknown ids and rows without an answer.
+        out: Folder for the report.
 
     Raises:
         TableError: One of the files cannot be read.

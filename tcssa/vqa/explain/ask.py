@@ -46,17 +46,17 @@ def answer_question(
     Args:
         run: A run directory of train-vqa.
         question: The question.
-        options: What to choose from; without any the answer is written.
-        reporter: Is told of progress.
-        features: The slide's patch features; or
-        slide: the slide, whose features are extracted with the run's encoder.
+        options: The options to choose from; without any the answer is written.
+        reporter: Shows progress.
+        features: The slide's patch features; needed unless ``slide`` is given.
+        slide: The slide's file, whose features are extracted with the run's encoder.
         slide_mpp: The slide's level-0 resolution, if it does not state one.
         budget: Slots that the slide becomes, where the run's compressor is nested; None: as many as
             the run was trained with.
         explain: Find out which slots the answer rests on.
-        max_new_tokens: Where a written answer is cut at the latest.
+        max_new_tokens: Most tokens of a written answer; a longer one is cut.
         batch_size: Prompts read at a time.
-        llm: Where the language model lies, if not where it was trained from.
+        llm: Folder, GGUF file or name of the language model; None takes the one the run names.
         allow_hub: Let it be downloaded.
         trust_remote_code: Run code that comes with it, where the run needs that.
         encoder: The run's encoder, where it is code or a repository of the user's choice
@@ -68,7 +68,8 @@ def answer_question(
         The answer, and the picture if one was drawn.
 
     Raises:
-        UsageError: The question makes no sense, or the features are of another encoder.
+        UsageError: The question or its options cannot be asked, the slide is missing, the run gives
+            no such ``budget``, or the features are of another encoder.
         FeatureFileError: The features cannot be read, or are of another length.
         RunError: The run cannot be loaded.
     """

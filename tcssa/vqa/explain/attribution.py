@@ -1,4 +1,4 @@
-"""Which visual tokens an answer rests on: each is blanked in turn, and the answer weighed again.
+"""Attribution of an answer to visual tokens: each is blanked in turn, the answer scored again.
 
 The effect of a slot is how much the log-likelihood of the answer falls without it: positive where
 the slot speaks for the answer, negative where it speaks against. Effects of slots that say the
@@ -28,13 +28,13 @@ def ablation_effects(
     among: Sequence[int] | None = None,
     batch_size: int = 16,
 ) -> Tensor:
-    """The fall of an answer's log-likelihood without each visual token [V], in nats.
+    """Measure how far an answer's log-likelihood falls without each visual token, [V] in nats.
 
     Args:
         model: The model, in evaluation mode.
         prompt: The question about the slide.
         answer: The token ids of the answer.
-        among: Weigh the answer among these tokens only (the letters of the options).
+        among: Normalise over these tokens only (the letters of the options); None: over all.
         batch_size: Prompts read at a time.
     """
     blanked = [
@@ -52,7 +52,18 @@ def log_likelihoods(
     among: Sequence[int] | None = None,
     batch_size: int = 16,
 ) -> Tensor:
-    """The log-likelihood of one answer after each of several prompts [B], float64, on the CPU."""
+    """Return the log-likelihood of one answer after each of several prompts.
+
+    Args:
+        model: The model, in evaluation mode.
+        prompts: The prompts, at least one.
+        answer: The token ids of the answer.
+        among: Normalise over these tokens only (the letters of the options); None: over all.
+        batch_size: Prompts read at a time.
+
+    Returns:
+        The log-likelihoods [B] in nats, float64, on the CPU.
+    """
     sums = []
     for step in prefill(model, prompts, batch_size):
         total = torch.zeros(len(step.logits), dtype=torch.float64)

@@ -28,7 +28,7 @@ def extract_slide(
         slide: The slide's file.
         encoder: The encoder that the model's features were made with.
         job: The job folder to write; what is there already is not made again.
-        reporter: Is told of progress.
+        reporter: Shows progress.
         slide_mpp: The slide's level-0 resolution, if it does not state one.
         device: Where the encoder runs.
 
@@ -36,7 +36,7 @@ def extract_slide(
         The feature file.
 
     Raises:
-        UsageError: The encoder is not known.
+        UsageError: The encoder is not given, or tcssa cannot load it.
         SlideError: The slide cannot be read, or holds no tissue.
     """
     if encoder is None:

@@ -1,4 +1,4 @@
-"""A slide that can be asked: answers, and the slots they rest on."""
+"""A slide ready for questions: answers, and the slots they rest on."""
 
 from __future__ import annotations
 
@@ -28,17 +28,18 @@ from tcssa.vqa.model.run import LoadedVqa
 from tcssa.vqa.model.visual_encoders import SlotVisual
 
 MAX_ABLATED = 256
-"""Visual tokens above which they are not blanked one by one: each costs a pass."""
+"""Most visual tokens that are blanked one by one, as each costs a pass."""
 _MOST_DRAWN = 5
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One visual token, and what the answer owes to it."""
+    """One visual token, and its effect on the answer."""
 
     slot: int
     effect: float
-    """Fall of the answer's log-likelihood without it, in nats; positive: it speaks for it."""
+    """Fall of the answer's log-likelihood without the token, in nats; positive if the token speaks
+    for the answer."""
     mass: float | None
     """Sum of its patches' routing weights; None where the tokens are no slots."""
     num_patches: int | None
@@ -49,38 +50,39 @@ class Slot:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model says of a slide."""
+    """A model's answer to a question about a slide."""
 
     slide: str
     question: str
     options: tuple[str, ...]
     text: str
-    """What was written, or the option that was chosen."""
+    """The written answer, or the option that was chosen."""
     predicted: int | None
     """The option chosen, from 0."""
     probabilities: tuple[float, ...] | None
-    """Of each option, given that one of the letters is answered."""
+    """Probability of each option, given that one of the letters is answered."""
     option_mass: float | None
     """The share of all next tokens' probability that the letters have together."""
     log_likelihood: float | None
-    """Of the answer, in nats; of a letter among the letters. None if nothing was written."""
+    """Log-likelihood of the answer, in nats; of a letter among the letters. None if nothing was
+    written."""
     slots: list[Slot]
     """The visual tokens, by the size of their effect; empty where there are too many."""
 
 
 class SlideOracle:
-    """A slide, ready to be asked about.
+    """A slide, ready for questions about it.
 
     Args:
         loaded: The model.
         path: The slide's patch features.
         batch_size: Prompts read at a time.
-        max_new_tokens: Where a written answer is cut at the latest.
+        max_new_tokens: Most tokens of a written answer; a longer one is cut.
 
     Raises:
         FeatureFileError: The features cannot be read, or there are none.
-        FeatureDimError: They are of another length than the model's.
-        UsageError: They are of another encoder than the model's.
+        FeatureDimError: The features are of another length than the model's.
+        UsageError: The features are of another encoder than the model's.
     """
 
     def __init__(
@@ -102,7 +104,7 @@ class SlideOracle:
 
         Args:
             question: The question, in plain words.
-            options: What to choose from; without any the answer is written.
+            options: The options to choose from; without any the answer is written.
             explain: Find out which slots the answer rests on.
 
         Raises:
@@ -181,12 +183,12 @@ class SlideOracle:
         """Draw the slots with the largest effects on the slide.
 
         Args:
-            answer: What `ask` said.
+            answer: What `ask` returned.
             path: The PNG to write.
             picture: The slide in small; None draws the grid of its patches.
 
         Returns:
-            Whether anything was drawn: slots without coordinates have no place.
+            True if anything was drawn: slots without coordinates have no place.
         """
         if self.places is None or self.coords is None or not self.patch_size or not answer.slots:
             return False
@@ -210,10 +212,14 @@ class SlideOracle:
 
 
 def check_question(question: str, options: Sequence[str]) -> None:
-    """Refuse a question that makes no sense.
+    """Refuse a question that cannot be asked.
+
+    Args:
+        question: The question, in plain words.
+        options: Its options; none for an open question.
 
     Raises:
-        UsageError: It is empty, or there is one option, or more than 26, or an empty one.
+        UsageError: The question is empty, or there is one option, more than 26, or an empty one.
     """
     if not question.strip():
         raise UsageError("the question is empty", hint='ask something: tcssa ask RUN … "What …?"')
@@ -226,7 +232,11 @@ def check_question(question: str, options: Sequence[str]) -> None:
 def _places(
     loaded: LoadedVqa, path: Path
 ) -> tuple[SlotPlaces | None, NDArray[Any] | None, int | None]:
-    """Where the slots lie, and the patches; None where tokens are no slots or have no place."""
+    """Return the slots' places, the patches' coordinates, and the side of a patch.
+
+    The places are None where the visual tokens are not slots, the others where the features do not
+    state them in level-0 pixels.
+    """
     with open_bag(path) as bag:
         if bag.coords_unit != "level0_px":
             coords, size = None, None

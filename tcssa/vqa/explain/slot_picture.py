@@ -31,7 +31,7 @@ def picture_slots(
         coords: Top-left corners in level-0 pixels [N, 2].
         patch_size: Side of a patch in level-0 pixels.
         first_slot: The first slot of each patch [N].
-        title: Stands above.
+        title: Title of the picture.
         labels: The slots to colour, most important first, with their legend.
     """
     corner = np.zeros(2)

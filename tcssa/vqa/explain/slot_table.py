@@ -1,4 +1,4 @@
-"""What a slide's visual tokens stand for: mass, patches and place of every slot."""
+"""Mass, patches and place of every slot of a slide."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tcssa.vqa.model.visual_encoders import SlotVisual
 
 @dataclass(frozen=True)
 class SlotPlaces:
-    """Where the slots of one slide lie."""
+    """Places of the slots of one slide."""
 
     mass: list[float]
     """Sum of routing weights of each slot; 0 marks an empty one."""
@@ -34,7 +34,7 @@ def slot_places(
     """Route a slide once more, to see where its slots lie.
 
     Args:
-        visual: In evaluation mode.
+        visual: The visual encoder, in evaluation mode.
         features: The slide's patches [N, D].
         coords: Their top-left corners in level-0 pixels [N, 2]; None if not known.
         patch_size: Side of a patch in level-0 pixels; half of it leads from corner to centre.

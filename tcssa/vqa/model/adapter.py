@@ -1,7 +1,7 @@
 """LoRA on disk: a folder that peft reads, written and read strictly.
 
-The embeddings are never part of it. peft would look on its hub whether they changed; the vocabulary
-is never resized here, so they did not.
+The embeddings are never part of it. peft would check on its hub whether they changed; the
+vocabulary is never resized here, so they did not.
 """
 
 from __future__ import annotations
@@ -29,6 +29,13 @@ _MOST_RANK, _MOST_LAYERS = 65_536, 1000
 
 def attach_lora(llm: Any, config: Any) -> Any:
     """Put LoRA on a language model, as peft does it.
+
+    Args:
+        llm: A causal language model of transformers, hence Any.
+        config: A LoraConfig; peft types its own loosely, hence Any.
+
+    Returns:
+        A PeftModel.
 
     Raises:
         ValueError: No layer of the model has the names in the configuration.
@@ -109,11 +116,15 @@ def _read_config(path: Path) -> Any:  # a LoraConfig; peft types its own loosely
 def load_adapter(folder: Path, llm: Any) -> Any:
     """Put LoRA from a folder on the language model that it was trained on.
 
+    Args:
+        folder: The folder that `save_adapter` wrote.
+        llm: A causal language model of transformers, hence Any.
+
     Returns:
         A PeftModel, in evaluation mode.
 
     Raises:
-        CheckpointError: A file is missing or broken, or they are no LoRA of this model.
+        CheckpointError: A file is missing or broken, or the files are not LoRA of this model.
     """
     from peft import get_peft_model_state_dict
     from peft.utils import set_peft_model_state_dict

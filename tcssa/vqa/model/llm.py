@@ -31,9 +31,9 @@ class LoadedLLM:
     model: Any
     tokenizer: Any
     id: str
-    """By which `load_llm` finds it again: its name, or its absolute path."""
+    """Its name or absolute path, by which `load_llm` finds it again."""
     sha256: str
-    """Of its weights: the file's, or that of the list of all files' hashes where there are more."""
+    """SHA-256 of its weights: the file's, or that of the list of hashes where there are several."""
 
 
 def load_llm(
@@ -50,11 +50,11 @@ def load_llm(
         name_or_path: A folder, a ``.gguf`` file, or a name in the local cache of the hub.
         allow_hub: Download a name that is not in the cache.
         trust_remote_code: Run code that comes with the model.
-        dtype: Of its weights.
-        device: Where it goes.
+        dtype: Type of its weights.
+        device: Where to put it.
 
     Raises:
-        LlmError: It is not there, or cannot be loaded.
+        LlmError: The model is not found, or cannot be loaded.
         CheckpointError: Its ``config.json`` is damaged, or names code to be downloaded.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -99,13 +99,13 @@ def load_llm(
 
 
 def weight_files(path: Path) -> list[Path]:
-    """The files that hold a language model's weights.
+    """Return the files that hold a language model's weights.
 
     Args:
         path: A folder, or a ``.gguf`` file.
 
     Raises:
-        LlmError: There are none.
+        LlmError: The path holds no weights that can be loaded.
     """
     if path.is_file():
         if path.suffix != ".gguf":
@@ -125,7 +125,7 @@ def weight_files(path: Path) -> list[Path]:
 
 
 def hash_of_files(files: list[Path]) -> str:
-    """One file's SHA-256, or the SHA-256 of the lines ``hash  name`` of several, as sha256sum's."""
+    """Return a file's SHA-256, or that of sha256sum's lines ``hash  name`` of several files."""
     if len(files) == 1:
         return file_sha256(files[0])
     lines = [f"{file_sha256(file)}  {file.name}\n" for file in files]
@@ -144,7 +144,7 @@ def _require_whole(path: Path, found: Mapping[str, Any]) -> None:
 
 
 def _from_cache(name: str, *, allow_hub: bool, with_code: bool) -> Path:
-    """The folder of a name in the hub's local cache, downloaded if allowed."""
+    """Return the folder of a name in the hub's local cache, downloaded if allowed."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

@@ -29,14 +29,14 @@ def merge_vqa(
 
     Args:
         folder: A run directory of train-vqa.
-        out: The folder to write, empty or not there.
-        llm: Where the language model lies, if not where it was trained from.
+        out: The folder to write; empty, or not existing yet.
+        llm: Folder, GGUF file or name of the language model; None takes the one the run names.
         allow_hub: Let it be downloaded.
         trust_remote_code: Run code that comes with it, where the run needs that.
 
     Raises:
         RunError: ``out`` holds something, or the run is merged already or cannot be loaded.
-        LlmError: The language model is not there.
+        LlmError: The language model is not found.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(out, "holds something already", hint="give another folder to merge into")

@@ -34,14 +34,14 @@ class Batch:
     labels: Tensor
     """[B, L]: -100 where nothing is learned."""
     visual: list[Tensor]
-    """Of each row the visual tokens [V, D], or the patch features [N, D]."""
+    """Each row's visual tokens [V, D], or patch features [N, D]."""
     slide_ids: list[str]
     encoded: bool = False
-    """Whether `visual` holds visual tokens, which go straight to the projector. Patch features go
+    """True if `visual` holds visual tokens, which go straight to the projector. Patch features go
     through the visual encoder first."""
 
     def to(self, device: torch.device | str) -> Self:
-        """The same on another device."""
+        """Return the batch on another device."""
         return replace(
             self,
             input_ids=self.input_ids.to(device),
@@ -53,16 +53,16 @@ class Batch:
 
 @dataclass(frozen=True)
 class Output:
-    """What a batch comes to."""
+    """The result of a batch."""
 
     loss_sum: Tensor
     """Cross-entropy summed over all learned tokens, 0-dim, float32."""
     num_targets: int
-    """How many those are."""
+    """Number of learned tokens."""
     aux_loss: Tensor | None
     """Mean balance loss of the rows' slides; None unless the compressor is in training."""
     logits: Tensor
-    """That predict the learned tokens, row by row [T, vocabulary], float32."""
+    """Logits that predict the learned tokens, row by row [T, vocabulary], float32."""
 
 
 class SlideLanguageModel(nn.Module):
@@ -75,7 +75,7 @@ class SlideLanguageModel(nn.Module):
         visual: Makes visual tokens of patch features.
         projector: Brings them to the language model's width.
         llm: A causal language model of transformers or peft, hence Any.
-        image_token_id: The placeholder.
+        image_token_id: The placeholder of a visual token.
 
     Raises:
         ShapeError: The widths of the parts do not fit.
@@ -101,7 +101,7 @@ class SlideLanguageModel(nn.Module):
 
     @property
     def has_lora(self) -> bool:
-        """Whether the language model carries LoRA."""
+        """True if the language model carries LoRA."""
         return any(_LORA in name for name, _ in self.llm.named_parameters())
 
     def set_trainable(
@@ -111,8 +111,13 @@ class SlideLanguageModel(nn.Module):
 
         The pooling of abmil trains with the projector.
 
+        Args:
+            stage: 1 trains the projector, 2 trains LoRA.
+            train_compressor: Train the compressor too.
+            train_projector: Train the projector in stage 2 too.
+
         Raises:
-            UsageError: There is no compressor to train, or no LoRA.
+            UsageError: The compressor is to train and there is none, or stage 2 finds no LoRA.
         """
         compressor = getattr(self.visual, "compressor", None)
         if train_compressor and compressor is None:
@@ -144,7 +149,14 @@ class SlideLanguageModel(nn.Module):
         return self
 
     def embed(self, input_ids: Tensor, visual_tokens: Sequence[Tensor]) -> Tensor:
-        """Embed prompts [B, L] with every row's visual tokens [V, D] in place: [B, L, H].
+        """Embed prompts, with every row's visual tokens in place.
+
+        Args:
+            input_ids: Token ids [B, L], one placeholder for each visual token.
+            visual_tokens: Visual tokens [V, D] of each row.
+
+        Returns:
+            Embeddings [B, L, H].
 
         Raises:
             ShapeError: A row has another number of placeholders than visual tokens.
@@ -160,10 +172,10 @@ class SlideLanguageModel(nn.Module):
         return embeds.masked_scatter(is_visual.unsqueeze(-1), projected)
 
     def forward(self, batch: Batch) -> Output:
-        """The loss of a batch; a row's share does not depend on the other rows or on padding.
+        """Compute a batch's loss; a row's share does not depend on the other rows or on padding.
 
         Raises:
-            ShapeError: Placeholders and visual tokens do not match.
+            ShapeError: The placeholders of a row and its visual tokens differ in number.
         """
         tokens, aux_loss = self._see(batch)
         mask = batch.attention_mask
@@ -182,7 +194,7 @@ class SlideLanguageModel(nn.Module):
         return Output(loss_sum, len(logits), aux_loss, logits)
 
     def _see(self, batch: Batch) -> tuple[list[Tensor], Tensor | None]:
-        """Visual tokens of every row, and the balance loss if the compressor trains."""
+        """Return the visual tokens of every row, and the balance loss if the compressor trains."""
         if batch.encoded:
             return batch.visual, None
         seen = [

@@ -1,4 +1,4 @@
-"""What is trained: visual encoder, projector, language model and prompts, put together.
+"""Parts of a training, put together: visual encoder, projector, language model and prompts.
 
 A training begins with fresh parts, or with those of a run: stage 2 with stage 1's projector, and
 the same compressor and language model.
@@ -31,7 +31,7 @@ from tcssa.vqa.prompts.template import ChatTemplate
 from tcssa.vqa.settings import VqaSettings
 
 _HIDDEN_DIM = 24
-"""Of the experts of a compressor that is made here, as of train-mil's."""
+"""Hidden width of the experts of a compressor that is made here, as in train-mil."""
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -47,7 +47,7 @@ class Parts:
     """Encoder of the features, where the compressor, the run or the features name it."""
     compressor_sha256: str | None
     from_fingerprint: str | None
-    """Of the run that it starts from."""
+    """Fingerprint of the run that it starts from."""
 
     @property
     def pad_id(self) -> int:
@@ -56,12 +56,12 @@ class Parts:
 
     @property
     def caches_tokens(self) -> bool:
-        """Whether a slide's visual tokens never change, so that they are made once."""
+        """True if a slide's visual tokens never change and are to be made once."""
         trains = any(parameter.requires_grad for parameter in self.model.visual.parameters())
         return self.settings.visual.use_slot_cache and not trains
 
     def fingerprint(self) -> dict[str, Any]:
-        """What tells this beginning from another."""
+        """Return what tells this starting point from another."""
         return {
             "llm_sha256": self.llm.sha256,
             "compressor_sha256": self.compressor_sha256,
@@ -70,7 +70,12 @@ class Parts:
         }
 
     def save(self, out: Path, settings: VqaSettings) -> None:
-        """Write the model into its run directory."""
+        """Write the model into its run directory.
+
+        Args:
+            out: The run directory.
+            settings: Settings of the training.
+        """
         save_vqa(
             out,
             self.model,
@@ -86,12 +91,12 @@ def load_parts(settings: VqaSettings, device: torch.device) -> Parts:
     """Load, or make, what is to be trained.
 
     Args:
-        settings: Of the training, complete.
+        settings: Settings of the training, complete.
         device: Where it trains.
 
     Raises:
         UsageError: The run to start from was made for another visual encoder or model.
-        LlmError: The language model is not there.
+        LlmError: The language model is not found.
         CheckpointError: The compressor cannot be read.
         RunError: The run to start from is not finished, or broken.
     """
@@ -114,7 +119,7 @@ def load_parts(settings: VqaSettings, device: torch.device) -> Parts:
 
 
 def _fresh(settings: VqaSettings) -> Parts:
-    """A new projector between a visual encoder and a language model."""
+    """Put a new projector between a visual encoder and a language model."""
     options = settings.llm
     llm = load_llm(
         options.llm,
@@ -154,7 +159,7 @@ def _fresh(settings: VqaSettings) -> Parts:
 
 
 def _continued(settings: VqaSettings) -> Parts:
-    """The parts of the run that training starts from."""
+    """Load the parts of the run that training starts from."""
     assert settings.train.from_run is not None
     loaded = load_vqa(
         settings.train.from_run,
@@ -202,10 +207,10 @@ def _begun(settings: VqaSettings, feature_dim: int) -> SlotCompressor:
     """Make a compressor whose slots begin as means of patches near prototypes.
 
     The prototypes are of all slides that have features, an equal number of patches of each; a file
-    that cannot be read is told of where the rows are read.
+    that cannot be read is skipped here, and reported where the rows are read.
 
     Raises:
-        UsageError: There are too few patches that differ.
+        UsageError: The slides have fewer patches that differ than there are slots.
     """
     assert settings.corpus.features is not None
     config = CompressorConfig(
@@ -237,10 +242,10 @@ def _begun(settings: VqaSettings, feature_dim: int) -> SlotCompressor:
 
 
 def _of_features(settings: VqaSettings) -> tuple[int, str | None]:
-    """D and encoder of the first feature file that holds a patch.
+    """Return D and encoder of the first feature file that holds a patch.
 
     Raises:
-        UsageError: None does.
+        UsageError: No feature file holds a patch.
     """
     assert settings.corpus.features is not None
     for path in find_bags([settings.corpus.features]):

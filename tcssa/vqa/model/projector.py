@@ -1,4 +1,4 @@
-"""From slots to tokens of a language model.
+"""Projector from slots to tokens of a language model.
 
 TC-SSA's projector: Linear(D, 2048), GELU, Linear(2048, H). The layers bear the names of the
 reference implementation, so that its ``projector.pt`` loads as it is.

@@ -1,4 +1,4 @@
-"""The run directory of a slide language model: all that it is, but for the language model itself.
+"""The run directory of a slide language model: everything but the language model itself.
 
 ::
 
@@ -72,7 +72,7 @@ class LoadedVqa:
     """Its language model and where it came from; with LoRA, if there is any, in place."""
 
     def describe(self) -> dict[str, Any]:
-        """What a report says of it, JSON-able."""
+        """Describe the model for a report, JSON-able."""
         settings = self.settings
         return {
             "stage": settings.stage,
@@ -86,7 +86,7 @@ class LoadedVqa:
         }
 
     def fingerprint(self) -> str:
-        """Changes with everything that decides its answers, and with nothing else."""
+        """Return a hash that changes with all that decides its answers, and with nothing else."""
         facts = self.settings.model_dump(mode="json", exclude={"tcssa_version": True})
         facts["llm"] = {"sha256": self.settings.llm.sha256, "dtype": _dtype_of(self.model.llm)}
         return params_hash(facts)
@@ -109,9 +109,9 @@ def save_vqa(
         model: The model.
         prompts: Its prompt builder.
         llm: Its language model, as it was loaded.
-        stage: What it was trained in.
+        stage: The stage it was trained in.
         encoder: Encoder of the features it was trained on.
-        trust_remote_code: Whether the language model needs code that comes with it.
+        trust_remote_code: True if the language model needs code that comes with it.
     """
     (folder / VQA_FILE).unlink(missing_ok=True)
     paths = [*_save_visual(folder, model.visual, encoder), folder / PROJECTOR_FILE]
@@ -162,18 +162,18 @@ def load_vqa(
 
     Args:
         folder: The folder.
-        llm: Where the language model lies, if not where it was trained from.
+        llm: Folder, GGUF file or name of the language model; None takes the one the run names.
         allow_hub: Let it be downloaded.
         trust_remote_code: Run code that comes with it, where the run needs that.
         device: Where to compute.
-        dtype: Of the language model; the one it was trained in if not given.
+        dtype: Type of the language model's weights; the one it was trained in if not given.
 
     Raises:
-        RunError: A piece is missing or is not the one that was saved; or it is another base model,
-            or one that needs code of its own, and ``trust_remote_code`` is not given.
+        RunError: A piece is missing or is not the one that was saved, the language model is not the
+            one it was trained on, or it needs code of its own without ``trust_remote_code``.
         CheckpointError: A piece does not fit the others.
-        LlmError: The language model is not there.
-        DeviceError: The device is not there.
+        LlmError: The language model is not found.
+        DeviceError: The device is not available.
     """
     folder = Path(folder)
     settings = read_vqa(folder)
@@ -206,7 +206,7 @@ def _load_base(
     allow_hub: bool,
     dtype: torch.dtype | None,
 ) -> LoadedLLM:
-    """The language model, and the tokenizer that the run keeps."""
+    """Load the language model, and the tokenizer that the run keeps."""
     from transformers import AutoTokenizer
 
     facts = settings.llm
@@ -255,7 +255,7 @@ def _load_visual(folder: Path, settings: VqaRun) -> VisualEncoder:
 
 
 def _fixed_num_tokens(visual: VisualEncoder) -> int | None:
-    """Tokens that every slide becomes, or None where that depends on the slide."""
+    """Return the tokens that every slide becomes, or None where that depends on the slide."""
     return None if visual.kind in ("sample", "full") else visual.num_tokens(1)
 
 

@@ -34,9 +34,9 @@ class BaseModelFacts(BaseModel):
     id: str
     """Its name or path; ``.`` where it lies in the folder itself."""
     sha256: str
-    """Of its weights, see `LoadedLLM`."""
+    """SHA-256 of its weights, see `LoadedLLM`."""
     dtype: Literal["float32", "float16", "bfloat16"]
-    """Of its weights in training."""
+    """Type of its weights in training."""
     trust_remote_code: bool
 
 
@@ -49,11 +49,11 @@ class VqaRun(BaseModel):
     tcssa_version: str
     stage: Literal[1, 2]
     encoder: str | None
-    """Encoder of the features it was trained on; None where nobody noted it."""
+    """Encoder of the features it was trained on; None where it was not noted."""
     num_visual_tokens: int | None = Field(ge=1)
     """Tokens that every slide becomes; None where it depends on the slide."""
     feature_dim: int = Field(ge=1)
-    """D."""
+    """Length D of the features."""
     visual: VisualConfig
     template: ChatTemplate
     image_token: str
@@ -67,7 +67,7 @@ def read_vqa(folder: Path) -> VqaRun:
     """Read ``vqa.json`` and check that every file it names is the one that was saved.
 
     Raises:
-        RunError: The folder is no finished run, or a file is missing or another one.
+        RunError: The folder is no finished run, or a file is missing or has changed.
     """
     path = folder / VQA_FILE
     if not path.exists():
@@ -103,7 +103,7 @@ def read_vqa(folder: Path) -> VqaRun:
 
 
 def _required(settings: VqaRun) -> list[str]:
-    """The files that a run cannot be without."""
+    """List the files that a run cannot be without."""
     names = [PROJECTOR_FILE]
     own = {"tcssa": COMPRESSOR_FILE, "abmil": VISUAL_FILE}.get(settings.visual.kind)
     names += [own] if own else []

@@ -52,12 +52,12 @@ class SlotCache:
 
         Args:
             paths: Feature files, one a slide.
-            reporter: Is told of progress.
-            rank: Which share of the slides is this process's.
-            num_ranks: Processes that fill the cache together.
+            reporter: Shows progress.
+            rank: Index of this process, from 0; it makes every ``num_ranks``-th slide.
+            num_ranks: Number of processes that fill the cache together.
 
         Returns:
-            How many slides were compressed.
+            The number of slides that were compressed.
 
         Raises:
             FeatureFileError: A feature file cannot be read.
@@ -76,18 +76,18 @@ class SlotCache:
         return len(missing)
 
     def tokens(self, path: Path) -> Tensor:
-        """Tokens [V, D] of the slide whose features lie at ``path``; `fill` made them.
+        """Return the tokens [V, D] of the slide whose features lie at ``path``; `fill` made them.
 
         Raises:
-            CheckpointError: They are missing, or the file is broken.
+            CheckpointError: The tokens are missing, or their file is broken.
         """
         return self._read(self._file(path))[0]
 
     def _read(self, file: Path) -> tuple[Tensor, dict[str, Any]]:
-        """The tokens of a file, and what they were made from.
+        """Read the tokens of a file, and what they were made from.
 
         Raises:
-            CheckpointError: It does not hold tokens of this encoder.
+            CheckpointError: The file does not hold tokens of this encoder's shape.
         """
         tensors, facts = read_tensors(file)
         tokens = tensors.get(_TOKENS)
@@ -103,7 +103,7 @@ class SlotCache:
         return self.folder / f"{path.stem}.safetensors"
 
     def _holds(self, path: Path) -> bool:
-        """Whether the tokens are there, and are those of the features that are there now."""
+        """Tell whether the tokens are there, made from the features that are there now."""
         file = self._file(path)
         if not file.exists():
             return False
@@ -133,15 +133,27 @@ class SlotCache:
 
 
 def feature_tensor(path: Path, feature_dim: int) -> Tensor:
-    """Patch features [N, D] of one slide, float32; see `tcssa.features.read_features`."""
+    """Read the patch features [N, D] of one slide, float32; see `tcssa.features.read_features`.
+
+    Args:
+        path: The feature file.
+        feature_dim: The D that the features must have.
+    """
     return torch.from_numpy(read_features(path, feature_dim)).float()
 
 
 def patch_places(path: Path, encoder: VisualEncoder) -> Tensor | None:
-    """Read where the patches of a slide lie, in µm, [N, 2], if the encoder is told; else None.
+    """Read where the patches of a slide lie, if the encoder reads that.
+
+    Args:
+        path: The feature file.
+        encoder: The visual encoder that the places are for.
+
+    Returns:
+        The patches' (x, y) in µm, [N, 2]; None for an encoder that reads no coordinates.
 
     Raises:
-        FeatureFileError: The file does not say it.
+        FeatureFileError: The file does not state where its patches lie in µm.
     """
     if not encoder.reads_coords:
         return None
@@ -157,7 +169,7 @@ def patch_places(path: Path, encoder: VisualEncoder) -> Tensor | None:
 
 
 def encoder_hash(encoder: VisualEncoder) -> str:
-    """SHA-256 of everything a visual encoder's output depends on, but for the features."""
+    """Return the SHA-256 of all that a visual encoder's output depends on, but the features."""
     digest = hashlib.sha256(encoder.describe().encode())
     for name, value in sorted(encoder.state_dict().items()):
         digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())

@@ -1,4 +1,4 @@
-"""What of a slide the language model sees: slots, or a baseline that they are compared with.
+"""Visual encoders, which show a slide to the language model: slots, and baselines for them.
 
 Shapes: N patches, V visual tokens, D features.
 """
@@ -20,7 +20,7 @@ from tcssa.vqa.settings import VisualKind
 
 
 class VisualConfig(BaseModel):
-    """Which visual encoder, and its size."""
+    """Kind and size of a visual encoder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,7 +45,7 @@ class VisualEncoder(nn.Module):
     """
 
     decisive: ClassVar[tuple[str, ...]] = ("kind", "feature_dim")
-    """What of the configuration decides the output."""
+    """Fields of the configuration that decide the output."""
 
     def __init__(self, config: VisualConfig) -> None:
         super().__init__()
@@ -54,22 +54,31 @@ class VisualEncoder(nn.Module):
         self.config = config
         self.kind = config.kind
         self.reads_coords = False
-        """Whether it must be told where patches lie."""
+        """True if it must be told where patches lie."""
         self.feature_dim: int = config.feature_dim
 
     @abstractmethod
     def num_tokens(self, num_patches: int) -> int:
-        """V of a slide of so many patches.
+        """Return V of a slide with this many patches.
 
         Raises:
-            TooManyPatchesError: There are more than the encoder shows.
+            TooManyPatchesError: There are more patches than the encoder shows.
         """
 
     @abstractmethod
     def encode(
         self, features: Tensor, slide_id: str, coords: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """What `forward` does, on features that were checked."""
+        """Encode one slide, as `forward` does, from features that were checked.
+
+        Args:
+            features: Patch features [N, D], float32, N at least 1.
+            slide_id: Name of the slide; a random choice follows from it.
+            coords: Where patches lie, (x, y) in µm, [N, 2], for an encoder that `reads_coords`.
+
+        Returns:
+            Visual tokens [V, D], float32, and the balance loss of a compressor that trains.
+        """
 
     def forward(
         self, features: Tensor, slide_id: str, coords: Tensor | None = None
@@ -78,7 +87,7 @@ class VisualEncoder(nn.Module):
 
         Args:
             features: Patch features [N, D], of any floating type, N at least 1.
-            slide_id: What is chosen at random follows from it.
+            slide_id: Name of the slide; a random choice follows from it.
             coords: Where patches lie, (x, y) in µm, [N, 2], for an encoder that `reads_coords`.
 
         Returns:
@@ -98,7 +107,7 @@ class VisualEncoder(nn.Module):
         return self.encode(features.float(), slide_id, coords)
 
     def describe(self) -> str:
-        """Everything that decides the output beside weights and features, as a line of JSON."""
+        """Return as a line of JSON what decides the output besides weights and features."""
         facts: dict[str, Any] = {name: getattr(self.config, name) for name in self.decisive}
         return json.dumps(facts, sort_keys=True)
 
@@ -113,10 +122,10 @@ class SlotVisual(VisualEncoder):
         self.set_budget(config.budget)
 
     def set_budget(self, budget: int | None) -> None:
-        """Let slides become fewer slots, of a nested compressor; None: all.
+        """Set how many slots of a nested compressor a slide becomes; None: all.
 
         Raises:
-            UsageError: The compressor gives no such number.
+            UsageError: The compressor does not give this number of slots.
         """
         if budget not in (None, *self.compressor.config.budgets):
             known = ", ".join(map(str, self.compressor.config.budgets))
@@ -127,19 +136,19 @@ class SlotVisual(VisualEncoder):
         self.config = self.config.model_copy(update={"budget": budget})
 
     def num_tokens(self, num_patches: int) -> int:
-        """K or the budget, whatever the slide."""
+        """Return the budget, or K without one, whatever the slide."""
         return self.config.budget or self.compressor.config.num_slots
 
     def encode(
         self, features: Tensor, slide_id: str, coords: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """Slots [K, D]; the balance loss in training only."""
+        """See `VisualEncoder.encode`: slots [K, D]; the balance loss in training only."""
         places = None if coords is None else [coords]
         output = self.compressor.compress([features], self.config.budget, places)
         return output.slots[0], output.aux_loss if self.training else None
 
     def describe(self) -> str:
-        """The compressor's configuration too; noise and dropout touch no frozen one."""
+        """Describe the compressor too, but for noise and dropout, which touch no frozen one."""
         without = {"noise_std", "dropout"}
         if not self.compressor.config.salience:  # so that older caches remain in use
             without.add("salience")
@@ -158,13 +167,13 @@ class SampleVisual(VisualEncoder):
     decisive = ("kind", "feature_dim", "num_tokens")
 
     def num_tokens(self, num_patches: int) -> int:
-        """As many as asked for, or all there are."""
+        """Return the number asked for, or that of the patches if there are fewer."""
         return min(num_patches, self.config.num_tokens)
 
     def encode(
         self, features: Tensor, slide_id: str, coords: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """The chosen patches [V, D]."""
+        """See `VisualEncoder.encode`: the chosen patches [V, D]."""
         seed = int.from_bytes(hashlib.sha256(slide_id.encode()).digest()[:8], "big", signed=True)
         order = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))
         chosen = order[: self.num_tokens(len(features))].sort().values
@@ -175,13 +184,13 @@ class MeanVisual(VisualEncoder):
     """One token: the mean of all patches."""
 
     def num_tokens(self, num_patches: int) -> int:
-        """One."""
+        """Return 1."""
         return 1
 
     def encode(
         self, features: Tensor, slide_id: str, coords: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """The mean [1, D]."""
+        """See `VisualEncoder.encode`: the mean [1, D]."""
         return features.mean(dim=0, keepdim=True), None
 
 
@@ -201,13 +210,13 @@ class AbmilVisual(VisualEncoder):
         self.score = nn.Linear(config.attention_dim, 1)
 
     def num_tokens(self, num_patches: int) -> int:
-        """One."""
+        """Return 1."""
         return 1
 
     def encode(
         self, features: Tensor, slide_id: str, coords: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """The weighted mean [1, D]; in float32, whatever autocast says."""
+        """See `VisualEncoder.encode`: the weighted mean [1, D], in float32 even under autocast."""
         with torch.autocast(features.device.type, enabled=False):
             hidden = torch.tanh(self.content(features)) * torch.sigmoid(self.gate(features))
             attention = self.score(hidden).softmax(dim=0)
@@ -220,7 +229,7 @@ class FullVisual(VisualEncoder):
     decisive = ("kind", "feature_dim", "max_patches")
 
     def num_tokens(self, num_patches: int) -> int:
-        """As many as there are patches."""
+        """Return the number of patches."""
         if num_patches > self.config.max_patches:
             raise TooManyPatchesError(num_patches, self.config.max_patches)
         return num_patches
@@ -228,7 +237,7 @@ class FullVisual(VisualEncoder):
     def encode(
         self, features: Tensor, slide_id: str, coords: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """All patches [N, D]."""
+        """See `VisualEncoder.encode`: all patches [N, D]."""
         self.num_tokens(len(features))
         return features, None
 
@@ -242,14 +251,15 @@ _BASELINES: dict[str, type[VisualEncoder]] = {
 
 
 def build_visual(config: VisualConfig, compressor: SlotCompressor | None = None) -> VisualEncoder:
-    """A visual encoder.
+    """Build a visual encoder.
 
     Args:
         config: Its kind and size.
         compressor: Makes the slots of tcssa; the others take none.
 
     Raises:
-        UsageError: The compressor is missing, or too many; or D is missing, or another one.
+        UsageError: tcssa has no compressor, another kind has one, D is missing, or D is not the
+            compressor's.
     """
     if config.kind != "tcssa":
         if compressor is not None:

@@ -26,7 +26,7 @@ class TextEncoder:
         special: The id of each added token, special ones or not, by its text.
 
     Raises:
-        TemplateError: It is no fast tokenizer.
+        TemplateError: The tokenizer is not a fast one.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -48,10 +48,10 @@ class TextEncoder:
         self._split = re.compile(f"({'|'.join(map(re.escape, longest_first))})")
 
     def plain(self, text: str) -> list[int]:
-        """Tokens of a text in which nothing is special.
+        """Tokenise a text in which nothing is special.
 
         Raises:
-            TemplateError: The tokenizer makes a special token of it all the same.
+            TemplateError: The tokenizer finds a special token in the text all the same.
         """
         ids = list(self._plain.encode(text, add_special_tokens=False).ids)
         if not self._special_ids.isdisjoint(ids):
@@ -59,6 +59,6 @@ class TextEncoder:
         return ids
 
     def marks(self, text: str) -> Iterator[tuple[str, int | None]]:
-        """The parts of a template's mark: special tokens with their ids, and text between."""
+        """Split a template's mark into special tokens with their ids, and the text between."""
         for part in filter(None, self._split.split(text)) if self.special else [text]:
             yield part, self.special.get(part)

@@ -1,7 +1,8 @@
-"""The one prompt builder: training, benchmarks and `tcssa ask` all speak through it.
+"""The one prompt builder, used by training, benchmarks and `tcssa ask` alike.
 
-What a side says is plain text: a special token written in it is spelled out, it neither ends a turn
-nor stands for a slide. What is learned is what the assistant says and the token that ends it.
+The words of each side are plain text: a special token written in them is spelled out, it neither
+ends a turn nor stands for a slide. Only the assistant's words, and the token that ends them, are
+learned.
 
 A stretch between two special tokens is tokenised as a whole, as the tokenizer itself would do it;
 only where the assistant begins is it cut, because there the prompt ends when the model is asked.
@@ -26,7 +27,7 @@ _INSTRUCTION = "Answer with the letter of the right option."
 
 @dataclass(frozen=True)
 class Supervised:
-    """A conversation as tokens, with what is to be learned of it."""
+    """A conversation as tokens, with the labels of those that are learned."""
 
     input_ids: list[int]
     """[L], one placeholder for each visual token."""
@@ -37,7 +38,12 @@ class Supervised:
 
 
 def question_text(text: str, options: Sequence[str] = ()) -> str:
-    """A question as it is put to a model: options lettered from A, then what to answer with."""
+    """Format a question for a model: options lettered from A, then what to answer with.
+
+    Args:
+        text: The question.
+        options: Its options; none for an open question.
+    """
     if not options:
         return text.strip()
     lettered = [f"{LETTERS[i]}. {option.strip()}" for i, option in enumerate(options)]
@@ -55,8 +61,8 @@ class PromptBuilder:
             vocabulary has, so the model's embeddings keep their size.
 
     Attributes:
-        image_token_id: Of `image_token`.
-        end_token_id: Ends the assistant's turn.
+        image_token_id: Id of `image_token`.
+        end_token_id: Id of the token that ends the assistant's turn.
         pad_token_id: A token to fill up rows with; never `image_token_id`.
 
     Raises:
@@ -82,11 +88,16 @@ class PromptBuilder:
         self._verify()
 
     def question_turn(self, text: str, options: Sequence[str] = ()) -> Turn:
-        """A question about a slide, the slide before it; see `question_text`."""
+        """Build the turn of a question about a slide, the slide before it.
+
+        Args:
+            text: The question.
+            options: Its options, shown as by `question_text`; none for an open question.
+        """
         return Turn("user", f"{IMAGE_MARK}\n{question_text(text, options)}")
 
     def conversation_ids(self, turns: Sequence[Turn], num_visual: int) -> Supervised:
-        """A whole conversation, to learn from.
+        """Tokenise a whole conversation, to learn from.
 
         Args:
             turns: A system prompt, if it has one of its own, then user and assistant by turns.
@@ -94,7 +105,7 @@ class PromptBuilder:
 
         Raises:
             NothingToLearnError: The assistant says nothing.
-            PromptError: The turns are no conversation.
+            PromptError: There is no turn, or user and assistant do not alternate.
         """
         ids, learned = self._encode(self.template.pieces(self._checked(turns)), num_visual)
         if not any(learned):
@@ -103,10 +114,15 @@ class PromptBuilder:
         return Supervised(ids, labels, sum(learned))
 
     def prompt_ids(self, turns: Sequence[Turn], num_visual: int) -> list[int]:
-        """A conversation up to where the assistant is to speak.
+        """Tokenise a conversation up to where the assistant is to speak.
+
+        Args:
+            turns: As for `conversation_ids`, but the last is the user's.
+            num_visual: Visual tokens of the slide; 0 for a conversation about none.
 
         Raises:
-            PromptError: The turns are no conversation that a user's turn ends.
+            PromptError: There is no turn, user and assistant do not alternate, or the last turn is
+                not the user's.
         """
         checked = self._checked(turns)
         if checked[-1].role != "user":
@@ -114,7 +130,7 @@ class PromptBuilder:
         return self._encode(self.template.pieces(checked, ask=True), num_visual)[0]
 
     def _checked(self, turns: Sequence[Turn]) -> list[Turn]:
-        """The turns with their system prompt, stripped of white space around them."""
+        """Return the turns with their system prompt, stripped of white space around them."""
         kept = [Turn(turn.role, turn.text.strip()) for turn in turns]
         if self.system and (not kept or kept[0].role != "system"):
             kept.insert(0, Turn("system", self.system))
@@ -128,7 +144,7 @@ class PromptBuilder:
         return kept
 
     def _encode(self, pieces: Iterable[Piece], num_visual: int) -> tuple[list[int], list[bool]]:
-        """Tokens of pieces, and which of them are learned."""
+        """Tokenise pieces, and tell which tokens are learned."""
         ids: list[int] = []
         learned: list[bool] = []
         run, run_is_learned = "", False
@@ -151,7 +167,7 @@ class PromptBuilder:
     def _stretches(
         self, pieces: Iterable[Piece], num_visual: int
     ) -> Iterator[tuple[str, int | None, bool]]:
-        """Text and special tokens by turns: the text, the id of a special one, if it is learned."""
+        """Yield text and special tokens: the text, the id of a special one, if it is learned."""
         slide_is_due = True
         for piece in pieces:
             if piece.speaker is None:
@@ -186,7 +202,7 @@ class PromptBuilder:
 
 
 def _around_slide(text: str, num_visual: int) -> tuple[str, str]:
-    """What a user says before and after the slide; all after it if nothing marks its place."""
+    """Split a user's words at the slide; all come after it if nothing marks its place."""
     before, mark, after = text.partition(IMAGE_MARK)
     if not num_visual:
         return f"{before}{after}".strip() if mark else text, ""
@@ -194,7 +210,7 @@ def _around_slide(text: str, num_visual: int) -> tuple[str, str]:
 
 
 def _spare_token(tokenizer: Any, special: Iterable[str], template: ChatTemplate) -> str:
-    """A special token that no conversation needs: one meant for images, else the last."""
+    """Choose a special token that no conversation needs: one meant for images, else the last."""
     spare = [token for token in special if _is_spare(token, tokenizer, template)]
     if not spare:
         raise TemplateError(

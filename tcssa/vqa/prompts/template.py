@@ -1,4 +1,4 @@
-"""How a language model wants to be talked to: the marks around what each side says.
+"""Chat templates of language models: the marks around the words of each side.
 
 A tokenizer brings its chat template as a Jinja program. What we need of it is simpler: the text
 that stands before and after each side's words. `ChatTemplate.of` finds these marks by rendering the
@@ -39,7 +39,7 @@ class Piece(NamedTuple):
     speaker: Role | None = None
     """Who says it; None for the template's marks: only there does a special token mean itself."""
     is_learned: bool = False
-    """Whether the assistant says it: its words, and the token that ends them."""
+    """True if the assistant says it: its words, and the token that ends them."""
 
 
 class ChatTemplate(BaseModel):
@@ -55,20 +55,20 @@ class ChatTemplate(BaseModel):
     before_user: str
     after_user: str
     before_assistant: str
-    """What asks the assistant to speak."""
+    """The mark that asks the assistant to speak."""
     end: str
     """The token by which the assistant ends its turn; it is learned."""
     after_assistant: str
 
     @classmethod
     def of(cls, tokenizer: Any) -> Self:
-        """The marks of a tokenizer's chat template.
+        """Find the marks of a tokenizer's chat template.
 
         Args:
             tokenizer: A tokenizer of transformers, hence Any.
 
         Raises:
-            TemplateError: It has no chat template, or one that is not made of such marks.
+            TemplateError: The tokenizer has no chat template, or one not made of such marks.
         """
         if not getattr(tokenizer, "chat_template", None):
             raise TemplateError(
@@ -80,11 +80,11 @@ class ChatTemplate(BaseModel):
         return template
 
     def pieces(self, turns: Sequence[Turn], *, ask: bool = False) -> Iterator[Piece]:
-        """A conversation in pieces; the turns are a system prompt, if any, then user and assistant.
+        """Split a conversation into pieces.
 
         Args:
-            turns: What is said.
-            ask: Whether to end with what asks the assistant to speak.
+            turns: A system prompt, if any, then user and assistant by turns.
+            ask: End with the mark that asks the assistant to speak.
         """
         if not turns or turns[0].role != "system":
             yield Piece(self.no_system)
@@ -100,11 +100,16 @@ class ChatTemplate(BaseModel):
             yield Piece(self.before_assistant)
 
     def render(self, turns: Sequence[Turn], *, ask: bool = False) -> str:
-        """A conversation as text; see `pieces`."""
+        """Render a conversation as text.
+
+        Args:
+            turns: A system prompt, if any, then user and assistant by turns.
+            ask: End with the mark that asks the assistant to speak.
+        """
         return "".join(piece.text for piece in self.pieces(turns, ask=ask))
 
     def jinja(self) -> str:
-        """The same as a Jinja program with ``{% generation %}``, for tools that mask by it."""
+        """Return the template as Jinja with ``{% generation %}``, for tools that mask by it."""
         marks = {name: json.dumps(value) for name, value in self.model_dump().items()}
         system = (
             "{{ %(before_system)s + messages[0].content | trim + %(after_system)s }}"
@@ -178,7 +183,7 @@ def _verify(template: ChatTemplate, tokenizer: Any) -> None:
 
 
 def _before_earlier_answers(template: ChatTemplate, tokenizer: Any) -> str:
-    """What the program puts before answers that are not the last; differs by an empty thought."""
+    """Return the program's marks before earlier answers, which may lack an empty thought."""
     twice = _stock(tokenizer, [_ASKED, _SAID, _ASKED_AGAIN]) or ""
     earlier = _rest(twice.partition(_SAID.text)[0], template.render([_ASKED]))
     dropped = _rest(template.before_assistant, earlier)
@@ -188,7 +193,7 @@ def _before_earlier_answers(template: ChatTemplate, tokenizer: Any) -> str:
 
 
 def _as_stock(template: ChatTemplate, turns: Sequence[Turn], earlier: str, *, ask: bool) -> str:
-    """Our rendering, but with the program's marks before answers that a question follows."""
+    """Render as we do, but with the program's marks before answers that a question follows."""
     last = max(place for place, turn in enumerate(turns) if turn.role == "user")
     history = template.model_copy(update={"before_assistant": earlier}).render(turns[:last])
     whole = template.render(turns, ask=ask)
@@ -196,7 +201,7 @@ def _as_stock(template: ChatTemplate, turns: Sequence[Turn], earlier: str, *, as
 
 
 def _stock(tokenizer: Any, turns: Sequence[Turn], *, ask: bool = False) -> str | None:
-    """What the tokenizer's own program renders; None where it refuses."""
+    """Render with the tokenizer's own program; None where it refuses."""
     from jinja2 import TemplateError as JinjaError
 
     messages = [{"role": turn.role, "content": turn.text} for turn in turns]
@@ -223,7 +228,7 @@ def _without_end(text: str, end: str) -> str:
 
 
 def _leading_token(text: str, tokenizer: Any) -> str:
-    """The special token that a text begins with."""
+    """Return the special token that a text begins with."""
     tokens = [token.content for token in tokenizer.added_tokens_decoder.values()]
     found = [token for token in tokens if text.startswith(token)]
     if not found:

@@ -1,7 +1,7 @@
-"""From rows to batches.
+"""Batches of rows, and the split into training and validation.
 
-Rows of about the same length share a batch, so that little of it is padding. A patient's rows stand
-on one side of a split.
+Rows of about the same length share a batch, so that little of it is padding. All rows of a patient
+are on one side of a split.
 """
 
 from __future__ import annotations
@@ -24,13 +24,18 @@ _POOL_BATCHES = 50
 def split_by_case(
     rows: Sequence[Row], val_fraction: float, seed: int
 ) -> tuple[list[Row], list[Row]]:
-    """Rows to train and to validate on, which share no slide and no patient.
+    """Split rows into those to train and those to validate on, which share no slide or patient.
 
     A patient's side follows from its name and the seed alone, so that both stages agree on it,
     whatever rows their files hold. Where chance picks no patient, the nearest one validates.
 
+    Args:
+        rows: The rows to split.
+        val_fraction: Share of the patients to validate on, 0 to below 1; 0 validates on none.
+        seed: Seed of the split.
+
     Raises:
-        SplitError: There is only one patient.
+        SplitError: All patients would validate, as when there is only one.
     """
     if not val_fraction:
         return list(rows), []
@@ -47,10 +52,14 @@ def split_by_case(
 
 
 def require_apart(train: Sequence[Row], val: Sequence[Row]) -> None:
-    """Check that no patient, and so no slide, stands on both sides.
+    """Check that no patient, and so no slide, is on both sides.
+
+    Args:
+        train: Rows to train on.
+        val: Rows to validate on.
 
     Raises:
-        SplitError: One does; the first are named.
+        SplitError: A patient has rows on both sides; the first such patients are named.
     """
     shared = sorted({row.case_id for row in train} & {row.case_id for row in val})
     if shared:
@@ -63,10 +72,19 @@ def require_apart(train: Sequence[Row], val: Sequence[Row]) -> None:
 def epoch_batches(
     lengths: Sequence[int], batch_size: int, seed: int, epoch: int
 ) -> list[list[int]]:
-    """The batches of one epoch: every row once, rows of about the same length together.
+    """Draw the batches of one epoch: every row once, rows of about the same length together.
 
     Rows are shuffled, sorted by length within pools of fifty batches, cut into batches, and the
     batches shuffled. One batch of an epoch may be smaller than the others.
+
+    Args:
+        lengths: Length of each row in tokens.
+        batch_size: Rows of a batch.
+        seed: Seed of the training.
+        epoch: Number of the epoch, from 0.
+
+    Returns:
+        The indices of each batch's rows.
     """
     order = random.Random(f"{seed} {epoch}")
     indices = list(range(len(lengths)))
@@ -83,13 +101,13 @@ def epoch_batches(
 def collate(
     rows: Sequence[Row], visual: Callable[[Row], Tensor], pad_id: int, *, encoded: bool = False
 ) -> Batch:
-    """Rows as one batch, padded on the right to the longest.
+    """Combine rows into one batch, padded on the right to the longest.
 
     Args:
         rows: At least one.
-        visual: The slide's tokens, or its features, of a row.
-        pad_id: Stands where a row has ended; never seen, never learned.
-        encoded: Whether ``visual`` gives tokens.
+        visual: Gives the visual tokens [V, D], or patch features [N, D], of a row's slide.
+        pad_id: The token to pad with; it is masked, and never learned.
+        encoded: True if ``visual`` gives tokens.
     """
     longest = max(row.length for row in rows)
     input_ids = torch.full((len(rows), longest), pad_id, dtype=torch.int64)
@@ -110,5 +128,5 @@ def collate(
 
 
 def _draw(text: str) -> float:
-    """A number in [0, 1) that follows from a text."""
+    """Draw a number in [0, 1) that follows from a text."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64

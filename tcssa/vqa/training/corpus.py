@@ -28,14 +28,14 @@ SKIPPED_FILE = "skipped.csv"
 
 @dataclass(frozen=True)
 class Corpus:
-    """What is learned, what chooses the step that is kept, and what was left out."""
+    """Rows to train on, rows that choose the step that is kept, and rows that were left out."""
 
     train: list[Row]
     val: list[Row]
     dropped: list[Dropped]
 
     def fingerprint(self) -> dict[str, Any]:
-        """What tells these rows from others."""
+        """Return what tells these rows from others."""
         rows = [*self.train, *self.val]
         return {
             "rows": {"train": len(self.train), "val": len(self.val)},
@@ -48,11 +48,12 @@ def read_corpus(settings: VqaSettings, parts: Parts, report_in: Path | None) -> 
     """Read the conversations and prepare their rows.
 
     Args:
-        settings: Of the training.
+        settings: Settings of the training.
         parts: The model that will see the rows, and its prompt builder.
         report_in: Folder for ``skipped.csv``, written before anything is refused; None writes none.
 
     Raises:
+        UsageError: The settings name no conversations or no features.
         DroppedRowsError: Too many rows cannot be used.
         SplitError: A patient stands in training and validation.
     """

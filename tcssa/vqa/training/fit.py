@@ -46,12 +46,12 @@ class VqaFit:
         model: The model, its trainable parts marked, on this process's device.
         train: Rows to learn.
         val: Rows that choose the step that is kept; without any the last step is kept.
-        visual: What of a row's slide goes into the model.
+        visual: Gives the visual tokens [V, D], or patch features [N, D], of a row's slide.
         pad_id: A token to pad with.
         settings: How to train.
-        folder: The checkpoint lies there.
-        processes: That train it together, and the device of this one.
-        encoded: Whether ``visual`` gives tokens; else it gives patch features.
+        folder: The folder of the checkpoint.
+        processes: The processes that train together, and the device of this one.
+        encoded: True if ``visual`` gives tokens; else it gives patch features.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class VqaFit:
         return self.progress
 
     def count_parameters(self) -> dict[str, int]:
-        """How many numbers of each part train."""
+        """Count the trainable numbers of each part."""
         parts: Counter[str] = Counter()
         for name, parameter in self.parameters.items():
             parts[name.split(".")[0]] += parameter.numel()
@@ -154,7 +154,7 @@ class VqaFit:
         return [self.train[i] for i in self._epoch_order[1][place]]
 
     def _my_micro_batches(self, rows: Sequence[Row]) -> Iterator[tuple[int, Sequence[Row]]]:
-        """This process's share of a step's micro-batches, with their numbers."""
+        """Yield this process's share of a step's micro-batches, with their numbers."""
         size, processes = self.settings.micro_batch_size, self.processes
         for index, begin in enumerate(range(0, len(rows), size)):
             if index % processes.count == processes.index:
@@ -165,7 +165,7 @@ class VqaFit:
         return batch.to(self.processes.device)
 
     def _is_due(self) -> bool:
-        """Whether this step ends with a record."""
+        """Tell whether this step ends with a record."""
         every = max(1, self.steps_per_epoch // RECORDS_PER_EPOCH)
         return self.progress.step % every == 0 or self._validates()
 
@@ -195,7 +195,7 @@ class VqaFit:
 
     @torch.no_grad()
     def _validate(self) -> float:
-        """Cross-entropy a target token of the validation rows."""
+        """Compute the cross-entropy per target token of the validation rows."""
         self.model.eval()
         sums = torch.zeros(1, dtype=torch.float64, device=self.processes.device)
         for _, part in self._my_micro_batches(self.val):
@@ -238,7 +238,7 @@ class VqaFit:
             group["lr"] = group["peak_lr"] * self._rate(self.progress.step)
 
     def _rate(self, step: int) -> float:
-        """Linear warm-up, then a cosine to zero; 1 is the peak."""
+        """Return the learning rate as a share of its peak: linear warm-up, then a cosine to 0."""
         done, warmup = (step + 1) / self.total_steps, self.settings.warmup
         rise = min(1.0, done / warmup) if warmup else 1.0
         return rise * 0.5 * (1 + math.cos(math.pi * step / self.total_steps))
@@ -285,7 +285,7 @@ _COMPRESSOR = "visual.compressor."
 def _parameter_groups(
     parameters: dict[str, nn.Parameter], settings: VqaTrainSettings
 ) -> list[dict[str, Any]]:
-    """The compressor learns at its own rate."""
+    """Group the parameters, so that the compressor learns at its own rate."""
     compressor = [value for name, value in parameters.items() if name.startswith(_COMPRESSOR)]
     others = [value for name, value in parameters.items() if not name.startswith(_COMPRESSOR)]
     groups = [(others, settings.peak_lr), (compressor, settings.compressor_lr)]
@@ -295,9 +295,9 @@ def _parameter_groups(
 def _let_frozen_layers_checkpoint(model: nn.Module) -> None:
     """Make gradient checkpointing work in a frozen language model.
 
-    Its layers compute activations twice only if they believe to train, and a frozen one is in
-    evaluation mode. So the layers themselves are told that they train; what is in them, dropout
-    included, is left in evaluation mode.
+    Its layers recompute activations only in training mode, and a frozen model is in evaluation
+    mode. So the layers themselves are put in training mode; the modules inside them, dropout
+    included, stay in evaluation mode.
     """
     for module in model.modules():
         if getattr(module, "gradient_checkpointing", False):

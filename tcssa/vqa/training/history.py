@@ -1,4 +1,4 @@
-"""What a training was like, step by step and validation by validation."""
+"""History of a training, step by step and validation by validation."""
 
 from __future__ import annotations
 
@@ -20,23 +20,34 @@ class Record(BaseModel):
     epoch: float
     """Passes over the rows so far."""
     train_loss: float
-    """Cross-entropy a target token, over the steps since the last record."""
+    """Cross-entropy per target token, over the steps since the last record."""
     aux_loss: float | None
     """Mean balance loss of a compressor that trains."""
     lr: float
     """Learning rate of the last step."""
     val_loss: float | None = None
-    """Cross-entropy a target token of the validation rows."""
+    """Cross-entropy per target token of the validation rows."""
 
 
 def write_history(path: Path, records: Sequence[Record]) -> None:
-    """Write ``history.csv``: a line a record."""
+    """Write ``history.csv``, one line per record.
+
+    Args:
+        path: The file.
+        records: The records, in the order of the steps.
+    """
     rows = (record.model_dump().values() for record in records)
     atomic.write_csv(path, Record.model_fields, rows)
 
 
 def plot_history(path: Path, records: Sequence[Record], best_step: int | None) -> None:
-    """Draw training and validation loss over the steps, and which step was kept."""
+    """Draw training and validation loss over the steps, and mark the step that was kept.
+
+    Args:
+        path: The PNG to write.
+        records: The records, in the order of the steps.
+        best_step: The step that was kept; None marks none.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 3.8), layout="constrained")

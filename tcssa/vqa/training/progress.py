@@ -1,4 +1,4 @@
-"""Where a training stands, on disk: the trained tensors with AdamW's two moments, and the figures.
+"""Checkpoint of a training: the trained tensors with AdamW's two moments, and the figures.
 
 Batches, rates and random numbers follow from the step's number, so nothing else needs to be kept.
 """
@@ -25,25 +25,25 @@ _ANOTHER_OUT = "it is of another training, or damaged: give another --out"
 
 @dataclass
 class Progress:
-    """Where a training stands after a whole step."""
+    """The state of a training after a whole step."""
 
     step: int = 0
     records: list[Record] = field(default_factory=list)
     best_step: int | None = None
     best_val_loss: float | None = None
     loss_sum: float = 0.0
-    """Since the last record, as the next ones."""
+    """Summed since the last record, as are the next three."""
     num_targets: int = 0
     aux_sum: float = 0.0
     num_steps: int = 0
     total_tokens: int = 0
-    """Of all steps, padding left out."""
+    """Tokens of all steps, padding left out."""
     seconds: float = 0.0
     """Spent on steps, over all starts."""
 
     @property
     def tokens_per_s(self) -> float:
-        """Tokens that went through the model in a second."""
+        """Tokens that went through the model per second."""
         return self.total_tokens / self.seconds if self.seconds else 0.0
 
 
@@ -53,7 +53,14 @@ def write_progress(
     parameters: Mapping[str, nn.Parameter],
     optimiser: torch.optim.Optimizer,
 ) -> None:
-    """Write the checkpoint of a training, atomically."""
+    """Write the checkpoint of a training, atomically.
+
+    Args:
+        folder: The run directory.
+        progress: The state to write.
+        parameters: The trained parameters by name.
+        optimiser: Their AdamW, which has taken a step.
+    """
     tensors: dict[str, Tensor] = {name: value.detach() for name, value in parameters.items()}
     for name, parameter in parameters.items():
         state = optimiser.state[parameter]
@@ -65,7 +72,15 @@ def write_progress(
 def read_progress(
     folder: Path, parameters: Mapping[str, nn.Parameter], optimiser: torch.optim.Optimizer
 ) -> Progress | None:
-    """Load a checkpoint into the parameters and their optimiser; None where there is none.
+    """Load a checkpoint into the parameters and their optimiser.
+
+    Args:
+        folder: The run directory.
+        parameters: The parameters to overwrite, by name.
+        optimiser: Their AdamW, whose moments are replaced.
+
+    Returns:
+        The state of the training; None where there is no checkpoint.
 
     Raises:
         CheckpointError: The file is broken, or of another training.
@@ -95,6 +110,11 @@ def load_weights(
     parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor], path: Path
 ) -> None:
     """Copy the tensors of a file into the parameters of the same names.
+
+    Args:
+        parameters: The parameters to overwrite, by name.
+        tensors: The tensors, by the same names.
+        path: The file they come from, named in errors.
 
     Raises:
         CheckpointError: Names or shapes differ.

@@ -1,4 +1,4 @@
-"""From conversations to rows of tokens.
+"""Rows of tokens, made from conversations.
 
 A row is a conversation about one slide, as tokens. Rows that cannot be learned from are left out,
 counted and listed; none is cut to fit.
@@ -41,7 +41,7 @@ class Row:
 
     row_id: str
     source: str
-    """Where it stands: file and row."""
+    """Its place: file and row."""
     slide_id: str
     case_id: str
     path: Path
@@ -52,11 +52,11 @@ class Row:
     """[L], int32; -100 where nothing is to be learned."""
     num_targets: int
     features_hash: str
-    """Of the slide's number of patches and of its first one."""
+    """Hash of the slide's number of patches and of its first one."""
 
     @property
     def length(self) -> int:
-        """L."""
+        """Length L in tokens."""
         return len(self.input_ids)
 
 
@@ -90,7 +90,7 @@ class RowMaker:
         self._looked_into: dict[Path, _Slide] = {}
 
     def prepare(self, conversations: Sequence[Conversation]) -> tuple[list[Row], list[Dropped]]:
-        """Rows of the conversations that can be used, and why the others cannot.
+        """Make rows of the conversations that can be used, and say why the others cannot.
 
         Raises:
             FeatureFileError: A feature file cannot be read.
@@ -155,18 +155,23 @@ class RowMaker:
 
 
 class _Slide(NamedTuple):
-    """What a look into a feature file told."""
+    """The facts read from a feature file."""
 
     num_patches: int
     sample: str
 
 
 class _NotUsableError(Exception):
-    """Why a row is left out: a kind, and a detail."""
+    """Raised for a row that is left out, with a kind and a detail."""
 
 
 def check_dropped(rows: Sequence[Row], dropped: Sequence[Dropped], max_dropped: float) -> None:
     """Refuse to train on what is left if too much was left out.
+
+    Args:
+        rows: The rows that are left.
+        dropped: The rows that were left out.
+        max_dropped: Largest share of all rows that may be left out, 0 to 1.
 
     Raises:
         DroppedRowsError: No row is left, or more than this share was left out.
@@ -177,12 +182,12 @@ def check_dropped(rows: Sequence[Row], dropped: Sequence[Dropped], max_dropped: 
 
 
 def count_dropped(dropped: Sequence[Dropped]) -> dict[str, int]:
-    """How many rows were left out for each reason."""
+    """Count the rows that were left out for each reason."""
     return dict(Counter(row.reason for row in dropped).most_common())
 
 
 def describe_dropped(dropped: Sequence[Dropped]) -> str:
-    """Each reason with its count and its first row."""
+    """Describe each reason by its count and its first row."""
     first = {row.reason: row for row in reversed(dropped)}
     return "; ".join(
         f"{count} × {reason} (first: {first[reason].source}: {first[reason].detail})"
@@ -191,7 +196,12 @@ def describe_dropped(dropped: Sequence[Dropped]) -> str:
 
 
 def write_dropped(path: Path, dropped: Sequence[Dropped]) -> None:
-    """Write ``skipped.csv``: a line a row that was left out."""
+    """Write ``skipped.csv``, one line per row that was left out.
+
+    Args:
+        path: The file.
+        dropped: The rows that were left out.
+    """
     header = ["row_id", "source", "slide", "reason", "detail"]
     rows = [[row.row_id, row.source, row.slide, row.reason, row.detail] for row in dropped]
     atomic.write_csv(path, header, rows)

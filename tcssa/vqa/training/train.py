@@ -60,9 +60,9 @@ def train(settings: VqaSettings, out: Path, reporter: Reporter) -> dict[str, Any
     Every process of a `torchrun` calls this; the first of them writes.
 
     Args:
-        settings: What to train on what.
+        settings: Settings of the training.
         out: The run directory.
-        reporter: Is told of progress, and warned of rows that were left out.
+        reporter: Shows progress, and warns of rows that were left out.
 
     Returns:
         The content of ``metrics.json``.
@@ -72,8 +72,8 @@ def train(settings: VqaSettings, out: Path, reporter: Reporter) -> dict[str, Any
         RunError: ``out`` holds a run of other settings, or made from other files.
         DroppedRowsError: Too many rows cannot be used.
         SplitError: A patient stands in training and validation.
-        DivergedError: The loss is no number any more.
-        DeviceError: The device is not there.
+        DivergedError: The loss is no longer finite.
+        DeviceError: The device is not available.
         ProcessesError: Another process of the training is gone.
     """
     settings = settings.resolved()
@@ -86,7 +86,7 @@ def train(settings: VqaSettings, out: Path, reporter: Reporter) -> dict[str, Any
 def _train(
     settings: VqaSettings, out: Path, reporter: Reporter, processes: Processes
 ) -> dict[str, Any]:
-    """See `train`; this is one process of it."""
+    """Run one process of `train`."""
     writes = processes.is_main
     if _is_complete(settings, out):
         reporter.note(f"{out} is complete already; nothing to do")
@@ -136,7 +136,7 @@ def _train(
 
 
 class _Metrics(BaseModel):
-    """What a run's ``metrics.json`` says, as far as it is shown."""
+    """The part of a run's ``metrics.json`` that is shown."""
 
     stage: int
     steps: int
@@ -153,7 +153,7 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     """Read a run's ``metrics.json``.
 
     Raises:
-        RunError: It is missing or damaged.
+        RunError: The file is missing or damaged.
     """
     path = folder / METRICS_FILE
     content: dict[str, Any] = read_json(path, RunError, top=dict)
@@ -193,7 +193,7 @@ def _require_sources(settings: VqaSettings) -> None:
 
 
 def _require_inherited(settings: VqaSettings) -> None:
-    """Refuse what contradicts the run that training starts from, instead of passing over it."""
+    """Refuse what contradicts the run that training starts from, instead of ignoring it."""
     if settings.train.from_run is None:
         return
     told = inherited({"train": {"from_run": settings.train.from_run}})
@@ -209,7 +209,7 @@ def _require_inherited(settings: VqaSettings) -> None:
 
 
 def _is_complete(settings: VqaSettings, out: Path) -> bool:
-    """Whether there is nothing left to do; a run of other settings is an error."""
+    """Tell whether there is nothing left to do; a run of other settings is an error."""
     if not (out / RUN_FILE).exists():
         return False
     run = read_run(out)
@@ -260,7 +260,7 @@ def _visual_source(
     processes: Processes,
     reporter: Reporter,
 ) -> Callable[[Row], Tensor]:
-    """What of a row's slide goes into the model: tokens from the cache, or its features."""
+    """Return what gives a row's visual input: tokens from the cache, or the slide's features."""
     encoder = parts.model.visual
     if not parts.caches_tokens:
         if encoder.reads_coords:

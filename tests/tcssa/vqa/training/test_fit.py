@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from factories import make_compressor, write_bag
-from process_fits import start_together
+from python_processes import start_together
 from safetensors.torch import load_file
 from shared_data import require_shared
 from torch import Tensor
