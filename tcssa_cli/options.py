@@ -6,30 +6,19 @@ given", so that the value can come from the environment, a file or a preset.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from pydantic import BaseModel
 from rich.markup import escape
 
-
-class TorchDevice(StrEnum):
-    """Devices for torch."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-    MPS = "mps"
+TorchDevice = Literal["auto", "cpu", "cuda", "mps"]
+"""Devices for torch."""
 
 
-class SeveralSlides(StrEnum):
-    """Choices for a question about a patient who has several slides."""
-
-    ERROR = "error"
-    DX1 = "dx1"
-    FIRST = "first"
+SeveralSlides = Literal["error", "dx1", "first"]
+"""Choices for a question about a patient who has several slides."""
 
 
 JsonFlag = Annotated[

@@ -77,9 +77,7 @@ def ask(
             "is no reason to load it."
         ),
     ] = None,
-    device: Annotated[
-        TorchDevice, typer.Option(help="Never replaced in silence.")
-    ] = TorchDevice.AUTO,
+    device: Annotated[TorchDevice, typer.Option(help="Never replaced in silence.")] = "auto",
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
@@ -111,7 +109,7 @@ def ask(
         allow_hub=allow_hub,
         trust_remote_code=trust_remote_code,
         encoder=encoder,
-        device=device.value,
+        device=device,
         out=out,
     )
     output.result(

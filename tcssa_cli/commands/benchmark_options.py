@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,7 +13,7 @@ from tcssa_cli.options import SeveralSlides
 _PANEL = "Runs of train-vqa"
 
 
-class BenchmarkKind(StrEnum):
+class BenchmarkKind(StrEnum):  # typer takes no Literal within a tuple
     """Kinds of question files."""
 
     SLIDEBENCH_TCGA = "slidebench-tcga"
@@ -21,12 +21,8 @@ class BenchmarkKind(StrEnum):
     WSI_VQA = "wsi-vqa"
 
 
-class MethodName(StrEnum):
-    """Ways to answer questions with options."""
-
-    LIKELIHOOD = "likelihood"
-    TEXT = "text"
-    GENERATE = "generate"
+MethodName = Literal["likelihood", "text", "generate"]
+"""Ways to answer questions with options."""
 
 
 BenchmarkFile = Annotated[

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -16,20 +15,15 @@ if TYPE_CHECKING:
     from tcssa.vqa.data.check_data import DataCheck
 
 
-class FileKind(StrEnum):
-    """Kinds of question files."""
-
-    CONVERSATIONS = "conversations"
-    SLIDEBENCH_TCGA = "slidebench-tcga"
-    SLIDEBENCH_BCNB = "slidebench-bcnb"
-    WSI_VQA = "wsi-vqa"
+FileKind = Literal["conversations", "slidebench-tcga", "slidebench-bcnb", "wsi-vqa"]
+"""Kinds of question files."""
 
 
 def check_data(
     data: Annotated[Path, typer.Argument(help="Question file.")],
     kind: Annotated[
         FileKind, typer.Option(help="Conversations to train on, or a benchmark.")
-    ] = FileKind.CONVERSATIONS,
+    ] = "conversations",
     features: Annotated[
         Path | None, typer.Option(help="Folder of patch features to look for the slides in.")
     ] = None,
@@ -39,7 +33,7 @@ def check_data(
             help="Where a question names a patient with several slides: an error, the slide DX1, "
             "or the first by name."
         ),
-    ] = SeveralSlides.ERROR,
+    ] = "error",
     train: Annotated[
         Path | None,
         typer.Option(help="Conversations that were trained on: they must share no patient."),
@@ -57,9 +51,9 @@ def check_data(
 
     found = check(
         data,
-        kind.value,
+        kind,
         features=features,
-        several=several.value,
+        several=several,
         other=train,
     )
     output.result(plain(found), lambda console: _show(console, found))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -17,12 +16,8 @@ if TYPE_CHECKING:
     from tcssa.features.convert import ConvertReport
 
 
-class LayoutName(StrEnum):
-    """Tools whose layout can be written."""
-
-    TRIDENT = "trident"
-    CLAM = "clam"
-    STAMP = "stamp"
+LayoutName = Literal["trident", "clam", "stamp"]
+"""Tools whose layout can be written."""
 
 
 def convert(
@@ -64,7 +59,7 @@ def convert(
         resolutions = read_resolutions(manifest)
     report = convert_bags(
         sources,
-        to.value,
+        to,
         out,
         output,
         slide_mpp=slide_mpp,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -22,22 +21,12 @@ if TYPE_CHECKING:
     from tcssa_runtimes import EncodeReport
 
 
-class RuntimeName(StrEnum):
-    """Runtimes for the model."""
-
-    AUTO = "auto"
-    TORCH = "torch"
-    ONNX = "onnx"
-    ONNX_TRT = "onnx-trt"
-    TRT = "trt"
+RuntimeName = Literal["auto", "torch", "onnx", "onnx-trt", "trt"]
+"""Runtimes for the model."""
 
 
-class Device(StrEnum):
-    """Devices for the model."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
+Device = Literal["auto", "cpu", "cuda"]
+"""Devices for the model."""
 
 
 def encode(
@@ -54,10 +43,8 @@ def encode(
         Path, typer.Option("--model", "-m", help="Artefact, run directory or checkpoint.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
-    runtime: Annotated[
-        RuntimeName, typer.Option(help="auto goes by what the model is.")
-    ] = RuntimeName.AUTO,
-    device: Annotated[Device, typer.Option(help="Never replaced in silence.")] = Device.AUTO,
+    runtime: Annotated[RuntimeName, typer.Option(help="auto goes by what the model is.")] = "auto",
+    device: Annotated[Device, typer.Option(help="Never replaced in silence.")] = "auto",
     allow_cpu: Annotated[
         bool,
         typer.Option(
@@ -102,14 +89,14 @@ def encode(
     output = Output(as_json)
     slots = parse_budget(budget)
     if _are_slides(features or []):
-        if runtime != RuntimeName.AUTO or allow_cpu or shard:
+        if runtime != "auto" or allow_cpu or shard:
             raise UsageError(
                 "--runtime, --allow-cpu and --shard are for features",
                 hint="processes that are given the same slides share them without --shard; or make "
                 "features first with tcssa extract",
             )
         flags = {
-            "device": device.value,
+            "device": device,
             "overwrite": overwrite or None,
             "encoder": encoder,
             "tissue": tissue,
@@ -125,7 +112,7 @@ def encode(
     from tcssa_runtimes import encode as encode_bags
 
     part = None if shard is None else Shard.parse(shard)
-    opened = open_runtime(model, runtime.value, device.value, allow_cpu=allow_cpu)
+    opened = open_runtime(model, runtime, device, allow_cpu=allow_cpu)
     opened.set_budget(slots)
     report = encode_bags(
         [Path(path) for path in features or []],

@@ -40,9 +40,7 @@ def evaluate(
         Path | None,
         typer.Option("--out", "-o", help="Where to write metrics, answers and plots."),
     ] = None,
-    device: Annotated[
-        TorchDevice, typer.Option(help="Never replaced in silence.")
-    ] = TorchDevice.AUTO,
+    device: Annotated[TorchDevice, typer.Option(help="Never replaced in silence.")] = "auto",
     labels: Annotated[
         Path | None,
         typer.Option(help="Label table of another cohort.", rich_help_panel=_COHORT),
@@ -112,11 +110,11 @@ def evaluate(
         "model": model,
     }
     benchmark_options: dict[str, Any] = {  # each has its own type
-        "method": method and method.value,
+        "method": method,
         "permute": permute,
         "predictions": predictions,
         "compare": compare,
-        "several": several and several.value,
+        "several": several,
         "limit": limit,
         "batch_size": batch_size,
         "max_new_tokens": max_new_tokens,
@@ -131,7 +129,7 @@ def evaluate(
 
         kind, file = benchmark
         evaluate_vqa(
-            run, kind.value, file, output, features=features, out=out, device=device.value,
+            run, kind.value, file, output, features=features, out=out, device=device,
             **benchmark_options,
         )  # fmt: skip
         return
@@ -140,7 +138,7 @@ def evaluate(
         raise UsageError("no run was given", hint="name the run directory: tcssa eval RUN")
     from tcssa_cli.commands.evaluate_mil import evaluate_mil
 
-    evaluate_mil(run, output, features=features, out=out, device=device.value, **cohort_options)
+    evaluate_mil(run, output, features=features, out=out, device=device, **cohort_options)
 
 
 def _refuse(options: dict[str, Any], why: str) -> None:

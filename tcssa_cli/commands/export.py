@@ -15,15 +15,12 @@ from tcssa_cli.commands.export_options import (
     ClassNames,
     EncoderName,
     EncoderWeights,
-    Format,
     FormatOption,
-    Graph,
     GraphOption,
     MaxBatch,
     MaxPatches,
     MinPatches,
     OptPatches,
-    Precision,
     PrecisionOption,
     ProjectorFile,
     Targets,
@@ -41,9 +38,9 @@ if TYPE_CHECKING:
 
 
 _ENDS: dict[What, Ending] = {
-    What.COMPRESSOR: "compressor",
-    What.CLASSIFIER: "classifier",
-    What.PROJECTOR: "projector",
+    "compressor": "compressor",
+    "classifier": "classifier",
+    "projector": "projector",
 }
 """Last part of the graph of a trained model."""
 
@@ -53,10 +50,10 @@ def export(
     model: Annotated[
         Path | None, typer.Argument(help="Run directory or checkpoint.", show_default=False)
     ] = None,
-    format: FormatOption = Format.ONNX,
-    precision: PrecisionOption = Precision.FP32,
-    graph: GraphOption = Graph.FULL,
-    what: WhatOption = What.COMPRESSOR,
+    format: FormatOption = "onnx",
+    precision: PrecisionOption = "fp32",
+    graph: GraphOption = "full",
+    what: WhatOption = "compressor",
     encoder: EncoderName = None,
     weights: EncoderWeights = None,
     projector: ProjectorFile = None,
@@ -79,7 +76,7 @@ def export(
     bags. A deviation ends the command without an artefact.
     """
     output = Output(as_json)
-    if what is What.ENCODER:
+    if what == "encoder":
         from tcssa_cli.commands.export_encoder import export_named
 
         export_named(
@@ -87,15 +84,15 @@ def export(
             encoder,
             out,
             weights=weights,
-            format=format.value,
+            format=format,
             max_batch=max_batch,
             targets=_split(target),
             workspace_mb=workspace,
             overwrite=overwrite,
             without_meaning={
                 "MODEL": model is not None,
-                "--precision": precision is not Precision.FP32,
-                "--graph": graph is not Graph.FULL,
+                "--precision": precision != "fp32",
+                "--graph": graph != "full",
                 "--triton": triton is not None,
                 "--projector": projector is not None,
                 "--class": bool(classes),
@@ -114,16 +111,16 @@ def export(
     from tcssa_runtimes import open_runtime
 
     if triton is not None:
-        check_triton(format.value, out.name, triton, graph.value, overwrite=overwrite)
+        check_triton(format, out.name, triton, graph, overwrite=overwrite)
     artefact = export_model(
         open_source(model, _ENDS[what], projector=projector, classes=classes),
         out,
-        format=format.value,
+        format=format,
         overwrite=overwrite,
         open_engine=open_runtime,
         reporter=output,
-        precision=precision.value,
-        graph=graph.value,
+        precision=precision,
+        graph=graph,
         chunk_patches=chunk_patches,
         min_patches=min_patches,
         opt_patches=opt_patches,

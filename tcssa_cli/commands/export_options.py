@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-
-class Format(StrEnum):
-    """Formats to export to."""
-
-    ONNX = "onnx"
-    TRT = "trt"
-    TRT_RTX = "trt-rtx"
+Format = Literal["onnx", "trt", "trt-rtx"]
+"""Formats to export to."""
 
 
-class Precision(StrEnum):
-    """Number types in which pooling, experts and head compute."""
-
-    FP32 = "fp32"
-    FP16 = "fp16"
-    BF16 = "bf16"
+Precision = Literal["fp32", "fp16", "bf16"]
+"""Number types in which pooling, experts and head compute."""
 
 
-class Graph(StrEnum):
-    """Kinds of graph: one for whole bags, or a pair for bags in chunks."""
-
-    FULL = "full"
-    CHUNKED = "chunked"
+Graph = Literal["full", "chunked"]
+"""Kinds of graph: one for whole bags, or a pair for bags in chunks."""
 
 
-class What(StrEnum):
-    """Choices of what to export, by the part that the graph ends with."""
-
-    COMPRESSOR = "compressor"
-    CLASSIFIER = "classifier"
-    PROJECTOR = "projector"
-    ENCODER = "encoder"
+What = Literal["compressor", "classifier", "projector", "encoder"]
+"""Choices of what to export, by the part that the graph ends with."""
 
 
 FormatOption = Annotated[

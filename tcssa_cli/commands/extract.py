@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -25,11 +24,8 @@ _SLOTS = "Slots"
 _MOST_ROWS = 40
 
 
-class SlideNames(StrEnum):
-    """Ways to name the slides that are found in a folder."""
-
-    FILE = "file"
-    PATH = "path"
+SlideNames = Literal["file", "path"]
+"""Ways to name the slides that are found in a folder."""
 
 
 _SETTINGS = (
@@ -68,7 +64,7 @@ def extract(
             help="What slides of a folder are called: file, after their file; path, after the "
             "folders on the way to it too (sub__S), where several have the same name."
         ),
-    ] = SlideNames.FILE,
+    ] = "file",
     compress: Annotated[
         Path | None,
         typer.Option(
@@ -112,7 +108,7 @@ def extract(
     settings = resolve(ExtractSettings, flags=flags, config=config)
     from tcssa.slides import find_slides
 
-    files = find_slides(slides or [], manifest, names.value)
+    files = find_slides(slides or [], manifest, names)
     if compress is None:
         from tcssa.slides import extract as extract_slides
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -16,11 +15,8 @@ if TYPE_CHECKING:
     from tcssa.mil.slots import SlotInspection
 
 
-class Plane(StrEnum):
-    """Methods that project patches into the plane; UMAP needs the package umap-learn."""
-
-    TSNE = "tsne"
-    UMAP = "umap"
+Plane = Literal["tsne", "umap"]
+"""Methods that project patches into the plane; UMAP needs the package umap-learn."""
 
 
 def inspect_slots(
@@ -58,11 +54,9 @@ def inspect_slots(
     ] = None,
     embedding: Annotated[
         Plane, typer.Option(help="Picture of the patches; umap needs umap-learn.")
-    ] = Plane.TSNE,
+    ] = "tsne",
     seed: Annotated[int, typer.Option(help="Of the sample of patches and its picture.")] = 0,
-    device: Annotated[
-        TorchDevice, typer.Option(help="Never replaced in silence.")
-    ] = TorchDevice.AUTO,
+    device: Annotated[TorchDevice, typer.Option(help="Never replaced in silence.")] = "auto",
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
@@ -72,7 +66,6 @@ def inspect_slots(
     """
     output = Output(as_json)
     from tcssa.mil.slots import inspect_slots as look_at
-    from tcssa.mil.slots.embedding import Method
 
     found = look_at(
         run,
@@ -84,9 +77,9 @@ def inspect_slots(
         all_maps=all_maps,
         patch_labels=patch_labels,
         against=against,
-        embedding=Method(embedding.value),
+        embedding=embedding,
         seed=seed,
-        device=device.value,
+        device=device,
     )
     output.result(_plain(found), lambda console: _show(console, found))
 

@@ -32,7 +32,7 @@ def merge(
     budget: BudgetOption = None,
     device: Annotated[
         Device, typer.Option(help="Where the experts run; never another one in its place.")
-    ] = Device.AUTO,
+    ] = "auto",
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
@@ -45,7 +45,7 @@ def merge(
     from tcssa_runtimes import open_runtime
     from tcssa_runtimes.archive.merge import merge_slides
 
-    with open_runtime(model, device=device.value) as runtime:
+    with open_runtime(model, device=device) as runtime:
         runtime.set_budget(parse_budget(budget))
         merged = merge_slides(files, out, runtime, same_slide=same_slide)
     result = {

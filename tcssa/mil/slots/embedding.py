@@ -9,8 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +24,8 @@ _PCA_DIM = 50
 _PERPLEXITY = 30
 
 
-class Method(StrEnum):
-    """Methods that project patches into the plane."""
-
-    TSNE = "tsne"
-    UMAP = "umap"
+Method = Literal["tsne", "umap"]
+"""Methods that project patches into the plane."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ def require_method(method: Method) -> None:
     Raises:
         TcssaError: The method is UMAP, and umap-learn is not installed.
     """
-    if method is Method.UMAP:
+    if method == "umap":
         _umap()
 
 
@@ -101,7 +97,7 @@ def _place(features: NDArray[np.float32], method: Method, seed: int) -> NDArray[
 
     num_dims = min(_PCA_DIM, *features.shape)
     reduced = PCA(num_dims, random_state=seed).fit_transform(features)
-    if method is Method.UMAP:
+    if method == "umap":
         placed = _umap().UMAP(random_state=seed, n_jobs=1).fit_transform(reduced)
     else:
         from sklearn.manifold import TSNE

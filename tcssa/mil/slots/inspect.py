@@ -71,7 +71,7 @@ def inspect_slots(
     all_maps: bool = False,
     patch_labels: Path | None = None,
     against: Path | None = None,
-    embedding: Method = Method.TSNE,
+    embedding: Method = "tsne",
     seed: int = 0,
     device: str = "auto",
 ) -> SlotInspection:

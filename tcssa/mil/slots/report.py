@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tcssa.mil.slots.embedding import Method
 from tcssa.mil.slots.inspection import SlotInspection
 from tcssa.mil.slots.plots import FDR
 from tcssa.reports.html_page import Figure, Section, write_page
@@ -205,7 +204,7 @@ def _ablation(found: SlotInspection) -> Section:
 def _plane(found: SlotInspection) -> Section:
     embedding = found.embedding
     assert embedding is not None
-    name = {Method.TSNE: "t-SNE", Method.UMAP: "UMAP"}[embedding.method]
+    name = {"tsne": "t-SNE", "umap": "UMAP"}[embedding.method]
     return Section(
         f"Patches by {name}",
         f"{len(embedding.patches)} of {embedding.num_all} test patches, drawn at random, placed by "

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from slot_runs import patches_of, planted_model, slide_of
 
 from tcssa.mil.bags.bag_store import BagStore
-from tcssa.mil.slots.embedding import Method, embed
+from tcssa.mil.slots.embedding import embed
 from tcssa.mil.slots.routed import RoutedSlide, route
 
 
@@ -20,7 +20,7 @@ def routed(path: Path, features: NDArray[np.float32]) -> RoutedSlide:
 
 
 def plane(slide: RoutedSlide, store: BagStore) -> NDArray[np.float64]:
-    found = embed([slide], store, Method.TSNE, seed=0)
+    found = embed([slide], store, "tsne", seed=0)
     assert found is not None
     return found.xy
 
