@@ -14,7 +14,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from tcssa.config.settings import Section
 from tcssa_cli.options import setting
@@ -88,8 +88,8 @@ def _flag(name: str, *, is_on: bool) -> str:
 
 
 def _type_of(annotation: Any) -> Any:
-    """Return the type of a flag: that of the field, or of its choices, which pydantic checks."""
+    """Return the type of a flag: the field's own, without None."""
     is_union = get_origin(annotation) in (Union, UnionType)  # a Literal's with None is a Union
     kinds = get_args(annotation) if is_union else (annotation,)
     (kind,) = (kind for kind in kinds if kind is not NoneType)
-    return type(get_args(kind)[0]) if get_origin(kind) is Literal else kind
+    return kind
