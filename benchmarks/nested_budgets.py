@@ -21,7 +21,7 @@ from sklearn.metrics import roc_auc_score
 
 from tcssa.budgets import choose_budget
 from tcssa.features import read_labels
-from tcssa.features.bag import read_features
+from tcssa.features.opening import read_features
 from tcssa.mil.classifier.slide_classifier import SlideClassifier
 from tcssa.mil.results.prediction_tables import read_predictions
 from tcssa.mil.tasks.classes import Classes

@@ -196,8 +196,8 @@ def _encoded_archive(path: Path) -> Inspected | None:
 
 def _bag(path: Path) -> Inspected | None:
     from tcssa.features import open_bag
-    from tcssa.features.bag import SUFFIXES, TABLE_SUFFIX
     from tcssa.features.feature_set_path import bag_file, split_selection
+    from tcssa.features.readers.registry import SUFFIXES, TABLE_SUFFIX
 
     if not bag_file(path).is_file() or split_selection(path)[0].suffix.lower() not in (
         *SUFFIXES,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tcssa.features.bag import Bag, open_bag, read_features
+from tcssa.features.bag import Bag
 from tcssa.features.folder import find_bags, index_bags
+from tcssa.features.opening import open_bag, read_features
 from tcssa.features.tables import LabelledSlide, read_labels
 
 __all__ = [

@@ -9,7 +9,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from tcssa.features.bag import open_bag
+from tcssa.features.opening import open_bag
 
 _ROWS = 4096
 

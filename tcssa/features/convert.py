@@ -14,10 +14,10 @@ from tcssa.errors import (
     UnknownNameError,
     UsageError,
 )
-from tcssa.features.bag import open_bag
 from tcssa.features.bag_metadata import describe
 from tcssa.features.feature_set_path import bag_file
 from tcssa.features.folder import find_bags
+from tcssa.features.opening import open_bag
 from tcssa.features.written_layouts import LAYOUTS, Layout
 from tcssa.files import atomic
 from tcssa.reporter import Reporter, Silent

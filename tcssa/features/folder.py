@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tcssa.errors import MissingDataError, UsageError
-from tcssa.features.bag import SUFFIXES, TABLE_SUFFIX
 from tcssa.features.feature_set_path import STORE_SUFFIX, is_store, split_selection, with_selection
+from tcssa.features.readers.registry import SUFFIXES, TABLE_SUFFIX
 from tcssa.features.tables import site_of
 
 _SUBFOLDERS = ("features_*", "*/features_*", "h5_files", "pt_files", "*")

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from tcssa.errors import FeatureFileError, ShapeError, UsageError
 from tcssa.features import Bag, open_bag
-from tcssa.features.bag import LOADED_WHOLE
 from tcssa.features.content import ContentHash
 from tcssa.features.feature_set_path import bag_file
+from tcssa.features.readers.registry import LOADED_WHOLE
 from tcssa_runtimes.archive.memory_budget import Budget, CancelledError
 from tcssa_runtimes.archive.slot_files import Positions
 from tcssa_runtimes.contract.base import Runtime

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from tcssa.encoders.base import EncoderSpec
 from tcssa.errors import FeatureFileError, UsageError
-from tcssa.features.bag import open_bag
+from tcssa.features.opening import open_bag
 from tcssa.files.boundary import reading
 from tcssa.files.checksums import fingerprint, params_hash
 from tcssa.slides.extraction.job_layout import JobLayout

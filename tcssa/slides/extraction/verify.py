@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.errors import FeatureFileError, MissingDataError
-from tcssa.features.bag import Bag, open_bag
+from tcssa.features.bag import Bag
+from tcssa.features.opening import open_bag
 from tcssa.files.boundary import UnsoundError, reading
 from tcssa.files.checksums import params_hash
 from tcssa.files.hdf5 import attributes, find_object, hdf5_file, numbers

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.errors import FeatureFileError
-from tcssa.features.slidechat import pickled_features
+from tcssa.features.readers.slidechat import pickled_features
 from tcssa.files import npy
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tcssa.errors import FeatureFileError
 from tcssa.features import open_bag
-from tcssa.features.hdf5_direct import find_blocks
+from tcssa.features.readers.hdf5_direct import find_blocks
 from tcssa.files import atomic
 
 STORED: list[dict[str, Any]] = [

@@ -1,0 +1,85 @@
+"""Bags in HDF5: ours and TRIDENT's, CLAM's, STAMP's, AtlasPatch's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from tcssa.errors import FeatureFileError
+from tcssa.features.bag import READ_AGAIN, Bag
+from tcssa.features.feature_set_path import choose_set, with_selection
+from tcssa.features.readers.hdf5_direct import DatasetRows
+from tcssa.files.boundary import UnsoundError, reading
+from tcssa.files.hdf5 import attributes, find_object, open_hdf5, require_numbers
+
+_ANY_NUMBER = "iuf"
+
+
+def read_hdf5(path: Path, wanted: str | None) -> Bag:
+    """Open the bag of an HDF5 file.
+
+    Args:
+        path: The file.
+        wanted: Name of the set of features, where the file holds several; None for its only one.
+
+    Raises:
+        FeatureFileError: The file is broken, or holds no bag or not that set.
+    """
+    file = open_hdf5(path, FeatureFileError, hint=READ_AGAIN)
+    try:
+        with reading(path, FeatureFileError, hint=READ_AGAIN):
+            return _bag_of(path, file, wanted)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _bag_of(path: Path, file: h5py.File, wanted: str | None) -> Bag:
+    name = next((name for name in ("features", "feats") if file.id.links.exists(name.encode())), "")
+    if not name:
+        names = ", ".join(map(str, file)) or "nothing"
+        raise FeatureFileError(path, f"has neither 'features' nor 'feats' (found: {names})")
+    found, chosen = find_object(file, name), None
+    if isinstance(found, h5py.Group):
+        sets = {each: one for each in found if (one := find_object(found, each))}
+        name = chosen = choose_set(path, list(sets), wanted)
+        found = sets[chosen]
+    elif wanted is not None:
+        raise FeatureFileError(path, f"holds one set of features, and no {wanted!r}")
+    features = require_numbers(found, name, kinds=_ANY_NUMBER, looked_up_later=True)
+    coords = find_object(file, "coords")
+    if coords is not None:
+        coords = require_numbers(coords, "coords", kinds=_ANY_NUMBER, ndim=2, looked_up_later=True)
+    root = attributes(file)
+    said = {**root, **attributes(features)}
+    if chosen is not None:
+        said["encoder"] = chosen
+    if coords is not None:
+        said |= attributes(coords)
+        if coords.chunks:  # otherwise no block can be missing
+            coords = DatasetRows(coords)
+        if chosen is not None and "patch_size_level0" not in said:
+            said |= _atlaspatch_size(coords)
+    complete, unit = said.get("complete", True), root.get("unit", "px")
+    if not isinstance(complete, int) or not complete:  # a truth value is an int
+        raise UnsoundError("was not written to its end")
+    if not isinstance(unit, str):
+        raise UnsoundError("its attribute 'unit' is no text")
+    return Bag(
+        with_selection(path, wanted),
+        DatasetRows(features),
+        coords,
+        "um" if unit == "um" else "level0_px",
+        said,
+        file,
+    )
+
+
+def _atlaspatch_size(coords: h5py.Dataset | DatasetRows) -> dict[str, int]:
+    """Read the side of AtlasPatch's patches, if all were read at level 0 and have one size."""
+    if coords.shape[1] != 5 or len(coords) == 0:
+        return {}
+    sizes = np.unique(coords[:][:, 2:], axis=0)
+    return {"patch_size_level0": int(sizes[0, 0])} if len(sizes) == 1 and not sizes[0, 2] else {}
