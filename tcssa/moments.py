@@ -21,7 +21,7 @@ Shapes: n patches, K slots, T = top_k, W waves, M numbers of a vector. Arrays ar
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import pi
+from math import isfinite, pi
 from typing import Self
 
 import numpy as np
@@ -47,6 +47,27 @@ WAVES: Floats = np.concatenate(
 NUM_WAVES = len(WAVES)
 VECTOR_LENGTH = 4 + 2 * NUM_WAVES + len(WAVELENGTHS_UM)
 """M."""
+
+
+def require_scale(mpp: float) -> None:
+    """Require that microns per unit of coordinates are a size.
+
+    Raises:
+        ShapeError: The value is not a finite number above 0.
+    """
+    if not (isfinite(mpp) and mpp > 0):
+        raise ShapeError(f"microns per unit of coords must be above 0, got {mpp}")
+
+
+def require_places(coords: Floats) -> None:
+    """Require that all coordinates are finite.
+
+    Raises:
+        ShapeError: A coordinate is NaN or infinite; the error names the first such row.
+    """
+    bad = ~np.isfinite(coords).all(axis=-1)
+    if bad.any():
+        raise ShapeError(f"coords hold a NaN or an infinity, first in row {int(np.argmax(bad))}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +110,13 @@ class SlotMoments:
             positions: Positions of the patches, (x, y), [n, 2].
             num_slots: K.
             mpp: Microns per unit of the positions; waves are summed up only if it is known.
+
+        Raises:
+            ShapeError: Positions are not [n, 2]; or mpp is known and no size, or a position is not
+                finite.
         """
+        if positions.shape != (len(assignments), 2):
+            raise ShapeError(f"coords must be [{len(assignments)}, 2], got {list(positions.shape)}")
         slots, top_k = assignments.ravel(), assignments.shape[1]
         weight = weights.ravel().astype(np.float64)
         xy = positions.astype(np.float64)
@@ -101,6 +128,8 @@ class SlotMoments:
 
         waves = None
         if mpp is not None:
+            require_scale(mpp)
+            require_places(xy)
             phases = xy @ (WAVES.T * mpp)
             waves = summed(np.cos(phases)) + 1j * summed(np.sin(phases))
         mass = summed(np.ones((len(xy), 1)))[:, 0]

@@ -13,7 +13,7 @@ from tcssa_exporters.options import ExportOptions
 from tcssa_exporters.parts import Part
 from tcssa_exporters.source import ExportSource
 
-_PADDING = "rows of features beyond lengths do not matter, but must be finite"
+_PADDING = "rows of features and coords beyond lengths do not matter, but must be finite"
 _MERGE = (
     "sum mean * mass and mass over the chunks of a slide, divide the sums (0 where the mass is 0), "
     "and give the means of slides to the graph 'finish'"

@@ -183,7 +183,10 @@ def engine_run(runtime: EngineRuntime, heads: Sequence[str]) -> Run:
     ) -> Arrays:
         """See `tcssa_exporters.verify.Run`."""
         bags = [bag[:length] for bag, length in zip(features, lengths.tolist(), strict=True)]
-        encoded = runtime.compress(bags, None if coords is None else list(coords))
+        places = None
+        if coords is not None:
+            places = [at[: len(bag)] for at, bag in zip(coords, bags, strict=True)]
+        encoded = runtime.compress(bags, places)
         found = {
             name: np.stack([getattr(bag, name) for bag in encoded])
             for name in ("slots", "mass", *heads)

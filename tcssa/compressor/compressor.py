@@ -106,7 +106,7 @@ class SlotCompressor(nn.Module):
     """
 
     fused = True
-    """Use the fused kernel where it can run (docs/fused-kernel.md); False: plain torch always."""
+    """Use the fused kernel where it can run (docs/gpu.md); False: plain torch always."""
 
     def __init__(self, config: CompressorConfig) -> None:
         super().__init__()
@@ -154,7 +154,9 @@ class SlotCompressor(nn.Module):
             _check_mask(mask, features)
             places = None
             if coords is not None:
-                places = [each[real] for each, real in zip(coords, mask, strict=True)]
+                places = [
+                    each[real.to(each.device)] for each, real in zip(coords, mask, strict=True)
+                ]
             try:
                 output = self.compress(
                     [bag[real] for bag, real in zip(features, mask, strict=True)], coords=places
@@ -223,6 +225,8 @@ class SlotCompressor(nn.Module):
             raise ShapeError("the batch holds no bag")
         for bag in bags:
             self._check_features(bag, num_dims=2)
+        if coords is not None and [len(each) for each in coords] != [len(bag) for bag in bags]:
+            raise ShapeError("coords must be [N, 2] of each bag, one row a patch")
         if self._is_fused(bags):
             parts = self._aggregate_fused(bags)
         else:

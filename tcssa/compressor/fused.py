@@ -2,7 +2,7 @@
 
 `fused_sums` does what `Router` and the weighted sums of `SlotCompressor` do, for any number of
 bags in one launch. The bags stay where they lie, in tensors of their own: the kernel is given a
-table of addresses, so nothing is padded, packed or copied. See docs/fused-kernel.md.
+table of addresses, so nothing is padded, packed or copied. See docs/gpu.md.
 
 `takes` says whether the kernel should run: it needs Triton (which CUDA builds of torch bring along,
 else the extra ``tcssa[triton]``) and a GPU.

@@ -1,7 +1,6 @@
 """The fused kernel: gate, softmax, top k and weighted sums with one look at the features.
 
-`tcssa.compressor.fused` calls it and docs/fused-kernel.md explains it: what it reads, what it
-keeps where, why the numbers are float32's although the tensor cores are given halves.
+`tcssa.compressor.fused` calls it; docs/gpu.md says what it gives and what it gains.
 
 A *segment* is a run of rows of one bag; a program walks through one segment, block by block, and
 leaves its sums as one line of a table. `add_segments` adds up the lines of a bag in a fixed order.

@@ -106,3 +106,20 @@ def test_without_a_unit_there_is_no_vector() -> None:
     with pytest.raises(ShapeError, match=r"0\.5 and of 1 µm"):
         half.merge(quarter)
     assert not SlotMoments.empty(NUM_SLOTS).vectors().any()
+
+
+@pytest.mark.parametrize("mpp", [0.0, -1.0, math.nan, math.inf])
+def test_a_unit_that_is_no_size_is_refused(mpp: float) -> None:
+    slots, weights = routed(5)
+    with pytest.raises(ShapeError, match="must be above 0"):
+        SlotMoments.of(slots, weights, places(5), NUM_SLOTS, mpp)
+
+
+def test_places_that_are_none_are_refused() -> None:
+    slots, weights = routed(5)
+    with pytest.raises(ShapeError, match=r"coords must be \[5, 2\]"):
+        SlotMoments.of(slots, weights, places(4), NUM_SLOTS, 0.5)
+    bad = places(5)
+    bad[3, 1] = math.nan
+    with pytest.raises(ShapeError, match="first in row 3"):
+        SlotMoments.of(slots, weights, bad, NUM_SLOTS, 0.5)

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from tcssa.errors import FileError, TcssaError
+from tcssa.features import open_bag
 from tcssa.files import atomic
 from tcssa.reporter import Reporter, Silent, Task
 from tcssa_runtimes.archive.archive_index import FailedSlide, write_failures, write_index
@@ -237,11 +238,19 @@ def _find_done(paths: Sequence[Path], out: Path, runtime: Runtime) -> dict[Path,
         try:
             if facts is None or facts.budget != runtime.budget_text:
                 continue
-            if facts.origin.is_of(path, runtime.facts.sha256):
+            if facts.origin.is_of(path, runtime.facts.sha256) and (
+                not runtime.facts.spatial or facts.um_per_coord == _um_per_coord(path)
+            ):
                 done[path] = facts
         except (OSError, FileError):  # reading it again will report what is wrong
             continue
     return done
+
+
+def _um_per_coord(path: Path) -> float | None:
+    """Read the microns per unit of a slide's coordinates, which its content's hash leaves out."""
+    with open_bag(path) as bag:
+        return bag.um_per_coord
 
 
 def _write_tables(

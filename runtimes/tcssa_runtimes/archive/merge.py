@@ -122,14 +122,18 @@ def _one_kind(states: Sequence[EncodedState]) -> Positions | None:
     first = _kind(states[0])
     for state in states:
         if _kind(state) != first:
-            raise FeatureFileError(
-                state.facts.path,
-                f"its places are {_kind(state)}, those of the first file {first}",
-                hint="leave --same-slide out, to merge without places",
-            )
+            hint = "leave --same-slide out, to merge without places"
+            if states[0].sums.places is not None and states[0].sums.places.mpp is not None:
+                hint = "encode all parts with coordinates of one kind and one mpp_level0"
+            reason = f"its places are {_kind(state)}, those of the first file {first}"
+            raise FeatureFileError(state.facts.path, reason, hint=hint)
     return states[0].positions
 
 
-def _kind(state: EncodedState) -> tuple[Positions | None, float | None]:
-    places = state.sums.places
-    return state.positions, None if places is None else places.mpp
+def _kind(state: EncodedState) -> str:
+    """Describe the places of a file, as an error says it."""
+    positions, places = state.positions, state.sums.places
+    if positions is None:
+        return "not known"
+    scale = "" if places is None or places.mpp is None else f", {places.mpp:g} µm a unit"
+    return f"{positions.point}s in {positions.unit}{scale}"

@@ -109,6 +109,8 @@ class EncodedFacts:
     origin: Origin
     budget: str | None
     """The budget that was requested, as text; None where none was."""
+    um_per_coord: float | None
+    """Microns per unit of the coordinates, of a model with places; None of any other."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +232,8 @@ def _read_places(group: h5py.Group, mass: Floats) -> SlotMoments:
         waves = stored[:, :, 0] + 1j * stored[:, :, 1]
     held = mass > 0
     known = [centroids, spread, *([] if waves is None else [waves])]
-    if any(len(each) != len(mass) or not np.isfinite(each[held]).all() for each in known):
+    is_shaped = centroids.shape == spread.shape == (len(mass), 2)
+    if not is_shaped or not all(np.isfinite(each[held]).all() for each in known):
         raise UnsoundError("its places make no sense")
     return SlotMoments.restored(mass.astype(np.float64), centroids, spread, waves, mpp)
 
@@ -264,6 +267,7 @@ def _facts(path: Path, file: h5py.File) -> EncodedFacts:
     mass = numbers(file, "mass", ndim=1)[:]
     if len(mass) != len(features) or not _are_sums(mass):
         raise UnsoundError("is no whole file of slots: its mass makes no sense")
+    waves = find_object(file, "waves")
     return EncodedFacts(
         path=path,
         name=str(said["name"]),
@@ -271,6 +275,7 @@ def _facts(path: Path, file: h5py.File) -> EncodedFacts:
         mass=mass,
         runtime=str(said["runtime"]),
         budget=str(said["budget"]) if "budget" in said else None,
+        um_per_coord=None if waves is None else float(attributes(waves)["um_per_coord"]),
         origin=Origin(
             model_sha256=str(said["model_sha256"]),
             input_name=str(said["input_name"]),

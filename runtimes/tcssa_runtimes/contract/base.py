@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from tcssa.budgets import Budget, choose_budget
 from tcssa.errors import ShapeError, UsageError
-from tcssa.moments import VECTOR_LENGTH, SlotMoments
+from tcssa.moments import VECTOR_LENGTH, SlotMoments, require_places, require_scale
 from tcssa_runtimes.contract.checks import (
     check_batch,
     check_features,
@@ -140,7 +140,7 @@ class Runtime(ABC):
         for index, (bag, length) in enumerate(zip(padded, lengths, strict=True)):
             check_finite(bag[:length], where=f"bag {index}")
             check_range(bag[:length], self.facts.input_dtype, where=f"bag {index}")
-        places = self._batch_places(coords, padded.shape[:2], lengths)
+        places = self._batch_places(coords, num_patches, padded.shape[:2], lengths)
         output = self._run(padded, lengths, places)
         self.require_finite(output.slots)
         return replace(
@@ -151,18 +151,24 @@ class Runtime(ABC):
         )
 
     def _batch_places(
-        self, coords: NDArray[Any] | None, shape: tuple[int, ...], lengths: NDArray[np.int64]
+        self,
+        coords: NDArray[Any] | None,
+        num_patches: int,
+        shape: tuple[int, ...],
+        lengths: NDArray[np.int64],
     ) -> NDArray[np.float64] | None:
-        """Return the patch positions of a padded batch, [B, N, 2], if the model takes them."""
+        """Return the patch positions of a padded batch of that shape, if the model takes them."""
         if not self.facts.spatial:
             return None
         if coords is None:
             raise ShapeError("a model with places needs coordinates, in µm")
-        if coords.shape != (shape[0], coords.shape[1], 2) or coords.shape[1] < lengths.max():
-            raise ShapeError(f"coords must be [B, N, 2], got {list(coords.shape)}")
+        expected = (shape[0], num_patches, 2)
+        if coords.shape != expected:
+            raise ShapeError(f"coords must be {list(expected)}, got {list(coords.shape)}")
         places = np.zeros((*shape, 2))
         for bag, given, length in zip(places, coords, lengths, strict=True):
             bag[:length] = given[:length]
+            require_places(bag)
         return places
 
     def compress(
@@ -201,6 +207,8 @@ class Runtime(ABC):
             row[: len(bag)] = bag
         places = None
         if coords is not None:
+            if [np.shape(given) for given in coords] != [(len(bag), 2) for bag in bags]:
+                raise ShapeError("coords must be [N, 2] of each bag, one row a patch")
             places = np.zeros((*features.shape[:2], 2))
             for at, given in zip(places, coords, strict=True):
                 at[: len(given)] = given
@@ -406,8 +414,11 @@ class Runtime(ABC):
                 [np.empty((0, 2)), *(xy for _, xy in parts if xy is not None)]
             )
         lengths = np.array([num_patches])
-        in_um = None if positions is None or mpp is None else positions[None] * mpp
-        batch_places = self._batch_places(in_um, (1, rows), lengths)
+        in_um = None
+        if positions is not None and mpp is not None and self.facts.spatial:
+            require_scale(mpp)
+            in_um = positions[None] * mpp
+        batch_places = self._batch_places(in_um, num_patches, (1, rows), lengths)
         output = self._run(features[None], lengths, batch_places)
         places = None
         if positions is not None:
@@ -448,6 +459,8 @@ class Runtime(ABC):
         self, chunks: Iterable[NDArray[Any]], coords: NDArray[Any] | None
     ) -> Iterator[Chunk]:
         """Check the chunks of a slide, and yield them as the model takes them, with positions."""
+        if coords is not None and (coords.ndim != 2 or coords.shape[1] != 2):
+            raise ShapeError(f"coords must be [N, 2], got {list(coords.shape)}")
         begin = 0
         for chunk in chunks:
             features = self.check_chunk(chunk, begin)

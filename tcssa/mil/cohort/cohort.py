@@ -73,9 +73,16 @@ class Cohort:
             if len(known) < total
         ]
 
-    def fingerprint(self) -> dict[str, object]:
-        """Return the facts by which a run recognises the cohort that it was trained on."""
+    def fingerprint(self, *, with_places: bool = False) -> dict[str, object]:
+        """Return the facts by which a run recognises the cohort that it was trained on.
+
+        Args:
+            with_places: Whether the coordinates and their unit are part of it, as they are for a
+                model that is told where patches lie in µm.
+        """
+        places = {"places_hash": self._places_hash()} if with_places else {}
         return {
+            **places,
             "labels_sha256": self.labels_sha256,
             "features_hash": self.features_hash,
             "slides": len(self.slides),
@@ -84,6 +91,17 @@ class Cohort:
             "encoder": self.encoder,
             **task_facts(self.task),
         }
+
+    def _places_hash(self) -> str:
+        """Hash the unit of each slide's coordinates and three of them, which stand for the rest."""
+        digest = hashlib.sha256()
+        for slide in sorted(self.slides, key=lambda slide: slide.slide_id):
+            digest.update(f"{slide.slide_id} {slide.um_per_coord}".encode())
+            with open_bag(slide.path) as bag:
+                for row in (0, bag.num_patches // 2, bag.num_patches - 1):
+                    corner = bag.read_coords(row, row + 1)
+                    digest.update(str(None if corner is None else corner.tolist()).encode())
+        return digest.hexdigest()
 
 
 def read_cohort(data: CohortSettings, *, task: MilTask | None = None) -> Cohort:

@@ -60,7 +60,7 @@ def _read_folder(folder: Path) -> list[Parts]:
             raise TableError(
                 folder,
                 ["holds neither splits_0.csv … nor tables ending with train.csv and test.csv"],
-                hint="see docs/train-mil.md on official splits",
+                hint="see docs/train-mil-reference.md on official splits",
             )
         for path in paths:
             table = read_table(path)
@@ -92,7 +92,7 @@ def _by_fold(path: Path, table: Table) -> list[Parts]:
         raise TableError(
             path,
             f"names no splits: wants fold_0 …, split, or train and test; found: {found}",
-            hint="see docs/train-mil.md on official splits",
+            hint="see docs/train-mil-reference.md on official splits",
         )
     faults: list[str | None] = []
     parts_of: list[Parts] = [{} for _ in columns]

@@ -149,7 +149,8 @@ def read_own_cohort(trained: FinishedRun) -> Cohort:
         TcssaError: Labels or features cannot be read; see `read_cohort`.
     """
     cohort = read_cohort(trained.settings.cohort)
-    if cohort.fingerprint() != trained.fingerprint:
+    with_places = trained.settings.model.spatial is not None
+    if cohort.fingerprint(with_places=with_places) != trained.fingerprint:
         raise RunError(
             trained.folder,
             "its labels or features are not the ones it was trained on",

@@ -67,9 +67,6 @@ class BagClassifier(nn.Module, ABC):
     def loss(self, output: BagsLogits, labels: Tensor) -> Tensor:
         """Compute the training loss, 0-dim: the task's loss and the method's own.
 
-        It may depend on the weights only through the output: each of several processes computes the
-        loss of all slides of a step, and their gradients are summed.
-
         Args:
             output: What `forward` returned.
             labels: Classes of the bags, [B], or whatever the task's loss takes.

@@ -305,7 +305,10 @@ class FoldFit:
             for state in (content["model"], content["best_state"], *last_states):
                 require_fit(expected, state, path)
             self.model.load_state_dict(content["model"])
+            paces = [group["pace"] for group in self.optimiser.param_groups]
             self.optimiser.load_state_dict(content["optimiser"])
+            for group, pace in zip(self.optimiser.param_groups, paces, strict=True):
+                group["pace"] = pace  # which runs of before do not state
             if not _fits(self.optimiser):
                 raise UnsoundError("its optimiser is of another model")
             if content["best_epoch"] not in range(len(content["epochs"])):

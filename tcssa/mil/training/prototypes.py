@@ -57,7 +57,8 @@ def begin_gate(
     prototypes = begin_at(model.compressor, patches, seed)
     if prototypes is None:
         return []
-    distances, nearest = torch.cdist(prototypes, patches).min(dim=1)
+    exact = "donot_use_mm_for_euclid_dist"  # the product cancels where means are large
+    distances, nearest = torch.cdist(prototypes, patches, compute_mode=exact).min(dim=1)
     found = []
     for slot, (row, distance) in enumerate(zip(nearest.tolist(), distances.tolist(), strict=True)):
         slide_id, patch = origins[row]

@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from tcssa.compute import launcher
-from tcssa.config.settings import read_resolved, section_of, write_resolved
+from tcssa.config.settings import RESOLVED_FILE, read_resolved, section_of, write_resolved
 from tcssa.config.settings_diff import differences
 from tcssa.errors import RunError, UsageError
 from tcssa.files import atomic
 from tcssa.files.checksums import file_sha256
+from tcssa.files.yaml_file import read_yaml_mapping
 from tcssa.mil.bags.bag_store import BagStore, open_store, rounds
 from tcssa.mil.classifier.classifiers import require_learnable
 from tcssa.mil.cohort.cohort import Cohort, listed, read_cohort
@@ -92,7 +93,7 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any
     init = settings.model.init
     run: dict[str, Any] = {
         "kind": KIND,
-        "cohort": cohort.fingerprint(),
+        "cohort": cohort.fingerprint(with_places=settings.model.spatial is not None),
         "init_sha256": None if init is None else file_sha256(init),
         "unused": unused,
         "rounding": asdict(store.rounding) if store.rounding else None,
@@ -151,7 +152,10 @@ def _is_complete(settings: MilSettings, cohort: Cohort, out: Path) -> bool:
     run = read_run(out)
     if run.get("kind") != KIND:
         raise RunError(out, f"is a run of {run.get('kind')}", hint="give another --out")
-    before = read_resolved(out, MilSettings, RunError).model_dump(mode="json")
+    resolved = read_resolved(out, MilSettings, RunError)
+    if not run.get("complete"):
+        _require_one_process(out)
+    before = resolved.model_dump(mode="json")
     after = settings.model_dump(mode="json")
     for name in _FREE_TO_CHANGE:
         after["train"].pop(name)
@@ -161,7 +165,10 @@ def _is_complete(settings: MilSettings, cohort: Cohort, out: Path) -> bool:
         before["cohort"].pop(name)
     changed = [
         *differences(before, after),
-        *differences(section_of(run, "cohort"), cohort.fingerprint()),
+        *differences(
+            section_of(run, "cohort"),
+            cohort.fingerprint(with_places=settings.model.spatial is not None),
+        ),
     ]
     before_rounded, rounded = run.get("rounding") is not None, rounds(settings.train, cohort)
     if before_rounded != rounded:
@@ -176,6 +183,23 @@ def _is_complete(settings: MilSettings, cohort: Cohort, out: Path) -> bool:
             hint="give another --out, or the settings it was made with",
         )
     return bool(run.get("complete"))
+
+
+def _require_one_process(out: Path) -> None:
+    """Refuse to go on with what several processes began: their noise was of other numbers.
+
+    Raises:
+        RunError: The settings of the run state more than one part of a step.
+    """
+    made_with = read_yaml_mapping(out / RESOLVED_FILE, RunError)
+    num_parts = section_of(made_with, "train").get("num_parts", 1)
+    if num_parts != 1:
+        raise RunError(
+            out,
+            f"was begun by several processes (train.num_parts {num_parts}), which train-mil has "
+            "no more",
+            hint="give another --out, to train it anew",
+        )
 
 
 def _fit_or_read(

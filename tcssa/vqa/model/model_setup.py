@@ -104,6 +104,8 @@ def load_parts(settings: VqaSettings, device: torch.device) -> Parts:
     torch.manual_seed(int(seed[:15], 16))
     parts = _continued(settings) if settings.train.from_run else _fresh(settings)
     model, options = parts.model, settings.train
+    if model.visual.reads_coords:
+        _require_cache(settings)
     if options.stage == 2 and not model.has_lora:
         model.llm = add_lora(model.llm, settings.lora)
     model.set_trainable(
@@ -201,6 +203,24 @@ def _visual(
         max_patches=options.max_patches,
     )
     return build_visual(config)
+
+
+def _require_cache(settings: VqaSettings) -> None:
+    """Require that slots of a compressor with places are made once, where coords are read.
+
+    Raises:
+        UsageError: The compressor is to train, or the slots are not to be kept.
+    """
+    if settings.train.train_compressor:
+        raise UsageError(
+            "a compressor with places does not train together with the language model",
+            hint="leave --train-compressor out, or give a compressor without --spatial",
+        )
+    if not settings.visual.use_slot_cache:
+        raise UsageError(
+            "slots of a compressor with places are made once and kept",
+            hint="leave use_slot_cache on",
+        )
 
 
 def _begun(settings: VqaSettings, feature_dim: int) -> SlotCompressor:

@@ -263,11 +263,6 @@ def _visual_source(
     """Return what gives a row's visual input: tokens from the cache, or the slide's features."""
     encoder = parts.model.visual
     if not parts.caches_tokens:
-        if encoder.reads_coords:
-            raise UsageError(
-                "a compressor with places does not train together with the language model",
-                hint="leave --train-compressor out, or give a compressor without --spatial",
-            )
         return lambda row: feature_tensor(row.path, encoder.feature_dim)
     cache = SlotCache(settings.visual.slot_cache or out / SLOTS_FOLDER, encoder)
     paths = sorted({row.path for row in [*corpus.train, *corpus.val]})

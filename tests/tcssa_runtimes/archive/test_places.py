@@ -127,3 +127,30 @@ def test_parts_merge_with_their_places(
         places = read_state(tmp_path / "all.h5").sums.places
         assert places is not None
         assert len(places.vectors()) == 8
+
+
+@pytest.mark.parametrize("kind", ["torch", "full", "chunked"])
+def test_places_that_do_not_fit_are_refused(spatial: Path, exported: Exported, kind: str) -> None:
+    features, places = make_features(100).numpy(), np.ones((100, 2))
+    with open_runtime(model_of(kind, spatial, exported)) as runtime:
+        for few in (places[:50], places[:, :1], places[:, 0]):
+            with pytest.raises(ShapeError, match="coords must be"):
+                runtime.compress([features], [few])
+            with pytest.raises(ShapeError, match="coords must be"):
+                runtime.run(features[None], np.array([100]), few[None])
+            with pytest.raises(ShapeError, match="coords must be"):
+                runtime.encode(features, few, MPP)
+        for bad, mpp in ((np.where(places > 0, np.nan, 0), MPP), (places, 0.0)):
+            with pytest.raises(ShapeError, match=r"NaN or an infinity|above 0"):
+                runtime.encode(features, bad, mpp)
+
+
+def test_a_slide_of_another_resolution_is_encoded_again(tmp_path: Path, spatial: Path) -> None:
+    path = write_bag(tmp_path / "bags" / "S.h5", num_patches=90)
+    found = []
+    for mpp in (0.5, 0.25, 0.25):
+        with h5py.File(path, "r+") as file:
+            file["coords"].attrs["mpp_level0"] = mpp
+        with open_runtime(spatial) as runtime:
+            found.append(encode([tmp_path / "bags"], tmp_path / "out", runtime, Silent()))
+    assert [report.num_encoded for report in found] == [1, 1, 0]

@@ -6,20 +6,17 @@ import pytest
 import torch
 from factories import make_compressor, make_features
 from safetensors.torch import load_file
-from shared_data import shared
+from shared_data import GOLDEN, require_shared
 
 from tcssa import load_compressor
 from tcssa.errors import CheckpointError
 from tcssa.mil.classifier.slide_classifier import ClassifierConfig, SlideClassifier
 from tcssa_exporters import open_source
 
-GOLDEN = sorted(shared("golden").glob("*.safetensors"))
 
-
-@pytest.mark.skipif(not GOLDEN, reason="../shared/golden is not here")
-@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
-def test_logits_are_the_references(path: Path) -> None:
-    golden = load_file(path)
+@pytest.mark.parametrize("name", GOLDEN)
+def test_logits_are_the_references(name: str) -> None:
+    golden = load_file(require_shared(f"golden/{name}.safetensors"))
     state = {k.removeprefix("state."): v for k, v in golden.items() if k.startswith("state.")}
     model = SlideClassifier.from_reference_state(state, classes=["a", "b", "c"])
     features = golden["features"]

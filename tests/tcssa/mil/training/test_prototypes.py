@@ -162,3 +162,15 @@ def test_weights_of_another_pool_are_not_begun_from(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="pooled by mean, those of this model by mass"):
         build_classifier(settings, 16, task, None)
     build_classifier(settings.model_copy(update={"pool": "mean"}), 16, task, None)
+
+
+def test_the_nearest_patch_is_found_where_features_are_far_from_zero() -> None:
+    model, bag = classifier(num_slots=30), heaps() + 1000
+    found = begin_gate(model, [slide()], OneBag(bag), seed=0)
+    patches = bag.double()
+    weight = model.compressor.router.gate.weight.double()
+    bias = model.compressor.router.gate.bias.double()
+    tau = -(weight**2).sum(dim=1) / (2 * bias)  # W = mu / tau, b = -|mu|^2 / 2 tau
+    nearest = torch.cdist(weight / tau[:, None], patches).argmin(dim=1)
+    agree = [each.patch == int(row) for each, row in zip(found, nearest, strict=True)]
+    assert sum(agree) >= 28

@@ -8,7 +8,7 @@ import pytest
 from cohorts import small_run
 
 from tcssa.compressor import load_compressor
-from tcssa.errors import MissingDataError
+from tcssa.errors import MissingDataError, RunError
 from tcssa.mil.bags.bag_store import BagStore
 from tcssa.mil.classifier.classifiers import load_classifier
 from tcssa.mil.cohort.cohort import read_cohort
@@ -87,3 +87,13 @@ def test_slots_of_a_model_with_places_are_inspected(tmp_path: Path) -> None:
     seen = model(bags, coords=[store.coords(slide) for slide in slides]).logits
     turned = model(bags, coords=[store.coords(slide) + 500 for slide in slides]).logits
     np.testing.assert_allclose(seen.detach(), turned.detach(), atol=1e-5)
+
+
+def test_another_resolution_is_another_cohort(tmp_path: Path) -> None:
+    settings = arranged_run(tmp_path)
+    train(settings, tmp_path / "run", Silent())
+    write_arranged(tmp_path, mpp=0.25)
+    with pytest.raises(RunError, match="places_hash"):
+        train(settings, tmp_path / "run", Silent())
+    with pytest.raises(RunError, match="not the ones it was trained on"):
+        evaluate(tmp_path / "run", Silent())

@@ -54,13 +54,14 @@ def make_batch(
 ) -> Batch:
     """Rows padded to the longest, on either side, with a token that means something."""
     longest = max(len(row.input_ids) for row in rows)
+    filler = rows[0].input_ids[0]  # a turn begins with it
 
     def padded(values: Sequence[int], fill: int) -> list[int]:
         filling = [fill] * (longest - len(values))
         return [*filling, *values] if pad_left else [*values, *filling]
 
     return Batch(
-        input_ids=torch.tensor([padded(row.input_ids, 151644) for row in rows]),
+        input_ids=torch.tensor([padded(row.input_ids, filler) for row in rows]),
         attention_mask=torch.tensor([padded([1] * len(row.input_ids), 0) for row in rows]),
         labels=torch.tensor([padded(row.labels, -100) for row in rows]),
         visual=list(slides),

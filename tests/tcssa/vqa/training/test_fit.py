@@ -15,7 +15,6 @@ import torch
 from factories import make_compressor, write_bag
 from python_processes import start_together
 from safetensors.torch import load_file
-from shared_data import require_shared
 from torch import Tensor
 
 from tcssa.compressor import save_compressor
@@ -29,7 +28,6 @@ WEIGHTS = "projector.safetensors"
 
 @pytest.fixture(scope="module")
 def material(tiny_llm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    require_shared("tokenizers/qwen3")
     folder = tmp_path_factory.mktemp("fit")
     rows = []
     for i in range(8):
