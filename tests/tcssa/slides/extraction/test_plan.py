@@ -1,0 +1,97 @@
+"""What is read of a slide, planned before its patches are read."""
+
+import json
+from pathlib import Path
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+from slide_files import glass, stained, write_slide
+
+from tcssa.errors import UsageError
+from tcssa.slides.extraction.job_layout import JobLayout
+from tcssa.slides.extraction.plan import SlidePlan, plan_slide, why_empty
+from tcssa.slides.manifest import SlideFile
+from tcssa.slides.settings import ExtractSettings
+
+SIDE = 64
+
+
+def half_tissue(folder: Path) -> SlideFile:
+    """A slide of 512 x 384 pixels whose left half is tissue."""
+    pixels = glass(384, 512)
+    pixels[:, :256] = stained(384, 256)
+    return SlideFile.at(write_slide(folder / "s1.tif", pixels, mpp=0.5))
+
+
+def planned(
+    slide: SlideFile, job: Path, **choices: object
+) -> tuple[SlidePlan, ExtractSettings, JobLayout]:
+    settings = ExtractSettings.model_validate({"patch_size": SIDE, **choices})
+    layout = JobLayout.of(job, settings)
+    return plan_slide(slide, settings, layout, {}), settings, layout
+
+
+def test_patches_are_those_of_the_tissue_and_their_corners_are_kept(tmp_path: Path) -> None:
+    plan, _, layout = planned(half_tissue(tmp_path), tmp_path / "job")
+    expected = [[x, y] for y in range(0, 384, SIDE) for x in range(0, 256, SIDE)]
+    assert plan.corners.tolist() == expected
+    with h5py.File(layout.patches_file("s1")) as file:
+        assert file["coords"][:].tolist() == expected
+        assert file["coords"].attrs["patch_size_level0"] == SIDE
+        assert file["coords"].attrs["level0_width"] == 512
+
+
+def test_pictures_and_outlines_show_the_slide(tmp_path: Path) -> None:
+    _, _, layout = planned(half_tissue(tmp_path), tmp_path / "job")
+    picture = cv2.imread(str(layout.thumbnail_file("s1")))
+    assert picture is not None
+    height, width, _ = picture.shape
+    assert width * 384 == pytest.approx(height * 512, rel=0.01)
+    left, right = picture[:, : width // 2 - 9], picture[:, width // 2 + 9 :]
+    assert left.mean() < right.mean() - 50
+    (feature,) = json.loads(layout.geojson_file("s1").read_text())["features"]
+    outline = np.array(feature["geometry"]["coordinates"][0])
+    assert outline.max(axis=0) == pytest.approx([256, 384], abs=4)
+
+
+def test_a_resolution_that_a_manifest_states_comes_first(tmp_path: Path) -> None:
+    stated = SlideFile.at(half_tissue(tmp_path).path, mpp=0.25)
+    plan, _, layout = planned(stated, tmp_path / "job", slide_mpp=1.0)
+    assert plan.spec.patch_size_level0 == 2 * SIDE
+    header = plan.header(layout, "uni", {"n_failed": 3})
+    assert header.ours["mpp_level0"] == 0.25
+    assert header.ours["mpp_source"] == "given"
+    assert header.ours["n_failed"] == 3
+    assert header.coords["level0_magnification"] == 40
+    assert header.coords["target_magnification"] == 20
+
+
+def test_features_of_another_encoder_keep_their_patches(tmp_path: Path) -> None:
+    slide, job = half_tissue(tmp_path), tmp_path / "job"
+    before, _, layout = planned(slide, job)
+    other = layout.grid / "features_uni" / "s1.h5"
+    other.parent.mkdir()
+    other.write_bytes(b"")
+    kept = layout.patches_file("s1").read_bytes()
+    with pytest.raises(UsageError, match="features_uni stand on other patches"):
+        planned(slide, job, tissue="all")
+    assert layout.patches_file("s1").read_bytes() == kept
+    same, _, _ = planned(slide, job)
+    assert np.array_equal(same.corners, before.corners)
+    more, _, _ = planned(slide, job, tissue="all", overwrite=True)
+    assert len(more.corners) == 2 * len(before.corners)
+
+
+def test_a_slide_without_a_patch_says_why(tmp_path: Path) -> None:
+    blank = SlideFile.at(write_slide(tmp_path / "blank.tif", glass(400, 400)))
+    plan, settings, layout = planned(blank, tmp_path / "job")
+    assert len(plan.corners) == 0
+    picture = layout.contours_file("blank")
+    assert picture.is_file()
+    assert why_empty(plan, settings, layout) == f"no patch holds 25% of tissue, see {picture}"
+    plan, settings, layout = planned(blank, tmp_path / "large", patch_size=512)
+    assert why_empty(plan, settings, layout) == (
+        "the slide (400 x 400) is smaller than one patch (512 level-0 pixels)"
+    )
