@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from made_once import session_folder
+from shared_data import SHARED, needs_shared
 
 if TYPE_CHECKING:
     from exports import Exported
@@ -14,6 +15,23 @@ def pytest_collection_finish() -> None:
     """What the imports made stays: the collector, which torch's tracing calls often, skips it."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever asks for shared data carries the marker."""
+    for item in items:
+        if needs_shared(item):
+            item.add_marker("shared")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line says how many tests a clone without the shared data could not run."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    number = sum("shared" in report.keywords for report in skipped)
+    if number and not SHARED.is_dir():
+        tests = "1 test needs" if number == 1 else f"{number} tests need"
+        terminalreporter.line(f"{tests} ../shared, which is not there")
 
 
 @pytest.fixture(scope="session", autouse=True)

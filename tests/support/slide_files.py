@@ -1,12 +1,15 @@
 """Small slides of any content, written as OpenSlide reads them."""
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+
+from tcssa import synthetic
 
 Pixels = NDArray[np.uint8]
 
@@ -41,6 +44,20 @@ def write_slide(
         **resolution,
     )
     return path
+
+
+def draw_slides(folder: Path, number: int, *, width: int = 1568, height: int = 1344) -> list[Path]:
+    """Slides as the demo draws them, pyramids of JPEG tiles; by default of the lung cohort's size.
+
+    They stand in for scanned ones where a test is of what is done with slides, not of tissue.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for spec in synthetic.cohort_specs(number):
+        drawn = synthetic.draw_slide(replace(spec, width=width, height=height))
+        paths.append(folder / f"D-{spec.index:02d}.tif")
+        synthetic.write_pyramid(paths[-1], drawn.pixels, synthetic.MPP, paths[-1].stem)
+    return paths
 
 
 def stained(height: int, width: int, *, seed: int = 0) -> Pixels:

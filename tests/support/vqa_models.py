@@ -1,4 +1,4 @@
-"""Small language models for tests: random weights, a real tokenizer."""
+"""Small language models for tests: random weights, and a real tokenizer where there is one."""
 
 import importlib.util
 from functools import cache
@@ -7,21 +7,70 @@ from typing import Any
 
 import pytest
 import torch
-from shared_data import require_shared
+from shared_data import require_shared, shared
 from torch import nn
+
+SPECIAL_TOKENS = [
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|object_ref_start|>",
+    "<|object_ref_end|>",
+    "<|box_start|>",
+    "<|box_end|>",
+    "<|quad_start|>",
+    "<|quad_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+]
+MORE_TOKENS = [
+    "<tool_call>",
+    "</tool_call>",
+    "<|fim_prefix|>",
+    "<|fim_middle|>",
+    "<|fim_suffix|>",
+    "<|fim_pad|>",
+    "<|repo_name|>",
+    "<|file_sep|>",
+    "<tool_response>",
+    "</tool_response>",
+    "<think>",
+    "</think>",
+]
+"""Added to Qwen3's vocabulary, but not special to it."""
+
+TEMPLATE = """\
+{%- set ns = namespace(last_query=-1) %}
+{%- for m in messages %}
+    {%- if m.role == 'user' %}{% set ns.last_query = loop.index0 %}{% endif %}
+{%- endfor %}
+{%- for m in messages %}
+    {{- '<|im_start|>' + m.role + '\\n' }}
+    {%- if m.role == 'assistant' and loop.index0 > ns.last_query and loop.last %}
+        {{- '<think>\\n\\n</think>\\n\\n' + m.content.lstrip('\\n') }}
+    {%- else %}{{- m.content }}{% endif %}
+    {{- '<|im_end|>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+    {%- if enable_thinking is defined and not enable_thinking %}
+        {{- '<think>\\n\\n</think>\\n\\n' }}
+    {%- endif %}
+{%- endif %}"""
+"""What Qwen3's chat template does with turns that use no tools and think nothing."""
 
 
 def tiny_qwen3(path: Path, seed: int = 0) -> Path:
-    """Write a folder with a random Qwen3 (2 layers, width 64) and the real Qwen3 tokenizer.
-
-    The test that calls it is skipped where the tokenizer is absent.
-    """
+    """Write a folder with a random Qwen3 (2 layers, width 64) and `qwen3_tokenizer`."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     tokenizer = qwen3_tokenizer()
     torch.manual_seed(seed)
     config = Qwen3Config(
-        vocab_size=151_936,
+        vocab_size=384 if len(tokenizer) < 384 else 151_936,
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
@@ -40,13 +89,44 @@ def tiny_qwen3(path: Path, seed: int = 0) -> Path:
     return path
 
 
-@cache
 def qwen3_tokenizer() -> Any:
+    """The real Qwen3 tokenizer, or `byte_tokenizer` where it is absent."""
+    folder = shared("tokenizers/qwen3")
+    return _read(folder) if folder.exists() else byte_tokenizer()
+
+
+def real_qwen3_tokenizer() -> Any:
     """The real Qwen3 tokenizer; skips the test where it is absent."""
+    return _read(require_shared("tokenizers/qwen3"))
+
+
+@cache
+def _read(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
-    folder = require_shared("tokenizers/qwen3")
     return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+@cache
+def byte_tokenizer() -> Any:
+    """A tokenizer of Qwen3's kind, with its added tokens, whose other tokens are the 256 bytes."""
+    from tokenizers import AddedToken
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import Qwen2Tokenizer
+
+    vocabulary = {character: index for index, character in enumerate(sorted(ByteLevel.alphabet()))}
+    tokenizer = Qwen2Tokenizer(
+        vocab=vocabulary,
+        merges=[],
+        unk_token=None,
+        bos_token=None,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+    )
+    tokenizer.add_special_tokens({"additional_special_tokens": SPECIAL_TOKENS})
+    tokenizer.add_tokens([AddedToken(text, special=False) for text in MORE_TOKENS])
+    tokenizer.chat_template = TEMPLATE
+    return tokenizer
 
 
 def smollm2_file() -> Path:

@@ -13,7 +13,7 @@ import torch
 from cohorts import write_cohort
 from command_line import SMALL, Outcome, Run
 from factories import write_bag
-from shared_data import require_shared
+from slide_files import draw_slides, stained, write_slide
 
 from tcssa.mil.settings import CohortSettings
 
@@ -35,11 +35,9 @@ def assert_one_line(done: Outcome, *parts: str, code: int = 1) -> None:
 
 
 def test_bad_slides_are_named_and_the_good_one_is_done(tcssa: Run, tmp_path: Path) -> None:
-    good = require_shared("cohorts/lung/LC-001c11.tif")
     slides = tmp_path / "slides"
-    slides.mkdir()
-    shutil.copy(good, slides / "good.tif")
-    content = good.read_bytes()
+    (drawn,) = draw_slides(slides, 1)
+    content = drawn.rename(slides / "good.tif").read_bytes()
     (slides / "cut.tif").write_bytes(content[: len(content) // 3])
     (slides / "text.svs").write_text("this is not a slide")
     done = tcssa("extract", slides, "--out", tmp_path / "job")
@@ -55,14 +53,14 @@ def test_bad_slides_are_named_and_the_good_one_is_done(tcssa: Run, tmp_path: Pat
 
 
 def test_an_unknown_encoder_offers_near_names(tcssa: Run, tmp_path: Path) -> None:
-    slide = require_shared("cohorts/lung/LC-001c11.tif")
+    slide = write_slide(tmp_path / "s.tif", stained(300, 300))
     done = tcssa("extract", slide, "--out", tmp_path, "--encoder", "efficientnet_lite")
     assert_one_line(done, "unknown encoder 'efficientnet_lite'", code=2)
     assert "did you mean efficientnet_lite0" in done.stderr
 
 
 def test_a_missing_extra_is_named(tcssa: Run, tmp_path: Path) -> None:
-    slide = require_shared("cohorts/lung/LC-001c11.tif")
+    slide = write_slide(tmp_path / "s.tif", stained(300, 300))
     done = tcssa("extract", slide, "--out", tmp_path, "--encoder", "timm:resnet18")
     assert_one_line(done, "'timm'")
     assert "pip install 'tcssa[encoders]'" in done.stderr

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from command_line import Run
 from factories import make_compressor, write_bag
-from shared_data import require_shared
 from vqa_models import tiny_qwen3
 
 from tcssa.compressor import save_compressor
@@ -32,7 +31,6 @@ def write_conversations(path: Path, slides: range, answer: str = "It is {}.") ->
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Features of twelve slides, a compressor, a language model, conversations."""
-    require_shared("tokenizers/qwen3")
     folder = tmp_path_factory.mktemp("vqa")
     for i in range(12):
         write_bag(folder / "features" / f"TCGA-AA-{i:04d}-01Z-00-DX1.h5", 20 + i, seed=i)

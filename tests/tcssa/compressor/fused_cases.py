@@ -14,7 +14,7 @@ from factories import make_compressor, make_features
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from shared_data import shared
+from shared_data import GOLDEN, require_shared
 from torch import Tensor
 from triton.runtime import interpreter
 
@@ -24,7 +24,6 @@ from tcssa.errors import NonFiniteFeatureError
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
-GOLDEN = sorted(shared("golden").glob("*.safetensors"))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -86,9 +85,9 @@ def assert_same(model: SlotCompressor, bags: list[Tensor]) -> None:
             begin += len(bag)
 
 
-@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
-def test_slots_are_the_references(path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN001
-    golden = load_file(path)
+@pytest.mark.parametrize("name", GOLDEN)
+def test_slots_are_the_references(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    golden = load_file(require_shared(f"golden/{name}.safetensors"))
     state = {k.removeprefix("state."): v for k, v in golden.items() if k.startswith("state.")}
     model = compressor_from_reference(state).eval().to(DEVICE)
     monkeypatch.delattr(SlotCompressor, "_aggregate")  # so that it is the kernel
@@ -100,9 +99,9 @@ def test_slots_are_the_references(path, monkeypatch: pytest.MonkeyPatch) -> None
     assert_close(output.routing.probs.cpu() / num_bags, golden["eval.importance"])
 
 
-@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
-def test_gradients_are_the_references(path) -> None:  # noqa: ANN001
-    golden = load_file(path)
+@pytest.mark.parametrize("name", GOLDEN)
+def test_gradients_are_the_references(name: str) -> None:
+    golden = load_file(require_shared(f"golden/{name}.safetensors"))
     state = {k.removeprefix("state."): v for k, v in golden.items() if k.startswith("state.")}
     model = compressor_from_reference(state).train().to(DEVICE)
     model.router.noise_std = model.experts.dropout = 0.0

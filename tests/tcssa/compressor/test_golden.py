@@ -3,19 +3,16 @@
 import pytest
 import torch
 from safetensors.torch import load_file
-from shared_data import shared
+from shared_data import GOLDEN, require_shared
 from torch import Tensor
 
 from tcssa import SlotCompressor
 from tcssa.compressor import compressor_from_reference
 
-GOLDEN = sorted(shared("golden").glob("*.safetensors"))
-pytestmark = pytest.mark.skipif(not GOLDEN, reason="../shared/golden is not here")
 
-
-@pytest.fixture(params=GOLDEN, ids=lambda path: path.stem)
+@pytest.fixture(params=GOLDEN)
 def golden(request: pytest.FixtureRequest) -> dict[str, Tensor]:
-    return load_file(request.param)
+    return load_file(require_shared(f"golden/{request.param}.safetensors"))
 
 
 @pytest.fixture

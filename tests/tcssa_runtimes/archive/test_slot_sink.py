@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from factories import make_compressor
 from shared_data import require_shared
-from slide_files import damage_tile, glass, write_slide
+from slide_files import damage_tile, draw_slides, glass, write_slide
 
 from tcssa.compressor import save_compressor
 from tcssa.errors import UsageError
@@ -23,8 +23,8 @@ ENCODER = "efficientnet_lite0"
 
 
 @pytest.fixture(scope="module")
-def slides() -> list[Path]:
-    return sorted(require_shared("cohorts/lung").glob("*.tif"))[:3]
+def slides(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return draw_slides(tmp_path_factory.mktemp("slides"), 3)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 from shared_data import require_shared
-from slide_files import FEATURES
+from slide_files import FEATURES, draw_slides
 
 from tcssa.errors import MissingDataError
 from tcssa.features import find_bags
@@ -15,14 +15,27 @@ from tcssa.slides import extract
 from tcssa.slides.extraction.verify import verify
 
 
+@pytest.fixture(scope="module")
+def slides(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return draw_slides(tmp_path_factory.mktemp("slides"), 5)
+
+
+@pytest.fixture(scope="module")
+def finished_job(slides: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A job of five slides; not to be written to."""
+    job = tmp_path_factory.mktemp("job")
+    assert extract(slides, job).count("done") == 5
+    return job
+
+
 @pytest.fixture
-def job(lung_job: Path, tmp_path: Path) -> Path:
-    shutil.copytree(lung_job, tmp_path / "job")
+def job(finished_job: Path, tmp_path: Path) -> Path:
+    shutil.copytree(finished_job, tmp_path / "job")
     return tmp_path / "job"
 
 
-def test_a_finished_job_is_sound(lung_job: Path) -> None:
-    report = verify(lung_job)
+def test_a_finished_job_is_sound(finished_job: Path) -> None:
+    report = verify(finished_job)
     assert (report.num_features, report.faults, report.leftovers) == (5, [], [])
     assert report.num_patches > 50
 
@@ -87,7 +100,7 @@ def test_every_kind_of_fault_is_named(
     assert said in fault.reason
 
 
-def test_faulty_files_are_moved_aside_and_made_again(job: Path, lung: list[Path]) -> None:
+def test_faulty_files_are_moved_aside_and_made_again(job: Path, slides: list[Path]) -> None:
     paths = find_bags([job])
     before = [path.read_bytes() for path in paths]
     paths[0].write_bytes(before[0][:4000])
@@ -98,7 +111,7 @@ def test_faulty_files_are_moved_aside_and_made_again(job: Path, lung: list[Path]
     assert all(path.exists() for path in paths)
     assert verify(job, repair=True).num_requeued == 3
     assert (job / "faulty" / FEATURES / paths[0].name).exists()
-    assert extract(lung, job).count("done") == 3
+    assert extract(slides, job).count("done") == 3
     assert not verify(job).faults
 
 
