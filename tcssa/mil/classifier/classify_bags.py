@@ -27,20 +27,16 @@ def check_coords(model: BagClassifier, slides: Sequence[CohortSlide]) -> None:
     """
     if not model.reads_coords:
         return
-    _require_none(
-        [slide.slide_id for slide in slides if not slide.has_coords], "have no coords", model
-    )
-    if model.needs_microns:
+    without = [slide.slide_id for slide in slides if not slide.has_coords]
+    lacking = "have no coords"
+    if not without and model.needs_microns:
         without = [slide.slide_id for slide in slides if slide.um_per_coord is None]
-        _require_none(without, "do not say how many µm a pixel is (mpp_level0)", model)
-
-
-def _require_none(without: Sequence[str], what: str, model: BagClassifier) -> None:
+        lacking = "do not say how many µm a pixel is (mpp_level0)"
     if without:
         more = f" and {len(without) - _NAMED} more" if len(without) > _NAMED else ""
         raise MissingDataError(
             f"{type(model).__name__} reads where patches lie, and the features of {len(without)} "
-            f"slides {what}: {', '.join(without[:_NAMED])}{more}",
+            f"of {len(slides)} slides {lacking}: {', '.join(without[:_NAMED])}{more}",
             hint="extract them with tcssa extract, or take a model that does without",
         )
 

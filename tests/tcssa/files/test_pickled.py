@@ -286,7 +286,7 @@ def test_a_small_pickle_takes_neither_memory_nor_time(content: bytes, reason: st
     try:
         refused(b"\x80\x04" + content, reason)
         assert tracemalloc.get_traced_memory()[1] < 2**28
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 15
     finally:
         tracemalloc.stop()
 

@@ -71,7 +71,7 @@ def test_without_places_it_is_not(tmp_path: Path) -> None:
 
 
 def test_slides_without_a_resolution_are_named_before_anything_is_trained(tmp_path: Path) -> None:
-    with pytest.raises(MissingDataError, match=r"24 slides do not say how many µm.*s00, s01"):
+    with pytest.raises(MissingDataError, match=r"24 of 24 slides do not say how many µm.*s00, s01"):
         train(arranged_run(tmp_path, mpp=None), tmp_path / "run", Silent())
 
 
