@@ -1,6 +1,7 @@
 """What CI runs: lint, types, wheel, tests, matrix; and by name what takes longer.
 
 nox                 everything that must pass before a submission
+nox -s quick        tests of parts that take a minute and a half together, for every change
 nox -s bench        the benchmarks, for a quiet machine
 nox -s fuzz         damaged files against every reader; about an hour on two cores
 nox -s learn_to_see a real language model learns to see slides
@@ -42,6 +43,18 @@ def tests(session: nox.Session) -> None:
     # a file's tests go to one of them, so that what the file's fixtures make is made once
     parallel = ("-n", "2", "--dist", "loadfile")
     session.run("pytest", *parallel, "-m", "not matrix", *session.posargs, env=one_thread)
+
+
+@nox.session
+def quick(session: nox.Session) -> None:
+    """Tests of single parts: no training, no export, no whole command."""
+    session.install(*CONSTRAINED, "-e", ".[dev]")
+    folders = ("compressor", "config", "files", "features", "statistics", "reports", "mil/tasks")
+    chosen = [f"tests/tcssa/{folder}" for folder in folders]
+    slow = ("fused", "damage", "kill", "large", "learnt", "pickle_takes")
+    without = " and ".join(f"not {word}" for word in slow)
+    one_thread = {"OMP_NUM_THREADS": "1"}
+    session.run("pytest", "-n", "2", "-k", without, *chosen, *session.posargs, env=one_thread)
 
 
 @nox.session
