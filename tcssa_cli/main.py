@@ -68,7 +68,7 @@ app.command("merge")(merge.merge)
 app.command("convert")(convert.convert)
 app.command("verify")(verify.verify)
 inspect_app = typer.Typer(
-    cls=DefaultCommand, help="Say what a file or folder of ours is, or look at a run's slots."
+    cls=DefaultCommand, help="Say what a tcssa file or folder is, or look at a run's slots."
 )
 inspect_app.command("path")(inspect.inspect)
 inspect_app.command("slots")(inspect_slots_command.inspect_slots)

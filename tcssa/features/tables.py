@@ -202,7 +202,9 @@ def read_slides(
             continue
         first = slides.setdefault(slide.slide_id, slide)
         if first != slide:
-            faults.append(f"line {line}: slide {slide.slide_id!r} stands there twice and differs")
+            faults.append(
+                f"line {line}: slide {slide.slide_id!r} appears twice, with different content"
+            )
         elif row[where.slide] != table.rows[first.line][where.slide]:
             other = f"line {first.line}: {table.rows[first.line][where.slide]!r}"
             faults.append(f"line {line}: {row[where.slide]!r} has the slide_id of {other}")

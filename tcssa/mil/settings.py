@@ -148,7 +148,9 @@ class SplitSettings(Section):
         "for every fold.",
     )
     group_by: Literal["patient", "site"] = Field(
-        default="patient", description="What never stands on two sides; a site's patients neither."
+        default="patient",
+        description="Unit that is never split between training, validation and test; a site's "
+        "patients stay together too.",
     )
     repeats: int = Field(
         default=1, ge=1, description="How often kfold is repeated with another division."

@@ -167,7 +167,7 @@ def read_manifest(path: Path, folders: Sequence[Path] = ()) -> list[SlideFile]:
             named = row[id_column] if id_column else ""
             slide = SlideFile.at(place, slide_name(_safe_id(named)) if named else None, mpp)
             if slides.setdefault(place, slide) != slide:
-                raise ValueError(f"{row[path_column]!r} stands there twice and differs")
+                raise ValueError(f"{row[path_column]!r} appears twice, with different content")
         except (ValueError, OSError) as fault:
             faults.append(f"line {line}: {_reason(fault)}")
     if faults:
@@ -201,7 +201,7 @@ def read_resolutions(path: Path) -> dict[str, float]:
             if not slide:
                 raise ValueError("names no slide")
             if mpp is not None and known.setdefault(slide, mpp) != mpp:
-                raise ValueError(f"slide {slide!r} stands there twice and differs")
+                raise ValueError(f"slide {slide!r} appears twice, with different content")
         except (ValueError, OSError) as fault:
             faults.append(f"line {line}: {_reason(fault)}")
     if faults:

@@ -25,7 +25,7 @@ class ExtractSettings(Section):
 
     encoder: Annotated[str, OnlyByUser(ENCODER_OPTION, is_own_encoder)] = Field(
         default="efficientnet_lite0",
-        description="Patch encoder: efficientnet_lite0 (comes along, ImageNet), "
+        description="Patch encoder: efficientnet_lite0 (bundled, ImageNet), "
         "efficientnet_lite0_random (a control), one that `tcssa encoders` lists, timm:<model>, "
         "open_clip:<model>/<weights>, hf:<repository>, onnx:<file>, python:<module>:<factory>.",
     )

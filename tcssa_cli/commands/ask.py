@@ -77,7 +77,10 @@ def ask(
             "is no reason to load it."
         ),
     ] = None,
-    device: Annotated[TorchDevice, typer.Option(help="Never replaced in silence.")] = "auto",
+    device: Annotated[
+        TorchDevice,
+        typer.Option(help="An unavailable device is an error; there is no silent CPU fallback."),
+    ] = "auto",
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:

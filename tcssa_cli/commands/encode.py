@@ -44,7 +44,10 @@ def encode(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
     runtime: Annotated[RuntimeName, typer.Option(help="auto goes by what the model is.")] = "auto",
-    device: Annotated[Device, typer.Option(help="Never replaced in silence.")] = "auto",
+    device: Annotated[
+        Device,
+        typer.Option(help="An unavailable device is an error; there is no silent CPU fallback."),
+    ] = "auto",
     allow_cpu: Annotated[
         bool,
         typer.Option(

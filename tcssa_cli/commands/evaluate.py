@@ -40,7 +40,10 @@ def evaluate(
         Path | None,
         typer.Option("--out", "-o", help="Where to write metrics, answers and plots."),
     ] = None,
-    device: Annotated[TorchDevice, typer.Option(help="Never replaced in silence.")] = "auto",
+    device: Annotated[
+        TorchDevice,
+        typer.Option(help="An unavailable device is an error; there is no silent CPU fallback."),
+    ] = "auto",
     labels: Annotated[
         Path | None,
         typer.Option(help="Label table of another cohort.", rich_help_panel=_COHORT),

@@ -28,7 +28,7 @@ def inspect(
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
-    """Say what a file or folder of ours is, what it was made from, and what to do with it.
+    """Say what a tcssa file or folder is, what it was made from, and what to do with it.
 
     Nothing is run or changed. An artefact's files are checked against their hashes.
     """

@@ -56,7 +56,10 @@ def inspect_slots(
         Plane, typer.Option(help="Picture of the patches; umap needs umap-learn.")
     ] = "tsne",
     seed: Annotated[int, typer.Option(help="Of the sample of patches and its picture.")] = 0,
-    device: Annotated[TorchDevice, typer.Option(help="Never replaced in silence.")] = "auto",
+    device: Annotated[
+        TorchDevice,
+        typer.Option(help="An unavailable device is an error; there is no silent CPU fallback."),
+    ] = "auto",
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:

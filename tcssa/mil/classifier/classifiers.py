@@ -130,7 +130,9 @@ def load_classifier(path: Path, model: str | None = None) -> BagClassifier:
     if is_imported(method.name):
         require_told(method.name, model, path, MODEL_OPTION, CheckpointError)
     elif method.name not in METHODS:
-        raise CheckpointError(path, f"is of a method {method.name!r:.60}, which is not known here")
+        raise CheckpointError(
+            path, f"is of a method {method.name!r:.60}, which this tcssa does not know"
+        )
     with reading(path, CheckpointError):
         task = named_task(method.task, method.classes)
 

@@ -48,7 +48,7 @@ def _sections(
 ) -> Iterator[Section]:
     pooled, task = metrics["pooled"], task_of_metrics(metrics)
     if remarks:
-        yield Section("Before you believe it", "", notes=remarks)
+        yield Section("Before you rely on it", "", notes=remarks)
     yield Section(
         "What was found",
         f"{pooled['num_slides']} slides of {pooled['num_cases']} patients, {task.sentence()}. "

@@ -33,7 +33,7 @@ class _ClassFacts(_Facts):
     @model_validator(mode="after")
     def _require_distinct(self) -> Self:
         if len(set(self.classes)) < len(self.classes):
-            raise ValueError("a class stands there twice")
+            raise ValueError("a class appears twice")
         return self
 
     def task(self) -> Classes:

@@ -63,7 +63,7 @@ def read_conversations(path: Path) -> ReadResult:
             result.row_faults.append(error.fault)
             continue
         if conversation.row_id in seen:
-            detail = f"the id {conversation.row_id!r} stands there twice"
+            detail = f"the id {conversation.row_id!r} appears twice"
             result.row_faults.append(Fault(number, REPEATED_ID, detail, left_out=False))
         seen.add(conversation.row_id)
         result.conversations.append(conversation)

@@ -62,7 +62,7 @@ def test_all_faults_are_listed_with_their_line(tmp_path: Path) -> None:
         "line 3: the slide_id is empty",
         "line 4: the label is empty",
         "line 5: label 'z' is none of x, y",
-        "line 6: slide 'a' stands there twice and differs",
+        "line 6: slide 'a' appears twice, with different content",
     ]
 
 

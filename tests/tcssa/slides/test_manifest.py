@@ -107,9 +107,9 @@ def test_a_slide_has_one_name_and_one_resolution(folder: Path) -> None:
     table.write_text("wsi,mpp\nb.svs,0.5\nb.svs,0.5\n")
     assert read_manifest(table) == [SlideFile(folder / "b.svs", "b", 0.5)]
     table.write_text("wsi,mpp\nb.svs,0.5\nb.svs,0.25\n")
-    with pytest.raises(TableError, match=r"line 3: 'b\.svs' stands there twice and differs"):
+    with pytest.raises(TableError, match=r"line 3: 'b\.svs' appears twice, with"):
         read_manifest(table)
-    with pytest.raises(TableError, match="line 3: slide 'b' stands there twice and differs"):
+    with pytest.raises(TableError, match="line 3: slide 'b' appears twice, with"):
         read_resolutions(table)
     table.write_text("slide_id,mpp\n,0.5\n")
     with pytest.raises(TableError, match="line 2: names no slide"):
