@@ -59,6 +59,8 @@ if __name__ == "__main__":  # one of the two processes
     for numbers in (64, 2**18):
         add_up(int(os.environ["RANK"]), numbers)
     disagree(Path(sys.argv[1]))
+    with joined("cpu"):  # what an error left open would abort the process as it ends
+        pass
 
 
 def test_two_processes_add_up_and_tell_what_differs(tmp_path: Path) -> None:
