@@ -1,4 +1,4 @@
-"""What CI runs: lint, types, wheel, tests, matrix; and by name what takes longer.
+"""Sessions that CI runs: lint, types, wheel, tests, matrix; and by name what takes longer.
 
 nox                 everything that must pass before a submission
 nox -s quick        tests of parts that take a minute and a half together, for every change

@@ -13,13 +13,11 @@ The figure of a seed is the mean test AUC of its folds.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import h5py
 import numpy as np
-from diluted_tumour import job_of
-from learn_to_see import tcssa
+from diluted_tumour import job_of, remove_weights, run_folder, train_folds
 from lung_questions import read_slides
 from numpy.typing import NDArray
 from rich.console import Console
@@ -105,15 +103,9 @@ def write_section(path: Path, features: NDArray[np.float32], coords: NDArray[np.
 def auc_of(out: Path, variant: str, seed: int) -> float:
     """Train a variant, and return the mean test AUC of its folds; weights are not kept."""
     folder, options = VARIANTS[variant]
-    run = out / "runs" / f"{''.join(c if c.isalnum() else '-' for c in variant)}-{seed}"
-    tcssa(
-        "train-mil", "--labels", out / "labels.csv", "--features", out / folder,
-        "--seed", seed, *options, "--out", run,
-    )  # fmt: skip
-    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    for checkpoint in run.glob("fold-*/checkpoint.safetensors"):
-        checkpoint.unlink()
-    auc = float(np.mean([fold["test"]["auc"] for fold in metrics["folds"]]))
+    run = run_folder(out, variant, seed)
+    auc = train_folds(out / "labels.csv", out / folder, seed, options, run)
+    remove_weights(run)
     print(f"{variant} seed {seed}: {auc:.3f}", flush=True)
     return auc
 

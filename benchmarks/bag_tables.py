@@ -114,7 +114,7 @@ def main() -> None:
 
 
 def run_folder(out: Path, data: str, method: str, seed: int) -> Path:
-    """Where a run lies."""
+    """Return the folder of a run."""
     return out / data / f"{method.replace(' ', '-')}-seed{seed}"
 
 
@@ -127,7 +127,7 @@ def settings(
     lr: float = LR,
     device: str = "cpu",
 ) -> MilSettings:
-    """What a method is trained with: all share everything that is not of the model."""
+    """Return the settings of a method: all share everything that is not of the model."""
     model = {"name": "tcssa", **VARIANTS[method]} if method in VARIANTS else {"name": method}
     length = {"epochs": 2, "folds": 3} if quick else {"folds": NUM_GROUPS}
     recipe = RECIPE_OF.get(method, "paper")

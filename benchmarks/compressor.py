@@ -79,7 +79,7 @@ class Timing:
 
     @property
     def ratio(self) -> float:
-        """How many times faster ours is."""
+        """Compute how many times faster ours is."""
         return self.plain / self.ours
 
 
@@ -95,7 +95,7 @@ def time_pair(ours: Callable[[], object], plain: Callable[[], object], repeats: 
 
 
 def peak_extra_bytes(work: Callable[[], object]) -> int:
-    """How far the resident memory of this process rises above where it stood."""
+    """Measure how far the resident memory of this process rises above where it stood."""
     work()  # libraries allocate their workspaces once
     stop, peak = threading.Event(), [0]
     base = _resident_bytes()

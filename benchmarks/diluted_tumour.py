@@ -98,19 +98,36 @@ def write_cohort(
 
 def auc_of(folder: Path, variant: str, seed: int, *, keep: bool = False) -> float:
     """Train a variant, and return the mean test AUC of its folds; weights are kept if asked for."""
-    name = "".join(c if c.isalnum() else "-" for c in variant)
-    run = folder / "runs" / f"{name}-{seed}"
-    tcssa(
-        "train-mil", "--labels", folder / "labels.csv", "--features", folder / "bags",
-        "--seed", seed, *VARIANTS[variant], "--out", run,
-    )  # fmt: skip
-    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    if not keep:  # hundreds of runs
-        for checkpoint in run.glob("fold-*/checkpoint.safetensors"):
-            checkpoint.unlink()
-    auc = float(np.mean([fold["test"]["auc"] for fold in metrics["folds"]]))
+    run = run_folder(folder, variant, seed)
+    auc = train_folds(folder / "labels.csv", folder / "bags", seed, VARIANTS[variant], run)
+    if not keep:
+        remove_weights(run)
     print(f"{folder.name} {variant} seed {seed}: {auc:.3f}", flush=True)
     return auc
+
+
+def run_folder(folder: Path, variant: str, seed: int) -> Path:
+    """Return the run directory of a variant, by a name that any file system takes."""
+    name = "".join(c if c.isalnum() else "-" for c in variant)
+    return folder / "runs" / f"{name}-{seed}"
+
+
+def train_folds(
+    labels: Path, features: Path, seed: int, options: Sequence[str], run: Path
+) -> float:
+    """Train with `tcssa train-mil`, and return the mean test AUC of the folds."""
+    tcssa(
+        "train-mil", "--labels", labels, "--features", features, "--seed", seed, *options,
+        "--out", run,
+    )  # fmt: skip
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    return float(np.mean([fold["test"]["auc"] for fold in metrics["folds"]]))
+
+
+def remove_weights(run: Path) -> None:
+    """Remove the checkpoints of a run, of which a benchmark makes hundreds."""
+    for checkpoint in run.glob("fold-*/checkpoint.safetensors"):
+        checkpoint.unlink()
 
 
 def draw(path: Path, rates: Sequence[str], found: dict[str, list[list[float]]]) -> None:

@@ -135,7 +135,7 @@ def compute_all(bags: Sequence[NDArray[Any]], num_patches: int, runtime: Runtime
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long it takes."""
+    """Measure how long it takes."""
     begin = time.perf_counter()
     work()
     return time.perf_counter() - begin

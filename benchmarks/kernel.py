@@ -54,7 +54,7 @@ def check(features: Tensor, weight: Tensor, bias: Tensor) -> None:
 
 
 def on_device_ms(work: Callable[[], object]) -> float:
-    """How long the kernels of Triton in a call run, by the device's own clock."""
+    """Measure how long the kernels of Triton in a call run, by the device's own clock."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         for _ in range(ROUNDS):
             work()

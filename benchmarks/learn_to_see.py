@@ -46,7 +46,7 @@ NUM_SLOTS = 8
 
 @dataclass(frozen=True)
 class Size:
-    """How much is learned and asked."""
+    """Amounts of what is learned and asked."""
 
     views: int
     """Views of each band and training slide."""

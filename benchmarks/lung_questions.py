@@ -54,7 +54,7 @@ class View:
 
     @property
     def diagnosis(self) -> str:
-        """What the patches of the view show."""
+        """Name what the patches of the view show."""
         return NORMAL if self.band == "none" else DIAGNOSES[self.label]
 
 
@@ -71,7 +71,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Talk:
-    """What is said about a view: questions and their answers, in order."""
+    """Everything said about a view: questions and their answers, in order."""
 
     view: View
     turns: tuple[tuple[str, str], ...]
@@ -127,7 +127,7 @@ def _write_bag(path: Path, features: np.ndarray) -> None:
 
 
 def split_slides(labels: dict[str, str], num_val: int, num_test: int, seed: int) -> dict[str, str]:
-    """Which slides train, validate and test; as many of one class as of the other."""
+    """Choose the slides that train, validate and test; as many of one class as of the other."""
     parts = {}
     for label in sorted(set(labels.values())):
         slides = sorted(name for name, found in labels.items() if found == label)
@@ -159,7 +159,7 @@ def questions_of(view: View, rng: random.Random) -> list[Asked]:
 
 
 def caption_of(view: View) -> str:
-    """What is to be seen, in one sentence."""
+    """Say what is to be seen, in one sentence."""
     if view.band == "none":
         return "Normal lung, no tumour."
     share = SHARES[view.band].capitalize()

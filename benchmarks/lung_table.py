@@ -1,4 +1,4 @@
-"""What a model that learned to see answers, by question, with intervals by composed slide.
+"""Answers of a model that learned to see, by question, with intervals by composed slide.
 
     python benchmarks/lung_table.py FOLDER [FOLDER ...]
 

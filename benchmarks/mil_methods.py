@@ -60,7 +60,7 @@ def run(given: argparse.Namespace, model: str, seed: int) -> dict[str, Any]:
 
 
 def settings(given: argparse.Namespace, model: str, seed: int) -> MilSettings:
-    """What a method is trained with; all methods share all options that are not of the model."""
+    """Return the settings of a method; all methods share all options that are not of the model."""
     values: dict[str, Any] = {
         "cohort": {"labels": given.labels, "features": given.features},
         "model": {"name": model},

@@ -110,7 +110,7 @@ def _deviation(ours: SlideClassifier, plain: PlainClassifier) -> float:
 def ours_step(
     bags: list[Tensor], labels: Tensor, *, batch: int, bf16: bool
 ) -> Callable[[], object]:
-    """As `tcssa.mil.training.fit` steps: slides of a batch together, fused AdamW."""
+    """Step as `tcssa.mil.training.fit` does: slides of a batch together, fused AdamW."""
     model, _ = make_models(labels.device)
     model.train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)

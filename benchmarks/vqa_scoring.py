@@ -1,4 +1,4 @@
-"""How long it takes to answer a slide's questions: shared beginning, no cache, and generation.
+"""Time to answer a slide's questions: shared beginning, no cache, and generation.
 
     python benchmarks/vqa_scoring.py --llm MODEL [--questions 20] [--tokens 32]
 
@@ -78,7 +78,7 @@ def build(llm: str) -> tuple[SlideLanguageModel, PromptBuilder]:
 def choices(
     method: Likelihood | Generate, rows: list[Prompt], shown: list[list[str]]
 ) -> list[int | None]:
-    """What a method answers."""
+    """Return the answers of a method."""
     return [reply.predicted for reply in method.reply(rows, shown)]
 
 

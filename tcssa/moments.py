@@ -49,6 +49,10 @@ VECTOR_LENGTH = 4 + 2 * NUM_WAVES + len(WAVELENGTHS_UM)
 """M."""
 
 
+NEEDS_PLACES = "a model with places needs coordinates, and their size in µm"
+"""The error of a model with places that is not told where patches lie."""
+
+
 def require_scale(mpp: float) -> None:
     """Require that microns per unit of coordinates are a size.
 
@@ -222,7 +226,7 @@ class SlotMoments:
             return np.zeros((len(self.mass), VECTOR_LENGTH), np.float32)
         mean_waves = self.mean_waves()
         if mean_waves is None or self.mpp is None:
-            raise ShapeError("a model with places needs coordinates, and their size in µm")
+            raise ShapeError(NEEDS_PLACES)
         centre = self.sums.sum(axis=0) / self.mass.sum()
         turned = np.nan_to_num(mean_waves) * np.exp(-1j * (WAVES @ centre) * self.mpp)
         scale = self.mpp / UNIT_UM

@@ -1,4 +1,4 @@
-"""How the house stands, in figures: ``python tools/house.py``, with ``--check`` as CI runs it.
+"""The state of the house in figures: ``python tools/house.py``, with ``--check`` as CI runs it.
 
 Counted are the packages alone, not tests and benchmarks. A circle is a set of modules, or of
 folders, that import each other, imports for types included. A fragment is a docstring that opens

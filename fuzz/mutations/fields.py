@@ -32,7 +32,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the parts of a valid file lie.
+    """Places of the parts of a valid file.
 
     Attributes:
         fields: Numbers that say where things are, how many and how large.

@@ -31,7 +31,7 @@ from tcssa.compressor.place_map import PlaceMap
 from tcssa.compressor.router import Router, salient
 from tcssa.compressor.state import SlotState
 from tcssa.errors import NonFiniteFeatureError, ShapeError
-from tcssa.moments import SlotMoments
+from tcssa.moments import NEEDS_PLACES, SlotMoments
 
 CHUNK_PATCHES = 2048
 """Patches that inference works on at once: 8 MB of float32 at D = 1024, which stays in cache
@@ -423,7 +423,7 @@ class SlotCompressor(nn.Module):
 
 def _vectors(state: SlotState) -> Tensor:
     if state.footprint is None:
-        raise ShapeError("a model with places needs coordinates, and their size in µm")
+        raise ShapeError(NEEDS_PLACES)
     return torch.from_numpy(state.footprint.vectors())
 
 

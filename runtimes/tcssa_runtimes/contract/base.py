@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from tcssa.budgets import Budget, choose_budget
 from tcssa.errors import ShapeError, UsageError
-from tcssa.moments import VECTOR_LENGTH, SlotMoments, require_places, require_scale
+from tcssa.moments import NEEDS_PLACES, VECTOR_LENGTH, SlotMoments, require_places, require_scale
 from tcssa_runtimes.contract.checks import (
     check_batch,
     check_features,
@@ -161,7 +161,7 @@ class Runtime(ABC):
         if not self.facts.spatial:
             return None
         if coords is None:
-            raise ShapeError("a model with places needs coordinates, in µm")
+            raise ShapeError(NEEDS_PLACES)
         expected = (shape[0], num_patches, 2)
         if coords.shape != expected:
             raise ShapeError(f"coords must be {list(expected)}, got {list(coords.shape)}")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tcssa.budgets import fold
 from tcssa.errors import NonFiniteFeatureError, ShapeError
-from tcssa.moments import Floats, SlotMoments
+from tcssa.moments import NEEDS_PLACES, Floats, SlotMoments
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class SlideSums:
         if places is None and not self.num_patches:  # an empty slide, which fills up a launch
             places = SlotMoments.empty(self.num_slots)
         if places is None:
-            raise ShapeError("a model with places needs coordinates, and their size in µm")
+            raise ShapeError(NEEDS_PLACES)
         return places.vectors()
 
     def mean(self) -> NDArray[np.float32]:
