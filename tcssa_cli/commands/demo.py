@@ -12,7 +12,6 @@ from tcssa_cli.options import DebugFlag, JsonFlag
 from tcssa_cli.output import Output, make_table
 
 if TYPE_CHECKING:
-    from tcssa.reports.html_page import Section
     from tcssa_cli.demo.chain import Demonstration
 
 _SCORES = {"auc": "AUC", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
@@ -39,7 +38,16 @@ def demo(
     done = Demonstration(out, slides, seed)
     run_demonstration(done, output)
     report = out / "report.html"
-    write_page(report, "tcssa demo", _sections(done))
+    write_page(
+        report,
+        Path(__file__).with_suffix(".html"),
+        done=done,
+        steps=[[name, f"{seconds:.1f} s", *rest] for name, seconds, *rest in _steps(done)],
+        scores=_SCORES,
+        contour=done.job / "contours" / f"{done.slot_maps[0].stem}.jpg",
+        plots=done.run_folder / "plots",
+        next_commands=_next_commands(done),
+    )
     output.result(_data(done, report), lambda console: _show(console, done, report))
 
 
@@ -96,59 +104,3 @@ def _next_commands(done: Demonstration) -> str:
             "  tcssa doctor                                        # what runs on this machine",
         ]
     )
-
-
-def _sections(done: Demonstration) -> list[Section]:
-    from tcssa.reports.html_page import Figure, Section
-
-    first = done.slot_maps[0].stem
-    pooled = done.metrics["pooled"]
-    plots = done.run_folder / "plots"
-    steps = [[name, f"{seconds:.1f} s", what, where] for name, seconds, what, where in _steps(done)]
-    return [
-        Section(
-            "What was done",
-            f"{done.num_slides} slides were drawn (they are not of patients), cut into patches "
-            "where there is tissue, encoded, and classified from their slots.",
-            rows=[["step", "time", "what came of it", "where"], *steps],
-        ),
-        Section(
-            "Tissue and patches",
-            "The outline is the tissue that was found; each square is a patch that was encoded.",
-            figures=[Figure(done.job / "contours" / f"{first}.jpg", f"Slide {first}")],
-        ),
-        Section(
-            "Slot maps",
-            "Each patch is coloured by the slot it prefers. Patches of one colour are averaged "
-            "into one token. Slots have numbers and no names: nothing here says tumour.",
-            figures=[Figure(path, f"Slide {path.stem}") for path in done.slot_maps],
-        ),
-        Section(
-            "Classification",
-            "Five folds split by patient; the epoch is chosen on validation slides; every slide is "
-            "tested once, by a model that did not know its patient.",
-            rows=[
-                ["", "value", "95 % interval, by patient"],
-                *(
-                    [label, f"{pooled[name]['value']:.3f}", _interval(pooled[name])]
-                    for name, label in _SCORES.items()
-                ),
-            ],
-            figures=[
-                Figure(plots / "roc.png", "ROC over all test slides"),
-                Figure(plots / "training.png", "Validation loss, and how many slots are in use"),
-                Figure(plots / "utilisation.png", "How the patches spread over the slots"),
-            ],
-        ),
-        Section(
-            "Export",
-            "The compressor as an ONNX file, compared with torch over many sizes of bags before it "
-            "was written. The slots of ONNX Runtime and torch differ on these slides by at most "
-            f"{done.largest_difference:.1e}, relative to the largest entry.",
-        ),
-        Section("Next", "On your own slides:", code=_next_commands(done)),
-    ]
-
-
-def _interval(score: dict[str, float]) -> str:
-    return f"{score['low']:.3f} – {score['high']:.3f}"

@@ -1,10 +1,12 @@
 """What holds of every page: well-formed, of one file, readable by those who do not see it."""
 
+import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
 _VOID = {"meta", "img", "br"}
+_SPACE = re.compile(r"\s+")  # a browser sets one space for any number of them
 _REQUESTS = ("src", "href", "srcset", "action", "data", "poster")
 
 
@@ -35,7 +37,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        self.text += data if "pre" in self.open else _SPACE.sub(" ", data)
         if self.open and self.open[-1] in ("td", "th"):
             self.cells[-1][-1] += data
 

@@ -109,7 +109,7 @@ def test_a_run_leaves_what_belongs_to_each_target(run: Path) -> None:
         assert (run / "plots" / name / "roc.png").stat().st_size > 5000
     page = (run / "report.html").read_text()
     assert "Target PR" in page
-    assert page.count("src='data:image/png;base64,") == 6
+    assert page.count('src="data:image/png;base64,') == 6
 
 
 def test_unknown_labels_are_counted_and_slides_without_any_left_out(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_the_report_needs_no_other_file_and_says_what_was_found(
     auc = read_metrics(out)["pooled"]["auc"]
     assert f"{auc['value']:.3f}" in page
     assert f"{auc['low']:.3f} – {auc['high']:.3f}" in page
-    assert page.count("src='data:image/png;base64,") == 4
+    assert page.count('src="data:image/png;base64,') == 4
     assert "://" not in page
     assert "tcssa inspect slots RUN" in page
     assert read_run(out)["checkpoint_sha256"] in page
