@@ -210,7 +210,7 @@ def scores(run: Path) -> dict[str, Any] | None:
     """Pooled figures of a run; None if it is not finished."""
     if not (run / RUN_FILE).exists() or not read_run(run).get("complete"):
         return None
-    pooled: dict[str, Any] = read_metrics(run)["pooled"]
+    pooled: dict[str, Any] = read_metrics(run).pooled
     return pooled
 
 

@@ -11,7 +11,6 @@ the test slides of all folds; the table shows their mean over seeds and each see
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -55,7 +54,7 @@ def run(given: argparse.Namespace, model: str, seed: int) -> dict[str, Any]:
     """The pooled scores of one method and seed."""
     out = given.out / f"{model.replace(':', '.')}-seed{seed}"
     metrics = train(settings(given, model, seed), out, Silent())
-    pooled: dict[str, Any] = json.loads(json.dumps(metrics))["pooled"]
+    pooled: dict[str, Any] = metrics.pooled
     return pooled
 
 

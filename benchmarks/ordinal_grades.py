@@ -19,7 +19,6 @@ import numpy as np
 from tcssa.mil.results.prediction_tables import read_predictions
 from tcssa.mil.settings import CohortSettings, MilSettings, ModelSettings, TrainSettings
 from tcssa.mil.tasks import Ordinal
-from tcssa.mil.tasks.serialization import task_of_metrics
 from tcssa.mil.training.train import train
 from tcssa.reporter import Silent
 from tcssa.statistics.metrics import weighted_kappa
@@ -70,13 +69,13 @@ def figures(out: Path, labels: Path, kind: str, seed: int) -> tuple[float, float
     run = out / f"{kind}-{seed}"
     metrics = train(settings, run, Silent())
     grades = Ordinal(GRADES)
-    rows = read_predictions(run / "predictions.csv", task_of_metrics(metrics))
+    rows = read_predictions(run / "predictions.csv", metrics.task)
     scored = grades.scored(rows)
     median = grades.metrics["weighted_kappa"](scored.truth, scored.values)
     likeliest = weighted_kappa(scored.truth, scored.values)
     assert median is not None  # every grade occurs
     assert likeliest is not None
-    return likeliest, median, metrics["pooled"]["brier"]["value"]
+    return likeliest, median, metrics.pooled["brier"]["value"]
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
+from tcssa.errors import UsageError
+
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
 
@@ -22,6 +24,20 @@ _TELLING_S = 5.0
 def num_processes() -> int:
     """Return how many processes were started together; 1 without a launcher."""
     return int(os.environ["WORLD_SIZE"]) if all(name in os.environ for name in _VARIABLES) else 1
+
+
+def require_one_process(reason: str, *, hint: str) -> None:
+    """Refuse to work under a launcher.
+
+    Args:
+        reason: Why, for the error.
+        hint: What to do, for the error.
+
+    Raises:
+        UsageError: Several processes were started together.
+    """
+    if num_processes() > 1:
+        raise UsageError(reason, hint=hint)
 
 
 def process_index() -> int:

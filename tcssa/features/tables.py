@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from tcssa.errors import TableError
-from tcssa.files.table import plain_name, read_table
+from tcssa.files.table import Table, plain_name, read_table
 
 _SLIDE_COLUMNS = ("slide_id", "image_id", "sample_id", "filename", "slide", "wsi")
 _CASE_COLUMNS = (
@@ -172,6 +172,7 @@ def read_slides(
     *,
     case_column: str | None = None,
     hint: str | None = None,
+    table: Table | None = None,
 ) -> list[LabelledSlide[Label]]:
     """Read a table of slides with labels of any kind.
 
@@ -181,6 +182,7 @@ def read_slides(
         read_label: Turns the cells of these columns into a label; raises ValueError on a fault.
         case_column: The column of the patient; None looks for the usual names.
         hint: Hint of the error if a column is missing.
+        table: The content of the file, if it has been read.
 
     Returns:
         The slides in the table's order, each one once.
@@ -190,7 +192,7 @@ def read_slides(
             slide is listed twice with different facts or spellings. All faults are listed with
             their line.
     """
-    table = read_table(path)
+    table = table or read_table(path)
     where = _columns(path, table.columns, columns, case_column, hint)
     slides: dict[str, LabelledSlide[Label]] = {}
     faults: list[str] = []

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
@@ -60,28 +61,17 @@ def draw_slot_map(
         axes.set_axis_off()
     used, counts = np.unique(slots, return_counts=True)
     if labels is None:
-        labels = {
-            int(used[i]): f"{used[i]}: {counts[i]} patches"
-            for i in np.argsort(-counts, kind="stable")
-        }
+        order = np.argsort(-counts, kind="stable")
+        labels = {int(used[i]): f"{used[i]}: {counts[i]} patches" for i in order}
     if colours is None:
         palette = colormaps["tab10" if len(labels) <= 10 else "tab20"]
         colours = {slot: palette(rank % palette.N)[:3] for rank, slot in enumerate(labels)}
     side = patch_size_level0 / level0_per_pixel
     for slot in labels:
-        squares = [
-            Rectangle((x, y), side, side) for x, y in coords[slots == slot] / level0_per_pixel
-        ]
-        collection = PatchCollection(squares, facecolor=colours[slot], alpha=0.55, lw=0)
-        right.add_collection(collection)
-    right.legend(
-        handles=_legend(labels, colours),
-        loc="center left",
-        bbox_to_anchor=(1.0, 0.5),
-        frameon=False,
-        fontsize=8,
-        title="first slot",
-    )
+        corners = coords[slots == slot] / level0_per_pixel
+        squares = [Rectangle((x, y), side, side) for x, y in corners]
+        right.add_collection(PatchCollection(squares, facecolor=colours[slot], alpha=0.55, lw=0))
+    _add_legend(right, labels, colours)
     # titles are what people and models write: in any language, and a $ is a $
     families = _families()
     figure.suptitle(title, x=0.01, ha="left", fontsize=10, family=families, parse_math=False)
@@ -98,9 +88,9 @@ def _families() -> list[str]:
     return ["DejaVu Sans", *(name for name in _WIDE_FONTS if name in installed)]
 
 
-def _legend(
-    labels: Mapping[int, str], colours: Mapping[int, tuple[float, float, float]]
-) -> Sequence[Rectangle]:
+def _add_legend(
+    axes: Axes, labels: Mapping[int, str], colours: Mapping[int, tuple[float, float, float]]
+) -> None:
     named = [
         Rectangle((0, 0), 1, 1, color=colours[slot], label=label)
         for slot, label in list(labels.items())[:_MOST_NAMED]
@@ -108,4 +98,11 @@ def _legend(
     if len(labels) > _MOST_NAMED:
         more = f"and {len(labels) - _MOST_NAMED} more"
         named.append(Rectangle((0, 0), 1, 1, alpha=0, label=more))
-    return named
+    axes.legend(
+        handles=named,
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+        frameon=False,
+        fontsize=8,
+        title="first slot",
+    )

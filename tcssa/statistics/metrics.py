@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.statistics import ranking
-from tcssa.statistics.intervals import Score, interval
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -62,7 +61,8 @@ def macro_f1(labels: Ints, probs: Floats) -> float:
         labels: Class indices [S].
         probs: Probabilities [S, C].
     """
-    counts = _counts(labels, probs.argmax(axis=1), probs.shape[1])
+    num_classes = probs.shape[1]
+    counts = count_pairs(labels, probs.argmax(axis=1), num_classes, num_classes)
     either = counts.sum(axis=0) + counts.sum(axis=1)
     return float(np.mean(2 * counts.diagonal() / np.maximum(either, 1)))
 
@@ -127,7 +127,7 @@ def weighted_kappa(labels: Ints, probs: Floats) -> float | None:
         Kappa; None where a single grade is all that occurs and is predicted.
     """
     grades = np.arange(probs.shape[1])
-    counts = _counts(labels, probs.argmax(axis=1), len(grades))
+    counts = count_pairs(labels, probs.argmax(axis=1), len(grades), len(grades))
     distance = (grades[:, None] - grades) ** 2
     by_chance = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / len(labels)
     expected = (distance * by_chance).sum()
@@ -148,10 +148,20 @@ def _one_against_rest(
     return float(np.mean([of_two(labels == c, probs[:, c]) for c in shown]))
 
 
-def _counts(labels: Ints, predicted: Ints, num_classes: int) -> Ints:
-    """Count how often each class [C] is taken for each class [C]."""
-    pairs = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
-    return pairs.reshape(num_classes, num_classes)
+def count_pairs(one: Ints, other: Ints, num_ones: int, num_others: int) -> Ints:
+    """Count how often each pair of numbers occurs together.
+
+    Args:
+        one: Numbers from 0 to ``num_ones`` − 1, [M].
+        other: Numbers from 0 to ``num_others`` − 1, [M].
+        num_ones: How many different numbers ``one`` may hold.
+        num_others: How many different numbers ``other`` may hold.
+
+    Returns:
+        The counts, [num_ones, num_others].
+    """
+    flat = np.bincount(one * num_others + other, minlength=num_ones * num_others)
+    return flat.reshape(num_ones, num_others)
 
 
 METRICS: dict[str, Metric] = {
@@ -165,58 +175,6 @@ METRICS: dict[str, Metric] = {
     "weighted_kappa": weighted_kappa,
 }
 """Kappa is meaningful where classes are grades; for Brier and calibration, lower is better."""
-
-
-def confusion(labels: Ints, predicted: Ints, num_classes: int) -> list[list[int]]:
-    """Count the pairs of true and predicted classes [C][C]; rows are true classes.
-
-    Args:
-        labels: Class indices [S].
-        predicted: Predicted class indices [S].
-        num_classes: C.
-    """
-    counts: list[list[int]] = _counts(labels, predicted, num_classes).tolist()
-    return counts
-
-
-def _argmax_confusion(labels: Ints, probs: Floats) -> dict[str, Any]:
-    return {"confusion": confusion(labels, probs.argmax(axis=1), probs.shape[1])}
-
-
-def score_all(
-    labels: NDArray[Any],
-    probs: Floats,
-    cases: Sequence[str],
-    *,
-    metrics: Mapping[str, Metric] = METRICS,
-    details: Callable[[NDArray[Any], Floats], dict[str, Any]] = _argmax_confusion,
-    seed: int = 0,
-) -> dict[str, Any]:  # plain data, for JSON
-    """Compute metrics with bootstrap intervals, and further details.
-
-    The bootstrap draws patients with replacement, all slides of a patient together, since slides of
-    one patient are not independent.
-
-    Args:
-        labels: Class indices [S], or whatever truth the metrics take.
-        probs: Probabilities [S, C], or whatever predictions the metrics take.
-        cases: The patient of each slide, [S].
-        metrics: The metrics by name, by default those of classes.
-        details: Computes what has no interval, by default the confusion matrix.
-        seed: Seed of the bootstrap.
-
-    Returns:
-        ``{metric: Score}``, the details, ``num_slides`` and ``num_cases``.
-    """
-    samples = resampled(cases, seed)
-    scores: dict[str, Any] = {
-        name: _with_interval(metric, labels, probs, samples) for name, metric in metrics.items()
-    }
-    return scores | {
-        **details(labels, probs),
-        "num_slides": len(labels),
-        "num_cases": len(set(cases)),
-    }
 
 
 def resampled(cases: Sequence[str], seed: int) -> list[Ints]:
@@ -236,15 +194,6 @@ def resampled(cases: Sequence[str], seed: int) -> list[Ints]:
         np.concatenate([slides_of[i] for i in rng.integers(0, len(names), len(names))])
         for _ in range(BOOTSTRAP_SAMPLES)
     ]
-
-
-def _with_interval(
-    metric: Metric,
-    labels: NDArray[Any],
-    probs: Floats,
-    samples: Sequence[Ints],
-) -> Score:
-    return interval(metric(labels, probs), bootstrap(metric, labels, probs, samples))
 
 
 def bootstrap(

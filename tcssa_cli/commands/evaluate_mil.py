@@ -29,13 +29,12 @@ def evaluate_mil(run: Path, output: Output, **options: Any) -> None:
             hint=f"tcssa eval {run} --benchmark slidebench-tcga FILE --features DIR",
         )
     from tcssa.mil.evaluation.evaluate import evaluate
-    from tcssa.mil.tasks.serialization import task_of_metrics
     from tcssa.mil.training.report import REPORT_FILE
 
     done = evaluate(run, output, **options)
 
     def show(console: Console) -> None:
-        show_metrics(console, done.metrics["pooled"], task_of_metrics(done.metrics))
+        show_metrics(console, done.metrics["pooled"], done.task)
         console.print(f"predictions, metrics and {REPORT_FILE}: {done.folder}", soft_wrap=True)
 
     output.result({"folder": str(done.folder), **done.metrics}, show)

@@ -28,6 +28,7 @@ from tcssa_cli.settings_flags import Flags, with_flags
 
 if TYPE_CHECKING:
     from tcssa.mil.reporting.published_figures import Expectation
+    from tcssa.mil.results.metrics_file import RunMetrics
 
 _DATA, _MODEL, _SPLIT, _TRAIN = "Data", "Model", "Splits", "Training"
 
@@ -109,39 +110,35 @@ def train_mil(
     metrics = train(settings, out, output)
     if not is_main_process():
         return
-    stated = expectations(settings, metrics)
-    result = {"run": str(out), **metrics, "expected": [row.to_dict() for row in stated]}
+    stated = expectations(settings, metrics.pooled)
+    result = {"run": str(out), **metrics.to_dict(), "expected": [row.to_dict() for row in stated]}
     output.result(result, lambda console: _show(console, out, metrics, stated))
     if settings.model.name == "tcssa":
-        if "task" not in metrics:  # slots are set against classes
+        if metrics.task.kind == "classes":  # which slots are set against
             output.hint(f"next: tcssa inspect slots {out} --out SLOTS, to see what the slots hold")
         output.hint(f"next: tcssa export {out} --format onnx --out ARTEFACT")
     else:
         output.hint(f"next: tcssa eval {out} --labels CSV --features DIR")
 
 
-def _show(
-    console: Console, out: Path, metrics: dict[str, Any], stated: Sequence[Expectation]
-) -> None:
-    from tcssa.mil.tasks.serialization import task_of_metrics
-
-    task = task_of_metrics(metrics)
+def _show(console: Console, out: Path, metrics: RunMetrics, stated: Sequence[Expectation]) -> None:
+    task = metrics.task
     shown = list(titles(task.metrics, task.headline))[:2]
     rows = [
         [
-            fold["fold"],
-            fold["best_epoch"],
-            fold["val_loss"],
-            *(fold["test"][name] for name in shown),
-            fold["effective_slots"],
-            fold["num_test_slides"],
+            fold.fold,
+            fold.best_epoch,
+            fold.val_loss,
+            *(fold.test[name] for name in shown),
+            fold.effective_slots,
+            fold.num_test_slides,
         ]
-        for fold in metrics["folds"]
+        for fold in metrics.folds
     ]
     tested = [f"test {written(name)}" for name in shown]
     header = ["fold", "epoch", "val loss", *tested, "slots in use", "test slides"]
     console.print(make_table("Folds", header, rows))
-    show_metrics(console, metrics["pooled"], task)
+    show_metrics(console, metrics.pooled, task)
     if stated:
         header = ["", "here, pooled", "stated", "by whom", "but"]
         expected = [

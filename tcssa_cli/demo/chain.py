@@ -137,7 +137,7 @@ def _train(demo: Demonstration, output: Output) -> None:
         flags={"dataset": "demo", "train": {"seed": demo.seed}},
         preset=partial(named_defaults, data_root=demo.folder),
     )
-    demo.metrics = train(settings, demo.run_folder, output)
+    demo.metrics = train(settings, demo.run_folder, output).to_dict()
 
 
 def _export(demo: Demonstration, output: Output) -> None:

@@ -26,7 +26,6 @@ from tcssa.mil.results.finished import read_finished
 from tcssa.mil.results.history import write_history
 from tcssa.mil.results.metrics_file import read_metrics
 from tcssa.mil.tasks import Classes
-from tcssa.mil.tasks.serialization import task_of_metrics
 from tcssa.mil.training.fold_results import read_fold
 from tcssa.mil.training.train import train
 from tcssa.reporter import Silent
@@ -80,14 +79,14 @@ def _use_run(run: Path) -> None:
 def _use_metrics(run: Path) -> None:
     """As train-mil shows a run that is complete, and eval sets it beside another."""
     metrics = read_metrics(run)
-    task = task_of_metrics(metrics)
-    show_metrics(Console(quiet=True), metrics["pooled"], task)
-    own = {
+    show_metrics(Console(quiet=True), metrics.pooled, metrics.task)
+    own: dict[str, Any] = {
         "run": {"name": "r", "folder": "f", "model": "m", "folds": 1, "checkpoint_sha256": "c"},
         "predicted_by": "own fold", "labels": "l", "cohort": {}, "skipped": {},
     }  # fmt: skip
-    if task == Classes(("a", "b")):
-        write_evaluation_page(run / "page", {**metrics, **own}, metrics, [])
+    if metrics.task == Classes(("a", "b")):
+        own |= metrics.to_dict()
+        write_evaluation_page(run / "page", metrics.task, own, metrics, [])
 
 
 def _use_fold(folder: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ from tcssa.mil.cohort.cohort import Cohort, listed, read_cohort
 from tcssa.mil.cohort.split_files import Parts, read_parts
 from tcssa.mil.cohort.splits import read_split_cases
 from tcssa.mil.evaluation.evaluation_page import write_evaluation_page
-from tcssa.mil.methods import BagClassifier
 from tcssa.mil.results.finished import FinishedRun, read_finished
 from tcssa.mil.results.metrics_file import METRICS_FILE, read_metrics
 from tcssa.mil.results.prediction_tables import write_predictions
 from tcssa.mil.settings import CohortSettings
+from tcssa.mil.tasks import MilTask
 from tcssa.mil.tasks.prediction import Prediction
 from tcssa.mil.tasks.serialization import task_facts
 from tcssa.mil.training.fit import predict
@@ -35,9 +36,10 @@ from tcssa.run import CHECKPOINT_FILE
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The folder of an evaluation and its metrics."""
+    """The folder of an evaluation, the kind of label, and the metrics."""
 
     folder: Path
+    task: MilTask
     metrics: dict[str, Any]
 
 
@@ -85,41 +87,85 @@ def evaluate(
     trained = read_finished(run)
     if (labels is None) != (features is None):
         raise UsageError("a new cohort needs both --labels and --features")
-    settings, where = trained.settings, resolve_device(device)
-    rounded = trained.is_rounded  # a run trained on rounded features is tested on such
-    folds = read_parts(run / SPLITS_FILE)
-    models = _models(run, len(folds), model, where, reporter)
-    remarks: list[str] = []
+    where = resolve_device(device)
+    models = _Models(trained, read_parts(run / SPLITS_FILE), model, where, reporter)
     if labels is None or features is None:
-        cohort = read_own_cohort(trained)
-        store = BagStore(0, half=rounded)
-        predictions = _predict_test(models, folds, trained, cohort, store, where)
-        folder = out or run / "eval"
-    else:
-        data = {
-            "labels": labels,
-            "features": features,
-            "label_column": label_column or settings.cohort.label_column,
-            "case_column": case_column or settings.cohort.case_column,
-            "skip_missing": skip_missing,
-        }
-        new = settings.cohort.model_copy(update=data)
-        cohort, remarks = _read_new_cohort(new, trained, allow_overlap, reporter)
-        store = BagStore(int(settings.train.cache_gb * 1e9), half=rounded)
-        predictions = _predict_ensemble(models, trained, cohort, store, where)
-        folder = out or run / f"eval-{labels.stem}-{cohort.labels_sha256[:8]}"
+        own = read_own_cohort(trained)
+        return _write(out or run / "eval", models, own, models.predict_test(own))
+    given = {"labels": labels, "features": features, "skip_missing": skip_missing}
+    columns = {"label_column": label_column, "case_column": case_column}
+    given |= {name: column for name, column in columns.items() if column}
+    data = trained.settings.cohort.model_copy(update=given)
+    cohort, remarks = _read_new_cohort(data, models, allow_overlap)
+    folder = out or run / f"eval-{labels.stem}-{cohort.labels_sha256[:8]}"
+    return _write(folder, models, cohort, models.predict_new(cohort), labels, remarks)
+
+
+@dataclass(frozen=True)
+class _Models:
+    """The classifiers of a finished run, one of each fold, and how they predict."""
+
+    trained: FinishedRun
+    folds: list[Parts]
+    model: str | None
+    """The method, if it is the user's own code."""
+    device: torch.device
+    reporter: Reporter
+
+    def predict_test(self, cohort: Cohort) -> list[Prediction]:
+        """Predict every test slide with the model of the fold that did not train on it."""
+        predictions = []
+        for index, predict_with in enumerate(self._predictors(cache_bytes=0)):
+            parts = self.folds[index]
+            slides = [slide for slide in cohort.slides if parts.get(slide.slide_id) == "test"]
+            predictions += predict_with(slides, fold=index)
+        return predictions
+
+    def predict_new(self, cohort: Cohort) -> list[Prediction]:
+        """Predict slides with the models of all folds, and average the predictions."""
+        cache_bytes = int(self.trained.settings.train.cache_gb * 1e9)
+        by_fold = [predict_with(cohort.slides) for predict_with in self._predictors(cache_bytes)]
+        mean = np.mean([[row.probs for row in rows] for rows in by_fold], axis=0)
+        return [
+            replace(row, probs=tuple(probs.tolist()))
+            for row, probs in zip(by_fold[0], mean, strict=True)
+        ]
+
+    def _predictors(self, cache_bytes: int) -> Iterator[Callable[..., list[Prediction]]]:
+        """Yield `predict` with each fold's classifier in turn."""
+        # a run trained on rounded features is tested on such
+        store = BagStore(cache_bytes, half=self.trained.is_rounded)
+        with self.reporter.task("predicting", len(self.folds), "folds") as task:
+            for index in range(len(self.folds)):
+                path = self.trained.folder / f"fold-{index}" / CHECKPOINT_FILE
+                model = load_classifier(path, self.model).to(self.device)
+                precision = self.trained.settings.train.precision
+                yield partial(predict, model, store=store, device=self.device, precision=precision)
+                task.advance()
+
+
+def _write(
+    folder: Path,
+    models: _Models,
+    cohort: Cohort,
+    predictions: Sequence[Prediction],
+    labels: Path | None = None,
+    remarks: Sequence[str] = (),
+) -> Evaluation:
+    """Score predictions, and write them with plots and page; ``labels`` are of a new cohort."""
+    trained, task = models.trained, cohort.task
     metrics = {
-        **task_facts(cohort.task),
-        "pooled": cohort.task.score(predictions, seed=settings.train.seed),
+        **task_facts(task),
+        "pooled": task.score(predictions, seed=trained.settings.train.seed),
         "skipped": cohort.skipped,
-        **_origins(trained, len(folds), cohort, labels),
+        **_origins(trained, len(models.folds), cohort, labels),
     }
-    write_predictions(folder / "predictions.csv", predictions, cohort.task)
-    cohort.task.draw(folder, predictions, metrics["pooled"])
-    training = None if labels is None else read_metrics(run)
-    write_evaluation_page(folder, metrics, training, remarks)
+    write_predictions(folder / "predictions.csv", predictions, task)
+    task.draw(folder, predictions, metrics["pooled"])
+    training = None if labels is None else read_metrics(trained.folder)
+    write_evaluation_page(folder, task, metrics, training, remarks)
     atomic.write_text(folder / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")  # the last
-    return Evaluation(folder, metrics)
+    return Evaluation(folder, task, metrics)
 
 
 def _origins(
@@ -160,10 +206,10 @@ def read_own_cohort(trained: FinishedRun) -> Cohort:
 
 
 def _read_new_cohort(
-    data: CohortSettings, trained: FinishedRun, allow_overlap: bool, reporter: Reporter
+    data: CohortSettings, models: _Models, allow_overlap: bool
 ) -> tuple[Cohort, list[str]]:
     """Read a new cohort and check that the run can predict it; also return the warnings given."""
-    run = trained.folder
+    trained, reporter = models.trained, models.reporter
     cohort = read_cohort(data, task=trained.task)
     remarks = list(cohort.unknown_labels())
     if cohort.skipped:
@@ -178,8 +224,8 @@ def _read_new_cohort(
             f"{cohort.encoder!r}",
             hint=f"extract the slides with --encoder {trained.encoder}",
         )
-    cases = read_split_cases(run / SPLITS_FILE)
-    slides = {name for parts in read_parts(run / SPLITS_FILE) for name in parts}
+    cases = read_split_cases(trained.folder / SPLITS_FILE)
+    slides = {name for parts in models.folds for name in parts}
     shared = sorted(
         {s.case_id for s in cohort.slides if s.case_id in cases or s.slide_id in slides}
     )
@@ -194,46 +240,3 @@ def _read_new_cohort(
         )
         reporter.warn(remarks[-1])
     return cohort, remarks
-
-
-def _models(
-    run: Path, num_folds: int, model: str | None, where: torch.device, reporter: Reporter
-) -> Iterator[BagClassifier]:
-    """Load each fold's classifier in turn."""
-    with reporter.task("predicting", num_folds, "folds") as task:
-        for index in range(num_folds):
-            yield load_classifier(run / f"fold-{index}" / CHECKPOINT_FILE, model).to(where)
-            task.advance()
-
-
-def _predict_test(
-    models: Iterable[BagClassifier],
-    folds: Sequence[Parts],
-    trained: FinishedRun,
-    cohort: Cohort,
-    store: BagStore,
-    where: torch.device,
-) -> list[Prediction]:
-    """Predict every test slide with the model of the fold that did not train on it."""
-    precision, predictions = trained.settings.train.precision, []
-    for index, (parts, model) in enumerate(zip(folds, models, strict=True)):
-        slides = [slide for slide in cohort.slides if parts.get(slide.slide_id) == "test"]
-        predictions += predict(model, slides, store, where, precision, fold=index)
-    return predictions
-
-
-def _predict_ensemble(
-    models: Iterable[BagClassifier],
-    trained: FinishedRun,
-    cohort: Cohort,
-    store: BagStore,
-    where: torch.device,
-) -> list[Prediction]:
-    """Predict slides with the models of all folds, and average the predictions."""
-    precision = trained.settings.train.precision
-    by_fold = [predict(model, cohort.slides, store, where, precision) for model in models]
-    mean = np.mean([[row.probs for row in rows] for rows in by_fold], axis=0)
-    return [
-        replace(row, probs=tuple(probs.tolist()))
-        for row, probs in zip(by_fold[0], mean, strict=True)
-    ]

@@ -8,26 +8,28 @@ from typing import Any
 
 from tcssa.mil.reporting.cohort_facts import cohort_facts
 from tcssa.mil.reporting.metric_names import titles
-from tcssa.mil.tasks.serialization import task_of_metrics
+from tcssa.mil.results.metrics_file import RunMetrics
+from tcssa.mil.tasks import MilTask
 from tcssa.mil.training.report import REPORT_FILE
 from tcssa.reports.html_page import write_page
 
 
 def write_evaluation_page(
     folder: Path,
+    task: MilTask,
     metrics: Mapping[str, Any],
-    training: Mapping[str, Any] | None,
+    training: RunMetrics | None,
     remarks: Sequence[str],
 ) -> None:
     """Write an evaluation's page, atomically.
 
     Args:
         folder: The evaluation's folder; its plots are put into the page.
+        task: The kind of label.
         metrics: The content of the evaluation's ``metrics.json``.
-        training: The content of the run's ``metrics.json`` if the slides are new, else None.
+        training: The results of the run if the slides are new, else None.
         remarks: Warnings that limit what the metrics mean.
     """
-    task = task_of_metrics(metrics)
     captions = {folder / name: caption for name, caption in task.captions.items()}
     write_page(
         folder / REPORT_FILE,

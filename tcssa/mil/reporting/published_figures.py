@@ -49,7 +49,7 @@ class Expectation:
         }
 
 
-def expectations(settings: MilSettings, metrics: Mapping[str, Any]) -> list[Expectation]:
+def expectations(settings: MilSettings, pooled: Mapping[str, Any]) -> list[Expectation]:
     """Return the figures that the run's preset states for its method.
 
     There are none if the run has no preset, if it learnt other labels than plain classes (the
@@ -60,7 +60,7 @@ def expectations(settings: MilSettings, metrics: Mapping[str, Any]) -> list[Expe
 
     Args:
         settings: The settings of the run; ``dataset`` names the preset.
-        metrics: The content of the run's ``metrics.json``.
+        pooled: The run's pooled scores; see `tcssa.mil.tasks.MilTask.score`.
     """
     of_classes = settings.cohort.kind == "classes" and not settings.cohort.targets
     if settings.dataset is None or not of_classes:
@@ -68,7 +68,6 @@ def expectations(settings: MilSettings, metrics: Mapping[str, Any]) -> list[Expe
     is_tcssa = settings.model.name == DEFAULT_METHOD
     if is_tcssa and settings.recipe != read_preset(settings.dataset).recipe:
         return []
-    pooled = metrics.get("pooled", {})
     found = [
         Expectation(figure, statement, pooled.get(statement.metric))
         for figure, statement in _stated(settings.dataset, settings.model.name)

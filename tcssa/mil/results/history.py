@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from tcssa.compressor.balance import RoutingSums
 from tcssa.files import atomic
@@ -59,18 +65,10 @@ class SlotUse(BaseModel):
         )
 
 
-class Epoch(BaseModel):
-    """One epoch of training."""
+class ValScored(BaseModel):
+    """Figures with ``val_scores``, which stand in files as ``val_<name>``, each on its own."""
 
     model_config = ConfigDict(frozen=True)
-
-    epoch: int
-    train_loss: float
-    val_loss: float
-    val_scores: dict[str, float | None]
-    """Metrics of the validation part by name; in files and in the constructor ``val_<name>``."""
-    slots: SlotUse | None = None
-    """Use of the slots; None for a method without slots."""
 
     @model_validator(mode="before")
     @classmethod
@@ -82,18 +80,27 @@ class Epoch(BaseModel):
         rest = {name: value for name, value in content.items() if name not in named}
         return {**rest, "val_scores": scores}
 
-    @model_serializer
-    def _spread_scores(self) -> dict[str, Any]:  # plain data
-        return {**self.figures(), "slots": self.slots and self.slots.model_dump()}
+    @model_serializer(mode="wrap")
+    def _spread_scores(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:  # plain data
+        row: dict[str, Any] = {}
+        for name, value in dump(self).items():
+            is_scores = name == "val_scores"
+            row |= (
+                {f"val_{of}": score for of, score in value.items()} if is_scores else {name: value}
+            )
+        return row
 
-    def figures(self) -> dict[str, Any]:  # plain data
-        """Return everything but the slots as one flat row."""
-        return {
-            "epoch": self.epoch,
-            "train_loss": self.train_loss,
-            "val_loss": self.val_loss,
-            **{f"val_{name}": score for name, score in self.val_scores.items()},
-        }
+
+class Epoch(ValScored):
+    """One epoch of training."""
+
+    epoch: int
+    train_loss: float
+    val_loss: float
+    val_scores: dict[str, float | None]
+    """Metrics of the validation part by name."""
+    slots: SlotUse | None = None
+    """Use of the slots; None for a method without slots."""
 
 
 def write_history(folder: Path, epochs: Sequence[Epoch]) -> None:
@@ -105,8 +112,9 @@ def write_history(folder: Path, epochs: Sequence[Epoch]) -> None:
         folder: The fold's folder.
         epochs: The epochs of the fold, at least one.
     """
-    figures = list(epochs[0].figures())
-    history = [list(row.figures().values()) for row in epochs]
+    rows = [row.model_dump(exclude={"slots"}) for row in epochs]
+    figures = list(rows[0])
+    history = [list(row.values()) for row in rows]
     uses = [row.slots for row in epochs if row.slots is not None]
     if uses:
         of_slots = [field for field in SlotUse.model_fields if field != "utilisation"]

@@ -1,29 +1,104 @@
-"""Readers of ``metrics.json``, of a whole run and of each of its folds."""
+"""Test results: ``metrics.json`` of a whole run, and of each of its folds."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from tcssa.errors import RunError
-from tcssa.files.boundary import reading
-from tcssa.files.text import first_fault, read_json, validated
+from tcssa.files.text import first_fault, read_model
 from tcssa.mil.reporting.metric_names import titles
-from tcssa.mil.results.history import Epoch
-from tcssa.mil.tasks.serialization import task_of_metrics
+from tcssa.mil.results.history import Epoch, ValScored
+from tcssa.mil.tasks import MilTask
+from tcssa.mil.tasks.serialization import task_facts, task_of_metrics
 
 METRICS_FILE = "metrics.json"
 
 
-class _Part(BaseModel):
-    """A part of the file; keys that a later version added are allowed."""
+class Spread(BaseModel):
+    """Mean and SD of a metric over folds: how much trainings differ, no confidence interval."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(frozen=True)
+
+    mean: float | None
+    """None where no fold has the metric."""
+    sd: float | None
+    """None with fewer than two folds that have it."""
 
 
-class _Score(_Part):
+class FoldScores(ValScored):
+    """The result of one fold."""
+
+    fold: int
+    best_epoch: int
+    val_loss: float
+    """The lowest of the fold, that of its best epoch."""
+    val_scores: dict[str, float | None]
+    """Metrics of the validation part at the best epoch."""
+    effective_slots: float | None
+    """None for a method without slots."""
+    test: dict[str, float | None]
+    """Metrics of the test part; None where one is not defined."""
+    num_test_slides: int
+
+
+class RunMetrics(BaseModel):
+    """The test results of a run: ``metrics.json``, the page and the terminal are made of them."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    task: MilTask
+    """The kind of label; in the file its facts, or ``classes`` alone where these are all."""
+    pooled: dict[str, Any]
+    """Scores over the test slides of all folds; see `MilTask.score`."""
+    over_folds: dict[str, Spread]
+    """The folds' own scores, by metric."""
+    site_lookup: dict[str, Any] | None = None
+    """A `SiteConfound` as plain data, for several targets one for each; None without sites."""
+    folds: list[FoldScores] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_task(cls, content: Any) -> Any:  # anything may be offered for validation
+        if isinstance(content, dict) and not isinstance(content.get("task"), MilTask):
+            return {**content, "task": task_of_metrics(content)}
+        return content
+
+    @field_validator("pooled")
+    @classmethod
+    def _require_figures(cls, pooled: dict[str, Any]) -> dict[str, Any]:
+        try:
+            _Figures.model_validate(pooled)
+        except ValidationError as fault:
+            raise ValueError(first_fault(fault)) from None
+        return pooled
+
+    @model_validator(mode="after")
+    def _require_metrics_of_task(self) -> Self:
+        parts = {"figures": self.pooled, "folds": self.over_folds}
+        for what, found in (*parts.items(), *(("folds", fold.test) for fold in self.folds)):
+            if missing := [name for name in self.task.metrics if name not in found]:
+                raise ValueError(f"its {what} lack {', '.join(missing)}")
+        confusion, num_labels = self.pooled.get("confusion"), len(self.task.label_names)
+        if confusion is not None and {len(confusion), *map(len, confusion)} != {num_labels}:
+            raise ValueError(f"its confusion is not of {num_labels} labels")
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of ``metrics.json``."""
+        return {**task_facts(self.task), **self.model_dump(exclude={"task"})}
+
+
+class _Score(BaseModel):
     """A `tcssa.statistics.intervals.Score`."""
 
     value: float | None
@@ -38,8 +113,10 @@ class _Score(_Part):
         return self
 
 
-class _Figures(_Part):
+class _Figures(BaseModel):
     """Metrics of some slides: a `_Score` under the name of each metric, and details."""
+
+    model_config = ConfigDict(extra="allow")
 
     num_slides: int
     num_cases: int
@@ -57,43 +134,6 @@ class _Figures(_Part):
                 except ValidationError as fault:
                     raise ValueError(f"{name} is no figure: {first_fault(fault)}") from None
         return self
-
-    def require(self, metrics: list[str], num_labels: int) -> None:
-        """Require a score for each metric, and a confusion of all labels if there is one.
-
-        Args:
-            metrics: Names of the metrics.
-            num_labels: Number of labels, so of rows and columns of the confusion matrix.
-
-        Raises:
-            ValueError: A metric is missing, or the confusion matrix is of another size.
-        """
-        missing = [name for name in metrics if name not in (self.model_extra or {})]
-        if missing:
-            raise ValueError(f"its figures lack {', '.join(missing)}")
-        sides = {len(self.confusion), *map(len, self.confusion)}
-        if "confusion" in self.model_fields_set and sides != {num_labels}:
-            raise ValueError(f"its confusion is not of {num_labels} labels")
-
-
-class _Spread(_Part):
-    mean: float | None
-    sd: float | None
-
-
-class _Fold(_Part):
-    fold: int
-    best_epoch: int
-    val_loss: float
-    effective_slots: float | None
-    test: dict[str, float | None]
-    num_test_slides: int
-
-
-class _RunMetrics(_Part):
-    pooled: _Figures
-    over_folds: dict[str, _Spread]
-    folds: list[_Fold] = Field(min_length=1)
 
 
 class FoldMetrics(BaseModel):
@@ -118,23 +158,13 @@ def _num_slots(epoch: Epoch) -> int | None:
     return None if epoch.slots is None else len(epoch.slots.utilisation)
 
 
-def read_metrics(run: Path) -> dict[str, Any]:
+def read_metrics(run: Path) -> RunMetrics:
     """Read the ``metrics.json`` of a run.
 
     Raises:
         RunError: The file is missing, damaged, or lacks a metric of the run's task.
     """
-    path = run / METRICS_FILE
-    content: dict[str, Any] = read_json(path, RunError, top=dict)
-    metrics = validated(content, path, RunError, _RunMetrics)
-    with reading(path, RunError):
-        task = task_of_metrics(content)
-        names = list(task.metrics)
-        metrics.pooled.require(names, len(task.label_names))
-        for found in (set(metrics.over_folds), *(set(fold.test) for fold in metrics.folds)):
-            if missing := sorted(set(names) - found):
-                raise ValueError(f"its folds lack {', '.join(missing)}")
-    return content
+    return read_model(run / METRICS_FILE, RunError, RunMetrics)
 
 
 def read_fold_metrics(folder: Path) -> FoldMetrics:
@@ -143,5 +173,4 @@ def read_fold_metrics(folder: Path) -> FoldMetrics:
     Raises:
         RunError: The file is missing or damaged.
     """
-    path = folder / METRICS_FILE
-    return validated(read_json(path, RunError, top=dict), path, RunError, FoldMetrics)
+    return read_model(folder / METRICS_FILE, RunError, FoldMetrics)

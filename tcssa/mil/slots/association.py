@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.mil.slots.routed import RoutedSlide
+from tcssa.statistics.ranking import area
 
 Floats = NDArray[np.float64]
 
@@ -75,23 +76,15 @@ def association_of(slides: Sequence[RoutedSlide], num_classes: int) -> FoldAssoc
     fold = slides[0].fold
     if len(classes) < 2:
         return FoldAssociations(fold, counts, [])
+    from scipy.stats import false_discovery_control  # type: ignore[import-untyped]  # no stubs
+
     tested = [_test(labels, column, num_classes) for column in shares.T]
-    q_values = benjamini_hochberg([p for _, _, p in tested])
+    q_values = false_discovery_control([p for _, _, p in tested]).tolist()
     rows = []
     for slot, ((name, statistic, p), q) in enumerate(zip(tested, q_values, strict=True)):
-        area, of_class = _largest_auc(labels, shares[:, slot], num_classes)
-        rows.append(SlotAssociation(fold, slot, name, statistic, p, q, area, of_class))
+        auc, of_class = _largest_auc(labels, shares[:, slot], num_classes)
+        rows.append(SlotAssociation(fold, slot, name, statistic, p, q, auc, of_class))
     return FoldAssociations(fold, counts, rows)
-
-
-def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
-    """Return q-values: the smallest false discovery rate at which each hypothesis is rejected."""
-    p = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    scaled = p[order] * len(p) / np.arange(1, len(p) + 1)
-    q = np.empty_like(p)
-    q[order] = np.minimum.accumulate(scaled[::-1])[::-1]  # a q is never below that of a smaller p
-    return [float(value) for value in np.minimum(q, 1.0)]
 
 
 def _by_patient(slides: Sequence[RoutedSlide]) -> tuple[NDArray[np.int64], Floats]:
@@ -106,7 +99,7 @@ def _by_patient(slides: Sequence[RoutedSlide]) -> tuple[NDArray[np.int64], Float
 
 def _test(labels: NDArray[np.int64], share: Floats, num_classes: int) -> tuple[str, float, float]:
     """Return the test's name, its statistic and p; p = 1 for a slot whose share never varies."""
-    from scipy.stats import kruskal, mannwhitneyu  # type: ignore[import-untyped]  # ships no types
+    from scipy.stats import kruskal, mannwhitneyu
 
     if num_classes == 2:
         first, second = share[labels == 0], share[labels == 1]
@@ -122,11 +115,5 @@ def _test(labels: NDArray[np.int64], share: Floats, num_classes: int) -> tuple[s
 
 def _largest_auc(labels: NDArray[np.int64], share: Floats, num_classes: int) -> tuple[float, int]:
     present = [1] if num_classes == 2 else np.unique(labels).tolist()
-    areas = [(_auc(share[labels == c], share[labels != c]), c) for c in present]
+    areas = [(area(labels == c, share), c) for c in present]
     return max(areas, key=lambda found: abs(found[0] - 0.5))
-
-
-def _auc(inside: Floats, outside: Floats) -> float:
-    """Compute the share of pairs in which ``inside`` is larger; ties count half."""
-    difference = inside[:, None] - outside[None]
-    return float((difference > 0).mean() + (difference == 0).mean() / 2)

@@ -98,32 +98,21 @@ def inspect_slots(
         UsageError: A slide in ``slide_ids`` is not a test slide of the run.
     """
     require_method(embedding)
-    trained = _read_tcssa_run(run)
-    settings = trained.settings
-    if features is not None:
-        cohort_settings = settings.cohort.model_copy(update={"features": features})
-        settings = settings.model_copy(update={"cohort": cohort_settings})
-    cohort = read_own_cohort(replace(trained, settings=settings))
+    trained = _read_tcssa_run(run, features)
+    cohort, model = read_own_cohort(trained), trained.settings.model
     files = {} if slides is None else {s.slide_id: s.path for s in find_slides([slides])}
     folds = _test_slides(run, cohort, reporter)
     chosen = _slides_to_map(folds, slide_ids, all_maps)
-    model = settings.model
     found = SlotInspection(run, out, cohort.classes, model.pool, model.num_slots, model.top_k)
-    store = BagStore(cache_bytes=0, half=trained.is_rounded)
-    _route_all(found, folds, store, device, reporter)
+    store, where = BagStore(cache_bytes=0, half=trained.is_rounded), resolve_device(device)
+    _route_all(found, folds, store, where, reporter)
     places = _places(found.slides, reporter)
-    found.exemplars = _prototypes_of(found, cohort, places)
-    _sum_up(found, places, reporter)
+    _sum_up(found, cohort, places, reporter)
     if patch_labels is not None:
-        found.patch_labels, labels = read_patch_labels(patch_labels, found.slides, places, reporter)
-        for use in found.use:
-            of_fold = [routed for routed in found.slides if routed.fold == use.fold]
-            found.meaning.append(meaning_of(of_fold, labels, len(found.patch_labels)))
-    found.stability = stability_of(found, store, against, resolve_device(device))
-    found.silhouettes = silhouettes_of(found, store, resolve_device(device))
-    found.embedding = embed(found.slides, store, embedding, seed)
-    if found.embedding is None:
-        reporter.warn("there are too few patches for a picture of them in the plane")
+        _add_meaning(found, patch_labels, places, reporter)
+    found.stability = stability_of(found, store, against, where)
+    found.silhouettes = silhouettes_of(found, store, where)
+    _add_embedding(found, store, embedding, seed, reporter)
     colours = {use.fold: slot_colours(use.by_mass) for use in found.use}
     _write_tables(found, colours)
     _draw_maps(found, chosen, places, files, colours, reporter)
@@ -133,7 +122,8 @@ def inspect_slots(
     return found
 
 
-def _read_tcssa_run(run: Path) -> FinishedRun:
+def _read_tcssa_run(run: Path, features: Path | None) -> FinishedRun:
+    """Read a run with slots, and where its features lie now."""
     trained = read_finished(run)
     settings = trained.settings
     if settings.cohort.kind != "classes" or settings.cohort.targets:
@@ -148,7 +138,10 @@ def _read_tcssa_run(run: Path) -> FinishedRun:
             f"is a run of --model {settings.model.name}, which has no slots",
             hint="give a run of train-mil --model tcssa",
         )
-    return trained
+    if features is None:
+        return trained
+    cohort = settings.cohort.model_copy(update={"features": features})
+    return replace(trained, settings=settings.model_copy(update={"cohort": cohort}))
 
 
 def _test_slides(run: Path, cohort: Cohort, reporter: Reporter) -> dict[int, list[CohortSlide]]:
@@ -191,10 +184,9 @@ def _route_all(
     found: SlotInspection,
     folds: Mapping[int, Sequence[CohortSlide]],
     store: BagStore,
-    device: str,
+    where: torch.device,
     reporter: Reporter,
 ) -> None:
-    where = resolve_device(device)
     total = sum(map(len, folds.values()))
     with reporter.task("routing test slides", total, "slides") as task:
         for fold, slides in folds.items():
@@ -204,12 +196,8 @@ def _route_all(
             found.epochs[fold] = read_fold_metrics(folder).epochs if is_noted else []
             for (slide,), (bag,) in store.batches([[slide] for slide in slides]):
                 places = places_of(model, [slide], store)
-                found.slides.append(route(model, _float(bag.to(where)), slide, fold, places))
+                found.slides.append(route(model, bag.to(where), slide, fold, places))
                 task.advance()
-
-
-def _float(features: torch.Tensor) -> torch.Tensor:
-    return features if features.is_floating_point() else features.float()
 
 
 def _places(slides: Sequence[RoutedSlide], reporter: Reporter) -> dict[str, Places]:
@@ -243,7 +231,10 @@ def _prototypes_of(
     return exemplars
 
 
-def _sum_up(found: SlotInspection, places: Mapping[str, Places], reporter: Reporter) -> None:
+def _sum_up(
+    found: SlotInspection, cohort: Cohort, places: Mapping[str, Places], reporter: Reporter
+) -> None:
+    found.exemplars = _prototypes_of(found, cohort, places)
     for fold in found.epochs:
         slides = [routed for routed in found.slides if routed.fold == fold]
         found.use.append(use_of(slides))
@@ -254,6 +245,23 @@ def _sum_up(found: SlotInspection, places: Mapping[str, Places], reporter: Repor
     untested = [fold.fold for fold in found.association if not fold.slots]
     if untested:
         reporter.warn(f"the test slides of folds {untested} are of one class: no association")
+
+
+def _add_meaning(
+    found: SlotInspection, table: Path, places: Mapping[str, Places], reporter: Reporter
+) -> None:
+    found.patch_labels, labels = read_patch_labels(table, found.slides, places, reporter)
+    for use in found.use:
+        of_fold = [routed for routed in found.slides if routed.fold == use.fold]
+        found.meaning.append(meaning_of(of_fold, labels, len(found.patch_labels)))
+
+
+def _add_embedding(
+    found: SlotInspection, store: BagStore, method: Method, seed: int, reporter: Reporter
+) -> None:
+    found.embedding = embed(found.slides, store, method, seed)
+    if found.embedding is None:
+        reporter.warn("there are too few patches for a picture of them in the plane")
 
 
 def _write_tables(found: SlotInspection, colours: Mapping[int, Colours]) -> None:

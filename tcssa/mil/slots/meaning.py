@@ -14,14 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tcssa.mil.slots.outlined_patches import UNKNOWN
 from tcssa.mil.slots.patch_labels import PatchLabels
 from tcssa.mil.slots.routed import RoutedSlide
+from tcssa.statistics.metrics import Ints, count_pairs
 from tcssa.statistics.ranking import area
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def meaning_of(slides: Sequence[RoutedSlide], labels: PatchLabels, num_labels: i
     )
     first = np.concatenate([r.first[rows] for r, rows in zip(slides, chosen, strict=True)])
     num_slots = len(slides[0].mass)
-    counts = overlap(first.astype(np.int64), known, num_slots, num_labels)
+    counts = count_pairs(first.astype(np.int64), known, num_slots, num_labels)
     weights = [
         np.concatenate([r.weight_in(slot)[rows] for r, rows in zip(slides, chosen, strict=True)])
         for slot in range(num_slots)
@@ -86,12 +84,12 @@ def meaning_of(slides: Sequence[RoutedSlide], labels: PatchLabels, num_labels: i
 
 def information(counts: Ints) -> float | None:
     """Compute I(slot; label) / H(label) from the counts of their pairs, [K, C]; None if H is 0."""
-    joint = counts / max(1, counts.sum())
-    of_slot, of_label = joint.sum(axis=1), joint.sum(axis=0)
-    entropy = _entropy(of_label)
-    if entropy == 0:
+    from scipy.stats import entropy  # type: ignore[import-untyped]  # no stubs
+
+    if (counts.sum(axis=0) > 0).sum() < 2:
         return None
-    return (_entropy(of_slot) + entropy - _entropy(joint.ravel())) / entropy
+    of_label = entropy(counts.sum(axis=0))
+    return float((entropy(counts.sum(axis=1)) + of_label - entropy(counts.ravel())) / of_label)
 
 
 def stability(one: Ints, other: Ints, names: tuple[str, str], num_slots: int) -> SlotStability:
@@ -105,28 +103,7 @@ def stability(one: Ints, other: Ints, names: tuple[str, str], num_slots: int) ->
     """
     from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]  # no stubs
 
-    counts = overlap(one, other, num_slots, num_slots)
+    counts = count_pairs(one, other, num_slots, num_slots)
     rows, partners = linear_sum_assignment(-counts)
     agreement = float(counts[rows, partners].sum() / max(1, len(one)))
     return SlotStability(*names, len(one), agreement, partners.tolist())
-
-
-def overlap(one: Ints, other: Ints, num_ones: int, num_others: int) -> Ints:
-    """Count how often each pair of numbers occurs together.
-
-    Args:
-        one: Numbers from 0 to ``num_ones`` − 1, [M].
-        other: Numbers from 0 to ``num_others`` − 1, [M].
-        num_ones: How many different numbers ``one`` may hold.
-        num_others: How many different numbers ``other`` may hold.
-
-    Returns:
-        The counts, [num_ones, num_others].
-    """
-    flat = np.bincount(one * num_others + other, minlength=num_ones * num_others)
-    return flat.reshape(num_ones, num_others)
-
-
-def _entropy(shares: NDArray[np.float64]) -> float:
-    positive = shares[shares > 0]
-    return float(-(positive * np.log(positive)).sum())

@@ -14,9 +14,10 @@ from tcssa.errors import RunError
 from tcssa.mil.bags.bag_store import BagStore
 from tcssa.mil.classifier.slide_classifier import SlideClassifier
 from tcssa.mil.slots.inspection import SlotInspection
-from tcssa.mil.slots.meaning import Ints, SlotStability, stability
+from tcssa.mil.slots.meaning import SlotStability, stability
 from tcssa.mil.slots.routed import RoutedSlide
 from tcssa.run import CHECKPOINT_FILE
+from tcssa.statistics.metrics import Ints
 
 _MOST_FOR_SILHOUETTE = 2000
 """Most patches of a silhouette, which needs the distances of all pairs."""

@@ -19,12 +19,11 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tcssa.compute import launcher
 from tcssa.config.settings import validate
@@ -34,6 +33,10 @@ from tcssa.mil.reporting.metric_names import titles
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.sweep.sweep_result import SweepResult
 from tcssa.reporter import Reporter, Silent
+
+if TYPE_CHECKING:
+    from tcssa.mil.results.metrics_file import RunMetrics
+    from tcssa.mil.tasks import MilTask
 
 Axis = tuple[str, tuple[str, ...]]
 """A setting as ``section.field``, and its values."""
@@ -116,31 +119,30 @@ def sweep(
         UsageError: An axis or one of its values is not valid, or a launcher such as torchrun
             started several processes.
     """
-    if launcher.num_processes() > 1:
-        raise UsageError(
-            "a sweep starts processes of its own", hint="call it without torchrun, with --jobs"
-        )
+    launcher.require_one_process(
+        "a sweep starts processes of its own", hint="call it without torchrun, with --jobs"
+    )
     reporter = reporter or Silent()
     result = SweepResult(out)
     todo = [
         (point, _settings_of((of_method or {}).get(point.values.get(METHOD, ""), settings), point))
         for point in points(axes)
     ]
-    metrics: dict[str, dict[str, Any]] = {}
+    trained: dict[str, _Trained] = {}
     with reporter.task("sweep", len(todo), "runs") as task:
         for name, outcome in _train_all(todo, out / "runs", jobs):
             if isinstance(outcome, str):
                 result.failed.append((name, outcome))
                 reporter.warn(f"{name} was not trained: {outcome}")
             else:
-                metrics[name] = outcome
+                trained[name] = outcome
             task.advance()
-    if metrics:
-        from tcssa.mil.tasks.serialization import task_of_metrics
-
-        result.headline = task_of_metrics(next(iter(metrics.values()))).headline
-    _tell_warnings(metrics, reporter)
-    result.rows = [_row(point, metrics[point.name]) for point, _ in todo if point.name in metrics]
+    if trained:
+        result.headline = next(iter(trained.values())).metrics.task.headline
+    _tell_warnings(trained, reporter)
+    result.rows = [
+        _row(point, trained[point.name].metrics) for point, _ in todo if point.name in trained
+    ]
     result.failed.sort()
     _write_tables(result, [name for name, _ in axes])
     if result.rows:
@@ -148,11 +150,18 @@ def sweep(
     return result
 
 
-def _tell_warnings(metrics: Mapping[str, Mapping[str, Any]], reporter: Reporter) -> None:
+class _Trained(NamedTuple):
+    """The outcome of a run that could be trained."""
+
+    metrics: RunMetrics
+    warnings: list[str]
+
+
+def _tell_warnings(trained: Mapping[str, _Trained], reporter: Reporter) -> None:
     """Report the warnings of runs, each once if several runs share it."""
     runs_of: dict[str, list[str]] = {}
-    for name in sorted(metrics):
-        for text in metrics[name]["warnings"]:
+    for name in sorted(trained):
+        for text in trained[name].warnings:
             runs_of.setdefault(text, []).append(name)
     for text, names in runs_of.items():
         several = f"{len(names)} runs, {names[0]} first" if len(names) > 1 else names[0]
@@ -173,13 +182,13 @@ def _write_page(result: SweepResult, axes: Sequence[Axis]) -> None:
 
 def _train_all(
     todo: Sequence[tuple[Point, MilSettings]], runs: Path, jobs: int
-) -> Iterator[tuple[str, dict[str, Any] | str]]:
-    """Yield the names of runs with their metrics, or the reason for having none, as they end."""
+) -> Iterator[tuple[str, _Trained | str]]:
+    """Yield the names of runs with their outcome, or the reason for having none, as they end."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
     # spawn, since torch's threads do not survive a fork
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        futures: dict[Future[dict[str, Any] | str], str] = {
+        futures: dict[Future[_Trained | str], str] = {
             pool.submit(_train_one, settings, runs / point.name, threads): point.name
             for point, settings in todo
         }
@@ -191,23 +200,18 @@ def _train_all(
             raise
 
 
-def _train_one(settings: MilSettings, out: Path, threads: int) -> dict[str, Any] | str:
-    """Train one run, in a process of its own.
-
-    Returns:
-        Its metrics, with seconds and warnings; or the reason why it could not be trained.
-    """
+def _train_one(settings: MilSettings, out: Path, threads: int) -> _Trained | str:
+    """Train one run, in a process of its own; return the reason if it could not be trained."""
     import torch
 
     from tcssa.mil.training.train import train
 
     torch.set_num_threads(threads)
-    begin, told = time.perf_counter(), Silent()
+    told = Silent()
     try:
-        metrics = train(settings, out, told)
+        return _Trained(train(settings, out, told), told.warnings)
     except TcssaError as error:
         return str(error)
-    return {**metrics, "seconds": time.perf_counter() - begin, "warnings": told.warnings}
 
 
 def _settings_of(settings: MilSettings, point: Point) -> MilSettings:
@@ -218,27 +222,26 @@ def _settings_of(settings: MilSettings, point: Point) -> MilSettings:
     return validate(MilSettings, values)
 
 
-def _row(point: Point, metrics: Mapping[str, Any]) -> dict[str, Any]:
+def _row(point: Point, metrics: RunMetrics) -> dict[str, Any]:
     row: dict[str, Any] = {_short(name): value for name, value in point.values.items()}
-    for name in _scores(metrics):
-        pooled, folds = metrics["pooled"][name], metrics["over_folds"][name]
+    for name in _scores(metrics.task):
+        pooled, folds = metrics.pooled[name], metrics.over_folds[name]
         row |= {
             name: pooled["value"],
             f"{name}_low": pooled["low"],
             f"{name}_high": pooled["high"],
-            f"{name}_fold_mean": None if folds is None else folds["mean"],
-            f"{name}_fold_sd": None if folds is None else folds["sd"],
+            f"{name}_fold_mean": folds.mean,
+            f"{name}_fold_sd": folds.sd,
         }
-    slots = [fold["effective_slots"] for fold in metrics["folds"]]
-    row["effective_slots"] = sum(slots) / len(slots) if None not in slots else None
+    slots = [fold.effective_slots for fold in metrics.folds if fold.effective_slots is not None]
+    row["effective_slots"] = sum(slots) / len(slots) if len(slots) == len(metrics.folds) else None
     return row
 
 
-def _scores(metrics: Mapping[str, Any]) -> Sequence[str]:
+def _scores(task: MilTask) -> Sequence[str]:
     """Return the names of the metrics of a row, the headline first."""
-    from tcssa.mil.tasks.serialization import is_plain, task_of_metrics
+    from tcssa.mil.tasks.serialization import is_plain
 
-    task = task_of_metrics(metrics)
     if is_plain(task):
         return _SCORES
     return list(titles(task.metrics, task.headline))

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from tcssa.files.table import numbers
 from tcssa.mil.tasks.prediction import Prediction, Truth
-from tcssa.statistics.metrics import Floats, Metric, score_all
+from tcssa.statistics.intervals import interval
+from tcssa.statistics.metrics import Floats, Metric, bootstrap, resampled
 
 _ROUNDING = 1e-9
 """Tolerance by which a probability may leave 0 to 1, as a mean over models can."""
@@ -144,23 +145,33 @@ class MilTask(ABC):
     def score(self, predictions: Sequence[Prediction], *, seed: int = 0) -> dict[str, Any]:
         """Compute all metrics with intervals, and the details.
 
-        A slide that several folds tested has a prediction of each, but is one of ``num_slides``.
+        The bootstrap draws patients with replacement, all slides of a patient together, since
+        slides of one patient are not independent. A slide that several folds tested has a
+        prediction of each, but is one of ``num_slides``.
 
         Args:
             predictions: Predictions of test slides.
             seed: Seed of the bootstrap.
+
+        Returns:
+            ``{metric: Score}``, the details, ``num_slides``, ``num_cases``, ``num_predictions``.
         """
         rows = self.scored(predictions)
-        scores = score_all(
-            rows.truth,
-            rows.values,
-            rows.cases,
-            metrics=self.metrics,
-            details=self.details,
-            seed=seed,
-        )
-        num_slides = len({row.slide_id for row in predictions})
-        return {**scores, "num_slides": num_slides, "num_predictions": len(predictions)}
+        samples = resampled(rows.cases, seed)
+        scores = {
+            name: interval(
+                metric(rows.truth, rows.values),
+                bootstrap(metric, rows.truth, rows.values, samples),
+            )
+            for name, metric in self.metrics.items()
+        }
+        return {
+            **scores,
+            **self.details(rows.truth, rows.values),
+            "num_slides": len({row.slide_id for row in predictions}),
+            "num_cases": len(set(rows.cases)),
+            "num_predictions": len(predictions),
+        }
 
     @property
     @abstractmethod

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from tcssa.mil.tasks.base import Labelled, MilTask, Scored, Stratum
 from tcssa.mil.tasks.prediction import Prediction, Truth
-from tcssa.statistics.metrics import METRICS, Floats, Metric, confusion
+from tcssa.statistics.metrics import METRICS, Floats, Metric, count_pairs
 
 _SMALLEST = 1e-12
 """A probability of zero counts as this much in a loss."""
@@ -98,8 +98,10 @@ class Classes(MilTask):
         )
 
     def details(self, truth: NDArray[Any], values: Floats) -> dict[str, Any]:
-        """See `MilTask.details`; this is the confusion matrix."""
-        return {"confusion": confusion(truth, self.decide(values), values.shape[1])}
+        """See `MilTask.details`; this is the confusion matrix, [true class][predicted]."""
+        num_classes = values.shape[1]
+        counts = count_pairs(truth, self.decide(values), num_classes, num_classes)
+        return {"confusion": counts.tolist()}
 
     def label_cells(self, prediction: Prediction) -> list[object]:
         """Return the names of the true and of the predicted class."""

@@ -159,12 +159,12 @@ def _read_survival(
             f"{given[0]} has no meaning with --kind survival",
             hint="its columns are time and event: --time-column, --event-column",
         )
-    header = read_table(path).columns
+    table = read_table(path)
     of_event: Sequence[str] = (data.event_column,) if data.event_column else _EVENT_COLUMNS
     inverted = (
         data.event_column is None
-        and find_column(header, of_event) is None
-        and find_column(header, _CENSORED_COLUMNS) is not None
+        and find_column(table.columns, of_event) is None
+        and find_column(table.columns, _CENSORED_COLUMNS) is not None
     )
     if inverted:
         of_event = _CENSORED_COLUMNS
@@ -177,6 +177,7 @@ def _read_survival(
         _reader_of_survival(inverted),
         case_column=data.case_column,
         hint="name them with --time-column and --event-column if they have other names",
+        table=table,
     )
     _require_one_time_a_patient(path, rows)
     if known is None and not any(event for _, event in (row.label for row in rows)):

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
 
 from tcssa.errors import RunError
 from tcssa.files import atomic
@@ -16,7 +15,13 @@ from tcssa.mil.cohort.cohort import Cohort
 from tcssa.mil.cohort.site_confounding import SiteConfound
 from tcssa.mil.reporting.metric_names import written
 from tcssa.mil.results.history import Epoch, write_history
-from tcssa.mil.results.metrics_file import METRICS_FILE, read_fold_metrics
+from tcssa.mil.results.metrics_file import (
+    METRICS_FILE,
+    FoldScores,
+    RunMetrics,
+    Spread,
+    read_fold_metrics,
+)
 from tcssa.mil.results.prediction_tables import read_predictions, write_predictions
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.tasks import MilTask
@@ -110,7 +115,7 @@ def sum_up(
     settings: MilSettings,
     confounds: Mapping[str, SiteConfound],
     out: Path,
-) -> dict[str, Any]:
+) -> RunMetrics:
     """Pool the test slides of all folds; write metrics, predictions and plots.
 
     Args:
@@ -119,32 +124,18 @@ def sum_up(
         settings: The settings of the run.
         confounds: Confounding by site for each target; see `site_confounds`.
         out: The run directory.
-
-    Returns:
-        The content of ``metrics.json``.
     """
     task = cohort.task
     predictions = [row for result in results for row in result.test]
     pooled = task.score(predictions, seed=settings.train.seed)
     lookups = {target: asdict(confound) for target, confound in confounds.items()}
-    metrics = {
-        **task_facts(task),
-        "pooled": pooled,
-        "over_folds": {name: _spread([r.scores[name] for r in results]) for name in task.metrics},
-        "site_lookup": lookups.get("", lookups) or None,
-        "folds": [
-            {
-                "fold": result.index,
-                "best_epoch": result.best_epoch,
-                "val_loss": result.best.val_loss,
-                **{f"val_{name}": score for name, score in result.best.val_scores.items()},
-                "effective_slots": slots.effective_slots if (slots := result.best.slots) else None,
-                "test": {name: result.scores[name] for name in task.metrics},
-                "num_test_slides": len(result.test),
-            }
-            for result in results
-        ],
-    }
+    metrics = RunMetrics(
+        task=task,
+        pooled=pooled,
+        over_folds={name: _spread([r.scores[name] for r in results]) for name in task.metrics},
+        site_lookup=lookups.get("", lookups) or None,
+        folds=[_scores_of(result, task) for result in results],
+    )
     write_predictions(out / "predictions.csv", predictions, task)
     task.draw(out / "plots", predictions, pooled)
     plots.plot_training(
@@ -152,14 +143,23 @@ def sum_up(
     )
     if uses := [result.best.slots for result in results if result.best.slots]:
         plots.plot_utilisation(out / "plots" / "utilisation.png", uses)
-    atomic.write_text(out / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
+    atomic.write_text(out / METRICS_FILE, json.dumps(metrics.to_dict(), indent=2) + "\n")
     return metrics
 
 
-def _spread(scores: Sequence[float | None]) -> dict[str, float | None]:
-    """Return mean and SD over folds: how much trainings differ, not a confidence interval."""
+def _scores_of(result: FoldResult, task: MilTask) -> FoldScores:
+    best = result.best
+    return FoldScores(
+        fold=result.index,
+        best_epoch=result.best_epoch,
+        val_loss=best.val_loss,
+        val_scores=best.val_scores,
+        effective_slots=best.slots.effective_slots if best.slots else None,
+        test={name: result.scores[name] for name in task.metrics},
+        num_test_slides=len(result.test),
+    )
+
+
+def _spread(scores: Sequence[float | None]) -> Spread:
     known = [score for score in scores if score is not None]
-    return {
-        "mean": mean(known) if known else None,
-        "sd": stdev(known) if len(known) > 1 else None,
-    }
+    return Spread(mean=mean(known) if known else None, sd=stdev(known) if len(known) > 1 else None)

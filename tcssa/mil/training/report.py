@@ -12,8 +12,9 @@ from tcssa.config.presets import DEFAULT_METHOD
 from tcssa.mil.reporting.cohort_facts import cohort_facts
 from tcssa.mil.reporting.metric_names import titles, written
 from tcssa.mil.reporting.published_figures import expectations
+from tcssa.mil.results.metrics_file import RunMetrics
 from tcssa.mil.settings import MilSettings
-from tcssa.mil.tasks.serialization import is_plain, task_of_metrics
+from tcssa.mil.tasks.serialization import is_plain
 from tcssa.reports.html_page import write_page
 
 REPORT_FILE = "report.html"
@@ -25,17 +26,17 @@ _CAPTIONS = {
 
 
 def write_report(
-    out: Path, settings: MilSettings, metrics: Mapping[str, Any], run: Mapping[str, Any]
+    out: Path, settings: MilSettings, metrics: RunMetrics, run: Mapping[str, Any]
 ) -> None:
     """Write a run's page, atomically.
 
     Args:
         out: The run directory; its plots are put into the page.
         settings: The settings of the run.
-        metrics: The content of ``metrics.json``.
+        metrics: The results of the run.
         run: The content of ``run.json``.
     """
-    task = task_of_metrics(metrics)
+    task = metrics.task
     captions = {out / "plots" / name: text for name, text in (task.captions | _CAPTIONS).items()}
     of_tcssa = settings.model.name == DEFAULT_METHOD
     write_page(
@@ -48,8 +49,8 @@ def write_report(
         task=task,
         titles=titles,
         written=written,
-        stated=expectations(settings, metrics),
-        lookups=_lookups(metrics["site_lookup"]),
+        stated=expectations(settings, metrics.pooled),
+        lookups=_lookups(metrics.site_lookup),
         pictures=[(path, text) for path, text in captions.items() if path.exists()],
         can_export=of_tcssa,
         can_inspect=of_tcssa and is_plain(task),

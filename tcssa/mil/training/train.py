@@ -23,7 +23,7 @@ from typing import Any
 from tcssa.compute import launcher
 from tcssa.config.settings import RESOLVED_FILE, read_resolved, section_of, write_resolved
 from tcssa.config.settings_diff import differences
-from tcssa.errors import RunError, UsageError
+from tcssa.errors import RunError
 from tcssa.files import atomic
 from tcssa.files.checksums import file_sha256
 from tcssa.files.yaml_file import read_yaml_mapping
@@ -33,7 +33,7 @@ from tcssa.mil.cohort.cohort import Cohort, listed, read_cohort
 from tcssa.mil.cohort.site_confounding import SiteConfound, site_confounds
 from tcssa.mil.cohort.splits import Fold, make_folds, unused_slides, write_splits
 from tcssa.mil.results.finished import KIND
-from tcssa.mil.results.metrics_file import METRICS_FILE, read_metrics
+from tcssa.mil.results.metrics_file import METRICS_FILE, RunMetrics, read_metrics
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.training.fit import PROGRESS_FILE, FoldFit
 from tcssa.mil.training.fold_results import FoldResult, read_fold, sum_up, write_fold
@@ -46,7 +46,7 @@ _FREE_TO_CHANGE = {"device", "cache_gb", "feature_cache", "readers", "checkpoint
 """Settings of ``train`` that a resumed run may change: they do not define the result."""
 
 
-def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any]:
+def train(settings: MilSettings, out: Path, reporter: Reporter) -> RunMetrics:
     """Train and test all folds, or continue where an earlier call was interrupted.
 
     Args:
@@ -54,19 +54,15 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any
         out: The run directory.
         reporter: Told of progress, and warned of collapsed slots and skipped slides.
 
-    Returns:
-        The content of ``metrics.json``.
-
     Raises:
         RunError: ``out`` holds a run of other settings or another cohort.
         UsageError: A launcher such as torchrun started several processes.
         TcssaError: The cohort is faulty; see `read_cohort` and `make_folds`.
     """
-    if launcher.num_processes() > 1:
-        raise UsageError(
-            "train-mil trains in one process",
-            hint="call it without torchrun; tcssa sweep runs several trainings side by side",
-        )
+    launcher.require_one_process(
+        "train-mil trains in one process",
+        hint="call it without torchrun; tcssa sweep runs several trainings side by side",
+    )
     settings = settings.resolved()
     cohort = read_cohort(settings.cohort)
     require_learnable(settings.model.name, cohort.feature_dim, cohort.task)
@@ -80,10 +76,10 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any
     )
     unused = unused_slides(cohort.slides, folds)
     confounds = site_confounds(folds, cohort.task)
-    given_away = {} if settings.split.group_by == "site" else confounds
-    for sentence in _cohort_warnings(cohort, unused, given_away):
+    for sentence in _cohort_warnings(cohort, unused, confounds, settings.split.group_by):
         reporter.warn(sentence)
-    if _is_complete(settings, cohort, out):
+    fingerprint = cohort.fingerprint(with_places=settings.model.spatial is not None)
+    if _is_complete(settings, cohort, fingerprint, out):
         reporter.note(f"{out} is complete already; nothing to do")
         return read_metrics(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -93,7 +89,7 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any
     init = settings.model.init
     run: dict[str, Any] = {
         "kind": KIND,
-        "cohort": cohort.fingerprint(with_places=settings.model.spatial is not None),
+        "cohort": fingerprint,
         "init_sha256": None if init is None else file_sha256(init),
         "unused": unused,
         "rounding": asdict(store.rounding) if store.rounding else None,
@@ -105,26 +101,33 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> dict[str, Any
         for index, fold in enumerate(folds)
     ]
     metrics = sum_up(results, cohort, settings, confounds, out)
-    for result in results:
-        slots = result.best.slots
-        collapse = slots.collapse(settings.model.top_k) if slots else None
-        if collapse:
-            reporter.warn(f"fold {result.index}: the slots collapsed: {collapse}")
-    selected = min(results, key=lambda result: result.best.val_loss)
-    checkpoint = out / f"fold-{selected.index}" / CHECKPOINT_FILE
-    run |= {
-        "selected": checkpoint.parent.name,
-        "selected_by": "lowest validation loss",
-        "checkpoint_sha256": file_sha256(checkpoint),
-        "skipped": cohort.skipped,
-    }
+    _warn_of_collapse(results, settings.model.top_k, reporter)
+    run |= {**_selected(results, out), "skipped": cohort.skipped}
     write_report(out, settings, metrics, run)
     write_run(out, {**run, "complete": True})
     return metrics
 
 
+def _warn_of_collapse(results: Sequence[FoldResult], top_k: int, reporter: Reporter) -> None:
+    for result in results:
+        slots = result.best.slots
+        if slots and (collapse := slots.collapse(top_k)):
+            reporter.warn(f"fold {result.index}: the slots collapsed: {collapse}")
+
+
+def _selected(results: Sequence[FoldResult], out: Path) -> dict[str, str]:
+    """Return which fold's model stands for the run."""
+    selected = min(results, key=lambda result: result.best.val_loss)
+    checkpoint = out / f"fold-{selected.index}" / CHECKPOINT_FILE
+    return {
+        "selected": checkpoint.parent.name,
+        "selected_by": "lowest validation loss",
+        "checkpoint_sha256": file_sha256(checkpoint),
+    }
+
+
 def _cohort_warnings(
-    cohort: Cohort, unused: Sequence[str], confounds: Mapping[str, SiteConfound]
+    cohort: Cohort, unused: Sequence[str], confounds: Mapping[str, SiteConfound], group_by: str
 ) -> Iterator[str]:
     """Yield warnings of slides left out, unknown patients and labels, and confounding sites."""
     if cohort.skipped:
@@ -141,11 +144,13 @@ def _cohort_warnings(
         )
     yield from cohort.unknown_labels()
     for target, confound in confounds.items():
-        if confound.gives_label_away:
+        if confound.gives_label_away and group_by != "site":
             yield (f"target {target}: " if target else "") + confound.sentence()
 
 
-def _is_complete(settings: MilSettings, cohort: Cohort, out: Path) -> bool:
+def _is_complete(
+    settings: MilSettings, cohort: Cohort, fingerprint: Mapping[str, Any], out: Path
+) -> bool:
     """Tell whether the run is complete already; a run of other settings is an error."""
     if not (out / RUN_FILE).exists():
         return False
@@ -165,10 +170,7 @@ def _is_complete(settings: MilSettings, cohort: Cohort, out: Path) -> bool:
         before["cohort"].pop(name)
     changed = [
         *differences(before, after),
-        *differences(
-            section_of(run, "cohort"),
-            cohort.fingerprint(with_places=settings.model.spatial is not None),
-        ),
+        *differences(section_of(run, "cohort"), fingerprint),
     ]
     before_rounded, rounded = run.get("rounding") is not None, rounds(settings.train, cohort)
     if before_rounded != rounded:

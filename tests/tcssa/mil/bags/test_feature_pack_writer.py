@@ -203,7 +203,7 @@ def test_a_run_on_rounded_features_says_so_and_is_evaluated_on_them(tmp_path: Pa
     assert any("s07 (row 3 has a value" in text for text in listener.warnings)
     page = (tmp_path / "run" / "report.html").read_text()
     assert "no value changed by more than" in page
-    assert evaluate(tmp_path / "run", Silent()).metrics["pooled"] == metrics["pooled"]
+    assert evaluate(tmp_path / "run", Silent()).metrics["pooled"] == metrics.pooled
     with pytest.raises(RunError, match="True, now False: go on with --feature-cache"):
         train(small_run(data, epochs=2, lr=1e-4), tmp_path / "run", Silent())
 

@@ -31,9 +31,9 @@ def drop_coords(features: Path, *names: str) -> None:
 def test_2dmamba_trains_on_coords_and_is_evaluated(tmp_path: Path) -> None:
     settings = small(write_cohort(tmp_path), epochs=2, name="2dmamba")
     metrics = train(settings, tmp_path / "run", Silent())
-    assert metrics["pooled"]["auc"]["value"] > 0.9
+    assert metrics.pooled["auc"]["value"] > 0.9
     again = evaluate(tmp_path / "run", Silent())
-    assert again.metrics["pooled"]["auc"] == metrics["pooled"]["auc"]
+    assert again.metrics["pooled"]["auc"] == metrics.pooled["auc"]
 
 
 def test_slides_without_coords_are_named_before_anything_is_trained(tmp_path: Path) -> None:
@@ -60,9 +60,9 @@ def test_an_embedding_trains_is_evaluated_and_not_exported(tmp_path: Path) -> No
     shape = {"num_slots": 4, "hidden_dim": 8, "head_dim": 8, "embed_dim": 12}
     settings = small(cohort, epochs=12, **shape)
     metrics = train(settings, tmp_path / "run", Silent())
-    assert metrics["pooled"]["auc"]["value"] > 0.9
-    assert metrics["folds"][0]["effective_slots"] is not None
+    assert metrics.pooled["auc"]["value"] > 0.9
+    assert metrics.folds[0].effective_slots is not None
     again = evaluate(tmp_path / "run", Silent())
-    assert again.metrics["pooled"]["auc"] == metrics["pooled"]["auc"]
+    assert again.metrics["pooled"]["auc"] == metrics.pooled["auc"]
     with pytest.raises(CheckpointError, match="behind a learned embedding"):
         load_compressor(tmp_path / "run")

@@ -41,7 +41,7 @@ def new_cohort(folder: Path, case: str = "new", feature_dim: int = 16) -> tuple[
 
 def test_the_own_test_slides_score_as_they_did_in_training(run: Path) -> None:
     done = evaluate(run, Silent())
-    assert done.metrics["pooled"] == read_metrics(run)["pooled"]
+    assert done.metrics["pooled"] == read_metrics(run).pooled
     assert (done.folder / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
     assert (done.folder / "roc.png").exists()
 
@@ -73,7 +73,8 @@ def test_the_page_of_new_slides_shows_the_run_s_own_beside_them(run: Path, tmp_p
         allow_overlap=True, skip_missing=True,
     )  # fmt: skip
     page = read_page(done.folder / "report.html")
-    ours, own = (scores["pooled"]["auc"]["value"] for scores in (done.metrics, read_metrics(run)))
+    both = (done.metrics["pooled"], read_metrics(run).pooled)
+    ours, own = (pooled["auc"]["value"] for pooled in both)
     (row,) = (cells for cells in page.cells if cells[0] == "AUC")
     assert (row[1], row[3]) == (f"{ours:.3f}", f"{own:.3f}")
     assert "The outputs of all 3 folds were averaged" in page.text

@@ -6,11 +6,13 @@ from typing import Any
 from html_pages import read_page
 
 from tcssa.mil.evaluation.evaluation_page import write_evaluation_page
+from tcssa.mil.results.metrics_file import FoldScores, RunMetrics, Spread
 from tcssa.mil.tasks.classes import Classes
 
 
 def test_a_slide_named_like_markup_is_left_out_by_its_name(tmp_path: Path) -> None:
-    names = Classes(("a", "b")).metrics
+    task = Classes(("a", "b"))
+    names = task.metrics
     score = {"value": 0.5, "low": 0.25, "high": 0.75}
     metrics: dict[str, Any] = {
         "classes": ["a", "b"],
@@ -19,7 +21,13 @@ def test_a_slide_named_like_markup_is_left_out_by_its_name(tmp_path: Path) -> No
         "predicted_by": "all folds", "labels": "l.csv", "cohort": {"classes": ["a", "b"]},
         "skipped": {"<script>x</script>": "no features"},
     }  # fmt: skip
-    write_evaluation_page(tmp_path, metrics, metrics, ["2 patients & more were trained on"])
+    fold = FoldScores(
+        fold=0, best_epoch=0, val_loss=0.5, val_scores={}, effective_slots=None,
+        test=dict.fromkeys(names, 0.5), num_test_slides=4,
+    )  # fmt: skip
+    spreads = dict.fromkeys(names, Spread(mean=0.5, sd=None))
+    own = RunMetrics(task=task, pooled=metrics["pooled"], over_folds=spreads, folds=[fold])
+    write_evaluation_page(tmp_path, task, metrics, own, ["2 patients & more were trained on"])
     page = read_page(tmp_path / "report.html")
     assert "r<i> on new slides" in page.text
     assert ["left out", "<script>x</script>: no features"] in page.cells

@@ -93,7 +93,7 @@ def test_the_mean_of_targets_is_not_defined_where_one_is_not() -> None:
 
 
 def test_targets_are_learnt_and_shuffled_ones_are_not(tmp_path: Path, run: Path) -> None:
-    pooled = read_metrics(run)["pooled"]
+    pooled = read_metrics(run).pooled
     assert pooled["auc"]["value"] > 0.9
     of_targets = [pooled["targets"][name]["auc"]["value"] for name in ("ER", "PR")]
     assert pooled["auc"]["value"] == pytest.approx(np.mean(of_targets))
@@ -101,7 +101,7 @@ def test_targets_are_learnt_and_shuffled_ones_are_not(tmp_path: Path, run: Path)
     assert pooled["num_slides"] == 36
     assert evaluate(run, Silent()).metrics["pooled"] == pooled
     shuffled = train(run_of(receptors(tmp_path, shuffled=True)), tmp_path / "run", Silent())
-    assert 0.2 < shuffled["pooled"]["auc"]["value"] < 0.75
+    assert 0.2 < shuffled.pooled["auc"]["value"] < 0.75
 
 
 def test_a_run_leaves_what_belongs_to_each_target(run: Path) -> None:
@@ -129,11 +129,11 @@ def test_runs_are_compared_by_target_and_by_the_mean(run: Path) -> None:
     model = settings.model.model_copy(update={"name": "max"})
     train(settings.model_copy(update={"model": model}), other, Silent())
     mean = compare([run, other], None, Silent())
-    assert mean.runs[0].score == read_metrics(run)["pooled"]["auc"]
+    assert mean.runs[0].score == read_metrics(run).pooled["auc"]
     of_er = compare([run, other], "brier", Silent(), target="ER")
     assert of_er.metric == "ER: brier"
     assert of_er.num_slides == 32
-    score = read_metrics(run)["pooled"]["targets"]["ER"]["brier"]
+    score = read_metrics(run).pooled["targets"]["ER"]["brier"]
     assert of_er.runs[0].score["value"] == pytest.approx(score["value"])
     with pytest.raises(UsageError, match="has no target 'HER2'") as caught:
         compare([run, other], None, Silent(), target="HER2")

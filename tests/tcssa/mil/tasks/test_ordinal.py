@@ -91,7 +91,7 @@ def test_grades_are_learnt_and_shuffled_grades_are_not(tmp_path: Path, run: Path
     assert learnt["weighted_kappa"]["value"] > 0.8
     assert learnt["mean_error"]["value"] < 0.5
     shuffled = train(run_of(grades(tmp_path, shuffled=True)), tmp_path / "run", Silent())
-    assert shuffled["pooled"]["weighted_kappa"]["value"] < 0.4
+    assert shuffled.pooled["weighted_kappa"]["value"] < 0.4
 
 
 def test_a_run_leaves_what_belongs_to_grades(run: Path) -> None:

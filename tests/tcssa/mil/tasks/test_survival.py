@@ -79,11 +79,11 @@ def test_figures_are_of_write_survival() -> None:
 
 def test_survival_is_learnt_and_shuffled_times_are_not(tmp_path: Path, run: Path) -> None:
     learnt = evaluate(run, Silent()).metrics["pooled"]
-    assert learnt["c_index"] == read_metrics(run)["pooled"]["c_index"]
+    assert learnt["c_index"] == read_metrics(run).pooled["c_index"]
     assert learnt["c_index"]["value"] > 0.75
     assert learnt["log_rank_p"] < 0.01
     shuffled = train(run_of(write_survival(tmp_path, shuffled=True)), tmp_path / "run", Silent())
-    assert 0.3 < shuffled["pooled"]["c_index"]["value"] < 0.65
+    assert 0.3 < shuffled.pooled["c_index"]["value"] < 0.65
 
 
 def test_a_run_leaves_what_belongs_to_survival(run: Path) -> None:
@@ -116,8 +116,8 @@ def test_new_patients_are_scored_and_runs_compared(tmp_path: Path, run: Path) ->
     train(settings.model_copy(update={"model": model}), other, Silent())
     found = compare([run, other], None, Silent())
     assert found.metric == "c_index"
-    assert found.runs[0].score == read_metrics(run)["pooled"]["c_index"]
-    assert found.runs[0].fold_mean == read_metrics(run)["over_folds"]["c_index"]["mean"]
+    assert found.runs[0].score == read_metrics(run).pooled["c_index"]
+    assert found.runs[0].fold_mean == read_metrics(run).over_folds["c_index"].mean
     with pytest.raises(UsageError, match="unknown metric 'auc'"):
         compare([run, other], "auc", Silent())
     with pytest.raises(UsageError, match="has no target 'ER'"):

@@ -71,7 +71,7 @@ def folder_of(settings: MilSettings) -> Path:
 
 def test_an_arrangement_is_learnt_and_evaluated(trained: MilSettings) -> None:
     run = folder_of(trained) / "run"
-    auc = read_metrics(run)["pooled"]["auc"]["value"]
+    auc = read_metrics(run).pooled["auc"]["value"]
     assert auc > 0.9
     assert load_compressor(run).config.spatial
     again = evaluate(run, Silent()).metrics
@@ -80,14 +80,14 @@ def test_an_arrangement_is_learnt_and_evaluated(trained: MilSettings) -> None:
 
 def test_it_is_learnt_for_fewer_slots_too(tmp_path: Path) -> None:
     metrics = train(arranged_run(tmp_path, nested=True), tmp_path / "run", Silent())
-    assert metrics["pooled"]["auc"]["value"] > 0.9
+    assert metrics.pooled["auc"]["value"] > 0.9
 
 
 def test_without_places_it_is_not(tmp_path: Path) -> None:
     settings = arranged_run(tmp_path)
     blind = settings.model.model_copy(update={"spatial": None})
     metrics = train(settings.model_copy(update={"model": blind}), tmp_path / "run", Silent())
-    assert metrics["pooled"]["auc"]["value"] < 0.8
+    assert metrics.pooled["auc"]["value"] < 0.8
 
 
 def test_slides_without_a_resolution_are_named_before_anything_is_trained(tmp_path: Path) -> None:

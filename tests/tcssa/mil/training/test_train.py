@@ -48,9 +48,9 @@ def results(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_signal_is_found_and_noise_is_not(tmp_path: Path, run: tuple[MilSettings, Path]) -> None:
-    assert read_metrics(run[1])["pooled"]["auc"]["value"] > 0.95
+    assert read_metrics(run[1]).pooled["auc"]["value"] > 0.95
     noise = small_run(write_cohort(tmp_path, num_slides=30, shift=0.0))
-    auc = train(noise, tmp_path / "run", Silent())["pooled"]["auc"]
+    auc = train(noise, tmp_path / "run", Silent()).pooled["auc"]
     # nothing was chosen on test, so noise stays noise
     assert auc["low"] < 0.5
     assert auc["value"] < 0.75
@@ -83,7 +83,7 @@ def test_the_report_needs_no_other_file_and_says_what_was_found(
     _, out = run
     read_page(out / "report.html")
     page = (out / "report.html").read_text()
-    auc = read_metrics(out)["pooled"]["auc"]
+    auc = read_metrics(out).pooled["auc"]
     assert f"{auc['value']:.3f}" in page
     assert f"{auc['low']:.3f} – {auc['high']:.3f}" in page
     assert page.count('src="data:image/png;base64,') == 4
@@ -94,8 +94,8 @@ def test_the_report_needs_no_other_file_and_says_what_was_found(
 
 
 def test_the_selected_fold_has_the_lowest_validation_loss(run: tuple[MilSettings, Path]) -> None:
-    folds = read_metrics(run[1])["folds"]
-    best = min(folds, key=lambda fold: fold["val_loss"])["fold"]
+    folds = read_metrics(run[1]).folds
+    best = min(folds, key=lambda fold: fold.val_loss).fold
     assert read_run(run[1])["selected"] == f"fold-{best}"
     chosen, fold = load_compressor(run[1]), load_compressor(run[1] / f"fold-{best}")
     assert chosen.state_dict()["experts.w_in"].equal(fold.state_dict()["experts.w_in"])
@@ -243,7 +243,7 @@ def test_slots_in_use_are_not_called_collapsed() -> None:
 
 def test_bf16_trains(tmp_path: Path) -> None:
     settings = small_run(write_cohort(tmp_path), precision="bf16")
-    assert train(settings, tmp_path / "run", Silent())["pooled"]["auc"]["value"] > 0.9
+    assert train(settings, tmp_path / "run", Silent()).pooled["auc"]["value"] > 0.9
 
 
 @pytest.mark.parametrize("name", ["abmil", "clam_mb"])
@@ -251,11 +251,11 @@ def test_another_method_trains_and_is_evaluated(name: str, tmp_path: Path) -> No
     settings = small_run(write_cohort(tmp_path), epochs=4, lr=1e-3)
     settings = settings.model_copy(update={"model": ModelSettings(name=name)})
     metrics = train(settings, tmp_path / "run", Silent())
-    assert metrics["pooled"]["auc"]["value"] > 0.9
-    assert metrics["folds"][0]["effective_slots"] is None
+    assert metrics.pooled["auc"]["value"] > 0.9
+    assert metrics.folds[0].effective_slots is None
     assert not (tmp_path / "run" / "plots" / "utilisation.png").exists()
     again = evaluate(tmp_path / "run", Silent())
-    assert again.metrics["pooled"]["auc"] == metrics["pooled"]["auc"]
+    assert again.metrics["pooled"]["auc"] == metrics.pooled["auc"]
     with pytest.raises(CheckpointError, match="holds no tcssa compressor"):
         load_compressor(tmp_path / "run")
 
@@ -264,10 +264,10 @@ def test_repeats_and_official_splits_train_and_are_evaluated_alike(tmp_path: Pat
     settings = small_run(write_cohort(tmp_path), epochs=3)
     twice = settings.model_copy(update={"split": SplitSettings(repeats=2)})
     metrics = train(twice, tmp_path / "twice", Silent())
-    assert metrics["pooled"]["num_slides"] == 18
-    assert metrics["pooled"]["num_predictions"] == 36
-    assert len(metrics["folds"]) == 6
-    assert evaluate(tmp_path / "twice", Silent()).metrics["pooled"] == metrics["pooled"]
+    assert metrics.pooled["num_slides"] == 18
+    assert metrics.pooled["num_predictions"] == 36
+    assert len(metrics.folds) == 6
+    assert evaluate(tmp_path / "twice", Silent()).metrics["pooled"] == metrics.pooled
     # a run's own table of folds, one slide less, as official splits
     rows = (tmp_path / "twice" / "splits.csv").read_text().splitlines()
     (tmp_path / "given.csv").write_text("\n".join(r for r in rows if not r.startswith("s07,")))
@@ -276,8 +276,8 @@ def test_repeats_and_official_splits_train_and_are_evaluated_alike(tmp_path: Pat
     metrics = train(given, tmp_path / "given", reporter)
     assert any("1 labelled slides stand in no fold" in text for text in reporter.warnings)
     assert read_run(tmp_path / "given")["unused"] == ["s07"]
-    assert metrics["pooled"]["num_slides"] == 17
-    assert evaluate(tmp_path / "given", Silent()).metrics["pooled"] == metrics["pooled"]
+    assert metrics.pooled["num_slides"] == 17
+    assert evaluate(tmp_path / "given", Silent()).metrics["pooled"] == metrics.pooled
 
 
 def test_balanced_sampling_draws_classes_alike(tmp_path: Path) -> None:
