@@ -120,6 +120,27 @@ class BagStore:
         finally:
             pool.shutdown(cancel_futures=True)
 
+    def sample(
+        self, slides: Sequence[CohortSlide], num_patches: int, rng: np.random.Generator
+    ) -> tuple[Tensor, list[tuple[str, int]]]:
+        """Draw an equal number of patches from every slide.
+
+        Args:
+            slides: The slides to draw from.
+            num_patches: Most patches of all slides together; of each slide at least one is drawn.
+            rng: Draws the patches.
+
+        Returns:
+            The features, [M, D], float32, and the slide_id and the row of each.
+        """
+        most = max(1, num_patches // max(1, len(slides)))
+        chosen, origins = [], []
+        for (slide,), (bag,) in self.batches([[slide] for slide in slides]):
+            rows = np.sort(rng.permutation(len(bag))[:most])
+            chosen.append(bag[torch.from_numpy(rows)].float())
+            origins += [(slide.slide_id, row) for row in rows.tolist()]
+        return torch.cat(chosen), origins
+
     def _load(self, slide: CohortSlide) -> Tensor:
         features = self.get(slide)
         return features.pin_memory() if self._pin else features

@@ -91,14 +91,9 @@ def silhouettes_of(
 
 def _sample(routed_slides: Sequence[RoutedSlide], store: BagStore, num_patches: int) -> Tensor:
     """Draw an equal number of patches from every slide, [M, D]; always the same ones."""
-    rng = np.random.default_rng(0)
     slides = list({routed.slide.path: routed.slide for routed in routed_slides}.values())
-    most = max(1, num_patches // len(slides))
-    chosen = []
-    for _, (bag,) in store.batches([[slide] for slide in slides]):
-        rows = np.sort(rng.permutation(len(bag))[:most])
-        chosen.append(bag[torch.from_numpy(rows)].float())
-    return torch.cat(chosen)
+    patches, _ = store.sample(slides, num_patches, np.random.default_rng(0))
+    return patches
 
 
 @torch.no_grad()

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from tcssa.compressor.prototypes import MAX_PATCHES, begin_at
 from tcssa.errors import TableError
@@ -38,6 +37,7 @@ class PrototypePatch:
     """Euclidean distance from the prototype, in the features that the gate sees."""
 
 
+@torch.no_grad()
 def begin_gate(
     model: SlideClassifier, slides: Sequence[CohortSlide], store: BagStore, seed: int
 ) -> list[PrototypePatch]:
@@ -53,7 +53,9 @@ def begin_gate(
         The patch nearest to each prototype; an empty list if too few patches differ, in which case
         the gate is not changed.
     """
-    patches, origins = _sample(model, slides, store, np.random.default_rng(seed))
+    drawn, origins = store.sample(slides, MAX_PATCHES, np.random.default_rng(seed))
+    (embedded,) = model.embedded([drawn.to(model.compressor.router.gate.weight.device)])
+    patches = embedded.cpu()
     prototypes = begin_at(model.compressor, patches, seed)
     if prototypes is None:
         return []
@@ -94,26 +96,3 @@ def read_prototypes(folder: Path) -> list[PrototypePatch]:
             )
             for row in table.rows.values()
         ]
-
-
-@torch.no_grad()
-def _sample(
-    model: SlideClassifier,
-    slides: Sequence[CohortSlide],
-    store: BagStore,
-    rng: np.random.Generator,
-) -> tuple[Tensor, list[tuple[str, int]]]:
-    """Draw patches of all training slides, as the gate sees them.
-
-    Returns:
-        The patches [M, D] on the CPU, and slide_id and row of each.
-    """
-    most = max(1, MAX_PATCHES // max(1, len(slides)))
-    device = model.compressor.router.gate.weight.device
-    chosen, origins = [], []
-    for (slide,), (bag,) in store.batches([[slide] for slide in slides]):
-        rows = np.sort(rng.permutation(len(bag))[:most])
-        chosen.append(bag[torch.from_numpy(rows)].float())
-        origins += [(slide.slide_id, row) for row in rows.tolist()]
-    (embedded,) = model.embedded([torch.cat(chosen).to(device)])
-    return embedded.cpu(), origins

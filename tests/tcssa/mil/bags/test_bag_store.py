@@ -3,6 +3,7 @@
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from cohorts import write_cohort
@@ -83,3 +84,15 @@ def test_several_threads_read_a_bounded_number_of_batches_ahead(
     batches.close()
     assert 2 <= len(store.names) <= 2 * (1 + BATCHES_AHEAD)
     assert all(name.startswith("read-bags") for name in store.names)
+
+
+def test_a_sample_is_an_equal_share_of_every_slide_with_its_origins(
+    slides: list[CohortSlide],
+) -> None:
+    store = BagStore(0)
+    drawn, origins = store.sample(slides, 20, np.random.default_rng(0))
+    assert [name for name, _ in origins] == [s.slide_id for s in slides for _ in range(3)]
+    bags = {slide.slide_id: store.get(slide).float() for slide in slides}
+    assert drawn.equal(torch.stack([bags[name][row] for name, row in origins]))
+    every, _ = store.sample(slides, 1, np.random.default_rng(0))
+    assert len(every) == len(slides)
