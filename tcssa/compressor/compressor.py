@@ -238,7 +238,7 @@ class SlotCompressor(nn.Module):
                     raise NonFiniteFeatureError(error.row, bag=index) from None
         if self.places is None or coords is None:
             return parts
-        return [self._placed(part, at, mpp=1.0) for part, at in zip(parts, coords, strict=True)]
+        return [self.placed(part, at, mpp=1.0) for part, at in zip(parts, coords, strict=True)]
 
     def start(self) -> SlotState:
         """Return the state of a slide before any of its patches is seen."""
@@ -277,7 +277,7 @@ class SlotCompressor(nn.Module):
         except NonFiniteFeatureError as error:
             raise NonFiniteFeatureError(state.num_patches + error.row) from None
         if coords is not None:
-            part = self._placed(part, coords, mpp)
+            part = self.placed(part, coords, mpp)
         return state.merge(part.state)
 
     def folded(self, state: SlotState, budget: int | None) -> SlotState:
@@ -324,8 +324,14 @@ class SlotCompressor(nn.Module):
             slots: Tensor = self.experts(centers_BKD)
         return slots
 
-    def _placed(self, part: Aggregate, coords: Tensor, mpp: float | None) -> Aggregate:
-        """Add the moments of a bag's coordinates; no gradient goes through them to the gate."""
+    def placed(self, part: Aggregate, coords: Tensor, mpp: float | None) -> Aggregate:
+        """Add the moments of a bag's coordinates; no gradient goes through them to the gate.
+
+        Args:
+            part: The sums and the routing of the bag.
+            coords: Where its patches lie (x, y), [N, 2].
+            mpp: Microns per unit of the coordinates; None where it is not known.
+        """
         weights = salient(part.weights, part.salience)
         moments = SlotMoments.of(
             part.assignments.cpu().numpy(),

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+from tcssa.config.settings import validate
 from tcssa.errors import UsageError, printable
-from tcssa_cli.options import DebugFlag, JsonFlag, TorchDevice
+from tcssa.vqa.explain.ask_settings import AskSettings
+from tcssa_cli.options import DebugFlag, JsonFlag
 from tcssa_cli.output import Output, make_table
+from tcssa_cli.settings_flags import Flags, with_flags
 
 if TYPE_CHECKING:
     from tcssa.vqa.explain.slide_session import Answer
@@ -20,9 +23,11 @@ if TYPE_CHECKING:
 _MOST_ROWS = 10
 
 
+@with_flags(Flags(AskSettings))
 def ask(
     run: Annotated[Path, typer.Argument(help="Run directory of train-vqa.")],
     question: Annotated[str, typer.Argument(help="What to ask, in plain words.")],
+    flags: dict[str, Any],
     features: Annotated[
         Path | None, typer.Option(help="The slide's patch features, one file.")
     ] = None,
@@ -38,49 +43,6 @@ def ask(
         Path | None,
         typer.Option("--out", "-o", help="Folder for answer.json and a picture of the slots."),
     ] = None,
-    explain: Annotated[
-        bool, typer.Option(help="Blank every slot in turn, to see which the answer rests on.")
-    ] = True,
-    slide_mpp: Annotated[
-        float | None, typer.Option(help="Level-0 resolution of --slide, if it states none.")
-    ] = None,
-    budget: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Slots that the slide becomes, of a compressor trained with --nested; as many as "
-            "in training if not given.",
-        ),
-    ] = None,
-    max_new_tokens: Annotated[
-        int, typer.Option(min=1, help="Where a generated answer is cut at the latest.")
-    ] = 128,
-    batch_size: Annotated[int, typer.Option(min=1, help="Prompts read at a time.")] = 16,
-    llm: Annotated[
-        str | None,
-        typer.Option(help="Where the language model lies, if not where it was trained from."),
-    ] = None,
-    allow_hub: Annotated[
-        bool, typer.Option("--allow-hub", help="Let the language model be downloaded.")
-    ] = False,
-    trust_remote_code: Annotated[
-        bool,
-        typer.Option(
-            "--trust-remote-code",
-            help="Run code that comes with the language model; only if you trust it.",
-        ),
-    ] = False,
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            help="Of --slide: the run's encoder, where it is python:… or hf:…; a run's word alone "
-            "is no reason to load it."
-        ),
-    ] = None,
-    device: Annotated[
-        TorchDevice,
-        typer.Option(help="An unavailable device is an error; there is no silent CPU fallback."),
-    ] = "auto",
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
@@ -94,26 +56,12 @@ def ask(
             "a slide is asked about: give its --features, or the --slide itself",
             hint="one of the two",
         )
+    given = {name: value for name, value in flags.items() if value is not None}
+    settings = validate(AskSettings, given)
     from tcssa.vqa.explain.ask import answer_question
 
     answer, picture = answer_question(
-        run,
-        question,
-        option or [],
-        output,
-        features=features,
-        slide=slide,
-        slide_mpp=slide_mpp,
-        budget=budget,
-        explain=explain,
-        max_new_tokens=max_new_tokens,
-        batch_size=batch_size,
-        llm=llm,
-        allow_hub=allow_hub,
-        trust_remote_code=trust_remote_code,
-        encoder=encoder,
-        device=device,
-        out=out,
+        run, question, option or [], output, settings, features=features, slide=slide, out=out
     )
     output.result(
         {**asdict(answer), "picture": picture},

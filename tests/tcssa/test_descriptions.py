@@ -31,6 +31,7 @@ from tcssa.mil.training.train import train
 from tcssa.reporter import Silent
 from tcssa.run import selected_checkpoint
 from tcssa.vqa.answering.answer_log import AnswerLog
+from tcssa.vqa.answering.answer_record import AnswerRecord
 from tcssa.vqa.evaluation import report as vqa_report
 from tcssa.vqa.model.run_file import read_vqa
 from tcssa.vqa.training import train as vqa_train
@@ -273,7 +274,7 @@ def write_answers(folder: Path, answers: list[dict[str, Any]]) -> Path:
     path = folder / "answers.jsonl"
     path.unlink(missing_ok=True)
     with AnswerLog(path, MADE_FROM) as log:
-        log.append(answers)
+        log.append([AnswerRecord.model_validate(answer) for answer in answers])
     return path
 
 

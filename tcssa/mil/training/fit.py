@@ -8,9 +8,7 @@ checkpoint ends with the same weights as one that was never interrupted.
 
 from __future__ import annotations
 
-import hashlib
 import io
-import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +24,7 @@ from torch import Tensor
 from tcssa.compressor.balance import RoutingSums
 from tcssa.compressor.checkpoint import require_fit
 from tcssa.compute.devices import resolve_device
-from tcssa.errors import CheckpointError, DivergedError
+from tcssa.errors import CheckpointError
 from tcssa.files import atomic
 from tcssa.files.boundary import UnsoundError, reading
 from tcssa.files.torch_file import read_torch_file
@@ -44,6 +42,7 @@ from tcssa.mil.training.nested import choose_share
 from tcssa.mil.training.prototypes import begin_gate, write_prototypes
 from tcssa.mil.training.rates import paced, set_rates
 from tcssa.reporter import Task
+from tcssa.training import autocast, require_finite, seeded_number
 
 PROGRESS_FILE = "progress.pt"
 
@@ -191,7 +190,7 @@ class FoldFit:
             done = (number * len(batches) + step) / (self.train.epochs * len(batches))
             set_rates(self.optimiser, self.train.lr, done)
             self.optimiser.zero_grad()
-            with self._autocast():
+            with autocast(self.device, self.train.precision):
                 labels = self.task.targets(slides).to(self.device)
                 on_device = [bag.to(self.device, non_blocking=True) for bag in bags]
                 output = classify(self.model, slides, on_device, self.store, labels)
@@ -242,12 +241,8 @@ class FoldFit:
         return torch.multinomial(chances, len(slides), replacement=True).tolist()
 
     def _finite(self, loss: float, epoch: int) -> float:
-        if not math.isfinite(loss):
-            raise DivergedError(
-                f"fold {self.index} diverged in epoch {epoch}: the loss is {loss}",
-                hint=f"use a lower --lr than {self.train.lr:g}, and another --out",
-            )
-        return loss
+        where = f"fold {self.index} diverged in epoch {epoch}"
+        return require_finite(loss, where, self.train.lr)
 
     def _remember(self, epoch: Epoch) -> None:
         progress = self.progress
@@ -266,15 +261,11 @@ class FoldFit:
         yield
         self.model.load_state_dict(states[-1])
 
-    def _autocast(self) -> torch.autocast:
-        return _autocast(self.device, self.train.precision)
-
     def _seed(self, purpose: str) -> None:
         torch.manual_seed(self._number(purpose))
 
     def _number(self, purpose: str) -> int:
-        text = f"{self.train.seed} {self.index} {purpose}"
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+        return seeded_number(self.train.seed, self.index, purpose)
 
     def _save(self) -> None:
         content = {
@@ -350,7 +341,7 @@ def predict(
     check_coords(model, slides)
     predictions = []
     for (slide,), (bag,) in store.batches([[slide] for slide in slides]):
-        with _autocast(device, precision):
+        with autocast(device, precision):
             logits = classify(model, [slide], [bag.to(device, non_blocking=True)], store).logits
         values = model.task.values(logits[0])
         who = (slide.slide_id, slide.case_id, slide.label)
@@ -376,10 +367,6 @@ def _fits(optimiser: torch.optim.Optimizer) -> bool:
         for value in state.values()
         if isinstance(value, Tensor)
     )
-
-
-def _autocast(device: torch.device, precision: str) -> torch.autocast:
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
 def _batched(slides: Sequence[CohortSlide], size: int) -> Iterator[Sequence[CohortSlide]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch import nn
 
 from tcssa.mil.classifier.slide_classifier import SlideClassifier
 from tcssa.mil.methods import BagClassifier
+from tcssa.training import rise_and_fall
 
 WARMUP = 0.1
 """Share of all steps in which the learning rate rises to its peak."""
@@ -40,7 +40,6 @@ def set_rates(optimiser: torch.optim.Optimizer, peak: float, done: float) -> Non
         peak: The largest learning rate, at pace 1.
         done: Share of all steps that are done, 0 to 1.
     """
-    rise = min(1.0, (done + 1e-3) / WARMUP)
-    fall = 0.5 * (1 + math.cos(math.pi * done))
+    rise, fall = rise_and_fall(done + 1e-3, WARMUP, done)
     for group in optimiser.param_groups:
         group["lr"] = peak * group["pace"] * rise * fall

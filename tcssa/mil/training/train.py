@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tcssa.compute import launcher
-from tcssa.config.settings import RESOLVED_FILE, read_resolved, section_of, write_resolved
+from tcssa.config.settings import RESOLVED_FILE, section_of, write_resolved
 from tcssa.config.settings_diff import differences
 from tcssa.errors import RunError
 from tcssa.files import atomic
@@ -39,11 +39,15 @@ from tcssa.mil.training.fit import PROGRESS_FILE, FoldFit
 from tcssa.mil.training.fold_results import FoldResult, read_fold, sum_up, write_fold
 from tcssa.mil.training.report import write_report
 from tcssa.reporter import Reporter
-from tcssa.run import CHECKPOINT_FILE, RUN_FILE, read_run, write_run
+from tcssa.run import CHECKPOINT_FILE, write_run
+from tcssa.training import begun_run, changed_settings, require_unchanged
 
 SPLITS_FILE = "splits.csv"
-_FREE_TO_CHANGE = {"device", "cache_gb", "feature_cache", "readers", "checkpoint_every_s"}
-"""Settings of ``train`` that a resumed run may change: they do not define the result."""
+_FREE_TO_CHANGE = {
+    "train": ("device", "cache_gb", "feature_cache", "readers", "checkpoint_every_s"),
+    "cohort": ("labels", "features"),  # their content counts, not where it lies
+}
+"""Settings that a resumed run may change: they do not define the result."""
 
 
 def train(settings: MilSettings, out: Path, reporter: Reporter) -> RunMetrics:
@@ -152,38 +156,20 @@ def _is_complete(
     settings: MilSettings, cohort: Cohort, fingerprint: Mapping[str, Any], out: Path
 ) -> bool:
     """Tell whether the run is complete already; a run of other settings is an error."""
-    if not (out / RUN_FILE).exists():
+    run = begun_run(out, KIND)
+    if run is None:
         return False
-    run = read_run(out)
-    if run.get("kind") != KIND:
-        raise RunError(out, f"is a run of {run.get('kind')}", hint="give another --out")
-    resolved = read_resolved(out, MilSettings, RunError)
+    changed = changed_settings(out, settings, _FREE_TO_CHANGE)
     if not run.get("complete"):
         _require_one_process(out)
-    before = resolved.model_dump(mode="json")
-    after = settings.model_dump(mode="json")
-    for name in _FREE_TO_CHANGE:
-        after["train"].pop(name)
-        before["train"].pop(name)
-    for name in ("labels", "features"):  # their content counts, not where it lies
-        after["cohort"].pop(name)
-        before["cohort"].pop(name)
-    changed = [
-        *differences(before, after),
-        *differences(section_of(run, "cohort"), fingerprint),
-    ]
+    changed += differences(section_of(run, "cohort"), fingerprint)
     before_rounded, rounded = run.get("rounding") is not None, rounds(settings.train, cohort)
     if before_rounded != rounded:
         changed.append(
             f"features rounded to float16 was {before_rounded}, now {rounded}: go on "
             f"{'with' if before_rounded else 'without'} --feature-cache"
         )
-    if changed:
-        raise RunError(
-            out,
-            f"was made with other settings: {'; '.join(changed)}",
-            hint="give another --out, or the settings it was made with",
-        )
+    require_unchanged(out, changed)
     return bool(run.get("complete"))
 
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from tcssa.config.settings import section_of
 from tcssa.errors import DiskFullError, RunError
@@ -22,48 +22,12 @@ from tcssa.files import atomic
 from tcssa.files.boundary import reading, require_file
 from tcssa.files.checksums import params_hash
 from tcssa.files.text import decoded, first_fault, lines_of, parse_json
-from tcssa.vqa.conversation import LETTERS, Question
+from tcssa.vqa.answering.answer_record import AnswerRecord
+from tcssa.vqa.conversation import Question
 
 SCHEMA_VERSION = 2
 """Version 1 had another name for ``option_mass``."""
 _ASK_AGAIN = "delete the file, or give --overwrite to ask everything again"
-
-
-class _Reply(BaseModel):
-    """A reply to one order of the options; see `tcssa.vqa.answering.question_runner`."""
-
-    model_config = ConfigDict(strict=True)
-
-    predicted: str | None = Field(default=None, pattern="^[A-Z]$")
-    log_probs: list[float] | None = None
-    option_mass: float | None = None
-    text: str | None = None
-
-    def fits(self, num_options: int) -> bool:
-        """Tell whether it is a reply to a question with this many options."""
-        return (self.predicted is None or self.predicted in LETTERS[:num_options]) and (
-            self.log_probs is None or len(self.log_probs) == num_options
-        )
-
-
-class _Answer(_Reply):
-    """The fields of a line that are read back."""
-
-    row_id: str
-    status: str
-    num_visual: int | None = None
-    orders: list[_Reply] | None = None
-    blank: _Reply | None = None
-    other_slide: _Reply | None = None
-
-    def fits(self, num_options: int) -> bool:
-        """Tell whether all its replies are to a question with this many options."""
-        others = [*(self.orders or ()), self.blank, self.other_slide]
-        return (
-            super().fits(num_options)
-            and (self.orders is None or len(self.orders) == num_options)
-            and all(reply is None or reply.fits(num_options) for reply in others)
-        )
 
 
 class AnswerLog:
@@ -82,30 +46,29 @@ class AnswerLog:
         self, path: Path, made_from: Mapping[str, Any], *, overwrite: bool = False
     ) -> None:
         self.path = path
-        self.done: dict[str, dict[str, Any]] = {}
+        self.done: dict[str, AnswerRecord] = {}
         """The answers so far, by ``row_id``."""
         header = {
             "tcssa_answers": SCHEMA_VERSION,
             "settings_hash": params_hash(made_from),
             "made_from": json.loads(json.dumps(made_from, default=str)),
         }
-        lines = [] if overwrite else self._read()
-        if lines:
-            self._check(lines[0], header)
-            self.done = {str(line["row_id"]): line for line in lines[1:]}
+        found = None if overwrite else self._read()
+        if found is not None:
+            self._check(found[0], header)
+            self.done = {record.row_id: record for record in found[1]}
         else:
             atomic.write_text(path, json.dumps(header) + "\n")
         self._file = path.open("a", encoding="utf-8")
 
-    def append(self, answers: Sequence[Mapping[str, Any]]) -> None:
-        """Add answers, each with its ``row_id``, and wait until they are on the disk.
+    def append(self, answers: Sequence[AnswerRecord]) -> None:
+        """Add answers, and wait until they are on the disk.
 
         Raises:
             DiskFullError: No space is left on the disk.
         """
-        text = "".join(json.dumps(answer) + "\n" for answer in answers)
         try:
-            self._file.write(text)
+            self._file.write("".join(answer.line() for answer in answers))
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
@@ -114,17 +77,17 @@ class AnswerLog:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFullError(self.path) from None
             raise
-        self.done |= {str(answer["row_id"]): dict(answer) for answer in answers}
+        self.done |= {answer.row_id: answer for answer in answers}
 
-    def lines(self, questions: Sequence[Question]) -> list[dict[str, Any]]:
+    def records(self, questions: Sequence[Question]) -> list[AnswerRecord]:
         """Return the answers to questions that were all asked, in the order of the questions.
 
         Raises:
             RunError: An answer belongs to a question with other options.
         """
         found = [self.done[question.row_id] for question in questions]
-        for question, line in zip(questions, found, strict=True):
-            if not _Answer.model_validate(line).fits(len(question.options)):
+        for question, record in zip(questions, found, strict=True):
+            if not record.fits(len(question.options)):
                 reason = f"the answer to row {question.row_id} is one to other options"
                 raise RunError(self.path, reason, hint=_ASK_AGAIN)
         return found
@@ -135,10 +98,10 @@ class AnswerLog:
     def __exit__(self, *exception: object) -> None:
         self._file.close()
 
-    def _read(self) -> list[dict[str, Any]]:
-        """Read the complete lines, and truncate the file after the last line break."""
+    def _read(self) -> tuple[dict[str, Any], list[AnswerRecord]] | None:
+        """Read header and answers, and truncate the file after the last line break."""
         if not self.path.exists():
-            return []
+            return None
         require_file(self.path, RunError)
         with reading(self.path, RunError):
             content = self.path.read_bytes()
@@ -154,13 +117,16 @@ class AnswerLog:
             parse_json(line, self.path, RunError, top=dict, line=number)
             for number, line in enumerate(lines_of(text), start=1)
         ]
-        for number, line in enumerate(lines[1:], start=2):
-            try:
-                _Answer.model_validate(line)
-            except ValidationError as fault:
-                reason = f"line {number} is no answer: {first_fault(fault)}"
-                raise RunError(self.path, reason, hint=_ASK_AGAIN) from None
-        return lines
+        if not lines:
+            return None
+        return lines[0], [self._record(line, at) for at, line in enumerate(lines[1:], start=2)]
+
+    def _record(self, line: Mapping[str, Any], number: int) -> AnswerRecord:
+        try:
+            return AnswerRecord.model_validate(line)
+        except ValidationError as fault:
+            reason = f"line {number} is no answer: {first_fault(fault)}"
+            raise RunError(self.path, reason, hint=_ASK_AGAIN) from None
 
     def _check(self, found: Mapping[str, Any], header: Mapping[str, Any]) -> None:
         version = found.get("tcssa_answers")

@@ -1,38 +1,75 @@
 """A slide's questions, put to a model: once as they are, and once more for every control.
 
-All questions about one slide go through together, so that their common beginning is read once. The
-answers are plain dicts: the lines of the answer log.
+All questions about one slide go through together, so that their common beginning is read once. A
+question is rendered and tokenised once, whatever is asked with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
 
 from torch import Tensor
 
+from tcssa.vqa.answering.answer_record import (
+    BLANK,
+    OTHER,
+    AnswerRecord,
+    chosen,
+    reply_fields,
+    unanswered,
+    written,
+)
 from tcssa.vqa.answering.controls import blank
 from tcssa.vqa.answering.generate import Generate
 from tcssa.vqa.answering.permutation import shifted, unshifted
 from tcssa.vqa.answering.prefill import Prompt
 from tcssa.vqa.answering.reply import Method, Reply
-from tcssa.vqa.conversation import LETTERS, Question
+from tcssa.vqa.conversation import Question
 
 if TYPE_CHECKING:
     from tcssa.vqa.prompts.prompt import PromptBuilder
 
-BLANK, OTHER = "blank", "other_slide"
-CONTROLS = (BLANK, OTHER)
-
 
 @dataclass(frozen=True)
-class _Order:
-    """A question with its options in one order."""
+class Order:
+    """The options of a question in one order, and the prompt that asks about them."""
 
     shift: int
     shown: list[str]
-    prompt: Prompt
+    ids: list[int]
+    """Token ids, with one placeholder a visual token."""
+
+
+@dataclass(frozen=True)
+class PreparedQuestion:
+    """A question as tokens, about a slide of some number of visual tokens."""
+
+    orders: list[Order]
+    room: int
+    """Most tokens that the answer may take."""
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longest prompt and its answer."""
+        return max(len(order.ids) for order in self.orders) + self.room
+
+    def prompt(self, visual: Tensor) -> Prompt:
+        """Return the prompt that shows the options as the file has them."""
+        return Prompt(self.orders[0].ids, visual)
+
+    def plain(self, placeholder: int, num_visual: int) -> Self:
+        """Return the question in the file's order alone, about a slide of another length.
+
+        Args:
+            placeholder: Token id that stands for a visual token.
+            num_visual: Visual tokens of that slide, at least 1.
+        """
+        (first, *_), before = self.orders, self.orders[0].ids.index(placeholder)
+        after = before + first.ids.count(placeholder)
+        ids = [*first.ids[:before], *[placeholder] * num_visual, *first.ids[after:]]
+        return replace(self, orders=[replace(first, ids=ids)])
 
 
 class Asker:
@@ -59,131 +96,95 @@ class Asker:
         self.context, self.permute = context, permute
 
     def ask(
-        self, questions: Sequence[Question], visual: Tensor, other: Tensor | None
-    ) -> list[dict[str, Any]]:
+        self, questions: Sequence[Question], visual: Tensor, other: tuple[str, Tensor] | None
+    ) -> list[AnswerRecord]:
         """Ask a slide's questions.
 
         Args:
             questions: All about this slide.
             visual: The slide's visual tokens [V, D].
-            other: Another slide's visual tokens, for the control; None if there is none.
+            other: Name and visual tokens of another slide, for the control; None if there is none.
 
         Returns:
-            A line for each question, in their order.
+            The answer to each question, in their order.
         """
-        lines = {q.row_id: _begin(q) | {"num_visual": len(visual)} for q in questions}
-        fitting = []
+        num_visual = len(visual)
+        prepared = {q.row_id: self.prepare(q.text, q.options, num_visual) for q in questions}
+        fitting = [q for q in questions if prepared[q.row_id].length <= self.context]
+        texts = self._texts(
+            {q.row_id: prepared[q.row_id] for q in fitting if not q.options}, visual
+        )
+        closed = {q.row_id: prepared[q.row_id] for q in fitting if q.options}
+        replies = self._replies(closed, visual)
+        controls = self._controls(closed, visual, other)
+        records = []
         for question in questions:
-            length = self._length(question, self._orders(question, visual, permute=self.permute))
-            if length <= self.context:
-                fitting.append(question)
+            row_id = question.row_id
+            if row_id in texts:
+                records.append(written(question, texts[row_id], num_visual=num_visual))
+            elif row_id in replies:
+                said = replies[row_id], controls[row_id]
+                records.append(chosen(question, *said, num_visual=num_visual))
             else:
-                message = f"{length} tokens with the answer, the model reads {self.context}"
-                lines[question.row_id] |= {"status": "too_long", "message": message}
-        closed = [question for question in fitting if question.options]
-        open_ones = [question for question in fitting if not question.options]
-        for question, text in self._written(open_ones, visual):
-            lines[question.row_id] |= {"status": "answered", "text": text}
-        for question, replies in self._replied(closed, visual, permute=self.permute):
-            lines[question.row_id] |= _outcome(replies)
-        for name, tokens in ((BLANK, blank(visual)), (OTHER, other)):
-            for question, replies in self._replied(closed, tokens, permute=False):
-                lines[question.row_id][name] = _described(replies[0])
-        return [lines[question.row_id] for question in questions]
+                length = prepared[row_id].length
+                why = f"{length} tokens with the answer, the model reads {self.context}"
+                records.append(unanswered(question, "too_long", why, num_visual=num_visual))
+        return records
 
-    def prompt(self, text: str, options: Sequence[str], visual: Tensor) -> Prompt:
-        """Build the prompt of a question about a slide.
+    def prepare(self, text: str, options: Sequence[str], num_visual: int) -> PreparedQuestion:
+        """Render and tokenise a question about a slide, in every order that is to be asked.
 
         Args:
             text: The question.
-            options: Its options, in the order to show them; none for an open question.
-            visual: The slide's visual tokens [V, D].
+            options: Its options, as the file has them; none for an open question.
+            num_visual: Visual tokens of the slide, at least 1.
         """
-        shown = options if self.method.shows_options else ()
-        turn = self.prompts.question_turn(text, shown)
-        return Prompt(self.prompts.prompt_ids([turn], len(visual)), visual)
-
-    def room(self, options: Sequence[str]) -> int:
-        """Return the most tokens that the answer may take."""
-        return self.method.room(options) if options else self.writer.room()
-
-    def _orders(self, question: Question, visual: Tensor, *, permute: bool) -> list[_Order]:
-        """Build the prompts of a question: as it is, or with its options in every cyclic order."""
         orders = []
-        for shift in range(len(question.options) if permute and question.options else 1):
-            shown = shifted(question.options, shift) if question.options else []
-            orders.append(_Order(shift, shown, self.prompt(question.text, shown, visual)))
-        return orders
+        for shift in range(len(options) if self.permute and options else 1):
+            shown = shifted(options, shift)
+            turn = self.prompts.question_turn(text, shown if self.method.shows_options else ())
+            orders.append(Order(shift, shown, self.prompts.prompt_ids([turn], num_visual)))
+        room = self.method.room(options) if options else self.writer.room()
+        return PreparedQuestion(orders, room)
 
-    def _length(self, question: Question, orders: Sequence[_Order]) -> int:
-        """Count the tokens of the longest prompt and its answer."""
-        return max(len(order.prompt.ids) for order in orders) + self.room(question.options)
+    def _controls(
+        self,
+        closed: Mapping[str, PreparedQuestion],
+        visual: Tensor,
+        other: tuple[str, Tensor] | None,
+    ) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return the fields of each control's reply, by ``row_id`` and the control's name."""
+        found: dict[str, dict[str, dict[str, Any]]] = {row_id: {} for row_id in closed}
+        shown: list[tuple[str, Tensor, dict[str, str]]] = [(BLANK, blank(visual), {})]
+        if other is not None:
+            shown.append((OTHER, other[1], {"slide": other[0]}))
+        for name, tokens, more in shown:
+            for row_id, (reply,) in self._replies(self._plain(closed, tokens), tokens).items():
+                found[row_id][name] = reply_fields(reply) | more
+        return found
 
-    def _written(
-        self, questions: Sequence[Question], visual: Tensor
-    ) -> Iterator[tuple[Question, str]]:
-        prompts = [self.prompt(question.text, (), visual) for question in questions]
-        return zip(questions, self.writer.texts(prompts), strict=True)
+    def _plain(
+        self, asked: Mapping[str, PreparedQuestion], visual: Tensor
+    ) -> dict[str, PreparedQuestion]:
+        """Return the questions of a control; those too long with its visual tokens are left out."""
+        placeholder = self.prompts.image_token_id
+        plain = {row_id: each.plain(placeholder, len(visual)) for row_id, each in asked.items()}
+        return {row_id: each for row_id, each in plain.items() if each.length <= self.context}
 
-    def _replied(
-        self, questions: Sequence[Question], visual: Tensor | None, *, permute: bool
-    ) -> list[tuple[Question, list[Reply]]]:
-        """Return the replies to each question, one for each order of its options.
+    def _texts(self, asked: Mapping[str, PreparedQuestion], visual: Tensor) -> dict[str, str]:
+        """Return what the model writes to open questions, by ``row_id``."""
+        texts = self.writer.texts([each.prompt(visual) for each in asked.values()])
+        return dict(zip(asked, texts, strict=True))
 
-        Questions too long for the model together with these visual tokens are left out.
-        """
-        if visual is None:
-            return []
-        asked: list[tuple[Question, _Order]] = []
-        for question in questions:
-            orders = self._orders(question, visual, permute=permute)
-            if self._length(question, orders) <= self.context:
-                asked += [(question, order) for order in orders]
+    def _replies(
+        self, asked: Mapping[str, PreparedQuestion], visual: Tensor
+    ) -> dict[str, list[Reply]]:
+        """Return the replies to each question, one for each order of its options."""
+        rows = [(row_id, order) for row_id, each in asked.items() for order in each.orders]
         answered = self.method.reply(
-            [order.prompt for _, order in asked], [order.shown for _, order in asked]
+            [Prompt(order.ids, visual) for _, order in rows], [order.shown for _, order in rows]
         )
-        replies: dict[str, list[Reply]] = {}
-        for (question, order), reply in zip(asked, answered, strict=True):
-            said = unshifted(reply, order.shift, len(order.shown))
-            replies.setdefault(question.row_id, []).append(said)
-        return [(q, replies[q.row_id]) for q in questions if q.row_id in replies]
-
-
-def unanswered(question: Question, status: str, message: str) -> dict[str, Any]:
-    """Return the log line of a question that could not be asked.
-
-    Args:
-        question: The question.
-        status: Why, as a keyword: ``no_features``, ``too_long`` and so on.
-        message: Why, in a sentence.
-    """
-    return _begin(question) | {"status": status, "message": message}
-
-
-def _begin(question: Question) -> dict[str, Any]:
-    return {
-        "row_id": question.row_id,
-        "slide": question.slide,
-        "answer": question.answer if question.options else question.answer_text,
-    }
-
-
-def _outcome(replies: Sequence[Reply]) -> dict[str, Any]:
-    first = replies[0]
-    line = {"status": "invalid" if first.predicted is None else "answered", **_described(first)}
-    if len(replies) > 1:
-        line["orders"] = [_described(reply) for reply in replies]
-    return line
-
-
-def _described(reply: Reply) -> dict[str, Any]:
-    """Return a reply as plain data; options go by their letters in the file."""
-    described: dict[str, Any] = {
-        "predicted": None if reply.predicted is None else LETTERS[reply.predicted]
-    }
-    if reply.log_probs is not None:
-        described["log_probs"] = list(reply.log_probs)
-        described["option_mass"] = reply.option_mass
-    if reply.text is not None:
-        described["text"] = reply.text
-    return described
+        replies: dict[str, list[Reply]] = {row_id: [] for row_id in asked}
+        for (row_id, order), reply in zip(rows, answered, strict=True):
+            replies[row_id].append(unshifted(reply, order.shift, len(order.shown)))
+        return replies

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
+from tcssa.compressor.compressor import Aggregate
 from tcssa.errors import (
     FeatureDimError,
     FeatureFileError,
@@ -20,7 +22,9 @@ from tcssa.errors import (
 from tcssa.features import open_bag
 from tcssa.features.feature_set_path import bag_file
 from tcssa.files.checksums import params_hash
-from tcssa.vqa.model.slot_cache import feature_tensor, patch_places
+from tcssa.vqa.answering.answer_record import Status
+from tcssa.vqa.model.slot_cache import cache_of_run, feature_tensor, patch_places
+from tcssa.vqa.model.visual_encoders import SlotVisual
 
 if TYPE_CHECKING:
     from tcssa.vqa.model.run import LoadedVqa
@@ -32,22 +36,29 @@ _KEPT = 3
 class UnusableSlideError(Exception):
     """A slide that no question can be asked about: a status, and why."""
 
-    def __init__(self, status: str, message: str) -> None:
+    def __init__(self, status: Status, message: str) -> None:
         super().__init__(message)
-        self.status = status
+        self.status: Status = status
 
 
 class SlideTokens:
-    """Visual tokens by slide.
+    """Visual tokens by slide, taken from the slot cache of the training where it has them.
 
     Args:
         loaded: The model.
         paths: The feature file of each slide, by the file's stem.
+
+    Attributes:
+        made: Slides whose tokens were made here.
+        cached: Slides whose tokens came from the cache.
     """
 
     def __init__(self, loaded: LoadedVqa, paths: Mapping[str, Path]) -> None:
         self.loaded, self.paths = loaded, dict(paths)
-        self._made: OrderedDict[str, Tensor] = OrderedDict()
+        self.cache = cache_of_run(loaded.folder, loaded.model.visual)
+        self.made: set[str] = set()
+        self.cached: set[str] = set()
+        self._kept: OrderedDict[str, Tensor] = OrderedDict()
 
     def fingerprint(self) -> str:
         """Return a hash that changes with any feature file: its name, size or time of change."""
@@ -62,16 +73,37 @@ class SlideTokens:
             FeatureDimError: Its features are of another length than the model's.
             UsageError: Its features are of another encoder than the model's.
         """
-        if slide not in self._made:
-            self._made[slide] = visual_tokens(self.loaded, self.paths[slide])
-            if len(self._made) > _KEPT:
-                self._made.popitem(last=False)
-        return self._made[slide]
+        if slide not in self._kept:
+            self._kept[slide] = self._tokens(slide)
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return self._kept[slide]
+
+    def _tokens(self, slide: str) -> Tensor:
+        path = self.paths[slide]
+        with _usable(path):
+            _require_patches(self.loaded, path)
+            found = None if self.cache is None else self.cache.find(path)
+            if found is not None:
+                self.cached.add(slide)
+                return found.to(self.loaded.device)
+        tokens = see_slide(self.loaded, path).tokens
+        self.made.add(slide)
+        return tokens
+
+
+class SeenSlide(NamedTuple):
+    """A slide as the language model is shown it."""
+
+    tokens: Tensor
+    """Visual tokens [V, D]."""
+    sums: Aggregate | None
+    """The sums and the routing that the slots were made of; None where the tokens are no slots."""
 
 
 @torch.no_grad()
-def visual_tokens(loaded: LoadedVqa, path: Path) -> Tensor:
-    """Make the visual tokens [V, D] of one slide from its patch features.
+def see_slide(loaded: LoadedVqa, path: Path) -> SeenSlide:
+    """Make the visual tokens of one slide from its patch features, in one run of the compressor.
 
     Args:
         loaded: The model.
@@ -83,23 +115,38 @@ def visual_tokens(loaded: LoadedVqa, path: Path) -> Tensor:
         UsageError: The features are of another encoder than the model's.
     """
     visual = loaded.model.visual
-    try:
-        with open_bag(path) as bag:
-            num_patches, encoder = bag.num_patches, bag.encoder
-        if num_patches == 0:
-            raise UnusableSlideError("no_features", f"{path.name} holds no patch")
-        require_encoder(loaded, path, encoder)
+    with _usable(path):
+        _require_patches(loaded, path)
         features = feature_tensor(path, visual.feature_dim)
         coords = patch_places(path, visual)
+    features = features.to(loaded.device)
+    if isinstance(visual, SlotVisual):
+        sums = visual.sum_up(features, coords)
+        return SeenSlide(visual.refined(sums), sums)
+    try:
+        return SeenSlide(visual(features, path.stem, coords)[0], None)
+    except TooManyPatchesError as error:
+        raise UnusableSlideError("too_long", f"{path.name}: {error}") from None
+
+
+def _require_patches(loaded: LoadedVqa, path: Path) -> None:
+    """Require that a feature file holds patches, and that they are of the model's encoder."""
+    with open_bag(path) as bag:
+        num_patches, encoder = bag.num_patches, bag.encoder
+    if num_patches == 0:
+        raise UnusableSlideError("no_features", f"{path.name} holds no patch")
+    require_encoder(loaded, path, encoder)
+
+
+@contextmanager
+def _usable(path: Path) -> Iterator[None]:
+    """Turn what is wrong with one slide into an `UnusableSlideError`, but for another length D."""
+    try:
+        yield
     except FeatureDimError:
         raise
     except (FeatureFileError, NonFiniteFeatureError) as error:
         raise UnusableSlideError("bad_features", str(error)) from None
-    try:
-        tokens: Tensor = visual(features.to(loaded.device), path.stem, coords)[0]
-    except TooManyPatchesError as error:
-        raise UnusableSlideError("too_long", f"{path.name}: {error}") from None
-    return tokens
 
 
 def require_encoder(loaded: LoadedVqa, path: Path, encoder: str | None) -> None:

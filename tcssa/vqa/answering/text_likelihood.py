@@ -11,6 +11,7 @@ Long texts are at a disadvantage in a model that was not trained on such answers
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -30,14 +31,20 @@ class TextLikelihood(ComparesOptions):
         """See `Method.room`."""
         return max(len(self.answer_ids(text)) for text in options)
 
+    @cached_property
+    def _answers(self) -> dict[str, list[int]]:
+        """Tokens of the texts so far, which are asked for once a question and once a control."""
+        return {}
+
     def answer_ids(self, text: str) -> list[int]:
         """Return the tokens with which an assistant says a text and ends its turn."""
-        question = self.prompts.question_turn("?")
-        begin = self.prompts.prompt_ids([question], 1)
-        turns = [question, Turn("assistant", text)]
-        supervised = self.prompts.conversation_ids(turns, 1)
-        answer = list(supervised.input_ids)[len(begin) :]
-        return answer[: supervised.num_supervised]
+        if text not in self._answers:
+            turns = [self.prompts.question_turn("?"), Turn("assistant", text)]
+            begin = len(self.prompts.prompt_ids(turns[:1], 1))
+            supervised = self.prompts.conversation_ids(turns, 1)
+            end = begin + supervised.num_supervised
+            self._answers[text] = supervised.input_ids[begin:end]
+        return self._answers[text]
 
     @torch.no_grad()
     def reply(self, prompts: Sequence[Prompt], options: Sequence[Sequence[str]]) -> list[Reply]:

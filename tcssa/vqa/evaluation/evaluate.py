@@ -18,11 +18,12 @@ from tcssa.errors import AmbiguousFeaturesError, MissingFeaturesError, UsageErro
 from tcssa.files import atomic
 from tcssa.reporter import Reporter
 from tcssa.vqa.answering.answer_log import AnswerLog
+from tcssa.vqa.answering.answer_record import AnswerRecord, unanswered
 from tcssa.vqa.answering.controls import circle, others
 from tcssa.vqa.answering.generate import Generate
 from tcssa.vqa.answering.likelihood import Likelihood
 from tcssa.vqa.answering.prefill import context_length
-from tcssa.vqa.answering.question_runner import OTHER, Asker, unanswered
+from tcssa.vqa.answering.question_runner import Asker
 from tcssa.vqa.answering.reply import Method
 from tcssa.vqa.answering.slide_tokens import SlideTokens, UnusableSlideError
 from tcssa.vqa.answering.text_likelihood import TextLikelihood
@@ -109,15 +110,11 @@ def evaluate(
         run, llm=llm, allow_hub=allow_hub, trust_remote_code=trust_remote_code, device=device
     )
     index = SlideIndex.from_folder(features, SeveralSlides(options.several))
-    plan = _plan(benchmark.questions[: options.limit], index)
-    tokens = SlideTokens(loaded, plan.paths)
+    questions = benchmark.questions[: options.limit]
     folder = out or run / _folder_name(kind, options)
-    folder.mkdir(parents=True, exist_ok=True)
-    atomic.discard_leftovers(folder)
-    made_from = _made_from(loaded, benchmark, tokens, options)
-    with AnswerLog(folder / ANSWERS_FILE, made_from, overwrite=overwrite) as log:
-        _ask_all(plan, tokens, _asker(loaded, options), log, reporter)
-        lines = log.lines(plan.questions)
+    records = _answers(
+        loaded, benchmark, _plan(questions, index), folder, options, overwrite, reporter
+    )
     if index.chosen:
         reporter.warn(
             f"{len(index.chosen)} patients have several slides; of each one was taken "
@@ -126,9 +123,9 @@ def evaluate(
     metrics = {
         "system": {"name": run.resolve().name, **loaded.describe()},
         "benchmark": describe_benchmark(benchmark),
-        "asked": {**asdict(options), "num_questions": len(plan.questions)},
+        "asked": {**asdict(options), "num_questions": len(questions)},
         "patients_with_several_slides": len(index.chosen),
-        **summarise(plan.questions, lines),
+        **summarise(questions, records),
     }
     warn_of_unanswered(metrics["statuses"], reporter)
     return write_report(folder, metrics)
@@ -142,8 +139,8 @@ class _Plan:
     by_slide: dict[str, list[Question]]
     """Questions by the stem of their slide's feature file."""
     paths: dict[str, Path]
-    lost: list[tuple[Question, str, str]]
-    """Questions whose slide has no file or several, with a status and a message."""
+    lost: list[AnswerRecord]
+    """The answers to questions whose slide has no file or several."""
 
 
 def _plan(questions: Sequence[Question], index: SlideIndex) -> _Plan:
@@ -152,13 +149,37 @@ def _plan(questions: Sequence[Question], index: SlideIndex) -> _Plan:
         try:
             path = index.find(question.slide)
         except MissingFeaturesError as error:
-            plan.lost.append((question, "no_features", str(error)))
+            plan.lost.append(unanswered(question, "no_features", str(error)))
         except AmbiguousFeaturesError as error:
-            plan.lost.append((question, "ambiguous_features", str(error)))
+            plan.lost.append(unanswered(question, "ambiguous_features", str(error)))
         else:
             plan.paths[path.stem] = path
             plan.by_slide.setdefault(path.stem, []).append(question)
     return plan
+
+
+def _answers(
+    loaded: LoadedVqa,
+    benchmark: Benchmark,
+    plan: _Plan,
+    folder: Path,
+    options: EvalOptions,
+    overwrite: bool,
+    reporter: Reporter,
+) -> list[AnswerRecord]:
+    """Ask the questions of a plan, or those of them that the folder's log does not hold yet."""
+    tokens = SlideTokens(loaded, plan.paths)
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic.discard_leftovers(folder)
+    made_from = _made_from(loaded, benchmark, tokens, options)
+    with AnswerLog(folder / ANSWERS_FILE, made_from, overwrite=overwrite) as log:
+        _ask_all(plan, tokens, _asker(loaded, options), log, reporter)
+        if tokens.cache is not None and tokens.cached:
+            reporter.note(
+                f"the tokens of {len(tokens.cached)} of {len(tokens.cached | tokens.made)} slides "
+                f"are those that training kept in {tokens.cache.folder}"
+            )
+        return log.records(plan.questions)
 
 
 def _asker(loaded: LoadedVqa, options: EvalOptions) -> Asker:
@@ -177,8 +198,7 @@ def _ask_all(
     plan: _Plan, tokens: SlideTokens, asker: Asker, log: AnswerLog, reporter: Reporter
 ) -> None:
     """Ask what the log does not hold yet, slide by slide along the circle."""
-    lost = [unanswered(*row) for row in plan.lost if row[0].row_id not in log.done]
-    log.append(lost)
+    log.append([record for record in plan.lost if record.row_id not in log.done])
     order = circle(plan.by_slide)
     other_of = others(order)
     with reporter.task("asking", len(plan.questions), "questions") as task:
@@ -187,29 +207,25 @@ def _ask_all(
             questions = plan.by_slide[slide]
             if any(question.row_id not in log.done for question in questions):
                 task.describe(slide)
-                lines = _ask_slide(slide, questions, other_of.get(slide), tokens, asker)
-                log.append([line for line in lines if line["row_id"] not in log.done])
+                records = _ask_slide(slide, questions, other_of.get(slide), tokens, asker)
+                log.append([record for record in records if record.row_id not in log.done])
             task.advance(len(questions))
 
 
 def _ask_slide(
     slide: str, questions: list[Question], other: str | None, tokens: SlideTokens, asker: Asker
-) -> list[dict[str, Any]]:
+) -> list[AnswerRecord]:
     """Ask all questions of a slide, so that a resumed slide is batched as it was before."""
     try:
         visual = tokens.of(slide)
     except UnusableSlideError as error:
         return [unanswered(question, error.status, str(error)) for question in questions]
-    lines = asker.ask(questions, visual, _other_tokens(other, tokens))
-    for line in lines:
-        if OTHER in line:
-            line[OTHER]["slide"] = other
-    return lines
+    return asker.ask(questions, visual, _other_tokens(other, tokens))
 
 
-def _other_tokens(other: str | None, tokens: SlideTokens) -> Tensor | None:
+def _other_tokens(other: str | None, tokens: SlideTokens) -> tuple[str, Tensor] | None:
     try:
-        return None if other is None else tokens.of(other)
+        return None if other is None else (other, tokens.of(other))
     except UnusableSlideError:
         return None
 

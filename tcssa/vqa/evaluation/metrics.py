@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.errors import UsageError
 from tcssa.statistics.intervals import Score, interval
+from tcssa.vqa.answering.answer_record import Status
 
-Status = Literal["answered", "invalid", "no_features", "ambiguous_features", "too_long", "missing"]
 BOOTSTRAP_SAMPLES = 1000
 Bools = NDArray[np.bool_]
 
@@ -28,9 +28,7 @@ class Record:
     """The right option, from 0."""
     predicted_index: int | None
     """The option that was answered, from 0; None without an answer."""
-    status: str
-    """``answered``, ``invalid`` (a reply that names no option), or why there was no reply:
-    ``no_features``, ``too_long``, ``missing`` …; all but the first count as wrong."""
+    status: Status
     categories: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -13,6 +13,7 @@ from tcssa.files.checksums import file_sha256
 from tcssa.files.table import read_table
 from tcssa.files.text import lines_of, parse_json, read_text
 from tcssa.vqa.answering.answer_parser import parse_answer
+from tcssa.vqa.answering.answer_record import Status
 from tcssa.vqa.conversation import Question
 from tcssa.vqa.evaluation.metrics import Record
 
@@ -83,7 +84,8 @@ def read_predictions(path: Path, questions: Sequence[Question]) -> Predictions:
 def _record(
     question: Question, given: Mapping[str, list[str]], contradictory: Sequence[str]
 ) -> Record:
-    chosen, status = None, "missing"
+    chosen: int | None = None
+    status: Status = "missing"
     if question.row_id in given:
         if question.row_id not in contradictory:
             chosen = parse_answer(given[question.row_id][0], question.options)

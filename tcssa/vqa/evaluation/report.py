@@ -6,7 +6,7 @@ import json
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ from tcssa.errors import RunError
 from tcssa.files import atomic
 from tcssa.files.text import read_json, validated
 from tcssa.reporter import Reporter
+from tcssa.vqa.answering.answer_record import CONTROLS, AnswerRecord, Status
 from tcssa.vqa.answering.permutation import mean_choice, position_bias
-from tcssa.vqa.answering.question_runner import CONTROLS
-from tcssa.vqa.conversation import LETTERS, Question
+from tcssa.vqa.conversation import Question
 from tcssa.vqa.data.benchmark import Benchmark, Kind
 from tcssa.vqa.data.faults import count_faults, num_left_out
 from tcssa.vqa.evaluation.baselines import baselines
@@ -28,7 +28,7 @@ from tcssa.vqa.evaluation.metrics import Record, Scores, score
 METRICS_FILE = "metrics.json"
 _MOST_TOKENS = 10**9
 """Most visual tokens of a slide in a report; no axis reaches further."""
-Line = Mapping[str, Any]  # one line of the answer log: JSON
+_Row = tuple[Question, AnswerRecord]
 
 
 @dataclass(frozen=True)
@@ -52,27 +52,27 @@ def describe_benchmark(benchmark: Benchmark) -> dict[str, Any]:
     }
 
 
-def summarise(questions: Sequence[Question], lines: Sequence[Line]) -> dict[str, Any]:
+def summarise(questions: Sequence[Question], records: Sequence[AnswerRecord]) -> dict[str, Any]:
     """Compute all figures of the answers to some questions.
 
     Args:
         questions: The questions that were asked.
-        lines: The log line of each, in the same order.
+        records: The answer to each, in the same order.
 
     Returns:
         The figures by name, JSON-able; None for a part that no question belongs to.
     """
-    rows = list(zip(questions, lines, strict=True))
-    closed = [(question, line) for question, line in rows if question.options]
+    rows = list(zip(questions, records, strict=True))
+    closed = [row for row in rows if row[0].options]
     return {
-        "statuses": dict(Counter(line["status"] for line in lines).most_common()),
-        "num_visual_tokens": _median(line.get("num_visual") for line in lines),
+        "statuses": dict(Counter(each.status for each in records).most_common()),
+        "num_visual_tokens": _median(each.num_visual for each in records),
         "scores": _scores(closed).to_dict() if closed else None,
-        "option_mass": _median(line.get("option_mass") for line in lines),
+        "option_mass": _median(each.option_mass for each in records),
         "controls": {name: _control(closed, name) for name in CONTROLS},
         "baselines": _baselines([question for question, _ in closed]),
         "permutation": _permutation(closed),
-        "open": _open([(question, line) for question, line in rows if not question.options]),
+        "open": _open([row for row in rows if not row[0].options]),
     }
 
 
@@ -161,33 +161,34 @@ def read_report(folder: Path) -> Report:
     return Report(folder, metrics)
 
 
-def _record(question: Question, line: Line, reply: Line) -> Record:
+def _record(question: Question, status: Status, predicted: int | None) -> Record:
     return Record(
         question.row_id,
         question.slide,
         question.answer_index,
-        _index(reply.get("predicted")),
-        line["status"],
+        predicted,
+        status,
         question.categories,
     )
 
 
-def _scores(closed: Sequence[tuple[Question, Line]]) -> Scores:
-    return score([_record(question, line, line) for question, line in closed])
+def _scores(closed: Sequence[_Row]) -> Scores:
+    return score([_record(q, each.status, each.predicted_index) for q, each in closed])
 
 
-def _control(closed: Sequence[tuple[Question, Line]], name: str) -> dict[str, Any] | None:
+def _control(closed: Sequence[_Row], name: str) -> dict[str, Any] | None:
     """Score a control over the same rows; None where it was not asked."""
-    if not any(name in line for _, line in closed):
+    if not any(each.control(name) for _, each in closed):
         return None
     records = []
-    for question, line in closed:
-        reply = line.get(name)
+    for question, each in closed:
+        reply = each.control(name)
+        status = each.status
         if reply is not None:
-            status = "invalid" if reply["predicted"] is None else "answered"
-        else:  # the row itself was not asked, or the other slide is unusable or does not fit
-            status = "not_asked" if line["status"] in ("answered", "invalid") else line["status"]
-        records.append(_record(question, {"status": status}, reply or {}))
+            status = "invalid" if reply.predicted is None else "answered"
+        elif status in ("answered", "invalid"):  # the other slide is unusable or does not fit
+            status = "not_asked"
+        records.append(_record(question, status, reply.predicted_index if reply else None))
     return score(records).to_dict()
 
 
@@ -203,9 +204,9 @@ def _baselines(closed: Sequence[Question]) -> list[dict[str, Any]]:
     ]
 
 
-def _permutation(closed: Sequence[tuple[Question, Line]]) -> dict[str, Any] | None:
+def _permutation(closed: Sequence[_Row]) -> dict[str, Any] | None:
     """Measure how answers depend on where options stand; None where one order was asked."""
-    asked = [(question, line) for question, line in closed if "orders" in line]
+    asked = [(question, each.orders) for question, each in closed if each.orders is not None]
     if not asked:
         return None
     figures = position_bias(
@@ -213,35 +214,29 @@ def _permutation(closed: Sequence[tuple[Question, Line]]) -> dict[str, Any] | No
             {
                 "num_options": len(question.options),
                 "answer": question.answer_index,
-                "orders": [_index(order["predicted"]) for order in line["orders"]],
+                "orders": [order.predicted_index for order in orders],
             }
-            for question, line in asked
+            for question, orders in asked
         ]
     )
-    if all("log_probs" in order for _, line in asked for order in line["orders"]):
-        chosen = {
-            question.row_id: mean_choice([order["log_probs"] for order in line["orders"]])
-            for question, line in asked
-        }
-        records = [
-            replace(_record(question, line, line), predicted_index=chosen.get(question.row_id))
-            for question, line in closed
-        ]
+    log_probs = {
+        question.row_id: [order.log_probs for order in orders if order.log_probs is not None]
+        for question, orders in asked
+    }
+    if all(len(log_probs[question.row_id]) == len(orders) for question, orders in asked):
+        means = {row_id: mean_choice(each) for row_id, each in log_probs.items()}
+        records = [_record(q, each.status, means.get(q.row_id)) for q, each in closed]
         figures["mean_of_orders"] = score(records).overall.accuracy
     return figures
 
 
-def _open(rows: Sequence[tuple[Question, Line]]) -> dict[str, Any] | None:
+def _open(rows: Sequence[_Row]) -> dict[str, Any] | None:
     """Score answers to open questions against the references; a row without one is empty text."""
     if not rows:
         return None
-    texts = [str(line.get("text") or "") for _, line in rows]
+    texts = [each.text or "" for _, each in rows]
     scores = score_captions(texts, [question.answer_text for question, _ in rows])
-    return {"statuses": dict(Counter(line["status"] for _, line in rows)), **asdict(scores)}
-
-
-def _index(letter: str | None) -> int | None:
-    return None if letter is None else LETTERS.index(letter)
+    return {"statuses": dict(Counter(each.status for _, each in rows)), **asdict(scores)}
 
 
 def _median(values: Iterable[float | None]) -> float | None:

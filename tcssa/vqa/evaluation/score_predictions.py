@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tcssa.reporter import Reporter
-from tcssa.vqa.answering.question_runner import unanswered
-from tcssa.vqa.conversation import LETTERS
+from tcssa.vqa.answering.answer_record import AnswerRecord, chosen, unanswered, written
+from tcssa.vqa.answering.reply import Reply
+from tcssa.vqa.conversation import Question
 from tcssa.vqa.data.benchmark import Kind, read_benchmark
-from tcssa.vqa.evaluation.predictions import read_predictions
+from tcssa.vqa.evaluation.predictions import Predictions, read_predictions
 from tcssa.vqa.evaluation.report import (
     Report,
     describe_benchmark,
@@ -40,22 +42,7 @@ def evaluate_predictions(
     for what, ids in (("unknown", read.unknown), ("contradictory", read.contradictory)):
         if ids:
             reporter.warn(f"{len(ids)} {what} ids in {predictions}, such as {ids[0]}")
-    answers = {record.row_id: record for record in read.records}
-    lines = []
-    for question in benchmark.questions:
-        line = unanswered(question, "missing", "the file has no answer")
-        if question.row_id in answers:
-            record = answers[question.row_id]
-            index = record.predicted_index
-            line["status"], line["predicted"] = (
-                record.status,
-                index if index is None else LETTERS[index],
-            )
-        elif question.row_id in read.texts:
-            line["status"] = "answered"
-        if question.row_id in read.texts:
-            line["text"] = read.texts[question.row_id]
-        lines.append(line)
+    records = _records(benchmark.questions, read)
     metrics = {
         "system": {
             "name": predictions.stem,
@@ -63,12 +50,27 @@ def evaluate_predictions(
             "sha256": read.sha256,
         },
         "benchmark": describe_benchmark(benchmark),
-        "asked": {"method": "predictions", "num_questions": len(lines)},
+        "asked": {"method": "predictions", "num_questions": len(records)},
         "predictions": {
             name: len(getattr(read, name))
             for name in ("unknown", "missing", "repeated", "contradictory")
         },
-        **summarise(benchmark.questions, lines),
+        **summarise(benchmark.questions, records),
     }
     warn_of_unanswered(metrics["statuses"], reporter)
     return write_report(out, metrics)
+
+
+def _records(questions: Sequence[Question], read: Predictions) -> list[AnswerRecord]:
+    """Return the answers of a file as if a model of ours had given them."""
+    choices = {record.row_id: record.predicted_index for record in read.records}
+    records = []
+    for question in questions:
+        text = read.texts.get(question.row_id)
+        if text is None:
+            records.append(unanswered(question, "missing", "the file has no answer"))
+        elif question.row_id in choices:
+            records.append(chosen(question, [Reply(choices[question.row_id], text=text)]))
+        else:
+            records.append(written(question, text))
+    return records

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -19,7 +18,7 @@ from tcssa.vqa.answering.generate import Generate
 from tcssa.vqa.answering.likelihood import Likelihood
 from tcssa.vqa.answering.prefill import Prompt, context_length
 from tcssa.vqa.answering.question_runner import Asker
-from tcssa.vqa.answering.slide_tokens import UnusableSlideError, visual_tokens
+from tcssa.vqa.answering.slide_tokens import UnusableSlideError, see_slide
 from tcssa.vqa.conversation import LETTERS, MAX_OPTIONS
 from tcssa.vqa.explain.attribution import ablation_effects, log_likelihoods
 from tcssa.vqa.explain.slot_picture import picture_slots
@@ -90,14 +89,18 @@ class SlideOracle:
     ) -> None:
         self.loaded, self.path, self.batch_size = loaded, path, batch_size
         try:
-            self.visual = visual_tokens(loaded, path)
+            self.visual, sums = see_slide(loaded, path)
         except UnusableSlideError as error:
             raise FeatureFileError(path, str(error)) from None
         model, prompts = loaded.model, loaded.prompts
         self.writer = Generate(model, prompts, batch_size, max_new_tokens)
         self.likelihood = Likelihood(model, prompts, batch_size)
         self.asker = Asker(prompts, self.likelihood, self.writer, context_length(model))
-        self.places, self.coords, self.patch_size = _places(loaded, path)
+        self.coords, self.patch_size = _pixels(path)
+        self.places: SlotPlaces | None = None
+        if isinstance(model.visual, SlotVisual) and sums is not None:
+            where = None if self.coords is None else torch.from_numpy(self.coords)
+            self.places = slot_places(model.visual, sums, where, self.patch_size)
 
     def ask(self, question: str, options: Sequence[str] = (), *, explain: bool = True) -> Answer:
         """Answer a question.
@@ -111,14 +114,14 @@ class SlideOracle:
             UsageError: The question is empty or too long, or there are too few or many options.
         """
         check_question(question, options)
-        prompt = self.asker.prompt(question, options, self.visual)
-        length = len(prompt.ids) + self.asker.room(options)
-        if length > self.asker.context:
+        prepared = self.asker.prepare(question, options, len(self.visual))
+        if prepared.length > self.asker.context:
             raise UsageError(
-                f"question and slide take {length} tokens with the answer, the model reads "
-                f"{self.asker.context}",
+                f"question and slide take {prepared.length} tokens with the answer, the model "
+                f"reads {self.asker.context}",
                 hint="ask a shorter question",
             )
+        prompt = prepared.prompt(self.visual)
         if options:
             return self._chosen(prompt, question, options, explain)
         return self._written(prompt, question, explain)
@@ -229,22 +232,9 @@ def check_question(question: str, options: Sequence[str]) -> None:
         raise UsageError("an option is empty")
 
 
-def _places(
-    loaded: LoadedVqa, path: Path
-) -> tuple[SlotPlaces | None, NDArray[Any] | None, int | None]:
-    """Return the slots' places, the patches' coordinates, and the side of a patch.
-
-    The places are None where the visual tokens are not slots, the others where the features do not
-    state them in level-0 pixels.
-    """
+def _pixels(path: Path) -> tuple[NDArray[Any] | None, int | None]:
+    """Return the patches' coordinates and the side of a patch; None unless in level-0 pixels."""
     with open_bag(path) as bag:
         if bag.coords_unit != "level0_px":
-            coords, size = None, None
-        else:
-            coords, size = bag.read_coords(), bag.patch_size_level0
-        visual = loaded.model.visual
-        if not isinstance(visual, SlotVisual):
-            return None, coords, size
-        features = torch.from_numpy(np.asarray(bag.read(), np.float32)).to(loaded.device)
-    where = None if coords is None else torch.from_numpy(coords)
-    return slot_places(visual, features, where, size), coords, size
+            return None, None
+        return bag.read_coords(), bag.patch_size_level0

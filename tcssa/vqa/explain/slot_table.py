@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tcssa.compressor.compressor import Aggregate
 from tcssa.vqa.model.visual_encoders import SlotVisual
 
 
@@ -29,20 +30,21 @@ class SlotPlaces:
 
 @torch.no_grad()
 def slot_places(
-    visual: SlotVisual, features: Tensor, coords: Tensor | None, patch_size: int | None
+    visual: SlotVisual, sums: Aggregate, coords: Tensor | None, patch_size: int | None
 ) -> SlotPlaces:
-    """Route a slide once more, to see where its slots lie.
+    """Tell where the slots of a slide lie.
 
     Args:
         visual: The visual encoder, in evaluation mode.
-        features: The slide's patches [N, D].
+        sums: The slide's sums and the routing of its patches; see `SlotVisual.sum_up`.
         coords: Their top-left corners in level-0 pixels [N, 2]; None if not known.
         patch_size: Side of a patch in level-0 pixels; half of it leads from corner to centre.
     """
-    compressor, num_slots = visual.compressor, visual.num_tokens(len(features))
-    first = compressor.aggregate([features])[0].assignments[:, 0] % num_slots
-    state = compressor.update(compressor.start(), features, coords)
-    state = compressor.folded(state, visual.config.budget)
+    compressor, num_slots = visual.compressor, visual.num_tokens(len(sums.assignments))
+    first = sums.assignments[:, 0] % num_slots
+    if coords is not None:  # in place of any in µm, which a model with places was shown
+        sums = compressor.placed(sums, coords, mpp=None)
+    state = compressor.folded(sums.state, visual.config.budget)
     centers: list[tuple[float, float] | None] = [None] * num_slots
     if coords is not None and state.footprint is not None:
         half = (patch_size or 0) / 2

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,17 @@ import torch
 from torch import Tensor
 
 from tcssa.compressor.checkpoint import read_tensors, write_tensors
-from tcssa.errors import CheckpointError, FeatureFileError
+from tcssa.config.settings import RESOLVED_FILE, section_of
+from tcssa.errors import CheckpointError, FeatureFileError, RunError
 from tcssa.features import open_bag, read_features
 from tcssa.features.feature_set_path import bag_file
 from tcssa.files import atomic
 from tcssa.files.checksums import file_sha256
+from tcssa.files.yaml_file import read_yaml_mapping
 from tcssa.reporter import Reporter
 from tcssa.vqa.model.visual_encoders import VisualEncoder
 
+SLOTS_FOLDER = "slots"
 _TOKENS = "tokens"
 
 
@@ -102,21 +106,29 @@ class SlotCache:
     def _file(self, path: Path) -> Path:
         return self.folder / f"{path.stem}.safetensors"
 
-    def _holds(self, path: Path) -> bool:
-        """Tell whether the tokens are there, made from the features that are there now."""
+    def find(self, path: Path) -> Tensor | None:
+        """Return the tokens [V, D] of a slide; None unless made from the features there now."""
+        found = self._find(path)
+        return None if found is None else found[0]
+
+    def _find(self, path: Path) -> tuple[Tensor, dict[str, Any]] | None:
+        """Find a slide's tokens, and what they were made from."""
         file = self._file(path)
         if not file.exists():
-            return False
+            return None
         try:
             tokens, facts = self._read(file)
         except CheckpointError:
-            return False  # a broken file is made again
-        if facts.get("stamp") == _stamp(path):
-            return True
-        if facts.get("sha256") != file_sha256(path):
-            return False
-        self._write(path, tokens, facts["sha256"])  # only touched: note the new time
-        return True
+            return None  # a broken file is made again
+        is_same = facts.get("stamp") == _stamp(path) or facts.get("sha256") == file_sha256(path)
+        return (tokens, facts) if is_same else None
+
+    def _holds(self, path: Path) -> bool:
+        """Tell whether the tokens are there, made from the features that are there now."""
+        found = self._find(path)
+        if found is not None and found[1].get("stamp") != _stamp(path):
+            self._write(path, found[0], found[1]["sha256"])  # only touched: note the new time
+        return found is not None
 
     @torch.no_grad()
     def _make(self, path: Path) -> None:
@@ -130,6 +142,21 @@ class SlotCache:
     def _write(self, path: Path, tokens: Tensor, sha256: str) -> None:
         facts = {"features": path.name, "sha256": sha256, "stamp": _stamp(path)}
         write_tensors(self._file(path), {_TOKENS: tokens}, facts)
+
+
+def cache_of_run(run: Path, encoder: VisualEncoder) -> SlotCache | None:
+    """Return the slot cache that the training of a run wrote for an encoder; None without one.
+
+    Args:
+        run: The run directory; it need not be one any more, as a merged model's.
+        encoder: The visual encoder of the run.
+    """
+    with suppress(RunError):  # the cache saves work, and nothing else
+        visual = section_of(read_yaml_mapping(run / RESOLVED_FILE, RunError), "visual")
+        place = visual.get("slot_cache")
+        cache = SlotCache(Path(place) if isinstance(place, str) else run / SLOTS_FOLDER, encoder)
+        return cache if cache.folder.is_dir() else None
+    return None
 
 
 def feature_tensor(path: Path, feature_dim: int) -> Tensor:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from tcssa.compressor import SlotCompressor
+from tcssa.compressor.compressor import Aggregate
 from tcssa.errors import ShapeError, TooManyPatchesError, UsageError
 from tcssa.vqa.settings import VisualKind
 
@@ -143,9 +144,16 @@ class SlotVisual(VisualEncoder):
         self, features: Tensor, slide_id: str, coords: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """See `VisualEncoder.encode`: slots [K, D]; the balance loss in training only."""
-        places = None if coords is None else [coords]
-        output = self.compressor.compress([features], self.config.budget, places)
-        return output.slots[0], output.aux_loss if self.training else None
+        sums = self.sum_up(features, coords)
+        return self.refined(sums), sums.routing.balance_loss() if self.training else None
+
+    def sum_up(self, features: Tensor, coords: Tensor | None) -> Aggregate:
+        """Route a slide's patches and sum them up; the arguments are those of `forward`."""
+        return self.compressor.aggregate([features], None if coords is None else [coords])[0]
+
+    def refined(self, sums: Aggregate) -> Tensor:
+        """Return the slots [K, D], or [K', D] of a budget, that a slide's sums make."""
+        return self.compressor.refine([self.compressor.folded(sums.state, self.config.budget)])[0]
 
     def describe(self) -> str:
         """Describe the compressor too, but for noise and dropout, which touch no frozen one."""

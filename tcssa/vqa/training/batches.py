@@ -6,7 +6,6 @@ are on one side of a split.
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Callable, Sequence
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tcssa.errors import SplitError
+from tcssa.training import seeded_number
 from tcssa.vqa.model.model import Batch
 from tcssa.vqa.prompts.prompt import IGNORED
 from tcssa.vqa.training.rows import Row
@@ -39,7 +39,7 @@ def split_by_case(
     """
     if not val_fraction:
         return list(rows), []
-    draws = {row.case_id: _draw(f"{seed} {row.case_id}") for row in rows}
+    draws = {row.case_id: seeded_number(seed, row.case_id) / 2**64 for row in rows}
     held_out = {case for case, draw in draws.items() if draw < val_fraction}
     held_out = held_out or {min(draws, key=lambda case: draws[case])}
     if len(held_out) == len(draws):
@@ -125,8 +125,3 @@ def collate(
         slide_ids=[row.slide_id for row in rows],
         encoded=encoded,
     )
-
-
-def _draw(text: str) -> float:
-    """Draw a number in [0, 1) that follows from a text."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64

@@ -12,7 +12,6 @@ the rest.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections import Counter
@@ -25,9 +24,9 @@ from torch import Tensor, nn
 
 from tcssa.compressor.checkpoint import read_tensors, write_tensors
 from tcssa.compute.processes import Processes
-from tcssa.errors import DivergedError
 from tcssa.reporter import Reporter, Task
 from tcssa.run import ONE_FOLDER_HINT
+from tcssa.training import autocast, require_finite, rise_and_fall, seeded_number
 from tcssa.vqa.model.model import Batch, SlideLanguageModel
 from tcssa.vqa.settings import VqaTrainSettings
 from tcssa.vqa.training.batches import collate, epoch_batches
@@ -222,30 +221,24 @@ class VqaFit:
         return any(name.startswith(_COMPRESSOR) for name in self.parameters)
 
     def _require_finite(self, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise DivergedError(
-                f"the training diverged at step {self.progress.step}: the loss is {loss}",
-                hint=f"use a lower --lr than {self.settings.peak_lr:g}, and another --out",
-            )
+        where = f"the training diverged at step {self.progress.step}"
+        require_finite(loss, where, self.settings.peak_lr)
 
     def _autocast(self) -> torch.autocast:
-        enabled = self.settings.precision == "bf16"
-        device = self.processes.device.type
-        return torch.autocast(device, dtype=torch.bfloat16, enabled=enabled)
+        return autocast(self.processes.device, self.settings.precision)
 
     def _set_rates(self) -> None:
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak_lr"] * self._rate(self.progress.step)
 
     def _rate(self, step: int) -> float:
-        """Return the learning rate as a share of its peak: linear warm-up, then a cosine to 0."""
-        done, warmup = (step + 1) / self.total_steps, self.settings.warmup
-        rise = min(1.0, done / warmup) if warmup else 1.0
-        return rise * 0.5 * (1 + math.cos(math.pi * step / self.total_steps))
+        """Return the learning rate as a share of its peak."""
+        total = self.total_steps
+        rise, fall = rise_and_fall((step + 1) / total, self.settings.warmup, step, total)
+        return rise * fall
 
     def _seed(self, purpose: str) -> None:
-        text = f"{self.settings.seed} {purpose}"
-        torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"))
+        torch.manual_seed(seeded_number(self.settings.seed, purpose))
 
     def _best_file(self, step: int | None) -> Path:
         return self.folder / f"best-{step}.safetensors"

@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,16 +24,17 @@ from pydantic import BaseModel, Field
 from torch import Tensor
 
 from tcssa.compute.processes import Processes, joined
-from tcssa.config.settings import read_resolved, section_of, write_resolved
+from tcssa.config.settings import section_of, write_resolved
 from tcssa.config.settings_diff import differences
 from tcssa.errors import RunError, UsageError
 from tcssa.files import atomic
 from tcssa.files.checksums import file_sha256
 from tcssa.files.text import read_json, validated
 from tcssa.reporter import Reporter, Silent
-from tcssa.run import ONE_FOLDER_HINT, RUN_FILE, read_run, shows_run, write_run
+from tcssa.run import ONE_FOLDER_HINT, shows_run, write_run
+from tcssa.training import begun_run, changed_settings, require_unchanged
 from tcssa.vqa.model.model_setup import Parts, load_parts
-from tcssa.vqa.model.slot_cache import SlotCache, feature_tensor
+from tcssa.vqa.model.slot_cache import SLOTS_FOLDER, SlotCache, feature_tensor
 from tcssa.vqa.settings import VqaSettings, inherited
 from tcssa.vqa.training.corpus import Corpus, read_corpus
 from tcssa.vqa.training.fit import VqaFit
@@ -43,7 +44,6 @@ from tcssa.vqa.training.rows import Row, count_dropped, describe_dropped
 
 KIND = "train-vqa"
 METRICS_FILE = "metrics.json"
-SLOTS_FOLDER = "slots"
 _FREE_TO_CHANGE = {
     "corpus": ("data", "val_data", "features"),
     "visual": ("compressor", "slot_cache", "use_slot_cache"),
@@ -210,21 +210,12 @@ def _require_inherited(settings: VqaSettings) -> None:
 
 def _is_complete(settings: VqaSettings, out: Path) -> bool:
     """Tell whether there is nothing left to do; a run of other settings is an error."""
-    if not (out / RUN_FILE).exists():
+    run = begun_run(out, KIND)
+    if run is None:
         return False
-    run = read_run(out)
-    if run.get("kind") != KIND:
-        raise RunError(out, f"is a run of {run.get('kind')}", hint="give another --out")
-    before = read_resolved(out, VqaSettings, RunError).model_dump(mode="json")
-    after = settings.model_dump(mode="json")
-    for section, names in _FREE_TO_CHANGE.items():
-        for name in names:
-            before[section].pop(name)
-            after[section].pop(name)
-    hashes = _file_hashes(settings)
-    _require_no_difference(before, after, out)
-    made_from = section_of(run, "made_from")
-    _require_no_difference({k: made_from.get(k) for k in hashes}, hashes, out)
+    require_unchanged(out, changed_settings(out, settings, _FREE_TO_CHANGE))
+    made_from, hashes = section_of(run, "made_from"), _file_hashes(settings)
+    require_unchanged(out, differences({name: made_from.get(name) for name in hashes}, hashes))
     return bool(run.get("complete"))
 
 
@@ -238,18 +229,9 @@ def _made_from(parts: Parts, corpus: Corpus) -> dict[str, Any]:
 
 
 def _require_same_origin(run: dict[str, Any], out: Path) -> None:
-    if (out / RUN_FILE).exists():
-        _require_no_difference(section_of(read_run(out), "made_from"), run["made_from"], out)
-
-
-def _require_no_difference(before: Mapping[str, Any], after: Mapping[str, Any], out: Path) -> None:
-    changed = differences(before, after)
-    if changed:
-        raise RunError(
-            out,
-            f"was made with other settings or files: {'; '.join(changed)}",
-            hint="give another --out, or what it was made with",
-        )
+    found = begun_run(out, KIND)
+    if found is not None:
+        require_unchanged(out, differences(section_of(found, "made_from"), run["made_from"]))
 
 
 def _visual_source(

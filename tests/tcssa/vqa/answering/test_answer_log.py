@@ -7,13 +7,15 @@ import pytest
 
 from tcssa.errors import RunError
 from tcssa.vqa.answering.answer_log import AnswerLog
+from tcssa.vqa.answering.answer_record import AnswerRecord
 from tcssa.vqa.conversation import Question
 
 MADE_FROM = {"model": "abc", "benchmark": "def"}
 
 
-def line(key: str) -> dict[str, object]:
-    return {"row_id": key, "status": "answered", "predicted": "B", "log_probs": [-0.1, -2.4]}
+def line(key: str, **fields: object) -> AnswerRecord:
+    reply = fields or {"predicted": "B", "log_probs": [-0.1, -2.4]}
+    return AnswerRecord.model_validate({"row_id": key, "slide": "s", "status": "answered", **reply})
 
 
 def test_answers_come_back_when_the_log_is_opened_again(tmp_path: Path) -> None:
@@ -79,15 +81,15 @@ def test_an_answer_to_other_options_is_refused(
     tmp_path: Path, answer: dict[str, object], num_options: int
 ) -> None:
     with AnswerLog(tmp_path / "a.jsonl", MADE_FROM) as log:
-        log.append([{"row_id": "0", "status": "answered"} | answer])
+        log.append([line("0", **answer)])
         with pytest.raises(RunError, match="row 0 is one to other options"):
-            log.lines([question(tuple("abc"[:num_options]))])
+            log.records([question(tuple("abc"[:num_options]))])
 
 
 def test_answers_come_in_the_order_of_their_questions(tmp_path: Path) -> None:
     with AnswerLog(tmp_path / "a.jsonl", MADE_FROM) as log:
         log.append([line("0")])
-        assert log.lines([question(("a", "b"))]) == [line("0")]
+        assert log.records([question(("a", "b"))]) == [line("0")]
 
 
 def test_a_file_without_a_whole_line_is_not_ours_and_stays(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import pytest
 import torch
 from factories import write_bag
 from PIL import Image
 from vqa_runs import load_tiny_vqa, write_tiny_run
 
+from tcssa.compressor import SlotCompressor
 from tcssa.errors import FeatureDimError, FeatureFileError, RunError, UsageError
 from tcssa.features import open_bag
 from tcssa.reporter import Silent
@@ -19,12 +21,15 @@ from tcssa.slides.image.small_picture import grid_picture
 from tcssa.vqa.answering.controls import without
 from tcssa.vqa.answering.prefill import Prompt
 from tcssa.vqa.explain.ask import answer_question
+from tcssa.vqa.explain.ask_settings import AskSettings
 from tcssa.vqa.explain.attribution import ablation_effects, log_likelihoods
 from tcssa.vqa.explain.slide_extraction import extract_slide
 from tcssa.vqa.explain.slide_session import SlideOracle
 from tcssa.vqa.model.run import LoadedVqa
+from tcssa.vqa.model.slot_cache import feature_tensor
 
 OPTIONS = ["lung", "breast", "skin"]
+ON_CPU = AskSettings(device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +60,7 @@ def weighed_alone(loaded: LoadedVqa, prompt: Prompt, answer: list[int]) -> float
 def test_effects_are_what_blanking_each_slot_alone_costs(
     loaded: LoadedVqa, oracle: SlideOracle
 ) -> None:
-    prompt = oracle.asker.prompt("What is it?", (), oracle.visual)
+    prompt = oracle.asker.prepare("What is it?", (), 6).prompt(oracle.visual)
     answer = [100, 200, 300]
     effects = ablation_effects(loaded.model, prompt, answer, batch_size=4)
     whole = weighed_alone(loaded, prompt, answer)
@@ -68,7 +73,7 @@ def test_effects_are_what_blanking_each_slot_alone_costs(
 
 
 def test_letters_are_weighed_among_the_letters(loaded: LoadedVqa, oracle: SlideOracle) -> None:
-    prompt = oracle.asker.prompt("What is it?", OPTIONS, oracle.visual)
+    prompt = oracle.asker.prepare("What is it?", OPTIONS, 6).prompt(oracle.visual)
     letters = oracle.likelihood.letters[:3]
     each = [float(log_likelihoods(loaded.model, [prompt], [letter], letters)) for letter in letters]
     assert sum(math.exp(value) for value in each) == pytest.approx(1)
@@ -85,6 +90,38 @@ def test_an_answer_with_options(oracle: SlideOracle) -> None:
     sizes = [abs(slot.effect) for slot in answer.slots]
     assert sizes == sorted(sizes, reverse=True)
     assert sorted(slot.slot for slot in answer.slots) == list(range(6))
+
+
+@pytest.mark.parametrize("spatial", [False, True])
+def test_a_slide_is_routed_once_and_its_slots_are_where_a_second_routing_finds_them(
+    spatial: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load_tiny_vqa(tmp_path, spatial=spatial)
+    path = write_bag(tmp_path / "S1.h5", 40, seed=4)
+    with h5py.File(path, "r+") as file:
+        file["coords"].attrs["mpp_level0"] = 0.5
+    calls = []
+    aggregate = SlotCompressor.aggregate
+    monkeypatch.setattr(
+        SlotCompressor, "aggregate", lambda *given: calls.append(given) or aggregate(*given)
+    )
+    oracle = SlideOracle(loaded, path)
+    assert len(calls) == 1
+    compressor = loaded.model.visual.compressor
+    features, coords = feature_tensor(path, 16), torch.from_numpy(oracle.coords)
+    places = [coords * 0.5] if spatial else None
+    with torch.no_grad():
+        again = compressor.compress([features], coords=places)
+    assert torch.equal(oracle.visual, again.slots[0])
+    state = compressor.update(compressor.start(), features, coords)
+    assert oracle.places is not None
+    assert oracle.places.mass == state.mass.tolist()
+    assert state.footprint is not None
+    centers = (state.footprint.centroids() + 112).tolist()
+    assert oracle.places.centers == [
+        tuple(center) if mass > 0 else None
+        for center, mass in zip(centers, state.mass.tolist(), strict=True)
+    ]
 
 
 def test_slots_know_their_place(oracle: SlideOracle) -> None:
@@ -135,7 +172,7 @@ def test_features_that_do_not_fit_are_refused(loaded: LoadedVqa, tmp_path: Path)
 
 def test_answer_and_picture_are_written(loaded: LoadedVqa, bag: Path, tmp_path: Path) -> None:
     answer, picture = answer_question(
-        loaded.folder, "What is it?", OPTIONS, Silent(), features=bag, out=tmp_path, device="cpu"
+        loaded.folder, "What is it?", OPTIONS, Silent(), ON_CPU, features=bag, out=tmp_path
     )
     stored = json.loads((tmp_path / "answer.json").read_text())
     assert stored["text"] == answer.text
@@ -170,9 +207,10 @@ def test_an_encoder_of_own_code_that_a_run_names_must_be_named_by_the_user(tmp_p
     asked = (run, "What is it?", [], Silent())
     slide = tmp_path / "S.svs"
     with pytest.raises(RunError, match=r"vqa\.json: names 'python:antigravity:fly'") as caught:
-        answer_question(*asked, slide=slide, device="cpu")
+        answer_question(*asked, ON_CPU, slide=slide)
     assert caught.value.hint is not None
     assert "--encoder python:antigravity:fly" in caught.value.hint
+    named = AskSettings(encoder="python:other:fly", device="cpu")
     with pytest.raises(RunError, match="names 'python:antigravity:fly'"):
-        answer_question(*asked, slide=slide, encoder="python:other:fly", device="cpu")
+        answer_question(*asked, named, slide=slide)
     assert "antigravity" not in sys.modules

@@ -15,6 +15,7 @@ from tcssa.files.table import read_table
 from tcssa.reporter import Silent
 from tcssa.vqa.evaluation.evaluate import ANSWERS_FILE, EvalOptions, evaluate
 from tcssa.vqa.explain.ask import answer_question
+from tcssa.vqa.explain.ask_settings import AskSettings
 from tcssa.vqa.settings import VqaSettings
 from tcssa.vqa.training.train import read_metrics, train
 
@@ -85,7 +86,9 @@ def test_a_question_is_answered_as_on_the_cpu(run: Path, tmp_path: Path) -> None
     bag = write_bag(tmp_path / "S1.h5", 60, seed=4)
     question = "What is it?", ["lung", "breast"]
     answers = [
-        answer_question(run, *question, Silent(), features=bag, out=tmp_path / name, device=name)[0]
+        answer_question(
+            run, *question, Silent(), AskSettings(device=name), features=bag, out=tmp_path / name
+        )[0]
         for name in DEVICES
     ]
     assert answers[1].text == answers[0].text
