@@ -24,12 +24,7 @@ HEADER = [
 
 
 def write_tiny_run(
-    folder: Path,
-    *,
-    encoder: str | None = ENCODER,
-    seed: int = 0,
-    feature_dim: int = 16,
-    spatial: bool = False,
+    folder: Path, *, encoder: str | None = ENCODER, seed: int = 0, feature_dim: int = 16
 ) -> Path:
     """A run directory of random weights: K = 6 slots, and a tiny Qwen3."""
     llm = load_llm(str(tiny_qwen3(folder / "llm", seed)))
@@ -37,16 +32,15 @@ def write_tiny_run(
     width = llm.model.get_input_embeddings().weight.shape[1]
     projector = Projector(ProjectorConfig(feature_dim=feature_dim, hidden_dim=32, token_dim=width))
     prompts = PromptBuilder(llm.tokenizer, ChatTemplate.of(llm.tokenizer))
-    compressor = make_compressor(feature_dim, seed=seed, spatial=spatial)
-    visual = build_visual(VisualConfig(kind="tcssa"), compressor)
+    visual = build_visual(VisualConfig(kind="tcssa"), make_compressor(feature_dim, seed=seed))
     model = SlideLanguageModel(visual, projector, llm.model, prompts.image_token_id)
     save_vqa(folder / "run", model, prompts, llm, stage=1, encoder=encoder)
     return folder / "run"
 
 
-def load_tiny_vqa(folder: Path, *, spatial: bool = False) -> LoadedVqa:
+def load_tiny_vqa(folder: Path) -> LoadedVqa:
     """Such a run, loaded."""
-    return load_vqa(write_tiny_run(folder, spatial=spatial), device="cpu")
+    return load_vqa(write_tiny_run(folder), device="cpu")
 
 
 def slide_name(number: int) -> str:

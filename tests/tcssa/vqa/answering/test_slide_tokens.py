@@ -1,11 +1,14 @@
 """Visual tokens of a benchmark's slides: what training kept is not made again."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import pytest
 import torch
-from vqa_runs import slide_name, write_slidebench, write_slides, write_tiny_run
+from factories import make_compressor
+from vqa_runs import load_tiny_vqa, slide_name, write_slidebench, write_slides
 
 from tcssa.compressor import SlotCompressor
 from tcssa.errors import UsageError
@@ -13,8 +16,9 @@ from tcssa.features import find_bags
 from tcssa.reporter import Silent
 from tcssa.vqa.answering.slide_tokens import SlideTokens
 from tcssa.vqa.evaluation.evaluate import evaluate
-from tcssa.vqa.model.run import load_vqa
-from tcssa.vqa.model.slot_cache import SlotCache
+from tcssa.vqa.model.run import LoadedVqa
+from tcssa.vqa.model.slot_cache import SlotCache, cache_of_run
+from tcssa.vqa.model.visual_encoders import VisualConfig, build_visual
 
 SLIDES = [slide_name(number) for number in range(3)]
 
@@ -30,82 +34,91 @@ class Noting(Silent):
         self.notes.append(text)
 
 
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedVqa:
+    return load_tiny_vqa(tmp_path_factory.mktemp("vqa"))
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, loaded: LoadedVqa) -> Path:
     """A run, features of three slides, and no cache."""
-    write_tiny_run(tmp_path)
+    shutil.copytree(loaded.folder, tmp_path / "run")
     write_slides(tmp_path / "features", range(3))
     return tmp_path
 
 
-def keep(folder: Path, place: Path | None = None, slides: slice = slice(None)) -> Path:
+def keep(
+    folder: Path, loaded: LoadedVqa, place: Path | None = None, slides: slice = slice(None)
+) -> Path:
     """Keep the tokens of slides as training does."""
     value = "null" if place is None else str(place)
     (folder / "run" / "config.resolved.yaml").write_text(f"visual:\n  slot_cache: {value}\n")
-    visual = load_vqa(folder / "run", device="cpu").model.visual
-    cache = SlotCache(place or folder / "run" / "slots", visual)
+    cache = SlotCache(place or folder / "run" / "slots", loaded.model.visual)
     cache.fill(find_bags([folder / "features"])[slides], Silent())
     return cache.folder
 
 
-def tokens_of(folder: Path, run: Path | None = None) -> SlideTokens:
-    loaded = load_vqa(run or folder / "run", device="cpu")
-    return SlideTokens(loaded, {path.stem: path for path in find_bags([folder / "features"])})
+def tokens_of(folder: Path, loaded: LoadedVqa) -> SlideTokens:
+    paths = {path.stem: path for path in find_bags([folder / "features"])}
+    return SlideTokens(replace(loaded, folder=folder / "run"), paths)
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_kept_tokens_are_taken_to_the_bit_and_no_compressor_runs(
-    folder: Path, elsewhere: bool, monkeypatch: pytest.MonkeyPatch
+    folder: Path, loaded: LoadedVqa, elsewhere: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = tokens_of(folder)
+    before = tokens_of(folder, loaded)
     made = [before.of(slide) for slide in SLIDES]
-    keep(folder, folder / "elsewhere" if elsewhere else None)
+    keep(folder, loaded, folder / "elsewhere" if elsewhere else None)
     monkeypatch.setattr(SlotCompressor, "aggregate", None)  # would fail if it were called
-    tokens = tokens_of(folder)
+    tokens = tokens_of(folder, loaded)
     assert all(
         torch.equal(tokens.of(slide), each) for slide, each in zip(SLIDES, made, strict=True)
     )
     assert (tokens.cached, tokens.made) == (set(SLIDES), set())
 
 
-def test_features_that_changed_since_are_compressed_and_the_cache_stays(folder: Path) -> None:
-    kept = keep(folder)
+def test_features_that_changed_since_are_compressed_and_the_cache_stays(
+    folder: Path, loaded: LoadedVqa
+) -> None:
+    kept = keep(folder, loaded)
     before = {path: path.read_bytes() for path in kept.iterdir()}
     with h5py.File(folder / "features" / f"{SLIDES[0]}.h5", "r+") as file:
         file["features"][:] = file["features"][:] + 1
     (folder / "features" / f"{SLIDES[1]}.h5").touch()
-    tokens = tokens_of(folder)
+    tokens = tokens_of(folder, loaded)
     for slide in SLIDES:
         tokens.of(slide)
     assert (tokens.cached, tokens.made) == (set(SLIDES[1:]), {SLIDES[0]})
     assert {path: path.read_bytes() for path in kept.iterdir()} == before
 
 
-def test_a_cache_of_another_model_or_of_no_run_is_none(folder: Path) -> None:
-    keep(folder)
+def test_a_cache_of_another_model_or_of_no_run_is_none(folder: Path, loaded: LoadedVqa) -> None:
+    keep(folder, loaded)
     run = folder / "run"
-    other = write_tiny_run(folder / "other", seed=1)
-    (run / "slots").rename(other / "slots")
-    (other / "config.resolved.yaml").write_text("visual: {}\n")
-    assert tokens_of(folder).cache is None
-    assert tokens_of(folder, other).cache is None
-    (other / "slots").rename(run / "slots")
-    assert tokens_of(folder).cache is not None
+    assert cache_of_run(run, loaded.model.visual) is not None
+    other = build_visual(VisualConfig(), make_compressor(seed=1))
+    assert cache_of_run(run, other) is None
+    assert cache_of_run(folder, loaded.model.visual) is None
     for damaged in ("visual: {", "visual:\n  slot_cache: 5\n"):
         (run / "config.resolved.yaml").write_text(damaged)
-        tokens = tokens_of(folder)
+        tokens = tokens_of(folder, loaded)
         assert tokens.of(SLIDES[0]).shape == (6, 16)
 
 
-def test_kept_tokens_do_not_let_another_encoder_s_features_pass(folder: Path) -> None:
+def test_kept_tokens_do_not_let_another_encoder_s_features_pass(
+    folder: Path, loaded: LoadedVqa
+) -> None:
     with h5py.File(folder / "features" / f"{SLIDES[0]}.h5", "r+") as file:
         file["features"].attrs["encoder"] = "another"
-    keep(folder)
+    keep(folder, loaded)
     with pytest.raises(UsageError, match="these are of 'another'"):
-        tokens_of(folder).of(SLIDES[0])
+        tokens_of(folder, loaded).of(SLIDES[0])
 
 
-def test_an_evaluation_says_in_one_line_whose_tokens_it_took(folder: Path) -> None:
+def test_an_evaluation_says_in_one_line_whose_tokens_it_took(
+    folder: Path, loaded: LoadedVqa
+) -> None:
     write_slidebench(folder / "bench.csv", 3)
     reporter = Noting()
 
@@ -118,7 +131,7 @@ def test_an_evaluation_says_in_one_line_whose_tokens_it_took(folder: Path) -> No
 
     made = answers("made")
     assert reporter.notes == []
-    kept = keep(folder, slides=slice(2))
+    kept = keep(folder, loaded, slides=slice(2))
     assert answers("kept") == made
     said = f"the tokens of 2 of 3 slides are those that training kept in {kept}"
     assert reporter.notes == [said]

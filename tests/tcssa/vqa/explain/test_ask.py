@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import pytest
 import torch
-from factories import write_bag
+from factories import make_compressor, write_bag
 from PIL import Image
 from vqa_runs import load_tiny_vqa, write_tiny_run
 
@@ -25,8 +25,10 @@ from tcssa.vqa.explain.ask_settings import AskSettings
 from tcssa.vqa.explain.attribution import ablation_effects, log_likelihoods
 from tcssa.vqa.explain.slide_extraction import extract_slide
 from tcssa.vqa.explain.slide_session import SlideOracle
+from tcssa.vqa.model.model import SlideLanguageModel
 from tcssa.vqa.model.run import LoadedVqa
 from tcssa.vqa.model.slot_cache import feature_tensor
+from tcssa.vqa.model.visual_encoders import VisualConfig, build_visual
 
 OPTIONS = ["lung", "breast", "skin"]
 ON_CPU = AskSettings(device="cpu")
@@ -94,9 +96,12 @@ def test_an_answer_with_options(oracle: SlideOracle) -> None:
 
 @pytest.mark.parametrize("spatial", [False, True])
 def test_a_slide_is_routed_once_and_its_slots_are_where_a_second_routing_finds_them(
-    spatial: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spatial: bool, loaded: LoadedVqa, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded = load_tiny_vqa(tmp_path, spatial=spatial)
+    compressor = make_compressor(spatial=spatial)
+    parts = loaded.model.projector, loaded.model.llm, loaded.model.image_token_id
+    model = SlideLanguageModel(build_visual(VisualConfig(), compressor), *parts)
+    loaded = replace(loaded, model=model)
     path = write_bag(tmp_path / "S1.h5", 40, seed=4)
     with h5py.File(path, "r+") as file:
         file["coords"].attrs["mpp_level0"] = 0.5
@@ -107,7 +112,6 @@ def test_a_slide_is_routed_once_and_its_slots_are_where_a_second_routing_finds_t
     )
     oracle = SlideOracle(loaded, path)
     assert len(calls) == 1
-    compressor = loaded.model.visual.compressor
     features, coords = feature_tensor(path, 16), torch.from_numpy(oracle.coords)
     places = [coords * 0.5] if spatial else None
     with torch.no_grad():
