@@ -63,7 +63,7 @@ class OtherSlideRecord(ReplyRecord):
 
 
 class _Asked(BaseModel):
-    """What was asked, and how it went; these fields come first in a line."""
+    """Fields that come first in a line: the question, and how it went."""
 
     row_id: str
     slide: str

@@ -45,7 +45,11 @@ ANSWERS_FILE = "answers.jsonl"
 
 @dataclass(frozen=True)
 class EvalOptions:
-    """Options of putting a benchmark to a model."""
+    """Options of putting a benchmark to a model.
+
+    Raises:
+        UsageError: Options are to be permuted with the method ``text``.
+    """
 
     method: Literal["likelihood", "text", "generate"] = "likelihood"
     permute: bool = False
@@ -58,6 +62,10 @@ class EvalOptions:
     """What to do where a row names a patient who has several slides."""
     batch_size: int = 16
     """Prompts read at a time; does not change the answers."""
+
+    def __post_init__(self) -> None:
+        if self.permute and self.method == "text":
+            raise UsageError("--permute has no meaning with --method text, which shows no options")
 
 
 def evaluate(
@@ -98,35 +106,24 @@ def evaluate(
         TableError: The benchmark cannot be read.
         RunError: The run is not finished, or ``out`` holds answers made from something else.
         FeatureDimError: Features are of another length than the model's.
-        UsageError: Features are of another encoder than the model's, or the options are to be
-            permuted with the method ``text``.
+        UsageError: Features are of another encoder than the model's.
     """
     options = options or EvalOptions()
-    if options.permute and options.method == "text":
-        raise UsageError("--permute has no meaning with --method text, which shows no options")
     benchmark = read_benchmark(kind, file)
     warn_of_faults(benchmark, reporter)
     loaded = load_vqa(
         run, llm=llm, allow_hub=allow_hub, trust_remote_code=trust_remote_code, device=device
     )
     index = SlideIndex.from_folder(features, SeveralSlides(options.several))
-    questions = benchmark.questions[: options.limit]
+    plan = _plan(benchmark.questions[: options.limit], index)
     folder = out or run / _folder_name(kind, options)
-    records = _answers(
-        loaded, benchmark, _plan(questions, index), folder, options, overwrite, reporter
-    )
+    records = _answers(loaded, benchmark, plan, folder, options, overwrite, reporter)
     if index.chosen:
         reporter.warn(
             f"{len(index.chosen)} patients have several slides; of each one was taken "
             f"(--several {options.several})"
         )
-    metrics = {
-        "system": {"name": run.resolve().name, **loaded.describe()},
-        "benchmark": describe_benchmark(benchmark),
-        "asked": {**asdict(options), "num_questions": len(questions)},
-        "patients_with_several_slides": len(index.chosen),
-        **summarise(questions, records),
-    }
+    metrics = _metrics(loaded, benchmark, plan, records, options, len(index.chosen))
     warn_of_unanswered(metrics["statuses"], reporter)
     return write_report(folder, metrics)
 
@@ -228,6 +225,24 @@ def _other_tokens(other: str | None, tokens: SlideTokens) -> tuple[str, Tensor] 
         return None if other is None else (other, tokens.of(other))
     except UnusableSlideError:
         return None
+
+
+def _metrics(
+    loaded: LoadedVqa,
+    benchmark: Benchmark,
+    plan: _Plan,
+    records: Sequence[AnswerRecord],
+    options: EvalOptions,
+    num_chosen: int,
+) -> dict[str, Any]:
+    """Return the content of ``metrics.json``."""
+    return {
+        "system": {"name": loaded.folder.resolve().name, **loaded.describe()},
+        "benchmark": describe_benchmark(benchmark),
+        "asked": {**asdict(options), "num_questions": len(plan.questions)},
+        "patients_with_several_slides": num_chosen,
+        **summarise(plan.questions, records),
+    }
 
 
 def _made_from(

@@ -10,7 +10,7 @@ from tcssa.config.settings import Section
 
 
 class AskSettings(Section):
-    """How a question about one slide is asked."""
+    """Settings of a question about one slide."""
 
     explain: bool = Field(
         default=True, description="Blank every slot in turn, to see which the answer rests on."
