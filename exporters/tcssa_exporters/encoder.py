@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tcssa.artefact import Format
 from tcssa.encoders.base import EncoderSpec, Network
 from tcssa.encoders.exported import EncoderParity, ExportedEncoder, is_exported
 from tcssa.encoders.onnx_export import INPUT_NAME, OUTPUT_NAME
@@ -93,25 +94,7 @@ def export_encoder(
         if options.format != "onnx":
             reporter.note(f"building the engine with {options.format}")
             written = _replaced_by_engine(written, part, options.format, options)
-        made = ExportedEncoder(
-            format=options.format,
-            file=written.model.name,
-            sha256=file_sha256(written.model),
-            data_files={path.name: file_sha256(path) for path in written.data},
-            name=spec.name,
-            weights_hash=spec.weights_hash,
-            feature_dim=network.feature_dim,
-            input_px=network.input_px,
-            mean=tuple(network.mean),
-            std=tuple(network.std),
-            trained_mpp=spec.trained_mpp,
-            max_batch=max_batch,
-            tolerance=TOLERANCE,
-            parity=parity,
-            not_run=None if options.format == "onnx" else "the engine: not yet run on a GPU",
-            tools=written.tools,
-            build=written.build,
-        )
+        made = _described(spec, network, written, parity, options.format, max_batch)
         made.write(folder)
     return made
 
@@ -124,6 +107,35 @@ class _Written:
     data: Sequence[Path]
     tools: dict[str, str]
     build: dict[str, int | str] = field(default_factory=dict)
+
+
+def _described(
+    spec: EncoderSpec,
+    network: Network,
+    written: _Written,
+    parity: list[EncoderParity],
+    format: Format,
+    max_batch: int | None,
+) -> ExportedEncoder:
+    return ExportedEncoder(
+        format=format,
+        file=written.model.name,
+        sha256=file_sha256(written.model),
+        data_files={path.name: file_sha256(path) for path in written.data},
+        name=spec.name,
+        weights_hash=spec.weights_hash,
+        feature_dim=network.feature_dim,
+        input_px=network.input_px,
+        mean=tuple(network.mean),
+        std=tuple(network.std),
+        trained_mpp=spec.trained_mpp,
+        max_batch=max_batch,
+        tolerance=TOLERANCE,
+        parity=parity,
+        not_run=None if format == "onnx" else "the engine: not yet run on a GPU",
+        tools=written.tools,
+        build=written.build,
+    )
 
 
 def _options(

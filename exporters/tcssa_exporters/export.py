@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Unpack
 
 from tcssa.artefact import Artefact, ModelFile, Parity, ParityRow
 from tcssa.files.checksums import file_sha256
-from tcssa.reporter import Reporter, Silent
+from tcssa.reporter import Reporter, Silent, Task
 from tcssa_exporters.metadata import onnx_metadata
 from tcssa_exporters.onnx import write_onnx
 from tcssa_exporters.options import ExportOptions, ExportRequest
@@ -30,7 +30,6 @@ from tcssa_exporters.runners import (
     rounded_calls,
 )
 from tcssa_exporters.source import ExportSource
-from tcssa_exporters.stages import Stages, count_stages
 from tcssa_exporters.staging import staged_artefact
 from tcssa_exporters.tensorrt import build_engine, check_targets, flavour
 from tcssa_exporters.tools import tool_versions
@@ -85,15 +84,15 @@ def export_model(
     options = ExportOptions.resolve(kind, request)
     if options.format != "onnx":
         check_targets(options.format, options.targets, options.precision.name)
-    if not _runs_here(options):
+    if not options.runs_here():
         open_engine = None
     reporter = reporter or Silent()
-    total = count_stages(options, compares_engines=open_engine is not None)
+    total = _count_stages(options, compares_engines=open_engine is not None)
     with (
         staged_artefact(out, overwrite=overwrite) as folder,
         reporter.task(f"export to {options.format}", total=total, unit="stage") as task,
     ):
-        export = _Export(source, options, folder, Stages(task, reporter, total))
+        export = _Export(source, options, folder, _Stages(task, reporter, total))
         return export.make(open_engine)
 
 
@@ -136,6 +135,26 @@ def export_compressor(
     )
 
 
+class _Stages:
+    """Reports each stage in a line."""
+
+    def __init__(self, task: Task, reporter: Reporter, total: int) -> None:
+        self._task, self._reporter, self._total = task, reporter, total
+        self._begun = 0
+
+    def begin(self, text: str) -> None:
+        """Begin a stage, which ends the one before."""
+        if self._begun:
+            self._task.advance()
+        self._begun += 1
+        self._task.describe(text)
+        self._reporter.note(f"{self._begun}/{self._total}  {text}")
+
+    def end(self) -> None:
+        """End the last stage."""
+        self._task.advance()
+
+
 @dataclass(frozen=True)
 class _Export:
     """One export in progress."""
@@ -143,7 +162,7 @@ class _Export:
     source: ExportSource
     options: ExportOptions
     folder: Path
-    stages: Stages
+    stages: _Stages
 
     def make(self, open_engine: OpenEngine | None) -> Artefact:
         """Write the artefact into the folder."""
@@ -193,7 +212,7 @@ class _Export:
             status=f"passed with {rows[-1].runner}",
             tolerance=precision.tolerance,
             reason=precision.reason,
-            not_run=_not_run(precision.compute),
+            not_run=precision.not_run(),
             rows=rows,
         )
 
@@ -270,7 +289,7 @@ class _Export:
                     }
                 ),
                 "tools": tools,
-                "gpu_targets": _gpu_targets(self.options),
+                "gpu_targets": self.options.gpu_targets(),
             }
         )
 
@@ -297,36 +316,8 @@ class _Export:
         )
 
 
-def _not_run(compute: str) -> list[str]:
-    """List what a comparison of the ONNX file on the CPU does not cover."""
-    if compute == "float32":
-        return []
-    open_ends = [
-        f"{compute} hardware: the comparison 'rounded' computes each 16-bit operation in float32 "
-        "and rounds its result"
-    ]
-    if compute == "bfloat16":
-        open_ends.append(
-            "the file as it is: ONNX Runtime's CPU provider loads no bfloat16; it passed the ONNX "
-            "checker, and 'rounded' is made from it"
-        )
-    return open_ends
-
-
-def _gpu_targets(options: ExportOptions) -> list[str]:
-    """List the GPUs an engine is built for; empty where TensorRT-RTX chooses by itself."""
-    import torch
-
-    if options.targets or options.format == "tensorrt-rtx":
-        return list(options.targets)
-    return ["sm{}{}".format(*torch.cuda.get_device_capability())]
-
-
-def _runs_here(options: ExportOptions) -> bool:
-    """Tell whether this machine has a GPU that an engine is built for."""
-    import torch
-
-    if not options.is_engine or not torch.cuda.is_available():
-        return False
-    here = "sm{}{}".format(*torch.cuda.get_device_capability())
-    return not options.targets or here in options.targets
+def _count_stages(options: ExportOptions, *, compares_engines: bool) -> int:
+    """Count the stages of an export; engines are run and compared only where they can be."""
+    parts = 2 if options.graph == "chunked" else 1
+    comparisons = 2 if options.precision.compute == "float16" else 1
+    return parts * (1 + options.is_engine) + comparisons + compares_engines

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tcssa.compute.onnx_tracing import quiet_exporter
+from tcssa.compute.onnx_support import quiet_exporter
 from tcssa.errors import ArtefactError
 
 if TYPE_CHECKING:

@@ -67,6 +67,20 @@ class ExportOptions:
         """The most slides that a chunked pair finishes at once; None for any number."""
         return None if self.max_batch is None else max(self.max_batch, _FINISH_SLIDES)
 
+    def gpu_targets(self) -> list[str]:
+        """List the GPUs an engine is built for; empty where TensorRT-RTX chooses by itself."""
+        if self.targets or self.format == "tensorrt-rtx":
+            return list(self.targets)
+        return [_this_gpu()]
+
+    def runs_here(self) -> bool:
+        """Tell whether this machine has a GPU that an engine is built for."""
+        import torch
+
+        if not self.is_engine or not torch.cuda.is_available():
+            return False
+        return not self.targets or _this_gpu() in self.targets
+
     @classmethod
     def resolve(cls, format: Format, request: ExportRequest) -> Self:
         """Fill in the defaults and check the options.
@@ -109,6 +123,12 @@ class ExportOptions:
             targets=targets,
             workspace_bytes=workspace_mb << 20,
         )
+
+
+def _this_gpu() -> str:
+    import torch
+
+    return "sm{}{}".format(*torch.cuda.get_device_capability())
 
 
 def _chunk_patches(format: Format, graph: Graph, request: ExportRequest) -> int | None:

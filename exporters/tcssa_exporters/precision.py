@@ -45,6 +45,21 @@ class Precision:
         dtype: torch.dtype = getattr(torch, self.compute)
         return dtype
 
+    def not_run(self) -> list[str]:
+        """List what a comparison of the ONNX file on the CPU does not cover."""
+        if not self.is_half:
+            return []
+        open_ends = [
+            f"{self.compute} hardware: the comparison 'rounded' computes each 16-bit operation in "
+            "float32 and rounds its result"
+        ]
+        if self.compute == "bfloat16":
+            open_ends.append(
+                "the file as it is: ONNX Runtime's CPU provider loads no bfloat16; it passed the "
+                "ONNX checker, and 'rounded' is made from it"
+            )
+        return open_ends
+
     def stages(self, *, head: bool) -> dict[str, str]:
         """Return the number format of every stage, as ``artefact.json`` states it.
 

@@ -1,10 +1,14 @@
-"""The choice of the device that work runs on; a fallback is never silent."""
+"""The device that work runs on, whose fallback is never silent; the number of its cores."""
 
 from __future__ import annotations
 
-import torch
+import os
+from typing import TYPE_CHECKING
 
 from tcssa.errors import DeviceError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def resolve_device(name: str) -> torch.device:
@@ -16,6 +20,8 @@ def resolve_device(name: str) -> torch.device:
     Raises:
         DeviceError: The device is not available.
     """
+    import torch
+
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -29,3 +35,10 @@ def resolve_device(name: str) -> torch.device:
             hint="use --device cpu; tcssa doctor tells what runs here",
         )
     return torch.device(name)
+
+
+def num_cores() -> int:
+    """Count the cores this process may use, fewer than the machine's in a container or a job."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

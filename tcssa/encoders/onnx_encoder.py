@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.compute.cores import num_cores
-from tcssa.compute.onnx_cuda import preload_cuda
+from tcssa.compute.devices import num_cores
+from tcssa.compute.onnx_support import preload_cuda
 from tcssa.encoders.base import Device
 from tcssa.encoders.onnx_export import INPUT_NAME, OUTPUT_NAME, cached_onnx
 from tcssa.errors import DeviceError

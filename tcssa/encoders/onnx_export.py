@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tcssa.compute.onnx_tracing import quiet_exporter
+from tcssa.compute.onnx_support import quiet_exporter
 from tcssa.files import atomic
 from tcssa.files.checksums import params_hash
 from tcssa.version import __version__

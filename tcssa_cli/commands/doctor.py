@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tcssa.compute.onnx_cuda import preload_cuda
+from tcssa.compute.onnx_support import preload_cuda
 from tcssa.errors import one_line
 from tcssa_cli.options import DebugFlag, JsonFlag
 from tcssa_cli.output import Output, make_table

@@ -11,7 +11,6 @@ from tcssa import SlotCompressor
 from tcssa.artefact import Artefact
 from tcssa.compressor import save_compressor
 from tcssa.errors import ArtefactError, DeviceError, MissingExtraError, ParityError, UsageError
-from tcssa_exporters import export as export_module
 from tcssa_exporters import export_compressor
 from tcssa_exporters import tensorrt as tensorrt_module
 from tcssa_exporters.options import ExportOptions
@@ -57,7 +56,7 @@ def test_an_engine_is_run_where_its_gpu_is(
     model: SlotCompressor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Plays a GPU: torch's runtime stands in the engine's place, of the right model or another."""
-    monkeypatch.setattr(export_module, "_runs_here", lambda options: options.targets == ("sm89",))
+    monkeypatch.setattr(ExportOptions, "runs_here", lambda options: options.targets == ("sm89",))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
     opened: list[Artefact] = []
     save_compressor(model, tmp_path / "model.safetensors")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tcssa.artefact import MANIFEST_FILE, Artefact, TensorSpec
-from tcssa.compute.onnx_cuda import preload_cuda
+from tcssa.compute.onnx_support import preload_cuda
 from tcssa.errors import ArtefactError, DeviceError, one_line
 from tcssa.files.boundary import reading
 from tcssa_runtimes.backends.artefact_runtime import Arrays, ArtefactRuntime

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tcssa.compute.cores import num_cores
+from tcssa.compute.devices import num_cores
 from tcssa.config.settings import write_resolved
 from tcssa.encoders import Encoder, EncoderSpec, encoder_spec
 from tcssa.errors import SlideError, TcssaError, UsageError

@@ -1,11 +1,12 @@
-"""Tracing torch modules to ONNX without chatter."""
+"""ONNX without chatter: tracing torch modules, and starting ONNX Runtime on CUDA."""
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 
 
 @contextmanager
@@ -26,3 +27,15 @@ def quiet_exporter() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def preload_cuda() -> None:
+    """Look for the CUDA libraries in torch's and NVIDIA's wheels, without printing.
+
+    `onnxruntime.preload_dlls` prints to stdout, which is for data alone.
+    """
+    import onnxruntime
+
+    if hasattr(onnxruntime, "preload_dlls"):
+        with redirect_stdout(io.StringIO()):
+            onnxruntime.preload_dlls()
