@@ -9,8 +9,9 @@ from tcssa.compressor.checkpoint import (
     open_checkpoint,
     save_compressor,
 )
-from tcssa.compressor.compressor import BagsOutput, CompressorOutput, SlotCompressor
+from tcssa.compressor.compressor import SlotCompressor
 from tcssa.compressor.config import CompressorConfig
+from tcssa.compressor.outputs import BagsOutput, CompressorOutput
 from tcssa.compressor.state import SlotState
 
 __all__ = [

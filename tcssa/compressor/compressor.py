@@ -16,86 +16,22 @@ Shapes: B bags, N patches, D features, K slots, T = top_k.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import reduce
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from tcssa.compressor import fused
+from tcssa.compressor.aggregation import Aggregate, fused_sums_of, plain_sums_of
 from tcssa.compressor.balance import RoutingSums
 from tcssa.compressor.config import CompressorConfig
 from tcssa.compressor.experts import SlotExperts
+from tcssa.compressor.outputs import BagsOutput, CompressorOutput
 from tcssa.compressor.place_map import PlaceMap
-from tcssa.compressor.router import Router, salient
+from tcssa.compressor.router import Router
 from tcssa.compressor.state import SlotState
 from tcssa.errors import NonFiniteFeatureError, ShapeError
-from tcssa.moments import NEEDS_PLACES, SlotMoments
-
-CHUNK_PATCHES = 2048
-"""Patches that inference works on at once: 8 MB of float32 at D = 1024, which stays in cache
-between the gate and the weighted sum, so that features are read from memory once."""
-
-
-@dataclass(frozen=True)
-class CompressorOutput:
-    """Result of compressing a batch of bags."""
-
-    slots: Tensor
-    """[B, K, D]."""
-    mass: Tensor
-    """Σ P̃ a of each slot, [B, K], float32; 0 marks an empty slot."""
-    assignments: Tensor
-    """The slots of each patch, most probable first, [B, N, T], int64; -1 for padding."""
-    weights: Tensor
-    """Their routing probabilities P̃, [B, N, T], float32; 0 for padding."""
-    routing: RoutingSums
-    """Sums over all real patches: the balance loss and slot utilisation."""
-    salience: Tensor | None = None
-    """Factor a of each patch, [B, N], float32, 0 for padding; None where the model has none."""
-
-    @property
-    def aux_loss(self) -> Tensor:
-        """The balance loss over all real patches, 0-dim, float32."""
-        return self.routing.balance_loss()
-
-
-@dataclass(frozen=True)
-class BagsOutput:
-    """Result of compressing bags of different sizes."""
-
-    slots: Tensor
-    """[B, K, D]; with a nested budget [B, K', D]."""
-    mass: Tensor
-    """Σ P̃ a of each slot, [B, K] or [B, K'], float32; 0 marks an empty slot."""
-    assignments: list[Tensor]
-    """For each bag the slots of its patches, most probable first, [N, T], int64."""
-    weights: list[Tensor]
-    """For each bag their routing probabilities P̃, [N, T], float32."""
-    routing: RoutingSums
-    """Sums over all patches: the balance loss and slot utilisation."""
-    salience: list[Tensor] | None = None
-    """For each bag the factor a of its patches, [N], float32; None where the model has none."""
-
-    @property
-    def aux_loss(self) -> Tensor:
-        """The balance loss over all patches, 0-dim, float32."""
-        return self.routing.balance_loss()
-
-
-class Aggregate(NamedTuple):
-    """The sums and the routing of one bag."""
-
-    state: SlotState
-    """The bag's contribution to the sums of its slide."""
-    assignments: Tensor
-    """The slots of its patches, most probable first, [N, T], int64."""
-    weights: Tensor
-    """Their routing probabilities P̃, [N, T], float32."""
-    routing: RoutingSums
-    salience: Tensor | None
-    """Factor a of each patch, [N], float32; None where the model has none."""
+from tcssa.moments import NEEDS_PLACES
 
 
 class SlotCompressor(nn.Module):
@@ -228,17 +164,17 @@ class SlotCompressor(nn.Module):
         if coords is not None and [len(each) for each in coords] != [len(bag) for bag in bags]:
             raise ShapeError("coords must be [N, 2] of each bag, one row a patch")
         if self._is_fused(bags):
-            parts = self._aggregate_fused(bags)
+            parts = fused_sums_of(self.router, bags)
         else:
             parts = []
             for index, bag in enumerate(bags):
                 try:
-                    parts.append(self._aggregate(bag))
+                    parts.append(plain_sums_of(self.router, bag))
                 except NonFiniteFeatureError as error:
                     raise NonFiniteFeatureError(error.row, bag=index) from None
         if self.places is None or coords is None:
             return parts
-        return [self.placed(part, at, mpp=1.0) for part, at in zip(parts, coords, strict=True)]
+        return [part.placed(at, mpp=1.0) for part, at in zip(parts, coords, strict=True)]
 
     def start(self) -> SlotState:
         """Return the state of a slide before any of its patches is seen."""
@@ -277,7 +213,7 @@ class SlotCompressor(nn.Module):
         except NonFiniteFeatureError as error:
             raise NonFiniteFeatureError(state.num_patches + error.row) from None
         if coords is not None:
-            part = self.placed(part, coords, mpp)
+            part = part.placed(coords, mpp)
         return state.merge(part.state)
 
     def folded(self, state: SlotState, budget: int | None) -> SlotState:
@@ -324,98 +260,11 @@ class SlotCompressor(nn.Module):
             slots: Tensor = self.experts(centers_BKD)
         return slots
 
-    def placed(self, part: Aggregate, coords: Tensor, mpp: float | None) -> Aggregate:
-        """Add the moments of a bag's coordinates; no gradient goes through them to the gate.
-
-        Args:
-            part: The sums and the routing of the bag.
-            coords: Where its patches lie (x, y), [N, 2].
-            mpp: Microns per unit of the coordinates; None where it is not known.
-        """
-        weights = salient(part.weights, part.salience)
-        moments = SlotMoments.of(
-            part.assignments.cpu().numpy(),
-            weights.detach().cpu().numpy(),
-            coords.cpu().numpy(),
-            self.config.num_slots,
-            mpp,
-        )
-        return part._replace(state=replace(part.state, footprint=moments))
-
-    def _aggregate(self, features: Tensor) -> Aggregate:
-        """Route and sum up one bag [N, D].
-
-        Without gradients the bag streams through in chunks and nothing of size [N, K] or [N, D]
-        is ever made; with gradients it is one chunk, since autograd would keep them all anyway.
-        """
-        if len(features) == 0:
-            return self._nothing(features.device)
-        chunk_patches = len(features) if torch.is_grad_enabled() else CHUNK_PATCHES
-        parts = None
-        assignments, weights, salience = [], [], []
-        for begin in range(0, len(features), chunk_patches):
-            chunk = slice(begin, begin + chunk_patches)
-            rows = features[chunk].float()  # once, for the gate and for the sum
-            try:
-                routing = self.router(rows)
-            except NonFiniteFeatureError as error:
-                raise NonFiniteFeatureError(begin + error.row) from None
-            dense = routing.dense_weights()
-            state = SlotState(
-                weighted_sum=dense.T @ rows,
-                mass=dense.sum(dim=0),
-                num_patches=len(dense),
-            )
-            sums = RoutingSums.of(routing)
-            parts = (
-                (state, sums) if parts is None else (parts[0].merge(state), parts[1].merge(sums))
-            )
-            assignments.append(routing.indices_NT)
-            weights.append(routing.weights_NT)
-            salience += [] if routing.salience_N is None else [routing.salience_N]
-        assert parts is not None
-        return Aggregate(
-            parts[0],
-            torch.cat(assignments),
-            torch.cat(weights),
-            parts[1],
-            torch.cat(salience) if salience else None,
-        )
-
     def _is_fused(self, bags: Sequence[Tensor]) -> bool:
         """Tell whether the fused kernel runs these bags; it cannot add noise to the logits."""
         has_noise = self.training and self.router.noise_std > 0
         num_slots, top_k = self.config.num_slots, self.config.top_k
         return self.fused and not has_noise and fused.takes(bags, num_slots, top_k)
-
-    def _aggregate_fused(self, bags: Sequence[Tensor]) -> list[Aggregate]:
-        """Route and sum up all bags in one launch."""
-        gate = self.router.gate
-        line = None if self.router.salience is None else self.router.salience.line()
-        sums = fused.fused_sums(bags, gate.weight, gate.bias, self.config.top_k, line)
-        lengths = [len(bag) for bag in bags]
-        all_indices, all_weights = (
-            torch.split(values, lengths) for values in (sums.indices, sums.weights)
-        )
-        has_none: list[Tensor | None] = [None] * len(bags)
-        all_salience = has_none if line is None else torch.split(sums.salience, lengths)
-        parts = []
-        for i, (indices, weights, salience) in enumerate(
-            zip(all_indices, all_weights, all_salience, strict=True)
-        ):
-            state = SlotState(sums.weighted_sum[i], sums.mass[i], lengths[i])
-            routing = RoutingSums(sums.probs[i], sums.counts[i], sums.logsumexp[i], lengths[i])
-            parts.append(Aggregate(state, indices, weights, routing, salience))
-        return parts
-
-    def _nothing(self, device: torch.device) -> Aggregate:
-        """Return the sums and the routing of a bag without patches."""
-        top_k, num_slots = self.config.top_k, self.config.num_slots
-        nowhere = torch.empty(0, top_k, dtype=torch.int64, device=device)
-        weightless = torch.empty(0, top_k, device=device)
-        none = torch.empty(0, device=device) if self.config.salience else None
-        sums = RoutingSums.empty(num_slots, device)
-        return Aggregate(self.start(), nowhere, weightless, sums, none)
 
     def _check_features(self, features: Tensor, num_dims: int) -> None:
         expected = ["B", "N", str(self.config.feature_dim)][3 - num_dims :]

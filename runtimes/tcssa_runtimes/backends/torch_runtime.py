@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from tcssa.compressor import LoadedCompressor
-    from tcssa.compressor.compressor import Aggregate
+    from tcssa.compressor.aggregation import Aggregate
     from tcssa_runtimes.backends.pinned import PinnedUploads
 
 _CHUNK_PATCHES = 4096

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tcssa.compressor.compressor import CHUNK_PATCHES
+from tcssa.compressor.aggregation import CHUNK_PATCHES
 from tcssa.mil.classifier.slide_classifier import SlideClassifier
 from tcssa.mil.cohort.cohort import CohortSlide
 
