@@ -124,7 +124,7 @@ def compute_all(bags: Sequence[NDArray[Any]], num_patches: int, runtime: Runtime
                 ]
                 for first in range(0, len(chunks), runtime.chunks_at_once):
                     launch = chunks[first : first + runtime.chunks_at_once]
-                    for part in runtime.launch(launch)():
+                    for part in runtime.launch(launch).result():
                         sums.add(part)
                 slides.append(sums)
             done += len(bag)

@@ -40,9 +40,9 @@ def inspect(path: Path) -> Inspected:
         UsageError: The path is not of a kind that the toolkit knows.
         FileError: The path is of a known kind, but broken.
     """
-    from tcssa.features.feature_set_path import split_selection
+    from tcssa.features import BagRef
 
-    if not split_selection(path)[0].exists():
+    if not BagRef.parse(path).path.exists():
         raise MissingDataError(f"{path}: there is no such file or folder")
     for kind in _KINDS:
         found = kind(path)
@@ -195,16 +195,13 @@ def _encoded_archive(path: Path) -> Inspected | None:
 
 
 def _bag(path: Path) -> Inspected | None:
-    from tcssa.features import open_bag
-    from tcssa.features.feature_set_path import bag_file, split_selection
+    from tcssa.features import BagRef, open_bag
     from tcssa.features.readers.registry import SUFFIXES, TABLE_SUFFIX
 
-    if not bag_file(path).is_file() or split_selection(path)[0].suffix.lower() not in (
-        *SUFFIXES,
-        TABLE_SUFFIX,
-    ):
+    ref = BagRef.parse(path)
+    if not ref.file.is_file() or ref.path.suffix.lower() not in (*SUFFIXES, TABLE_SUFFIX):
         return None
-    with open_bag(path) as bag:
+    with open_bag(ref) as bag:
         facts: Facts = {
             "slide_id": bag.slide_id,
             "patches": bag.num_patches,
@@ -218,10 +215,9 @@ def _bag(path: Path) -> Inspected | None:
 
 
 def _folder_of_bags(path: Path) -> Inspected | None:
-    from tcssa.features import find_bags, open_bag
-    from tcssa.features.feature_set_path import split_selection
+    from tcssa.features import BagRef, find_bags, open_bag
 
-    if not split_selection(path)[0].is_dir():
+    if not BagRef.parse(path).path.is_dir():
         return None
     try:
         bags = find_bags([path])
@@ -239,7 +235,7 @@ def _folder_of_bags(path: Path) -> Inspected | None:
         "patches_of_a_slide": f"{min(patches):,} to {max(patches):,}",
         "features": dict(kinds),
         "without_patches": sum(not number for number in patches),
-        "folder": str(bags[0].parent),
+        "folder": str(bags[0].address.parent),
     }
     return Inspected(
         path, "patch features", facts, next=f"tcssa encode {path} --model MODEL --out ENCODED"

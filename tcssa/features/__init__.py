@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from tcssa.features.bag import Bag
+from tcssa.features.feature_set_path import BagRef
 from tcssa.features.folder import find_bags, index_bags
 from tcssa.features.opening import open_bag, read_features
 from tcssa.features.tables import LabelledSlide, read_labels
 
 __all__ = [
     "Bag",
+    "BagRef",
     "LabelledSlide",
     "find_bags",
     "index_bags",

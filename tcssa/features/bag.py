@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.errors import FeatureFileError, one_line
+from tcssa.features.feature_set_path import BagRef
 
 READ_AGAIN = "extract this slide again: the file is incomplete or damaged"
 _MAX_PLACE = 2.0**53
@@ -26,7 +27,7 @@ class Bag:
     ``features`` and ``coords`` slice like arrays and are read from the disk only where sliced.
     """
 
-    path: Path
+    ref: BagRef
     features: Any
     """[N, D], rows of an HDF5 dataset or an array."""
     coords: Any | None
@@ -38,9 +39,14 @@ class Bag:
     file: h5py.File | None = None
 
     @property
+    def path(self) -> Path:
+        """The bag's address, as errors show it: ``job/S.h5``, or ``job::uni/S.h5``."""
+        return self.ref.address
+
+    @property
     def slide_id(self) -> str:
         """The slide's name: the file name without its extension."""
-        return self.path.stem
+        return self.ref.slide_id
 
     @property
     def num_patches(self) -> int:

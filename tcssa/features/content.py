@@ -9,6 +9,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from tcssa.features.feature_set_path import BagRef
 from tcssa.features.opening import open_bag
 
 _ROWS = 4096
@@ -40,14 +41,14 @@ class ContentHash:
         return whole.hexdigest()
 
 
-def content_hash(path: Path) -> str:
+def content_hash(bag: BagRef | Path) -> str:
     """Hash the content of a feature file.
 
     Raises:
         FeatureFileError: The file cannot be read.
     """
-    with open_bag(path) as bag:
-        content = ContentHash(bag.feature_dim)
-        for begin in range(0, bag.num_patches, _ROWS):
-            content.add(bag.read(begin, begin + _ROWS))
-        return content.digest(bag.read_coords())
+    with open_bag(bag) as opened:
+        content = ContentHash(opened.feature_dim)
+        for begin in range(0, opened.num_patches, _ROWS):
+            content.add(opened.read(begin, begin + _ROWS))
+        return content.digest(opened.read_coords())

@@ -15,7 +15,7 @@ from tcssa.errors import (
     UsageError,
 )
 from tcssa.features.bag_metadata import describe
-from tcssa.features.feature_set_path import bag_file
+from tcssa.features.feature_set_path import BagRef
 from tcssa.features.folder import find_bags
 from tcssa.features.opening import open_bag
 from tcssa.features.written_layouts import LAYOUTS, Layout
@@ -89,20 +89,20 @@ def convert(
         raise UnknownNameError("layout", to, LAYOUTS)
     layout = LAYOUTS[to]
     reporter = reporter or Silent()
-    paths = find_bags(sources)
-    _require_distinct(paths)
+    refs = find_bags(sources)
+    _require_distinct(refs)
     for folder in out.glob("*/"):  # every layout keeps its files one folder down
         atomic.discard_leftovers(folder)
     report = ConvertReport()
-    with reporter.task(f"converting to {to}", len(paths), "slides") as task:
-        for path in paths:
-            mpp = slide_mpp or (resolutions or {}).get(path.stem)
+    with reporter.task(f"converting to {to}", len(refs), "slides") as task:
+        for ref in refs:
+            mpp = slide_mpp or (resolutions or {}).get(ref.slide_id)
             try:
-                _convert_one(path, layout, out, mpp, overwrite, report)
+                _convert_one(ref, layout, out, mpp, overwrite, report)
             except DiskFullError:
                 raise
             except TcssaError as error:
-                report.failed.append(NotConverted(path, _reason(error), error.hint))
+                report.failed.append(NotConverted(ref.address, _reason(error), error.hint))
             task.advance()
     for fact, slides in report.unknown.items():
         more = f" and {len(slides) - 3} more" if len(slides) > 3 else ""
@@ -111,14 +111,14 @@ def convert(
 
 
 def _convert_one(
-    path: Path,
+    ref: BagRef,
     layout: Layout,
     out: Path,
     mpp: float | None,
     overwrite: bool,
     report: ConvertReport,
 ) -> None:
-    with open_bag(path) as bag:
+    with open_bag(ref) as bag:
         targets = layout.files(out, bag.slide_id, bag.encoder)
         if targets[-1].exists() and not overwrite:
             report.num_skipped += 1
@@ -126,9 +126,8 @@ def _convert_one(
         if not bag.num_patches:
             report.empty.append(bag.slide_id)
             return
-        source = bag_file(bag.path)
-        if any(target.exists() and target.samefile(source) for target in targets):
-            raise FeatureFileError(path, "would be replaced by what is made of it")
+        if any(target.exists() and target.samefile(ref.file) for target in targets):
+            raise FeatureFileError(bag.path, "would be replaced by what is made of it")
         known = describe(bag, mpp, needs_mpp=layout.needs_mpp)
         layout.write(bag, known, out)
         report.num_converted += 1
@@ -141,12 +140,12 @@ def _reason(error: TcssaError) -> str:
     return error.reason if isinstance(error, FileError) else str(error)
 
 
-def _require_distinct(paths: Iterable[Path]) -> None:
-    seen: dict[str, Path] = {}
-    for path in paths:
-        other = seen.setdefault(path.stem, path)
-        if other is not path:
+def _require_distinct(refs: Iterable[BagRef]) -> None:
+    seen: dict[str, BagRef] = {}
+    for ref in refs:
+        other = seen.setdefault(ref.slide_id, ref)
+        if other is not ref:
             raise UsageError(
-                f"two files are of slide {path.stem!r}: {other} and {path}",
+                f"two files are of slide {ref.slide_id!r}: {other} and {ref}",
                 hint="give one of them, or convert them into different folders",
             )

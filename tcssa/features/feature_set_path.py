@@ -1,13 +1,15 @@
-"""Paths that name one set of features where a file holds several.
+"""The address of a bag: a file on the disk, and one set of features where it holds several.
 
 ``S.h5::uni`` is the set ``uni`` of a file, ``job::uni`` the same set of every file in a folder.
-Inside the toolkit the name always stands on the folder (``job::uni/S.h5``), so that the last
-part of a path remains the slide's name and suffix.
+Shown, the name always stands on the folder (``job::uni/S.h5``), so that the last part of a path
+remains the slide's name and suffix.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from tcssa.errors import FeatureFileError
 
@@ -16,38 +18,52 @@ STORE_SUFFIX = ".zarr"
 """Suffix of a LazySlide store, which is a folder."""
 
 
-def split_selection(path: Path) -> tuple[Path, str | None]:
-    """Split a path into the path on the disk and the name of a set; None if none is named."""
-    if SEPARATOR not in str(path) or path.exists():
-        return path, None
-    parts = list(path.parts)
-    for index in reversed(range(len(parts))):
-        base, separator, name = parts[index].rpartition(SEPARATOR)
-        if separator and base and name:
-            return Path(*parts[:index], base, *parts[index + 1 :]), name
-    return path, None
+@dataclass(frozen=True)
+class BagRef:
+    """A bag, or a folder of bags, and the set of features to read of it."""
 
+    path: Path
+    """File, LazySlide store or folder on the disk."""
+    set_name: str | None = None
+    """The set of features; None takes the only one."""
 
-def with_selection(path: Path, name: str | None) -> Path:
-    """Add the name of a set of features to a path, on its folder: ``job::uni/S.h5``.
+    @classmethod
+    def parse(cls, address: Path | str) -> Self:
+        """Read an address; a path that exists is taken as it is, whatever its name."""
+        path = Path(address)
+        if SEPARATOR not in str(path) or path.exists():
+            return cls(path)
+        parts = list(path.parts)
+        for index in reversed(range(len(parts))):
+            base, separator, name = parts[index].rpartition(SEPARATOR)
+            if separator and base and name:
+                return cls(Path(*parts[:index], base, *parts[index + 1 :]), name)
+        return cls(path)
 
-    Args:
-        path: The path on the disk.
-        name: The set; None leaves the path as it is.
-    """
-    return path if name is None else Path(f"{path.parent}{SEPARATOR}{name}") / path.name
+    @property
+    def address(self) -> Path:
+        """Return what `parse` reads, with the set on the folder: ``job::uni/S.h5``."""
+        path, name = self.path, self.set_name
+        return path if name is None else Path(f"{path.parent}{SEPARATOR}{name}") / path.name
 
+    @property
+    def slide_id(self) -> str:
+        """Return the slide's name: the file name without its extension."""
+        return self.path.stem
 
-def bag_file(path: Path) -> Path:
-    """Return the file whose size and time represent a bag; for a LazySlide store its metadata."""
-    stored, _ = split_selection(path)
-    return stored / "zarr.json" if is_store(stored) else stored
+    @property
+    def name(self) -> str:
+        """Return the file name and the set, if one is named; it tells bags of one slide apart."""
+        path, name = self.path, self.set_name
+        return path.name if name is None else f"{path.name}{SEPARATOR}{name}"
 
+    @property
+    def file(self) -> Path:
+        """Return the file whose size and time represent the bag; of a LazySlide store a part."""
+        return self.path / "zarr.json" if is_store(self.path) else self.path
 
-def bag_name(path: Path) -> str:
-    """Return the file name and the set, if one is named; it tells bags of one slide apart."""
-    stored, name = split_selection(path)
-    return stored.name if name is None else f"{stored.name}{SEPARATOR}{name}"
+    def __str__(self) -> str:
+        return str(self.address)
 
 
 def is_store(path: Path) -> bool:
@@ -56,18 +72,17 @@ def is_store(path: Path) -> bool:
     return name.endswith(STORE_SUFFIX) and not name.endswith(".ome.zarr") and path.is_dir()
 
 
-def choose_set(path: Path, names: list[str], wanted: str | None) -> str:
+def choose_set(ref: BagRef, names: list[str]) -> str:
     """Choose the set of features to read.
 
     Args:
-        path: The file or store, for errors.
+        ref: The file or store, and the set that was asked for.
         names: The sets that it holds.
-        wanted: The set that was asked for; None takes the only one.
 
     Raises:
-        FeatureFileError: There is no set, none called ``wanted``, or several and ``wanted`` is
-            None.
+        FeatureFileError: There is no set, none that was asked for, or several of which none was.
     """
+    path, wanted = ref.path, ref.set_name
     known = ", ".join(sorted(names))
     if not names:
         raise FeatureFileError(path, "holds no patch features", hint="extract features first")

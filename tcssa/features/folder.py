@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tcssa.errors import MissingDataError, UsageError
-from tcssa.features.feature_set_path import STORE_SUFFIX, is_store, split_selection, with_selection
+from tcssa.features.feature_set_path import STORE_SUFFIX, BagRef, is_store
 from tcssa.features.readers.registry import SUFFIXES, TABLE_SUFFIX
 from tcssa.features.tables import site_of
 
@@ -15,7 +15,7 @@ _SUBFOLDERS = ("features_*", "*/features_*", "h5_files", "pt_files", "*")
 features; the first that holds any counts."""
 
 
-def find_bags(paths: Iterable[Path]) -> list[Path]:
+def find_bags(paths: Iterable[Path]) -> list[BagRef]:
     """Find all feature files among files and folders, sorted by slide.
 
     A folder is a folder of feature files, or the job folder above exactly one such folder; a
@@ -25,34 +25,33 @@ def find_bags(paths: Iterable[Path]) -> list[Path]:
         MissingDataError: A path does not exist, or a folder holds no feature file.
         UsageError: A job folder holds features of several encoders.
     """
-    found: list[Path] = []
-    for given in paths:
-        path, name = split_selection(given)
-        if is_store(path) or path.is_file():
-            found.append(with_selection(path, name))
-        elif path.is_dir():
-            found.extend(with_selection(bag, name) for bag in _bags_below(path))
+    found: list[BagRef] = []
+    for given in map(BagRef.parse, paths):
+        if is_store(given.path) or given.path.is_file():
+            found.append(given)
+        elif given.path.is_dir():
+            found.extend(BagRef(bag, given.set_name) for bag in _bags_below(given.path))
         else:
-            raise MissingDataError(f"{path}: there is no such file or folder")
-    once = {path.resolve(): path for path in reversed(found)}
-    return sorted(once.values(), key=lambda path: (path.stem, str(path)))
+            raise MissingDataError(f"{given.path}: there is no such file or folder")
+    once = {(ref.path.resolve(), ref.set_name): ref for ref in reversed(found)}
+    return sorted(once.values(), key=lambda ref: (ref.slide_id, str(ref)))
 
 
-def index_bags(folder: Path) -> dict[str, Path]:
+def index_bags(folder: Path) -> dict[str, BagRef]:
     """Map the slide_id of every slide in a folder to its feature file.
 
     Raises:
         MissingDataError: The folder does not exist, or holds no feature file.
         UsageError: Two files are of the same slide, or a job folder holds several sets of features.
     """
-    index: dict[str, Path] = {}
-    for path in find_bags([folder]):
-        if path.stem in index:
+    index: dict[str, BagRef] = {}
+    for ref in find_bags([folder]):
+        other = index.setdefault(ref.slide_id, ref)
+        if other is not ref:
             raise UsageError(
-                f"two files hold features of slide {path.stem!r}: {index[path.stem]} and {path}",
+                f"two files hold features of slide {ref.slide_id!r}: {other} and {ref}",
                 hint="keep one of them in the folder",
             )
-        index[path.stem] = path
     return index
 
 

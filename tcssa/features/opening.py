@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tcssa.errors import FeatureDimError, FeatureFileError, NonFiniteFeatureError
 from tcssa.features.bag import Bag
-from tcssa.features.feature_set_path import split_selection
+from tcssa.features.feature_set_path import BagRef
 from tcssa.features.readers.registry import read_bag
 from tcssa.files.boundary import reading
 
@@ -18,11 +18,11 @@ _COORDS_WIDTHS = (2, 5)
 """Columns of corners: x, y; AtlasPatch adds read_w, read_h, level."""
 
 
-def open_bag(path: Path | str) -> Bag:
+def open_bag(bag: BagRef | Path | str) -> Bag:
     """Open the features of one slide.
 
     Args:
-        path: The slide's file or LazySlide store; ``S.h5::NAME`` if it holds several sets.
+        bag: The slide's file or LazySlide store; ``S.h5::NAME`` if it holds several sets.
 
     Returns:
         The open bag; use it as a context manager.
@@ -32,26 +32,21 @@ def open_bag(path: Path | str) -> Bag:
             named, or cannot be read without running code.
         MissingExtraError: A LazySlide store needs a package that is not installed.
     """
-    with reading(path, FeatureFileError):
-        return _open(Path(path))
+    with reading(str(bag), FeatureFileError):
+        opened = read_bag(bag if isinstance(bag, BagRef) else BagRef.parse(bag))
+        try:
+            _check(opened)
+        except FeatureFileError:
+            opened.close()
+            raise
+        return opened
 
 
-def _open(path: Path) -> Bag:
-    path, wanted = split_selection(path)
-    bag = read_bag(path, wanted)
-    try:
-        _check(bag)
-    except FeatureFileError:
-        bag.close()
-        raise
-    return bag
-
-
-def read_features(path: Path, feature_dim: int | None = None) -> NDArray[Any]:
+def read_features(bag: BagRef | Path, feature_dim: int | None = None) -> NDArray[Any]:
     """Read and check all patch features of one slide.
 
     Args:
-        path: The feature file.
+        bag: The feature file.
         feature_dim: The D that the features must have; None accepts any.
 
     Returns:
@@ -62,14 +57,14 @@ def read_features(path: Path, feature_dim: int | None = None) -> NDArray[Any]:
         FeatureDimError: D is not ``feature_dim``.
         NonFiniteFeatureError: A feature is NaN or infinite; the error names file and row.
     """
-    with open_bag(path) as bag:
-        features = bag.read()
-        if feature_dim not in (None, bag.feature_dim):
+    with open_bag(bag) as opened:
+        features = opened.read()
+        if feature_dim not in (None, opened.feature_dim):
             assert feature_dim is not None
-            raise FeatureDimError(path, feature_dim, bag.feature_dim)
+            raise FeatureDimError(str(bag), feature_dim, opened.feature_dim)
     finite = np.isfinite(features)
     if not finite.all():
-        raise NonFiniteFeatureError(int(np.argmin(finite.all(axis=1))), where=str(path))
+        raise NonFiniteFeatureError(int(np.argmin(finite.all(axis=1))), where=str(bag))
     return np.array(features, order="C")
 
 

@@ -186,16 +186,16 @@ def _slot_maps(demo: Demonstration, output: Output) -> None:
 
     compressor = open_checkpoint(demo.run_folder).model
     chosen = find_bags([demo.features])[:2]  # the labels of the cohort alternate
-    for path in chosen:
-        with open_bag(path) as bag:
+    for ref in chosen:
+        with open_bag(ref) as bag:
             features, coords = bag.read(), bag.read_coords()
             side, width = bag.patch_size_level0, bag.attributes["level0_width"]
         assert coords is not None
         assert side is not None
         with torch.no_grad():
             assignments = compressor(torch.from_numpy(features)[None]).assignments
-        thumbnail = read_rgb(demo.job / "thumbnails" / f"{path.stem}.jpg", SlideError)
-        out = demo.folder / "slot-maps" / f"{path.stem}.png"
+        thumbnail = read_rgb(demo.job / "thumbnails" / f"{ref.slide_id}.jpg", SlideError)
+        out = demo.folder / "slot-maps" / f"{ref.slide_id}.png"
         draw_slot_map(
             out,
             thumbnail,
@@ -203,6 +203,6 @@ def _slot_maps(demo: Demonstration, output: Output) -> None:
             coords,
             side,
             assignments[0, :, 0].numpy(),
-            title=path.stem,
+            title=ref.slide_id,
         )
         demo.slot_maps.append(out)

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from tcssa.errors import FileError, TcssaError
-from tcssa.features import open_bag
+from tcssa.features import BagRef, open_bag
 from tcssa.files import atomic
 from tcssa.reporter import Reporter, Silent, Task
 from tcssa_runtimes.archive.archive_index import FailedSlide, write_failures, write_index
@@ -29,7 +29,6 @@ from tcssa_runtimes.archive.slot_files import (
     EncodedFacts,
     Origin,
     read_facts,
-    require_facts,
     slide_features_path,
     write_slide_features,
 )
@@ -142,22 +141,24 @@ def encode(
     begin = time.perf_counter()
     reporter = reporter or Silent()
     report = EncodeReport(runtime.name, readers=readers)
-    paths = archive(bags, manifest)
+    refs = archive(bags, manifest)
     if shard is not None:
-        paths = shard.of(paths)
+        refs = shard.of(refs)
     atomic.discard_leftovers(out / FOLDER)
     atomic.discard_leftovers(out)
-    done = {} if overwrite else _find_done(paths, out, runtime)
-    to_do = [path for path in paths if path not in done]
-    report.num_skipped = len(done)
+    rows = {} if overwrite else _find_done(refs, out, runtime)
+    to_do = [ref for ref in refs if ref not in rows]
+    report.num_skipped = len(rows)
     if to_do:
         with runtime:
             for note in runtime.notes:
                 reporter.warn(note)
             report.runtime, report.notes = runtime.name, list(runtime.notes)
             run = _Run(to_do, out, runtime, reporter, report)
-            run.encode_all(memory_mb * 1_000_000)
-    _write_tables(paths, out, shard, report, done)
+            rows |= run.encode_all(memory_mb * 1_000_000)
+    suffix = "" if shard is None else shard.suffix
+    write_index(out / f"index{suffix}.csv", rows.values())
+    write_failures(out / f"failed{suffix}.csv", report.failed)
     report.total_s = time.perf_counter() - begin
     return report
 
@@ -166,21 +167,23 @@ def encode(
 class _Run:
     """The work of one call of `encode`."""
 
-    paths: Sequence[Path]
+    bags: Sequence[BagRef]
     out: Path
     runtime: Runtime
     reporter: Reporter
     report: EncodeReport
+    _written: dict[BagRef, EncodedFacts] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    """Guards the counts of the report, which several writers add to."""
+    """Guards the rows and the counts of the report, which several writers add to."""
 
-    def encode_all(self, memory_bytes: int) -> None:
+    def encode_all(self, memory_bytes: int) -> dict[BagRef, EncodedFacts]:
+        """Encode the bags; return the index row of each that was encoded."""
         begin = time.perf_counter()
         report = self.report
         with (
-            self.reporter.task("encode", total=len(self.paths), unit="slide") as task,
+            self.reporter.task("encode", total=len(self.bags), unit="slide") as task,
             Background(_WRITERS) as writers,
-            ReaderPool(self.paths, self.runtime, memory_bytes, report.readers) as pool,
+            ReaderPool(self.bags, self.runtime, memory_bytes, report.readers) as pool,
         ):
             packer = Packer(self.runtime, pool)
             for outcome in packer.outcomes():
@@ -188,13 +191,12 @@ class _Run:
                     case Encoded():
                         writers.do(partial(self._write, outcome, task))
                     case Failed(index, error):
-                        self._fail(self.paths[index], error)
+                        self._fail(self.bags[index].address, error)
                         task.advance()
                     case Empty(index):
-                        report.empty.append(self.paths[index])
-                        self.reporter.warn(
-                            f"{self.paths[index].name} holds no patches and has no slots"
-                        )
+                        empty = self.bags[index].address
+                        report.empty.append(empty)
+                        self.reporter.warn(f"{empty.name} holds no patches and has no slots")
                         task.advance()
         report.failed.sort(key=lambda slide: slide.path)
         report.empty.sort()
@@ -203,15 +205,16 @@ class _Run:
         report.read_s, report.copy_s = pool.read_s / report.readers, pool.prepare_s / report.readers
         report.compute_s, report.idle_s = packer.compute_s, packer.idle_s
         report.write_s = writers.busy_s / _WRITERS
+        return self._written
 
     def _write(self, done: Encoded, task: Task) -> None:
         header, facts = done.header, self.runtime.facts
-        target = slide_features_path(self.out, header.path.stem)
+        target = slide_features_path(self.out, header.bag.slide_id)
         was_there = target.exists()
-        write_slide_features(
+        row = write_slide_features(
             target,
             done.slide,
-            origin=Origin.of(header.path, header.stat, facts.sha256, done.input_hash),
+            origin=Origin.of(header.bag, header.stat, facts.sha256, done.input_hash),
             positions=header.positions,
             encoder=header.encoder or facts.encoder,
             runtime=self.runtime.name,
@@ -219,6 +222,7 @@ class _Run:
             budget=self.runtime.budget,
         )
         with self._lock:
+            self._written[header.bag] = row
             self.report.num_renewed += was_there
             self.report.num_encoded += 1
             self.report.num_patches += done.slide.num_patches
@@ -230,42 +234,24 @@ class _Run:
         self.reporter.warn(f"{path.name} was not encoded: {reason}")
 
 
-def _find_done(paths: Sequence[Path], out: Path, runtime: Runtime) -> dict[Path, EncodedFacts]:
+def _find_done(bags: Sequence[BagRef], out: Path, runtime: Runtime) -> dict[BagRef, EncodedFacts]:
     """Read the files of slides that need not be encoded again."""
     done = {}
-    for path in paths:
-        facts = read_facts(slide_features_path(out, path.stem))
+    for bag in bags:
+        facts = read_facts(slide_features_path(out, bag.slide_id))
         try:
             if facts is None or facts.budget != runtime.budget_text:
                 continue
-            if facts.origin.is_of(path, runtime.facts.sha256) and (
-                not runtime.facts.spatial or facts.um_per_coord == _um_per_coord(path)
+            if facts.origin.is_of(bag, runtime.facts.sha256) and (
+                not runtime.facts.spatial or facts.um_per_coord == _um_per_coord(bag)
             ):
-                done[path] = facts
+                done[bag] = facts
         except (OSError, FileError):  # reading it again will report what is wrong
             continue
     return done
 
 
-def _um_per_coord(path: Path) -> float | None:
+def _um_per_coord(ref: BagRef) -> float | None:
     """Read the microns per unit of a slide's coordinates, which its content's hash leaves out."""
-    with open_bag(path) as bag:
+    with open_bag(ref) as bag:
         return bag.um_per_coord
-
-
-def _write_tables(
-    paths: Sequence[Path],
-    out: Path,
-    shard: Shard | None,
-    report: EncodeReport,
-    done: Mapping[Path, EncodedFacts],
-) -> None:
-    suffix = "" if shard is None else shard.suffix
-    not_done = {slide.path for slide in report.failed} | set(report.empty)
-    encoded = [
-        done.get(path) or require_facts(slide_features_path(out, path.stem))
-        for path in paths
-        if path not in not_done
-    ]
-    write_index(out / f"index{suffix}.csv", encoded)
-    write_failures(out / f"failed{suffix}.csv", report.failed)

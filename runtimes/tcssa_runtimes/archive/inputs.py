@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Self
 
 from tcssa.errors import MissingDataError, TableError, UsageError
-from tcssa.features import find_bags
-from tcssa.features.feature_set_path import bag_file, is_store
+from tcssa.features import BagRef, find_bags
+from tcssa.features.feature_set_path import is_store
 from tcssa.files.table import read_table
 from tcssa.files.text import lines_of, read_text
 
@@ -41,9 +41,9 @@ class Shard:
             )
         return cls(int(match[1]), int(match[2]))
 
-    def of(self, paths: Sequence[Path]) -> list[Path]:
-        """Return this part, every n-th path. The parts together are all paths, each once."""
-        return list(paths[self.index - 1 :: self.count])
+    def of(self, bags: Sequence[BagRef]) -> list[BagRef]:
+        """Return this part, every n-th bag. The parts together are all bags, each once."""
+        return list(bags[self.index - 1 :: self.count])
 
     @property
     def suffix(self) -> str:
@@ -51,7 +51,7 @@ class Shard:
         return f"-{self.index}-of-{self.count}"
 
 
-def archive(inputs: Iterable[Path], manifest: Path | None = None) -> list[Path]:
+def archive(inputs: Iterable[Path], manifest: Path | None = None) -> list[BagRef]:
     """List all feature files of an archive, sorted by slide.
 
     Args:
@@ -72,9 +72,9 @@ def archive(inputs: Iterable[Path], manifest: Path | None = None) -> list[Path]:
         raise UsageError(
             "no features were given", hint="give files or folders, or a table with --manifest"
         )
-    paths = find_bags(given)
-    _require_distinct(paths)
-    return paths
+    bags = find_bags(given)
+    _require_distinct(bags)
+    return bags
 
 
 def read_manifest(manifest: Path) -> list[Path]:
@@ -112,7 +112,7 @@ def _fault(path: Path) -> str | None:
     try:
         if path.is_dir() and not is_store(path):
             return f"{path} is a folder, not a file of features"
-        return None if bag_file(path).exists() else f"{path}: there is no such file"
+        return None if BagRef.parse(path).file.exists() else f"{path}: there is no such file"
     except OSError as fault:  # a name that is too long, a folder that is closed
         return f"cannot be looked up ({fault.strerror}): {path}"
 
@@ -129,12 +129,12 @@ def _expanded(path: Path) -> list[Path]:
     return found
 
 
-def _require_distinct(paths: Sequence[Path]) -> None:
-    seen: dict[str, Path] = {}
-    for path in paths:
-        if path.stem in seen:
+def _require_distinct(bags: Sequence[BagRef]) -> None:
+    seen: dict[str, BagRef] = {}
+    for bag in bags:
+        other = seen.setdefault(bag.slide_id, bag)
+        if other is not bag:
             raise UsageError(
-                f"two files are of slide {path.stem!r}: {seen[path.stem]} and {path}",
+                f"two files are of slide {bag.slide_id!r}: {other} and {bag}",
                 hint="give one of them, or encode them into different folders",
             )
-        seen[path.stem] = path

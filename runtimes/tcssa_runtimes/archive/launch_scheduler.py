@@ -1,9 +1,9 @@
-"""Packing chunks of many slides into full launches.
+"""Many slides through the same launches.
 
-A launch takes as many chunks as the runtime allows, from whatever slides have been read. The sums
-of a chunk are added to its slide's. Slides whose last chunk was added wait for each other, and the
-experts run on several of them at once, since for a small slide most of what is read in this step is
-the experts' weights.
+A launch takes as many chunks as the runtime allows, from whatever slides have been read
+(`tcssa_runtimes.contract.slide_accumulator`), and their sums are added to their slides'. Slides
+whose last chunk was added wait for each other, and the experts run on several of them at once,
+since for a small slide most of what is read in this step is the experts' weights.
 
 A slide's result does not depend on its neighbours: its chunks begin at fixed rows and are added in
 order, and the experts always run on the same number of slides, filled up with empty ones at the
@@ -13,7 +13,7 @@ end.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tcssa.errors import FileError, NonFiniteFeatureError, ShapeError, TcssaError
@@ -26,9 +26,10 @@ from tcssa_runtimes.archive.reader_pool import (
     ReaderPool,
     SlideHeader,
 )
-from tcssa_runtimes.contract.base import Pending, Runtime
+from tcssa_runtimes.contract.base import Runtime
 from tcssa_runtimes.contract.outputs import EncodedSlide
-from tcssa_runtimes.contract.slide_accumulator import SlideSums
+from tcssa_runtimes.contract.slide_accumulator import Launches
+from tcssa_runtimes.contract.slide_sums import ChunkSums, SlideSums
 
 SLIDES_AT_ONCE = 16
 """Slides that the experts run on at once; 16 take 3 to 4 times as long as one."""
@@ -68,18 +69,12 @@ class _Open:
 
     header: SlideHeader
     sums: SlideSums
+    pieces_left: int = 0
+    """Pieces that were launched, or wait for it, and are not added yet."""
     whole: EncodedSlide | None = None
     """The result, if the model takes slides whole."""
-    input_hash: str = ""
-
-
-@dataclass(frozen=True)
-class _Launch:
-    """A launch in flight: its chunks, and the ends of slides that came among them."""
-
-    messages: list[Piece | Ended]
-    pieces: list[Piece]
-    pending: Pending
+    input_hash: str | None = None
+    """Known once the last piece was read."""
 
 
 class Packer:
@@ -91,16 +86,19 @@ class Packer:
     """
 
     def __init__(self, runtime: Runtime, pool: ReaderPool) -> None:
-        self.compute_s = 0.0
-        """Seconds in which the model ran."""
         self.idle_s = 0.0
         """Seconds of waiting for features to run it on."""
         self._runtime, self._pool = runtime, pool
         self._open: dict[int, _Open] = {}
-        self._waiting: list[Piece | Ended] = []
-        self._launched: list[_Launch] = []
+        self._launches: Launches[Piece] = Launches(runtime)
+        self._other_compute_s = 0.0
         self._complete: dict[int, _Open] = {}
         self._failed: set[int] = set()
+
+    @property
+    def compute_s(self) -> float:
+        """Return the seconds in which the model ran."""
+        return self._launches.compute_s + self._other_compute_s
 
     def outcomes(self) -> Iterator[Outcome]:
         """Encode all slides, and yield the outcome of each as soon as it is known.
@@ -109,11 +107,10 @@ class Packer:
             TcssaError: There was an error that is not the fault of one slide.
         """
         messages = self._pool.messages()
-        while (message := self._next(messages)) is not None:
-            yield from self._take(message)
-        yield from self._launch()
-        while self._launched:
-            yield from self._collect()
+        with self._launches:
+            while (message := self._next(messages)) is not None:
+                yield from self._take(message)
+            yield from self._sum_up(self._launches.drain())
         yield from self._finish()
 
     def _next(self, messages: Iterator[Message]) -> Message | None:
@@ -132,11 +129,14 @@ class Packer:
                 yield from self._fail(slide, error)
             case Piece() if self._runtime.facts.chunk_patches is None:
                 yield from self._encode_whole(message)
-            case Piece() | Ended():
-                self._waiting.append(message)
-                chunks = sum(isinstance(waiting, Piece) for waiting in self._waiting)
-                if chunks == self._runtime.chunks_at_once or not (chunks or self._launched):
-                    yield from self._launch()
+            case Piece(slide, features):
+                if slide in self._open:
+                    self._open[slide].pieces_left += 1
+                yield from self._sum_up(self._launches.put(message, features))
+            case Ended(slide, input_hash):
+                if slide in self._open:
+                    self._open[slide].input_hash = input_hash
+                    yield from self._end_if_complete(slide)
 
     def _encode_whole(self, piece: Piece) -> Iterator[Outcome]:
         begin = time.perf_counter()
@@ -148,48 +148,36 @@ class Packer:
         else:
             self._open[piece.slide].whole = slide
         finally:
-            self.compute_s += time.perf_counter() - begin
+            self._other_compute_s += time.perf_counter() - begin
             self._pool.give_back(piece)
 
-    def _launch(self) -> Iterator[Outcome]:
-        """Launch the chunks that wait; collect the oldest launch where enough are in flight."""
-        waiting, self._waiting = self._waiting, []
-        pieces = [message for message in waiting if isinstance(message, Piece)]
-        begin = time.perf_counter()
-        pending = self._runtime.launch([piece.features for piece in pieces]) if pieces else list
-        self.compute_s += time.perf_counter() - begin
-        self._launched.append(_Launch(waiting, pieces, pending))
-        while len(self._launched) >= self._runtime.launches_at_once:
-            yield from self._collect()
-
-    def _collect(self) -> Iterator[Outcome]:
-        """Wait for the oldest launch, add its sums, and end the slides that it completes."""
-        launch = self._launched.pop(0)
-        begin = time.perf_counter()
-        found = launch.pending()
-        self.compute_s += time.perf_counter() - begin
-        for piece, sums in zip(launch.pieces, found, strict=True):
+    def _sum_up(self, launched: Iterable[tuple[Piece, ChunkSums]]) -> Iterator[Outcome]:
+        """Add the sums of pieces to their slides, and end the slides that they complete."""
+        for piece, sums in launched:
             self._pool.give_back(piece)
-            if piece.slide not in self._open:  # a slide that failed is not needed any more
+            slide = self._open.get(piece.slide)
+            if slide is None:  # it failed, and is not needed any more
                 continue
             try:
-                self._open[piece.slide].sums.add(sums, piece.positions)
+                slide.sums.add(sums, piece.positions)
             except NonFiniteFeatureError as error:
                 self._pool.drop(piece.slide)
                 yield from self._fail(piece.slide, error)
-        for message in launch.messages:
-            if isinstance(message, Ended) and message.slide in self._open:
-                yield from self._end(message)
+            else:
+                slide.pieces_left -= 1
+                yield from self._end_if_complete(piece.slide)
 
-    def _end(self, message: Ended) -> Iterator[Outcome]:
-        slide = self._open.pop(message.slide)
-        slide.input_hash = message.input_hash
+    def _end_if_complete(self, index: int) -> Iterator[Outcome]:
+        slide = self._open[index]
+        if slide.input_hash is None or slide.pieces_left:
+            return
+        del self._open[index]
         if slide.header.num_patches == 0:
-            yield Empty(message.slide)
+            yield Empty(index)
         elif slide.whole is not None:
-            yield Encoded(message.slide, slide.header, slide.whole, slide.input_hash)
+            yield Encoded(index, slide.header, slide.whole, slide.input_hash)
         else:
-            self._complete[message.slide] = slide
+            self._complete[index] = slide
             if len(self._complete) == SLIDES_AT_ONCE:
                 yield from self._finish()
 
@@ -199,14 +187,17 @@ class Packer:
         if not complete:
             return
         begin = time.perf_counter()
-        encoded = finish_slides(self._runtime, [slide.sums for slide in complete.values()])
-        self.compute_s += time.perf_counter() - begin
+        encoded = self._runtime.finish(
+            [slide.sums for slide in complete.values()], filled_to=SLIDES_AT_ONCE
+        )
+        self._other_compute_s += time.perf_counter() - begin
         for (index, opened), slide in zip(complete.items(), encoded, strict=True):
             try:
                 self._runtime.require_finite(slide.slots)
             except ShapeError as error:
                 yield from self._fail(index, error)
             else:
+                assert opened.input_hash is not None  # complete slides have it
                 yield Encoded(index, opened.header, slide, opened.input_hash)
 
     def _fail(self, slide: int, error: BaseException) -> Iterator[Failed]:
@@ -217,20 +208,3 @@ class Packer:
         if slide not in self._failed:
             self._failed.add(slide)
             yield Failed(slide, error)
-
-
-def finish_slides(runtime: Runtime, sums: Sequence[SlideSums]) -> list[EncodedSlide]:
-    """Make the slots of at most `SLIDES_AT_ONCE` slides.
-
-    The batch is always filled up to that size, so that the last bits of a slide's slots do not
-    depend on the other slides.
-
-    Args:
-        runtime: The model; it is open, and streams.
-        sums: The sums of slides whose chunks have all been added.
-
-    Returns:
-        The slides in the order of their sums; see `Runtime.finish`.
-    """
-    filling = [runtime.no_sums(has_coords=False)] * (SLIDES_AT_ONCE - len(sums))
-    return runtime.finish([*sums, *filling])[: len(sums)]

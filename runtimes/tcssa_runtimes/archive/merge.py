@@ -11,14 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tcssa.errors import FeatureFileError, UsageError
-from tcssa_runtimes.archive.launch_scheduler import finish_slides
-from tcssa_runtimes.archive.slot_files import (
-    EncodedState,
-    Origin,
-    Positions,
-    read_state,
-    write_slide_features,
-)
+from tcssa_runtimes.archive.launch_scheduler import SLIDES_AT_ONCE
+from tcssa_runtimes.archive.slot_files import Origin, Positions, write_slide_features
+from tcssa_runtimes.archive.slot_state import EncodedState, read_state
 from tcssa_runtimes.contract.base import Runtime
 
 _SAME_MODEL = "give files that this model encoded"
@@ -68,7 +63,7 @@ def merge_slides(
         first.sums.places = None
     for other in others:
         first.sums.merge(other.sums)
-    (slide,) = finish_slides(runtime, [first.sums])
+    (slide,) = runtime.finish([first.sums], filled_to=SLIDES_AT_ONCE)
     runtime.require_finite(slide.slots)
     write_slide_features(
         out,

@@ -15,16 +15,14 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.errors import FeatureFileError, ShapeError, UsageError
-from tcssa.features import Bag, open_bag
+from tcssa.features import Bag, BagRef, open_bag
 from tcssa.features.content import ContentHash
-from tcssa.features.feature_set_path import bag_file
 from tcssa.features.readers.registry import LOADED_WHOLE
 from tcssa_runtimes.archive.memory_budget import Budget, CancelledError
 from tcssa_runtimes.archive.slot_files import Positions
@@ -39,7 +37,7 @@ _FLOAT32_BYTES = 4
 class SlideHeader:
     """Facts of a slide that are known before its features are read."""
 
-    path: Path
+    bag: BagRef
     stat: os.stat_result
     num_patches: int
     feature_dim: int
@@ -99,7 +97,7 @@ class ReaderPool:
     the memory is full.
 
     Args:
-        paths: The feature files; messages name a slide by its index among them.
+        bags: The feature files; messages name a slide by its index among them.
         runtime: The model, which decides the size of chunks and the slides that are refused.
         memory_bytes: Memory to hold at once: half for pieces, half for files that cannot be read in
             parts.
@@ -110,7 +108,7 @@ class ReaderPool:
     """
 
     def __init__(
-        self, paths: Sequence[Path], runtime: Runtime, memory_bytes: int, threads: int
+        self, bags: Sequence[BagRef], runtime: Runtime, memory_bytes: int, threads: int
     ) -> None:
         self.read_s = 0.0
         """Seconds that the threads spent reading."""
@@ -118,11 +116,11 @@ class ReaderPool:
         """Seconds that they spent on conversion, checks and hashing."""
         self.num_bytes = 0
         """Bytes of the features read, as they are stored."""
-        self._paths, self._runtime = paths, runtime
+        self._bags, self._runtime = bags, runtime
         self._pieces, self._files = Budget(memory_bytes // 2), Budget(memory_bytes // 2)
         _require_launches(runtime, self._pieces)
         self._queue: queue.Queue[Message | None] = queue.Queue()
-        self._places = iter(range(len(paths)))
+        self._places = iter(range(len(bags)))
         self._dropped: set[int] = set()
         self._lock = threading.Lock()
         self._running = threads
@@ -180,20 +178,21 @@ class ReaderPool:
             return next(self._places, None)
 
     def _read(self, slide: int) -> None:
-        path = self._paths[slide]
+        ref = self._bags[slide]
         try:
             # before reading: a file that changes meanwhile is renewed by the next call
-            stat = bag_file(path).stat()
-            held = stat.st_size if path.suffix.lower() in LOADED_WHOLE else 0
-            _require_room(path, held, self._files)
+            stat = ref.file.stat()
+            held = stat.st_size if ref.path.suffix.lower() in LOADED_WHOLE else 0
+            _require_room(ref, held, self._files)
             self._files.take(held)
             try:
-                with open_bag(path) as bag:
+                with open_bag(ref) as bag:
                     self._read_bag(slide, bag, stat)
             finally:
                 self._files.give_back(held)
         except OSError as error:
-            raise FeatureFileError(path, f"cannot be read ({error.strerror or error})") from None
+            reason = f"cannot be read ({error.strerror or error})"
+            raise FeatureFileError(ref.address, reason) from None
 
     def _read_bag(self, slide: int, bag: Bag, stat: os.stat_result) -> None:
         facts = self._runtime.facts
@@ -201,9 +200,9 @@ class ReaderPool:
         header, stored_coords = _header(bag, stat)
         self._count(read_s=time.perf_counter() - begin)
         if header.num_patches:
-            require_fitting(facts, header.path, header.feature_dim, header.encoder)
+            require_fitting(facts, bag.path, header.feature_dim, header.encoder)
             has_coords = header.coords is not None
-            require_places(facts, header.path, header.mpp, has_coords=has_coords)
+            require_places(facts, bag.path, header.mpp, has_coords=has_coords)
             check_size(facts, header.num_patches)
         self._queue.put(Begun(slide, header))
         content = ContentHash(header.feature_dim)
@@ -213,7 +212,7 @@ class ReaderPool:
                 return
             last = min(first + rows, header.num_patches)
             num_bytes = (last - first) * header.feature_dim * _FLOAT32_BYTES
-            _require_room(bag.path, num_bytes, self._pieces)
+            _require_room(bag.ref, num_bytes, self._pieces)
             self._pieces.take(num_bytes)
             try:
                 features = self._read_rows(bag, first, last, content)
@@ -261,7 +260,7 @@ def _require_launches(runtime: Runtime, pieces: Budget) -> None:
         )
 
 
-def _require_room(path: Path, num_bytes: int, budget: Budget) -> None:
+def _require_room(bag: BagRef, num_bytes: int, budget: Budget) -> None:
     """Refuse a file or a piece that would never fit into the budget.
 
     Raises:
@@ -269,7 +268,7 @@ def _require_room(path: Path, num_bytes: int, budget: Budget) -> None:
     """
     if num_bytes > budget.num_bytes:
         raise ShapeError(
-            f"{path.name} needs {num_bytes / 1e6:,.0f} MB at once, more than half of --memory",
+            f"{bag.path.name} needs {num_bytes / 1e6:,.0f} MB at once, more than half of --memory",
             hint="raise --memory, or encode with an artefact of --graph chunked, or with the run",
         )
 
@@ -287,7 +286,7 @@ def _header(bag: Bag, stat: os.stat_result) -> tuple[SlideHeader, NDArray[Any] |
             coords += float(size) / 2
         positions = Positions(bag.coords_unit, "corner" if size is None else "centre")
     header = SlideHeader(
-        path=bag.path,
+        bag=bag.ref,
         stat=stat,
         num_patches=bag.num_patches,
         feature_dim=bag.feature_dim,

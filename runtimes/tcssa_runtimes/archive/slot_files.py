@@ -31,25 +31,23 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.budgets import Budget, budgets_of
+from tcssa.budgets import Budget
 from tcssa.errors import FeatureFileError
 from tcssa.features.content import content_hash
-from tcssa.features.feature_set_path import bag_file, bag_name
+from tcssa.features.feature_set_path import BagRef
 from tcssa.features.writer import Attribute
 from tcssa.files import atomic
 from tcssa.files.boundary import UnsoundError
 from tcssa.files.hdf5 import attributes, find_object, hdf5_file, numbers
-from tcssa.moments import NUM_WAVES, SlotMoments
+from tcssa.moments import SlotMoments
 from tcssa.version import __version__
 from tcssa_runtimes.contract.outputs import EncodedSlide
-from tcssa_runtimes.contract.slide_accumulator import SlideSums
 
 Floats = NDArray[np.floating]
 FOLDER = "slide_features_tcssa"
 FORMAT_VERSION = 3
 _READ_VERSIONS = (2, 3)
-_OF_EXTRACTION = ("params_hash", "n_failed", "mpp_level0", "mpp_effective")
-"""Attributes that `tcssa_runtimes.archive.slot_sink` adds."""
+AGAIN = "remove it, and give the command again"
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Origin:
     """Hash of features and coordinates; see `tcssa.features.content`."""
 
     @classmethod
-    def of(cls, bag: Path, stat: os.stat_result, model_sha256: str, input_hash: str) -> Self:
+    def of(cls, bag: BagRef, stat: os.stat_result, model_sha256: str, input_hash: str) -> Self:
         """Return the origin of slots that are made from a bag.
 
         Args:
@@ -73,9 +71,9 @@ class Origin:
             model_sha256: Hash of the model's files.
             input_hash: Hash of the bag's features and coordinates.
         """
-        return cls(model_sha256, bag_name(bag), stat.st_size, stat.st_mtime_ns, input_hash)
+        return cls(model_sha256, bag.name, stat.st_size, stat.st_mtime_ns, input_hash)
 
-    def is_of(self, bag: Path, model_sha256: str) -> bool:
+    def is_of(self, bag: BagRef, model_sha256: str) -> bool:
         """Tell whether encoding a bag with a model would give the same slots.
 
         A file of the same name, size and time is taken to be the same, as build tools do;
@@ -88,9 +86,9 @@ class Origin:
         Raises:
             FeatureFileError: The content cannot be read.
         """
-        if (self.model_sha256, self.input_name) != (model_sha256, bag_name(bag)):
+        if (self.model_sha256, self.input_name) != (model_sha256, bag.name):
             return False
-        stat = bag_file(bag).stat()
+        stat = bag.file.stat()
         if (self.input_bytes, self.input_mtime_ns) == (stat.st_size, stat.st_mtime_ns):
             return True
         return self.input_hash == content_hash(bag)
@@ -145,7 +143,7 @@ def write_slide_features(
     budget: Budget | None = None,
     failed_coords: NDArray[np.int64] | None = None,
     more: Mapping[str, Attribute] | None = None,
-) -> None:
+) -> EncodedFacts:
     """Write an encoded slide, atomically; the same content gives the same bytes.
 
     Args:
@@ -161,41 +159,63 @@ def write_slide_features(
             from the slide itself.
         more: Further attributes.
 
+    Returns:
+        The facts in the file, of which the index makes a row.
+
     Raises:
         DiskFullError: There is no space left.
     """
+    facts = EncodedFacts(
+        path=path,
+        name=path.stem,
+        num_patches=slide.num_patches,
+        mass=slide.mass,
+        runtime=runtime,
+        origin=origin,
+        budget=None if budget is None else str(budget),
+        um_per_coord=None if slide.places is None else slide.places.mpp,
+    )
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
-        features = file.create_dataset("features", data=slide.slots)
-        _write_sums(file, slide.mass, slide.means, slide.places)
-        for name in ("centroids", "spread"):
-            if positions is not None:
-                file[name].attrs["coords_unit"] = positions.unit
-                file[name].attrs["coords_point"] = positions.point
-        if (sums := slide.unfolded) is not None:
-            _write_sums(file.create_group("unfolded"), sums.mass, sums.mean(), sums.places)
-        if slide.logits is not None:
-            logits = file.create_dataset("logits", data=slide.logits)
-            logits.attrs["classes"] = list(classes or [])
-        if slide.tokens is not None:
-            file.create_dataset("tokens", data=slide.tokens)
+        _write_slots(file, slide, positions, classes or ())
         if failed_coords is not None:
             file.create_dataset("failed_coords", data=failed_coords)
-        features.attrs.update(
-            {
-                "name": path.stem,
-                "encoder": str(encoder),  # None is the string 'None', as in TRIDENT's files
-                "num_patches": slide.num_patches,
-                **asdict(origin),
-                "runtime": runtime,
-                **({} if budget is None else {"budget": str(budget)}),
-                "tcssa_version": __version__,
-                "format_version": FORMAT_VERSION,
-                "complete": True,
-                **(more or {}),
-            }
-        )
+        file["features"].attrs.update({**_attributes(facts, encoder), **(more or {})})
     atomic.write_bytes(path, content.getvalue())
+    return facts
+
+
+def _write_slots(
+    file: h5py.File, slide: EncodedSlide, positions: Positions | None, classes: Sequence[str]
+) -> None:
+    """Write the slots, the sums that they were made of, and the output of the model's head."""
+    file.create_dataset("features", data=slide.slots)
+    _write_sums(file, slide.mass, slide.means, slide.places)
+    for name in ("centroids", "spread"):
+        if positions is not None:
+            file[name].attrs["coords_unit"] = positions.unit
+            file[name].attrs["coords_point"] = positions.point
+    if (sums := slide.unfolded) is not None:
+        _write_sums(file.create_group("unfolded"), sums.mass, sums.mean(), sums.places)
+    if slide.logits is not None:
+        logits = file.create_dataset("logits", data=slide.logits)
+        logits.attrs["classes"] = list(classes)
+    if slide.tokens is not None:
+        file.create_dataset("tokens", data=slide.tokens)
+
+
+def _attributes(facts: EncodedFacts, encoder: str | None) -> dict[str, Attribute]:
+    return {
+        "name": facts.name,
+        "encoder": str(encoder),  # None is the string 'None', as in TRIDENT's files
+        "num_patches": facts.num_patches,
+        **asdict(facts.origin),
+        "runtime": facts.runtime,
+        **({} if facts.budget is None else {"budget": facts.budget}),
+        "tcssa_version": __version__,
+        "format_version": FORMAT_VERSION,
+        "complete": True,
+    }
 
 
 def _write_sums(
@@ -215,29 +235,6 @@ def _write_sums(
         dataset.attrs["um_per_coord"] = places.mpp
 
 
-def _read_places(group: h5py.Group, mass: Floats) -> SlotMoments:
-    """Read the moments that `_write_sums` wrote.
-
-    Raises:
-        UnsoundError: A shape does not fit the slots, a value is not finite, or the scale is not
-            positive.
-    """
-    centroids, spread = (numbers(group, name, ndim=2)[:] for name in ("centroids", "spread"))
-    waves = mpp = None
-    if find_object(group, "waves") is not None:
-        stored = numbers(group, "waves", ndim=3)
-        mpp = float(attributes(stored)["um_per_coord"])
-        if stored.shape != (len(mass), NUM_WAVES, 2) or not (np.isfinite(mpp) and mpp > 0):
-            raise UnsoundError("the waves of its places make no sense")
-        waves = stored[:, :, 0] + 1j * stored[:, :, 1]
-    held = mass > 0
-    known = [centroids, spread, *([] if waves is None else [waves])]
-    is_shaped = centroids.shape == spread.shape == (len(mass), 2)
-    if not is_shaped or not all(np.isfinite(each[held]).all() for each in known):
-        raise UnsoundError("its places make no sense")
-    return SlotMoments.restored(mass.astype(np.float64), centroids, spread, waves, mpp)
-
-
 def read_facts(path: Path) -> EncodedFacts | None:
     """Read the facts in an encoded slide's file; None if it is broken or not one of ours."""
     try:
@@ -252,20 +249,26 @@ def require_facts(path: Path) -> EncodedFacts:
     Raises:
         FeatureFileError: The file is broken, or is not a complete file of slots.
     """
-    with hdf5_file(path, FeatureFileError, hint=_AGAIN) as file:
-        return _facts(path, file)
+    with hdf5_file(path, FeatureFileError, hint=AGAIN) as file:
+        return facts_in(path, file)
 
 
-_AGAIN = "remove it, and give the command again"
+def facts_in(path: Path, file: h5py.File) -> EncodedFacts:
+    """Read the facts in an encoded slide's open file.
 
+    Args:
+        path: The file.
+        file: The same, open.
 
-def _facts(path: Path, file: h5py.File) -> EncodedFacts:
+    Raises:
+        UnsoundError: It is not a complete file of slots.
+    """
     features = numbers(file, "features", ndim=2)
     said = attributes(features)
     if not said.get("complete") or said.get("format_version") not in _READ_VERSIONS:
         raise UnsoundError("is no whole file of slots")
     mass = numbers(file, "mass", ndim=1)[:]
-    if len(mass) != len(features) or not _are_sums(mass):
+    if len(mass) != len(features) or not are_sums(mass):
         raise UnsoundError("is no whole file of slots: its mass makes no sense")
     waves = find_object(file, "waves")
     return EncodedFacts(
@@ -286,61 +289,6 @@ def _facts(path: Path, file: h5py.File) -> EncodedFacts:
     )
 
 
-def _are_sums(mass: Floats, *means: Floats) -> bool:
+def are_sums(mass: Floats, *means: Floats) -> bool:
+    """Tell whether masses are of some sums: none is negative, and all is finite."""
     return bool((mass >= 0).all() and all(np.isfinite(each).all() for each in (mass, *means)))
-
-
-@dataclass(frozen=True, eq=False)
-class EncodedState:
-    """Sums that an encoded slide's file keeps, with the slide's facts."""
-
-    facts: EncodedFacts
-    sums: SlideSums
-    encoder: str
-    """Encoder of the features; the text ``None`` where it was not recorded."""
-    positions: Positions | None
-    """Kind of its positions; None where it has none."""
-    extraction: dict[str, Attribute]
-    """Attributes of the extraction, if the slots were made in one pass with the features."""
-    failed_coords: NDArray[np.int64] | None
-    """Corners of patches that could not be read, [n, 2], likewise; None where there are none."""
-
-
-def read_state(path: Path) -> EncodedState:
-    """Read the sums of an encoded slide.
-
-    Raises:
-        FeatureFileError: The file is broken, is no file of slots, or does not keep the means.
-    """
-    with hdf5_file(path, FeatureFileError, hint=_AGAIN) as file:
-        facts = _facts(path, file)
-        folded_from = find_object(file, "unfolded")
-        group = file if folded_from is None else folded_from
-        if find_object(group, "means") is None:
-            raise FeatureFileError(
-                path,
-                "does not keep the means of its slots",
-                hint="encode it again with the run itself or a chunked artefact",
-            )
-        means, mass = numbers(group, "means", ndim=2)[:], numbers(group, "mass", ndim=1)[:]
-        num_slots, feature_dim = file["features"].shape
-        if folded_from is None:
-            is_sound = len(means) == num_slots
-        else:
-            is_sound = num_slots in budgets_of(len(means))
-        if not is_sound or means.shape != (len(mass), feature_dim) or not _are_sums(mass, means):
-            raise UnsoundError("its means make no sense")
-        sums = SlideSums(*means.shape)
-        sums.weighted_sum, sums.mass = means * mass[:, None], mass
-        sums.num_patches = facts.num_patches
-        positions = None
-        if find_object(group, "centroids") is not None:
-            said = attributes(numbers(file, "centroids", ndim=2))
-            positions = Positions(str(said["coords_unit"]), said["coords_point"])
-            sums.places = _read_places(group, mass)
-        said = attributes(file["features"])
-        failed = None
-        if find_object(file, "failed_coords") is not None:
-            failed = numbers(file, "failed_coords", kinds="iu", ndim=2)[:]
-        extraction = {name: said[name] for name in _OF_EXTRACTION if name in said}
-        return EncodedState(facts, sums, str(said.get("encoder")), positions, extraction, failed)

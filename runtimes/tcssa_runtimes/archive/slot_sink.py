@@ -26,9 +26,10 @@ from tcssa.slides.extraction.report import SlideResult
 from tcssa.slides.extraction.resume import Params
 from tcssa.slides.manifest import SlideFile
 from tcssa_runtimes.archive.archive_index import write_index
-from tcssa_runtimes.archive.launch_scheduler import finish_slides
+from tcssa_runtimes.archive.launch_scheduler import SLIDES_AT_ONCE
 from tcssa_runtimes.archive.slot_files import (
     FOLDER,
+    EncodedFacts,
     Origin,
     Positions,
     require_facts,
@@ -36,8 +37,7 @@ from tcssa_runtimes.archive.slot_files import (
     write_slide_features,
 )
 from tcssa_runtimes.contract.base import Runtime
-from tcssa_runtimes.contract.checks import check_size
-from tcssa_runtimes.contract.chunks import Chunk, rows_of
+from tcssa_runtimes.contract.slide_accumulator import SlideAccumulator
 
 
 class SlotFiles:
@@ -51,6 +51,7 @@ class SlotFiles:
 
     def __init__(self, out: Path, runtime: Runtime) -> None:
         self.out, self._runtime = out, runtime
+        self._written: dict[Path, EncodedFacts] = {}
         atomic.discard_leftovers(out / FOLDER)
 
     def finished(self, slide: SlideFile, params: Params) -> SlideResult | None:
@@ -118,27 +119,36 @@ class SlotFiles:
             plan: The slide and its patches.
             encoder: The encoder of the features that are to come.
         """
-        return SlotFile(self.out, self._runtime, plan, encoder)
+        return SlotFile(self.out, self._runtime, plan, encoder, self._written)
 
     def write_index(self) -> Path:
         """Write the index of all slides with slots here, other processes' too; return its path."""
         index = self.out / "index.csv"
-        write_index(index, map(require_facts, (self.out / FOLDER).glob("*.h5")))
+        paths = (self.out / FOLDER).glob("*.h5")
+        write_index(index, (self._written.get(path) or require_facts(path) for path in paths))
         return index
 
 
 class SlotFile:
     """Sink of one slide's patches; see `tcssa.slides.extraction.sinks.PatchSink`."""
 
-    def __init__(self, out: Path, runtime: Runtime, plan: SlidePlan, encoder: Encoder) -> None:
+    def __init__(
+        self,
+        out: Path,
+        runtime: Runtime,
+        plan: SlidePlan,
+        encoder: Encoder,
+        written: dict[Path, EncodedFacts],
+    ) -> None:
         self._out, self._runtime, self._plan = out, runtime, plan
-        self._encoder = encoder
+        self._encoder, self._written = encoder, written
         self._content = ContentHash(encoder.feature_dim)
         self._coords: list[NDArray[np.int64]] = []
         self._failed: list[NDArray[np.int64]] = []
-        self._waiting: list[Chunk] = []
-        self._num_rows = 0
-        self._sums = runtime.no_sums(has_coords=True, mpp=plan.resolution.mpp)
+        # alone: what a GPU could take together would wait, and the encoder needs the memory
+        self._slide = SlideAccumulator(
+            runtime, has_coords=True, mpp=plan.resolution.mpp, alone=True
+        )
 
     def append(self, features: NDArray[Any], coords: NDArray[np.int64]) -> None:
         """Add patches to the sums, a chunk at a time; a model of whole slides gets them at the end.
@@ -152,16 +162,10 @@ class SlotFile:
             ShapeError: A feature is beyond the range of the model's type, or there are too many
                 patches.
         """
-        check_size(self._runtime.facts, self._num_rows + len(coords))
         self._content.add(features)
-        checked = self._runtime.check_chunk(features, self._num_rows)
-        centres = coords.astype(np.float64) + self._plan.spec.patch_size_level0 / 2
         self._coords.append(coords)
-        self._waiting.append((checked, centres))
-        self._num_rows += len(coords)
-        rows = self._runtime.facts.chunk_patches
-        if rows is not None and sum(len(part) for part, _ in self._waiting) >= rows:
-            self._sum_up(rows)
+        centres = coords.astype(np.float64) + self._plan.spec.patch_size_level0 / 2
+        self._slide.add(features, centres)
 
     def fail(self, coords: NDArray[np.int64]) -> None:
         """Record the level-0 corners [b, 2] of patches that could not be read."""
@@ -175,20 +179,14 @@ class SlotFile:
             ShapeError: Half precision overflowed.
             DiskFullError: There is no space left.
         """
-        if self._num_rows == 0:
+        if self._slide.num_patches == 0:
             return
-        rows = self._runtime.facts.chunk_patches
-        if rows is None:
-            ((features, centres),) = rows_of(iter(self._waiting), self._num_rows)
-            slide = self._runtime.encode(features, centres, self._plan.resolution.mpp)
-        else:
-            self._sum_up(rows, whole_only=False)
-            (slide,) = finish_slides(self._runtime, [self._sums])
-            self._runtime.require_finite(slide.slots)
+        slide = self._slide.finish(filled_to=SLIDES_AT_ONCE)
         coords = np.concatenate(self._coords)
         name, facts = self._plan.slide.slide_id, self._runtime.facts
-        write_slide_features(
-            slide_features_path(self._out, name),
+        path = slide_features_path(self._out, name)
+        self._written[path] = write_slide_features(
+            path,
             slide,
             origin=Origin(facts.sha256, f"{name}.h5", 0, 0, self._content.digest(coords)),
             positions=Positions("level0_px", "centre"),
@@ -207,20 +205,7 @@ class SlotFile:
 
     def discard(self) -> None:
         """Drop the patches that wait; nothing was written yet."""
-        self._waiting.clear()
-
-    def _sum_up(self, rows: int, *, whole_only: bool = True) -> None:
-        """Add the patches that wait to the sums, in chunks of ``rows``.
-
-        A smaller last chunk goes on waiting, unless ``whole_only`` is False.
-        """
-        chunks, self._waiting = rows_of(iter(self._waiting), rows), []
-        for features, centres in chunks:
-            if whole_only and len(features) < rows:
-                self._waiting = [(features, centres)]
-            else:
-                (part,) = self._runtime.launch([features])()
-                self._sums.add(part, centres)
+        self._slide.discard()
 
 
 def _read_attributes(path: Path) -> dict[str, Any] | None:

@@ -2,8 +2,9 @@
 
 A backend implements `_call`, which runs one graph of the artefact on arrays. A chunked pair streams
 a slide of any size: ``partial`` returns a chunk's means and masses, whose products add up over the
-chunks, and ``finish`` makes slots of the slide's means. Chunks begin at fixed rows of a slide, so a
-slide's result does not depend on how its features were handed over.
+chunks, and ``finish`` makes slots of the slide's means. (Means, and not sums, are what artefacts
+state: a sum of thousands of patches would leave the range of half precision.) Chunks begin at fixed
+rows of a slide, so a slide's result does not depend on how its features were handed over.
 
 Shapes: B chunks or bags, C rows of a chunk, N patches, D features, K slots, T = top_k.
 """
@@ -11,7 +12,7 @@ Shapes: B chunks or bags, C rows of a chunk, N patches, D features, K slots, T =
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from tcssa_runtimes.contract.base import Runtime
 from tcssa_runtimes.contract.chunks import Features
 from tcssa_runtimes.contract.model_info import ModelFacts
 from tcssa_runtimes.contract.outputs import Means, Refined, RuntimeOutput
-from tcssa_runtimes.contract.slide_accumulator import ChunkSums, SlideSums
+from tcssa_runtimes.contract.slide_accumulator import Launches
+from tcssa_runtimes.contract.slide_sums import ChunkSums
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -77,16 +79,16 @@ class ArtefactRuntime(Runtime):
         assignments = np.full((batch, num_rows, self.facts.top_k), -1, np.int64)
         weights = np.zeros((batch, num_rows, self.facts.top_k), np.float32)
         salience = np.zeros((batch, num_rows), np.float32) if self.facts.has_salience else None
-        for bag, length in enumerate(lengths.tolist()):
-            for begin in range(0, length, chunk_patches):
-                rows = slice(begin, min(begin + chunk_patches, length))
-                (chunk,) = self._sum_up([features[bag, rows]])
-                sums[bag].add(chunk, None if coords is None else coords[bag, rows])
-                assignments[bag, rows], weights[bag, rows] = chunk.assignments, chunk.weights
-                if salience is not None:
-                    salience[bag, rows] = chunk.salience
+        for (bag, rows), chunk in self._launched(features, lengths, chunk_patches):
+            sums[bag].add(chunk, None if coords is None else coords[bag, rows])
+            assignments[bag, rows], weights[bag, rows] = chunk.assignments, chunk.weights
+            if salience is not None:
+                salience[bag, rows] = chunk.salience
         # one by one: a product's bits may depend on how many rows it has
-        refined = [self._finish(_means_of(slide)) for slide in sums]
+        with_moments, num_slots = coords is not None, self.facts.num_slots
+        refined = [
+            self._finish(Means.of([slide], num_slots, with_moments=with_moments)) for slide in sums
+        ]
         routing: dict[str, NDArray[Any]] = {"assignments": assignments, "weights": weights}
         if salience is not None:
             routing["salience"] = salience
@@ -97,6 +99,17 @@ class ArtefactRuntime(Runtime):
                 **routing,
             }
         )
+
+    def _launched(
+        self, features: Features, lengths: NDArray[np.int64], chunk_patches: int
+    ) -> Iterator[tuple[tuple[int, slice], ChunkSums]]:
+        """Yield the sums of each chunk of a batch, with its bag and its rows."""
+        with Launches[tuple[int, slice]](self) as launches:
+            for bag, length in enumerate(lengths.tolist()):
+                for begin in range(0, length, chunk_patches):
+                    rows = slice(begin, min(begin + chunk_patches, length))
+                    yield from launches.put((bag, rows), features[bag, rows])
+            yield from launches.drain()
 
     def _sum_up(self, chunks: Sequence[Features]) -> list[ChunkSums]:
         lengths = np.array([len(chunk) for chunk in chunks])
@@ -166,11 +179,6 @@ def centred(coords: NDArray[np.float64], lengths: NDArray[np.int64]) -> NDArray[
         if length:
             bag[:length] = given[:length] - given[:length].mean(axis=0)
     return moved
-
-
-def _means_of(slide: SlideSums) -> Means:
-    moments = None if slide.places is None else slide.moments()[None]
-    return Means(slide.mean()[None], slide.mass[None], moments)
 
 
 def _run_output(arrays: Arrays) -> RuntimeOutput:

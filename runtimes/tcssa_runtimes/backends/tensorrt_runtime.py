@@ -8,6 +8,7 @@ fails in ways that Python cannot catch.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
 from pathlib import Path
@@ -18,9 +19,10 @@ from tcssa.errors import ArtefactError, DeviceError
 from tcssa.files.boundary import reading
 from tcssa.optional import require
 from tcssa_runtimes.backends.artefact_runtime import Arrays, ArtefactRuntime, chunk_sums
-from tcssa_runtimes.contract.base import Pending
 from tcssa_runtimes.contract.chunks import Features
+from tcssa_runtimes.contract.launch import Launch
 from tcssa_runtimes.contract.model_info import ModelFacts
+from tcssa_runtimes.contract.slide_sums import ChunkSums
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,13 +102,12 @@ class TensorRTRuntime(ArtefactRuntime):
             )
         return context
 
-    def _launch(self, chunks: Sequence[Features]) -> Pending:
+    def _launch(self, chunks: Sequence[Features]) -> Launch:
         if self._ring is None:
             self._ring = cycle([self._launch_buffers() for _ in range(self.launches_at_once)])
         buffers = next(self._ring)
         buffers.start(chunks)
-        lengths = [len(chunk) for chunk in chunks]
-        return lambda: chunk_sums(buffers.wait(), lengths)
+        return _Started(buffers, [len(chunk) for chunk in chunks])
 
     def _launch_buffers(self) -> LaunchBuffers:
         """Allocate the buffers of one launch, with a context of its own and fixed addresses."""
@@ -166,6 +167,17 @@ class TensorRTRuntime(ArtefactRuntime):
                 f"the engine was built with {module} {built}, installed is {installed}",
                 hint=f"export it again, or pip install {module.replace('_', '-')}=={built}",
             )
+
+
+@dataclass(frozen=True)
+class _Started:
+    """Handle of a launch that runs on the GPU."""
+
+    buffers: LaunchBuffers
+    lengths: Sequence[int]
+
+    def result(self) -> list[ChunkSums]:
+        return chunk_sums(self.buffers.wait(), self.lengths)
 
 
 def _with_batch(tensor: TensorSpec, batch: int) -> TensorSpec:

@@ -14,7 +14,7 @@ from tcssa_runtimes.contract.base import Runtime
 from tcssa_runtimes.contract.chunks import Features
 from tcssa_runtimes.contract.model_info import ModelFacts
 from tcssa_runtimes.contract.outputs import Means, Refined, RuntimeOutput
-from tcssa_runtimes.contract.slide_accumulator import ChunkSums
+from tcssa_runtimes.contract.slide_sums import ChunkSums
 
 if TYPE_CHECKING:
     import torch

@@ -6,15 +6,18 @@ language model. Arrays are NumPy.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tcssa.moments import VECTOR_LENGTH
+
 if TYPE_CHECKING:
     from tcssa.moments import SlotMoments
-    from tcssa_runtimes.contract.slide_accumulator import SlideSums
+    from tcssa_runtimes.contract.slide_sums import SlideSums
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,23 @@ class RuntimeOutput:
     tokens: NDArray[np.float32] | None = None
     """Tokens of a projector, [B, K, H]; None for other models."""
 
+    def of_bag(self, bag: int, num_patches: int) -> EncodedBag:
+        """Return the output of one bag, without padding.
+
+        Args:
+            bag: Its row in the batch.
+            num_patches: Its patches.
+        """
+        return EncodedBag(
+            slots=self.slots[bag],
+            mass=self.mass[bag],
+            assignments=self.assignments[bag, :num_patches],
+            weights=self.weights[bag, :num_patches],
+            salience=None if self.salience is None else self.salience[bag, :num_patches],
+            logits=None if self.logits is None else self.logits[bag],
+            tokens=None if self.tokens is None else self.tokens[bag],
+        )
+
 
 @dataclass(frozen=True)
 class Means:
@@ -48,6 +68,28 @@ class Means:
     moments: NDArray[np.float32] | None = None
     """Moments of the positions of each slot's patches, [S, K, M] (`tcssa.moments`); only for a
     model with places."""
+
+    @classmethod
+    def of(cls, sums: Sequence[SlideSums], num_slots: int, *, with_moments: bool) -> Self:
+        """Return the means of slides; slots beyond those of a folded slide are empty.
+
+        Args:
+            sums: The sums of each slide.
+            num_slots: K of the model.
+            with_moments: Whether the model has places.
+
+        Raises:
+            ShapeError: The model has places, and a slide no coordinates, or of unknown mpp.
+        """
+        shape = (len(sums), num_slots)
+        means = np.zeros((*shape, sums[0].feature_dim), np.float32)
+        masses = np.zeros(shape, np.float32)
+        moments = np.zeros((*shape, VECTOR_LENGTH), np.float32) if with_moments else None
+        for s, slide in enumerate(sums):
+            means[s, : slide.num_slots], masses[s, : slide.num_slots] = slide.mean(), slide.mass
+            if moments is not None:
+                moments[s, : slide.num_slots] = slide.moments()
+        return cls(means, masses, moments)
 
 
 @dataclass(frozen=True)

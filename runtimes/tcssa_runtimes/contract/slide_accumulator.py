@@ -1,135 +1,185 @@
-"""Sums of a slide's chunks: the same monoid as `tcssa.SlotState`, in NumPy.
+"""The way from chunks to slots: launches in flight, sums, slots.
 
-Shapes: n rows of a chunk, D features, K slots, T = top_k.
+`Launches` packs chunks of any slides into full launches and hands their sums on in order. A
+`SlideAccumulator` is the whole way of one slide; `tcssa_runtimes.archive.launch_scheduler` takes
+many slides through the same launches.
+
+Shapes: n patches of a part, N patches, D features.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any, Generic, Self, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.budgets import fold
-from tcssa.errors import NonFiniteFeatureError, ShapeError
-from tcssa.moments import NEEDS_PLACES, Floats, SlotMoments
+from tcssa_runtimes.contract.checks import check_size
+from tcssa_runtimes.contract.chunks import Chunk, ChunkCutter, Features, Positions
+from tcssa_runtimes.contract.launch import Launch
+from tcssa_runtimes.contract.model_runner import ModelRunner
+from tcssa_runtimes.contract.outputs import EncodedSlide
+from tcssa_runtimes.contract.slide_sums import ChunkSums
+
+Tag = TypeVar("Tag")
+"""What comes back beside a chunk's sums."""
 
 
-@dataclass(frozen=True)
-class ChunkSums:
-    """Sums that one chunk adds to its slide, and the routing of its patches."""
-
-    weighted_sum: NDArray[np.float32]
-    """Σ P̃ a x, [K, D], with the salience a where the model has one."""
-    mass: NDArray[np.float32]
-    """Σ P̃ a, [K]."""
-    assignments: NDArray[np.int64]
-    """Slots of each patch, most probable first, [n, T]."""
-    weights: NDArray[np.float32]
-    """Routing probabilities P̃ of these slots, [n, T]."""
-    salience: NDArray[np.float32] | None = None
-    """Factor of each patch's weights in all sums, [n]; None where the model has none."""
-    bad_row: int | None = None
-    """Row of a patch in the chunk that has a NaN or an infinity; the sums are then of no patch."""
-
-
-def counted(
-    weights: NDArray[np.float32], salience: NDArray[np.float32] | None
-) -> NDArray[np.float32]:
-    """Multiply routing weights by the salience of their patches.
+class Launches(Generic[Tag]):
+    """Packs chunks into full launches; use it as a context manager, which waits for the last.
 
     Args:
-        weights: Routing probabilities P̃, [n, T].
-        salience: Factor of each patch, [n]; None leaves the weights as they are.
-    """
-    if salience is None:
-        return weights
-    product: NDArray[np.float32] = weights * salience[:, None]
-    return product
-
-
-@dataclass
-class SlideSums:
-    """Sums of the chunks of one slide that have been added so far.
-
-    Args:
-        num_slots: K.
-        feature_dim: D.
-        has_coords: Whether the chunks come with their positions.
-        mpp: Microns per unit of the positions; None where that is not known.
+        runner: The model; it is open, and streams.
+        alone: Launch each chunk at once and wait for it, whatever the runner could take together.
     """
 
-    num_slots: int
-    feature_dim: int
-    has_coords: bool = False
-    mpp: float | None = None
-    num_patches: int = 0
-    weighted_sum: NDArray[np.float32] = field(init=False)
-    mass: NDArray[np.float32] = field(init=False)
-    places: SlotMoments | None = field(init=False)
-    """Moments of the positions of each slot's patches; None where there are none."""
+    def __init__(self, runner: ModelRunner, *, alone: bool = False) -> None:
+        self.compute_s = 0.0
+        """Seconds of beginning launches and of waiting for them."""
+        self._runner = runner
+        self._chunks_at_once = 1 if alone else runner.chunks_at_once
+        self._launches_at_once = 1 if alone else runner.launches_at_once
+        self._waiting: list[tuple[Tag, Features]] = []
+        self._in_flight: deque[tuple[list[Tag], Launch]] = deque()
 
-    def __post_init__(self) -> None:
-        self.weighted_sum = np.zeros((self.num_slots, self.feature_dim), np.float32)
-        self.mass = np.zeros(self.num_slots, np.float32)
-        self.places = SlotMoments.empty(self.num_slots) if self.has_coords else None
+    def __enter__(self) -> Self:
+        return self
 
-    def add(self, chunk: ChunkSums, positions: Floats | None = None) -> None:
-        """Add a chunk.
+    def __exit__(self, *exception: object) -> None:
+        self.discard()  # after an error too: the memory of a launch is used again
+
+    def put(self, tag: Tag, chunk: Features) -> Iterator[tuple[Tag, ChunkSums]]:
+        """Add a chunk, and yield those that were computed meanwhile.
 
         Args:
-            chunk: Its sums and routing.
-            positions: Positions of its patches, [n, 2]; needed where the slide has coords.
+            tag: Comes back beside the chunk's sums.
+            chunk: Features [n, D] as `ModelRunner.check_chunk` returns them.
+
+        Yields:
+            Tags in the order in which they were put, with the sums of their chunks.
+        """
+        self._waiting.append((tag, chunk))
+        if len(self._waiting) == self._chunks_at_once:
+            yield from self._launch()
+
+    def drain(self) -> Iterator[tuple[Tag, ChunkSums]]:
+        """Launch the chunks that wait, and yield all that have not come back yet."""
+        if self._waiting:
+            yield from self._launch()
+        while self._in_flight:
+            yield from self._collect()
+
+    def discard(self) -> None:
+        """Drop the chunks that wait, and wait for those that are being computed."""
+        self._waiting.clear()
+        while self._in_flight:
+            self._in_flight.popleft()[1].result()
+
+    def _launch(self) -> Iterator[tuple[Tag, ChunkSums]]:
+        """Launch the chunks that wait; collect the oldest launch where enough are in flight."""
+        waiting, self._waiting = self._waiting, []
+        begin = time.perf_counter()
+        launch = self._runner.launch([chunk for _, chunk in waiting])
+        self.compute_s += time.perf_counter() - begin
+        self._in_flight.append(([tag for tag, _ in waiting], launch))
+        while len(self._in_flight) >= self._launches_at_once:
+            yield from self._collect()
+
+    def _collect(self) -> Iterator[tuple[Tag, ChunkSums]]:
+        """Wait for the oldest launch."""
+        tags, launch = self._in_flight.popleft()
+        begin = time.perf_counter()
+        found = launch.result()
+        self.compute_s += time.perf_counter() - begin
+        yield from zip(tags, found, strict=True)
+
+
+class SlideAccumulator:
+    """Takes the patches of one slide in parts of any sizes, and makes its slots.
+
+    A model that streams sums them up chunk by chunk as they come; one of whole slides takes them
+    all together in `finish`. Use it as a context manager, which leaves no launch in flight.
+
+    Args:
+        runner: The model; it is open.
+        has_coords: Whether the parts come with positions.
+        mpp: Microns per unit of the positions; needed by a model with places.
+        alone: See `Launches`.
+    """
+
+    def __init__(
+        self, runner: ModelRunner, *, has_coords: bool, mpp: float | None, alone: bool = False
+    ) -> None:
+        self.num_patches = 0
+        """Patches that were added."""
+        self._runner, self._has_coords, self._mpp = runner, has_coords, mpp
+        self._sums = runner.no_sums(has_coords=has_coords, mpp=mpp)
+        self._launches: Launches[Positions | None] = Launches(runner, alone=alone)
+        rows = runner.facts.chunk_patches
+        self._cutter = None if rows is None else ChunkCutter(rows)
+        self._parts: list[Chunk] = []
+        """All patches, for a model of whole slides."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.discard()
+
+    def add(self, features: NDArray[Any], positions: Positions | None) -> None:
+        """Add the next patches.
+
+        Args:
+            features: Features [n, D], of any floating type.
+            positions: Their positions, [n, 2]; None for a slide without.
 
         Raises:
-            NonFiniteFeatureError: The chunk has a bad row; the error counts it within the slide.
+            NonFiniteFeatureError: A patch of these, or an earlier one, has a NaN or an infinity;
+                the error names its row within the slide.
+            ShapeError: The shape or the type does not fit the model, a feature is beyond the range
+                of the type that it takes, or there are too many patches.
         """
-        if chunk.bad_row is not None:
-            raise NonFiniteFeatureError(self.num_patches + chunk.bad_row)
-        self.weighted_sum += chunk.weighted_sum
-        self.mass += chunk.mass
-        self.num_patches += len(chunk.weights)
-        if self.places is not None:
-            assert positions is not None  # every chunk of the slide comes with them
-            weights = counted(chunk.weights, chunk.salience)
-            found = SlotMoments.of(chunk.assignments, weights, positions, self.num_slots, self.mpp)
-            self.places = self.places.merge(found)
-
-    def merge(self, other: SlideSums) -> None:
-        """Add the sums of another part of the slide; moments only if both have them."""
-        self.weighted_sum += other.weighted_sum
-        self.mass += other.mass
-        self.num_patches += other.num_patches
-        if self.places is not None and other.places is not None:
-            self.places = self.places.merge(other.places)
+        part = Chunk(self._runner.check_chunk(features, self.num_patches), positions)
+        self.num_patches += len(features)
+        check_size(self._runner.facts, self.num_patches)
+        if self._cutter is None:
+            self._parts.append(part)
         else:
-            self.places = None
+            self._launch(self._cutter.add(part))
 
-    def fold(self, budget: int) -> SlideSums:
-        """Return the sums of fewer slots, each of which adds up several (`tcssa.budgets`).
+    def finish(self, *, filled_to: int = 1) -> EncodedSlide:
+        """Make the slots of all patches that were added.
 
         Args:
-            budget: K', which divides K.
-        """
-        folded = SlideSums(budget, self.feature_dim, mpp=self.mpp, num_patches=self.num_patches)
-        folded.weighted_sum, folded.mass = fold(self.weighted_sum, budget), fold(self.mass, budget)
-        folded.places = None if self.places is None else self.places.fold(budget)
-        return folded
-
-    def moments(self) -> NDArray[np.float32]:
-        """Return the moments that a model with places takes, [K, M] (`tcssa.moments`).
+            filled_to: See `ModelRunner.finish`.
 
         Raises:
-            ShapeError: The slide has no coordinates, or their mpp is not known.
+            NonFiniteFeatureError: A patch has a NaN or an infinity.
+            ShapeError: Half precision overflowed, or the model needs positions and there are none.
         """
-        places = self.places
-        if places is None and not self.num_patches:  # an empty slide, which fills up a launch
-            places = SlotMoments.empty(self.num_slots)
-        if places is None:
-            raise ShapeError(NEEDS_PLACES)
-        return places.vectors()
+        if self._cutter is None:
+            parts, self._parts = self._parts, []
+            slide = self._runner.run_whole(parts, has_coords=self._has_coords, mpp=self._mpp)
+        else:
+            self._launch(self._cutter.rest())
+            self._sum_up(self._launches.drain())
+            (slide,) = self._runner.finish([self._sums], filled_to=filled_to)
+        self._runner.require_finite(slide.slots)
+        return slide
 
-    def mean(self) -> NDArray[np.float32]:
-        """Return the weighted mean of each slot's patches, [K, D]; 0 for an empty slot."""
-        divisor: NDArray[np.float32] = np.where(self.mass > 0, self.mass, np.float32(1))
-        return self.weighted_sum / divisor[:, None]
+    def discard(self) -> None:
+        """Drop the patches that wait, and wait for those that are being computed."""
+        self._parts.clear()
+        if self._cutter is not None:
+            self._cutter.clear()
+        self._launches.discard()
+
+    def _launch(self, chunks: Iterable[Chunk]) -> None:
+        for features, positions in chunks:
+            self._sum_up(self._launches.put(positions, features))
+
+    def _sum_up(self, found: Iterable[tuple[Positions | None, ChunkSums]]) -> None:
+        for positions, sums in found:
+            self._sums.add(sums, positions)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import h5py
 import numpy as np
 
 from tcssa.errors import FeatureFileError
 from tcssa.features.bag import READ_AGAIN, Bag
-from tcssa.features.feature_set_path import choose_set, with_selection
+from tcssa.features.feature_set_path import BagRef, choose_set
 from tcssa.features.readers.hdf5_direct import DatasetRows
 from tcssa.files.boundary import UnsoundError, reading
 from tcssa.files.hdf5 import attributes, find_object, open_hdf5, require_numbers
@@ -17,37 +15,33 @@ from tcssa.files.hdf5 import attributes, find_object, open_hdf5, require_numbers
 _ANY_NUMBER = "iuf"
 
 
-def read_hdf5(path: Path, wanted: str | None) -> Bag:
+def read_hdf5(ref: BagRef) -> Bag:
     """Open the bag of an HDF5 file.
-
-    Args:
-        path: The file.
-        wanted: Name of the set of features, where the file holds several; None for its only one.
 
     Raises:
         FeatureFileError: The file is broken, or holds no bag or not that set.
     """
-    file = open_hdf5(path, FeatureFileError, hint=READ_AGAIN)
+    file = open_hdf5(ref.path, FeatureFileError, hint=READ_AGAIN)
     try:
-        with reading(path, FeatureFileError, hint=READ_AGAIN):
-            return _bag_of(path, file, wanted)
+        with reading(ref.path, FeatureFileError, hint=READ_AGAIN):
+            return _bag_of(ref, file)
     except BaseException:
         file.close()
         raise
 
 
-def _bag_of(path: Path, file: h5py.File, wanted: str | None) -> Bag:
+def _bag_of(ref: BagRef, file: h5py.File) -> Bag:
     name = next((name for name in ("features", "feats") if file.id.links.exists(name.encode())), "")
     if not name:
         names = ", ".join(map(str, file)) or "nothing"
-        raise FeatureFileError(path, f"has neither 'features' nor 'feats' (found: {names})")
+        raise FeatureFileError(ref.path, f"has neither 'features' nor 'feats' (found: {names})")
     found, chosen = find_object(file, name), None
     if isinstance(found, h5py.Group):
         sets = {each: one for each in found if (one := find_object(found, each))}
-        name = chosen = choose_set(path, list(sets), wanted)
+        name = chosen = choose_set(ref, list(sets))
         found = sets[chosen]
-    elif wanted is not None:
-        raise FeatureFileError(path, f"holds one set of features, and no {wanted!r}")
+    elif ref.set_name is not None:
+        raise FeatureFileError(ref.path, f"holds one set of features, and no {ref.set_name!r}")
     features = require_numbers(found, name, kinds=_ANY_NUMBER, looked_up_later=True)
     coords = find_object(file, "coords")
     if coords is not None:
@@ -68,7 +62,7 @@ def _bag_of(path: Path, file: h5py.File, wanted: str | None) -> Bag:
     if not isinstance(unit, str):
         raise UnsoundError("its attribute 'unit' is no text")
     return Bag(
-        with_selection(path, wanted),
+        ref,
         DatasetRows(features),
         coords,
         "um" if unit == "um" else "level0_px",

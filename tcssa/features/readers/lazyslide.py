@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.errors import FeatureFileError
-from tcssa.features.feature_set_path import choose_set
+from tcssa.features.feature_set_path import BagRef, choose_set
 from tcssa.files.boundary import UnsoundError, reading, require_file
 from tcssa.files.text import read_json
 from tcssa.files.zarr_store import open_array, require_files
@@ -46,12 +46,8 @@ class LazySlideFeatures:
     attributes: dict[str, Any]
 
 
-def read_store(path: Path, wanted: str | None = None) -> LazySlideFeatures:
-    """Open one set of features.
-
-    Args:
-        path: The store, a folder ``S.zarr``.
-        wanted: The model whose features to open; None takes the only one.
+def read_store(ref: BagRef) -> LazySlideFeatures:
+    """Open one set of features of a store, a folder ``S.zarr``; a set is named by its model.
 
     Raises:
         FeatureFileError: The path is no LazySlide store, holds no such features, or has tables and
@@ -60,9 +56,10 @@ def read_store(path: Path, wanted: str | None = None) -> LazySlideFeatures:
     """
     for package in ("zarr", "pyarrow.parquet"):
         require(package, _EXTRA)
+    path = ref.path
     facts = _root_attributes(path)
     regions = _feature_tables(path)
-    model = choose_set(path, list(regions), wanted)
+    model = choose_set(ref, list(regions))
     region = regions[model]
     table = path / "tables" / f"{model}_{region}"
     if not any((table / "X" / name).is_file() for name in ("zarr.json", ".zarray")):

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from tcssa.errors import FeatureFileError
 from tcssa.features.bag import Bag
-from tcssa.features.feature_set_path import STORE_SUFFIX, is_store, with_selection
+from tcssa.features.feature_set_path import STORE_SUFFIX, BagRef, is_store
 from tcssa.features.readers.array_files import read_npy, read_pt
 from tcssa.features.readers.hdf5 import read_hdf5
 from tcssa.features.readers.lazyslide import read_store
@@ -37,25 +37,24 @@ lie beside features."""
 LOADED_WHOLE = (".pt", TABLE_SUFFIX)
 """Files that cannot be read in parts."""
 
-Reader = Callable[[Path, str | None], Bag]
-"""Opens the bag at a path, of the set that is named, where the file holds several."""
+Reader = Callable[[BagRef], Bag]
+"""Opens a bag."""
 
 
 def _one_array(read: Callable[[Path], NDArray[Any]]) -> Reader:
     """Make a reader of files that hold one bare array."""
 
-    def read_bag_of(path: Path, wanted: str | None) -> Bag:
-        if wanted is not None:
-            raise FeatureFileError(path, f"holds one set of features, and no {wanted!r}")
-        return Bag(path, read(path), coords=None)
+    def read_bag_of(ref: BagRef) -> Bag:
+        if ref.set_name is not None:
+            raise FeatureFileError(ref.path, f"holds one set of features, and no {ref.set_name!r}")
+        return Bag(ref, read(ref.path), coords=None)
 
     return read_bag_of
 
 
-def _read_lazyslide(path: Path, wanted: str | None) -> Bag:
-    store = read_store(path, wanted)
-    named = with_selection(path, wanted)
-    return Bag(named, store.features, store.coords, attributes=store.attributes)
+def _read_lazyslide(ref: BagRef) -> Bag:
+    store = read_store(ref)
+    return Bag(ref, store.features, store.coords, attributes=store.attributes)
 
 
 READERS: dict[str, Reader] = {
@@ -72,23 +71,20 @@ SUFFIXES = tuple(suffix for suffix in READERS if suffix != TABLE_SUFFIX)
 """Suffixes of a bag's file name; that of a store is a folder's."""
 
 
-def read_bag(path: Path, wanted: str | None) -> Bag:
+def read_bag(ref: BagRef) -> Bag:
     """Open the features of one slide with the reader of its suffix.
-
-    Args:
-        path: The slide's file or store.
-        wanted: Name of the set of features, where it holds several; None for its only one.
 
     Raises:
         FeatureFileError: The file is missing or broken, no reader has its suffix, or it lacks the
             set that was named.
         MissingExtraError: A LazySlide store needs a package that is not installed.
     """
+    path = ref.path
     if is_store(path):
-        return READERS[STORE_SUFFIX](path, wanted)
+        return READERS[STORE_SUFFIX](ref)
     require_file(path, FeatureFileError)
     reader = READERS.get(path.suffix.lower())
     if reader is None or path.suffix.lower() == STORE_SUFFIX:
         known = ", ".join(READERS)
         raise FeatureFileError(path, f"is no feature file: known are {known}")
-    return reader(path, wanted)
+    return reader(ref)

@@ -35,7 +35,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from tcssa.errors import FeatureFileError
-from tcssa.features.feature_set_path import bag_file
+from tcssa.features.feature_set_path import BagRef
 from tcssa.files.boundary import require_file
 from tcssa.files.checksums import params_hash
 from tcssa.files.text import read_model
@@ -244,7 +244,7 @@ def pack_key(cohort: Cohort) -> str:
 
 def _stat(path: Path) -> os.stat_result:
     try:
-        return bag_file(path).stat()
+        return BagRef.parse(path).file.stat()
     except OSError as error:
         raise FeatureFileError(path, f"cannot be read ({error.strerror or error})") from None
 

@@ -16,7 +16,7 @@ from tcssa.errors import (
     MissingDataError,
     UsageError,
 )
-from tcssa.features import Bag, LabelledSlide, index_bags, open_bag
+from tcssa.features import Bag, BagRef, LabelledSlide, index_bags, open_bag
 from tcssa.files.checksums import file_sha256, params_hash
 from tcssa.mil.settings import CohortSettings
 from tcssa.mil.tasks import Classes, MilTask, Truth, read_task
@@ -158,7 +158,7 @@ class _Opened(NamedTuple):
 
 
 def _open_bags(
-    rows: Sequence[LabelledSlide[Truth]], bags: Mapping[str, Path], task: MilTask
+    rows: Sequence[LabelledSlide[Truth]], bags: Mapping[str, BagRef], task: MilTask
 ) -> tuple[list[_Opened], dict[str, str]]:
     """Open the features of every labelled slide; also return which have none, and why."""
     opened: list[_Opened] = []

@@ -20,7 +20,7 @@ from tcssa.errors import (
     UsageError,
 )
 from tcssa.features import open_bag
-from tcssa.features.feature_set_path import bag_file
+from tcssa.features.feature_set_path import BagRef
 from tcssa.files.checksums import params_hash
 from tcssa.vqa.answering.answer_record import Status
 from tcssa.vqa.model.slot_cache import cache_of_run, feature_tensor, patch_places
@@ -62,7 +62,7 @@ class SlideTokens:
 
     def fingerprint(self) -> str:
         """Return a hash that changes with any feature file: its name, size or time of change."""
-        stats = {name: bag_file(path).stat() for name, path in sorted(self.paths.items())}
+        stats = {name: BagRef.parse(path).file.stat() for name, path in sorted(self.paths.items())}
         return params_hash({name: [s.st_size, s.st_mtime_ns] for name, s in stats.items()})
 
     def of(self, slide: str) -> Tensor:

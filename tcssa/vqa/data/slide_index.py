@@ -73,7 +73,7 @@ class SlideIndex:
         Raises:
             MissingDataError: The folder does not exist, or holds no feature file.
         """
-        return cls(find_bags([folder]), folder, several)
+        return cls((ref.address for ref in find_bags([folder])), folder, several)
 
     def find(self, slide: str) -> Path:
         """Return the feature file of a slide.

@@ -26,7 +26,7 @@ from tcssa.compressor.checkpoint import read_tensors, write_tensors
 from tcssa.config.settings import RESOLVED_FILE, section_of
 from tcssa.errors import CheckpointError, FeatureFileError, RunError
 from tcssa.features import open_bag, read_features
-from tcssa.features.feature_set_path import bag_file
+from tcssa.features.feature_set_path import BagRef
 from tcssa.files import atomic
 from tcssa.files.checksums import file_sha256
 from tcssa.files.yaml_file import read_yaml_mapping
@@ -205,5 +205,5 @@ def encoder_hash(encoder: VisualEncoder) -> str:
 
 
 def _stamp(path: Path) -> list[Any]:
-    found = bag_file(path).stat()
+    found = BagRef.parse(path).file.stat()
     return [found.st_size, found.st_mtime_ns]

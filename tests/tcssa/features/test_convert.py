@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from shared_data import require_shared
 
 from tcssa.errors import UnknownNameError, UsageError
-from tcssa.features.bag import Bag
+from tcssa.features import Bag, BagRef
 from tcssa.features.bag_metadata import describe
 from tcssa.features.convert import convert
 from tcssa.reporter import Silent
@@ -166,9 +166,9 @@ def test_genuine_stamp_files_become_pixels(tmp_path: Path) -> None:
 def test_pixels_survive_microns(corners: list[tuple[int, int]], mpp: float) -> None:
     coords = np.array(corners, dtype=np.int64)
     features = np.zeros((len(coords), 1), np.float32)
-    there = describe(Bag(Path("s.h5"), features, coords), mpp, needs_mpp=True)
+    there = describe(Bag(BagRef(Path("s.h5")), features, coords), mpp, needs_mpp=True)
     um = there.microns(coords)
-    back = describe(Bag(Path("s.h5"), features, um, "um"), mpp, needs_mpp=False)
+    back = describe(Bag(BagRef(Path("s.h5")), features, um, "um"), mpp, needs_mpp=False)
     assert np.array_equal(back.pixels(um), coords)
 
 

@@ -16,9 +16,9 @@ def test_files_and_folders_are_gathered(tmp_path: Path) -> None:
     lone = write_bag(tmp_path / "c.h5")
     (tmp_path / "folder" / "notes.txt").touch()
     (tmp_path / "folder" / ".a.h5.host.1.tcssa-tmp").touch()
-    assert [p.stem for p in find_bags([tmp_path / "folder", lone])] == ["a", "b", "c"]
+    assert [bag.slide_id for bag in find_bags([tmp_path / "folder", lone])] == ["a", "b", "c"]
     twice = find_bags([tmp_path / "folder", tmp_path / "folder" / "a.h5"])
-    assert [p.stem for p in twice] == ["a", "b"]
+    assert [bag.slide_id for bag in twice] == ["a", "b"]
 
 
 def test_a_job_folder_stands_for_its_features() -> None:
@@ -28,7 +28,7 @@ def test_a_job_folder_stands_for_its_features() -> None:
     assert list(index_bags(interop / "stamp/job")) == expected
     clam = index_bags(interop / "clam/feats")
     assert list(clam) == expected
-    assert {path.parent.name for path in clam.values()} == {"h5_files"}  # they have coordinates
+    assert {bag.path.parent.name for bag in clam.values()} == {"h5_files"}  # they have coordinates
 
 
 def test_a_job_of_several_encoders_is_ambiguous(tmp_path: Path) -> None:

@@ -11,8 +11,7 @@ import pytest
 from shared_data import require_shared
 
 from tcssa.errors import FeatureFileError, MissingExtraError
-from tcssa.features import find_bags, open_bag
-from tcssa.features.feature_set_path import bag_file, bag_name
+from tcssa.features import BagRef, find_bags, open_bag
 
 COORDS = np.array([[0, 0, 448, 448, 0], [448, 0, 448, 448, 0], [0, 448, 448, 448, 0]], np.int32)
 
@@ -57,9 +56,11 @@ def test_one_of_several_sets_is_named_on_the_file_or_the_folder(tmp_path: Path) 
         find_bags([Path(f"{tmp_path}::conch_v1.5")]),
     )
     assert by_file == by_folder
-    assert (by_file[0].stem, by_file[0].suffix) == ("s", ".h5")
-    assert bag_file(by_file[0]) == path
-    assert bag_name(by_file[0]) == "s.h5::conch_v1.5"
+    assert by_file == [BagRef(path, "conch_v1.5")]
+    assert BagRef.parse(str(by_file[0])) == by_file[0]
+    assert (by_file[0].address.stem, by_file[0].address.suffix) == ("s", ".h5")
+    assert by_file[0].file == path
+    assert by_file[0].name == "s.h5::conch_v1.5"
     with open_bag(by_file[0]) as bag:
         assert (bag.slide_id, bag.encoder, bag.feature_dim) == ("s", "conch_v1.5", 4)
 
@@ -124,7 +125,7 @@ def test_a_folder_of_stores_is_a_cohort_and_a_set_can_be_named(tmp_path: Path) -
     pytest.importorskip("zarr")
     pytest.importorskip("pyarrow")
     source = require_shared("interop/lazyslide")
-    assert [path.name for path in find_bags([source])] == [
+    assert [bag.name for bag in find_bags([source])] == [
         "CMU-1-Small-Region.zarr",
         "LC-001c11.zarr",
     ]
@@ -135,7 +136,7 @@ def test_a_folder_of_stores_is_a_cohort_and_a_set_can_be_named(tmp_path: Path) -
     (found,) = find_bags([Path(f"{tmp_path / 'job'}::uni_v1.5")])
     with open_bag(found) as bag:
         assert (bag.slide_id, bag.encoder) == ("s", "uni_v1.5")
-    assert bag_file(found) == store / "zarr.json"
+    assert found.file == store / "zarr.json"
 
 
 def test_an_image_in_zarr_is_no_bag(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The index of an encoded archive."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ def facts(folder: Path, name: str, mass: list[float], num_patches: int = 9) -> E
     """What the file of a slide with these sums states."""
     path = folder / f"{name}.h5"
     sums = np.array(mass, np.float32)
-    write_slide_features(
+    written = write_slide_features(
         path,
         EncodedSlide(np.zeros((len(mass), 3), np.float32), sums, None, num_patches),
         origin=Origin("c0ffee", f"{name}.pt", 10, 20, "feed"),
@@ -36,7 +37,10 @@ def facts(folder: Path, name: str, mass: list[float], num_patches: int = 9) -> E
         encoder=None,
         runtime="onnxruntime cpu",
     )
-    return require_facts(path)
+    in_file = require_facts(path)
+    assert np.array_equal(written.mass, in_file.mass)
+    assert replace(written, mass=in_file.mass).__dict__ == in_file.__dict__
+    return written
 
 
 def test_the_entropy_tells_even_use_from_one_slot() -> None:

@@ -19,7 +19,7 @@ from shared_data import require_shared
 from tcssa import SlotCompressor
 from tcssa.compressor import save_compressor
 from tcssa.errors import DeviceError, MissingDataError, TableError, UsageError
-from tcssa.features import open_bag
+from tcssa.features import BagRef, open_bag
 from tcssa.features.content import content_hash
 from tcssa.files.checksums import file_sha256
 from tcssa.reporter import Silent
@@ -285,11 +285,11 @@ def test_features_take_no_more_memory_than_allowed(
 
 def test_memory_does_not_grow_with_the_slide(checkpoint: Path, tmp_path: Path) -> None:
     """What is read ahead of a slow model is bounded, whatever the slides."""
-    write_bag(tmp_path / "bags" / "s.h5", 60_000)
+    bag = BagRef(write_bag(tmp_path / "bags" / "s.h5", 60_000))
     runtime = open_runtime(checkpoint, device="cpu")
     held: list[int] = []
     chunk_bytes = 4096 * 16 * 4
-    with runtime, ReaderPool([tmp_path / "bags" / "s.h5"], runtime, 6 * chunk_bytes, 1) as pool:
+    with runtime, ReaderPool([bag], runtime, 6 * chunk_bytes, 1) as pool:
         for message in pool.messages():
             if isinstance(message, Piece):
                 held.append(pool.held_bytes())

@@ -18,7 +18,8 @@ from tcssa_cli.main import run as run_tcssa
 from tcssa_runtimes import open_runtime
 from tcssa_runtimes.archive.encode import encode
 from tcssa_runtimes.archive.merge import merge_slides
-from tcssa_runtimes.archive.slot_files import read_facts, read_state
+from tcssa_runtimes.archive.slot_files import read_facts
+from tcssa_runtimes.archive.slot_state import read_state
 
 
 def encoded(folder: Path, model: Path, parts: int = 2) -> tuple[list[Path], Path]:

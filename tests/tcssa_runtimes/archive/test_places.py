@@ -16,7 +16,7 @@ from tcssa.reporter import Silent
 from tcssa_runtimes import open_runtime
 from tcssa_runtimes.archive.encode import encode
 from tcssa_runtimes.archive.merge import merge_slides
-from tcssa_runtimes.archive.slot_files import read_state
+from tcssa_runtimes.archive.slot_state import read_state
 
 KINDS = ["torch", "full", "chunked", "chunked-fp16"]
 MPP = 0.5

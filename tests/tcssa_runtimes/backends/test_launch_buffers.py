@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,9 @@ from tcssa_runtimes.archive.slot_files import FOLDER, slide_features_path
 from tcssa_runtimes.backends.artefact_runtime import chunk_sums
 from tcssa_runtimes.backends.launch_buffers import LaunchBuffers
 from tcssa_runtimes.backends.onnx_runtime import OnnxRuntime, bound_call
-from tcssa_runtimes.contract.base import Pending
 from tcssa_runtimes.contract.chunks import Features
+from tcssa_runtimes.contract.launch import Launch
+from tcssa_runtimes.contract.slide_sums import ChunkSums
 
 ROWS, BATCH = 64, 3
 
@@ -66,7 +68,7 @@ def test_a_launch_sums_up_as_the_runtime_does_whatever_was_there_before(pair: Pa
             buffers.start(given)
             found = chunk_sums(buffers.wait(), [len(chunk) for chunk in given])
             for sums, chunk in zip(found, given, strict=True):
-                (expected,) = runtime.launch([chunk])()
+                (expected,) = runtime.launch([chunk]).result()
                 np.testing.assert_allclose(sums.weighted_sum, expected.weighted_sum, atol=1e-2)
                 np.testing.assert_allclose(sums.mass, expected.mass, atol=1e-5)
                 assert np.array_equal(sums.assignments, expected.assignments)
@@ -89,18 +91,26 @@ def test_a_launch_takes_halves_as_stored_and_arrays_that_are_only_to_be_read(pai
 class DoubleBuffered(OnnxRuntime):
     """ONNX Runtime on two launch buffers in turn, as TensorRT runs."""
 
-    def _launch(self, chunks: Sequence[Features]) -> Pending:
+    def _launch(self, chunks: Sequence[Features]) -> Launch:
         buffers = self.ring[0]
         self.ring.reverse()
         buffers.start(chunks)
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
+        return Started(self, buffers, [len(chunk) for chunk in chunks])
 
-        def wait() -> list:
-            self.under_way -= 1
-            return chunk_sums(buffers.wait(), [len(chunk) for chunk in chunks])
 
-        return wait
+@dataclass
+class Started:
+    """Handle of a launch, which counts those under way."""
+
+    runtime: DoubleBuffered
+    buffers: LaunchBuffers
+    lengths: list[int]
+
+    def result(self) -> list[ChunkSums]:
+        self.runtime.under_way -= 1
+        return chunk_sums(self.buffers.wait(), self.lengths)
 
 
 def test_two_launches_at_once_come_to_the_same_slides(pair: Path, tmp_path: Path) -> None:

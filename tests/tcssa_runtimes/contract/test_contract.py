@@ -233,10 +233,9 @@ def test_halves_are_taken_as_stored_where_a_runtime_says_so(
         wanted = runtime.encode(features.astype(np.float32))
         assert runtime.check_chunk(features, 0) is features
         assert_close("torch", runtime.encode(features).slots, wanted.slots)
-        alone = [runtime.launch([chunk])()[0] for chunk in (features, features.astype(np.float32))]
-        for mine, beside in zip(
-            alone, runtime.launch([features, features.astype(np.float32)])(), strict=True
-        ):
+        both = [features, features.astype(np.float32)]
+        alone = [runtime.launch([chunk]).result()[0] for chunk in both]
+        for mine, beside in zip(alone, runtime.launch(both).result(), strict=True):
             assert mine.weighted_sum.tobytes() == beside.weighted_sum.tobytes()
         features[7, 3] = np.inf
         with pytest.raises(NonFiniteFeatureError, match="row 7 "):

@@ -1,96 +1,122 @@
-"""Sums of a slide's chunks."""
+"""The way from chunks to slots, on a model that adds features up without weights."""
 
-import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from tcssa.errors import NonFiniteFeatureError, ShapeError
-from tcssa.moments import Floats, SlotMoments
-from tcssa_runtimes.contract.slide_accumulator import ChunkSums, SlideSums
+from tcssa.artefact import PatchRange
+from tcssa.errors import NonFiniteFeatureError
+from tcssa_runtimes.contract.base import Runtime
+from tcssa_runtimes.contract.chunks import Features
+from tcssa_runtimes.contract.launch import Launch
+from tcssa_runtimes.contract.model_info import ModelFacts
+from tcssa_runtimes.contract.outputs import Means, Refined, RuntimeOutput
+from tcssa_runtimes.contract.slide_accumulator import Launches, SlideAccumulator
+from tcssa_runtimes.contract.slide_sums import ChunkSums
 
-K, D = 8, 3
-
-
-class Patches:
-    """Patches in two slots each, of the first seven."""
-
-    def __init__(self, num_patches: int, seed: int = 0) -> None:
-        rng = np.random.default_rng(seed)
-        self.features = rng.standard_normal((num_patches, D)).astype(np.float32)
-        self.slots = np.stack([rng.permutation(K - 1)[:2] for _ in range(num_patches)])
-        self.weights = rng.uniform(0.1, 0.5, (num_patches, 2)).astype(np.float32)
-        self.salience = rng.uniform(0, 2, num_patches).astype(np.float32)
-        self.places: Floats = rng.uniform(0, 20_000, (num_patches, 2))
-        self.dense = np.zeros((num_patches, K), np.float32)
-        counted = self.weights * self.salience[:, None]
-        np.put_along_axis(self.dense, self.slots, counted, axis=1)
-
-    def chunk(self, rows: slice, *, bad_row: int | None = None) -> ChunkSums:
-        dense = self.dense[rows]
-        return ChunkSums(
-            dense.T @ self.features[rows],
-            dense.sum(axis=0),
-            self.slots[rows],
-            self.weights[rows],
-            self.salience[rows],
-            bad_row,
-        )
-
-    def summed(self, *cuts: int) -> SlideSums:
-        sums = SlideSums(K, D, has_coords=True, mpp=0.5)
-        for begin, end in itertools.pairwise(cuts):
-            sums.add(self.chunk(slice(begin, end)), self.places[begin:end])
-        return sums
+K, D, ROWS = 2, 3, 4
 
 
-def test_chunks_add_up_to_the_slide_with_its_places() -> None:
-    patches = Patches(30)
-    found = patches.summed(0, 1, 12, 30)
-    assert found.num_patches == 30
-    mass = patches.dense.astype(np.float64).sum(axis=0)
-    means = patches.dense.T[:-1].astype(np.float64) @ patches.features / mass[:-1, None]
-    np.testing.assert_allclose(found.mean()[:-1], means, atol=1e-5)
-    assert found.mean()[-1].tolist() == [0.0] * D
-    counted = patches.weights * patches.salience[:, None]
-    whole = SlotMoments.of(patches.slots, counted, patches.places, K, 0.5)
-    np.testing.assert_allclose(found.moments(), whole.vectors(), atol=1e-5)
+class Handle:
+    def __init__(self, runtime: "Adder", sums: list[ChunkSums]) -> None:
+        self.runtime, self.sums = runtime, sums
+
+    def result(self) -> list[ChunkSums]:
+        self.runtime.in_flight -= 1
+        return self.sums
 
 
-def test_parts_of_a_slide_merge_and_fold_in_any_order() -> None:
-    patches = Patches(30)
-    first, second = patches.summed(0, 14), patches.summed(14, 20, 30)
-    folded = first.fold(4)
-    folded.merge(second.fold(4))
-    second.merge(first)
-    assert folded.num_patches == second.num_patches == 30
-    np.testing.assert_allclose(folded.mean(), second.fold(4).mean(), atol=1e-5)
-    np.testing.assert_allclose(folded.moments(), second.fold(4).moments(), atol=1e-5)
-    np.testing.assert_allclose(second.mass, patches.dense.sum(axis=0), rtol=1e-5)
-    np.testing.assert_allclose(
-        folded.mass, [second.mass[[slot, slot + 4]].sum() for slot in range(4)], rtol=1e-5
-    )
+class Adder(Runtime):
+    """Sends every patch to slot 0; counts its launches and how many are in flight."""
+
+    def __init__(self, chunks_at_once: int = 1, launches_at_once: int = 1) -> None:
+        facts = ModelFacts(
+            Path("adder"), D, K, 1, PatchRange(min=0, opt=1, max=None), None, None, "",
+            chunk_patches=ROWS,
+        )  # fmt: skip
+        super().__init__(facts, "adder")
+        self.chunks_at_once, self.launches_at_once = chunks_at_once, launches_at_once
+        self.launched: list[int] = []
+        self.finished: list[int] = []
+        self.in_flight = self.most_in_flight = 0
+
+    def _open(self) -> None: ...
+
+    def _close(self) -> None: ...
+
+    def _run(self, *_: Any) -> RuntimeOutput:
+        raise AssertionError("it streams")
+
+    def _launch(self, chunks: Sequence[Features]) -> Launch:
+        self.launched.append(len(chunks))
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        return Handle(self, self._sum_up(chunks))
+
+    def _sum_up(self, chunks: Sequence[Features]) -> list[ChunkSums]:
+        return [
+            ChunkSums(
+                np.stack([chunk.sum(axis=0), np.zeros(D, np.float32)]),
+                np.array([len(chunk), 0], np.float32),
+                np.zeros((len(chunk), 1), np.int64),
+                np.ones((len(chunk), 1), np.float32),
+            )
+            for chunk in chunks
+        ]
+
+    def _refine(self, means: Means) -> Refined:
+        self.finished.append(len(means.means))
+        return Refined(means.means)
 
 
-def test_a_bad_row_is_counted_from_the_slides_first_patch_and_adds_nothing() -> None:
-    patches = Patches(30)
-    sums = patches.summed(0, 12)
-    before = sums.weighted_sum.copy()
-    with pytest.raises(NonFiniteFeatureError) as caught:
-        sums.add(patches.chunk(slice(12, 30), bad_row=5), patches.places[12:])
-    assert caught.value.row == 17
-    assert sums.num_patches == 12
-    assert np.array_equal(sums.weighted_sum, before)
+def patches(count: int) -> NDArray[np.float32]:
+    return np.arange(count * D, dtype=np.float32).reshape(count, D)
 
 
-def test_a_part_without_places_leaves_the_slide_without() -> None:
-    patches = Patches(30)
-    bare = SlideSums(K, D)
-    bare.add(patches.chunk(slice(0, 9)))
-    placed = patches.summed(9, 30)
-    placed.merge(bare)
-    assert placed.places is None
-    assert placed.num_patches == 30
-    with pytest.raises(ShapeError, match="needs coordinates"):
-        placed.moments()
-    assert not SlideSums(K, D).moments().any()  # an empty slide, which fills up a launch
+@pytest.mark.parametrize("cuts", [[11], [1, 2, 8], [0, 5, 0, 6]])
+def test_a_slide_is_the_same_however_its_patches_are_handed_over(cuts: list[int]) -> None:
+    rows = patches(11)
+    with Adder(2, 2) as runtime, SlideAccumulator(runtime, has_coords=True, mpp=None) as slide:
+        for part in np.split(rows, np.cumsum(cuts)[:-1]):
+            slide.add(part, part[:, :2].astype(np.float64))
+        found = slide.finish(filled_to=5)
+        assert runtime.launched == [2, 1]  # chunks of 4, 4 and 3 patches
+    assert runtime.finished == [5]
+    assert found.num_patches == 11
+    np.testing.assert_allclose(found.slots[0], rows.mean(axis=0))
+    assert found.centroids is not None
+    np.testing.assert_allclose(found.centroids[0], rows[:, :2].mean(axis=0))
+
+
+def test_chunks_come_back_in_order_and_as_many_launches_are_in_flight_as_allowed() -> None:
+    with Adder(2, 3) as runtime, Launches[int](runtime) as launches:
+        found = [tag for i in range(9) for tag, _ in launches.put(i, patches(1))]
+        assert found == list(range(len(found)))
+        assert runtime.in_flight == 2
+        found += [tag for tag, _ in launches.drain()]
+    assert found == list(range(9))
+    assert runtime.launched == [2, 2, 2, 2, 1]
+    assert (runtime.most_in_flight, runtime.in_flight) == (3, 0)
+
+
+def test_alone_a_chunk_is_launched_and_waited_for_as_soon_as_it_is_full() -> None:
+    with Adder(4, 3) as runtime:
+        slide = SlideAccumulator(runtime, has_coords=False, mpp=None, alone=True)
+        slide.add(patches(ROWS + 1), None)
+        assert (runtime.launched, runtime.in_flight) == ([1], 0)
+
+
+def test_no_launch_is_left_after_an_error() -> None:
+    def parts() -> Iterator[NDArray[np.float32]]:
+        yield patches(8)
+        assert runtime.in_flight == 2
+        yield np.array([[1, 2, 3], [np.nan, 0, 0]], np.float32)
+
+    with Adder(1, 3) as runtime:
+        with pytest.raises(NonFiniteFeatureError, match="row 9 "):
+            runtime.encode(parts())
+        assert runtime.in_flight == 0

@@ -108,6 +108,6 @@ def test_numbers_that_are_not_finite_are_told_as_in_other_files(tmp_path: Path) 
 def test_in_a_folder_only_slides_tables_count(tmp_path: Path) -> None:
     for name in ("labels.csv", "TCGA-AA-0001-01Z-00-DX1.csv"):
         (tmp_path / name).write_text("1,2,a.png\n")
-    assert [path.name for path in find_bags([tmp_path])] == ["TCGA-AA-0001-01Z-00-DX1.csv"]
+    assert [bag.name for bag in find_bags([tmp_path])] == ["TCGA-AA-0001-01Z-00-DX1.csv"]
     np.save(tmp_path / "other.npy", FEATURES)
-    assert [path.name for path in find_bags([tmp_path])] == ["other.npy"]
+    assert [bag.name for bag in find_bags([tmp_path])] == ["other.npy"]

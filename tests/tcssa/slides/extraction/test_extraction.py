@@ -64,7 +64,7 @@ def test_every_file_stands_where_trident_puts_it(cmu_job: Path) -> None:
         assert (cmu_job / name.format("cmu-1-small-region")).is_file()
     assert not leftovers(cmu_job)
     assert not (cmu_job / "failures.csv").exists()
-    assert [path.stem for path in find_bags([cmu_job])] == ["cmu-1-small-region"]
+    assert [bag.slide_id for bag in find_bags([cmu_job])] == ["cmu-1-small-region"]
 
 
 def test_files_carry_what_tridents_do_and_ours(cmu_job: Path) -> None:

@@ -92,7 +92,7 @@ def wrong_count(file: h5py.File) -> None:
 def test_every_kind_of_fault_is_named(
     job: Path, damage: Callable[[h5py.File], None], said: str
 ) -> None:
-    path = find_bags([job])[2]
+    path = find_bags([job])[2].path
     with h5py.File(path, "r+") as file:
         damage(file)
     (fault,) = verify(job).faults
@@ -101,7 +101,7 @@ def test_every_kind_of_fault_is_named(
 
 
 def test_faulty_files_are_moved_aside_and_made_again(job: Path, slides: list[Path]) -> None:
-    paths = find_bags([job])
+    paths = [bag.path for bag in find_bags([job])]
     before = [path.read_bytes() for path in paths]
     paths[0].write_bytes(before[0][:4000])
     with h5py.File(paths[1], "r+") as file:
