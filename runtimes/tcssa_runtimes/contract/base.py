@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tcssa.errors import ShapeError
 from tcssa_runtimes.contract.checks import check_batch
 from tcssa_runtimes.contract.model_runner import ModelRunner
-from tcssa_runtimes.contract.outputs import EncodedBag, EncodedSlide, RuntimeOutput
+from tcssa_runtimes.contract.outputs import EncodedSlide, RuntimeOutput
 from tcssa_runtimes.contract.padding import batch_places, checked_features, pad
 from tcssa_runtimes.contract.slide_accumulator import SlideAccumulator
 
@@ -64,7 +64,7 @@ class Runtime(ModelRunner):
 
     def compress(
         self, bags: Sequence[NDArray[Any]], coords: Sequence[NDArray[Any]] | None = None
-    ) -> list[EncodedBag]:
+    ) -> list[RuntimeOutput]:
         """Compress whole bags of any sizes, each padded to the largest of its launch.
 
         Args:
@@ -80,7 +80,7 @@ class Runtime(ModelRunner):
             NonFiniteFeatureError: A patch has a NaN or an infinity; the error names its bag within
                 the launch, and its row.
         """
-        encoded: list[EncodedBag] = []
+        encoded: list[RuntimeOutput] = []
         most = self.facts.max_batch or max(1, len(bags))
         for begin in range(0, len(bags), most):
             launch = slice(begin, begin + most)

@@ -7,7 +7,7 @@ language model. Arrays are NumPy.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RuntimeOutput:
-    """Slots and routing of a padded batch."""
+    """Slots and routing of a padded batch, or of one bag, whose arrays have no first axis."""
 
     slots: NDArray[np.float32]
     """Refined slots, [B, K, D]."""
@@ -39,14 +39,15 @@ class RuntimeOutput:
     tokens: NDArray[np.float32] | None = None
     """Tokens of a projector, [B, K, H]; None for other models."""
 
-    def of_bag(self, bag: int, num_patches: int) -> EncodedBag:
-        """Return the output of one bag, without padding.
+    def of_bag(self, bag: int, num_patches: int) -> Self:
+        """Return the output of one bag: the same arrays without the first axis and without padding.
 
         Args:
             bag: Its row in the batch.
             num_patches: Its patches.
         """
-        return EncodedBag(
+        return replace(
+            self,
             slots=self.slots[bag],
             mass=self.mass[bag],
             assignments=self.assignments[bag, :num_patches],
@@ -102,26 +103,6 @@ class Refined:
     """Logits of a classifier, [S, C]; None for other models."""
     tokens: NDArray[np.float32] | None = None
     """Tokens of a projector, [S, K, H]; None for other models."""
-
-
-@dataclass(frozen=True)
-class EncodedBag:
-    """Slots and routing of one bag of `Runtime.compress`."""
-
-    slots: NDArray[np.float32]
-    """Refined slots, [K, D]."""
-    mass: NDArray[np.float32]
-    """Sum of routing weights of each slot, [K]; 0 marks an empty slot."""
-    assignments: NDArray[np.int64]
-    """Slots of each patch, most probable first, [N, T]."""
-    weights: NDArray[np.float32]
-    """Routing probabilities P̃ of these slots, [N, T]."""
-    salience: NDArray[np.float32] | None = None
-    """Factor of each patch's weights in all sums, [N]; None where the model has none."""
-    logits: NDArray[np.float32] | None = None
-    """Logits of a classifier, [C]; None for other models."""
-    tokens: NDArray[np.float32] | None = None
-    """Tokens of a projector, [K, H]; None for other models."""
 
 
 @dataclass(frozen=True)
