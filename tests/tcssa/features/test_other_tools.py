@@ -142,7 +142,7 @@ def test_a_folder_of_stores_is_a_cohort_and_a_set_can_be_named(tmp_path: Path) -
 def test_an_image_in_zarr_is_no_bag(tmp_path: Path) -> None:
     (tmp_path / "s.ome.zarr").mkdir()
     path = write_atlaspatch(tmp_path / "t.h5", uni=8)
-    assert find_bags([tmp_path]) == [path]
+    assert find_bags([tmp_path]) == [BagRef(path)]
     (tmp_path / "u.zarr").mkdir()
     pytest.importorskip("zarr")
     pytest.importorskip("pyarrow")
