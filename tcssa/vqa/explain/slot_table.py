@@ -43,7 +43,7 @@ def slot_places(
     compressor, num_slots = visual.compressor, visual.num_tokens(len(sums.assignments))
     first = sums.assignments[:, 0] % num_slots
     if coords is not None:  # in place of any in µm, which a model with places was shown
-        sums = compressor.placed(sums, coords, mpp=None)
+        sums = sums.placed(coords, mpp=None)
     state = compressor.folded(sums.state, visual.config.budget)
     centers: list[tuple[float, float] | None] = [None] * num_slots
     if coords is not None and state.footprint is not None:
