@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from tcssa.compressor.compressor import Aggregate
+from tcssa.compressor.aggregation import Aggregate
 from tcssa.errors import (
     FeatureDimError,
     FeatureFileError,

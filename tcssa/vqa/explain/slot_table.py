@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tcssa.compressor.compressor import Aggregate
+from tcssa.compressor.aggregation import Aggregate
 from tcssa.vqa.model.visual_encoders import SlotVisual
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from tcssa.compressor import SlotCompressor
-from tcssa.compressor.compressor import Aggregate
+from tcssa.compressor.aggregation import Aggregate
 from tcssa.errors import ShapeError, TooManyPatchesError, UsageError
 from tcssa.vqa.settings import VisualKind
 
