@@ -44,6 +44,21 @@ def printable(text: str, *, keep: str = "") -> str:
     return "".join(mark if mark.isprintable() or mark in keep else replacement for mark in text)
 
 
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return a number and its noun, as ``1 slide`` or ``2,400 patches``.
+
+    Args:
+        number: How many there are.
+        noun: The noun in the singular.
+        plural: The noun in the plural, if it does not just end with s.
+    """
+    return f"{number:,} {noun if number == 1 else plural or _plural(noun)}"
+
+
+def _plural(noun: str) -> str:
+    return f"{noun}es" if noun.endswith(("s", "ch", "x")) else f"{noun}s"
+
+
 class TcssaError(Exception):
     """Base of all errors that a user can act on.
 

@@ -13,6 +13,9 @@ class Task(Protocol):
     def advance(self, amount: int = 1) -> None:
         """Say that ``amount`` more units are done."""
 
+    def skip(self, amount: int) -> None:
+        """Say that ``amount`` units need not be done; the remaining time is that of the others."""
+
     def describe(self, text: str) -> None:
         """Say what is being worked on now."""
 
@@ -38,6 +41,9 @@ class Reporter(Protocol):
 
 class _SilentTask:
     def advance(self, amount: int = 1) -> None:
+        pass
+
+    def skip(self, amount: int) -> None:
         pass
 
     def describe(self, text: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass
+from typing import Any
 
 from tcssa import errors
 
@@ -39,16 +40,21 @@ class Explanation:
     error: str
     hint: str | None
     exit_code: int
+    is_of_command_line: bool = False
+    """True where typer could not read the command line; its traceback would say nothing more."""
 
 
-WRONG_USAGE = Explanation("wrong usage", "tcssa COMMAND --help lists what it takes", _USAGE)
 INTERRUPTED = Explanation(
-    "interrupted", "what was finished is kept; the same command goes on from there", _INTERRUPTED
+    "interrupted", "finished work is kept; run the same command again to go on", _INTERRUPTED
 )
 
 
 def explain(error: BaseException) -> Explanation:
     """Explain an error in one line, with what to do next."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if hasattr(error, "format_message"):  # typer brings its own copy of click in some versions
+        return _wrong_usage(error)
     if isinstance(error, errors.TcssaError):
         for kind, hint, code in _NEXT_STEPS:
             if isinstance(error, kind):
@@ -69,3 +75,10 @@ def explain(error: BaseException) -> Explanation:
         "this is a fault of tcssa; run it again with --debug and report what that prints",
         _FAILED,
     )
+
+
+def _wrong_usage(error: Any) -> Explanation:
+    """Explain what typer could not read; the message is empty where it has shown the help."""
+    place = getattr(getattr(error, "ctx", None), "command_path", "tcssa")
+    message = errors.one_line(error.format_message(), 300)
+    return Explanation(message, f"{place} --help lists what it takes", _USAGE, True)

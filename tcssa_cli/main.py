@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
 
 from tcssa.compute.launcher import is_first_to_fail
-from tcssa_cli.commands import ask as ask_command
+from tcssa_cli import help as help_texts
 from tcssa_cli.commands import (
+    ask,
     check_data,
     compare,
     convert,
@@ -26,16 +25,15 @@ from tcssa_cli.commands import (
     extract,
     import_bags,
     inspect,
+    inspect_slots,
     merge,
     presets,
+    sweep,
+    train_mil,
+    train_vqa,
     verify,
 )
-from tcssa_cli.commands import inspect_slots as inspect_slots_command
-from tcssa_cli.commands import sweep as sweep_command
-from tcssa_cli.commands import train_mil as train_mil_command
-from tcssa_cli.commands import train_vqa as train_vqa_command
-from tcssa_cli.default_command import DefaultCommand
-from tcssa_cli.errors import INTERRUPTED, WRONG_USAGE, Explanation, explain
+from tcssa_cli.errors import INTERRUPTED, Explanation, explain
 from tcssa_cli.output import Output
 
 # The stacked experts' gradients are blocks of tens of MB that are allocated at every step. With
@@ -43,38 +41,52 @@ from tcssa_cli.output import Output
 # reads this once, when it first allocates.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
+_COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
+    "Start here": {"demo": demo.demo, "doctor": doctor.doctor},
+    "From slides to features": {
+        "extract": extract.extract,
+        "encoders": encoders.encoders,
+        "verify": verify.verify,
+        "convert": convert.convert,
+        "import-bags": import_bags.import_bags,
+    },
+    "Train and score": {
+        "presets": presets.presets,
+        "train-mil": train_mil.train_mil,
+        "sweep": sweep.sweep,
+        "check-data": check_data.check_data,
+        "train-vqa": train_vqa.train_vqa,
+        "eval": evaluate.evaluate,
+        "compare": compare.compare,
+    },
+    "Use a trained model": {
+        "ask": ask.ask,
+        "export": export.export,
+        "encode": encode.encode,
+        "merge": merge.merge,
+    },
+}
+_INSPECT = {"path": inspect.inspect, "slots": inspect_slots.inspect_slots}
+
 app = typer.Typer(
     name="tcssa",
+    cls=help_texts.Group,
     help="Whole-slide images to semantic slots: extract patch features, train slide classifiers "
     "and language models that answer questions about slides, export them, encode archives.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(demo.demo)
-app.command("extract")(extract.extract)
-app.command("encoders")(encoders.encoders)
-app.command("presets")(presets.presets)
-app.command("train-mil")(train_mil_command.train_mil)
-app.command("sweep")(sweep_command.sweep)
-app.command("train-vqa")(train_vqa_command.train_vqa)
-app.command("eval")(evaluate.evaluate)
-app.command("compare")(compare.compare)
-app.command("check-data")(check_data.check_data)
-app.command("ask")(ask_command.ask)
-app.command("export")(export.export)
-app.command("encode")(encode.encode)
-app.command("merge")(merge.merge)
-app.command("convert")(convert.convert)
-app.command("verify")(verify.verify)
 inspect_app = typer.Typer(
-    cls=DefaultCommand, help="Say what a tcssa file or folder is, or look at a run's slots."
+    cls=help_texts.DefaultCommand,
+    help="Say what a tcssa file or folder is, or show what the slots of a run hold.",
 )
-inspect_app.command("path")(inspect.inspect)
-inspect_app.command("slots")(inspect_slots_command.inspect_slots)
-app.add_typer(inspect_app, name="inspect")
-app.command("import-bags")(import_bags.import_bags)
-app.command("doctor")(doctor.doctor)
+app.add_typer(inspect_app, name="inspect", rich_help_panel="Use a trained model")
+for _panel, _commands in _COMMANDS.items():
+    for _name, _command in _commands.items():
+        help_texts.add(app, _name, _command, _panel)
+for _name, _command in _INSPECT.items():
+    help_texts.add(inspect_app, _name, _command)
 
 
 def _show_version(wanted: bool) -> None:
@@ -94,7 +106,7 @@ def root(
             "--version",
             callback=_show_version,
             is_eager=True,
-            help="Show the versions of tcssa and of what it stands on.",
+            help="Show the versions of tcssa and of the packages it needs.",
         ),
     ] = False,
 ) -> None:
@@ -104,24 +116,20 @@ def root(
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; errors raise only with ``--debug``."""
     try:
-        app(args=list(arguments))
-    except SystemExit as stop:
-        # typer turns an interrupt into its own exit
-        if stop.code == INTERRUPTED.exit_code:
-            return _tell(INTERRUPTED, arguments)
-        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        if code == WRONG_USAGE.exit_code and "--json" in arguments:  # typer said it on stderr
-            sys.stdout.write(f"{json.dumps(asdict(WRONG_USAGE))}\n")
-        return code
-    except Exception as error:
-        if "--debug" in arguments:
+        code = app(args=list(arguments), prog_name="tcssa", standalone_mode=False)
+    except typer.Abort:
+        return _tell(INTERRUPTED, arguments)
+    except (Exception, KeyboardInterrupt) as error:
+        explanation = explain(error)
+        if "--debug" in arguments and not explanation.is_of_command_line:
             raise
-        return _tell(explain(error), arguments)
-    return 0
+        return _tell(explanation, arguments)
+    # typer turns an interrupt into its own exit
+    return _tell(INTERRUPTED, arguments) if code == INTERRUPTED.exit_code else int(code or 0)
 
 
 def _tell(explanation: Explanation, arguments: Sequence[str]) -> int:
-    if is_first_to_fail():
+    if explanation.error and is_first_to_fail():
         Output("--json" in arguments).error(explanation.error, explanation.hint)
     return explanation.exit_code
 

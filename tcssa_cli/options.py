@@ -6,21 +6,31 @@ given", so that the value can come from the environment, a file or a preset.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from rich.markup import escape
+
+from tcssa.config.presets import preset_names
+from tcssa.config.settings import Section
 
 TorchDevice = Literal["auto", "cpu", "cuda", "mps"]
 """Devices for torch."""
+Names = Callable[[], list[str]]
+"""Lists the names that the shell completes."""
 
+DATA_PANEL = "Data"
 
-SeveralSlides = Literal["error", "dx1", "first"]
-"""Choices for a question about a patient who has several slides."""
-
-
+DeviceOption = Annotated[
+    TorchDevice,
+    typer.Option(
+        help="auto takes a GPU if there is one. A device that was asked for and is not available "
+        "is an error."
+    ),
+]
 JsonFlag = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")
 ]
@@ -28,18 +38,76 @@ BudgetOption = Annotated[
     str | None,
     typer.Option(
         metavar="N|auto",
-        help="Slots that a slide becomes, of a model trained with --nested: a half, a quarter … of "
-        "all; auto: as few as keep what tells its slots apart.",
+        help="Number of slots a slide becomes, for a model trained with --nested: all of them, a "
+        "half, a quarter, …; auto chooses the fewest that still differ from each other. "
+        r"\[default: all]",
     ),
 ]
 DebugFlag = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", help="YAML file of settings; flags and environment beat it."),
+    typer.Option(
+        "--config", help="YAML file of settings; flags and environment variables override it."
+    ),
+]
+DatasetOption = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Preset: {', '.join(preset_names())}. tcssa presets NAME shows one.",
+        rich_help_panel=DATA_PANEL,
+        autocompletion=preset_names,
+    ),
+]
+DataRootOption = Annotated[
+    Path | None,
+    typer.Option(
+        help=r"Folder of the presets' files. \[default: the variable TCSSA_DATA]",
+        rich_help_panel=DATA_PANEL,
+    ),
 ]
 
+_WIDEST_CHOICES = 20
+"""Characters of choices that fit the help's narrow column at 80 columns."""
 
-def setting(section: type[BaseModel], name: str, *flags: str, panel: str | None = None) -> Any:
+
+class LanguageModelOptions(Section):
+    """Options for a run's language model."""
+
+    llm: str | None = Field(
+        default=None,
+        description="Folder, GGUF file or name of the language model. [default: the one that the "
+        "run was trained with]",
+    )
+    allow_hub: bool = Field(
+        default=False, description="Allow the language model to be downloaded from its hub."
+    )
+    trust_remote_code: bool = Field(
+        default=False,
+        description="Run code that comes with the language model. Only if you trust it.",
+    )
+
+
+def encoder_names() -> list[str]:
+    """List the encoders that have a name of their own; families such as timm:… are left out."""
+    from tcssa.encoders.registry import encoder_names
+
+    return [name for name in encoder_names() if ":" not in name]
+
+
+def method_names() -> list[str]:
+    """List the MIL methods."""
+    from tcssa.mil.methods.registry import METHODS
+
+    return ["tcssa", *METHODS]
+
+
+def setting(
+    section: type[BaseModel],
+    name: str,
+    *flags: str,
+    panel: str | None = None,
+    names: Names | None = None,
+) -> Any:
     """Make the option of one settings field; typer takes its own type for it, hence Any.
 
     Args:
@@ -47,13 +115,40 @@ def setting(section: type[BaseModel], name: str, *flags: str, panel: str | None 
         name: Name of the field.
         flags: Spellings of the flag, if not ``--field-name``.
         panel: Heading in the help.
+        names: Lists values that the shell completes, where the type does not say them.
     """
     field = section.model_fields[name]
+    help_text = field.description or ""
+    choices, metavar = choices_of(field.annotation), _metavar(field.annotation)
+    if len("|".join(choices)) > _WIDEST_CHOICES:
+        metavar = "<choice>" if metavar is None else metavar
+        if any(choice not in help_text for choice in choices):
+            help_text += f" One of {', '.join(choices)}."
     default = field.get_default()
-    shown = default is not None and default is not False
+    if default is not None and default is not False and default not in ([], {}):
+        help_text += f" [default: {'on' if default is True else default}]"
     return typer.Option(
         *(flags or (f"--{name.replace('_', '-')}",)),
-        help=escape((field.description or "") + (f" [default: {default}]" if shown else "")),
+        help=escape(help_text),
         show_default=False,
         rich_help_panel=panel,
+        metavar=metavar,
+        autocompletion=names,
     )
+
+
+def _metavar(annotation: Any) -> str | None:
+    """Return what stands for the value of an option of a list or a tuple, or None."""
+    names = {Path: "<path>", str: "<str>"}
+    if get_origin(annotation) is list:
+        return names.get(get_args(annotation)[0])
+    if get_origin(annotation) is tuple:
+        return " ".join(names.get(kind, "<choice>") for kind in get_args(annotation))
+    return next((found for kind in get_args(annotation) if (found := _metavar(kind))), None)
+
+
+def choices_of(annotation: Any) -> list[str]:
+    """List the choices of a type that is a Literal, or a Literal or None."""
+    if get_origin(annotation) is Literal:
+        return [str(choice) for choice in get_args(annotation)]
+    return next((found for kind in get_args(annotation) if (found := choices_of(kind))), [])

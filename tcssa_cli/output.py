@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -116,6 +116,11 @@ class _Bar:
     def advance(self, amount: int = 1) -> None:
         self._progress.advance(self._task_id, amount)
 
+    def skip(self, amount: int) -> None:
+        total = self._progress.tasks[self._task_id].total
+        if total is not None:
+            self._progress.update(self._task_id, total=total - amount)
+
     def describe(self, text: str) -> None:
         self._progress.update(self._task_id, description=escape(text))
 
@@ -148,6 +153,23 @@ def make_table(title: str | None, header: Sequence[str], rows: Sequence[Sequence
     for row in rows:
         table.add_row(*(escape(_cell(value)) for value in row))
     return table
+
+
+def show_failures(
+    console: Console, failures: Iterable[tuple[str, object, str | None]], label: str = "failed"
+) -> None:
+    """Print each failure as two lines: the reason, then where it happened and what to do.
+
+    Args:
+        console: The console to print on.
+        failures: Reason, place and what to do, None where there is no more to say.
+        label: What stands before the reason.
+    """
+    for reason, place, hint in failures:
+        console.print(f"[bold red]{label}[/]  {escape(printable(reason))}", soft_wrap=True)
+        advice = f": {hint}" if hint else ""
+        line = f"{' ' * len(label)}  {escape(printable(f'{place}{advice}'))}"
+        console.print(line, soft_wrap=True)
 
 
 def _cell(value: object) -> str:

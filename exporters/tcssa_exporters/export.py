@@ -90,7 +90,7 @@ def export_model(
     total = _count_stages(options, compares_engines=open_engine is not None)
     with (
         staged_artefact(out, overwrite=overwrite) as folder,
-        reporter.task(f"export to {options.format}", total=total, unit="stage") as task,
+        reporter.task(f"export to {options.format}", total=total, unit="stages") as task,
     ):
         export = _Export(source, options, folder, _Stages(task, reporter, total))
         return export.make(open_engine)

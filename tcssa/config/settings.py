@@ -118,6 +118,7 @@ def validate(kind: type[S], values: Mapping[str, Any]) -> S:
     except ValidationError as error:
         faults = [
             f"{'.'.join(str(part) for part in fault['loc']) or kind.__name__}: {fault['msg']}"
+            + (f", not {fault['input']!r}" if isinstance(fault["input"], str | int | float) else "")
             for fault in error.errors()
         ]
         raise UsageError(f"settings are not valid: {'; '.join(faults)}") from None

@@ -13,6 +13,7 @@ from tcssa.errors import (
     TcssaError,
     UnknownNameError,
     UsageError,
+    counted,
 )
 from tcssa.features.bag_metadata import describe
 from tcssa.features.feature_set_path import BagRef
@@ -106,7 +107,9 @@ def convert(
             task.advance()
     for fact, slides in report.unknown.items():
         more = f" and {len(slides) - 3} more" if len(slides) > 3 else ""
-        reporter.warn(f"{fact} not known of {len(slides)} slides: {', '.join(slides[:3])}{more}")
+        reporter.warn(
+            f"{fact} not known of {counted(len(slides), 'slide')}: {', '.join(slides[:3])}{more}"
+        )
     return report
 
 

@@ -30,29 +30,30 @@ class CohortSettings(Section):
         "the time to an event that is censored for some.",
     )
     label_column: str | None = Field(
-        default=None, description="Column of the label, if it is not called label."
+        default=None, description="Column of the label. [default: label]"
     )
     targets: list[str] = Field(
         default=[],
-        description="Columns of several labels that one model learns together; empty cells are "
-        "unknown.",
+        description="Column of one of several labels that one model learns together; repeat it. "
+        "Empty cells are unknown.",
     )
     time_column: str | None = Field(
-        default=None, description="Column of the time to the event, if it has an unusual name."
+        default=None,
+        description="Column of the time to the event. [default: a usual name]",
     )
     event_column: str | None = Field(
         default=None,
-        description="Column of the event, 1 if it happened and 0 if censored, likewise.",
+        description="Column of the event: 1 if it happened, 0 if censored. [default: a usual name]",
     )
     time_spans: int = Field(
-        default=4, ge=2, description="Spans of time for which survival is predicted."
+        default=4, ge=2, description="Number of time spans for which survival is predicted."
     )
     case_column: str | None = Field(
-        default=None, description="Column of the patient, if it has an unusual name."
+        default=None, description="Column of the patient. [default: case_id or a usual name]"
     )
     classes: list[str] | None = Field(
         default=None,
-        description="The classes or grades in order; all labels that occur if not given.",
+        description="Class or grade; repeat it, in order. [default: all labels that occur]",
     )
     label_names: dict[str, str] = Field(
         default={}, description="Other names for labels in the table, such as 0: LUAD, 1: LUSC."
@@ -82,7 +83,7 @@ class ModelSettings(Section):
         description="Width of a learned embedding (linear, ReLU) before the gate; the paper has "
         "none.",
     )
-    num_slots: int = Field(default=32, ge=2, description="Number K of slots a slide becomes.")
+    num_slots: int = Field(default=32, ge=2, description="Number K of slots per slide.")
     top_k: int = Field(default=2, ge=1, description="Slots that every patch is routed to.")
     hidden_dim: int = Field(
         default=24, ge=1, description="Hidden width of a slot's expert; the paper's is 512."
@@ -99,25 +100,25 @@ class ModelSettings(Section):
     )
     prototypes: bool = Field(
         default=True,
-        description="Let the gate begin as k-means of training patches; the paper's begins at "
+        description="Start the gate from k-means of training patches; the paper starts it at "
         "random.",
     )
     nested: bool = Field(
         default=False,
-        description="Learn to do with fewer slots too: a half, a quarter … of them, drawn anew for "
-        "every step. For encode --budget.",
+        description="Also learn to work with fewer slots (a half, a quarter, … of them, drawn in "
+        "every step), for encode --budget.",
     )
     spatial: Literal["moments"] | None = Field(
         default=None,
-        description="Tell slots where their patches lie: moments of the coordinates, which must be "
-        "known in microns.",
+        description="Tell slots where their patches lie, by moments of the coordinates, which must "
+        "be known in µm.",
     )
     dropout: float = Field(default=0.25, ge=0, lt=1, description="Dropout inside the experts.")
     noise_std: float = Field(default=0.1, ge=0, description="Noise on the gate in training.")
     pool: Literal["mean", "mass", "attention", "max"] = Field(
         default="mass",
-        description="From slots to one vector: their mean as in the paper, weighted by mass, by "
-        "attention, or their maximum.",
+        description="How slots become one vector: their mean (the paper), weighted by mass, by "
+        "attention, or their max.",
     )
     head_dim: int = Field(default=512, ge=1, description="Hidden width of the classifier.")
     head_dropout: float = Field(default=0.3, ge=0, lt=1, description="Dropout in the classifier.")
@@ -153,24 +154,24 @@ class SplitSettings(Section):
         "patients stay together too.",
     )
     repeats: int = Field(
-        default=1, ge=1, description="How often kfold is repeated with another division."
+        default=1, ge=1, description="Number of times that kfold is repeated with another division."
     )
     test_share: float = Field(
-        default=0.2, gt=0, le=0.5, description="Share of a monte-carlo fold that is tested."
+        default=0.2, gt=0, le=0.5, description="Share of slides tested in a monte-carlo fold."
     )
     val_share: float = Field(
         default=0.1,
         gt=0,
         le=0.5,
-        description="Share that validates, in monte-carlo and where official splits have no "
-        "validation part.",
+        description="Share of slides for validation, with monte-carlo and where official splits "
+        "have no validation part.",
     )
 
 
 class TrainSettings(Section):
     """The training of the model."""
 
-    epochs: int = Field(default=40, ge=1, description="Most epochs a fold is trained for.")
+    epochs: int = Field(default=40, ge=1, description="Largest number of epochs of a fold.")
     patience: int = Field(
         default=10, ge=1, description="Epochs without a better validation loss before stopping."
     )
@@ -181,7 +182,7 @@ class TrainSettings(Section):
     )
     lr: float = Field(default=1e-3, gt=0, description="Peak learning rate of AdamW.")
     salience_pace: float = Field(
-        default=1.0, gt=0, description="Factor of the learning rate for the salience of patches."
+        default=1.0, gt=0, description="Factor on the learning rate of the salience of patches."
     )
     weight_decay: float = Field(default=1e-2, ge=0, description="Weight decay of AdamW.")
     batch_size: int = Field(default=8, ge=1, description="Slides in one optimiser step.")
@@ -190,7 +191,7 @@ class TrainSettings(Section):
     )
     balanced_sampling: bool = Field(
         default=False,
-        description="Draw an epoch's slides so that all classes come equally often.",
+        description="Draw the slides of an epoch so that all classes are equally frequent.",
     )
     folds: int = Field(
         default=5, ge=3, description="Folds of the cross-validation, split by patient."

@@ -31,17 +31,16 @@ class ExtractSettings(Section):
     )
     weights: Path | None = Field(
         default=None,
-        description="The encoder's weights, where they are not in the Hugging Face cache.",
+        description="File of the encoder's weights. [default: from the Hugging Face cache]",
     )
     mpp: float = Field(
         default=0.5,
         ge=MIN_MPP,
         le=MAX_MPP,
-        description="Resolution of the patches, in µm per pixel; met exactly, not by the "
-        "nearest magnification.",
+        description="Resolution of the patches, in µm per pixel; met exactly, by resizing.",
     )
     magnification: float | None = Field(
-        default=None, gt=0, description="In place of --mpp: 20 stands for 10 / 20 = 0.5 µm."
+        default=None, gt=0, description="In place of --mpp: 20 means 10 / 20 = 0.5 µm per pixel."
     )
     patch_size: int = Field(
         default=224,
@@ -50,7 +49,9 @@ class ExtractSettings(Section):
         "another size, patches are resized to it.",
     )
     overlap: int = Field(
-        default=0, ge=0, description="Pixels that neighbouring patches share; less than their side."
+        default=0,
+        ge=0,
+        description="Pixels that neighbouring patches share; less than --patch-size.",
     )
     stride: int | None = Field(
         default=None, ge=1, description="In place of --overlap: pixels from a patch to the next."
@@ -64,8 +65,8 @@ class ExtractSettings(Section):
     )
     resample: Resample = Field(
         default="area",
-        description="How patches are brought to their size: area, quick, and exact for whole "
-        "multiples; lanczos, which keeps features of slides of unlike scales closer together.",
+        description="How patches are resized: area, which is fast, and exact for whole multiples; "
+        "lanczos, which keeps features of slides of different resolutions closer together.",
     )
     tissue: Annotated[str, OnlyByUser("--tissue", is_imported)] = Field(
         default="otsu",
@@ -74,52 +75,55 @@ class ExtractSettings(Section):
     )
     mask: Path | None = Field(
         default=None,
-        description="Tissue that you outlined, in place of finding it: a folder with S.geojson "
-        "(level-0 pixels) or S.png for every slide S, or the file of the one slide.",
+        description="Your own outlines of tissue, in place of --tissue: a folder with S.geojson "
+        "(level-0 pixels) or S.png for every slide S, or the file of a single slide.",
     )
     keep_pen: bool = Field(
-        default=False, description="Count pen marks and dark edges as tissue if they look like it."
+        default=False, description="Keep pen marks and dark edges that look like tissue."
     )
     min_tissue: float = Field(
-        default=0.25, ge=0, le=1, description="Least share of a patch that is tissue."
+        default=0.25,
+        ge=0,
+        le=1,
+        description="Smallest share of a patch that must be tissue, from 0 to 1.",
     )
     max_failed: float = Field(
         default=0.01,
         ge=0,
         le=1,
-        description="Share of unreadable patches above which a slide fails as a whole.",
+        description="Share of unreadable patches, from 0 to 1, above which a slide fails.",
     )
     reader: str | None = Field(
         default=None,
-        description="What reads the slides: openslide, tiffslide, zarr, image, cucim or a "
-        "plug-in's name (default: what their content asks for).",
+        description="Reader of the slides: openslide, tiffslide, zarr, image, cucim or a "
+        "plug-in's name. [default: chosen by the file's content]",
     )
     cache: Path | None = Field(
         default=None,
-        description="Folder that keeps copies of remote slides (default: none is kept).",
+        description="Folder that keeps copies of remote slides. [default: none is kept]",
     )
     cache_size: float = Field(
-        default=50.0, ge=0, description="What --cache keeps at most, in GB; the oldest go first."
+        default=50.0,
+        ge=0,
+        description="Most that --cache keeps, in GB; the oldest copies are deleted first.",
     )
     dtype: Literal["float32", "float16"] = Field(
-        default="float32", description="Type the features are stored in."
+        default="float32", description="Number format in which features are stored."
     )
     batch_size: int | None = Field(
         default=None,
         ge=1,
-        description="Patches the encoder takes at a time (default: what suits the device).",
+        description="Patches the encoder takes at a time. [default: chosen for the device]",
     )
     num_workers: int | None = Field(
         default=None,
         ge=1,
-        description="Threads that decode patches (default: one a core, at most 8).",
+        description="Threads that decode patches. [default: one per core, at most 8]",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="Where the encoder runs; auto takes a GPU that truly works."
+        default="auto", description="Where the encoder runs; auto takes a GPU if one works."
     )
-    overwrite: bool = Field(
-        default=False, description="Make features again that are there already."
-    )
+    overwrite: bool = Field(default=False, description="Make features again that are done already.")
 
     @model_validator(mode="before")
     @classmethod

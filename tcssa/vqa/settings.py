@@ -17,6 +17,12 @@ TRUST_OPTION = "--trust-remote-code"
 DEFAULT_LLM = "Qwen/Qwen3-4B-Instruct-2507"
 _CACHE_SETTINGS = ("slot_cache", "use_slot_cache")
 VisualKind = Literal["tcssa", "sample", "mean", "abmil", "full"]
+BenchmarkKind = Literal["slidebench-tcga", "slidebench-bcnb", "wsi-vqa"]
+FileKind = Literal["conversations", BenchmarkKind]
+"""Kinds of question files."""
+SeveralSlides = Literal["error", "dx1", "first"]
+"""What to do where a question names a patient who has several slides: refuse and name the slides,
+take the one whose barcode ends with DX1 if there is exactly one, or take the first by name."""
 
 
 class CorpusSettings(Section):
@@ -26,13 +32,14 @@ class CorpusSettings(Section):
     """
 
     data: Path | None = Field(
-        default=None, description="Conversations to learn from, JSON as SlideInstruct has them."
+        default=None, description="Conversations to learn from, in the JSON of SlideInstruct."
     )
     features: Path | None = Field(
         default=None, description="Folder of patch features, one file a slide, or a job folder."
     )
     val_data: Path | None = Field(
-        default=None, description="Conversations to validate on; no slide or patient of --data."
+        default=None,
+        description="Conversations to validate on; they share no slide or patient with --data.",
     )
     val_fraction: float = Field(
         default=0.1,
@@ -43,7 +50,7 @@ class CorpusSettings(Section):
     max_length: int = Field(
         default=2048,
         ge=8,
-        description="Longest row in tokens, slots included; longer ones are left out, never cut.",
+        description="Longest row in tokens, slots included; longer ones are left out, not cut.",
     )
     max_dropped: float = Field(
         default=0.1,
@@ -63,34 +70,35 @@ class VisualSettings(Section):
 
     kind: VisualKind = Field(
         default="tcssa",
-        description="Slots (tcssa), random patches (sample), their mean (mean), attention pooling "
-        "(abmil) or all patches (full).",
+        description="What the model sees of a slide: slots (tcssa), random patches (sample), the "
+        "mean of all patches (mean), attention pooling (abmil) or all patches (full).",
     )
     compressor: Path | None = Field(
         default=None,
-        description="Run of train-mil, or checkpoint, whose compressor makes the slots; with "
-        "--train-compressor a fresh one if not given.",
+        description="Run of train-mil, or checkpoint, whose compressor makes the slots. [default: "
+        "a new one, which needs --train-compressor]",
     )
     num_tokens: int = Field(
         default=32,
         ge=1,
-        description="Tokens a slide becomes with sample, or slots of a fresh compressor; another "
-        "one has its K.",
+        description="Tokens per slide with sample, or slots of a new compressor; one from "
+        "--compressor keeps its K.",
     )
     budget: int | None = Field(
         default=None,
         ge=1,
-        description="Slots that a slide becomes, of a compressor trained with --nested; all of "
-        "them if not given.",
+        description="Slots per slide, for a compressor trained with --nested. [default: all]",
     )
     max_patches: int = Field(
-        default=1024, ge=1, description="Most patches that full shows; larger slides are left out."
+        default=1024,
+        ge=1,
+        description="Most patches of a slide with full; larger slides are left out.",
     )
     projector_dim: int = Field(
         default=2048, ge=1, description="Width between the projector's two layers."
     )
     slot_cache: Path | None = Field(
-        default=None, description="Folder of the slot cache; in the run directory if not given."
+        default=None, description="Folder of the slot cache. [default: in the run directory]"
     )
     use_slot_cache: bool = Field(
         default=True,
@@ -110,16 +118,14 @@ class LlmSettings(Section):
         description="Folder, GGUF file or name of the language model; a name must be in the cache.",
     )
     allow_hub: Annotated[bool, OnlyByUser("--allow-hub", bool)] = Field(
-        default=False, description="Let the model be downloaded from its hub."
+        default=False, description="Allow the model to be downloaded from its hub."
     )
     trust_remote_code: Annotated[bool, OnlyByUser(TRUST_OPTION, bool)] = Field(
-        default=False, description="Run code that comes with the model; only if you trust it."
+        default=False, description="Run code that comes with the model. Only if you trust it."
     )
-    system: str | None = Field(
-        default=None, description="System prompt; the model gets none if not given."
-    )
+    system: str | None = Field(default=None, description="System prompt. [default: none]")
     gradient_checkpointing: bool = Field(
-        default=False, description="Compute activations twice instead of keeping them."
+        default=False, description="Compute activations twice, to save memory."
     )
 
 
@@ -131,7 +137,7 @@ class LoraSettings(Section):
     dropout: float = Field(default=0.05, ge=0, lt=1, description="Dropout before LoRA's matrices.")
     targets: str = Field(
         default="all-linear",
-        description="Layers that get LoRA: all-linear, or names with commas between.",
+        description="Layers that get LoRA: all-linear, or names separated by commas.",
     )
 
 
@@ -146,7 +152,7 @@ class VqaTrainSettings(Section):
     )
     train_compressor: bool = Field(
         default=False,
-        description="Train the compressor too; needs the features of every row. A fresh one wants "
+        description="Train the compressor too; needs the features of every row. A new one needs "
         "a higher --compressor-lr.",
     )
     train_projector: bool = Field(
@@ -156,17 +162,20 @@ class VqaTrainSettings(Section):
     lr: float | None = Field(
         default=None,
         gt=0,
-        description="Peak learning rate; 1e-3 in stage 1 and 2e-4 in stage 2 if not given.",
+        description="Peak learning rate. [default: 1e-3 in stage 1, 2e-4 in stage 2]",
     )
     compressor_lr: float = Field(
         default=1e-5, gt=0, description="Peak learning rate of the compressor, if it trains."
     )
     weight_decay: float = Field(default=0.0, ge=0, description="Weight decay of AdamW.")
     warmup: float = Field(
-        default=0.03, ge=0, le=1, description="Share of the steps in which the rate rises."
+        default=0.03,
+        ge=0,
+        le=1,
+        description="Share of the steps in which the learning rate rises, from 0 to 1.",
     )
     clip_norm: float = Field(
-        default=1.0, ge=0, description="Largest norm of a step's gradient; 0 does not clip."
+        default=1.0, ge=0, description="Largest norm of a step's gradient; 0 turns clipping off."
     )
     aux_weight: float = Field(
         default=0.1, ge=0, description="Weight λ of the balance loss of a compressor that trains."
@@ -175,7 +184,9 @@ class VqaTrainSettings(Section):
         default=32, ge=1, description="Rows of one optimiser step, over all processes."
     )
     micro_batch_size: int = Field(
-        default=4, ge=1, description="Rows that go through the model at once; more accumulate."
+        default=4,
+        ge=1,
+        description="Rows that go through the model at once; gradients are accumulated.",
     )
     validate_every: int = Field(
         default=0, ge=0, description="Steps between validations; 0 validates after each epoch."
@@ -199,6 +210,38 @@ class VqaTrainSettings(Section):
     def resolved(self) -> Self:
         """Return the same settings with absolute paths, and the learning rate in force."""
         return absolute(self, "from_run").model_copy(update={"lr": self.peak_lr})
+
+
+class EvalOptions(Section):
+    """Options of putting a benchmark to a model."""
+
+    method: Literal["likelihood", "text", "generate"] = Field(
+        default="likelihood",
+        description="How an option is chosen: likelihood of its letter, likelihood of its text "
+        "where the model is shown no options (text), or the option found in a generated answer "
+        "(generate).",
+    )
+    permute: bool = Field(
+        default=False,
+        description="Ask every cyclic order of the options too, to see whether answers follow the "
+        "letter.",
+    )
+    max_new_tokens: int = Field(
+        default=64, ge=1, description="Longest generated answer, in tokens."
+    )
+    limit: int | None = Field(
+        default=None,
+        ge=1,
+        description="Ask only the first rows of the file; the report says so. [default: all]",
+    )
+    several: SeveralSlides = Field(
+        default="error",
+        description="Where a row names a patient with several slides: count it as unanswered "
+        "(error), take the slide DX1 (dx1), or the first by name (first).",
+    )
+    batch_size: int = Field(
+        default=16, ge=1, description="Prompts read at a time; does not change the answers."
+    )
 
 
 class VqaSettings(Section):

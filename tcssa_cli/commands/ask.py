@@ -10,12 +10,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from tcssa.config.settings import validate
 from tcssa.errors import UsageError, printable
 from tcssa.vqa.explain.ask_settings import AskSettings
 from tcssa_cli.options import DebugFlag, JsonFlag
 from tcssa_cli.output import Output, make_table
-from tcssa_cli.settings_flags import Flags, with_flags
+from tcssa_cli.settings_flags import Flags, given, with_flags
 
 if TYPE_CHECKING:
     from tcssa.vqa.explain.slide_session import Answer
@@ -23,21 +22,36 @@ if TYPE_CHECKING:
 _MOST_ROWS = 10
 
 
-@with_flags(Flags(AskSettings))
+@with_flags(
+    Flags(AskSettings, panel="Slide", names=["slide_mpp", "encoder", "budget"]),
+    Flags(AskSettings, panel="Answer", names=["explain", "max_new_tokens", "batch_size"]),
+    Flags(
+        AskSettings,
+        panel="Language model",
+        names=["llm", "allow_hub", "trust_remote_code", "device"],
+    ),
+)
 def ask(
     run: Annotated[Path, typer.Argument(help="Run directory of train-vqa.")],
-    question: Annotated[str, typer.Argument(help="What to ask, in plain words.")],
+    question: Annotated[str, typer.Argument(help="The question, in quotation marks.")],
     flags: dict[str, Any],
     features: Annotated[
-        Path | None, typer.Option(help="The slide's patch features, one file.")
+        Path | None,
+        typer.Option(help="The slide's patch features, one file.", rich_help_panel="Slide"),
     ] = None,
     slide: Annotated[
         Path | None,
-        typer.Option(help="The slide itself; its features are extracted with the run's encoder."),
+        typer.Option(
+            help="The slide's file; its features are extracted with the run's encoder.",
+            rich_help_panel="Slide",
+        ),
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option(help="An answer to choose from; repeat it. Without any, text is generated."),
+        typer.Option(
+            help="An answer to choose from; repeat it. Without options, an answer is generated.",
+            rich_help_panel="Answer",
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -46,18 +60,20 @@ def ask(
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
-    """Ask a question about one slide, and see which slots the answer rests on.
+    """Ask a question about one slide, and see which slots the answer depends on.
 
-    With --option the answer is the option whose letter is likeliest; without, it is written.
+    With --option, the answer is the option whose letter is most likely; without, it is generated.
+
+    Examples:
+        tcssa ask vqa-run "Is there tumour?" --features S.h5 --option yes --option no
+        tcssa ask vqa-run "What is seen?" --slide S.svs --out answer
     """
     output = Output(as_json)
     if (features is None) == (slide is None):
         raise UsageError(
-            "a slide is asked about: give its --features, or the --slide itself",
-            hint="one of the two",
+            "one slide is needed: its --features, or the --slide itself", hint="give one of the two"
         )
-    given = {name: value for name, value in flags.items() if value is not None}
-    settings = validate(AskSettings, given)
+    settings = given(AskSettings, flags)
     from tcssa.vqa.explain.ask import answer_question
 
     answer, picture = answer_question(
@@ -92,7 +108,7 @@ def _show(console: Console, answer: Answer, picture: Path | None) -> None:
             ]
             for slot in answer.slots[:_MOST_ROWS]
         ]
-        title = f"What the answer rests on: {len(cells)} of {len(answer.slots)} visual tokens"
+        title = f"What the answer depends on: {len(cells)} of {len(answer.slots)} visual tokens"
         header = ["slot", "effect, nats", "mass", "patches", "centre (x, y)"]
         console.print(make_table(title, header, cells))
         console.print("effect: how much the answer's log-likelihood falls when the slot is blanked")

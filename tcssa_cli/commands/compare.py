@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from tcssa.errors import counted
 from tcssa_cli.options import DebugFlag, JsonFlag
 from tcssa_cli.output import Output, make_table
 
@@ -18,18 +19,19 @@ if TYPE_CHECKING:
 
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(help="Finished runs of train-mil; the first is compared with.")
+        list[Path],
+        typer.Argument(help="Finished runs of train-mil; the first is the reference."),
     ],
     metric: Annotated[
         str | None,
         typer.Option(
-            help="auc, auprc, balanced_accuracy, macro_f1, accuracy, brier, … [default: auc; of "
-            "grades weighted_kappa, of survival c_index]"
+            help="Figure to compare: auc, auprc, balanced_accuracy, macro_f1, accuracy, brier, … "
+            r"\[default: auc; for grades weighted_kappa; for survival c_index]"
         ),
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option(help="One of several targets; without it the mean over them is compared."),
+        typer.Option(help=r"One of several targets. \[default: the mean over all targets]"),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the forest plot and the figures.")
@@ -40,7 +42,12 @@ def compare(
 ) -> None:
     """Compare runs: figures with intervals, and paired differences from the first run.
 
-    The runs must have tested the same slides with the same labels. Samples are drawn by patient.
+    The runs must have tested the same slides with the same labels. Bootstrap samples are drawn by
+    patient.
+
+    Examples:
+        tcssa compare run-a run-b
+        tcssa compare run-a run-b run-c --metric balanced_accuracy --out comparison
     """
     output = Output(as_json)
     from tcssa.mil.comparison.compare import as_json as plain
@@ -65,7 +72,10 @@ def _show(console: Console, comparison: Comparison) -> None:
         for run in comparison.runs
     ]
     header = ["run", "model", f"{comparison.metric}, pooled", "difference", "p", "folds, mean ± SD"]
-    title = f"{comparison.num_slides} test slides of {comparison.num_cases} patients"
+    title = (
+        f"{counted(comparison.num_slides, 'test slide')} of "
+        f"{counted(comparison.num_cases, 'patient')}"
+    )
     console.print(make_table(title, header, rows))
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
+from tcssa.errors import counted
 from tcssa_cli.options import DebugFlag, JsonFlag
-from tcssa_cli.output import Output, make_table
+from tcssa_cli.output import Output, show_failures
 
 if TYPE_CHECKING:
     from tcssa.features.convert import ConvertReport
@@ -29,25 +30,35 @@ def convert(
         ),
     ],
     *,
-    to: Annotated[LayoutName, typer.Option(help="Whose layout to write.")],
+    to: Annotated[LayoutName, typer.Option(help="Layout to write.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
     slide_mpp: Annotated[
         float | None,
-        typer.Option(min=0.05, max=20.0, help="Level-0 resolution of all slides, µm per pixel."),
+        typer.Option(
+            min=0.05,
+            max=20.0,
+            metavar="<float>",
+            help="Level-0 resolution of all slides, in µm per pixel.",
+        ),
     ] = None,
     manifest: Annotated[
-        Path | None, typer.Option(help="Table with a column mpp, and wsi or slide_id.")
+        Path | None,
+        typer.Option(help="Table of the slides' resolutions: wsi or slide_id, and mpp."),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Write slides that are there already.")
+        bool, typer.Option("--overwrite", help="Write slides again that are there already.")
     ] = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
-    """Write patch features in the layout of TRIDENT, CLAM or STAMP.
+    """Convert patch features to the layout of TRIDENT, CLAM or STAMP.
 
     Slides that are there already are skipped. A slide that cannot be converted is named at the
-    end, and the others go on.
+    end; the others are converted.
+
+    Examples:
+        tcssa convert job --to clam --out clam-job
+        tcssa convert clam-job --to trident --slide-mpp 0.25 --out trident-job
     """
     output = Output(as_json)
     from tcssa.features.convert import convert as convert_bags
@@ -72,12 +83,10 @@ def convert(
 
 
 def _show(console: Console, out: Path, report: ConvertReport) -> None:
-    if report.failed:
-        rows = [[str(failed.path), failed.reason, failed.hint or ""] for failed in report.failed]
-        console.print(make_table("Not converted", ["file", "reason", "what to do"], rows))
+    show_failures(console, [(failed.reason, failed.path, failed.hint) for failed in report.failed])
     console.print(
-        f"{report.num_converted} slides converted ({report.num_patches:,} patches), "
-        f"{report.num_skipped} were done, {len(report.empty)} have no patches, "
-        f"{len(report.failed)} failed: {out}",
+        f"{counted(report.num_converted, 'slide')} converted "
+        f"({counted(report.num_patches, 'patch')}), {report.num_skipped} done before, "
+        f"{len(report.empty)} without patches, {len(report.failed)} failed: {out}",
         soft_wrap=True,
     )

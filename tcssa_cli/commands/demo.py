@@ -18,18 +18,26 @@ _SCORES = {"auc": "AUC", "balanced_accuracy": "balanced accuracy", "macro_f1": "
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to leave everything in.")] = Path(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write everything to.")] = Path(
         "tcssa-demo"
     ),
-    slides: Annotated[int, typer.Option(min=18, help="Slides to draw.")] = 24,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of slides and training.")] = 0,
+    slides: Annotated[
+        int, typer.Option(min=18, metavar="<int>", help="Slides to draw, 18 or more.")
+    ] = 24,
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="<int>", help="Seed of slides and training.")
+    ] = 0,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
-    """Draw a small cohort and run the whole chain on it: extract, train, export, encode.
+    """Draw a small cohort and run every step on it: extract, train, export, encode.
 
     The slides are drawn, not of patients: two kinds of tumour that differ in the shape of their
-    nuclei and not in colour. Takes a few minutes; run again, it only does what is missing.
+    nuclei and not in colour. Takes a few minutes. A second call does only what is missing.
+
+    Examples:
+        tcssa demo
+        tcssa demo --slides 30 --out my-demo
     """
     output = Output(as_json)
     from tcssa.reports.html_page import write_page

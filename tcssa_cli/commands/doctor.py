@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tcssa.compute.onnx_support import preload_cuda
-from tcssa.errors import one_line
+from tcssa.errors import counted, one_line
 from tcssa_cli.options import DebugFlag, JsonFlag
 from tcssa_cli.output import Output, make_table
 from tcssa_cli.versions import versions
@@ -29,7 +29,12 @@ class Finding:
 
 
 def doctor(as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
-    """Tell what runs here: GPU, ONNX Runtime providers, TensorRT, OpenSlide, encoders."""
+    """Report what runs here: GPU, ONNX Runtime providers, TensorRT, OpenSlide, encoders.
+
+    Examples:
+        tcssa doctor
+        tcssa doctor --json
+    """
     output = Output(as_json)
     findings = [_look(what, probe) for what, probe in _PROBES.items()]
 
@@ -56,7 +61,9 @@ def _look(what: str, probe: Callable[[], Finding]) -> Finding:
 
 def _machine() -> Finding:
     free = shutil.disk_usage(Path.cwd()).free / 1e9
-    return Finding("machine", True, f"{os.cpu_count()} cores, {free:.0f} GB free on this disk")
+    return Finding(
+        "machine", True, f"{counted(os.cpu_count() or 1, 'core')}, {free:.0f} GB free on this disk"
+    )
 
 
 def _torch() -> Finding:

@@ -1,38 +1,81 @@
-"""`tcssa encode`: an archive of patch features to slots."""
+"""`tcssa encode`: an archive of patch features, or slides, to slots."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from pydantic import Field
 from rich.console import Console
 
 from tcssa.budgets import Budget, parse_budget
-from tcssa.config.settings import resolve
-from tcssa.errors import UsageError
+from tcssa.config.settings import Section, resolve
+from tcssa.errors import UsageError, counted
 from tcssa.slides.settings import ExtractSettings
 from tcssa_cli.commands.extract import report_data, show_report
-from tcssa_cli.options import BudgetOption, DebugFlag, JsonFlag
-from tcssa_cli.output import Output, make_table
+from tcssa_cli.options import BudgetOption, DebugFlag, JsonFlag, encoder_names
+from tcssa_cli.output import Output, show_failures
+from tcssa_cli.settings_flags import Flags, given, refuse_others, with_flags
 
 if TYPE_CHECKING:
     from tcssa_runtimes import EncodeReport
-
-
-RuntimeName = Literal["auto", "torch", "onnx", "onnx-trt", "trt"]
-"""Runtimes for the model."""
-
 
 Device = Literal["auto", "cpu", "cuda"]
 """Devices for the model."""
 
 
+class FeatureOptions(Section):
+    """Options for feature files."""
+
+    runtime: Literal["auto", "torch", "onnx", "onnx-trt", "trt"] = Field(
+        default="auto",
+        description="What runs the model; auto: ONNX Runtime or TensorRT for an artefact, torch "
+        "for a run or checkpoint.",
+    )
+    allow_cpu: bool = Field(
+        default=False,
+        description="Run on the CPU, with a warning, if the GPU asked for is not available.",
+    )
+    shard: str | None = Field(
+        default=None,
+        description="I/N, such as 2/8: encode every N-th slide, starting from the I-th, for job "
+        "arrays.",
+    )
+    memory: int = Field(default=2048, ge=1, description="Memory for features, in MB.")
+    readers: int = Field(default=2, ge=1, description="Threads that read.")
+
+
+class SlideOptions(Section):
+    """Options for slides, which are extracted on the way."""
+
+    extract_config: Path | None = Field(
+        default=None, description="YAML file with settings of tcssa extract, such as mpp."
+    )
+    encoder: str | None = Field(
+        default=None, description="Patch encoder. [default: the one that the model names]"
+    )
+    tissue: str | None = Field(
+        default=None,
+        description="How tissue is found: otsu, texture, all, or module:factory; see tcssa "
+        "extract. [default: otsu]",
+    )
+
+
+_GROUPS = (
+    Flags(FeatureOptions, at="features", panel="Feature files"),
+    Flags(SlideOptions, at="slides", panel="Slides", completed={"encoder": encoder_names}),
+)
+
+
+@with_flags(*_GROUPS)
 def encode(
-    features: Annotated[
+    flags: dict[str, Any],
+    inputs: Annotated[
         list[str] | None,
         typer.Argument(
+            metavar="FEATURES|SLIDES",
             help="Feature files, folders or patterns: TRIDENT, CLAM, STAMP, AtlasPatch, LazySlide, "
             ".pt, .npy. Or slides and folders of slides, which are extracted on the way.",
             show_default=False,
@@ -43,104 +86,95 @@ def encode(
         Path, typer.Option("--model", "-m", help="Artefact, run directory or checkpoint.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
-    runtime: Annotated[RuntimeName, typer.Option(help="auto goes by what the model is.")] = "auto",
-    device: Annotated[
-        Device,
-        typer.Option(help="An unavailable device is an error; there is no silent CPU fallback."),
-    ] = "auto",
-    allow_cpu: Annotated[
-        bool,
-        typer.Option(
-            "--allow-cpu", help="Run on the CPU where the GPU asked for is not there, and say so."
-        ),
-    ] = False,
     manifest: Annotated[
         Path | None,
-        typer.Option(help="Table of feature files: a CSV with a column path, or a path a line."),
+        typer.Option(help="Table of inputs: a CSV with a column path, or one path per line."),
     ] = None,
-    shard: Annotated[
-        str | None,
-        typer.Option(metavar="I/N", help="Encode every N-th slide from the I-th, for job arrays."),
-    ] = None,
-    memory: Annotated[
-        int, typer.Option(min=1, help="What features may take in memory, in MB.")
-    ] = 2048,
+    device: Annotated[
+        Device,
+        typer.Option(
+            help="auto: the GPU for engines, the CPU for ONNX, and for torch a GPU if there is "
+            "one. A device that was asked for and is not available is an error."
+        ),
+    ] = "auto",
     budget: BudgetOption = None,
-    extract_config: Annotated[
-        Path | None,
-        typer.Option(help="Of slides: YAML of settings of tcssa extract, e.g. mpp."),
-    ] = None,
-    encoder: Annotated[
-        str | None,
-        typer.Option(help="Of slides: the patch encoder, if not the one the model names."),
-    ] = None,
-    tissue: Annotated[
-        str | None, typer.Option(help="Of slides: how tissue is found, see tcssa extract.")
-    ] = None,
-    readers: Annotated[int, typer.Option(min=1, help="Threads that read.")] = 2,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Encode everything again.")
+        bool, typer.Option("--overwrite", help="Encode slides again that are done already.")
     ] = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
-    """Encode slides into slots: one file a slide with K tokens and where they lie, and an index.
+    """Encode slides into slots: one file per slide, with K tokens and their places, and an index.
 
-    Slides that were encoded by this model from this very input are skipped. A slide that cannot
-    be encoded is named at the end, and the others go on.
+    Slides that this model has already encoded from the same input are skipped. A slide that cannot
+    be encoded is named at the end; the others are encoded.
+
+    Examples:
+        tcssa encode job --model artefact --out encoded
+        tcssa encode slides/ --model run --out encoded
+        tcssa encode job --model artefact --out encoded --shard 1/8
     """
-    output = Output(as_json)
-    slots = parse_budget(budget)
-    if _are_slides(features or []):
-        if runtime != "auto" or allow_cpu or shard:
-            raise UsageError(
-                "--runtime, --allow-cpu and --shard are for features",
-                hint="processes that are given the same slides share them without --shard; or make "
-                "features first with tcssa extract",
-            )
-        flags = {
-            "device": device,
-            "overwrite": overwrite or None,
-            "encoder": encoder,
-            "tissue": tissue,
-        }
-        settings = resolve(ExtractSettings, flags=flags, config=extract_config)
-        _encode_slides(features or [], out, model, settings, manifest, output, slots)
-        return
-    if extract_config is not None or encoder is not None or tissue is not None:
-        raise UsageError(
-            "--extract-config, --encoder and --tissue are for slides, and these are features"
-        )
+    output, places = Output(as_json), inputs or []
+    common: dict[str, Any] = {"manifest": manifest, "budget": parse_budget(budget)}
+    if _are_slides(places):
+        refuse_others(_GROUPS, ["slides"], flags, f"{places[0]} is a slide or a folder of slides")
+        extraction = dict(flags["slides"], device=device, overwrite=overwrite or None)
+        config = extraction.pop("extract_config")
+        settings = resolve(ExtractSettings, config=config, flags=extraction)
+        _encode_slides(places, out, model, settings, output, **common)
+    else:
+        refuse_others(_GROUPS, ["features"], flags, "the inputs are feature files")
+        options = given(FeatureOptions, flags["features"])
+        common |= {"device": device, "overwrite": overwrite}
+        _encode_features(places, out, model, options, output, **common)
+
+
+def _encode_features(
+    inputs: list[str],
+    out: Path,
+    model: Path,
+    options: FeatureOptions,
+    output: Output,
+    *,
+    manifest: Path | None,
+    budget: Budget | None,
+    device: Device,
+    overwrite: bool,
+) -> None:
     from tcssa_runtimes import Shard, open_runtime
     from tcssa_runtimes import encode as encode_bags
 
-    part = None if shard is None else Shard.parse(shard)
-    opened = open_runtime(model, runtime, device, allow_cpu=allow_cpu)
-    opened.set_budget(slots)
+    part = None if options.shard is None else Shard.parse(options.shard)
+    runtime = open_runtime(model, options.runtime, device, allow_cpu=options.allow_cpu)
+    runtime.set_budget(budget)
     report = encode_bags(
-        [Path(path) for path in features or []],
+        [Path(place) for place in inputs],
         out,
-        opened,
+        runtime,
         output,
         manifest=manifest,
         shard=part,
-        memory_mb=memory,
-        readers=readers,
+        memory_mb=options.memory,
+        readers=options.readers,
         overwrite=overwrite,
     )
     output.result(
-        {
-            "folder": out,
-            **asdict(report),
-            "slides_per_s": report.slides_per_s,
-            "patches_per_s": report.patches_per_s,
-            "gb_per_s": report.gb_per_s,
-            "shares": report.shares(),
-        },
+        _data(out, report),
         lambda console: _show(console, out, part.suffix if part else "", report),
     )
     if report.failed:
         raise typer.Exit(1)
+
+
+def _data(out: Path, report: EncodeReport) -> dict[str, Any]:
+    return {
+        "folder": out,
+        **asdict(report),
+        "slides_per_s": report.slides_per_s,
+        "patches_per_s": report.patches_per_s,
+        "gb_per_s": report.gb_per_s,
+        "shares": report.shares(),
+    }
 
 
 def _are_slides(inputs: list[str]) -> bool:
@@ -166,8 +200,9 @@ def _encode_slides(
     out: Path,
     model: Path,
     settings: ExtractSettings,
-    manifest: Path | None,
     output: Output,
+    *,
+    manifest: Path | None,
     budget: Budget | None,
 ) -> None:
     from tcssa.slides import find_slides
@@ -186,19 +221,17 @@ def _encode_slides(
 
 
 def _show(console: Console, out: Path, suffix: str, report: EncodeReport) -> None:
-    if report.failed:
-        rows = [[str(failed.path), failed.reason, failed.hint or ""] for failed in report.failed]
-        console.print(make_table("Not encoded", ["file", "reason", "what to do"], rows))
-    renewed = f" ({report.num_renewed} of them anew)" if report.num_renewed else ""
+    show_failures(console, [(failed.reason, failed.path, failed.hint) for failed in report.failed])
+    renewed = f" ({report.num_renewed} of them again)" if report.num_renewed else ""
     console.print(
-        f"{report.num_encoded} slides encoded{renewed}, {report.num_skipped} were done, "
-        f"{len(report.empty)} have no patches, {len(report.failed)} failed, with "
+        f"{counted(report.num_encoded, 'slide')} encoded{renewed}, {report.num_skipped} done "
+        f"before, {len(report.empty)} without patches, {len(report.failed)} failed, with "
         f"{report.runtime}: {out}",
         soft_wrap=True,
     )
     if report.num_encoded:
         console.print(
-            f"{report.num_patches:,} patches in {report.encode_s:.1f} s: "
+            f"{counted(report.num_patches, 'patch')} in {report.encode_s:.1f} s: "
             f"{report.slides_per_s:.1f} slides/s, {report.patches_per_s:,.0f} patches/s, "
             f"{report.gb_per_s:.2f} GB/s"
         )

@@ -1,155 +1,112 @@
-"""`tcssa eval`: score a run."""
+"""`tcssa eval`: score a run, or another system's answers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
 from tcssa.errors import UsageError
-from tcssa_cli.commands.benchmark_options import (
-    AllowHub,
-    BatchSize,
-    BenchmarkFile,
-    Compared,
-    LanguageModel,
-    Limit,
-    MaxNewTokens,
-    Method,
-    Overwrite,
-    Permute,
-    Predictions,
-    Several,
-    TrustRemoteCode,
+from tcssa.run import read_run
+from tcssa.vqa.settings import BenchmarkKind, EvalOptions
+from tcssa_cli.commands.evaluate_mil import CohortOptions, evaluate_mil
+from tcssa_cli.commands.evaluate_vqa import (
+    BenchmarkOptions,
+    PredictionOptions,
+    evaluate_predictions,
+    evaluate_vqa,
 )
-from tcssa_cli.options import DebugFlag, JsonFlag, TorchDevice
+from tcssa_cli.options import DebugFlag, DeviceOption, JsonFlag, LanguageModelOptions
 from tcssa_cli.output import Output
+from tcssa_cli.settings_flags import Flags, refuse_others, with_flags
 
-_COHORT = "Runs of train-mil"
+_GROUPS = (
+    Flags(CohortOptions, at="cohort", panel="MIL runs"),
+    Flags(
+        BenchmarkOptions,
+        at="benchmark",
+        panel="VQA runs",
+        completed={"benchmark": lambda: list(get_args(BenchmarkKind))},
+    ),
+    Flags(EvalOptions, at="asked", panel="VQA runs"),
+    Flags(LanguageModelOptions, at="llm", panel="VQA runs"),
+    Flags(PredictionOptions, at="predictions", panel="Answers of another system"),
+)
 
 
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of answers to score: its groups of flags, and the function that scores it."""
+
+    groups: tuple[str, ...]
+    evaluate: Callable[..., None]
+
+
+_KINDS = {
+    "train-mil": _Kind(("cohort",), evaluate_mil),
+    "train-vqa": _Kind(("benchmark", "asked", "llm"), evaluate_vqa),
+    "predictions": _Kind(("benchmark", "predictions"), evaluate_predictions),
+}
+
+
+@with_flags(*_GROUPS)
 def evaluate(
+    flags: dict[str, Any],
     run: Annotated[
         Path | None, typer.Argument(help="Run directory of train-mil or train-vqa.")
     ] = None,
     features: Annotated[
-        Path | None, typer.Option(help="Features of the new cohort, or of the benchmark's slides.")
+        Path | None,
+        typer.Option(help="Patch features of a new cohort, or of the benchmark's slides."),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Where to write metrics, answers and plots."),
+        typer.Option("--out", "-o", help=r"Folder to write. \[default: a folder in the run]"),
     ] = None,
-    device: Annotated[
-        TorchDevice,
-        typer.Option(help="An unavailable device is an error; there is no silent CPU fallback."),
-    ] = "auto",
-    labels: Annotated[
-        Path | None,
-        typer.Option(help="Label table of another cohort.", rich_help_panel=_COHORT),
-    ] = None,
-    allow_overlap: Annotated[
-        bool,
-        typer.Option(
-            help="Score a cohort that shares patients with training all the same.",
-            rich_help_panel=_COHORT,
-        ),
-    ] = False,
-    label_column: Annotated[
-        str | None,
-        typer.Option(
-            help="Column of the label, if it is not called as in training.", rich_help_panel=_COHORT
-        ),
-    ] = None,
-    case_column: Annotated[
-        str | None,
-        typer.Option(help="Column of the patient, likewise.", rich_help_panel=_COHORT),
-    ] = None,
-    skip_missing: Annotated[
-        bool,
-        typer.Option(
-            help="Leave out slides without features or patches, and name them.",
-            rich_help_panel=_COHORT,
-        ),
-    ] = False,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODULE:FACTORY",
-            help="The run's method, where it is code of your own: a run's word alone is no reason "
-            "to import it.",
-            rich_help_panel=_COHORT,
-        ),
-    ] = None,
-    benchmark: BenchmarkFile = None,
-    method: Method = None,
-    permute: Permute = False,
-    predictions: Predictions = None,
-    compare: Compared = None,
-    several: Several = None,
-    limit: Limit = None,
-    batch_size: BatchSize = None,
-    max_new_tokens: MaxNewTokens = None,
-    llm: LanguageModel = None,
-    allow_hub: AllowHub = False,
-    trust_remote_code: TrustRemoteCode = False,
-    overwrite: Overwrite = False,
+    device: DeviceOption = "auto",
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """Score a run: a slide classifier on a cohort, or a slide language model on a benchmark.
 
-    A run of train-mil: without --labels every test slide is predicted again by the fold that did
-    not know it; on a new cohort the probabilities of all folds are averaged. A run of train-vqa
-    needs --benchmark and --features; the same command goes on where it was cut short.
+    MIL runs (train-mil): without --labels, every test slide is predicted again by the fold that
+    did not train on it. On a new cohort, the probabilities of all folds are averaged.
+
+    VQA runs (train-vqa) need --benchmark and --features. After an interruption, run the same
+    command again to go on.
+
+    Examples:
+        tcssa eval run
+        tcssa eval run --labels other.csv --features other-job
+        tcssa eval vqa-run --benchmark wsi-vqa WsiVQA_test.json --features job
     """
-    output = Output(as_json)
-    cohort_options = {
-        "labels": labels,
-        "allow_overlap": allow_overlap,
-        "label_column": label_column,
-        "case_column": case_column,
-        "skip_missing": skip_missing,
-        "model": model,
-    }
-    benchmark_options: dict[str, Any] = {  # each has its own type
-        "method": method,
-        "permute": permute,
-        "predictions": predictions,
-        "compare": compare,
-        "several": several,
-        "limit": limit,
-        "batch_size": batch_size,
-        "max_new_tokens": max_new_tokens,
-        "llm": llm,
-        "allow_hub": allow_hub,
-        "trust_remote_code": trust_remote_code,
-        "overwrite": overwrite,
-    }
-    if benchmark is not None:
-        _refuse(cohort_options, "is for runs of train-mil, and --benchmark for runs of train-vqa")
-        from tcssa_cli.commands.evaluate_vqa import evaluate_vqa
-
-        kind, file = benchmark
-        evaluate_vqa(
-            run, kind.value, file, output, features=features, out=out, device=device,
-            **benchmark_options,
-        )  # fmt: skip
-        return
-    _refuse(benchmark_options, "needs --benchmark NAME FILE")
-    if run is None:
-        raise UsageError("no run was given", hint="name the run directory: tcssa eval RUN")
-    from tcssa_cli.commands.evaluate_mil import evaluate_mil
-
-    evaluate_mil(run, output, features=features, out=out, device=device, **cohort_options)
+    given = flags["predictions"]["predictions"]
+    if given is None and run is None:
+        raise UsageError(
+            "no run was given", hint="name the run directory: tcssa eval RUN, or --predictions FILE"
+        )
+    name, what = "predictions", f"--predictions scores the answers in {given}"
+    if given is None and run is not None:
+        name = _kind(run)
+        what = f"{run} is a run of {name}"
+    elif run is not None or features is not None:
+        part = "--features" if run is None else f"the run {run}"
+        raise UsageError(f"{what}; {part} has no part in it")
+    kind = _KINDS[name]
+    refuse_others(_GROUPS, kind.groups, flags, what)
+    sections = {group: flags[group] for group in kind.groups}
+    kind.evaluate(Output(as_json), run, features=features, out=out, device=device, **sections)
 
 
-def _refuse(options: dict[str, Any], why: str) -> None:
-    """Refuse options that do not go with the request, rather than ignore them.
+def _kind(run: Path) -> str:
+    """Return the command that made a run.
 
     Raises:
-        UsageError: One of the options is given.
+        RunError: The folder is no run.
     """
-    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value]
-    if given:
-        raise UsageError(f"{given[0]} {why}")
+    if (run / "vqa.json").exists():  # a merged run has this alone
+        return "train-vqa"
+    return "train-vqa" if read_run(run).get("kind") == "train-vqa" else "train-mil"

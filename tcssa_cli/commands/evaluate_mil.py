@@ -2,36 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
 from rich.console import Console
 
-from tcssa.errors import UsageError
+from tcssa.config.settings import Section
 from tcssa_cli.commands.metrics import show_metrics
 from tcssa_cli.output import Output
+from tcssa_cli.settings_flags import given
 
 
-def evaluate_mil(run: Path, output: Output, **options: Any) -> None:
+class CohortOptions(Section):
+    """The cohort to score a run on, and what is allowed of it."""
+
+    labels: Path | None = Field(
+        default=None,
+        description="Label table of a new cohort (CSV or TSV). [default: the run's test slides]",
+    )
+    allow_overlap: bool = Field(
+        default=False,
+        description="Score a cohort even if it shares patients with the training cohort.",
+    )
+    label_column: str | None = Field(
+        default=None, description="Column of the label. [default: as in training]"
+    )
+    case_column: str | None = Field(
+        default=None, description="Column of the patient. [default: as in training]"
+    )
+    skip_missing: bool = Field(
+        default=False, description="Leave out slides without features or patches, and name them."
+    )
+    model: str | None = Field(
+        default=None,
+        description="MODULE:FACTORY of a run of your own method, as given in training. Code that "
+        "only the run names is not imported.",
+    )
+
+
+def evaluate_mil(
+    output: Output,
+    run: Path,
+    *,
+    cohort: Mapping[str, Any],
+    features: Path | None,
+    out: Path | None,
+    device: str,
+) -> None:
     """Score a run of train-mil.
 
     Args:
-        run: The run directory.
         output: Receives progress and the result.
-        **options: Further arguments of `tcssa.mil.evaluation.evaluate.evaluate`.
-
-    Raises:
-        UsageError: The run is one of train-vqa.
+        run: The run directory.
+        cohort: Flags of `CohortOptions`.
+        features: Folder of a new cohort's features.
+        out: Folder to write; one in the run if None.
+        device: Device to predict on.
     """
-    if (run / "vqa.json").exists():
-        raise UsageError(
-            f"{run} is a run of train-vqa, which is scored on a benchmark",
-            hint=f"tcssa eval {run} --benchmark slidebench-tcga FILE --features DIR",
-        )
     from tcssa.mil.evaluation.evaluate import evaluate
     from tcssa.mil.training.report import REPORT_FILE
 
-    done = evaluate(run, output, **options)
+    options = given(CohortOptions, cohort).model_dump()
+    done = evaluate(run, output, features=features, out=out, device=device, **options)
 
     def show(console: Console) -> None:
         show_metrics(console, done.metrics["pooled"], done.task)

@@ -2,127 +2,160 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
 from rich.console import Console
 
-from tcssa.errors import UsageError
-from tcssa.run import RUN_FILE, read_run
+from tcssa.config.settings import Section
+from tcssa.errors import UsageError, counted
+from tcssa.vqa.settings import BenchmarkKind, EvalOptions
+from tcssa_cli.options import LanguageModelOptions
 from tcssa_cli.output import Output, make_table
+from tcssa_cli.settings_flags import given
 
 if TYPE_CHECKING:
-    from tcssa.vqa.data.benchmark import Kind
     from tcssa.vqa.evaluation.report import Report
 
 _GROUPS = {"broad": "broad category", "narrow": "narrow category"}
 _CONTROLS = {"blank": "blank slots", "other_slide": "slots of another slide"}
 
 
+class BenchmarkOptions(Section):
+    """The benchmark, and other evaluations on it."""
+
+    benchmark: tuple[BenchmarkKind, Path] | None = Field(
+        default=None, description="Benchmark, and the file with its questions."
+    )
+    compare: list[Path] = Field(
+        default=[],
+        description="Folder of another evaluation on the same file, to show in the plot; "
+        "repeat it for more.",
+    )
+
+    @property
+    def required(self) -> tuple[BenchmarkKind, Path]:
+        """The benchmark and its file.
+
+        Raises:
+            UsageError: No benchmark was given.
+        """
+        if self.benchmark is None:
+            raise UsageError(
+                "what answers questions is scored on a benchmark",
+                hint="give --benchmark NAME FILE, such as slidebench-tcga SlideBench-VQA-TCGA.csv",
+            )
+        return self.benchmark
+
+
+class PredictionOptions(Section):
+    """The answers of another system."""
+
+    predictions: Path | None = Field(
+        default=None,
+        description="File of answers (JSONL or CSV) to score on --benchmark, without a run.",
+    )
+
+
 def evaluate_vqa(
-    run: Path | None,
-    kind: Kind,
-    file: Path,
     output: Output,
+    run: Path,
     *,
     features: Path | None,
     out: Path | None,
     device: str,
-    predictions: Path | None,
-    compare: list[Path] | None,
-    llm: str | None,
-    allow_hub: bool,
-    trust_remote_code: bool,
-    overwrite: bool,
-    **asked: Any,
+    benchmark: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    llm: Mapping[str, Any],
 ) -> None:
-    """Score a run of train-vqa, or the answers in a file, on a benchmark.
+    """Score a run of train-vqa on a benchmark.
 
     Args:
-        run: The run directory; None with ``predictions``.
-        kind: The benchmark.
-        file: The benchmark's questions.
         output: Receives progress and the result.
-        features: Folder of the slides' patch features; None with ``predictions``.
-        out: Folder to write; below the run if None, required with ``predictions``.
+        run: The run directory.
+        features: Folder of the slides' patch features.
+        out: Folder to write; one in the run if None.
         device: Device of the models.
-        predictions: Another system's answers, scored instead of a run's.
-        compare: Folders of other evaluations to show beside this one.
-        llm: Where the language model lies, if not where it was trained from.
-        allow_hub: Allow the language model to be downloaded.
-        trust_remote_code: Run code that comes with the language model.
-        overwrite: Ask all questions again.
-        **asked: Fields of `tcssa.vqa.evaluation.evaluate.EvalOptions`; None is the default.
+        benchmark: Flags of `BenchmarkOptions`.
+        asked: Flags of `tcssa.vqa.settings.EvalOptions`.
+        llm: Flags of `LanguageModelOptions`.
 
     Raises:
-        UsageError: Options are missing or do not go together, or the run is one of train-mil.
+        UsageError: The benchmark or the features are missing.
     """
-    from tcssa.vqa.evaluation.comparison import plot_comparison
+    options = given(BenchmarkOptions, benchmark)
+    kind, file = options.required
+    if features is None:
+        raise UsageError(
+            "the slides' features are missing", hint="give their folder with --features DIR"
+        )
+    from tcssa.vqa.evaluation.evaluate import evaluate
+
+    beside = _read_reports(options.compare)
+    report = evaluate(
+        run,
+        kind,
+        file,
+        features,
+        output,
+        given(EvalOptions, asked),
+        device=device,
+        out=out,
+        **given(LanguageModelOptions, llm).model_dump(),
+    )
+    _show_beside(output, report, beside)
+
+
+def evaluate_predictions(
+    output: Output,
+    _run: None,
+    *,
+    out: Path | None,
+    benchmark: Mapping[str, Any],
+    predictions: Mapping[str, Any],
+    **_of_runs: None,
+) -> None:
+    """Score another system's answers on a benchmark.
+
+    Args:
+        output: Receives progress and the result.
+        out: Folder to write.
+        benchmark: Flags of `BenchmarkOptions`.
+        predictions: Flags of `PredictionOptions`.
+
+    Raises:
+        UsageError: The benchmark or the folder is missing.
+    """
+    options = given(BenchmarkOptions, benchmark)
+    kind, file = options.required
+    if out is None:
+        raise UsageError("--predictions needs --out DIR: there is no run to write to")
+    from tcssa.vqa.evaluation.score_predictions import evaluate_predictions as score
+
+    beside = _read_reports(options.compare)
+    report = score(predictions["predictions"], kind, file, output, out=out)
+    _show_beside(output, report, beside)
+
+
+def _read_reports(folders: list[Path]) -> list[Report]:
     from tcssa.vqa.evaluation.report import read_report
+
+    return [read_report(folder) for folder in folders]
+
+
+def _show_beside(output: Output, report: Report, beside: list[Report]) -> None:
+    """Plot a report beside others, write its page, and print it."""
+    from tcssa.vqa.evaluation.comparison import plot_comparison
     from tcssa.vqa.evaluation.report_page import write_report_page
 
-    beside = [read_report(folder) for folder in compare or []]
-    if predictions is not None:
-        of_runs = {"llm": llm, "allow_hub": allow_hub, "trust_remote_code": trust_remote_code}
-        _refuse_with_predictions(run, features, {**of_runs, "overwrite": overwrite, **asked})
-        if out is None:
-            raise UsageError("--predictions needs --out DIR: there is no run to write below")
-        from tcssa.vqa.evaluation.score_predictions import evaluate_predictions
-
-        report = evaluate_predictions(predictions, kind, file, output, out=out)
-    else:
-        run, features = _require(run, features)
-        from tcssa.vqa.evaluation.evaluate import EvalOptions, evaluate
-
-        report = evaluate(
-            run,
-            kind,
-            file,
-            features,
-            output,
-            EvalOptions(**{name: value for name, value in asked.items() if value is not None}),
-            llm=llm,
-            allow_hub=allow_hub,
-            trust_remote_code=trust_remote_code,
-            device=device,
-            out=out,
-            overwrite=overwrite,
-        )
     plot = plot_comparison(report, beside)
     page = write_report_page(report, plot)
     output.result(
         {"folder": str(report.folder), "plot": plot, "page": page, **report.metrics},
         lambda console: show_report(console, report),
     )
-
-
-def _refuse_with_predictions(
-    run: Path | None, features: Path | None, asked: dict[str, Any]
-) -> None:
-    given = [f"--{name.replace('_', '-')}" for name, value in asked.items() if value]
-    given += ["--features"] if features else []
-    given += [f"the run {run}"] if run else []
-    if given:
-        raise UsageError(
-            f"--predictions scores the answers of a file; {given[0]} has no part in it"
-        )
-
-
-def _require(run: Path | None, features: Path | None) -> tuple[Path, Path]:
-    if run is None:
-        raise UsageError(
-            "no run was given", hint="name the run directory, or another system's --predictions"
-        )
-    if (run / RUN_FILE).is_file() and read_run(run).get("kind") == "train-mil":
-        raise UsageError(
-            f"{run} is a run of train-mil, which answers no questions",
-            hint=f"train one that does: tcssa train-vqa --compressor {run} …",
-        )
-    if features is None:
-        raise UsageError(
-            "the slides' features are missing", hint="give their folder with --features DIR"
-        )
-    return run, features
 
 
 def show_report(console: Console, report: Report) -> None:
@@ -137,7 +170,7 @@ def show_report(console: Console, report: Report) -> None:
     limit = metrics["asked"].get("limit")
     console.print(
         f"{benchmark['kind']}: {benchmark['version']}, SHA-256 {benchmark['sha256'][:12]}…, "
-        f"{metrics['asked']['num_questions']} questions asked"
+        f"{counted(metrics['asked']['num_questions'], 'question')} asked"
         + (f" (the first {limit} only: no benchmark figure)" if limit else ""),
         soft_wrap=True,
     )
@@ -164,8 +197,8 @@ def _show_scores(console: Console, metrics: dict[str, Any]) -> None:
         name = f"{baseline['name'].replace('_', ' ')} ({baseline['rule']})"
         rows.append([name, *_cells(baseline["scores"]["overall"])])
     header = ["", "accuracy, all rows", "95 % interval", "of answered", "invalid"]
-    title = f"Accuracy: {overall['num_rows']} rows of {overall['num_slides']} slides"
-    console.print(make_table(title, header, rows))
+    size = f"{counted(overall['num_rows'], 'row')} of {counted(overall['num_slides'], 'slide')}"
+    console.print(make_table(f"Accuracy: {size}", header, rows))
     groups = metrics["scores"]["groups"]
     for category, tallies in groups.items():
         rows = [
@@ -213,7 +246,7 @@ def _show_open(console: Console, found: dict[str, Any]) -> None:
     names = ["exact", "bleu1", "bleu4", "rouge1", "rouge2", "rouge_l"]
     console.print(
         make_table(
-            f"Open questions: {found['num_texts']} rows",
+            f"Open questions: {counted(found['num_texts'], 'row')}",
             [name.replace("_", "-").upper() for name in names],
             [[found[name] for name in names]],
         )

@@ -1,137 +1,122 @@
-"""`tcssa export`: a trained model to a verified artefact."""
+"""`tcssa export`: a trained model, or a patch encoder, to a verified artefact."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from tcssa.errors import UsageError, printable
+from tcssa_cli.commands.export_encoder import export_encoder
 from tcssa_cli.commands.export_options import (
-    ChunkPatches,
-    ClassNames,
-    EncoderName,
-    EncoderWeights,
-    FormatOption,
-    GraphOption,
-    MaxBatch,
-    MaxPatches,
-    MinPatches,
-    OptPatches,
-    PrecisionOption,
-    ProjectorFile,
-    Targets,
-    TritonRepository,
-    What,
-    WhatOption,
-    Workspace,
+    CommonOptions,
+    EncoderOptions,
+    EngineOptions,
+    ModelOptions,
 )
-from tcssa_cli.options import DebugFlag, JsonFlag
+from tcssa_cli.options import DebugFlag, JsonFlag, encoder_names
 from tcssa_cli.output import Output, make_table
+from tcssa_cli.settings_flags import Flags, given, refuse_others, with_flags
 
 if TYPE_CHECKING:
     from tcssa.artefact import Artefact
-    from tcssa.artefact import What as Ending
+
+What = Literal["compressor", "classifier", "projector", "encoder"]
+
+_GROUPS = (
+    Flags(CommonOptions, at="common"),
+    Flags(ModelOptions, at="model", panel="Trained models", spelled={"classes": "--class"}),
+    Flags(EngineOptions, at="engine", panel="Engines"),
+    Flags(
+        EncoderOptions,
+        at="encoder",
+        panel="Patch encoders",
+        completed={"encoder": encoder_names},
+    ),
+)
 
 
-_ENDS: dict[What, Ending] = {
-    "compressor": "compressor",
-    "classifier": "classifier",
-    "projector": "projector",
-}
-"""Last part of the graph of a trained model."""
-
-
+@with_flags(*_GROUPS)
 def export(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the artefact.")],
+    flags: dict[str, Any],
     model: Annotated[
         Path | None, typer.Argument(help="Run directory or checkpoint.", show_default=False)
     ] = None,
-    format: FormatOption = "onnx",
-    precision: PrecisionOption = "fp32",
-    graph: GraphOption = "full",
-    what: WhatOption = "compressor",
-    encoder: EncoderName = None,
-    weights: EncoderWeights = None,
-    projector: ProjectorFile = None,
-    classes: ClassNames = None,
-    chunk_patches: ChunkPatches = None,
-    min_patches: MinPatches = None,
-    opt_patches: OptPatches = None,
-    max_patches: MaxPatches = None,
-    max_batch: MaxBatch = None,
-    target: Targets = None,
-    workspace: Workspace = 2048,
-    triton: TritonRepository = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the artefact.")] = False,
+    what: Annotated[
+        What,
+        typer.Option(
+            metavar="<choice>",
+            help="compressor: the graph ends with slots; classifier: with logits; projector: with "
+            "tokens for the language model. encoder: a patch encoder, in place of MODEL.",
+        ),
+    ] = "compressor",
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """Export a model, and compare it with torch before anything is written.
 
-    Slots, masses, outputs of a head and the routing of every patch are compared over many sizes of
-    bags. A deviation ends the command without an artefact.
+    Slots, masses, outputs of a head and the routing of every patch are compared over bags of many
+    sizes. If they differ by more than the tolerance, no artefact is written.
+
+    Examples:
+        tcssa export run --out artefact
+        tcssa export run --graph chunked --precision fp16 --out pair
+        tcssa export --what encoder --encoder efficientnet_lite0 --out encoder
     """
     output = Output(as_json)
+    common, engine = given(CommonOptions, flags["common"]), given(EngineOptions, flags["engine"])
     if what == "encoder":
-        from tcssa_cli.commands.export_encoder import export_named
-
-        export_named(
-            output,
-            encoder,
-            out,
-            weights=weights,
-            format=format,
-            max_batch=max_batch,
-            targets=_split(target),
-            workspace_mb=workspace,
-            overwrite=overwrite,
-            without_meaning={
-                "MODEL": model is not None,
-                "--precision": precision != "fp32",
-                "--graph": graph != "full",
-                "--triton": triton is not None,
-                "--projector": projector is not None,
-                "--class": bool(classes),
-                "--chunk-patches": chunk_patches is not None,
-                "--min-patches": min_patches is not None,
-                "--opt-patches": opt_patches is not None,
-                "--max-patches": max_patches is not None,
-            },
-        )
+        taken = ("common", "engine", "encoder")
+        refuse_others(_GROUPS, taken, flags, "--what encoder exports a patch encoder")
+        if model is not None:
+            raise UsageError(f"--what encoder takes the name of an encoder, not the model {model}")
+        export_encoder(output, given(EncoderOptions, flags["encoder"]), out, common, engine)
         return
+    taken = ("common", "engine", "model")
+    refuse_others(_GROUPS, taken, flags, f"--what {what} exports a trained model")
     if model is None:
         raise UsageError("no model was given", hint="name a run or a checkpoint")
-    if encoder is not None or weights is not None:
-        raise UsageError("--encoder and --weights have a meaning only with --what encoder")
+    options = given(ModelOptions, flags["model"])
+    _export_trained(output, model, what, options, out, common, engine)
+
+
+def _export_trained(
+    output: Output,
+    model: Path,
+    what: Literal["compressor", "classifier", "projector"],
+    options: ModelOptions,
+    out: Path,
+    common: CommonOptions,
+    engine: EngineOptions,
+) -> None:
     from tcssa_exporters import check_triton, export_model, open_source, write_triton_models
     from tcssa_runtimes import open_runtime
 
+    triton, overwrite = options.triton, common.overwrite
     if triton is not None:
-        check_triton(format, out.name, triton, graph, overwrite=overwrite)
+        check_triton(common.format, out.name, triton, options.graph, overwrite=overwrite)
     artefact = export_model(
-        open_source(model, _ENDS[what], projector=projector, classes=classes),
+        open_source(model, what, projector=options.projector, classes=options.classes),
         out,
-        format=format,
+        format=common.format,
         overwrite=overwrite,
         open_engine=open_runtime,
         reporter=output,
-        precision=precision,
-        graph=graph,
-        chunk_patches=chunk_patches,
-        min_patches=min_patches,
-        opt_patches=opt_patches,
-        max_patches=max_patches,
-        max_batch=max_batch,
-        targets=_split(target),
-        workspace_mb=workspace,
+        precision=options.precision,
+        graph=options.graph,
+        chunk_patches=options.chunk_patches,
+        min_patches=options.min_patches,
+        opt_patches=options.opt_patches,
+        max_patches=options.max_patches,
+        max_batch=engine.max_batch,
+        targets=engine.targets,
+        workspace_mb=engine.workspace,
     )
-    models: list[Path] = []
-    if triton is not None:
-        models = write_triton_models(out, triton, overwrite=overwrite)
+    models = [] if triton is None else write_triton_models(out, triton, overwrite=overwrite)
     output.result(
         {
             "artefact": str(out),
@@ -143,10 +128,6 @@ def export(
     for folder in models:
         output.note(f"Triton model: {folder}")
     output.hint(f"next: tcssa encode FEATURES --model {out} --out DIR")
-
-
-def _split(target: str | None) -> list[str]:
-    return [name.strip() for name in target.split(",")] if target is not None else []
 
 
 def show_artefact(console: Console, folder: Path, artefact: Artefact) -> None:

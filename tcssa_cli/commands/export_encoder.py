@@ -2,59 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from tcssa.encoders.exported import ExportedEncoder
 from tcssa.errors import UsageError
+from tcssa_cli.commands.export_options import CommonOptions, EncoderOptions, EngineOptions
 from tcssa_cli.output import Output, make_table
 
+if TYPE_CHECKING:
+    from tcssa.encoders.exported import ExportedEncoder
 
-def export_named(
-    output: Output,
-    name: str | None,
-    out: Path,
-    *,
-    weights: Path | None,
-    format: Literal["onnx", "trt", "trt-rtx"],
-    max_batch: int | None,
-    targets: Sequence[str],
-    workspace_mb: int,
-    overwrite: bool,
-    without_meaning: Mapping[str, bool],
+
+def export_encoder(
+    output: Output, options: EncoderOptions, out: Path, common: CommonOptions, engine: EngineOptions
 ) -> None:
     """Export a named encoder, and print what was made.
 
     Args:
         output: Receives the result.
-        name: Name of the encoder.
+        options: The encoder and its weights.
         out: Folder to make.
-        weights: File of the encoder's weights.
-        format: Format to export to.
-        max_batch: Most patches that an engine takes at once.
-        targets: GPUs that an engine is for.
-        workspace_mb: Scratch memory of an engine, in MB.
-        overwrite: Replace what is at ``out``.
-        without_meaning: Options of the other exports, and whether each was given.
+        common: The format, and whether to replace what is at ``out``.
+        engine: What an engine is built for.
+
+    Raises:
+        UsageError: No encoder was named.
     """
-    if given := [option for option, is_given in without_meaning.items() if is_given]:
-        raise UsageError(f"with --what encoder {' and '.join(given)} has no meaning")
-    if name is None:
+    if options.encoder is None:
         raise UsageError("no encoder was named", hint="tcssa export --what encoder --encoder NAME")
     from tcssa.encoders import encoder_spec
-    from tcssa_exporters import export_encoder
+    from tcssa_exporters import export_encoder as export
 
-    made = export_encoder(
-        encoder_spec(name, weights),
+    made = export(
+        encoder_spec(options.encoder, options.weights),
         out,
-        format=format,
-        max_batch=max_batch,
-        targets=targets,
-        workspace_mb=workspace_mb,
-        overwrite=overwrite,
+        format=common.format,
+        max_batch=engine.max_batch,
+        targets=engine.targets,
+        workspace_mb=engine.workspace,
+        overwrite=common.overwrite,
         reporter=output,
     )
     output.result(

@@ -7,21 +7,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from pydantic import Field
 from rich.console import Console
 
 from tcssa.budgets import parse_budget
-from tcssa.config.settings import resolve
-from tcssa.errors import UsageError
+from tcssa.config.settings import Section, resolve
+from tcssa.errors import UsageError, counted
 from tcssa.slides.settings import ExtractSettings
-from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag
-from tcssa_cli.output import Output, make_table
-from tcssa_cli.settings_flags import Flags, with_flags
+from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag, encoder_names
+from tcssa_cli.output import Output, make_table, show_failures
+from tcssa_cli.settings_flags import Flags, given, with_flags
 
 if TYPE_CHECKING:
     from tcssa.slides import ExtractReport
+    from tcssa.slides.manifest import SlideFile
 
-_SLOTS = "Slots"
 _MOST_ROWS = 40
+
+
+class SlotOptions(Section):
+    """Slots that are made in the same pass."""
+
+    compress: Path | None = Field(
+        default=None,
+        description="Model (artefact, run or checkpoint) that makes slots of each slide in the "
+        "same pass.",
+    )
+    budget: str | None = Field(
+        default=None,
+        description="Number of slots a slide becomes, or auto; see tcssa encode. [default: all]",
+    )
+    no_features: bool = Field(default=False, description="Keep the slots, but not the features.")
 
 
 SlideNames = Literal["file", "path"]
@@ -36,105 +52,106 @@ _SETTINGS = (
             "mpp", "magnification", "patch_size", "overlap", "stride", "slide_mpp", "resample",
             "tissue", "mask", "keep_pen", "min_tissue", "max_failed",
         ),
+        completed={"tissue": lambda: ["otsu", "texture", "all"]},
     ),
     Flags(
         ExtractSettings,
         panel="Encoder and speed",
         names=("encoder", "weights", "dtype", "batch_size", "num_workers", "device"),
+        completed={"encoder": encoder_names},
     ),
-    Flags(ExtractSettings, panel="Reading", names=("reader", "cache", "cache_size")),
+    Flags(
+        ExtractSettings,
+        panel="Reading",
+        names=("reader", "cache", "cache_size"),
+        completed={"reader": lambda: ["openslide", "tiffslide", "zarr", "image", "cucim"]},
+    ),
     Flags(ExtractSettings, names=("overwrite",)),
 )  # fmt: skip
 
 
-@with_flags(*_SETTINGS)
+@with_flags(*_SETTINGS, Flags(SlotOptions, at="slots", panel="Slots"))
 def extract(
     out: Annotated[Path, typer.Option("--out", "-o", help="Job folder to write.")],
     flags: dict[str, Any],
     slides: Annotated[
         list[str] | None,
-        typer.Argument(help="Slides, folders of slides, or addresses.", show_default=False),
+        typer.Argument(
+            help="Slides, folders of slides, or addresses such as s3://…", show_default=False
+        ),
     ] = None,
     manifest: Annotated[
-        Path | None, typer.Option(help="CSV of slides, with their mpp where they lack it.")
+        Path | None,
+        typer.Option(
+            help="CSV or TSV of slides, and their level-0 resolution (mpp) if they state none."
+        ),
     ] = None,
     names: Annotated[
         SlideNames,
         typer.Option(
-            help="What slides of a folder are called: file, after their file; path, after the "
-            "folders on the way to it too (sub__S), where several have the same name."
+            help="How slides in a folder are named: file, by their file; path, by the folders "
+            "above it too (sub__S), for files of the same name."
         ),
     ] = "file",
-    compress: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="MODEL",
-            help="Artefact, run or checkpoint: make slots of each slide in the same pass.",
-            rich_help_panel=_SLOTS,
-        ),
-    ] = None,
-    budget: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N|auto",
-            help="Slots that a slide becomes, see tcssa encode.",
-            rich_help_panel=_SLOTS,
-        ),
-    ] = None,
-    no_features: Annotated[
-        bool,
-        typer.Option(
-            "--no-features", help="Keep the slots alone, no features.", rich_help_panel=_SLOTS
-        ),
-    ] = False,
     config: ConfigFile = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
-    """Find tissue, cut it into patches at the true resolution, and encode them.
+    """Find tissue, cut it into patches at their true resolution, and encode them.
 
-    Writes the layout of TRIDENT. Slides that are finished are skipped; one that cannot be read
-    is named at the end, and the others go on.
+    Writes the layout of TRIDENT. Slides that are done already are skipped; a slide that cannot be
+    read is named at the end, and the others are extracted.
+
+    Examples:
+        tcssa extract slides/ --out job
+        tcssa extract slides/ --out job --encoder uni_v2 --mpp 0.5
+        tcssa extract --manifest slides.csv --out job --compress run
     """
-    output = Output(as_json)
+    output, slots = Output(as_json), given(SlotOptions, flags.pop("slots"))
     if not slides and manifest is None:
         raise UsageError("no slides were given", hint="name slides, folders, or a --manifest")
-    if budget is not None and compress is None:
-        raise UsageError("--budget is of slots", hint="give a model with --compress MODEL")
-    if no_features and compress is None:
-        raise UsageError(
-            "--no-features leaves nothing to write", hint="give a model with --compress MODEL"
-        )
+    for flag, is_given in (("--budget", slots.budget), ("--no-features", slots.no_features)):
+        if is_given and slots.compress is None:
+            raise UsageError(f"{flag} is for slots", hint="give a model with --compress MODEL")
     settings = resolve(ExtractSettings, flags=flags, config=config)
     from tcssa.slides import find_slides
 
     files = find_slides(slides or [], manifest, names)
-    if compress is None:
-        from tcssa.slides import extract as extract_slides
-
-        report = extract_slides(files, out, settings, output)
-        index = None
-    else:
-        from tcssa_runtimes.archive.compress_slides import compress_slides
-
-        report, index = compress_slides(
-            files,
-            out,
-            compress,
-            settings,
-            output,
-            keep_features=not no_features,
-            budget=parse_budget(budget),
-        )
-    show_features = None if no_features else report.features_folder
+    report, index = _extract(files, out, settings, output, slots)
+    features = None if slots.no_features else report.features_folder
     output.result(
-        {**report_data(report), "features": show_features, "index": index},
-        lambda console: show_report(console, report, show_features, index),
+        {**report_data(report), "features": features, "index": index},
+        lambda console: show_report(console, report, features, index),
     )
     if report.failed:
         raise typer.Exit(1)
-    if show_features is not None:
-        output.hint(f"next: tcssa train-mil --labels CSV --features {show_features} --out RUN")
+    if features is not None:
+        output.hint(f"next: tcssa train-mil --labels CSV --features {features} --out RUN")
+
+
+def _extract(
+    files: list[SlideFile],
+    out: Path,
+    settings: ExtractSettings,
+    output: Output,
+    slots: SlotOptions,
+) -> tuple[ExtractReport, Path | None]:
+    """Extract slides; return the report, and the table of their slots if these are made."""
+    if slots.compress is None:
+        from tcssa.slides import extract as extract_slides
+
+        return extract_slides(files, out, settings, output), None
+    from tcssa_runtimes.archive.compress_slides import compress_slides
+
+    return compress_slides(
+        files,
+        out,
+        slots.compress,
+        settings,
+        output,
+        keep_features=not slots.no_features,
+        budget=parse_budget(slots.budget),
+    )
 
 
 def show_report(
@@ -155,27 +172,29 @@ def show_report(
             slide.num_patches,
             slide.num_failed,
             None if slide.mpp is None else f"{slide.mpp:.4g}",
-            slide.reason or "",
         ]
         # in a large cohort the table lists only what went wrong
         for slide in report.slides
         if len(report.slides) <= _MOST_ROWS or slide.status in ("failed", "empty", "taken")
     ]
     if rows:
-        header = ["slide", "status", "patches", "unreadable", "mpp", "remark"]
+        header = ["slide", "status", "patches", "unreadable", "µm/px"]
         console.print(make_table(None, header, rows))
+    for slide in report.slides:
+        if slide.reason:
+            show_failures(console, [(slide.reason, slide.path, None)], slide.status)
     counts = ", ".join(
         f"{report.count(status)} {status}"
         for status in ("done", "skipped", "empty", "failed", "taken")
         if report.count(status)
     )
     where = "" if features is None else f" in {features}"
-    console.print(f"{counts}; {report.num_patches:,} patches{where}", soft_wrap=True)
+    console.print(f"{counts}; {counted(report.num_patches, 'patch')}{where}", soft_wrap=True)
     if index is not None:
         console.print(f"slots: {index.parent / 'slide_features_tcssa'}, index: {index}")
     if report.num_encoded:
         console.print(
-            f"{report.num_encoded:,} patches encoded in {report.seconds:.1f} s: "
+            f"{counted(report.num_encoded, 'patch')} encoded in {report.seconds:.1f} s: "
             f"{report.patches_per_s:.0f}/s end to end on {report.device}"
         )
         shares = ", ".join(f"{name} {share:.0%}" for name, share in report.shares.items())

@@ -8,28 +8,38 @@ from typing import Annotated
 
 import typer
 
+from tcssa.errors import counted
 from tcssa_cli.options import DebugFlag, JsonFlag
 from tcssa_cli.output import Output
 
 
 def import_bags(
     table: Annotated[
-        Path, typer.Argument(help="CSV or CSV.gz without a header: label, bag, features.")
+        Path, typer.Argument(help="CSV or CSV.gz without a header: label, bag, then the features.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the cohort to write.")],
     standardise: Annotated[
-        bool, typer.Option(help="Scale features to mean 0, deviation 1 over all instances.")
+        bool,
+        typer.Option(
+            "--standardise",
+            help="Scale each feature to mean 0 and standard deviation 1 over all instances.",
+        ),
     ] = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
-    """Make a cohort from a table of instances, such as MUSK1 or UCSB."""
+    """Make a cohort from a table of instances, such as MUSK1 or UCSB.
+
+    Examples:
+        tcssa import-bags musk1.csv.gz --out musk1 --standardise
+    """
     output = Output(as_json)
     from tcssa.features.import_bags import import_bags as import_table
 
     made = import_table(table, out, standardise=standardise)
     line = (
-        f"{made.num_bags} bags, {made.num_instances} instances, D = {made.feature_dim}: "
+        f"{counted(made.num_bags, 'bag')}, {counted(made.num_instances, 'instance')}, "
+        f"D = {made.feature_dim}: "
         f"{made.features} and {made.labels}"
     )
     output.result(asdict(made), lambda console: console.print(line, soft_wrap=True))

@@ -31,6 +31,10 @@ def inspect(
     """Say what a tcssa file or folder is, what it was made from, and what to do with it.
 
     Nothing is run or changed. An artefact's files are checked against their hashes.
+
+    Examples:
+        tcssa inspect run
+        tcssa inspect artefact --json
     """
     output = Output(as_json)
     from tcssa_cli.inspection import inspect as look_at

@@ -6,84 +6,75 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from pydantic import Field
 from rich.console import Console
 
-from tcssa_cli.options import DebugFlag, JsonFlag, TorchDevice
+from tcssa.config.settings import Section
+from tcssa_cli.options import DebugFlag, DeviceOption, JsonFlag
 from tcssa_cli.output import Output, make_table
+from tcssa_cli.settings_flags import Flags, given, with_flags
 
 if TYPE_CHECKING:
     from tcssa.mil.slots import SlotInspection
 
 
-Plane = Literal["tsne", "umap"]
-"""Methods that project patches into the plane; UMAP needs the package umap-learn."""
+class SlotOptions(Section):
+    """Options for what is looked at, and drawn."""
+
+    features: Path | None = Field(
+        default=None, description="The run's features, if they were moved."
+    )
+    slides: Path | None = Field(
+        default=None, description="Folder of the slides, to show patches and to draw maps on."
+    )
+    slide_ids: list[str] = Field(
+        default=[],
+        description="Name of a test slide to draw a map of; repeat it for more. [default: the "
+        "first of each class and fold]",
+    )
+    all_maps: bool = Field(default=False, description="Draw maps of all test slides.")
+    patch_labels: Path | None = Field(
+        default=None,
+        description="What patches show: a table with slide_id, label, and patch (row from 0) or x, "
+        "y; or a folder of S.geojson, areas with classifications as QuPath exports them.",
+    )
+    against: Path | None = Field(
+        default=None,
+        description="Another run of the same cohort, such as one with another seed, to match slots "
+        "with.",
+    )
+    embedding: Literal["tsne", "umap"] = Field(
+        default="tsne",
+        description="Method for the picture of the patches; umap needs the package umap-learn.",
+    )
+    seed: int = Field(
+        default=0, ge=0, description="Seed of the sample of patches and of their picture."
+    )
 
 
+@with_flags(Flags(SlotOptions, spelled={"slide_ids": "--slide"}))
 def inspect_slots(
-    run: Annotated[Path, typer.Argument(help="Finished run of train-mil, of a tcssa model.")],
+    run: Annotated[Path, typer.Argument(help="Finished run of train-mil with the model tcssa.")],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for tables, pictures and slots.html.")
     ],
-    features: Annotated[
-        Path | None, typer.Option(help="The run's features, if they were moved.")
-    ] = None,
-    slides: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the slides: for crops of patches, and to draw maps on."),
-    ] = None,
-    slide: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ID",
-            help="Draw a map of this test slide; repeat it for more. "
-            "[default: the first of each class and fold]",
-            show_default=False,
-        ),
-    ] = None,
-    all_maps: Annotated[bool, typer.Option("--all-maps", help="Draw maps of all slides.")] = False,
-    patch_labels: Annotated[
-        Path | None,
-        typer.Option(
-            help="What patches show: a table slide_id, label, and patch (row from 0) or x, y; or a "
-            "folder of S.geojson, areas with classifications as QuPath exports them."
-        ),
-    ] = None,
-    against: Annotated[
-        Path | None,
-        typer.Option(help="Another run of the same cohort, such as of another seed, to match."),
-    ] = None,
-    embedding: Annotated[
-        Plane, typer.Option(help="Picture of the patches; umap needs umap-learn.")
-    ] = "tsne",
-    seed: Annotated[int, typer.Option(help="Of the sample of patches and its picture.")] = 0,
-    device: Annotated[
-        TorchDevice,
-        typer.Option(help="An unavailable device is an error; there is no silent CPU fallback."),
-    ] = "auto",
+    flags: dict[str, Any],
+    device: DeviceOption = "auto",
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
-    """Look at the slots of a run: use, likeness, labels, ablation, maps, example patches.
+    """Show what the slots of a run hold: use, similarity, labels, ablation, maps, example patches.
 
-    Every fold's test slides are seen with the fold's own model; nothing is averaged over folds.
+    The test slides of every fold are seen with that fold's model; nothing is averaged over folds.
+
+    Examples:
+        tcssa inspect slots run --out slots
+        tcssa inspect slots run --slides slides/ --slide S1 --out slots
     """
-    output = Output(as_json)
+    output, options = Output(as_json), given(SlotOptions, flags).model_dump()
     from tcssa.mil.slots import inspect_slots as look_at
 
-    found = look_at(
-        run,
-        out,
-        output,
-        features=features,
-        slides=slides,
-        slide_ids=slide or (),
-        all_maps=all_maps,
-        patch_labels=patch_labels,
-        against=against,
-        embedding=embedding,
-        seed=seed,
-        device=device,
-    )
+    found = look_at(run, out, output, device=device, **options)
     output.result(_plain(found), lambda console: _show(console, found))
 
 

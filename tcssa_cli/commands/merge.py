@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tcssa.budgets import parse_budget
+from tcssa.errors import counted
 from tcssa_cli.commands.encode import Device
 from tcssa_cli.options import BudgetOption, DebugFlag, JsonFlag
 from tcssa_cli.output import Output
@@ -19,27 +20,36 @@ def merge(
     ],
     *,
     model: Annotated[
-        Path, typer.Option(help="What encoded them: a run, a checkpoint, or a chunked artefact.")
+        Path,
+        typer.Option(help="Model that made them: run, checkpoint or chunked artefact."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="File of slots to write.")],
     same_slide: Annotated[
         bool,
         typer.Option(
             "--same-slide",
-            help="The files are parts of one slide: where its slots lie is merged too.",
+            help="The files are parts of one slide; where its slots lie is merged too.",
         ),
     ] = False,
     budget: BudgetOption = None,
     device: Annotated[
-        Device, typer.Option(help="Where the experts run; never another one in its place.")
+        Device,
+        typer.Option(
+            help="Where the experts run. A device that was asked for and is not available is an "
+            "error."
+        ),
     ] = "auto",
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
-    """Add up encoded files: their slots are those of all patches together, features not needed.
+    """Merge encoded files: the slots are those of all patches together; no features are needed.
 
-    Without --same-slide the files may be slides of one patient; the merged file has no places then.
-    One file and --budget give another number of slots of the same slide.
+    Without --same-slide the files may be slides of one patient; the merged file then does not say
+    where slots lie. One file and --budget give the same slide with another number of slots.
+
+    Examples:
+        tcssa merge encoded/slide_features_tcssa/A*.h5 --model run --out patient.h5
+        tcssa merge part-1.h5 part-2.h5 --same-slide --model run --out slide.h5
     """
     output = Output(as_json)
     from tcssa_runtimes import open_runtime
@@ -58,8 +68,8 @@ def merge(
     output.result(
         result,
         lambda console: console.print(
-            f"{len(files)} files merged, {merged.facts.num_patches:,} patches, {places} places: "
-            f"{out}",
+            f"{counted(len(files), 'file')} merged, "
+            f"{counted(merged.facts.num_patches, 'patch')}, {places} places: {out}",
             soft_wrap=True,
         ),
     )

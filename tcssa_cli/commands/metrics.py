@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from tcssa.errors import counted
 from tcssa.mil.reporting.metric_names import titles
 from tcssa_cli.output import make_table
 
@@ -21,10 +22,9 @@ def show_metrics(console: Console, pooled: dict[str, Any], task: MilTask) -> Non
         pooled: Scores over all test slides, as in ``metrics.json``.
         task: The kind of label.
     """
-    title = f"Test: {pooled['num_slides']} slides of {pooled['num_cases']} patients"
-    _show(console, pooled, task.headline, title)
+    _show(console, pooled, task.headline, f"Test: {_size(pooled)}")
     if "num_events" in pooled:
-        console.print(f"{pooled['num_events']} patients had an event")
+        console.print(f"{counted(pooled['num_events'], 'patient')} had an event")
     if pooled.get("log_rank_p") is not None:
         p = pooled["log_rank_p"]
         console.print(f"patients above the median risk against the others: log-rank p = {p:.3g}")
@@ -37,8 +37,11 @@ def show_metrics(console: Console, pooled: dict[str, Any], task: MilTask) -> Non
         if scores is None:
             console.print(f"{target}: not known for any test slide")
         else:
-            known = f"{target}: {scores['num_slides']} slides of {scores['num_cases']} patients"
-            _show(console, scores, task.headline, known)
+            _show(console, scores, task.headline, f"{target}: {_size(scores)}")
+
+
+def _size(scores: dict[str, Any]) -> str:
+    return f"{counted(scores['num_slides'], 'slide')} of {counted(scores['num_cases'], 'patient')}"
 
 
 def _show(console: Console, scores: dict[str, Any], headline: str, title: str) -> None:

@@ -19,12 +19,17 @@ from tcssa_cli.output import Output, make_table
 def presets(
     name: Annotated[
         str | None,
-        typer.Argument(help="Show this one wholly.", autocompletion=preset_names),
+        typer.Argument(help="Show all that is known of this dataset.", autocompletion=preset_names),
     ] = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
-    """List the datasets of train-mil --dataset, or show one: its steps, splits and figures."""
+    """List the datasets of train-mil --dataset, or show one: its steps, splits and figures.
+
+    Examples:
+        tcssa presets
+        tcssa presets camelyon16
+    """
     output = Output(as_json)
     if name is None:
         found = {each: read_preset(each) for each in preset_names()}
@@ -32,7 +37,7 @@ def presets(
             {"presets": {each: preset.model_dump() for each, preset in found.items()}},
             lambda console: _list(console, found),
         )
-        output.hint("all of one: tcssa presets NAME")
+        output.hint("one of them: tcssa presets NAME")
         return
     preset = read_preset(name)
     output.result(

@@ -9,61 +9,75 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from tcssa.config.presets import named_defaults, preset_names
+from tcssa.config.presets import named_defaults
 from tcssa.config.settings import resolve
+from tcssa.errors import counted
 from tcssa.mil.reporting.metric_names import written
 from tcssa.mil.settings import CohortSettings, MilSettings, ModelSettings, TrainSettings
 from tcssa.mil.sweep.sweep_result import SweepResult
-from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag, setting
-from tcssa_cli.output import Output, make_table
+from tcssa_cli.options import (
+    DATA_PANEL,
+    ConfigFile,
+    DataRootOption,
+    DatasetOption,
+    DebugFlag,
+    JsonFlag,
+    method_names,
+)
+from tcssa_cli.output import Output, make_table, show_failures
+from tcssa_cli.settings_flags import Flags, with_flags
 
 
+@with_flags(
+    Flags(CohortSettings, at="cohort", panel=DATA_PANEL, names=["labels", "features"]),
+    Flags(TrainSettings, at="train", panel=DATA_PANEL, names=["feature_cache"]),
+    Flags(
+        ModelSettings,
+        at="model",
+        names=["name"],
+        spelled={"name": "--model"},
+        completed={"name": method_names},
+    ),
+)
 def sweep(
     over: Annotated[
         list[str],
         typer.Option(
             metavar="NAME=V,V,…",
-            help="Setting of train-mil and its values; repeat it: --over num_slots=8,16,32 "
-            "--over aux_weight=0,0.1 --over model=tcssa,abmil --over seed=0,1,2.",
+            help="Setting of train-mil and its values; repeat it for more settings.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the sweep.")],
-    dataset: Annotated[
-        str | None,
-        typer.Option(help=f"Preset: {', '.join(preset_names())}.", autocompletion=preset_names),
-    ] = None,
-    data_root: Annotated[
-        Path | None, typer.Option(help="Where presets find their files; else TCSSA_DATA.")
-    ] = None,
-    labels: Annotated[Path | None, setting(CohortSettings, "labels")] = None,
-    features: Annotated[Path | None, setting(CohortSettings, "features")] = None,
-    feature_cache: Annotated[Path | None, setting(TrainSettings, "feature_cache")] = None,
-    model: Annotated[str | None, setting(ModelSettings, "name", "--model")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs side by side; they share cores.")] = 1,
+    flags: dict[str, Any],
+    dataset: DatasetOption = None,
+    data_root: DataRootOption = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, metavar="<int>", help="Runs side by side; they share cores.")
+    ] = 1,
     config: ConfigFile = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """Train every combination of some settings on the same folds: a table, and AUC against K.
 
-    Labels of other kinds (cohort.kind, cohort.targets in --config) have their own figure for AUC.
+    For labels that are not classes (cohort.kind, cohort.targets in --config), the figure of that
+    kind takes the place of AUC.
 
     All other settings come from --config, the environment or the preset. Runs are kept: the same
     command goes on where it was, and one with more values trains only what is new.
+
+    Examples:
+        tcssa sweep --labels labels.csv --features job --over num_slots=8,16 -o sweep
+        tcssa sweep --dataset nsclc --over model=tcssa,abmil --over seed=0,1 -o sweep
     """
     output = Output(as_json)
-    flags = {
-        "dataset": dataset,
-        "cohort": {"labels": labels, "features": features},
-        "train": {"feature_cache": feature_cache},
-    }
     from tcssa.mil.sweep.sweep import METHOD, parse_axis
     from tcssa.mil.sweep.sweep import sweep as train_all
 
     def settled(name: str | None) -> MilSettings:
         return resolve(
             MilSettings,
-            flags={**flags, "model": {"name": name}},
+            flags={**flags, "dataset": dataset, "model": {"name": name}},
             config=config,
             preset=partial(named_defaults, data_root=data_root),
         )
@@ -71,7 +85,7 @@ def sweep(
     axes = [parse_axis(text) for text in over]
     # a preset may have other settings for each method
     of_method = {name: settled(name) for name in dict(axes).get(METHOD, ())}
-    shared = next(iter(of_method.values()), None) or settled(model)
+    shared = next(iter(of_method.values()), None) or settled(flags["model"]["name"])
     result = train_all(shared, axes, out, output, jobs=jobs, of_method=of_method)
     failed = [{"run": name, "reason": reason} for name, reason in result.failed]
     output.result(
@@ -92,9 +106,8 @@ def _show(console: Console, result: SweepResult) -> None:
         ]
         figures = [f"{written(headline)} (95 %)", "folds, mean ± SD", "bal. acc.", "slots in use"]
         header = [*settings, *figures]
-        console.print(make_table(f"{len(rows)} runs", header, rows))
-    if result.failed:
-        console.print(make_table("Not trained", ["run", "reason"], result.failed))
+        console.print(make_table(counted(len(rows), "run"), header, rows))
+    show_failures(console, [(reason, name, None) for name, reason in result.failed], "not trained")
     console.print(f"table: {result.out / 'sweep.csv'}", soft_wrap=True)
     if result.rows:
         console.print(f"page: {result.out / 'sweep.html'}", soft_wrap=True)

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from tcssa.compute.launcher import is_main_process
-from tcssa.config.presets import named_defaults, preset_names
+from tcssa.config.presets import named_defaults
 from tcssa.config.settings import resolve
 from tcssa.mil.reporting.metric_names import titles, written
 from tcssa.mil.settings import (
@@ -22,7 +22,15 @@ from tcssa.mil.settings import (
     TrainSettings,
 )
 from tcssa_cli.commands.metrics import show_metrics
-from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag
+from tcssa_cli.options import (
+    DATA_PANEL,
+    ConfigFile,
+    DataRootOption,
+    DatasetOption,
+    DebugFlag,
+    JsonFlag,
+    method_names,
+)
 from tcssa_cli.output import Output, make_table
 from tcssa_cli.settings_flags import Flags, with_flags
 
@@ -30,14 +38,14 @@ if TYPE_CHECKING:
     from tcssa.mil.reporting.published_figures import Expectation
     from tcssa.mil.results.metrics_file import RunMetrics
 
-_DATA, _MODEL, _SPLIT, _TRAIN = "Data", "Model", "Splits", "Training"
+_MODEL, _SPLIT, _TRAIN = "Model", "Splits", "Training"
 
 
 @with_flags(
     Flags(
         CohortSettings,
         at="cohort",
-        panel=_DATA,
+        panel=DATA_PANEL,
         names=[name for name in CohortSettings.model_fields if name != "label_names"],
         spelled={"targets": "--target", "classes": "--class"},
     ),
@@ -61,6 +69,7 @@ _DATA, _MODEL, _SPLIT, _TRAIN = "Data", "Model", "Splits", "Training"
             "spatial",
         ],
         spelled={"name": "--model"},
+        completed={"name": method_names},
     ),
     Flags(SplitSettings, at="split", panel=_SPLIT, spelled={"files": "--splits"}),
     Flags(TrainSettings, at="train", panel=_SPLIT, names=["folds"]),
@@ -74,28 +83,21 @@ _DATA, _MODEL, _SPLIT, _TRAIN = "Data", "Model", "Splits", "Training"
 def train_mil(
     out: Annotated[Path, typer.Option("--out", "-o", help="Run directory to write.")],
     flags: dict[str, Any],
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Preset: {', '.join(preset_names())}; tcssa presets NAME shows one.",
-            rich_help_panel=_DATA,
-            autocompletion=preset_names,
-        ),
-    ] = None,
-    data_root: Annotated[
-        Path | None,
-        typer.Option(
-            help="Where presets find their files; else TCSSA_DATA.", rich_help_panel=_DATA
-        ),
-    ] = None,
+    dataset: DatasetOption = None,
+    data_root: DataRootOption = None,
     config: ConfigFile = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """Train a slide classifier on slots, cross-validated by patient.
 
-    Every slide is tested once, by a model on which neither it nor its patient had any influence:
-    the epoch is chosen on a validation part. A killed run goes on where it was.
+    Every slide is tested once, by a model that was neither trained nor selected on a slide of the
+    same patient. After an interruption, run the same command again to go on.
+
+    Examples:
+        tcssa train-mil --labels labels.csv --features job --out run
+        tcssa train-mil --labels labels.csv --features job --model abmil --out abmil
+        tcssa train-mil --dataset nsclc --data-root data --out nsclc
     """
     output = Output(as_json)
     settings = resolve(

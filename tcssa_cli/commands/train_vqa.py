@@ -46,7 +46,7 @@ def train_vqa(
     flags: dict[str, Any],
     merge: Annotated[
         Path | None,
-        typer.Option(help="Also write one folder with everything, LoRA merged, to here."),
+        typer.Option(help="Also write a folder with everything, LoRA merged into the model."),
     ] = None,
     config: ConfigFile = None,
     as_json: JsonFlag = False,
@@ -54,8 +54,13 @@ def train_vqa(
 ) -> None:
     """Teach a language model to see slides: the projector first, then LoRA on questions.
 
-    Stage 1 learns captions with the language model frozen, stage 2 starts from it and learns
-    questions. A killed run goes on where it was. Several GPUs: torchrun --no-python tcssa …
+    Stage 1 learns captions with the language model frozen; stage 2 starts from it and learns
+    questions. After an interruption, run the same command again to go on. For several GPUs, start
+    it with torchrun --no-python tcssa …
+
+    Examples:
+        tcssa train-vqa --compressor run --data captions.json --features job -o stage1
+        tcssa train-vqa --stage 2 --from stage1 --data qa.json --features job -o two
     """
     output = Output(as_json)
     settings = resolve(VqaSettings, flags=flags, config=config, preset=inherited)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from tcssa.errors import counted
 from tcssa_cli.options import DebugFlag, JsonFlag
-from tcssa_cli.output import Output, make_table
+from tcssa_cli.output import Output, show_failures
 
 if TYPE_CHECKING:
     from tcssa.slides.extraction.verify import VerifyReport
@@ -21,20 +22,25 @@ def verify(
     repair: Annotated[
         bool,
         typer.Option(
-            "--repair", help="Move faulty files to JOB/faulty, so that extract makes them again."
+            "--repair", help="Move faulty files to JOB/faulty; extract then makes them again."
         ),
     ] = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
-    """Read every feature and slot of a job, and name the files that are damaged."""
+    """Read every feature and slot of a job, and name the files that are damaged.
+
+    Examples:
+        tcssa verify job
+        tcssa verify job --repair
+    """
     output = Output(as_json)
     from tcssa.slides.extraction.verify import verify as verify_job
 
     report = verify_job(job, repair=repair, reporter=output)
     output.result(asdict(report), lambda console: _show(console, report))
     if report.num_requeued:
-        output.hint("give the same tcssa extract again: it makes what is missing")
+        output.hint("run the same tcssa extract again: it makes what is missing")
     elif report.faults:
         output.hint(f"tcssa verify {job} --repair moves them aside, for extract to make them again")
     if len(report.faults) > report.num_requeued:
@@ -42,16 +48,16 @@ def verify(
 
 
 def _show(console: Console, report: VerifyReport) -> None:
-    if report.faults:
-        rows = [[str(fault.path), fault.reason] for fault in report.faults]
-        console.print(make_table("Faults", ["file", "reason"], rows))
+    show_failures(console, [(fault.reason, fault.path, None) for fault in report.faults], "faulty")
     aside = f", {report.num_requeued} moved aside" if report.num_requeued else ""
     console.print(
-        f"{report.num_features} files of features ({report.num_patches:,} patches), "
-        f"{report.num_slots} of slots: {len(report.faults)} faulty{aside}",
+        f"{counted(report.num_features, 'file')} of features "
+        f"({counted(report.num_patches, 'patch')}), {report.num_slots} of slots: "
+        f"{len(report.faults)} faulty{aside}",
         soft_wrap=True,
     )
     if report.leftovers:
         console.print(
-            f"{len(report.leftovers)} temporary files or locks, of runs that go on or were killed"
+            f"{counted(len(report.leftovers), 'temporary file')} or locks, of commands that are "
+            "still running or were killed"
         )

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from tcssa_cli.main import app
+from tcssa_cli.help import examples
+from tcssa_cli.main import _COMMANDS, _INSPECT, app
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -80,12 +81,19 @@ LINES = [
     for arguments in commands(language, block)
 ]
 
+EXAMPLES = [
+    pytest.param(shlex.split(line)[1:], id=f"help: {line}")
+    for commands_of in (*_COMMANDS.values(), _INSPECT)
+    for command in commands_of.values()
+    for line in examples(command)
+]
+
 
 def test_there_are_commands_to_check() -> None:
     assert len(LINES) > 30
 
 
-@pytest.mark.parametrize("arguments", LINES)
+@pytest.mark.parametrize("arguments", LINES + EXAMPLES)
 def test_a_command_line_is_understood(arguments: list[str]) -> None:
     parse(arguments)
 

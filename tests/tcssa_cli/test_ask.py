@@ -70,10 +70,10 @@ def test_what_is_wrong_is_said_in_one_line(tcssa: Run, folder: Path, tmp_path: P
     run, bag = folder / "run", folder / "S1.h5"
     broken = write_bag(tmp_path / "S.h5", feature_dim=8)
     cases = [
-        ((run, "What?"), 2, "a slide is asked about"),
-        ((run, "What?", "--features", bag, "--slide", bag), 2, "a slide is asked about"),
+        ((run, "What?"), 2, "one slide is needed"),
+        ((run, "What?", "--features", bag, "--slide", bag), 2, "one slide is needed"),
         ((run, " ", "--features", bag), 2, "the question is empty"),
-        ((run, "What?", "--features", bag, "--option", "A"), 2, "1 options were given"),
+        ((run, "What?", "--features", bag, "--option", "A"), 2, "options can be given, not 1"),
         ((run, "What?", "--features", broken), 1, "D = 8, expected D = 16"),
         ((tmp_path, "What?", "--features", bag), 1, str(tmp_path)),
     ]

@@ -68,8 +68,11 @@ def test_wrong_usage_exits_with_2(tcssa: Run, tmp_path: Path) -> None:
 def test_wrong_usage_is_json_too(tcssa: Run, tmp_path: Path) -> None:
     done = tcssa("eval", tmp_path, "--no-such-option", "--json")
     assert done.code == 2
-    assert done.json["error"] == "wrong usage"
-    assert tcssa("eval", tmp_path, "--device", "gpu").code == 2
+    assert "No such option: --no-such-option" in done.json["error"]
+    assert done.json["hint"] == "tcssa eval --help lists what it takes"
+    done = tcssa("eval", tmp_path, "--device", "gpu")
+    assert done.code == 2
+    assert "'gpu' is not one of 'auto'" in done.stderr
 
 
 def test_the_environment_names_a_preset_and_its_faults_are_told(
@@ -115,8 +118,8 @@ def test_an_unforeseen_error_is_told_without_a_traceback(
     def broken(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("surprise")
 
-    monkeypatch.setattr("tcssa.mil.evaluation.evaluate.evaluate", broken)
-    done = tcssa("eval", tmp_path)
+    monkeypatch.setattr("tcssa.mil.comparison.compare.compare", broken)
+    done = tcssa("compare", tmp_path)
     assert done.code == 1
     assert "unexpected ZeroDivisionError: surprise" in done.stderr
     assert "Traceback" not in done.stderr
@@ -128,10 +131,10 @@ def test_an_interrupt_says_that_the_same_command_goes_on(
     def interrupted(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tcssa.mil.evaluation.evaluate.evaluate", interrupted)
-    done = tcssa("eval", tmp_path)
+    monkeypatch.setattr("tcssa.mil.comparison.compare.compare", interrupted)
+    done = tcssa("compare", tmp_path)
     assert done.code == 130
-    assert "the same command goes on" in done.stderr
+    assert "run the same command again" in done.stderr
 
 
 def test_doctor_tells_what_runs_here(tcssa: Run) -> None:

@@ -24,7 +24,7 @@ def test_a_manifest_tells_the_resolution_though_the_slides_are_elsewhere(
         assert np.array_equal(file["coords"][1], [56, 0])
     done = tcssa(*arguments, "--slide-mpp", 0.5)
     assert done.code == 0
-    assert "1 slides converted (20 patches), 1 were done" in done.stdout
+    assert "1 slide converted (20 patches), 1 done before" in done.stdout
 
 
 def test_a_faulty_manifest_is_told_with_its_lines(tcssa: Run, tmp_path: Path) -> None:

@@ -13,13 +13,25 @@ def test_encoders_are_listed_with_licence_and_access(tcssa: Run) -> None:
     shown = tcssa("encoders")
     assert shown.code == 0
     (line,) = (line for line in shown.stdout.splitlines() if "uni_v2" in line)
-    for cell in ("1536", "CC-BY-NC-ND-4.0", "ask for it", "MahmoodLab/UNI2-h"):
+    for cell in ("1536", "CC-BY-NC-ND-4.0", "ask"):
         assert cell in line
+    assert max(len(line) for line in shown.stdout.splitlines() if "│" in line) <= 80
     found = json.loads(tcssa("encoders", "--json").stdout)
     by_name = {facts["name"]: facts for facts in found["encoders"]}
     assert by_name["efficientnet_lite0"]["is_here"]
     assert by_name["virchow2"]["trained_mpp"] == [0.25, 0.5, 1.0, 2.0]
     assert "onnx:<file>" in found["families"]
+
+
+def test_one_encoder_is_shown_alone(tcssa: Run) -> None:
+    shown = tcssa("encoders", "uni_v2")
+    assert shown.code == 0
+    for text in ("D = 1536", "0.5 µm/px", "ask the owner", "MahmoodLab/UNI2-h", "tcssa[encoders]"):
+        assert text in shown.stdout
+    assert tcssa("encoders", "uni_v2", "--json").json["feature_dim"] == 1536
+    unknown = tcssa("encoders", "uni_v3")
+    assert unknown.code == 2
+    assert "did you mean uni_v2" in unknown.stderr
 
 
 def test_an_exported_encoder_extracts_what_the_encoder_does(tcssa: Run, tmp_path: Path) -> None:

@@ -87,14 +87,19 @@ def test_runs_and_options_that_do_not_go_together(
     cases = [
         ((vqa,), "is scored on a benchmark"),
         ((mil, *arguments(folder)), "is a run of train-mil"),
-        ((mil, "--permute"), "--permute needs --benchmark"),
-        ((vqa, *arguments(folder), "--labels", tmp_path / "l.csv"), "--labels is for runs of"),
+        ((mil, "--permute"), "--permute is for VQA runs"),
+        ((vqa, *arguments(folder), "--labels", tmp_path / "l.csv"), "--labels is for MIL runs"),
         ((vqa, *arguments(folder)[:3]), "the slides' features are missing"),
         (arguments(folder), "no run was given"),
         ((), "no run was given"),
         ((vqa, *arguments(folder), "--predictions", tmp_path / "p"), "has no part in it"),
         ((*arguments(folder)[:3], "--predictions", tmp_path / "p"), "needs --out"),
-        ((vqa, "--benchmark", "no-such", folder / "bench.csv"), "no-such"),
+        ((vqa, "--benchmark", "no-such", folder / "bench.csv"), "'slidebench-tcga', "),
+        ((vqa, *arguments(folder), "--limit", 0), "limit: Input should be greater than"),
+        (
+            (*arguments(folder)[:3], "--predictions", tmp_path / "p", "--permute"),
+            "--permute is for",
+        ),
     ]
     for given, message in cases:
         done = tcssa("eval", *given)

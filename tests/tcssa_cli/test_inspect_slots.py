@@ -183,7 +183,7 @@ def test_without_coordinates_there_are_tables_and_no_maps(
     arguments = ["--features", tmp_path / "moved", "--out", tmp_path / "out", "--json"]
     done = tcssa("inspect", "slots", planted / "run", *arguments)
     assert done.code == 0
-    assert "18 slides get no map and no crops" in done.json["warnings"][0]
+    assert "18 slides without a map and crops" in done.json["warnings"][0]
     assert done.json["maps"] == []
     assert rows_of(tmp_path / "out" / "exemplars.csv")[0]["x"] == ""
 

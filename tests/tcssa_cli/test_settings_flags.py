@@ -8,9 +8,12 @@ from pydantic import Field
 from typer.testing import CliRunner
 
 from tcssa.config.settings import Section
+from tcssa.errors import UsageError
 from tcssa.slides.settings import ExtractSettings
 from tcssa_cli.commands.extract import _SETTINGS
-from tcssa_cli.settings_flags import Flags, with_flags
+from tcssa_cli.options import setting
+from tcssa_cli.settings_flags import Flags, refuse_others, with_flags
+from tcssa_cli.settings_flags import given as given_section
 
 
 class Inner(Section):
@@ -23,6 +26,8 @@ class Inner(Section):
 class Outer(Section):
     rate: int = Field(default=3, description="Another of that name.")
     hidden: int = Field(default=0, description="Without a flag.")
+    wide: Literal["first", "second", "third", "fourth"] = Field(default="first", description="It.")
+    many: list[str] = Field(default=[], description="Several.")
 
 
 @pytest.fixture
@@ -55,20 +60,8 @@ def test_what_is_not_given_is_none(app: typer.Typer, given: list[Any]) -> None:
 
 
 def test_what_is_given_arrives_in_its_section(app: typer.Typer, given: list[Any]) -> None:
-    words = [
-        "--inner-rate",
-        "0.5",
-        "--rate",
-        "7",
-        "--kind",
-        "b",
-        "--stage",
-        "2",
-        "--loud",
-        "--own",
-        "y",
-    ]
-    assert CliRunner().invoke(app, words).exit_code == 0
+    words = "--inner-rate 0.5 --rate 7 --kind b --stage 2 --loud --own y"
+    assert CliRunner().invoke(app, words.split()).exit_code == 0
     inner = {"rate": 0.5, "kind": "b", "stage": 2, "loud": True}
     assert given == [("y", {"inner": inner, "rate": 7})]
 
@@ -84,6 +77,26 @@ def test_the_help_is_that_of_the_fields(app: typer.Typer) -> None:
     for text in ("Inside", "--inner-rate", "How fast.", "[default: 3]", "Not of settings."):
         assert text in shown
     assert "--hidden" not in shown
+
+
+def test_a_section_is_made_of_what_is_given() -> None:
+    assert given_section(Inner, {"rate": None, "kind": "b"}) == Inner(kind="b")
+    with pytest.raises(UsageError, match=r"kind: .*'a' or 'b', not 'c'"):
+        given_section(Inner, {"kind": "c"})
+
+
+def test_flags_of_another_group_are_refused_by_name() -> None:
+    groups = (Flags(Inner, at="inner", panel="Inside", spelled={"rate": "--inner-rate"}),)
+    flags = {"inner": {"rate": 0.5, "kind": None, "stage": None, "loud": None}}
+    refuse_others(groups, ["inner"], flags, "it is fine")
+    with pytest.raises(UsageError, match="--inner-rate is for inside, and this is outside"):
+        refuse_others(groups, [], flags, "this is outside")
+
+
+def test_wide_choices_stand_in_the_text_of_the_help() -> None:
+    assert setting(Outer, "wide").metavar == "<choice>"
+    assert "One of first, second, third, fourth." in setting(Outer, "wide").help
+    assert setting(Outer, "many").metavar == "<str>"
 
 
 def test_every_setting_of_an_extraction_has_a_flag() -> None:

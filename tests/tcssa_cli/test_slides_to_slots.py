@@ -63,7 +63,7 @@ def test_what_does_not_go_together_is_refused(
     assert "is a slide or a folder of slides, and" in mixed.stderr
     sharded = tcssa("encode", slides, *arguments, "--shard", "1/2")
     assert sharded.code == 2
-    assert "are for features" in sharded.stderr
+    assert "--shard is for feature files" in sharded.stderr
     nothing = tcssa("extract", slides, "--out", tmp_path / "job", "--no-features")
     assert nothing.code == 2
     assert "--compress" in nothing.stderr

@@ -181,7 +181,7 @@ class _Run:
         begin = time.perf_counter()
         report = self.report
         with (
-            self.reporter.task("encode", total=len(self.bags), unit="slide") as task,
+            self.reporter.task("encode", total=len(self.bags), unit="slides") as task,
             Background(_WRITERS) as writers,
             ReaderPool(self.bags, self.runtime, memory_bytes, report.readers) as pool,
         ):

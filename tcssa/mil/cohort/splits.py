@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tcssa.errors import MissingDataError, RunError, SplitError, TableError
+from tcssa.errors import MissingDataError, RunError, SplitError, TableError, counted
 from tcssa.files import atomic
 from tcssa.files.table import read_table
 from tcssa.files.text import read_text
@@ -124,7 +124,7 @@ def _groups(slides: Sequence[CohortSlide], settings: SplitSettings) -> dict[str,
     unknown = [slide.slide_id for slide in slides if slide.site is None]
     if unknown:
         raise SplitError(
-            f"the site of {len(unknown)} slides is not known: {', '.join(unknown[:5])}",
+            f"the site of {counted(len(unknown), 'slide')} is not known: {', '.join(unknown[:5])}",
             hint="add a column site to the label table, or --group-by patient",
         )
     # all slides of a patient seen at two sites count for the first site
@@ -170,7 +170,7 @@ def _given(
     missing = sorted({name for parts in table for name in parts} - set(by_name))
     if missing and not skip_missing:
         raise MissingDataError(
-            f"{settings.files} names {len(missing)} slides without label or features: "
+            f"{settings.files} names {counted(len(missing), 'slide')} without label or features: "
             f"{', '.join(missing[:5])}",
             hint="add them, or leave them out with --skip-missing",
         )
@@ -277,7 +277,8 @@ def require_disjoint(fold: Fold) -> None:
         shared = sorted(sides[one] & sides[other])
         if shared:
             raise SplitError(
-                f"{len(shared)} patients stand in both {one} and {other}: {', '.join(shared[:5])}"
+                f"{counted(len(shared), 'patient')} in both {one} and {other}: "
+                f"{', '.join(shared[:5])}"
                 f"{' …' if len(shared) > 5 else ''}",
                 hint="a leak: figures on this test part would be too good; mend the splits",
             )

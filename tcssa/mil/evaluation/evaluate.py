@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from tcssa.compute.devices import resolve_device
-from tcssa.errors import FeatureDimError, RunError, SplitError, UsageError
+from tcssa.errors import FeatureDimError, RunError, SplitError, UsageError, counted
 from tcssa.files import atomic
 from tcssa.mil.bags.bag_store import BagStore
 from tcssa.mil.classifier.classifiers import load_classifier
@@ -213,7 +213,9 @@ def _read_new_cohort(
     cohort = read_cohort(data, task=trained.task)
     remarks = list(cohort.unknown_labels())
     if cohort.skipped:
-        remarks.insert(0, f"{len(cohort.skipped)} slides left out: {listed(cohort.skipped)}")
+        remarks.insert(
+            0, f"{counted(len(cohort.skipped), 'slide')} left out: {listed(cohort.skipped)}"
+        )
     for remark in remarks:
         reporter.warn(remark)
     if cohort.feature_dim != trained.feature_dim:
@@ -229,14 +231,13 @@ def _read_new_cohort(
     shared = sorted(
         {s.case_id for s in cohort.slides if s.case_id in cases or s.slide_id in slides}
     )
+    trained_on = f"the run was trained on {counted(len(shared), 'patient')}"
     if shared and not allow_overlap:
         raise SplitError(
-            f"{len(shared)} patients of this cohort were trained on: {', '.join(shared[:5])}",
+            f"{trained_on} of this cohort: {', '.join(shared[:5])}",
             hint="leave them out of the labels; --allow-overlap scores them all the same",
         )
     if shared:
-        remarks.append(
-            f"{len(shared)} patients of this cohort were trained on: the figures are no test"
-        )
+        remarks.append(f"{trained_on} of this cohort: the figures are no test")
         reporter.warn(remarks[-1])
     return cohort, remarks

@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 
 from tcssa.compute.devices import resolve_device
-from tcssa.errors import RunError, SlideError, UsageError
+from tcssa.errors import RunError, SlideError, UsageError, counted
 from tcssa.mil.bags.bag_store import BagStore
 from tcssa.mil.classifier.classifiers import TCSSA
 from tcssa.mil.classifier.classify_bags import places_of
@@ -211,7 +211,9 @@ def _places(slides: Sequence[RoutedSlide], reporter: Reporter) -> dict[str, Plac
         else:
             known[routed.slide.slide_id] = place
     if without:
-        reporter.warn(f"{len(without)} slides get no map and no crops: {listed(without)}")
+        reporter.warn(
+            f"{counted(len(without), 'slide')} without a map and crops: {listed(without)}"
+        )
     return known
 
 
@@ -316,7 +318,7 @@ def _draw_maps(
         write_geojson(stem.with_name(f"{slide_id}.geojson"), routed, place, of_slot)
         found.maps.append(png)
     if failed:
-        reporter.warn(f"{len(failed)} slides cannot be read: {listed(failed)}")
+        reporter.warn(f"{counted(len(failed), 'slide')} that cannot be read: {listed(failed)}")
     if grids:
         reporter.warn(
             f"{len(grids)} maps are drawn on the grid of patches, for want of a thumbnail or a "

@@ -131,7 +131,7 @@ class FoldFit:
         self._resume()
         if not self.progress.epochs:
             self._begin()
-        task.advance(len(self.progress.epochs))
+        task.skip(len(self.progress.epochs))  # made before this call: they tell no speed
         saved_at = time.monotonic()
         while not self._finished():
             epoch = self._train_epoch(len(self.progress.epochs))

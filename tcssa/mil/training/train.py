@@ -23,7 +23,7 @@ from typing import Any
 from tcssa.compute import launcher
 from tcssa.config.settings import RESOLVED_FILE, section_of, write_resolved
 from tcssa.config.settings_diff import differences
-from tcssa.errors import RunError
+from tcssa.errors import RunError, counted
 from tcssa.files import atomic
 from tcssa.files.checksums import file_sha256
 from tcssa.files.yaml_file import read_yaml_mapping
@@ -38,7 +38,7 @@ from tcssa.mil.settings import MilSettings
 from tcssa.mil.training.fit import PROGRESS_FILE, FoldFit
 from tcssa.mil.training.fold_results import FoldResult, read_fold, sum_up, write_fold
 from tcssa.mil.training.report import write_report
-from tcssa.reporter import Reporter
+from tcssa.reporter import Reporter, Task
 from tcssa.run import CHECKPOINT_FILE, write_run
 from tcssa.training import begun_run, changed_settings, require_unchanged
 
@@ -100,10 +100,11 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> RunMetrics:
     }
     write_run(out, {**run, "complete": False})
     write_splits(out / SPLITS_FILE, cohort.slides, folds, cohort.classes)
-    results = [
-        _fit_or_read(cohort, fold, index, settings, out / f"fold-{index}", store, reporter)
-        for index, fold in enumerate(folds)
-    ]
+    with reporter.task("training", len(folds) * settings.train.epochs, "epochs") as task:
+        results = [
+            _fit_or_read(cohort, fold, i, settings, out / f"fold-{i}", store, reporter, task)
+            for i, fold in enumerate(folds)
+        ]
     metrics = sum_up(results, cohort, settings, confounds, out)
     _warn_of_collapse(results, settings.model.top_k, reporter)
     run |= {**_selected(results, out), "skipped": cohort.skipped}
@@ -135,15 +136,15 @@ def _cohort_warnings(
 ) -> Iterator[str]:
     """Yield warnings of slides left out, unknown patients and labels, and confounding sites."""
     if cohort.skipped:
-        yield f"{len(cohort.skipped)} slides left out: {listed(cohort.skipped)}"
+        yield f"{counted(len(cohort.skipped), 'slide')} left out: {listed(cohort.skipped)}"
     if cohort.unknown_patients:
         yield (
-            f"the table names no patient for {cohort.unknown_patients} slides: each counts as a "
-            "patient of its own; name the column with --case-column if there is one"
+            f"the table names no patient for {counted(cohort.unknown_patients, 'slide')}: each "
+            "counts as a patient of its own; name the column with --case-column if there is one"
         )
     if unused:
         yield (
-            f"{len(unused)} labelled slides stand in no fold of the splits and take no part: "
+            f"{counted(len(unused), 'labelled slide')} in no fold of the splits, not used: "
             f"{', '.join(unused[:5])}"
         )
     yield from cohort.unknown_labels()
@@ -198,16 +199,18 @@ def _fit_or_read(
     folder: Path,
     store: BagStore,
     reporter: Reporter,
+    task: Task,
 ) -> FoldResult:
     """Train and test a fold, or read its result if ``metrics.json``, written last, exists."""
     if (folder / METRICS_FILE).exists():
         (folder / PROGRESS_FILE).unlink(missing_ok=True)  # a kill may have come in between
+        task.skip(settings.train.epochs)
         return read_fold(folder, index, cohort.task)
     folder.mkdir(parents=True, exist_ok=True)
     atomic.discard_leftovers(folder)
     fit = FoldFit(cohort, fold, index, settings, folder, store)
-    with reporter.task(f"fold {index}", settings.train.epochs, "epochs") as task:
-        progress = fit.run(task)
+    progress = fit.run(task)
+    task.skip(settings.train.epochs - len(progress.epochs))
     test = fit.predict(fold.test, fold=index)
     scores = cohort.task.point_scores(test)
     result = FoldResult(index, progress.epochs, progress.best_epoch, test, scores)

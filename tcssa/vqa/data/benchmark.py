@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tcssa.errors import TableError
 from tcssa.files.checksums import file_sha256
@@ -24,10 +24,9 @@ from tcssa.vqa.data.slidebench import (
     slidebench_question,
     wsi_vqa_question,
 )
+from tcssa.vqa.settings import BenchmarkKind
 
-Kind = Literal["slidebench-tcga", "slidebench-bcnb", "wsi-vqa"]
-
-_CATEGORIES: dict[Kind, Mapping[str, str]] = {
+_CATEGORIES: dict[BenchmarkKind, Mapping[str, str]] = {
     "slidebench-tcga": TCGA_CATEGORIES,
     "slidebench-bcnb": BCNB_CATEGORIES,
 }
@@ -39,7 +38,7 @@ _KNOWN_ROWS = (7827, 3176, 1494, 7247)
 class Benchmark:
     """The questions of a benchmark, and what is wrong with its other rows."""
 
-    kind: Kind
+    kind: BenchmarkKind
     path: Path
     sha256: str
     version: str
@@ -56,7 +55,7 @@ class Benchmark:
         return [str(fault) for fault in self.row_faults]
 
 
-def read_benchmark(kind: Kind, path: Path) -> Benchmark:
+def read_benchmark(kind: BenchmarkKind, path: Path) -> Benchmark:
     """Read a benchmark; faulty rows are left out, and every fault is listed.
 
     Args:
@@ -86,7 +85,7 @@ def read_benchmark(kind: Kind, path: Path) -> Benchmark:
     return Benchmark(kind, path, file_sha256(path), _version(num_rows), num_rows, questions, faults)
 
 
-def _rows(kind: Kind, path: Path) -> Sequence[Any]:
+def _rows(kind: BenchmarkKind, path: Path) -> Sequence[Any]:
     if kind == "wsi-vqa":
         rows: list[Any] = read_json(path, TableError, top=list)
         return rows
@@ -94,7 +93,7 @@ def _rows(kind: Kind, path: Path) -> Sequence[Any]:
     return list(read_table(path, needed=needed, delimiter=",", multiline=True).rows.values())
 
 
-def _question(kind: Kind, row: Any, number: int, path: Path) -> Question:
+def _question(kind: BenchmarkKind, row: Any, number: int, path: Path) -> Question:
     if kind == "wsi-vqa":
         return wsi_vqa_question(row, number, path)
     return slidebench_question(row, number, path, _CATEGORIES[kind])

@@ -10,17 +10,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tcssa.errors import AmbiguousFeaturesError, FeatureFileError, MissingFeaturesError
 from tcssa.features import open_bag
 from tcssa.features.tables import patient_of, slide_name
-from tcssa.vqa.data.benchmark import Kind, read_benchmark
+from tcssa.vqa.data.benchmark import read_benchmark
 from tcssa.vqa.data.faults import Fault
-from tcssa.vqa.data.slide_index import SeveralSlides, SlideIndex
+from tcssa.vqa.data.slide_index import SlideIndex
 from tcssa.vqa.data.slideinstruct import read_conversations
-
-FileKind = Literal["conversations"] | Kind
+from tcssa.vqa.settings import FileKind, SeveralSlides
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def check_data(
     kind: FileKind,
     *,
     features: Path | None = None,
-    several: str = SeveralSlides.ERROR,
+    several: SeveralSlides = "error",
     other: Path | None = None,
     other_kind: FileKind = "conversations",
 ) -> DataCheck:
@@ -80,7 +79,7 @@ def check_data(
     dims: Counter[int] = Counter()
     slides = sorted({slide for _, slide in rows})
     if features is not None:
-        found, dims = _features(slides, SlideIndex.from_folder(features, SeveralSlides(several)))
+        found, dims = _features(slides, SlideIndex.from_folder(features, several))
         findings += found
     if other is not None:
         _, others, _ = _read(other, other_kind)

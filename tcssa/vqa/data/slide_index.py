@@ -9,28 +9,17 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from enum import StrEnum
 from pathlib import Path
 
 from tcssa.errors import AmbiguousFeaturesError, MissingFeaturesError
 from tcssa.features import find_bags
 from tcssa.features.tables import patient_of, slide_name
+from tcssa.vqa.settings import SeveralSlides
 
 _PATIENT = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}", re.IGNORECASE)
 _VARIANT = re.compile(r"_[01]_(512|1024)$")
 _PREFERRED = "_0_1024"
 _UUID = re.compile(r"\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", re.IGNORECASE)
-
-
-class SeveralSlides(StrEnum):
-    """Choice of a slide where a question names a patient who has several."""
-
-    ERROR = "error"
-    """Refuse, and name the slides."""
-    DX1 = "dx1"
-    """Take the slide whose barcode ends with DX1, if there is exactly one."""
-    FIRST = "first"
-    """Take the first by name."""
 
 
 class SlideIndex:
@@ -43,12 +32,9 @@ class SlideIndex:
     """
 
     def __init__(
-        self,
-        paths: Iterable[Path],
-        folder: Path,
-        several: SeveralSlides = SeveralSlides.ERROR,
+        self, paths: Iterable[Path], folder: Path, several: SeveralSlides = "error"
     ) -> None:
-        self.folder, self.several = folder, SeveralSlides(several)
+        self.folder, self.several = folder, several
         self.chosen: dict[str, tuple[Path, ...]] = {}
         """Patients with several slides that were asked for: the slide taken, then the others."""
         self._by_name: defaultdict[str, list[Path]] = defaultdict(list)
@@ -63,7 +49,7 @@ class SlideIndex:
                 self._by_patient[patient_of(name)].append(path)
 
     @classmethod
-    def from_folder(cls, folder: Path, several: SeveralSlides = SeveralSlides.ERROR) -> SlideIndex:
+    def from_folder(cls, folder: Path, several: SeveralSlides = "error") -> SlideIndex:
         """Index all feature files of a folder or job, or of the folders below it.
 
         Args:
@@ -109,9 +95,9 @@ class SlideIndex:
         if len(found) == 1:
             return found[0]
         chosen: Sequence[Path] = ()
-        if self.several is SeveralSlides.FIRST:
+        if self.several == "first":
             chosen = found[:1]
-        elif self.several is SeveralSlides.DX1:
+        elif self.several == "dx1":
             chosen = [p for p in found if _without_uuid(slide_name(p.name))[0].endswith("-DX1")]
         if len(chosen) != 1:
             raise AmbiguousFeaturesError(

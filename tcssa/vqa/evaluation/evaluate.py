@@ -8,9 +8,9 @@ model, are lines there too, and stay in the denominator.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
@@ -28,8 +28,8 @@ from tcssa.vqa.answering.reply import Method
 from tcssa.vqa.answering.slide_tokens import SlideTokens, UnusableSlideError
 from tcssa.vqa.answering.text_likelihood import TextLikelihood
 from tcssa.vqa.conversation import Question
-from tcssa.vqa.data.benchmark import Benchmark, Kind, read_benchmark
-from tcssa.vqa.data.slide_index import SeveralSlides, SlideIndex
+from tcssa.vqa.data.benchmark import Benchmark, read_benchmark
+from tcssa.vqa.data.slide_index import SlideIndex
 from tcssa.vqa.evaluation.report import (
     Report,
     describe_benchmark,
@@ -39,38 +39,14 @@ from tcssa.vqa.evaluation.report import (
     write_report,
 )
 from tcssa.vqa.model.run import LoadedVqa, load_vqa
+from tcssa.vqa.settings import BenchmarkKind, EvalOptions
 
 ANSWERS_FILE = "answers.jsonl"
 
 
-@dataclass(frozen=True)
-class EvalOptions:
-    """Options of putting a benchmark to a model.
-
-    Raises:
-        UsageError: Options are to be permuted with the method ``text``.
-    """
-
-    method: Literal["likelihood", "text", "generate"] = "likelihood"
-    permute: bool = False
-    """Ask every cyclic order of the options."""
-    max_new_tokens: int = 64
-    """Most tokens of a written answer; a longer one is cut."""
-    limit: int | None = None
-    """Ask only the first rows of the file; the report says so."""
-    several: str = SeveralSlides.ERROR
-    """What to do where a row names a patient who has several slides."""
-    batch_size: int = 16
-    """Prompts read at a time; does not change the answers."""
-
-    def __post_init__(self) -> None:
-        if self.permute and self.method == "text":
-            raise UsageError("--permute has no meaning with --method text, which shows no options")
-
-
 def evaluate(
     run: Path,
-    kind: Kind,
+    kind: BenchmarkKind,
     file: Path,
     features: Path,
     reporter: Reporter,
@@ -114,7 +90,7 @@ def evaluate(
     loaded = load_vqa(
         run, llm=llm, allow_hub=allow_hub, trust_remote_code=trust_remote_code, device=device
     )
-    index = SlideIndex.from_folder(features, SeveralSlides(options.several))
+    index = SlideIndex.from_folder(features, options.several)
     plan = _plan(benchmark.questions[: options.limit], index)
     folder = out or run / _folder_name(kind, options)
     records = _answers(loaded, benchmark, plan, folder, options, overwrite, reporter)
@@ -239,7 +215,7 @@ def _metrics(
     return {
         "system": {"name": loaded.folder.resolve().name, **loaded.describe()},
         "benchmark": describe_benchmark(benchmark),
-        "asked": {**asdict(options), "num_questions": len(plan.questions)},
+        "asked": {**options.model_dump(), "num_questions": len(plan.questions)},
         "patients_with_several_slides": num_chosen,
         **summarise(plan.questions, records),
     }
@@ -249,7 +225,7 @@ def _made_from(
     loaded: LoadedVqa, benchmark: Benchmark, tokens: SlideTokens, options: EvalOptions
 ) -> dict[str, Any]:
     """Return all that the answers depend on; a log made from anything else is refused."""
-    asked = asdict(options)
+    asked = options.model_dump()
     del asked["batch_size"]
     return {
         "model": loaded.fingerprint(),
@@ -259,6 +235,6 @@ def _made_from(
     }
 
 
-def _folder_name(kind: Kind, options: EvalOptions) -> str:
+def _folder_name(kind: BenchmarkKind, options: EvalOptions) -> str:
     parts = ["eval", kind, *([] if options.method == "likelihood" else [options.method])]
     return "-".join([*parts, *([f"first-{options.limit}"] if options.limit else [])])

@@ -18,12 +18,13 @@ from tcssa.files.text import read_json, validated
 from tcssa.reporter import Reporter
 from tcssa.vqa.answering.answer_record import CONTROLS, AnswerRecord, Status
 from tcssa.vqa.answering.permutation import mean_choice, position_bias
-from tcssa.vqa.conversation import Question
-from tcssa.vqa.data.benchmark import Benchmark, Kind
+from tcssa.vqa.conversation import LETTERS, Question
+from tcssa.vqa.data.benchmark import Benchmark
 from tcssa.vqa.data.faults import count_faults, num_left_out
 from tcssa.vqa.evaluation.baselines import baselines
 from tcssa.vqa.evaluation.captions import score_captions
 from tcssa.vqa.evaluation.metrics import Record, Scores, score
+from tcssa.vqa.settings import BenchmarkKind
 
 METRICS_FILE = "metrics.json"
 _MOST_TOKENS = 10**9
@@ -113,7 +114,7 @@ def write_report(folder: Path, metrics: dict[str, Any]) -> Report:
 
 
 class _Benchmark(BaseModel):
-    kind: Kind
+    kind: BenchmarkKind
     sha256: str
 
 

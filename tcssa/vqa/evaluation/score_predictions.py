@@ -8,8 +8,8 @@ from pathlib import Path
 from tcssa.reporter import Reporter
 from tcssa.vqa.answering.answer_record import AnswerRecord, chosen, unanswered, written
 from tcssa.vqa.answering.reply import Reply
-from tcssa.vqa.conversation import Question
-from tcssa.vqa.data.benchmark import Kind, read_benchmark
+from tcssa.vqa.conversation import LETTERS, Question
+from tcssa.vqa.data.benchmark import read_benchmark
 from tcssa.vqa.evaluation.predictions import Predictions, read_predictions
 from tcssa.vqa.evaluation.report import (
     Report,
@@ -19,10 +19,11 @@ from tcssa.vqa.evaluation.report import (
     warn_of_unanswered,
     write_report,
 )
+from tcssa.vqa.settings import BenchmarkKind
 
 
 def evaluate_predictions(
-    predictions: Path, kind: Kind, file: Path, reporter: Reporter, *, out: Path
+    predictions: Path, kind: BenchmarkKind, file: Path, reporter: Reporter, *, out: Path
 ) -> Report:
     """Score another system's answers in the same way as our own.
 

@@ -13,34 +13,40 @@ class AskSettings(Section):
     """Settings of a question about one slide."""
 
     explain: bool = Field(
-        default=True, description="Blank every slot in turn, to see which the answer rests on."
+        default=True,
+        description="Blank each slot in turn, to find those that the answer depends on.",
     )
     slide_mpp: float | None = Field(
-        default=None, description="Level-0 resolution of --slide, if it states none."
+        default=None,
+        gt=0,
+        description="Level-0 resolution of --slide, in µm per pixel, if it states none.",
     )
     budget: int | None = Field(
         default=None,
         ge=1,
-        description="Slots that the slide becomes, of a compressor trained with --nested; as many "
-        "as in training if not given.",
+        description="Number of slots the slide becomes, if the compressor was trained with "
+        "--nested. [default: as in training]",
     )
     max_new_tokens: int = Field(
-        default=128, ge=1, description="Where a generated answer is cut at the latest."
+        default=128, ge=1, description="Longest generated answer, in tokens."
     )
     batch_size: int = Field(default=16, ge=1, description="Prompts read at a time.")
     llm: str | None = Field(
         default=None,
-        description="Where the language model lies, if not where it was trained from.",
+        description="Folder, GGUF file or name of the language model. [default: the one that the "
+        "run was trained with]",
     )
-    allow_hub: bool = Field(default=False, description="Let the language model be downloaded.")
+    allow_hub: bool = Field(
+        default=False, description="Allow the language model to be downloaded from its hub."
+    )
     trust_remote_code: bool = Field(
         default=False,
-        description="Run code that comes with the language model; only if you trust it.",
+        description="Run code that comes with the language model. Only if you trust it.",
     )
     encoder: str | None = Field(
         default=None,
-        description="Of --slide: the run's encoder, where it is python:… or hf:…; a run's word "
-        "alone is no reason to load it.",
+        description="The run's encoder for --slide, if it is python:… or hf:…. Code that only the "
+        "run names is not loaded.",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         default="auto",

@@ -227,7 +227,7 @@ def check_question(question: str, options: Sequence[str]) -> None:
     if not question.strip():
         raise UsageError("the question is empty", hint='ask something: tcssa ask RUN … "What …?"')
     if options and not 2 <= len(options) <= MAX_OPTIONS:
-        raise UsageError(f"{len(options)} options were given, 2 to {MAX_OPTIONS} can be")
+        raise UsageError(f"2 to {MAX_OPTIONS} options can be given, not {len(options)}")
     if any(not option.strip() for option in options):
         raise UsageError("an option is empty")
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from tcssa.errors import SplitError
+from tcssa.errors import SplitError, counted
 from tcssa.training import seeded_number
 from tcssa.vqa.model.model import Batch
 from tcssa.vqa.prompts.prompt import IGNORED
@@ -64,7 +64,8 @@ def require_apart(train: Sequence[Row], val: Sequence[Row]) -> None:
     shared = sorted({row.case_id for row in train} & {row.case_id for row in val})
     if shared:
         raise SplitError(
-            f"{len(shared)} patients stand in both --data and --val-data: {', '.join(shared[:5])}",
+            f"{counted(len(shared), 'patient')} in both --data and --val-data: "
+            f"{', '.join(shared[:5])}",
             hint="remove their rows from one of the files",
         )
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from tcssa.compute.processes import Processes, joined
 from tcssa.config.settings import section_of, write_resolved
 from tcssa.config.settings_diff import differences
-from tcssa.errors import RunError, UsageError
+from tcssa.errors import RunError, UsageError, counted
 from tcssa.files import atomic
 from tcssa.files.checksums import file_sha256
 from tcssa.files.text import read_json, validated
@@ -107,7 +107,9 @@ def _train(
     processes.wait()
     processes.require_same("run folders", shows_run(out), ONE_FOLDER_HINT)
     if corpus.dropped:
-        reporter.warn(f"{len(corpus.dropped)} rows left out: {describe_dropped(corpus.dropped)}")
+        reporter.warn(
+            f"{counted(len(corpus.dropped), 'row')} left out: {describe_dropped(corpus.dropped)}"
+        )
     visual = _visual_source(settings, parts, corpus, out, processes, reporter)
     fit = VqaFit(
         parts.model,

@@ -181,7 +181,7 @@ def test_what_a_tensor_does_not_know_is_counted_and_not_invented(tmp_path: Path)
         assert report.unknown == {
             fact: ["s"] for fact in ("coordinates", "mpp", "encoder", "patch size")
         }
-        assert silent.warnings[0] == "coordinates not known of 1 slides: s"
+        assert silent.warnings[0] == "coordinates not known of 1 slide: s"
     assert set(content(tmp_path / "trident/features_unknown/s.h5")) == {"features"}
     assert [path.name for path in (tmp_path / "clam").rglob("*.*")] == ["s.pt"]
     made = tmp_path / "stamp/unknown/s.h5"

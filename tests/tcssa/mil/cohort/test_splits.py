@@ -54,7 +54,7 @@ def test_a_class_with_one_patient_is_named() -> None:
 
 def test_a_planted_leak_is_named() -> None:
     one, two, three = slides_of([(0, 2), (1, 1)])
-    with pytest.raises(SplitError, match="1 patients stand in both train and test: p0"):
+    with pytest.raises(SplitError, match="1 patient in both train and test: p0"):
         require_disjoint(Fold(train=[one], val=[three], test=[two]))
 
 
@@ -181,7 +181,7 @@ def test_faulty_official_splits_are_met_with_what_is_wrong(tmp_path: Path) -> No
         return make_folds(slides, Classes(("a", "b")), 5, 0, settings, skip_missing=skip_missing)
 
     folder = write_tables(tmp_path / "unknown", {"splits_0.csv": CLAM.replace("p5-s0", "zz")})
-    with pytest.raises(MissingDataError, match="names 1 slides without label or features: zz"):
+    with pytest.raises(MissingDataError, match="names 1 slide without label or features: zz"):
         folds_of(folder)
     assert len(folds_of(folder, skip_missing=True)[0].test) == 1
     twice = write_tables(tmp_path / "twice", {"splits_0.csv": CLAM.replace("p5-s0", "p0-s0")})
@@ -224,5 +224,5 @@ def test_real_tables_are_read_and_a_planted_leak_is_found(
     with (tmp_path / "nsclc" / "test.csv").open("a") as table:
         table.write(f"{other},1\n")
     slides.append(CohortSlide(other, moved.case_id, 1, Path("x.h5"), 10))
-    with pytest.raises(SplitError, match="1 patients stand in both train and test: TCGA-33-A5GW"):
+    with pytest.raises(SplitError, match="1 patient in both train and test: TCGA-33-A5GW"):
         make_folds(slides, Classes(("a", "b")), 5, 0, SplitSettings(files=tmp_path / "nsclc"))

@@ -78,14 +78,14 @@ def test_the_page_of_new_slides_shows_the_run_s_own_beside_them(run: Path, tmp_p
     (row,) = (cells for cells in page.cells if cells[0] == "AUC")
     assert (row[1], row[3]) == (f"{ours:.3f}", f"{own:.3f}")
     assert "The outputs of all 3 folds were averaged" in page.text
-    assert "9 patients of this cohort were trained on" in page.text
+    assert "trained on 9 patients of this cohort" in page.text
     assert "n9" in page.text
     assert str(labels) in page.text
 
 
 def test_patients_that_were_trained_on_are_named(run: Path, tmp_path: Path) -> None:
     labels, features = new_cohort(tmp_path, case="p")
-    with pytest.raises(SplitError, match="10 patients of this cohort were trained on: p00, p01"):
+    with pytest.raises(SplitError, match="trained on 10 patients of this cohort: p00, p01"):
         evaluate(run, Silent(), labels=labels, features=features, out=tmp_path / "out")
     reporter = Silent()
     evaluate(
@@ -99,7 +99,7 @@ def test_slides_that_were_trained_on_are_named_whoever_their_patient(
 ) -> None:
     labels = tmp_path / "labels.csv"
     labels.write_text("slide_id,label\ns00,a\ns01,b\n")
-    with pytest.raises(SplitError, match="2 patients of this cohort were trained on"):
+    with pytest.raises(SplitError, match="trained on 2 patients of this cohort"):
         evaluate(run, Silent(), labels=labels, features=run.parent / "features")
 
 

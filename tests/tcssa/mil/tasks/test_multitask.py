@@ -120,7 +120,7 @@ def test_unknown_labels_are_counted_and_slides_without_any_left_out(tmp_path: Pa
     reporter = Silent()
     train(run_of(cohort.model_copy()), tmp_path / "run", reporter)
     assert "target ER is not known for 4 of 35 slides" in reporter.warnings
-    assert any("1 slides left out: s00 (no target is known)" in w for w in reporter.warnings)
+    assert any("1 slide left out: s00 (no target is known)" in w for w in reporter.warnings)
 
 
 def test_runs_are_compared_by_target_and_by_the_mean(run: Path) -> None:

@@ -274,7 +274,7 @@ def test_repeats_and_official_splits_train_and_are_evaluated_alike(tmp_path: Pat
     given = settings.model_copy(update={"split": SplitSettings(files=tmp_path / "given.csv")})
     reporter = Silent()
     metrics = train(given, tmp_path / "given", reporter)
-    assert any("1 labelled slides stand in no fold" in text for text in reporter.warnings)
+    assert any("1 labelled slide in no fold" in text for text in reporter.warnings)
     assert read_run(tmp_path / "given")["unused"] == ["s07"]
     assert metrics.pooled["num_slides"] == 17
     assert evaluate(tmp_path / "given", Silent()).metrics["pooled"] == metrics.pooled

@@ -12,8 +12,9 @@ from tcssa.reporter import Silent
 from tcssa.vqa.answering.prefill import Prompt
 from tcssa.vqa.answering.text_likelihood import TextLikelihood
 from tcssa.vqa.conversation import Turn
-from tcssa.vqa.evaluation.evaluate import EvalOptions, evaluate
+from tcssa.vqa.evaluation.evaluate import evaluate
 from tcssa.vqa.model.run import LoadedVqa
+from tcssa.vqa.settings import EvalOptions
 
 QUESTIONS = [
     ("What is it?", ["adenocarcinoma of the lung", "lung", "no tumour at all, as far as is seen"]),
@@ -90,5 +91,10 @@ def test_the_answer_is_the_text_and_what_ends_it(loaded: LoadedVqa) -> None:
 def test_options_that_are_not_shown_have_no_order(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--permute has no meaning with --method text"):
         evaluate(
-            tmp_path, "wsi-vqa", tmp_path, tmp_path, Silent(), EvalOptions("text", permute=True)
-        )
+            tmp_path,
+            "wsi-vqa",
+            tmp_path,
+            tmp_path,
+            Silent(),
+            EvalOptions(method="text", permute=True),
+        )  # fmt: skip

@@ -6,12 +6,13 @@ import pytest
 from factories import write_bag
 
 from tcssa.errors import AmbiguousFeaturesError, MissingDataError, MissingFeaturesError
-from tcssa.vqa.data.slide_index import SeveralSlides, SlideIndex
+from tcssa.vqa.data.slide_index import SlideIndex
+from tcssa.vqa.settings import SeveralSlides
 
 UUID = "d4ff32cd-38cf-40ea-8213-45c2b100ac01"
 
 
-def index(*names: str, several: SeveralSlides = SeveralSlides.ERROR) -> SlideIndex:
+def index(*names: str, several: SeveralSlides = "error") -> SlideIndex:
     return SlideIndex([Path("features") / name for name in names], Path("features"), several)
 
 
@@ -55,7 +56,7 @@ def test_a_patient_with_several_slides_needs_a_rule() -> None:
     with pytest.raises(AmbiguousFeaturesError) as caught:
         index(*names).find("TCGA-BH-A5IZ")
     assert caught.value.hint is not None
-    dx1 = index(*names, several=SeveralSlides.DX1)
+    dx1 = index(*names, several="dx1")
     assert dx1.find("TCGA-BH-A5IZ").name == names[1]
     assert list(dx1.chosen) == ["TCGA-BH-A5IZ"]
     assert index(names[0]).find("TCGA-BH-A5IZ").name == names[0]

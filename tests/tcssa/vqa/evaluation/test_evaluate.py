@@ -16,9 +16,10 @@ from vqa_runs import slide_name, write_rows, write_slidebench, write_slides, wri
 from tcssa.errors import FeatureDimError, RunError, UsageError
 from tcssa.reporter import Silent
 from tcssa.vqa.answering.controls import circle, others
-from tcssa.vqa.evaluation.evaluate import ANSWERS_FILE, EvalOptions, evaluate
+from tcssa.vqa.evaluation.evaluate import ANSWERS_FILE, evaluate
 from tcssa.vqa.evaluation.report import METRICS_FILE, Report
 from tcssa.vqa.evaluation.score_predictions import evaluate_predictions
+from tcssa.vqa.settings import EvalOptions
 
 NUM_SLIDES, NUM_ROWS = 10, 30
 

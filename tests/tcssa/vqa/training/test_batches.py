@@ -85,5 +85,5 @@ def test_a_small_cohort_validates_on_someone_and_one_patient_is_too_few() -> Non
 
 
 def test_a_patient_in_both_files_is_refused() -> None:
-    with pytest.raises(SplitError, match="1 patients stand in both --data and --val-data: p1"):
+    with pytest.raises(SplitError, match="1 patient in both --data and --val-data: p1"):
         require_apart([make_row("a", case_id="p1")], [make_row("b", case_id="p1")])

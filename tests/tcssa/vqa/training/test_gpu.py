@@ -13,10 +13,10 @@ from vqa_training import tiny, write_material
 
 from tcssa.files.table import read_table
 from tcssa.reporter import Silent
-from tcssa.vqa.evaluation.evaluate import ANSWERS_FILE, EvalOptions, evaluate
+from tcssa.vqa.evaluation.evaluate import ANSWERS_FILE, evaluate
 from tcssa.vqa.explain.ask import answer_question
 from tcssa.vqa.explain.ask_settings import AskSettings
-from tcssa.vqa.settings import VqaSettings
+from tcssa.vqa.settings import EvalOptions, VqaSettings
 from tcssa.vqa.training.train import read_metrics, train
 
 pytestmark = [pytest.mark.gpu, needs_cuda]
