@@ -17,11 +17,10 @@ from rich.progress import (
     ProgressColumn,
     SpinnerColumn,
     TaskID,
-    TextColumn,
     TimeRemainingColumn,
 )
 from rich.progress import Task as RichTask
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from tcssa.errors import printable
@@ -96,15 +95,15 @@ class Output:
             self.stderr.print(f"{description}: {total if total is not None else '?'} {unit}")
         with Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            _Description(table_column=Column()),
+            BarColumn(bar_width=16, table_column=Column(no_wrap=True)),
             MofNCompleteColumn(),
             _Rate(unit),
             TimeRemainingColumn(compact=True),
             console=self.stderr,
             disable=not self.stderr.is_terminal,
         ) as progress:
-            yield _Bar(progress, progress.add_task(escape(description), total=total))
+            yield _Bar(progress, progress.add_task(description, total=total))
 
 
 class _Bar:
@@ -122,7 +121,14 @@ class _Bar:
             self._progress.update(self._task_id, total=total - amount)
 
     def describe(self, text: str) -> None:
-        self._progress.update(self._task_id, description=escape(text))
+        self._progress.update(self._task_id, description=text)
+
+
+class _Description(ProgressColumn):
+    """Column of the description, which alone gives way on a narrow terminal."""
+
+    def render(self, task: RichTask) -> Text:
+        return Text(task.description, no_wrap=True, overflow="ellipsis")
 
 
 class _Rate(ProgressColumn):
@@ -166,7 +172,8 @@ def show_failures(
         label: What stands before the reason.
     """
     for reason, place, hint in failures:
-        console.print(f"[bold red]{label}[/]  {escape(printable(reason))}", soft_wrap=True)
+        reason = escape(printable(reason.removeprefix(f"{place}: ")))
+        console.print(f"[bold red]{label}[/]  {reason}", soft_wrap=True)
         advice = f": {hint}" if hint else ""
         line = f"{' ' * len(label)}  {escape(printable(f'{place}{advice}'))}"
         console.print(line, soft_wrap=True)

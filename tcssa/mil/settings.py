@@ -70,7 +70,7 @@ class ModelSettings(Section):
     name: Annotated[str, OnlyByUser(MODEL_OPTION, is_imported)] = Field(
         default="tcssa",
         description="Method: tcssa, 2dmamba, abmil, abmilx, clam_mb, clam_sb, dsmil, max, mean, "
-        "rrt, transmil, or module:factory of your own. The settings below are of tcssa.",
+        "rrt, transmil, or module:factory of your own. The others here are for tcssa only.",
     )
     init: Path | None = Field(
         default=None,

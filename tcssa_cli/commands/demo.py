@@ -21,9 +21,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write everything to.")] = Path(
         "tcssa-demo"
     ),
-    slides: Annotated[
-        int, typer.Option(min=18, metavar="<int>", help="Slides to draw, 18 or more.")
-    ] = 24,
+    slides: Annotated[int, typer.Option(min=18, metavar="<int>", help="Slides to draw.")] = 24,
     seed: Annotated[
         int, typer.Option(min=0, metavar="<int>", help="Seed of slides and training.")
     ] = 0,

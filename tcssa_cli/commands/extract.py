@@ -182,7 +182,8 @@ def show_report(
         console.print(make_table(None, header, rows))
     for slide in report.slides:
         if slide.reason:
-            show_failures(console, [(slide.reason, slide.path, None)], slide.status)
+            reason = slide.reason.removesuffix(f" ({slide.hint})")
+            show_failures(console, [(reason, slide.path, slide.hint)], slide.status)
     counts = ", ".join(
         f"{report.count(status)} {status}"
         for status in ("done", "skipped", "empty", "failed", "taken")

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tcssa.errors import (
     MAX_CHARACTERS,
     FileError,
@@ -9,6 +11,7 @@ from tcssa.errors import (
     TableError,
     TcssaError,
     UnknownNameError,
+    counted,
 )
 
 
@@ -50,3 +53,16 @@ def test_a_bad_row_is_named_by_its_bag_its_file_or_alone() -> None:
     assert str(NonFiniteFeatureError(7)) == said
     assert str(NonFiniteFeatureError(7, bag=0)) == f"bag 0: {said}"
     assert str(NonFiniteFeatureError(7, where="s1.h5")) == f"s1.h5: {said}"
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "text"),
+    [
+        (1, "slide", "1 slide"),
+        (0, "slide", "0 slides"),
+        (2400, "patch", "2,400 patches"),
+        (2, "class", "2 classes"),
+    ],
+)
+def test_a_count_has_the_form_of_its_noun(number: int, noun: str, text: str) -> None:
+    assert counted(number, noun) == text

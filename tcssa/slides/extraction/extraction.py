@@ -259,7 +259,7 @@ class _Run:
     def _failed(self, result: SlideResult, error: TcssaError) -> SlideResult:
         self.reporter.warn(f"{result.slide_id} failed: {error}")
         reason = f"{error} ({error.hint})" if error.hint else str(error)
-        return replace(result, status="failed", reason=reason)
+        return replace(result, status="failed", reason=reason, hint=error.hint)
 
     def _record(self, result: SlideResult) -> None:
         if result.status != "taken":

@@ -28,7 +28,8 @@ class SlideResult:
         num_failed: Patches that could not be read.
         mpp: Level-0 resolution in µm per pixel, None if it is not known.
         seconds: Time from its first patch to its last; slides overlap.
-        reason: Why it failed, or a remark on it.
+        reason: Why it failed, with the hint in parentheses, or a remark on it.
+        hint: What to do about a failure, None if nothing is known.
     """
 
     slide_id: str
@@ -39,6 +40,7 @@ class SlideResult:
     mpp: float | None = None
     seconds: float = 0.0
     reason: str | None = None
+    hint: str | None = None
 
 
 @dataclass
