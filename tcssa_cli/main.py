@@ -130,7 +130,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def _tell(explanation: Explanation, arguments: Sequence[str]) -> int:
     if explanation.error and is_first_to_fail():
-        Output("--json" in arguments).error(explanation.error, explanation.hint)
+        command = arguments[0] if arguments else "COMMAND"
+        hint = explanation.hint and explanation.hint.replace("COMMAND", command)
+        Output("--json" in arguments).error(explanation.error, hint)
     return explanation.exit_code
 
 

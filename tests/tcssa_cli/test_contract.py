@@ -61,7 +61,8 @@ def test_version_names_what_matters(tcssa: Run) -> None:
 def test_wrong_usage_exits_with_2(tcssa: Run, tmp_path: Path) -> None:
     assert tcssa("no-such-command").code == 2
     assert tcssa("extract", tmp_path).code == 2  # --out is missing
-    assert tcssa("train-mil", "--out", tmp_path / "run").code == 2  # no cohort
+    no_cohort = tcssa("train-mil", "--out", tmp_path / "run")
+    assert no_cohort.code == 2
     assert tcssa("train-mil", "--out", tmp_path / "run", "--epochs", "many").code == 2
 
 
