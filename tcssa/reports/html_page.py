@@ -17,6 +17,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from tcssa.errors import counted
 from tcssa.files import atomic
 from tcssa.version import __version__
 
@@ -59,7 +60,7 @@ def write_page(path: Path, template: Path, **values: object) -> None:
         lstrip_blocks=True,
     )
     filters = {"columns": _columns, "picture": _picture, "number": number, "interval": interval}
-    environment.filters.update(filters)
+    environment.filters.update(filters, counted=counted)
     content = environment.get_template(template.name).render(values, version=__version__)
     atomic.write_text(path, content)
 
