@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tcssa.errors import AmbiguousFeaturesError, MissingFeaturesError, UsageError
+from tcssa.errors import AmbiguousFeaturesError, MissingFeaturesError
 from tcssa.files import atomic
 from tcssa.reporter import Reporter
 from tcssa.vqa.answering.answer_log import AnswerLog

@@ -18,7 +18,7 @@ from tcssa.files.text import read_json, validated
 from tcssa.reporter import Reporter
 from tcssa.vqa.answering.answer_record import CONTROLS, AnswerRecord, Status
 from tcssa.vqa.answering.permutation import mean_choice, position_bias
-from tcssa.vqa.conversation import LETTERS, Question
+from tcssa.vqa.conversation import Question
 from tcssa.vqa.data.benchmark import Benchmark
 from tcssa.vqa.data.faults import count_faults, num_left_out
 from tcssa.vqa.evaluation.baselines import baselines

@@ -8,7 +8,7 @@ from pathlib import Path
 from tcssa.reporter import Reporter
 from tcssa.vqa.answering.answer_record import AnswerRecord, chosen, unanswered, written
 from tcssa.vqa.answering.reply import Reply
-from tcssa.vqa.conversation import LETTERS, Question
+from tcssa.vqa.conversation import Question
 from tcssa.vqa.data.benchmark import read_benchmark
 from tcssa.vqa.evaluation.predictions import Predictions, read_predictions
 from tcssa.vqa.evaluation.report import (
