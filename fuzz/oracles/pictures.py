@@ -106,16 +106,19 @@ def _polygons(content: Any) -> list[Any]:
     if isinstance(content, list):
         return [polygon for each in content for polygon in _polygons(each)]
     kind = content["type"]
+    if kind == "Feature" and content.get("geometry") is None:
+        return []  # without an area, as points and lines
     if kind in ("FeatureCollection", "GeometryCollection"):
         inner = content["features" if kind == "FeatureCollection" else "geometries"]
         return _polygons(list(inner))
     if kind == "Feature":
         return _polygons(content["geometry"])
-    if kind == "Polygon":
-        return [content["coordinates"]]
-    if kind == "MultiPolygon":
-        return list(content["coordinates"])
-    raise RefusedError(f"a {kind}")
+    if kind not in ("Polygon", "MultiPolygon"):
+        return []
+    polygons = content["coordinates"]
+    if kind == "Polygon" and polygons:
+        polygons = [polygons]
+    return [rings for rings in polygons if len(rings[0]) > 2]
 
 
 def _inside(ring: NDArray[np.float64], x: Any, y: Any) -> NDArray[np.bool_]:

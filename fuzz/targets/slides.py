@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fuzz.mutations.json_values import mutate_json
 from fuzz.mutations.members import mutate_member
 from fuzz.mutations.octets import mutate_octets
@@ -15,10 +17,15 @@ from fuzz.seeds import slides as seeds
 from fuzz.target import Target
 from tcssa.errors import MissingMppError, SlideError
 from tcssa.slides.image.slide import Slide
-from tcssa.slides.tissue.masks import MaskError, read_mask
+from tcssa.slides.image.thumbnail import Thumbnail
+from tcssa.slides.tissue.ground import Ground, MaskError
+from tcssa.slides.tissue.masks import read_mask
 
 _SHAPE = (oracles.MASK_SIDE, oracles.MASK_SIDE)
-_DIMENSIONS = (int(oracles.MASK_SIDE * oracles.MASK_SCALE),) * 2
+_GROUND = Ground(
+    Thumbnail(np.full((*_SHAPE, 3), 255, np.uint8), oracles.MASK_SCALE, np.zeros(_SHAPE, np.bool_)),
+    (int(oracles.MASK_SIDE * oracles.MASK_SCALE),) * 2,
+)
 
 
 def read_slide(path: Path, reader: str | None = None) -> dict[str, Any]:
@@ -41,7 +48,7 @@ def read_slide(path: Path, reader: str | None = None) -> dict[str, Any]:
 
 def read_outline(path: Path) -> Any:
     """Read a mask on a small picture."""
-    return read_mask(path, _SHAPE, oracles.MASK_SCALE, _DIMENSIONS)
+    return read_mask(path, _GROUND).inside
 
 
 def _mask_picture(kind: str, number: int) -> Target:
@@ -67,7 +74,7 @@ TARGETS = (
     ),
     Target(
         "geojson", ".geojson", seeds.outlines, read_outline, (MaskError,), mutate_json,
-        oracles.check_outline, covered=("tcssa.slides.tissue.masks", "tcssa.files.text"),
+        oracles.check_outline, covered=("tcssa.slides.tissue.geojson", "tcssa.files.text"),
     ),
     _mask_picture("png", 0),
     _mask_picture("jpg", 1),

@@ -3,5 +3,6 @@
 One module a kind of guard: `boundary` (whatever a library raises becomes our error), `limits`
 (sizes are checked before memory is taken), `text` (UTF-8 and JSON), `table` (CSV and TSV),
 `yaml_file`, `hdf5`, `pickled` (pickles without Python's unpickler), `npy`, `torch_file`, `tensors`
-(safetensors) and `picture`. SECURITY.md lists which kind of file passes through which of them.
+(safetensors), `picture` and `label_picture`. SECURITY.md lists which kind of file passes through
+which of them.
 """

@@ -38,7 +38,8 @@ _MOST_PIXELS = 178_956_970
 """Pillow's own bound; only the variable of `PICTURE_PIXELS` goes beyond it."""
 _BLOCK_PX = 2048
 _TIFF_BITS = 258
-_DEEP_GREYS = ("I", "I;16", "I;16B", "I;16L", "F")
+DEEP_GREYS = ("I", "I;16", "I;16B", "I;16L", "F")
+"""Pillow's modes of greys of more than 8 bits, which it keeps whole."""
 _JPEG_SCAN, _MAX_SCANS = b"\xff\xda", 200
 """Each scan goes over all pixels again, however few bytes it has; encoders write ten or so."""
 _COPY_HINT = "compare its size with the original, or copy it again"
@@ -101,7 +102,7 @@ def rgb_of(image: ImageFile, path: Path, error: type[FileError]) -> NDArray[np.u
     _require_8_bits(image, path, error)
     image.load()
     pixels = np.empty((image.height, image.width, 3), np.uint8)
-    for left, top, right, bottom in _blocks(image):  # Pillow holds four bytes a pixel, and copies
+    for left, top, right, bottom in blocks_of(image):  # Pillow holds four bytes a pixel, and copies
         block = image.crop((left, top, right, bottom))
         if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
             over = Image.new("RGBA", block.size, (255, 255, 255, 255))
@@ -111,53 +112,23 @@ def rgb_of(image: ImageFile, path: Path, error: type[FileError]) -> NDArray[np.u
     return pixels
 
 
-def read_not_black(path: Path, error: type[FileError]) -> NDArray[np.bool_]:
-    """Read where a picture is not black ``[h, w]``; what is transparent counts as black.
-
-    Args:
-        path: See `open_picture`.
-        error: Type of the error to raise.
-
-    Raises:
-        FileError: See `open_picture`; or the picture has more than 8 bits a colour and is not grey.
-    """
-    with open_picture(path, error) as image:
-        if image.mode not in _DEEP_GREYS:
-            _require_8_bits(image, path, error)
-        return _not_black(image)
-
-
-def _not_black(image: ImageFile) -> NDArray[np.bool_]:
-    if image.format == "JPEG":
-        image.draft("L", image.size)  # brightness alone: black is never quite black in colour
-    image.load()
-    found = np.empty((image.height, image.width), np.bool_)
-    for left, top, right, bottom in _blocks(image):
-        block: Image.Image = image.crop((left, top, right, bottom))
-        if image.mode in ("P", "PA") or "transparency" in image.info:
-            block = block.convert("RGBA")
-        elif image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
-            block = block.convert("RGB")
-        values = np.asarray(block).reshape(bottom - top, right - left, -1) > 0
-        if block.mode in ("RGBA", "LA"):
-            values = values[..., :-1] & values[..., -1:]
-        found[top:bottom, left:right] = values.any(axis=2)
-    return found
-
-
 def _require_8_bits(image: ImageFile, path: Path, error: type[FileError]) -> None:
     """Require at most 8 bits a colour: of more, Pillow silently keeps the higher 8."""
-    bits = 8
-    if isinstance(image, TiffImageFile):
-        bits = max(image.tag_v2.get(_TIFF_BITS, (1,)))
-    elif isinstance(image, PngImageFile) and image.tile:
-        bits = 16 if "16" in str(image.tile[0].args) else 8
-    if bits > 8 or image.mode in _DEEP_GREYS:
+    if bits_of(image) > 8 or image.mode in DEEP_GREYS:
         raise error(
             path,
             f"its pixels, of mode {image.mode!r}, have more than 8 bits a colour",
             hint="convert it to 8 bits a colour",
         )
+
+
+def bits_of(image: ImageFile) -> int:
+    """Return the bits of a colour as they are stored; at least 8."""
+    if isinstance(image, TiffImageFile):
+        bits: tuple[int, ...] = image.tag_v2.get(_TIFF_BITS, (1,))
+        return max(8, *bits)
+    is_deep = isinstance(image, PngImageFile) and image.tile and "16" in str(image.tile[0].args)
+    return 16 if is_deep else 8
 
 
 def _kind_of(path: Path) -> type[ImageFile]:
@@ -170,7 +141,7 @@ def _kind_of(path: Path) -> type[ImageFile]:
     raise UnsoundError("is not a readable picture: no PNG, JPEG, BMP or TIFF")
 
 
-def _blocks(image: ImageFile) -> Iterator[tuple[int, int, int, int]]:
+def blocks_of(image: ImageFile) -> Iterator[tuple[int, int, int, int]]:
     """Yield left, top, right and bottom of blocks that together are the picture."""
     for top in range(0, image.height, _BLOCK_PX):
         for left in range(0, image.width, _BLOCK_PX):

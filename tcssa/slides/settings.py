@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from tcssa.config.settings import Section
+from tcssa.files.label_rule import LABEL
 from tcssa.plugins import OnlyByUser, is_imported, is_own_encoder
 
 MIN_MPP, MAX_MPP = 0.05, 20.0
@@ -77,6 +78,23 @@ class ExtractSettings(Section):
         default=None,
         description="Your own outlines of tissue, in place of --tissue: a folder with S.geojson "
         "(level-0 pixels) or S.png for every slide S, or the file of a single slide.",
+    )
+    mask_class: list[str] | None = Field(
+        default=None,
+        description="Class of outlines that is tissue, as QuPath names it, or label of a picture; "
+        "may be given several times. By default all classes are, but those named Ignore* are "
+        "holes.",
+    )
+    mask_background: list[str] | None = Field(
+        default=None,
+        description="Label that is background in pictures given with --mask, in place of 0: a "
+        "number, as 255, or one for each channel, as 255,255,255; may be given several times.",
+    )
+    mask_origin: Literal["auto", "bounds", "slide"] = Field(
+        default="auto",
+        description="Corner that masks count from where only a part of the slide was scanned "
+        "(MRXS, SCN): bounds, the corner of that part, as QuPath exports; slide, the corner of "
+        "the whole; auto, where the mask lies on what was scanned.",
     )
     keep_pen: bool = Field(
         default=False, description="Keep pen marks and dark edges that look like tissue."
@@ -156,6 +174,23 @@ class ExtractSettings(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _rules_of_masks_need_a_mask(self) -> Self:
+        given = {
+            "mask_class": self.mask_class,
+            "mask_background": self.mask_background,
+            "mask_origin": self.mask_origin != "auto",
+        }
+        for name in given:
+            if given[name] and self.mask is None:
+                raise ValueError(f"{name} is about a mask: give the masks with --mask")
+        for label in self.mask_background or ():
+            if not LABEL.fullmatch(label):
+                raise ValueError(
+                    f"mask_background = {label!r} must be numbers, as 255 or 255,255,255"
+                )
+        return self
+
     def mask_of(self, slide_id: str) -> Path | None:
         """Return the file of a slide's outlined tissue, None if the tissue is to be found.
 
@@ -164,8 +199,15 @@ class ExtractSettings(Section):
         """
         if self.mask is None or not self.mask.is_dir():
             return self.mask
-        candidates = [self.mask / f"{slide_id}{suffix}" for suffix in MASK_SUFFIXES]
-        return next((path for path in candidates if path.is_file()), candidates[0])
+        found = self.masks_of(slide_id)
+        return found[0] if found else self.mask / f"{slide_id}{MASK_SUFFIXES[0]}"
+
+    def masks_of(self, slide_id: str) -> list[Path]:
+        """List the files that a folder of masks has for a slide; the first one is used."""
+        if self.mask is None or not self.mask.is_dir():
+            return []
+        candidates = (self.mask / f"{slide_id}{suffix}" for suffix in MASK_SUFFIXES)
+        return [path for path in candidates if path.is_file()]
 
 
 def _require_alone(values: dict[str, Any], name: str, other: str) -> None:

@@ -50,7 +50,8 @@ _SETTINGS = (
         panel="Patches",
         names=(
             "mpp", "magnification", "patch_size", "overlap", "stride", "slide_mpp", "resample",
-            "tissue", "mask", "keep_pen", "min_tissue", "max_failed",
+            "tissue", "mask", "mask_class", "mask_background", "mask_origin", "keep_pen",
+            "min_tissue", "max_failed",
         ),
         completed={"tissue": lambda: ["otsu", "texture", "all"]},
     ),

@@ -180,7 +180,13 @@ class _Run:
                 return done
         with ExitStack() as held:
             local = held.enter_context(slide.local(self.cache))
-            plan = plan_slide(local, self.settings, self.layout, params)
+            plan = plan_slide(
+                local,
+                self.settings,
+                self.layout,
+                params,
+                lambda text: self.task.describe(f"{slide.slide_id}: {text}"),
+            )
             reader = PatchReader(
                 local.path,
                 plan.spec.patch_size_level0,
@@ -211,6 +217,8 @@ class _Run:
                 f"{name}: its {mpp:g} µm per pixel are coarser than the "
                 f"{self.settings.mpp:g} asked for; the patches are enlarged"
             )
+        for remark in plan.remarks:
+            self.reporter.warn(f"{name}: {remark}")
         return [sink.begin(plan, self.encoder) for sink in self.sinks]
 
     def _show_progress(self, work: SlideWork) -> None:
@@ -226,6 +234,7 @@ class _Run:
             "done",
             mpp=plan.resolution.mpp,
             seconds=time.perf_counter() - work.began,
+            remarks=plan.remarks,
         )
         if work.error is not None:
             self._record(self._failed(result, work.error))

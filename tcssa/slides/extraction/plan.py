@@ -5,8 +5,10 @@ A slide is opened, its thumbnail made and its tissue found one slide ahead of th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +27,9 @@ from tcssa.slides.image.thumbnail import Thumbnail, thumbnail_of
 from tcssa.slides.manifest import SlideFile
 from tcssa.slides.settings import ExtractSettings
 from tcssa.slides.tissue.contours import tissue_contours, to_geojson
+from tcssa.slides.tissue.ground import Ground, Mask, MaskRules
 from tcssa.slides.tissue.masks import read_mask
-from tcssa.slides.tissue.segmenters import segmenter
+from tcssa.slides.tissue.segmenters import everywhere, segmenter
 from tcssa.slides.tissue.tissue import Tissue, find_tissue
 
 
@@ -42,6 +45,8 @@ class SlidePlan:
         corners: Level-0 corners (x, y) of the patches with tissue, ``[n, 2]``.
         params: Everything that decides the content of its features, as
             `tcssa.slides.extraction.resume.params_of` returns it.
+        found: Attributes that say how its mask was read; none where its tissue was found.
+        remarks: What was passed over, or could be read in another way as well.
     """
 
     slide: SlideFile
@@ -50,6 +55,8 @@ class SlidePlan:
     spec: GridSpec
     corners: NDArray[np.int64]
     params: Params
+    found: Mapping[str, Attribute] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def header(self, layout: JobLayout, encoder: str, ours: Mapping[str, Attribute]) -> BagHeader:
         """Return the header of this slide's files.
@@ -77,13 +84,18 @@ class SlidePlan:
                 "mpp_source": self.resolution.source,
                 "mpp_target": self.spec.mpp,
                 "mpp_effective": self.spec.mpp_effective,
+                **self.found,
                 **ours,
             },
         )
 
 
 def plan_slide(
-    slide: SlideFile, settings: ExtractSettings, layout: JobLayout, params: Params
+    slide: SlideFile,
+    settings: ExtractSettings,
+    layout: JobLayout,
+    params: Params,
+    say: Callable[[str], None] = lambda text: None,
 ) -> SlidePlan:
     """Find the patches of a slide, and write its pictures, outlines and corners.
 
@@ -92,8 +104,10 @@ def plan_slide(
         settings: Settings of the extraction.
         layout: Layout of the job that the files go to.
         params: Everything that decides the content of the slide's features.
+        say: Told how far the slide's mask is read, where that takes seconds.
 
     Raises:
+        MaskError: The slide's mask cannot be used.
         SlideError: The slide cannot be read, or does not state its resolution.
         UsageError: The grid that was asked for is finer than the slide's pixels, or features of
             another encoder on the same grid were made of other patches.
@@ -104,10 +118,14 @@ def plan_slide(
         resolution = opened.resolution(given)
         spec = GridSpec(settings.patch_size, settings.overlap, settings.mpp, resolution.mpp)
         thumbnail = thumbnail_of(opened, resolution.mpp)
-        dimensions = opened.dimensions
-    tissue = _tissue_of(slide, settings, thumbnail, resolution.mpp, dimensions)
-    corners = tissue_corners(spec, dimensions, tissue, settings.min_tissue)
-    plan = SlidePlan(slide, resolution, dimensions, spec, corners, params)
+        ground = Ground(thumbnail, opened.dimensions, opened.bounds)
+    mask = _mask_of(slide, settings, ground, say)
+    tissue, min_tissue = _tissue_of(mask, settings, thumbnail, resolution.mpp)
+    corners = tissue_corners(spec, ground.dimensions, tissue, min_tissue)
+    remarks = _remarks(mask, thumbnail, settings.masks_of(slide.slide_id))
+    plan = SlidePlan(
+        slide, resolution, ground.dimensions, spec, corners, params, _attributes(mask), remarks
+    )
     if not settings.overwrite:
         _require_same_patches(plan, layout)
 
@@ -140,18 +158,51 @@ def why_empty(plan: SlidePlan, settings: ExtractSettings, layout: JobLayout) -> 
     return f"no patch holds {settings.min_tissue:.0%} of tissue, see {picture}"
 
 
+def _mask_of(
+    slide: SlideFile, settings: ExtractSettings, ground: Ground, say: Callable[[str], None]
+) -> Mask | None:
+    path = settings.mask_of(slide.slide_id)
+    if path is None:
+        return None
+    rules = MaskRules(
+        background=tuple(settings.mask_background or ()),
+        classes=tuple(settings.mask_class or ()),
+        origin=settings.mask_origin,
+    )
+    return read_mask(path, ground, rules, say)
+
+
 def _tissue_of(
-    slide: SlideFile,
-    settings: ExtractSettings,
-    thumbnail: Thumbnail,
-    mpp: float,
-    dimensions: tuple[int, int],
-) -> Tissue:
-    mask = settings.mask_of(slide.slide_id)
+    mask: Mask | None, settings: ExtractSettings, thumbnail: Thumbnail, mpp: float
+) -> tuple[Tissue, float]:
+    """Return the tissue, and the least share of a patch that it must be."""
+    if mask is not None:
+        return Tissue(mask.inside, thumbnail.scale), settings.min_tissue
+    segment = segmenter(settings.tissue)
+    tissue = find_tissue(thumbnail, mpp, segment, keep_pen=settings.keep_pen)
+    return tissue, 0.0 if segment is everywhere else settings.min_tissue
+
+
+def _attributes(mask: Mask | None) -> dict[str, Attribute]:
+    """Return what a feature file says about the mask that it stands on."""
     if mask is None:
-        return find_tissue(thumbnail, mpp, segmenter(settings.tissue), keep_pen=settings.keep_pen)
-    inside = read_mask(mask, thumbnail.unreadable.shape, thumbnail.scale, dimensions)
-    return Tissue(inside, thumbnail.scale)
+        return {}
+    return {
+        "mask_origin": mask.origin,
+        "mask_classes": json.dumps(mask.classes, ensure_ascii=False),
+        "mask_remarks": json.dumps(mask.remarks, ensure_ascii=False),
+    }
+
+
+def _remarks(mask: Mask | None, thumbnail: Thumbnail, masks: list[Path]) -> tuple[str, ...]:
+    remarks = [] if mask is None else [*mask.remarks]
+    if len(masks) > 1:
+        others = ", ".join(path.name for path in masks[1:])
+        remarks.append(f"of its masks {masks[0].name} is taken, not {others}")
+    if thumbnail.damaged_levels:
+        levels = ", ".join(map(str, thumbnail.damaged_levels))
+        remarks.append(f"level {levels} is damaged: tissue was looked for on finer ones there")
+    return tuple(remarks)
 
 
 def _require_same_patches(plan: SlidePlan, layout: JobLayout) -> None:

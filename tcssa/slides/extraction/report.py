@@ -30,6 +30,7 @@ class SlideResult:
         seconds: Time from its first patch to its last; slides overlap.
         reason: Why it failed, with the hint in parentheses, or a remark on it.
         hint: What to do about a failure, None if nothing is known.
+        remarks: What was passed over in its mask, or could be read in another way as well.
     """
 
     slide_id: str
@@ -41,6 +42,7 @@ class SlideResult:
     seconds: float = 0.0
     reason: str | None = None
     hint: str | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass

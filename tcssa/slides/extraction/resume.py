@@ -46,6 +46,9 @@ def params_of(slide: SlideFile, settings: ExtractSettings, encoder: EncoderSpec)
         "dtype": settings.dtype,
         # only where it is forced, so that files made before there was a choice still count
         **({} if settings.reader is None else {"reader": settings.reader}),
+        **({"mask_class": sorted(settings.mask_class)} if settings.mask_class else {}),
+        **({"mask_background": settings.mask_background} if settings.mask_background else {}),
+        **({} if settings.mask_origin == "auto" else {"mask_origin": settings.mask_origin}),
     }
 
 

@@ -68,6 +68,12 @@ class Slide:
         """The file's name without its extension."""
         return slide_id_of(self.path)
 
+    @property
+    def bounds(self) -> tuple[int, int, int, int] | None:
+        """Left, top, width and height of what was scanned at level 0, None if not stated."""
+        bounds: tuple[int, int, int, int] | None = getattr(self._backend, "bounds", None)
+        return bounds if bounds is None or min(bounds[2:]) > 0 else None
+
     def resolution(self, given_mpp: float | None = None) -> Resolution:
         """Return the level-0 resolution.
 

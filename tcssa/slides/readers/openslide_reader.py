@@ -91,6 +91,16 @@ class OpenSlideBackend:
         """See `SlideBackend.objective_power`."""
         return self._number("openslide.objective-power")
 
+    @property
+    def bounds(self) -> tuple[int, int, int, int] | None:
+        """Left, top, width and height of what was scanned, None if the file does not state it."""
+        names = ("x", "y", "width", "height")
+        found = [self._handle.properties.get(f"openslide.bounds-{name}", "") for name in names]
+        if not all(text.isascii() and text.isdigit() for text in found):
+            return None
+        left, top, width, height = map(int, found)
+        return left, top, width, height
+
     def read_region(self, x: int, y: int, level: int, width: int, height: int) -> NDArray[np.uint8]:
         """See `SlideBackend.read_region`; RGBA, transparent where nothing was scanned."""
         return np.asarray(self._handle.read_region((x, y), level, (width, height)))

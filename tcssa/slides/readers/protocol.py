@@ -15,6 +15,8 @@ class SlideBackend(Protocol):
 
     It is used by one thread at a time; several of one file may be open at once, each in a thread
     of its own. One whose attribute ``is_shareable`` is True may be used by several threads at once.
+    One of a slide that was scanned in part may have ``bounds``, the left, top, width and height of
+    that part in level-0 pixels.
     Levels are ordered from the finest, level 0.
     """
 

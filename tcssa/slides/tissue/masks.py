@@ -2,43 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tcssa.errors import FileError
 from tcssa.files.boundary import reading, require_file
-from tcssa.files.picture import read_not_black
-from tcssa.slides.tissue.outlines import filled, read_outlines
+from tcssa.slides.tissue.ground import Ground, Mask, MaskError, MaskRules, Reading
+from tcssa.slides.tissue.outline_mask import read_outline_mask
+from tcssa.slides.tissue.picture_mask import read_picture_mask
 
 _PICTURES = (".png", ".tif", ".tiff", ".jpg")
-_MAX_STRETCH = 0.02
-
-
-class MaskError(FileError):
-    """A mask cannot be used."""
+_LEAST_LEAD = (0.02, 0.1)
+"""By how much more of the mask the better reading must lie on what was scanned, or on tissue."""
 
 
 def read_mask(
-    path: Path, shape: tuple[int, int], scale: float, dimensions: tuple[int, int]
-) -> NDArray[np.bool_]:
+    path: Path,
+    ground: Ground,
+    rules: MaskRules | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Mask:
     """Read the tissue mask in a file, at the size of the slide's thumbnail.
 
     Args:
         path: ``.geojson`` or ``.json`` with polygons in level-0 pixels, as QuPath and TRIDENT write
-            them, holes kept; or a picture of the whole slide at any size, black outside the tissue.
-        shape: Height and width of the thumbnail.
-        scale: Level-0 pixels per thumbnail pixel.
-        dimensions: Width and height of the slide at level 0.
-
-    Returns:
-        True where tissue is, ``[h, w]``.
+            them, holes kept; or a picture of the whole slide, or of what was scanned of it, at any
+            size, 0 outside the tissue.
+        ground: The slide.
+        rules: How masks are read; None for the usual way.
+        say: Told how far it is, where this takes seconds.
 
     Raises:
-        MaskError: The file is missing or cannot be read as either, or the picture's aspect ratio is
-            not the slide's.
+        MaskError: The file is missing or cannot be read as either; the picture's shape is not the
+            slide's; the outlines lie off the slide; or they may be counted from two corners, and
+            the slide does not tell from which.
     """
+    rules = rules or MaskRules()
     with reading(path, MaskError):
         is_there = path.exists()
     if not is_there:
@@ -49,25 +47,47 @@ def read_mask(
         )
     require_file(path, MaskError)
     if path.suffix.lower() in _PICTURES:
-        return _from_picture(path, shape, scale, dimensions)
-    return filled(read_outlines(path, dimensions, MaskError), shape, scale, MaskError)
+        readings = read_picture_mask(path, ground, rules)
+    else:
+        readings = read_outline_mask(path, ground, rules, say)
+    chosen = _chosen(readings, path, ground)
+    return Mask(chosen.inside, chosen.origin, chosen.classes, _remarks(chosen, ground, rules))
 
 
-def _from_picture(
-    path: Path, shape: tuple[int, int], scale: float, dimensions: tuple[int, int]
-) -> NDArray[np.bool_]:
-    inside = read_not_black(path, MaskError)
-    height, width = inside.shape
-    stretch = (width / dimensions[0]) / (height / dimensions[1])
-    if abs(stretch - 1) > _MAX_STRETCH and abs(width / height * dimensions[1] - dimensions[0]) > 2:
-        raise MaskError(
-            path,
-            f"is {width} x {height}, which is not of the shape of the slide, "
-            f"{dimensions[0]} x {dimensions[1]}",
-            hint="a mask is a picture of the whole slide, at any size",
+def _chosen(readings: list[Reading], path: Path, ground: Ground) -> Reading:
+    """Choose the reading whose mask lies on what was scanned, or else on tissue."""
+    if len(readings) == 1:
+        return readings[0]
+    whole = max(reading.inside.sum() for reading in readings)
+    if whole == 0:
+        return readings[0]
+    for place, least in zip((ground.scanned(), ground.tissue()), _LEAST_LEAD, strict=True):
+        shares = [float((each.inside & place).sum() / whole) for each in readings]
+        if abs(shares[0] - shares[1]) >= least:
+            return readings[shares.index(max(shares))]
+    x, y = ground.corner
+    raise MaskError(
+        path,
+        f"may count from the slide's corner or from that of what was scanned, ({x}, {y}), and lies "
+        "on tissue either way",
+        hint="say which with --mask-origin slide, or bounds as QuPath exports it",
+    )
+
+
+def _remarks(chosen: Reading, ground: Ground, rules: MaskRules) -> tuple[str, ...]:
+    remarks = [*chosen.remarks]
+    if ground.corner != (0, 0):
+        x, y = ground.corner
+        corner = (
+            f"({x}, {y}), the corner of what was scanned"
+            if chosen.origin == "bounds"
+            else ("the slide's corner")
         )
-    # the thumbnail may reach a little beyond the slide: map centres, not corners
-    rows = ((np.arange(shape[0]) + 0.5) * scale * height / dimensions[1]).astype(np.int64)
-    columns = ((np.arange(shape[1]) + 0.5) * scale * width / dimensions[0]).astype(np.int64)
-    rows, columns = np.minimum(rows, height - 1), np.minimum(columns, width - 1)
-    return np.asarray(inside[np.ix_(rows, columns)])
+        remarks.append(f"its mask is counted from {corner} (--mask-origin {chosen.origin})")
+    elif rules.origin == "bounds":
+        remarks.append("it states no bounds: its mask is counted from the slide's corner")
+    num_inside, num_all = int(chosen.inside.sum()), chosen.inside.size
+    if num_inside in (0, num_all):
+        extent = "nothing" if num_inside == 0 else "everything"
+        remarks.append(f"by its mask {extent} is tissue: {chosen.counted}")
+    return tuple(remarks)

@@ -1,33 +1,26 @@
-"""Polygons from the user's GeoJSON, checked once and filled at a bounded cost."""
+"""Polygons that are filled at a bounded cost."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.errors import FileError, one_line
+from tcssa.errors import FileError
 from tcssa.files.boundary import UnsoundError, reading
 from tcssa.files.limits import OUTLINE_PIXELS
-from tcssa.files.text import read_json
+from tcssa.slides.tissue.geojson import HINT, Polygon, read_drawing
 
-_NUMBERS = {int, float}  # not bool, which is an int
-_HOLDERS = {
-    "FeatureCollection": "features",
-    "Feature": "geometry",
-    "GeometryCollection": "geometries",
-}
-_HINT = "export it from QuPath, or as TRIDENT writes it"
 _MANY_POINTS = 64
 _EDGE_COST, _CROSSING_COST = 10, 8
 """OpenCV draws a pixel of an edge in the time it takes to fill ten; on each row it sorts all edges
 that cross it, which takes an eighth of a filled pixel's time for each two of them."""
+_SAID_EVERY = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,22 +39,26 @@ class Outlines:
     ring_ends: NDArray[np.int64]
     num_rings: list[int]
 
+    @classmethod
+    def of(cls, path: Path, polygons: Sequence[Polygon]) -> Outlines:
+        """Make outlines of the polygons of a file."""
+        rings = [ring for polygon in polygons for ring in polygon]
+        points = np.concatenate(rings) if rings else np.empty((0, 2))
+        ends = np.cumsum([len(ring) for ring in rings], dtype=np.int64)
+        return cls(path, points, ends, [len(polygon) for polygon in polygons])
 
-def read_outlines(path: Path, dimensions: tuple[int, int], error: type[FileError]) -> Outlines:
-    """Read GeoJSON, as QuPath and TRIDENT write it.
+    def moved(self, x: float, y: float) -> Outlines:
+        """Return the same polygons, moved to the right and down."""
+        return replace(self, points=self.points + np.array([x, y]))
 
-    Args:
-        path: A file of polygons in level-0 pixels, in features and collections or bare.
-        dimensions: Width and height of the slide at level 0.
-        error: Type of the error to raise.
-
-    Raises:
-        FileError: The file cannot be read, holds something other than polygons, or has a point
-            further outside the slide than the slide is large; of the type ``error``.
-    """
-    content = read_json(path, error, top=(dict, list))
-    with reading(path, error, hint=_HINT):
-        return _outlines_of(path, content, dimensions)
+    def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the lowest and the highest x and y of each polygon's outer ring, ``[n, 2]``."""
+        if not self.num_rings:
+            return np.empty((0, 2)), np.empty((0, 2))
+        starts = np.concatenate([[0], self.ring_ends[:-1]])
+        outer = np.cumsum([0, *self.num_rings[:-1]])
+        lowest, highest = (f.reduceat(self.points, starts) for f in (np.minimum, np.maximum))
+        return lowest[outer], highest[outer]
 
 
 def read_labelled_outlines(
@@ -80,40 +77,50 @@ def read_labelled_outlines(
         The polygons of each classification, by its name.
 
     Raises:
-        FileError: No area has a classification, or the file fails as in `read_outlines`; of the
-            type ``error``.
+        FileError: The file cannot be read, no area has a classification, or a point lies further
+            outside the slide than the slide is large; of the type ``error``.
     """
-    content = read_json(path, error, top=(dict, list))
-    with reading(path, error, hint=_HINT):
-        features = content if isinstance(content, list) else content.get("features", [content])
-        by_name: dict[str, list[Any]] = {}
-        for feature in features if isinstance(features, list) else []:
-            if (name := _classification(feature)) is not None:
-                by_name.setdefault(name, []).append(feature)
-        if not by_name:
+    drawing = read_drawing(path, error)
+    found = {
+        name: Outlines.of(path, polygons)
+        for name, polygons in drawing.by_class.items()
+        if name is not None
+    }
+    with reading(path, error, hint=HINT):
+        if not found:
             raise UnsoundError("has no area with a classification")
-        return {name: _outlines_of(path, each, dimensions) for name, each in by_name.items()}
+        for outlines in found.values():
+            require_near(outlines, dimensions)
+    return found
 
 
-def _classification(feature: Any) -> str | None:
-    properties = feature.get("properties") if isinstance(feature, dict) else None
-    found = properties.get("classification") if isinstance(properties, dict) else None
-    name = found.get("name") if isinstance(found, dict) else found
-    return name if isinstance(name, str) and name else None
+def require_near(outlines: Outlines, dimensions: tuple[int, int]) -> None:
+    """Require points that are finite and near the slide: far ones overflow as integers.
 
+    Args:
+        outlines: The polygons.
+        dimensions: Width and height of the slide at level 0.
 
-def _outlines_of(path: Path, content: Any, dimensions: tuple[int, int]) -> Outlines:
-    polygons = [rings for geometry in _geometries(content) for rings in _rings(geometry)]
-    rings = [ring for polygon in polygons for ring in polygon]
-    points = np.array([point for ring in rings for point in _points(ring)], np.float64)
-    points = points.reshape(-1, 2)
-    _require_near(points, dimensions)
-    ends = np.cumsum([len(ring) for ring in rings], dtype=np.int64)
-    return Outlines(path, points, ends, [len(polygon) for polygon in polygons])
+    Raises:
+        UnsoundError: A point lies further outside the slide than the slide is large.
+    """
+    size = np.asarray(dimensions, np.float64)
+    near = (np.abs(outlines.points - size / 2) <= 1.5 * size).all(axis=1)  # False of NaN
+    if not near.all():
+        x, y = outlines.points[int(np.argmin(near))]
+        raise UnsoundError(
+            f"the point ({x:g}, {y:g}) lies far outside of the slide, whose size is "
+            f"{dimensions[0]} x {dimensions[1]}"
+        )
 
 
 def filled(
-    outlines: Outlines, shape: tuple[int, int], scale: float, error: type[FileError]
+    outlines: Outlines,
+    shape: tuple[int, int],
+    scale: float,
+    error: type[FileError],
+    *,
+    say: Callable[[str], None] = lambda text: None,
 ) -> NDArray[np.bool_]:
     """Fill polygons on a picture of the slide, each within its own bounds.
 
@@ -124,6 +131,7 @@ def filled(
         shape: Height and width of the picture.
         scale: Level-0 pixels per picture pixel.
         error: Type of the error to raise.
+        say: Told how many are filled, where there are many.
 
     Returns:
         True inside the polygons, ``[h, w]``.
@@ -140,11 +148,13 @@ def filled(
     lowest, highest = (bound.reduceat(points, starts[:-1]) for bound in (np.minimum, np.maximum))
     OUTLINE_PIXELS.require(_cost(points, starts, lowest, highest), outlines.path, error)
     spans = pairwise(starts.tolist())
-    corners, ends = np.maximum(lowest, 0), np.minimum(highest + 1, shape[::-1])
+    corners, ends = np.maximum(lowest, 0).tolist(), np.minimum(highest + 1, shape[::-1]).tolist()
     number = 0
-    for num_rings in outlines.num_rings:
+    for done, num_rings in enumerate(outlines.num_rings):
+        if done and done % _SAID_EVERY == 0:
+            say(f"{done:,} of {len(outlines.num_rings):,} outlines")
         outer, *holes = (points[begin:end] for begin, end in islice(spans, num_rings))
-        (left, top), (right, bottom) = corners[number].tolist(), ends[number].tolist()
+        (left, top), (right, bottom) = corners[number], ends[number]
         number += num_rings
         if left >= right or top >= bottom:
             continue
@@ -177,55 +187,3 @@ def _cost(
             np.add.at(changes, last - rows.min(), -1)
             crossings += int((np.cumsum(changes) ** 2).sum())
     return within + _EDGE_COST * edges + crossings // _CROSSING_COST
-
-
-def _require_near(points: NDArray[np.float64], dimensions: tuple[int, int]) -> None:
-    """Require points that are finite and near the slide: far ones overflow as integers."""
-    size = np.asarray(dimensions, np.float64)
-    near = (np.abs(points - size / 2) <= 1.5 * size).all(axis=1)  # False of NaN
-    if not near.all():
-        x, y = points[int(np.argmin(near))]
-        raise UnsoundError(
-            f"the point ({x:g}, {y:g}) lies far outside of the slide, whose size is "
-            f"{dimensions[0]} x {dimensions[1]}"
-        )
-
-
-def _geometries(content: Any) -> Iterator[dict[str, Any]]:
-    """Yield the geometries with coordinates, out of all that GeoJSON nests them in."""
-    if isinstance(content, list):  # QuPath exports a bare list of features
-        for feature in content:
-            yield from _geometries(feature)
-        return
-    kind = content.get("type") if isinstance(content, dict) else None
-    if not isinstance(kind, str):
-        raise UnsoundError("is no GeoJSON of polygons: an object without a type")
-    if kind in _HOLDERS:
-        inner = content.get(_HOLDERS[kind])
-        if not isinstance(inner, dict if kind == "Feature" else list):
-            raise UnsoundError(f"is no GeoJSON of polygons: a {kind} without {_HOLDERS[kind]}")
-        yield from _geometries(inner)
-        return
-    yield content
-
-
-def _rings(geometry: dict[str, Any]) -> list[list[Any]]:
-    """List the rings of each polygon of a geometry."""
-    kind, polygons = geometry["type"], geometry.get("coordinates")
-    if kind not in ("Polygon", "MultiPolygon"):
-        raise UnsoundError(f"a {one_line(kind, 40)} has no area")
-    if kind == "Polygon":
-        polygons = [polygons]
-    if not isinstance(polygons, list) or not all(isinstance(p, list) and p for p in polygons):
-        raise UnsoundError(f"is no GeoJSON of polygons: a {kind} without rings")
-    return polygons
-
-
-def _points(ring: Any) -> Iterator[tuple[float, float]]:
-    """Yield the points (x, y) of a ring, without further coordinates that a point may have."""
-    if not isinstance(ring, list) or not ring:
-        raise UnsoundError("is no GeoJSON of polygons: a ring is no list of points")
-    for point in ring:
-        if not (isinstance(point, list) and len(point) >= 2 and {*map(type, point)} <= _NUMBERS):
-            raise UnsoundError("is no GeoJSON of polygons: a point is no list of numbers")
-        yield float(point[0]), float(point[1])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tcssa.slides.image.thumbnail import Thumbnail
 from tcssa.slides.tissue.pen import pen_marks
-from tcssa.slides.tissue.segmenters import Segmenter, by_saturation
+from tcssa.slides.tissue.segmenters import Segmenter, by_saturation, everywhere
 
 _GAP_UM = 40.0
 _HOLE_UM2 = 20_000.0
@@ -69,15 +69,17 @@ def find_tissue(
             tried, and counted where they fail, when they are read.
         mpp: Level-0 resolution of the slide, in µm per pixel.
         segment: Segmenter that tells tissue from glass. Gaps and small holes in its mask are
-            filled, and specks dropped.
+            filled, and specks dropped. Of `everywhere` the whole picture is tissue, untouched.
         keep_pen: Whether pen marks and dark edges that look like tissue count as tissue.
     """
+    if segment is everywhere:
+        return Tissue(everywhere(thumbnail.pixels, mpp), thumbnail.scale)
     um_per_px = mpp * thumbnail.scale
     mask = segment(thumbnail.pixels, um_per_px)
     removed = np.zeros_like(mask) if keep_pen else mask & pen_marks(thumbnail.pixels, um_per_px)
     mask = (mask & ~removed) | thumbnail.unreadable
     mask = _close_gaps(mask, _GAP_UM / um_per_px)
-    mask = ~_without_specks(~mask, _HOLE_UM2 / um_per_px**2)
+    mask = _fill_holes(mask, _HOLE_UM2 / um_per_px**2)
     mask = _without_specks(mask, _SPECK_UM2 / um_per_px**2)
     mask = (mask & ~removed) | thumbnail.unreadable
     return Tissue(mask, thumbnail.scale, removed & ~mask)
@@ -110,11 +112,27 @@ def _close_gaps(mask: NDArray[np.bool_], width_px: float) -> NDArray[np.bool_]:
     return np.asarray(closed[radius:-radius, radius:-radius] > 0)
 
 
+def _fill_holes(mask: NDArray[np.bool_], least_px: float) -> NDArray[np.bool_]:
+    """Fill holes of fewer than ``least_px`` pixels.
+
+    Background at the picture's edge is no hole, however small: what lies beyond is not known.
+    """
+    labels, areas = _parts(~mask)
+    is_hole = areas < least_px
+    is_hole[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = False
+    is_hole[0] = False  # the tissue itself
+    return np.asarray(mask | is_hole[labels])
+
+
 def _without_specks(mask: NDArray[np.bool_], least_px: float) -> NDArray[np.bool_]:
     """Drop connected parts of fewer than ``least_px`` pixels."""
-    number, labels, stats, _ = cv2.connectedComponentsWithStats(
-        mask.astype(np.uint8), connectivity=8
-    )
-    keep = stats[:, cv2.CC_STAT_AREA] >= least_px
+    labels, areas = _parts(mask)
+    keep = areas >= least_px
     keep[0] = False
-    return np.asarray(keep[labels]) if number > 1 else mask
+    return np.asarray(keep[labels])
+
+
+def _parts(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Number the connected parts from 1; return each pixel's number and each part's area."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    return np.asarray(labels), np.asarray(stats[:, cv2.CC_STAT_AREA])

@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image, ImageFile
 
 from tcssa.errors import FileError
-from tcssa.files.picture import read_not_black, read_rgb
+from tcssa.files.picture import read_rgb
 
 SQUARE = np.zeros((120, 160), np.uint8)
 SQUARE[30:90, 40:120] = 255
@@ -38,47 +38,10 @@ def saved(form: str, picture: Image.Image, **options: object) -> bytes:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("form", "mode"),
-    [
-        *(("PNG", mode) for mode in ("1", "L", "RGB", "RGBA", "P", "LA")),
-        *(("TIFF", mode) for mode in ("1", "L", "RGB", "RGBA", "P", "LA", "CMYK")),
-        *(("BMP", mode) for mode in ("1", "L", "RGB", "P")),
-        *(("JPEG", mode) for mode in ("L", "RGB")),
-    ],
-)
-def test_not_black_is_what_opencv_has_above_zero(tmp_path: Path, form: str, mode: str) -> None:
-    path = tmp_path / "a"
-    path.write_bytes(saved(form, Image.fromarray(SQUARE).convert("RGB").convert(mode)))
-    expected = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 0
-    np.testing.assert_array_equal(read_not_black(path, PictureError), expected)
-
-
-@pytest.mark.parametrize("kind", [np.uint16, np.int16, np.uint32, np.float32])
-def test_labels_of_any_depth_are_not_black(tmp_path: Path, kind: type) -> None:
-    path = tmp_path / "a.tif"
-    tifffile.imwrite(path, (SQUARE > 0).astype(kind) * 7)
-    np.testing.assert_array_equal(read_not_black(path, PictureError), SQUARE > 0)
-
-
-def test_low_labels_count_in_every_colour_and_through_a_palette(tmp_path: Path) -> None:
-    path = tmp_path / "a.png"
-    red = np.zeros((*SQUARE.shape, 3), np.uint8)
-    red[..., 0] = SQUARE // 255  # its grey, 0.3, rounds to none
-    palette = Image.fromarray(SQUARE // 255).convert("P")
-    palette.putpalette([0, 0, 0, 0, 0, 3] + [9] * 762)
-    swapped = Image.fromarray(1 - SQUARE // 255).convert("P")
-    swapped.putpalette([200, 0, 0, 0, 0, 0] + [9] * 762)
-    for picture in (Image.fromarray(red), palette, swapped):
-        picture.save(path)
-        np.testing.assert_array_equal(read_not_black(path, PictureError), SQUARE > 0)
-
-
-def test_transparent_pixels_are_black_in_a_mask_and_white_in_a_picture(tmp_path: Path) -> None:
+def test_transparent_pixels_are_white_in_a_picture(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     rgba = np.dstack([np.full_like(SQUARE, 90)] * 3 + [SQUARE])
     Image.fromarray(rgba).save(path)
-    np.testing.assert_array_equal(read_not_black(path, PictureError), SQUARE > 0)
     pixels = read_rgb(path, PictureError)
     assert (pixels[SQUARE > 0] == 90).all()
     assert (pixels[SQUARE == 0] == 255).all()
@@ -124,25 +87,9 @@ def test_a_picture_that_is_cut_anywhere_is_an_error(tmp_path: Path, form: str) -
     for length in range(0, len(content) - 20, max(1, len(content) // 40)):
         path.write_bytes(content[:length])
         with pytest.raises(PictureError) as caught:
-            read_not_black(path, PictureError)
+            read_rgb(path, PictureError)
         assert "\n" not in str(caught.value)
         assert len(str(caught.value)) <= 300
-
-
-@pytest.mark.parametrize("level", [0, 6])
-def test_a_flipped_bit_of_a_png_never_changes_a_mask(tmp_path: Path, level: int) -> None:
-    content = saved("PNG", Image.fromarray(SQUARE), compress_level=level)
-    random = np.random.default_rng(0)
-    path, num_refused = tmp_path / "a.png", 0
-    for place in random.integers(0, len(content), 150):
-        flipped = bytearray(content)
-        flipped[place] ^= 1 << int(random.integers(8))
-        path.write_bytes(flipped)
-        try:
-            np.testing.assert_array_equal(read_not_black(path, PictureError), SQUARE > 0)
-        except PictureError:
-            num_refused += 1
-    assert num_refused > 100
 
 
 def test_more_than_8_bits_a_colour_are_refused_and_not_cut(tmp_path: Path) -> None:
@@ -150,18 +97,17 @@ def test_more_than_8_bits_a_colour_are_refused_and_not_cut(tmp_path: Path) -> No
     cv2.imwrite(str(tmp_path / "a.png"), deep)
     tifffile.imwrite(tmp_path / "a.tif", deep, photometric="rgb")
     for name in ("a.png", "a.tif"):
-        for read in (read_rgb, read_not_black):
-            with pytest.raises(PictureError, match="more than 8 bits a colour"):
-                read(tmp_path / name, PictureError)
+        with pytest.raises(PictureError, match="more than 8 bits a colour"):
+            read_rgb(tmp_path / name, PictureError)
 
 
 def test_a_jpeg_of_scans_without_end_is_refused(tmp_path: Path) -> None:
     content = saved("JPEG", Image.fromarray(SQUARE), progressive=True)
     (tmp_path / "a.jpg").write_bytes(content)
-    assert read_not_black(tmp_path / "a.jpg", PictureError).any()
+    assert read_rgb(tmp_path / "a.jpg", PictureError).any()
     (tmp_path / "a.jpg").write_bytes(content[:-2] + b"\xff\xda\0\x08\1\1\0\0\x3f\0" * 300)
     with pytest.raises(PictureError, match="more than 200 scans"):
-        read_not_black(tmp_path / "a.jpg", PictureError)
+        read_rgb(tmp_path / "a.jpg", PictureError)
 
 
 def test_what_is_no_file_or_no_picture_is_named(tmp_path: Path) -> None:

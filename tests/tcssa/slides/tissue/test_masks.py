@@ -7,13 +7,23 @@ import numpy as np
 import pytest
 
 from tcssa.slides import ExtractSettings, extract
+from tcssa.slides.image.thumbnail import Thumbnail
 from tcssa.slides.tissue.contours import tissue_contours, to_geojson
-from tcssa.slides.tissue.masks import MaskError, read_mask
+from tcssa.slides.tissue.ground import Ground, MaskError
+from tcssa.slides.tissue.masks import read_mask
 from tcssa.slides.tissue.tissue import Tissue
 
 SQUARE = [[160.0, 160.0], [640.0, 160.0], [640.0, 480.0], [160.0, 480.0], [160.0, 160.0]]
 HOLE = [[320.0, 240.0], [480.0, 240.0], [480.0, 320.0], [320.0, 320.0], [320.0, 240.0]]
 SHAPE, SCALE, SLIDE = (50, 60), 16.0, (960, 800)
+
+
+def ground(
+    shape: tuple[int, int] = SHAPE, scale: float = SCALE, slide: tuple[int, int] = SLIDE
+) -> Ground:
+    """A slide of glass."""
+    picture = np.full((*shape, 3), 240, np.uint8)
+    return Ground(Thumbnail(picture, scale, np.zeros(shape, bool)), slide)
 
 
 def write(path: Path, content: object) -> Path:
@@ -42,7 +52,7 @@ def feature(geometry: object) -> dict[str, object]:
 def test_outlines_of_every_kind_are_filled_and_their_holes_are_not(
     tmp_path: Path, content: object
 ) -> None:
-    mask = read_mask(write(tmp_path / "a.geojson", content), SHAPE, SCALE, SLIDE)
+    mask = read_mask(write(tmp_path / "a.geojson", content), ground()).inside
     assert mask.sum() == pytest.approx(30 * 20 - 10 * 5, rel=0.12)  # outlines lie on pixels
     assert mask[12, 12]
     assert not mask[17, 25]
@@ -52,7 +62,7 @@ def test_outlines_of_every_kind_are_filled_and_their_holes_are_not(
 
 def test_where_two_outlines_overlap_there_is_tissue(tmp_path: Path) -> None:
     content = {"type": "GeometryCollection", "geometries": [polygon(SQUARE), polygon(SQUARE)]}
-    assert read_mask(write(tmp_path / "a.json", content), SHAPE, SCALE, SLIDE)[15, 20]
+    assert read_mask(write(tmp_path / "a.json", content), ground()).inside[15, 20]
 
 
 def test_our_own_outlines_come_back(tmp_path: Path) -> None:
@@ -61,7 +71,7 @@ def test_our_own_outlines_come_back(tmp_path: Path) -> None:
     before[20:26, 20:30] = False
     path = tmp_path / "a.geojson"
     path.write_text(to_geojson(tissue_contours(Tissue(before, SCALE)), "a"))
-    after = read_mask(path, SHAPE, SCALE, SLIDE)
+    after = read_mask(path, ground()).inside
     assert (before != after).mean() < 0.05
 
 
@@ -69,7 +79,7 @@ def test_a_picture_of_any_size_is_a_mask(tmp_path: Path) -> None:
     picture = np.zeros((400, 480), np.uint8)
     picture[80:240, 80:320] = 255
     cv2.imwrite(str(tmp_path / "a.png"), picture)
-    mask = read_mask(tmp_path / "a.png", SHAPE, SCALE, SLIDE)
+    mask = read_mask(tmp_path / "a.png", ground()).inside
     assert mask[10:30, 10:40].all()
     assert mask.sum() == 20 * 30
 
@@ -82,12 +92,12 @@ def test_what_is_no_mask_is_refused_with_its_reason(tmp_path: Path) -> None:
         (tmp_path / "gone.geojson", "no such mask"),
         (tmp_path / "wide.png", "480 x 100, which is not of the shape of the slide, 960 x 800"),
         (tmp_path / "broken.png", "not a readable picture"),
-        (write(tmp_path / "point.geojson", point), "a Point has no area"),
+        (write(tmp_path / "point.geojson", point), "nothing in it has an area: 1 Point"),
         (write(tmp_path / "ring.geojson", polygon([[1, "x"]])), "no GeoJSON of polygons"),
         (write(tmp_path / "text.geojson", "text"), "must hold an object or a list"),
     ]:
         with pytest.raises(MaskError, match=said):
-            read_mask(path, SHAPE, SCALE, SLIDE)
+            read_mask(path, ground())
 
 
 def test_only_outlined_patches_are_extracted_and_a_slide_without_mask_fails(
