@@ -183,3 +183,51 @@ def write_vmu(folder: Path, *, width: int) -> Path:
         "MapFile=map.ngr\nBitsPerPixel=36\nPixelOrder=RGB\nSourceLens=20\n"
     )
     return path
+
+
+def write_scn(path: Path, pixels: Pixels, *, corner: tuple[int, int], side: int) -> Path:
+    """A Leica SCN of 0.5 µm per pixel of which only a part was scanned.
+
+    Args:
+        path: File to write.
+        pixels: What was scanned.
+        corner: Its upper left corner (x, y) on the slide, in pixels.
+        side: Side of the whole slide, in pixels.
+    """
+    macro = np.full((256, 256, 3), 255, np.uint8)
+
+    def image(number: int, picture: Pixels, view: tuple[int, int, int, int], power: float) -> str:
+        (height, width), (x, y, wide, high) = picture.shape[:2], (each * 500 for each in view)
+        return (
+            f'<image name="image_{number}" uuid="urn:uuid:{number}">'
+            "<creationDate>2011-01-01T00:00:00Z</creationDate>"
+            '<device model="Leica SCN400;Leica SCN" version="1.0"/>'
+            f'<pixels sizeX="{width}" sizeY="{height}">'
+            f'<dimension sizeX="{width}" sizeY="{height}" r="0" ifd="{number}"/></pixels>'
+            f'<view sizeX="{wide}" sizeY="{high}" offsetX="{x}" offsetY="{y}" spacingZ="0"/>'
+            f"<scanSettings><objectiveSettings><objective>{power}</objective></objectiveSettings>"
+            "<illuminationSettings><numericalAperture>0.4</numericalAperture>"
+            "<illuminationSource>brightfield</illuminationSource></illuminationSettings>"
+            "</scanSettings></image>"
+        )
+
+    description = (
+        '<?xml version="1.0"?><scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01" '
+        f'uuid="urn:uuid:a"><collection name="Slide" uuid="urn:uuid:b" sizeX="{side * 500}" '
+        f'sizeY="{side * 500}"><barcode>MQ==</barcode>'
+        + image(0, macro, (0, 0, side, side), 0.6)
+        + image(1, pixels, (*corner, pixels.shape[1], pixels.shape[0]), 20)
+        + "</collection></scn>"
+    )
+    with tifffile.TiffWriter(path, bigtiff=True) as tiff:
+        for picture, text in ((macro, description), (pixels, None)):
+            tiff.write(
+                picture,
+                tile=(256, 256),
+                photometric="rgb",
+                compression="jpeg",
+                description=text,
+                metadata=None,
+                software=False,
+            )
+    return path

@@ -10,6 +10,8 @@ from tcssa.slides.tissue.ground import Ground, Mask, MaskError, MaskRules, Readi
 from tcssa.slides.tissue.outline_mask import read_outline_mask
 from tcssa.slides.tissue.picture_mask import read_picture_mask
 
+_MOST_ROUNDED = 0.9
+"""Share of a mask's area that rounding leaves at least, at either of its places."""
 _PICTURES = (".png", ".tif", ".tiff", ".jpg")
 _LEAST_LEAD = (0.02, 0.1)
 """By how much more of the mask the better reading must lie on what was scanned, or on tissue."""
@@ -58,11 +60,17 @@ def _chosen(readings: list[Reading], path: Path, ground: Ground) -> Reading:
     """Choose the reading whose mask lies on what was scanned, or else on tissue."""
     if len(readings) == 1:
         return readings[0]
-    whole = max(reading.inside.sum() for reading in readings)
+    areas = [int(each.inside.sum()) for each in readings]
+    whole = max(areas)
     if whole == 0:
         return readings[0]
+    # what a reading loses beyond the slide's edge is not on it, but rounding loses a little too
+    areas = [area if area > _MOST_ROUNDED * whole else whole for area in areas]
     for place, least in zip((ground.scanned(), ground.tissue()), _LEAST_LEAD, strict=True):
-        shares = [float((each.inside & place).sum() / whole) for each in readings]
+        shares = [
+            float((each.inside & place).sum() / area)
+            for each, area in zip(readings, areas, strict=True)
+        ]
         if abs(shares[0] - shares[1]) >= least:
             return readings[shares.index(max(shares))]
     x, y = ground.corner

@@ -17,6 +17,7 @@ from tcssa.slides.tissue.outlines import Outlines, filled, require_near
 _IGNORED = "ignore"
 """How names of QuPath's classes begin whose areas are left out: ``Ignore*``."""
 _MANY = 10_000
+_MANY_BYTES = 10_000_000
 _MOST_NAMES = 8
 
 
@@ -35,6 +36,9 @@ def read_outline_mask(
         MaskError: The file cannot be read, nothing in it has an area, all outlines lie off the
             slide, or one has a point far outside of it.
     """
+    num_bytes = path.stat().st_size
+    if num_bytes >= _MANY_BYTES:
+        say(f"reading {num_bytes / 1e6:.0f} MB of outlines")
     drawing = read_drawing(path, MaskError)
     num_areas = sum(map(len, drawing.by_class.values()))
     if num_areas == 0 and drawing.passed_over:
