@@ -7,11 +7,14 @@ import cv2
 import h5py
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from slide_files import glass, stained, write_slide
 
+from tcssa.encoders import encoder_spec
 from tcssa.errors import UsageError
 from tcssa.slides.extraction.job_layout import JobLayout
 from tcssa.slides.extraction.plan import SlidePlan, plan_slide, why_empty
+from tcssa.slides.extraction.resume import params_of
 from tcssa.slides.manifest import SlideFile
 from tcssa.slides.settings import ExtractSettings
 
@@ -82,6 +85,59 @@ def test_features_of_another_encoder_keep_their_patches(tmp_path: Path) -> None:
     assert np.array_equal(same.corners, before.corners)
     more, _, _ = planned(slide, job, tissue="all", overwrite=True)
     assert len(more.corners) == 2 * len(before.corners)
+
+
+def test_all_tissue_is_every_patch(tmp_path: Path) -> None:
+    pixels = np.full((70, 130, 3), (20, 120, 40), np.uint8)  # small, and of the colour of a pen
+    slide = SlideFile.at(write_slide(tmp_path / "s1.tif", pixels, mpp=0.5))
+    plan, _, _ = planned(slide, tmp_path / "job", tissue="all", min_tissue=1.0)
+    assert plan.corners.tolist() == [[0, 0], [SIDE, 0]]
+    assert plan.remarks == ()
+
+
+def test_how_a_mask_was_read_is_kept(tmp_path: Path) -> None:
+    slide, masks = half_tissue(tmp_path), tmp_path / "masks"
+    masks.mkdir()
+    ring = [[0, 0], [128, 0], [128, 128], [0, 128]]
+    area = {"type": "Polygon", "coordinates": [ring]}
+    line = {"type": "LineString", "coordinates": ring}
+    features = [
+        {"type": "Feature", "geometry": shape, "properties": {"classification": {"name": "Tumor"}}}
+        for shape in (area, line)
+    ]
+    (masks / "s1.geojson").write_text(json.dumps(features))
+    cv2.imwrite(str(masks / "s1.png"), np.ones((96, 128), np.uint8))
+    plan, _, layout = planned(slide, tmp_path / "job", mask=masks, mask_class=["Tumor"])
+    assert plan.corners.tolist() == [[0, 0], [64, 0], [0, 64], [64, 64]]
+    passed_over = "s1.geojson: without an area, passed over: 1 LineString"
+    assert plan.remarks == (passed_over, "of its masks s1.geojson is taken, not s1.png")
+    with h5py.File(layout.patches_file("s1")) as file:
+        attributes = dict(file["coords"].attrs)
+    assert attributes["mask_origin"] == "slide"
+    assert json.loads(attributes["mask_classes"]) == ["Tumor"]
+    assert json.loads(attributes["mask_remarks"]) == [passed_over]
+
+
+def test_rules_of_masks_need_a_mask_and_decide_the_features(tmp_path: Path) -> None:
+    for name, value in (
+        ("mask_class", ["a"]),
+        ("mask_background", ["1"]),
+        ("mask_origin", "slide"),
+    ):
+        with pytest.raises(ValidationError, match=f"{name} is about a mask"):
+            ExtractSettings.model_validate({name: value})
+    with pytest.raises(ValidationError, match="'white' must be numbers, as 255"):
+        ExtractSettings(mask=tmp_path, mask_background=["white"])
+    slide, spec = half_tissue(tmp_path), encoder_spec("efficientnet_lite0_random", None)
+    chosen = [
+        {},
+        {"mask_class": ["a"]},
+        {"mask_background": ["1"]},
+        {"mask_origin": "slide"},
+    ]
+    params = [params_of(slide, ExtractSettings(mask=tmp_path, **each), spec) for each in chosen]
+    assert len({json.dumps(each, default=str) for each in params}) == 4
+    assert not {"mask_class", "mask_background", "mask_origin"} & params[0].keys()
 
 
 def test_a_slide_without_a_patch_says_why(tmp_path: Path) -> None:

@@ -61,6 +61,62 @@ def test_what_cannot_be_read_is_white_and_marked_and_the_rest_is_not(tmp_path: P
     assert (found.pixels[~around].min(axis=1) < 200).all()
 
 
+def damaged_pyramid(path: Path, *levels: int) -> Path:
+    """A pyramid whose tissue is to the right of x = 512, all tiles of some levels zeroed."""
+    whole = glass(1024, 1536)
+    whole[:, 512:] = stained(1024, 1024)
+    with tifffile.TiffWriter(path) as tiff:
+        for number in range(3):
+            tiff.write(
+                whole[:: 2**number, :: 2**number], tile=(256, 256), photometric="rgb",
+                compression="jpeg", subfiletype=min(number, 1), metadata=None, software=False,
+            )  # fmt: skip
+    with tifffile.TiffFile(path) as tiff:
+        spans = [
+            span
+            for level in levels
+            for page in [tiff.pages[level]]
+            for span in zip(page.dataoffsets, page.databytecounts, strict=True)
+        ]
+    with path.open("r+b") as stream:
+        for offset, size in spans:
+            stream.seek(offset)
+            stream.write(bytes(size))
+    return path
+
+
+@pytest.mark.parametrize("levels", [(2,), (1, 2)])
+def test_where_a_level_is_damaged_the_next_finer_one_is_read(
+    tmp_path: Path, levels: tuple[int, ...]
+) -> None:
+    with Slide(damaged_pyramid(tmp_path / "good.tif")) as slide:
+        good = thumbnail_of(slide, 0.5)
+    with Slide(damaged_pyramid(tmp_path / "bad.tif", *levels)) as slide:
+        bad = thumbnail_of(slide, 0.5)
+    assert good.damaged_levels == ()
+    assert bad.damaged_levels == levels
+    assert not bad.unreadable.any()
+    assert bad.scale == good.scale == 4
+    assert np.abs(bad.pixels.astype(int) - good.pixels).mean() < 12
+    assert bad.pixels[:, :120].min() > 220
+
+
+def test_what_is_damaged_on_every_level_is_unreadable(tmp_path: Path) -> None:
+    with Slide(damaged_pyramid(tmp_path / "bad.tif", 0, 1, 2)) as slide:
+        found = thumbnail_of(slide, 0.5)
+    assert found.unreadable.all()
+    assert found.damaged_levels == (1, 2)
+
+
+def test_finer_levels_are_not_read_for_minutes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = damaged_pyramid(tmp_path / "bad.tif", 2)
+    monkeypatch.setenv("TCSSA_MAX_OVERVIEW_PIXELS", "300000")  # level 1 has 393,216
+    with Slide(path) as slide, pytest.raises(SlideError, match="pixels of the level"):
+        thumbnail_of(slide, 0.5)
+
+
 def test_a_level_of_too_many_pixels_is_refused_before_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

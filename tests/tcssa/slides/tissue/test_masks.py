@@ -5,11 +5,13 @@ import cv2
 import h5py
 import numpy as np
 import pytest
+from slide_files import stained, write_slide
 
+from tcssa.reporter import Silent
 from tcssa.slides import ExtractSettings, extract
 from tcssa.slides.image.thumbnail import Thumbnail
 from tcssa.slides.tissue.contours import tissue_contours, to_geojson
-from tcssa.slides.tissue.ground import Ground, MaskError
+from tcssa.slides.tissue.ground import Ground, MaskError, MaskRules
 from tcssa.slides.tissue.masks import read_mask
 from tcssa.slides.tissue.tissue import Tissue
 
@@ -82,6 +84,36 @@ def test_a_picture_of_any_size_is_a_mask(tmp_path: Path) -> None:
     mask = read_mask(tmp_path / "a.png", ground()).inside
     assert mask[10:30, 10:40].all()
     assert mask.sum() == 20 * 30
+
+
+@pytest.mark.parametrize(("label", "extent"), [(0, "nothing"), (3, "everything")])
+def test_a_picture_of_one_label_is_reported_with_both_counts(
+    tmp_path: Path, label: int, extent: str
+) -> None:
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), np.full((100, 120), label, np.uint8))
+    mask = read_mask(path, ground())
+    (remark,) = mask.remarks
+    num = 12_000 if label else 0
+    assert remark.startswith(f"by its mask {extent} is tissue: {num:,} of 12,000 pixels of a.png")
+    assert ("--mask-background if that is glass" in remark) == bool(label)
+    assert read_mask(path, ground(), MaskRules(background=("3",))).inside.any() == (label != 3)
+
+
+def test_what_was_passed_over_is_told_reported_and_kept(tmp_path: Path) -> None:
+    slide = write_slide(tmp_path / "s1.tif", stained(224, 448))
+    content = [feature(polygon([[0, 0], [224, 0], [224, 224], [0, 224]])), feature(None)]
+    settings = ExtractSettings(
+        encoder="efficientnet_lite0_random", mask=write(tmp_path / "s1.geojson", content)
+    )
+    reporter = Silent()
+    report = extract([slide], tmp_path / "job", settings, reporter)
+    (result,) = report.slides
+    passed_over = "s1.geojson: without an area, passed over: 1 geometry that is null"
+    assert (result.status, result.num_patches, result.remarks) == ("done", 1, (passed_over,))
+    assert reporter.warnings == [f"s1: {passed_over}"]
+    with h5py.File(report.features_folder / "s1.h5") as file:
+        assert json.loads(file["features"].attrs["mask_remarks"]) == [passed_over]
 
 
 def test_what_is_no_mask_is_refused_with_its_reason(tmp_path: Path) -> None:

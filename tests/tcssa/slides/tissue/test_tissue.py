@@ -9,6 +9,7 @@ from slide_files import Pixels, glass, stained, write_slide
 from tcssa.slides.image.slide import Slide
 from tcssa.slides.image.thumbnail import Thumbnail, thumbnail_of
 from tcssa.slides.tissue.contours import tissue_contours, to_geojson
+from tcssa.slides.tissue.segmenters import everywhere
 from tcssa.slides.tissue.tissue import Tissue, find_tissue
 
 
@@ -51,6 +52,25 @@ def test_small_holes_are_filled_and_large_ones_kept() -> None:
     mask = find_tissue(picture(pixels), 0.5).mask
     assert mask[106, 106]
     assert not mask[185, 290]
+
+
+def test_glass_at_the_edge_is_no_hole_however_small() -> None:
+    pixels = stained(300, 400)
+    corners = [(slice(0, 13), slice(0, 13)), (slice(288, 300), slice(388, 400))]
+    for rows, columns in (*corners, (slice(0, 12), slice(200, 212))):  # about 100 µm a side
+        pixels[rows, columns] = 245
+    mask = find_tissue(picture(pixels), 0.5).mask
+    for row, column in ((4, 4), (295, 395), (4, 206)):
+        assert not mask[row, column]
+    assert mask.sum() > 300 * 400 - 3 * 13**2
+
+
+def test_all_is_everything_without_a_filter_of_size_or_of_pen() -> None:
+    pixels = glass(7, 9)  # 56 x 72 µm, less than any speck
+    pixels[:] = (20, 120, 40)  # as a pen's
+    tissue = find_tissue(picture(pixels), 0.5, everywhere)
+    assert tissue.mask.all()
+    assert tissue.removed is None
 
 
 def test_share_per_patch_equals_counting() -> None:
