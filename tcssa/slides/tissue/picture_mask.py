@@ -44,7 +44,7 @@ def read_picture_mask(path: Path, ground: Ground, rules: MaskRules) -> list[Read
         )
     counted = f"{int(picture.inside.sum()):,} of {picture.inside.size:,} pixels of {path.name}"
     if picture.inside.all():
-        counted += f" (its upper left one is {picture.corner}; --mask-background if that is glass)"
+        counted += f" (--mask-background {picture.corner} if its upper left one is glass)"
     return [
         Reading(
             _sampled(picture.inside, ground, place),

@@ -96,7 +96,7 @@ def test_a_picture_of_one_label_is_reported_with_both_counts(
     (remark,) = mask.remarks
     num = 12_000 if label else 0
     assert remark.startswith(f"by its mask {extent} is tissue: {num:,} of 12,000 pixels of a.png")
-    assert ("--mask-background if that is glass" in remark) == bool(label)
+    assert ("(--mask-background 3 if its upper left one is glass)" in remark) == bool(label)
     assert read_mask(path, ground(), MaskRules(background=("3",))).inside.any() == (label != 3)
 
 
