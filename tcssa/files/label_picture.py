@@ -1,11 +1,13 @@
 """Pictures whose values are labels, read as they are stored: at any depth, in any colour.
 
 Of deeper colours Pillow keeps the higher 8 bits, and it knows no doubles and no signed colours.
-Those are decoded by OpenCV, after Pillow's checks or those of `tcssa.files.tiff`.
+Those are decoded by OpenCV. It passes over damage without a word, so Pillow decodes first, for its
+checks; of a TIFF that Pillow does not know only pixels that are not compressed are read.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,19 +19,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.ImageFile import ImageFile
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 from tcssa.errors import FileError
 from tcssa.files.boundary import UnsoundError, reading
 from tcssa.files.label_rule import LabelRule
 from tcssa.files.limits import PICTURE_PIXELS
 from tcssa.files.picture import DEEP_GREYS, bits_of, blocks_of, open_picture
-from tcssa.files.tiff import TIFF_MAGICS, directories, require_sound_tiff
+from tcssa.files.tiff import TIFF_MAGICS, require_sound_tiff
 
 _LESSER_PAGE, _WIDTH, _HEIGHT, _MEANING, _SAMPLES, _EXTRA, _FORMAT = (
     254, 256, 257, 262, 277, 338, 339
 )  # fmt: skip
-_WHITE_IS_ZERO, _SIGNED = 0, 2
+_BITS, _COMPRESSION, _PLACES, _LENGTHS = 258, 259, (273, 324), (279, 325)
+_DEFLATED, _PILLOW_LOOKS_BITS = (8, 32946), 8
+_UNCOMPRESSED, _WHITE_IS_ZERO, _SIGNED = 1, 0, 2
+_DECODED = (1, 5, 8, 32773, 32946)
+"""Compressions of a TIFF that OpenCV knows at all depths: none, LZW, deflate and PackBits."""
 _COLOURS = (1, 3, 4)
 """Numbers of channels that are greys or colours."""
 _COPY_HINT = "compare its size with the original, or copy it again"
@@ -114,13 +120,27 @@ def _opened(path: Path, error: type[FileError], held: ExitStack) -> ImageFile | 
             raise
         require_sound_tiff(path, error)
         with reading(path, error):
-            first = next(directories(path))
-            width, height = (max(first.get(tag) or (0,)) for tag in (_WIDTH, _HEIGHT))
+            tags = _first_directory(path)
+            width, height, samples = tags[_WIDTH], tags[_HEIGHT], tags.get(_SAMPLES, 1)
+            num_bytes = width * height * samples * max(tags.get(_BITS, (1,))) // 8
+            stored = max(sum(tags.get(lengths, (0,))) for lengths in _LENGTHS)
         PICTURE_PIXELS.require(width * height, path, error)
-        samples = max(first.get(_SAMPLES) or (1,))
         if samples not in _COLOURS:
             raise _no_colours(path, error, samples) from None
+        if tags.get(_COMPRESSION, 1) != _UNCOMPRESSED or stored < num_bytes:
+            raise
         return None
+
+
+def _first_directory(path: Path) -> ImageFileDirectory_v2:
+    """Read the tags of the first picture of a sound TIFF."""
+    with path.open("rb") as stream:
+        head = stream.read(8)
+        is_big = head[2:4] in (b"+\0", b"\0+")
+        tags = ImageFileDirectory_v2(head + (stream.read(8) if is_big else b""))
+        stream.seek(tags.next)
+        tags.load(stream)
+    return tags
 
 
 def _no_colours(path: Path, error: type[FileError], samples: int) -> FileError:
@@ -135,12 +155,13 @@ def _stored(
     image: ImageFile | None, path: Path, error: type[FileError], *, is_plain: bool
 ) -> _Stored:
     if image is None:
-        return _by_opencv(path, has_alpha=False)
+        return _by_opencv(path)
     if isinstance(image, TiffImageFile):
+        _require_inflated(image, path)
         samples = image.tag_v2.get(_SAMPLES, 1)
         is_signed = _SIGNED in image.tag_v2.get(_FORMAT, (1,))
         if samples == 4 and image.mode != "CMYK" and not {1, 2} & {*image.tag_v2.get(_EXTRA, ())}:
-            return _by_opencv(path, has_alpha=False)
+            return _by_opencv(path, image)
         if samples != len(image.getbands()):
             raise _no_colours(path, error, samples)
         is_white = image.tag_v2.get(_MEANING) == _WHITE_IS_ZERO and image.mode in ("1", "L")
@@ -150,10 +171,9 @@ def _stored(
         if len(pages) > 1:
             return _of_pages(image, pages, path, error)
         if is_signed and image.mode == "L":
-            return _by_opencv(path, has_alpha=False)
+            return _by_opencv(path, image)
     if bits_of(image) > 8 and image.mode not in DEEP_GREYS:
-        image.load()  # what is damaged is found by Pillow
-        return _by_opencv(path, has_alpha=image.mode in ("RGBA", "LA"))
+        return _by_opencv(path, image, has_alpha=image.mode in ("RGBA", "LA"))
     if image.format == "JPEG" and is_plain:
         image.draft("L", image.size)  # brightness alone: black is never quite black in colour
     image.load()
@@ -161,6 +181,29 @@ def _stored(
     if image.mode == "P":
         palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
     return _Stored((image.height, image.width), _parts_of(image), palette)
+
+
+def _require_inflated(image: TiffImageFile, path: Path) -> None:
+    """Require that deeper pixels can be inflated to their end: Pillow does not look.
+
+    Raises:
+        UnsoundError: A tile or strip is damaged.
+    """
+    tags = image.tag_v2
+    if tags.get(_COMPRESSION) not in _DEFLATED or bits_of(image) == _PILLOW_LOOKS_BITS:
+        return
+    most = image.width * image.height * 8 * tags.get(_SAMPLES, 1) + 1
+    with path.open("rb") as stream:
+        for places, lengths in zip(_PLACES, _LENGTHS, strict=True):
+            for place, length in zip(tags.get(places, ()), tags.get(lengths, ()), strict=True):
+                stream.seek(place)
+                inflating = zlib.decompressobj()
+                try:
+                    inflating.decompress(stream.read(length), most)
+                except zlib.error:
+                    raise UnsoundError("a tile or strip is damaged") from None
+                if length and not inflating.eof:
+                    raise UnsoundError("a tile or strip is cut short")
 
 
 def _two_readings(image: TiffImageFile, path: Path, error: type[FileError]) -> FileError:
@@ -194,7 +237,14 @@ def _parts_of(
         yield (slice(top, bottom), slice(left, right)), values, transparent
 
 
-def _by_opencv(path: Path, *, has_alpha: bool) -> _Stored:
+def _by_opencv(path: Path, image: ImageFile | None = None, *, has_alpha: bool = False) -> _Stored:
+    """Decode a picture by OpenCV, one that Pillow knows after Pillow has found no damage."""
+    if image is not None:
+        image.load()
+    if isinstance(image, TiffImageFile):
+        compression = image.tag_v2.get(_COMPRESSION, 1)
+        if compression not in _DECODED:
+            raise UnsoundError(f"is a TIFF of labels with the compression {compression}")
     content = np.frombuffer(path.read_bytes(), np.uint8)
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
@@ -230,6 +280,7 @@ def _of_pages(
     channels = []
     for page in pages:
         image.seek(page)
+        _require_inflated(image, path)
         channels.append(np.array(image))
     remark = f"its {len(pages)} pages of one size are taken for channels of one picture"
     return _whole(np.stack(channels, axis=2), None, remark)

@@ -1,5 +1,6 @@
 """Label masks as annotation tools and scripts write them, in every depth and colour."""
 
+import contextlib
 import io
 from pathlib import Path
 
@@ -210,6 +211,28 @@ def test_a_flipped_bit_of_a_png_never_changes_a_mask(tmp_path: Path, level: int)
         except PictureError:
             num_refused += 1
     assert num_refused > 100
+
+
+@pytest.mark.parametrize("compression", ["zlib", "lzw", "zstd"])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int32, np.float32, np.float64])
+@pytest.mark.parametrize("photometric", ["rgb", "minisblack"])
+def test_damage_within_compressed_labels_is_never_read_as_a_mask(
+    tmp_path: Path, compression: str, kind: type, photometric: str
+) -> None:
+    path = tmp_path / "a.tif"
+    picture = ONES.astype(kind)
+    if photometric == "rgb":
+        picture = np.dstack([picture, 0 * picture, 0 * picture])
+    tifffile.imwrite(path, picture, photometric=photometric, compression=compression)
+    with tifffile.TiffFile(path) as tiff:
+        begin, size = tiff.pages[0].dataoffsets[0], tiff.pages[0].databytecounts[0]
+    content = bytearray(path.read_bytes())
+    content[begin + size // 2 : begin + size] = bytes(size - size // 2)
+    with contextlib.suppress(PictureError):  # doubles are refused where they are compressed
+        np.testing.assert_array_equal(labels(path).inside, IS_SQUARE)
+    path.write_bytes(content)
+    with pytest.raises(PictureError):
+        labels(path)
 
 
 @pytest.mark.parametrize("kind", ["deep.png", "deep.tif", "double.tif"])
