@@ -106,7 +106,7 @@ def epoch_s(folder: Path, cohort: Cohort, store: BagStore, model: str) -> float:
 
 
 def reading_table(root: Path, cohorts: dict[str, Cohort], pack: FeaturePack) -> Table:
-    """Every layout, and the pack in its two ways."""
+    """Every layout, and the pack."""
     table = Table(title=f"ms to read a slide [{NUM_PATCHES}, {FEATURE_DIM}]")
     for title in ("", "cold", "warm", "warm, two readers"):
         table.add_column(title, justify="right" if title else "left")
@@ -114,11 +114,8 @@ def reading_table(root: Path, cohorts: dict[str, Cohort], pack: FeaturePack) -> 
         row = reading_row(_folder(root, name), cohort, lambda n: BagStore(0, readers=n))
         table.add_row(name, *row)
     cohort = next(iter(cohorts.values()))
-    for name, budget in (("pack, read", 0), ("pack, mapped", 10**10)):
-        row = reading_row(
-            pack.folder, cohort, lambda n, budget=budget: BagStore(budget, pack=pack, readers=n)
-        )
-        table.add_row(name, *row)
+    row = reading_row(pack.folder, cohort, lambda n: BagStore(0, pack=pack, readers=n))
+    table.add_row("pack", *row)
     table.add_row("kept in memory", *kept_row(cohort, BagStore(10**10)))
     return table
 

@@ -20,7 +20,6 @@ from tcssa.artefact import MANIFEST_FILE, Artefact
 from tcssa.encoders.exported import ExportedEncoder
 from tcssa.errors import ArtefactError, FileError, RunError, TcssaError
 from tcssa.files.locks import FolderLocks
-from tcssa.mil.bags.feature_pack import INDEX_FILE, ROWS_FILE, read_index
 from tcssa.mil.evaluation.evaluation_page import write_evaluation_page
 from tcssa.mil.results.finished import read_finished
 from tcssa.mil.results.history import write_history
@@ -302,17 +301,6 @@ def test_a_damaged_log_of_answers_is_one_line(damage: str, tmp_path: Path) -> No
     with pytest.raises(RunError) as caught:
         AnswerLog(path, MADE_FROM)
     require_one_line(caught.value, path)
-
-
-@pytest.mark.parametrize("damage", [name for name in DAMAGES if name != "an empty object"])
-def test_a_damaged_index_of_a_pack_is_none(damage: str, tmp_path: Path) -> None:
-    (tmp_path / ROWS_FILE).write_bytes(bytes(64))
-    index = {"feature_dim": 4, "slides": {"s": {"rows_xxh3": "0"}}}
-    (tmp_path / INDEX_FILE).write_text(json.dumps(index))
-    assert read_index(tmp_path, 4, 64).slides
-    (tmp_path / INDEX_FILE).unlink()
-    DAMAGES[damage](tmp_path / INDEX_FILE, json.dumps(index).encode())
-    assert not read_index(tmp_path, 4, 64).slides
 
 
 LOCK = {"host": "h", "pid": 1, "token": "t"}

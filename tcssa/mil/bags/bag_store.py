@@ -40,7 +40,7 @@ class BagStore:
 
     Args:
         cache_bytes: Memory for features kept between epochs, in bytes. With a pack these are pages
-            of its file, which processes share.
+            of its files, which processes share.
         pack: The features as float16; slides that it lacks are read from their own files.
         half: Round features to float16 where they fit, as a pack does.
         readers: Number of threads that read ahead.
@@ -58,8 +58,6 @@ class BagStore:
     ) -> None:
         self._cache_bytes = cache_bytes
         self._pack, self._half = pack, half or pack is not None
-        # one map for all slides, since each map keeps a file open
-        self._mapped = pack.map() if pack is not None and cache_bytes > 0 else None
         self._readers, self._pin = readers, pin
         self.rounding: Rounding | None = None
         """Summary of what rounding changed, set by `open_store` for a pack of rounded features."""
@@ -79,9 +77,7 @@ class BagStore:
         if held is not None:
             return held
         if self._pack is not None and self._pack.holds(slide):
-            room = self._cache_bytes - self._held_bytes
-            fits = self._pack.num_bytes(slide) <= room
-            features = self._pack.read(slide, self._mapped if fits else None)
+            features = self._pack.read(slide)
         else:
             features = torch.from_numpy(self._read_file(slide.path))
         self._hold(slide.path, features)
@@ -220,6 +216,5 @@ def _tell_rounding(rounding: Rounding, pack: FeaturePack, reporter: Reporter) ->
 
 
 def _num_bytes(slide: CohortSlide, feature_dim: int, pack: FeaturePack | None) -> int:
-    if pack is not None and pack.holds(slide):
-        return pack.num_bytes(slide)
-    return slide.num_patches * feature_dim * np.dtype(slide.stored_as).itemsize
+    dtype = "float16" if pack is not None and pack.holds(slide) else slide.stored_as
+    return slide.num_patches * feature_dim * np.dtype(dtype).itemsize

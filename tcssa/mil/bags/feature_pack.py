@@ -1,56 +1,47 @@
-"""The features of a cohort as float16 in one file, packed once for all folds, runs and processes.
+"""The features of a cohort as float16, packed once for all folds, runs and processes.
 
 ::
 
-    FOLDER/features-<key>/
-      rows.bin      [patches, D] float16 of every slide, each starting on a page of its own
-      index.json    the slides packed so far, with a hash of their rows and what rounding changed
+    FOLDER/features-<key>/<slide_id>.safetensors    features [N, D] float16 of one slide
 
-The key is derived from the cohort's features: their hash, and the size and time of every file.
-Other features go to another folder; the content of a folder never changes. A slide's offset follows
-from the numbers of patches, so every process that packs writes the same bytes to the same place,
-and a lock only saves work. The index is replaced as a whole, after the rows that it names are on
-the disk: if packing is killed, the pack holds the slides of its index, and the next process
-continues with the others.
+The metadata of a file holds a hash of its rows and what rounding changed. The key is derived from
+the cohort's features: their hash, and the size and time of every file. Other features go to another
+folder; the content of a folder never changes. Every file is written under another name and renamed:
+if packing is killed, the pack holds the slides that are there, and the next process continues with
+the others.
 
-A slide with a value beyond the range of float16 is left out; it is read unrounded from its own
-file.
+A slide with a value beyond the range of float16 has a file without rows; it is read unrounded from
+its own file.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 import xxhash
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
+from safetensors.torch import save_file
 from torch import Tensor
 
 from tcssa.errors import FeatureFileError
-from tcssa.features.feature_set_path import BagRef
-from tcssa.files.boundary import require_file
-from tcssa.files.checksums import params_hash
-from tcssa.files.text import read_model
-from tcssa.mil.cohort.cohort import Cohort, CohortSlide
+from tcssa.files import atomic
+from tcssa.files.boundary import UnsoundError, reading
+from tcssa.files.tensors import read_safetensors
+from tcssa.mil.bags.rounding import Rounded
+from tcssa.mil.cohort.cohort import CohortSlide
 
-FORMAT_VERSION = 1
-PREFIX = "features-"
-ROWS_FILE, INDEX_FILE = "rows.bin", "index.json"
-_ITEM_BYTES = 2
-_PAGE_BYTES = 65_536
-"""Page size of the system with the largest pages, so that all systems read the same file."""
+PREFIX, SUFFIX = "features-", ".safetensors"
+_NAME = "features"
 _REFUSALS = {
     errno.EMFILE: "allow this process more open files: ulimit -n",
     errno.ENFILE: "this machine has too many files open: close other programs",
-    errno.ENOMEM: "allow this process more memory (ulimit -v), or map nothing: --cache-gb 0",
     errno.EACCES: "get the right to read it, or name another folder with --feature-cache",
     errno.EPERM: "get the right to read it, or name another folder with --feature-cache",
 }
@@ -58,34 +49,16 @@ _REFUSALS = {
 
 
 class PackedSlide(BaseModel):
-    """A slide's entry in the index."""
+    """The metadata of a slide's file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rows_xxh3: str | None
-    """Hash of the slide's rows; None if it was left out."""
-    largest_change: float = 0.0
+    rows_xxh3: str
+    """Hash of the slide's rows."""
+    largest_change: float
     """Largest absolute change of a value by rounding to float16."""
     too_large_row: int | None = None
-    """Index of the first patch with a value beyond float16, for which the slide was left out."""
-
-
-class PackIndex(BaseModel):
-    """The content of ``index.json``."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    format_version: int = FORMAT_VERSION
-    feature_dim: int
-    slides: dict[str, PackedSlide] = {}
-
-
-class Place(NamedTuple):
-    """The place of a slide's rows in the file."""
-
-    offset: int
-    """In bytes from the start of the file."""
-    num_patches: int
+    """Index of the first patch with a value beyond float16, for which the file has no rows."""
 
 
 @dataclass(frozen=True)
@@ -100,69 +73,30 @@ class Rounding:
 
 @dataclass(frozen=True)
 class FeaturePack:
-    """A complete pack, open for reading; any number of threads may read."""
+    """A complete pack; any number of threads may read."""
 
     folder: Path
-    feature_dim: int
-    slides: dict[str, PackedSlide]
-    places: dict[str, Place]
+    slides: Mapping[str, PackedSlide]
 
     def holds(self, slide: CohortSlide) -> bool:
         """Tell whether the pack has the features of a slide."""
         found = self.slides.get(slide.slide_id)
-        return found is not None and found.rows_xxh3 is not None
+        return found is not None and found.too_large_row is None
 
-    def num_bytes(self, slide: CohortSlide) -> int:
-        """Return the size in bytes of the features of a slide that the pack holds."""
-        return self.places[slide.slide_id].num_patches * self.feature_dim * _ITEM_BYTES
-
-    def map(self) -> Tensor:
-        """Map all values of the file, float16, as pages that all processes share.
-
-        Call it once, in the main thread, and pass the result to every `read`: each map keeps a
-        file open. The map is read-only, because with copy-on-write the system would require as
-        much free memory; never write to the tensor.
-
-        Raises:
-            FeatureFileError: The file cannot be mapped.
-        """
-        try:
-            values = np.memmap(self.folder / ROWS_FILE, np.float16, "r")
-        except OSError as error:
-            raise self._unreadable(error) from None
-        except ValueError as error:
-            raise self._damaged(f"cannot be mapped ({error})") from None
-        with warnings.catch_warnings():  # about a read-only array; nothing writes to it
-            warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
-            return torch.from_numpy(values)
-
-    def read(self, slide: CohortSlide, mapped: Tensor | None = None) -> Tensor:
+    def read(self, slide: CohortSlide) -> Tensor:
         """Return the features [N, D] of a slide in the pack, float16, checked against their hash.
 
-        Args:
-            slide: A slide that the pack holds.
-            mapped: The result of `map`, to return a view of it; None reads a copy.
+        They are pages of the file, which processes share; never write to the tensor.
 
         Raises:
             FeatureFileError: The file cannot be read, or the rows do not match their hash.
         """
-        place = self.places[slide.slide_id]
-        shape = (place.num_patches, self.feature_dim)
-        begin, count = place.offset // _ITEM_BYTES, shape[0] * shape[1]
-        if mapped is None:
-            try:
-                values = np.fromfile(
-                    self.folder / ROWS_FILE, np.float16, count, offset=place.offset
-                )
-            except OSError as error:
-                raise self._unreadable(error) from None
-            found = torch.from_numpy(values)
-        else:
-            found = mapped[begin : begin + count]
+        features = read_packed(self.folder, slide.slide_id, rows=True)[0]
         # this also touches every page, here in a reader thread rather than in the training step
-        if rows_hash(found.numpy()) != self.slides[slide.slide_id].rows_xxh3:
-            raise self._damaged(f"holds other rows of slide {slide.slide_id} than were written")
-        return found.view(shape)
+        if _hash(features.numpy()) != self.slides[slide.slide_id].rows_xxh3:
+            path = packed_file(self.folder, slide.slide_id)
+            raise FeatureFileError(path, "holds other rows than were written", hint=_remade(path))
+        return features
 
     def rounding(self) -> Rounding:
         """Summarise what rounding to float16 changed, over all slides."""
@@ -175,80 +109,78 @@ class FeaturePack:
             },
         )
 
-    def _unreadable(self, error: OSError) -> FeatureFileError:
-        """Turn an error of the system into ours; most do not mean that the file is damaged."""
-        reason = f"cannot be read ({error.strerror or error})"
-        hint = _REFUSALS.get(error.errno or 0)
-        if hint is None:
-            return self._damaged(reason)
-        return FeatureFileError(self.folder / ROWS_FILE, reason, hint=hint)
 
-    def _damaged(self, reason: str) -> FeatureFileError:
-        hint = f"remove {self.folder} and give the same command again: it is made anew"
-        return FeatureFileError(self.folder / ROWS_FILE, reason, hint=hint)
+def packed_file(folder: Path, slide_id: str) -> Path:
+    """Return the path of a slide's file in a pack."""
+    return folder / f"{slide_id}{SUFFIX}"
 
 
-def read_index(folder: Path, feature_dim: int, num_bytes: int) -> PackIndex:
-    """Read which slides are packed; the index is empty if there is no pack or it is damaged.
+def read_packed(folder: Path, slide_id: str, *, rows: bool) -> tuple[Tensor, PackedSlide]:
+    """Map the file of a slide.
 
     Args:
         folder: The pack's folder.
-        feature_dim: D that the pack must have.
-        num_bytes: Size that the file of rows must have, in bytes.
-    """
-    nothing = PackIndex(feature_dim=feature_dim)
-    try:
-        index = read_model(folder / INDEX_FILE, FeatureFileError, PackIndex)
-        size = require_file(folder / ROWS_FILE, FeatureFileError)
-    except FeatureFileError:
-        return nothing
-    fits = (index.format_version, index.feature_dim, size) == (
-        FORMAT_VERSION, feature_dim, num_bytes
-    )  # fmt: skip
-    return index if fits else nothing
-
-
-def places_of(slides: Sequence[CohortSlide], feature_dim: int) -> tuple[dict[str, Place], int]:
-    """Lay out the rows of slides in a file, independently of the order of the slides.
-
-    Args:
-        slides: All slides of the cohort.
-        feature_dim: D of their features.
-
-    Returns:
-        The place of each slide's rows by slide_id, and the size of the file in bytes.
-    """
-    places, end = {}, 0
-    for slide in sorted(slides, key=lambda slide: slide.slide_id):
-        places[slide.slide_id] = Place(end, slide.num_patches)
-        end += slide.num_patches * feature_dim * _ITEM_BYTES
-        end += -end % _PAGE_BYTES
-    return places, end
-
-
-def pack_key(cohort: Cohort) -> str:
-    """Return the key that distinguishes the pack of a cohort from those of other features.
+        slide_id: A slide that is packed.
+        rows: The rows are needed now, so the system reads the whole file at once.
 
     Raises:
-        FeatureFileError: A feature file is gone or not accessible.
+        FeatureFileError: The file cannot be read; the hint says if that is no damage of it.
     """
-    files = {slide.slide_id: _stat(slide.path) for slide in cohort.slides}
-    return params_hash(
-        {
-            "format_version": FORMAT_VERSION,
-            "features": cohort.features_hash,
-            "files": {name: [file.st_size, file.st_mtime_ns] for name, file in files.items()},
-        }
-    )
-
-
-def _stat(path: Path) -> os.stat_result:
+    path = packed_file(folder, slide_id)
     try:
-        return BagRef.parse(path).file.stat()
-    except OSError as error:
-        raise FeatureFileError(path, f"cannot be read ({error.strerror or error})") from None
+        # safetensors calls any file absent that it cannot open
+        with reading(path, FeatureFileError), path.open("rb") as file:
+            if rows and hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
+        tensors, facts = read_safetensors(path, FeatureFileError)
+        with reading(path, FeatureFileError):
+            packed = PackedSlide.model_validate(facts)
+            features = tensors[_NAME]
+            if features.dtype != torch.float16 or features.dim() != 2:
+                raise UnsoundError("holds no rows of float16")
+    except FeatureFileError as error:
+        error.hint = _refusal(error) or _remade(path)
+        raise
+    return features, packed
 
 
-def rows_hash(rows: NDArray[np.float16]) -> str:
-    """Hash the rows of a slide, to check later that they are those that were written."""
+def is_refused(error: FeatureFileError) -> bool:
+    """Tell whether the system refused to open a file that need not be damaged."""
+    return _refusal(error) is not None
+
+
+def write_packed(folder: Path, slide_id: str, rounded: Rounded) -> PackedSlide:
+    """Write the file of a slide.
+
+    Args:
+        folder: The pack's folder.
+        slide_id: The slide.
+        rounded: Its features; a value beyond float16 leaves out all rows.
+
+    Raises:
+        DiskFullError: The disk has no space for the file.
+        OSError: The file cannot be written.
+    """
+    rows = rounded.features if rounded.too_large_row is None else rounded.features[:0]
+    packed = PackedSlide(
+        rows_xxh3=_hash(rows),
+        largest_change=rounded.largest_change,
+        too_large_row=rounded.too_large_row,
+    )
+    facts = {name: str(value) for name, value in packed.model_dump(exclude_none=True).items()}
+    with atomic.replacing(packed_file(folder, slide_id)) as temporary:
+        save_file({_NAME: torch.from_numpy(np.ascontiguousarray(rows))}, temporary, facts)
+    return packed
+
+
+def _refusal(error: FeatureFileError) -> str | None:
+    number = error.__cause__.errno if isinstance(error.__cause__, OSError) else None
+    return _REFUSALS.get(number or 0)
+
+
+def _hash(rows: NDArray[np.float16]) -> str:
     return xxhash.xxh3_64_hexdigest(np.ascontiguousarray(rows).data)
+
+
+def _remade(path: Path) -> str:
+    return f"remove {path} and give the same command again: it is made anew"

@@ -1,6 +1,7 @@
 """Packing of a cohort's features: once, by one process, resumed after a kill.
 
-`tcssa.mil.bags.feature_pack` describes what a pack is, and why a lock only saves work.
+`tcssa.mil.bags.feature_pack` describes what a pack is. A lock only saves work: every process that
+packs would write the same bytes.
 """
 
 from __future__ import annotations
@@ -9,36 +10,34 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tcssa.errors import DiskFullError, FeatureFileError, FileError
 from tcssa.features import read_features
+from tcssa.features.feature_set_path import bag_file
 from tcssa.files import atomic
+from tcssa.files.checksums import params_hash
 from tcssa.files.locks import FolderLocks
 from tcssa.mil.bags.feature_pack import (
-    INDEX_FILE,
     PREFIX,
-    ROWS_FILE,
     FeaturePack,
     PackedSlide,
-    PackIndex,
-    Place,
-    pack_key,
-    places_of,
-    read_index,
-    rows_hash,
+    is_refused,
+    packed_file,
+    read_packed,
+    write_packed,
 )
 from tcssa.mil.bags.rounding import to_half
 from tcssa.mil.cohort.cohort import Cohort, CohortSlide
 from tcssa.reporter import Reporter
 
-SAVE_EVERY_S = 5.0
-"""Seconds between saves of the index: the most work that a kill can cost."""
+FORMAT_VERSION = 2
+_OLD_FILE = "rows.bin"
+"""Stands in packs of version 1, which held all slides in one file."""
 _POLL_S = 0.2
 
 
@@ -48,131 +47,136 @@ def open_pack(root: Path, cohort: Cohort, reporter: Reporter) -> FeaturePack:
     Args:
         root: The folder of packs.
         cohort: The slides whose features are packed.
-        reporter: Told of progress, of waiting, and of packs of other features in the folder.
+        reporter: Told of progress, of waiting, and of other packs in the folder.
 
     Raises:
         DiskFullError: The disk has no space for the pack.
         FileError: The folder cannot be written to.
-        FeatureFileError: A feature file cannot be read, or changed since the cohort was read.
+        FeatureFileError: A feature file cannot be read, or changed since the cohort was read; or
+            the system refuses to open a file of the pack.
         NonFiniteFeatureError: A feature is NaN or infinite; it names file and row.
     """
-    name = PREFIX + pack_key(cohort)
+    name = PREFIX + _pack_key(cohort)
     folder = root / name
-    places, num_bytes = places_of(cohort.slides, cohort.feature_dim)
     with _disk_errors(root):
-        index = read_index(folder, cohort.feature_dim, num_bytes)
-        if not index.slides.keys() >= places.keys():
+        slides = _packed_slides(folder, cohort)
+        if len(slides) < len(cohort.slides):
             folder.mkdir(parents=True, exist_ok=True)
-            index = _make(root, name, cohort, places, num_bytes, reporter)
-    _tell_of_others(root, name, reporter)
-    return FeaturePack(folder, cohort.feature_dim, index.slides, places)
+            with _turn(root, name, reporter):
+                slides = _packed_slides(folder, cohort)
+                missing = [slide for slide in cohort.slides if slide.slide_id not in slides]
+                _tell_damage(folder, missing, reporter)
+                slides |= _pack(folder, missing, cohort.feature_dim, reporter)
+        _tell_of_others(root, name, reporter)
+    return FeaturePack(folder, slides)
 
 
-def _make(
-    root: Path,
-    name: str,
-    cohort: Cohort,
-    places: dict[str, Place],
-    num_bytes: int,
-    reporter: Reporter,
-) -> PackIndex:
-    """Pack the missing slides, or wait for the process that is packing them."""
-    folder = root / name
-    with FolderLocks(root) as locks:
-        waits = False
-        while True:
-            owner = locks.take(name)
-            index = read_index(folder, cohort.feature_dim, num_bytes)
-            if index.slides.keys() >= places.keys():
-                return index
-            if owner is None:
-                _pack(folder, index, cohort, places, num_bytes, reporter)
-                return index
-            if not waits:
-                reporter.note(f"waiting for {owner}, which packs these features into {folder}")
-            waits = True
-            time.sleep(_POLL_S)
+def _packed_slides(folder: Path, cohort: Cohort) -> dict[str, PackedSlide]:
+    """Read which slides are packed, without those whose file is damaged.
 
-
-def _pack(
-    folder: Path,
-    index: PackIndex,
-    cohort: Cohort,
-    places: dict[str, Place],
-    num_bytes: int,
-    reporter: Reporter,
-) -> None:
-    """Write the rows of all slides that the index lacks, saving the index every few seconds."""
-    atomic.discard_leftovers(folder)
-    if not index.slides and (folder / INDEX_FILE).exists():
-        reporter.warn(f"{folder} is damaged, and is packed anew")
-    todo = [slide for slide in cohort.slides if slide.slide_id not in index.slides]
-    with (
-        _reserved(folder / ROWS_FILE, num_bytes) as descriptor,
-        reporter.task("packing features", len(todo), "slides") as task,
-    ):
-        saved_at = time.monotonic()
-        for slide in todo:
-            place = places[slide.slide_id]
-            index.slides[slide.slide_id] = _pack_slide(slide, cohort, place, descriptor)
-            if time.monotonic() - saved_at >= SAVE_EVERY_S:
-                _save(folder, index, descriptor)
-                saved_at = time.monotonic()
-            task.advance()
-        _save(folder, index, descriptor)
-
-
-def _pack_slide(slide: CohortSlide, cohort: Cohort, place: Place, descriptor: int) -> PackedSlide:
-    features = read_features(slide.path, cohort.feature_dim)
-    if len(features) != slide.num_patches:
-        reason = f"had {slide.num_patches} patches a moment ago, now {len(features)}"
-        raise FeatureFileError(slide.path, reason, hint="give the same command again")
-    rounded = to_half(features)
-    if rounded.too_large_row is not None:
-        return PackedSlide(rows_xxh3=None, too_large_row=rounded.too_large_row)
-    _write_at(descriptor, rounded.features, place.offset)
-    return PackedSlide(rows_xxh3=rows_hash(rounded.features), largest_change=rounded.largest_change)
-
-
-def _write_at(descriptor: int, rows: NDArray[np.float16], offset: int) -> None:
-    left = np.ascontiguousarray(rows).data.cast("B")
-    os.lseek(descriptor, offset, os.SEEK_SET)
-    while left:
-        left = left[os.write(descriptor, left) :]
-
-
-def _save(folder: Path, index: PackIndex, descriptor: int) -> None:
-    os.fsync(descriptor)  # rows first: the index names nothing that is not on the disk
-    atomic.write_text(folder / INDEX_FILE, index.model_dump_json() + "\n")
+    Raises:
+        FeatureFileError: The system refuses to open a file; nothing is wrong with the file.
+    """
+    found = {}
+    for slide in cohort.slides:
+        try:
+            features, packed = read_packed(folder, slide.slide_id, rows=False)
+        except FeatureFileError as error:
+            if is_refused(error):
+                raise
+            continue
+        rows = slide.num_patches if packed.too_large_row is None else 0
+        if tuple(features.shape) == (rows, cohort.feature_dim):
+            found[slide.slide_id] = packed
+    return found
 
 
 @contextmanager
-def _reserved(path: Path, num_bytes: int) -> Iterator[int]:
-    """Open a file of this size, its space reserved before anything is written."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+def _turn(root: Path, name: str, reporter: Reporter) -> Iterator[None]:
+    """Wait until no other process packs the same features."""
+    with FolderLocks(root) as locks:
+        owner = locks.take(name)
+        if owner is not None:
+            reporter.note(f"waiting for {owner}, which packs these features into {root / name}")
+        while owner is not None:
+            time.sleep(_POLL_S)
+            owner = locks.take(name)
+        yield
+
+
+def _pack(
+    folder: Path, slides: Sequence[CohortSlide], feature_dim: int, reporter: Reporter
+) -> dict[str, PackedSlide]:
+    """Write the files of slides."""
+    if not slides:
+        return {}
+    atomic.discard_leftovers(folder)
+    needed = sum(slide.num_patches for slide in slides) * feature_dim * np.float16().itemsize
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise DiskFullError(folder, needed_bytes=needed, free_bytes=free)
+    packed = {}
+    with reporter.task("packing features", len(slides), "slides") as task:
+        for slide in slides:
+            packed[slide.slide_id] = _pack_slide(slide, folder, feature_dim)
+            task.advance()
+    return packed
+
+
+def _pack_slide(slide: CohortSlide, folder: Path, feature_dim: int) -> PackedSlide:
+    features = read_features(slide.path, feature_dim)
+    if len(features) != slide.num_patches:
+        reason = f"had {slide.num_patches} patches a moment ago, now {len(features)}"
+        raise FeatureFileError(slide.path, reason, hint="give the same command again")
+    return write_packed(folder, slide.slide_id, to_half(features))
+
+
+def _pack_key(cohort: Cohort) -> str:
+    """Return the key that distinguishes the pack of a cohort from those of other features.
+
+    Raises:
+        FeatureFileError: A feature file is gone or not accessible.
+    """
+    files = {slide.slide_id: _stat(slide.path) for slide in cohort.slides}
+    return params_hash(
+        {
+            "format_version": FORMAT_VERSION,
+            "features": cohort.features_hash,
+            "files": {name: [file.st_size, file.st_mtime_ns] for name, file in files.items()},
+        }
+    )
+
+
+def _stat(path: Path) -> os.stat_result:
     try:
-        # space that a killed process reserved is there already; Windows does not report it
-        needed = num_bytes - getattr(os.fstat(descriptor), "st_blocks", 0) * 512
-        free = shutil.disk_usage(path.parent).free
-        if needed > free:
-            raise DiskFullError(path, needed_bytes=needed, free_bytes=free)
-        os.ftruncate(descriptor, num_bytes)
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(descriptor, 0, num_bytes)
-        yield descriptor
-    finally:
-        os.close(descriptor)
+        return bag_file(path).stat()
+    except OSError as error:
+        raise FeatureFileError(path, f"cannot be read ({error.strerror or error})") from None
+
+
+def _tell_damage(folder: Path, missing: Sequence[CohortSlide], reporter: Reporter) -> None:
+    damaged = [s.slide_id for s in missing if packed_file(folder, s.slide_id).exists()]
+    if damaged:
+        reporter.warn(
+            f"{len(damaged)} files in {folder} are damaged, and are packed anew: "
+            f"{', '.join(damaged[:5])}"
+        )
 
 
 def _tell_of_others(root: Path, name: str, reporter: Reporter) -> None:
-    others = sorted(
-        path for path in root.glob(f"{PREFIX}*/{ROWS_FILE}") if path.parent.name != name
+    others = sorted(path for path in root.glob(f"{PREFIX}*") if path.name != name)
+    if not others:
+        return
+    size = sum(file.stat().st_size for other in others for file in other.glob("*"))
+    reporter.note(
+        f"packs of other features lie in {root} too ({len(others)}, {size / 1e9:.1f} GB); "
+        f"remove what no run needs: {', '.join(path.name for path in others[:3])}"
     )
-    if others:
-        size = sum(path.stat().st_size for path in others)
+    old = [path.name for path in others if (path / _OLD_FILE).exists()]
+    if old:
         reporter.note(
-            f"packs of other features lie in {root} too ({len(others)}, {size / 1e9:.1f} GB); "
-            f"remove what no run needs: {', '.join(path.parent.name for path in others[:3])}"
+            f"{len(old)} of them are of an earlier version and are not read; a run that needs one "
+            f"packs its features anew, so remove {', '.join(old[:3])}"
         )
 
 

@@ -53,6 +53,8 @@ class TextEncoder:
         Raises:
             TemplateError: The tokenizer finds a special token in the text all the same.
         """
+        if not text:  # between the placeholders of a slide, of which a row has many
+            return []
         ids = list(self._plain.encode(text, add_special_tokens=False).ids)
         if not self._special_ids.isdisjoint(ids):
             raise TemplateError(f"the tokenizer cannot spell out a special token: {text[:100]!r}")

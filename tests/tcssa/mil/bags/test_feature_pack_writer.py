@@ -1,13 +1,12 @@
 """The packed cohort: what it holds, who shares it, and that no kill or full disk spoils it."""
 
 import errno
-import json
 import os
 import signal
 import subprocess
 import sys
 from collections import namedtuple
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 import torch
 from cohorts import small_run, write_cohort
 from factories import write_bag
+from safetensors.torch import save_file
 
 from tcssa.errors import DiskFullError, FeatureFileError, FileError, NonFiniteFeatureError, RunError
 from tcssa.features import read_features
@@ -84,7 +84,6 @@ def check_whole(pack: FeaturePack, cohort: Cohort) -> None:
     for slide in cohort.slides:
         expected = BagStore(0).get(slide).half()
         assert torch.equal(pack.read(slide), expected)
-        assert torch.equal(pack.read(slide, pack.map()), expected)
 
 
 def results(folder: Path) -> dict[str, bytes]:
@@ -100,7 +99,8 @@ def test_a_pack_holds_all_slides_and_is_made_once(tmp_path: Path, cohort: Cohort
     check_whole(open_pack(tmp_path / "packs", cohort, first), cohort)
     check_whole(open_pack(tmp_path / "packs", cohort, second), cohort)
     assert (first.packed, second.packed) == ([6], [])
-    assert sorted(p.name for p in (tmp_path / "packs").glob("*/*")) == ["index.json", "rows.bin"]
+    files = sorted(path.name for path in (tmp_path / "packs").glob("*/*"))
+    assert files == [f"{slide.slide_id}.safetensors" for slide in cohort.slides]
 
 
 HOLD = """
@@ -128,21 +128,20 @@ def test_more_slides_are_held_than_files_may_be_open(tmp_path: Path) -> None:
     assert done.stdout.split() == ["60", "60"], done.stderr
 
 
-@pytest.mark.parametrize(
-    ("number", "hint"),
-    [(errno.EMFILE, "ulimit -n"), (errno.ENOMEM, "--cache-gb 0"), (errno.EACCES, "the right to")],
-)
+@pytest.mark.parametrize(("number", "hint"), [(errno.EMFILE, "ulimit -n"), (errno.EACCES, "right")])
 def test_what_the_system_refuses_is_not_called_damage(
     tmp_path: Path, cohort: Cohort, monkeypatch: pytest.MonkeyPatch, number: int, hint: str
 ) -> None:
     pack = open_pack(tmp_path / "packs", cohort, Silent())
 
-    def refuses(*arguments: object, **named: object) -> None:
+    def refuses(path: Path, *arguments: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(feature_pack.np, "memmap", refuses)
-    monkeypatch.setattr(feature_pack.np, "fromfile", refuses)
-    for read in (pack.map, lambda: pack.read(cohort.slides[0])):
+    monkeypatch.setattr(Path, "open", refuses)
+    for read in (
+        lambda: pack.read(cohort.slides[0]),
+        lambda: open_pack(tmp_path / "packs", cohort, Silent()),
+    ):
         with pytest.raises(FeatureFileError, match=os.strerror(number)) as caught:
             read()
         assert hint in str(caught.value.hint)
@@ -246,7 +245,6 @@ from tcssa.mil.cohort.cohort import read_cohort
 from tcssa.mil.settings import CohortSettings
 from tcssa.reporter import Silent
 
-feature_pack_writer.SAVE_EVERY_S = 0
 pack_slide = feature_pack_writer._pack_slide
 
 def slowly(slide, *rest):
@@ -276,12 +274,8 @@ def test_kill_9_in_packing_is_taken_up_where_it_was(tmp_path: Path, cohort: Coho
     assert process.wait() == -signal.SIGKILL
     process.stdout.close()
     (folder,) = (tmp_path / "packs").glob("features-*")
-    done = json.loads((folder / "index.json").read_text())["slides"]
-    assert 2 <= len(done) < 6
-    # what the index does not name may be anything
-    with (folder / "rows.bin").open("r+b") as rows:
-        rows.seek(-feature_pack._PAGE_BYTES, os.SEEK_END)
-        rows.write(b"\x55" * 64)
+    done = list(folder.glob("*.safetensors"))
+    assert 3 <= len(done) < 6
     listener = Listener()
     check_whole(open_pack(tmp_path / "packs", cohort, listener), cohort)
     assert listener.packed == [6 - len(done)]
@@ -303,25 +297,24 @@ def test_a_disk_too_small_is_told_before_anything_is_written(
 ) -> None:
     usage = namedtuple("usage", "total used free")(10**9, 10**9 - 4096, 4096)
     monkeypatch.setattr(feature_pack_writer.shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(DiskFullError, match=r"rows\.bin: needs 0\.00 GB, and 0\.00 GB are free"):
+    with pytest.raises(DiskFullError, match=r"needs 0\.00 GB, and 0\.00 GB are free"):
         open_pack(tmp_path / "packs", cohort, Silent())
-    assert not list((tmp_path / "packs").glob("*/index.json"))
+    assert not list((tmp_path / "packs").glob("*/*"))
 
 
 def test_a_disk_that_fills_up_keeps_what_is_whole(
     tmp_path: Path, cohort: Cohort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, left = os.write, [3]
+    save, left = feature_pack.save_file, [3]
 
-    def fills_up(descriptor: int, content: memoryview) -> int:
+    def fills_up(tensors: dict[str, torch.Tensor], path: Path, facts: dict[str, str]) -> None:
+        save(tensors, path, facts)
         if left[0] == 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         left[0] -= 1
-        return write(descriptor, content)
 
     with monkeypatch.context() as patched:
-        patched.setattr(feature_pack_writer.os, "write", fills_up)
-        patched.setattr(feature_pack_writer, "SAVE_EVERY_S", 0)
+        patched.setattr(feature_pack, "save_file", fills_up)
         with pytest.raises(DiskFullError, match="no space left"):
             open_pack(tmp_path / "packs", cohort, Silent())
     listener = Listener()
@@ -354,7 +347,7 @@ def test_a_feature_file_that_is_gone_is_named_and_not_the_cache(
     cohort = read_cohort(data)
     lost = cohort.slides[3].path
     if seen:  # it goes once it was looked for
-        monkeypatch.setattr(feature_pack_writer, "pack_key", lambda cohort: "key")
+        monkeypatch.setattr(feature_pack_writer, "_pack_key", lambda cohort: "key")
         is_file = Path.is_file
         monkeypatch.setattr(Path, "is_file", lambda path: path == lost or is_file(path))
     lost.unlink()
@@ -365,23 +358,51 @@ def test_a_feature_file_that_is_gone_is_named_and_not_the_cache(
 
 def test_damage_is_found_when_it_is_read(tmp_path: Path, cohort: Cohort) -> None:
     pack = open_pack(tmp_path / "packs", cohort, Silent())
-    with (pack.folder / "rows.bin").open("r+b") as rows:
-        rows.seek(pack.places["s01"].offset + 7)
+    damaged = pack.folder / "s01.safetensors"
+    with damaged.open("r+b") as rows:
+        rows.seek(-7, os.SEEK_END)
         rows.write(b"\x55")
-    for mapped in (pack.map(), None):
-        with pytest.raises(FeatureFileError, match=r"holds other rows of slide s01") as caught:
-            pack.read(cohort.slides[1], mapped)
-    assert str(pack.folder) in str(caught.value.hint)
+    with pytest.raises(FeatureFileError, match=r"s01\.safetensors: holds other rows") as caught:
+        pack.read(cohort.slides[1])
+    assert str(damaged) in str(caught.value.hint)
 
 
-@pytest.mark.parametrize("damaged", ["rows.bin", "index.json"])
-def test_a_pack_cut_short_is_made_anew(tmp_path: Path, cohort: Cohort, damaged: str) -> None:
-    pack = open_pack(tmp_path / "packs", cohort, Silent())
-    os.truncate(pack.folder / damaged, 100)
+def cut_short(path: Path) -> None:
+    os.truncate(path, 100)
+
+
+def of_other_rows(path: Path) -> None:
+    save_file(
+        {"features": torch.zeros(3, 16).half()}, path, {"rows_xxh3": "", "largest_change": "0"}
+    )
+
+
+def of_float32(path: Path) -> None:
+    save_file({"features": torch.zeros(21, 16)}, path, {"rows_xxh3": "", "largest_change": "0"})
+
+
+def without_facts(path: Path) -> None:
+    save_file({"features": torch.zeros(21, 16).half()}, path)
+
+
+@pytest.mark.parametrize("damage", [cut_short, of_other_rows, of_float32, without_facts])
+def test_a_damaged_file_is_packed_anew(
+    tmp_path: Path, cohort: Cohort, damage: Callable[[Path], None]
+) -> None:
+    damage(open_pack(tmp_path / "packs", cohort, Silent()).folder / "s01.safetensors")
     listener = Listener()
     check_whole(open_pack(tmp_path / "packs", cohort, listener), cohort)
-    assert listener.packed == [6]
-    assert any("is damaged, and is packed anew" in text for text in listener.warnings)
+    assert listener.packed == [1]
+    assert any("damaged, and are packed anew: s01" in text for text in listener.warnings)
+
+
+def test_a_pack_of_an_earlier_version_is_not_read_and_named(tmp_path: Path, cohort: Cohort) -> None:
+    old = tmp_path / "packs" / "features-0123"
+    old.mkdir(parents=True)
+    (old / "rows.bin").write_bytes(bytes(64))
+    listener = Listener()
+    check_whole(open_pack(tmp_path / "packs", cohort, listener), cohort)
+    assert any("earlier version" in note and "features-0123" in note for note in listener.notes)
 
 
 def test_a_file_that_changes_while_it_is_packed_is_named(
