@@ -18,7 +18,7 @@ import numpy as np
 
 from tcssa.errors import DiskFullError, FeatureFileError, FileError
 from tcssa.features import read_features
-from tcssa.features.feature_set_path import bag_file
+from tcssa.features.feature_set_path import BagRef
 from tcssa.files import atomic
 from tcssa.files.checksums import params_hash
 from tcssa.files.locks import FolderLocks
@@ -149,7 +149,7 @@ def _pack_key(cohort: Cohort) -> str:
 
 def _stat(path: Path) -> os.stat_result:
     try:
-        return bag_file(path).stat()
+        return BagRef.parse(path).file.stat()
     except OSError as error:
         raise FeatureFileError(path, f"cannot be read ({error.strerror or error})") from None
 
