@@ -169,7 +169,8 @@ class MissingMppError(SlideError):
         super().__init__(
             path,
             found or "the slide states neither microns per pixel nor an objective power",
-            hint="give its level-0 resolution with --slide-mpp 0.25, or a column mpp in --manifest",
+            hint="give its level-0 resolution in a column mpp of a --manifest, or with "
+            "--fallback-mpp 0.25 for all slides that state none (tcssa ask: --slide-mpp 0.25)",
         )
 
 

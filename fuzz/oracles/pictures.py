@@ -31,8 +31,9 @@ def check_tiff(path: Path, slide: Mapping[str, Any]) -> str | None:
         with tifffile.TiffFile(path) as tiff:
             pages: list[Any] = list(tiff.pages)  # its types do not tell pages from frames
             page = pages[0]
-            if any(other.imagewidth > page.imagewidth for other in pages):
-                return None  # the widest is level 0, wherever it stands
+            size = (page.imagewidth, page.imagelength)
+            if any(other.imagewidth > size[0] or other.imagelength > size[1] for other in pages):
+                return None  # the largest is level 0, wherever it stands
             if not _is_plain(page) or not all((*page.dataoffsets, *page.databytecounts)):
                 return None
             if page.is_tiled and math.prod(page.chunked) > len(page.dataoffsets):

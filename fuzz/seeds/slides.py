@@ -45,6 +45,17 @@ def tiffs() -> list[bytes]:
     ]
 
 
+def several_tiffs() -> list[bytes]:
+    """A label before the slide, two pictures of one size, and colours that are pages."""
+    tiled: dict[str, Any] = {"tile": (_TILE, _TILE)}
+    return [
+        _tiff([pixels()[:20, :50], pixels()], **tiled, compression="zlib"),
+        _tiff([pixels(), pixels()[::-1]], rowsperstrip=8, compression="lzw"),
+        _tiff([pixels(), pixels()], **tiled, compression="jpeg"),
+        _ome_channels(),
+    ]
+
+
 def small_tiffs() -> list[bytes]:
     """A slide of one tile, plain and packed."""
     tiled: dict[str, Any] = {"tile": (_TILE, _TILE)}
@@ -67,6 +78,19 @@ def _tiff(
                 software=False,
                 **how,
             )
+    return content.getvalue()
+
+
+def _ome_channels() -> bytes:
+    """An OME-TIFF whose red, green and blue are three pages."""
+    content = io.BytesIO()
+    metadata = {"axes": "CYX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5,
+                "Channel": {"Name": ["Red", "Green", "Blue"]}}  # fmt: skip
+    with tifffile.TiffWriter(content, ome=True) as tiff:
+        tiff.write(
+            pixels().transpose(2, 0, 1), photometric="minisblack", tile=(_TILE, _TILE),
+            metadata=metadata,
+        )  # fmt: skip
     return content.getvalue()
 
 

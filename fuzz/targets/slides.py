@@ -65,6 +65,10 @@ TARGETS = (
         mutate_tiff, oracles.check_tiff,
     ),
     Target(
+        "tiff-several", ".tif", seeds.several_tiffs, partial(read_slide, reader="tiff"),
+        (SlideError,), mutate_tiff, oracles.check_tiff,
+    ),
+    Target(
         "picture", ".png", seeds.pictures, read_slide, (SlideError,), mutate_octets,
         oracles.check_picture,
     ),

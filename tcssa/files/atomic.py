@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import hashlib
 import io
 import os
 import socket
@@ -18,10 +19,16 @@ from pathlib import Path
 from tcssa.errors import DiskFullError
 
 _SUFFIX = ".tcssa-tmp"
+_MOST_NAME_BYTES = 255
+"""Longest name on all usual file systems."""
 
 
 def _temporary_name(target: Path) -> Path:
-    return target.with_name(f".{target.name}.{socket.gethostname()}.{os.getpid()}{_SUFFIX}")
+    ending = f".{socket.gethostname()}.{os.getpid()}{_SUFFIX}"
+    name = target.name
+    if len(os.fsencode(f".{name}{ending}")) > _MOST_NAME_BYTES:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
+    return target.with_name(f".{name}{ending}")
 
 
 @contextmanager

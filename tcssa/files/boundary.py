@@ -51,6 +51,14 @@ def reason_of(fault: Exception) -> str:
     return f"cannot be read ({said or type(fault).__name__})"
 
 
+def is_folder(path: Path) -> bool:
+    """Tell whether a path is a folder; False where that may not be looked up."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def require_file(path: Path, error: type[FileError]) -> int:
     """Require a regular file, since opening a pipe waits for ever and a device has no end.
 

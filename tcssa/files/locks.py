@@ -146,7 +146,7 @@ class FolderLocks:
 
 def _put_aside(path: Path, dead: dict[str, object]) -> None:
     """Remove a dead owner's lock; one that another process made meanwhile is put back."""
-    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    aside = path.with_name(f".{uuid.uuid4().hex}{_SUFFIX}")
     with suppress(FileNotFoundError):
         path.rename(aside)
         if _read(aside) != dead:

@@ -45,6 +45,11 @@ _JPEG_SCAN, _MAX_SCANS = b"\xff\xda", 200
 _COPY_HINT = "compare its size with the original, or copy it again"
 
 
+def held_pixels(num_bytes: int) -> int:
+    """Return how many pixels a picture may have for the bytes of its file, and be held whole."""
+    return min(_PIXELS_A_BYTE * num_bytes, _MOST_PIXELS)
+
+
 @contextmanager
 def open_picture(path: Path, error: type[FileError]) -> Iterator[ImageFile]:
     """Open a picture whose pixels may be decoded in the block.
@@ -66,7 +71,7 @@ def open_picture(path: Path, error: type[FileError]) -> Iterator[ImageFile]:
         warnings.simplefilter("ignore")  # Pillow's doubts about metadata that is not used here
         with kind(path) as image:
             width, height = image.size
-            earned = min(_PIXELS_A_BYTE * num_bytes, _MOST_PIXELS)
+            earned = held_pixels(num_bytes)
             PICTURE_PIXELS.require(width * height, path, error, earned=earned)
             if kind is PngImageFile:
                 image.verify()  # of checksums; the file is closed by it

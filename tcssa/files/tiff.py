@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -85,6 +85,27 @@ def require_sound_tiff(path: Path, error: type[FileError]) -> None:
             _require_listed(directory, file_bytes)
 
 
+def require_8_bit_tiff(path: Path, error: type[FileError]) -> None:
+    """Require that the largest picture of a TIFF has at most 8 bits a colour.
+
+    Decoders keep the higher 8 bits of 16, so that one of 10 or 12 becomes nearly black.
+
+    Args:
+        path: A sound TIFF.
+        error: Type of the error to raise.
+
+    Raises:
+        FileError: Of the type ``error``; it has more.
+    """
+    largest = max(directories(path), key=lambda d: _number(d, _WIDTH) * _number(d, _HEIGHT))
+    if (bits := _number(largest, _BITS, 1)) > 8:
+        raise error(
+            path,
+            f"its pixels have {bits} bits a colour, and 8 are read",
+            hint="convert it to 8 bits a colour",
+        )
+
+
 def _number(directory: Directory, tag: int, usual: int = 0) -> int:
     return max(directory.get(tag) or (usual,))
 
@@ -128,7 +149,7 @@ def directories(path: Path) -> Iterator[Directory]:
         OSError: The file cannot be read.
     """
     with path.open("rb") as stream:
-        walk = _Walk(stream)
+        walk = TiffWalk(stream)
         pending, seen = [walk.first], set()
         while pending:
             offset = pending.pop()
@@ -143,7 +164,7 @@ def directories(path: Path) -> Iterator[Directory]:
             yield directory
 
 
-class _Walk:
+class TiffWalk:
     """An open TIFF, and the layout of its directories."""
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -171,33 +192,50 @@ class _Walk:
 
     def directory(self, offset: int) -> tuple[Directory, int]:
         """Read one directory, and the offset of the next, 0 where there is none."""
+        found: dict[int, tuple[int, ...]] = {}
+        entries, following = self.entries(offset, (*_READ, *_PLACES, *_LENGTHS))
+        for tag, values in entries:
+            if tag in found:  # one library takes the first, another the last
+                raise UnsoundError(f"is a TIFF that states its tag {tag} twice")
+            if tag in _PLACES or tag in _LENGTHS:
+                found[tag] = (len(values), int(values.max(initial=0)))
+            else:
+                found[tag] = tuple(values.tolist())
+        return found, following
+
+    def entries(
+        self, offset: int, tags: Container[int], kinds: Mapping[int, str] = _WHOLE_NUMBERS
+    ) -> tuple[list[tuple[int, NDArray[Any]]], int]:
+        """Read the values of a directory, and the offset of the next, 0 where there is none.
+
+        Args:
+            offset: Offset of the directory.
+            tags: Tags whose values are read.
+            kinds: Their types in the file, and how numpy calls these; others are left out.
+
+        Raises:
+            UnsoundError: The file is cut short, or a tag claims more bytes than the file has.
+        """
         count_code, entry_bytes, place = ("Q", 20, "Q") if self._is_big else ("H", 12, "I")
         count = self._number(count_code, offset)
         start = offset + struct.calcsize(count_code)
         self._num_entries += count
         if self._num_entries > _MAX_ENTRIES:
             raise UnsoundError(f"is a TIFF of more than {_MAX_ENTRIES:,} tags")
-        found: dict[int, tuple[int, ...]] = {}
-        entries = self._at(start, count * entry_bytes)
+        found: list[tuple[int, NDArray[Any]]] = []
+        content = self._at(start, count * entry_bytes)
         for tag, kind, number, value in struct.iter_unpack(
-            f"{self._order}HH{place}{struct.calcsize(place)}s", entries
+            f"{self._order}HH{place}{struct.calcsize(place)}s", content
         ):
             if number * _VALUE_BYTES.get(kind, 1) > self._size:
                 raise UnsoundError(f"is a TIFF whose tag {tag} claims {number:,} values")
-            if tag not in (*_READ, *_PLACES, *_LENGTHS) or kind not in _WHOLE_NUMBERS:
-                continue
-            if tag in found:  # one library takes the first, another the last
-                raise UnsoundError(f"is a TIFF that states its tag {tag} twice")
-            values = self._values(kind, number, value, place)
-            if tag in _PLACES or tag in _LENGTHS:
-                found[tag] = (number, int(values.max(initial=0)))
-            else:
-                found[tag] = tuple(values.tolist())
-        return found, self._number(self._offset_code, start + len(entries))
+            if tag in tags and kind in kinds:
+                found.append((tag, self._values(kinds[kind], number, value, place)))
+        return found, self._number(self._offset_code, start + len(content))
 
-    def _values(self, kind: int, number: int, value: bytes, place: str) -> NDArray[Any]:
+    def _values(self, code: str, number: int, value: bytes, place: str) -> NDArray[Any]:
         """Return the values of a tag, which stand in the entry itself if they fit."""
-        dtype = np.dtype(self._order + _WHOLE_NUMBERS[kind])
+        dtype = np.dtype(self._order + code)
         num_bytes = number * dtype.itemsize
         if num_bytes > len(value):
             (start,) = struct.unpack(self._order + place, value)

@@ -14,19 +14,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import Literal, Self
 
-from tcssa.errors import MissingDataError, TableError, UsageError
+from tcssa.errors import MissingDataError, SlideError, TableError, UsageError
 from tcssa.features.tables import find_column, slide_name
+from tcssa.files.boundary import is_folder, reading
 from tcssa.files.checksums import fingerprint
 from tcssa.files.table import number, read_table
+from tcssa.reporter import Reporter, Silent
+from tcssa.slides.finding import SLIDE_SUFFIXES, FoundSlide, is_slide_folder, search
 from tcssa.slides.image.remote import SlideCache, is_remote, local_path, plain_address
 from tcssa.slides.settings import MAX_MPP, MIN_MPP
 
-SLIDE_SUFFIXES = (
-    ".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".svslide", ".bif", ".vms", ".vmu", ".czi",
-)  # fmt: skip
-"""Suffixes of the slides in a folder. Plain images count as slides only where the user names them:
-thumbnails, masks and labels lie in such folders too."""
-_ZARR_SUFFIX, _DICOM_SUFFIX = ".zarr", ".dcm"
+_MOST_ID_BYTES = 240
+"""Longest slide_id: names of files have at most 255 bytes, and ``_patches.h5`` is added to it."""
 
 _PATH_COLUMNS = ("wsi", "image_path", "path", "slide", "filename")
 _MPP_COLUMNS = ("mpp", "spacing_at_level_0")
@@ -63,7 +62,7 @@ class SlideFile:
         """
         source = str(place) if is_remote(place) else None
         path = Path(plain_address(source)) if source else local_path(place)
-        return cls(path, slide_id or _slide_id(path), mpp, source)
+        return cls(path, slide_id or _as_text(_slide_id(path)), mpp, source)
 
     @contextmanager
     def local(self, cache: SlideCache) -> Iterator[SlideFile]:
@@ -80,14 +79,42 @@ class SlideFile:
                 yield replace(self, path=path)
 
     def identity(self) -> dict[str, object]:
-        """Return what tells this slide from another of the same name, without reading it whole."""
+        """Return what tells this slide from another of the same name, without reading it whole.
+
+        Raises:
+            SlideError: The slide cannot be read.
+        """
         if self.source is not None:
             return {"slide_address": plain_address(self.source)}
-        return {"slide": fingerprint(self.path)}
+        with reading(self.path, SlideError, hint="check who may read it"):
+            return {"slide": fingerprint(self.path)}
+
+    def require_usable_name(self) -> None:
+        """Require that files can be called as the slide is.
+
+        Raises:
+            SlideError: Its name is too long, or is no text.
+        """
+        try:
+            str(self.path).encode()
+            num_bytes = len(self.slide_id.encode())
+        except UnicodeEncodeError:
+            raise SlideError(
+                _as_text(str(self.path)), "its name is not text in UTF-8", hint="rename it"
+            ) from None
+        if num_bytes > _MOST_ID_BYTES:
+            raise SlideError(
+                self.path,
+                f"its name takes {num_bytes} bytes, more than {_MOST_ID_BYTES}",
+                hint="rename it, or call it otherwise in a manifest with a column slide_id",
+            )
 
 
 def find_slides(
-    paths: Iterable[Path | str], manifest: Path | None = None, names: Names = "file"
+    paths: Iterable[Path | str],
+    manifest: Path | None = None,
+    names: Names = "file",
+    reporter: Reporter | None = None,
 ) -> list[SlideFile]:
     """Gather slides from files, folders and a manifest.
 
@@ -98,6 +125,7 @@ def find_slides(
         manifest: A table with a column of paths, and if known one of resolutions.
         names: How slides found in a folder are named: ``file``, after their file; ``path``, after
             the folders on the way to it too, joined by ``__``.
+        reporter: Receives what is found in folders and left out; None shows nothing.
 
     Raises:
         MissingDataError: A path does not exist, or there is no slide at all.
@@ -106,15 +134,17 @@ def find_slides(
     """
     places = [path if is_remote(path) else local_path(path) for path in paths]
     for place in places:
-        if isinstance(place, Path) and not place.exists():
+        if isinstance(place, Path) and not _exists(place):
             raise MissingDataError(f"{place}: there is no such file or folder")
-    folders = [place for place in places if isinstance(place, Path) and _is_plain_folder(place)]
+    folders = [place for place in places if isinstance(place, Path) and is_folder(place)]
     slides = [] if manifest is None else read_manifest(manifest, folders)
     for place in places:
-        if place not in folders:
+        if place not in folders or (manifest is not None and is_slide_folder(Path(place))):
             slides.append(SlideFile.at(place))
         elif manifest is None:
-            slides.extend(_named(slide, Path(place), names) for slide in _slides_below(Path(place)))
+            findings = search(Path(place))
+            findings.tell(reporter or Silent())
+            slides.extend(_named(slide, Path(place), names) for slide in findings.slides)
     slides = _without_repeats(slides)
     if not slides:
         where = ", ".join(map(str, folders)) or "nothing was given"
@@ -130,10 +160,10 @@ def are_slides(place: Path | str) -> bool:
     if is_remote(str(place)):
         return True
     path = local_path(place)
-    if not _is_plain_folder(path):
+    if not path.is_dir() or is_slide_folder(path):
         return path.is_dir() or path.suffix.lower() in SLIDE_SUFFIXES
     holds_features = any(path.rglob("*.h5")) or any(path.glob("*.pt")) or any(path.glob("*.npy"))
-    return not holds_features and bool(_slides_below(path))
+    return not holds_features and bool(search(path).slides)
 
 
 def read_manifest(path: Path, folders: Sequence[Path] = ()) -> list[SlideFile]:
@@ -221,8 +251,10 @@ def _existing(text: str, roots: Sequence[Path]) -> Path | str:
         return text
     path = local_path(text)
     for candidate in [path] if path.is_absolute() else [root / path for root in roots]:
-        if candidate.is_file() or (candidate.is_dir() and not _is_plain_folder(candidate)):
+        if candidate.is_file() or is_slide_folder(candidate):
             return candidate
+        if is_folder(candidate):
+            raise ValueError(f"{text!r} is a folder that is no slide, or holds several")
     raise ValueError(f"there is no file {text!r}")
 
 
@@ -251,40 +283,35 @@ def _slide_id(path: Path) -> str:
     return slide_id_of(path)
 
 
-def _slides_below(folder: Path) -> list[Path]:
-    """List the slides at any depth, sorted; a folder that is a slide is not searched."""
-    found: list[Path] = []
-    for parent, inner, files in os.walk(folder):
-        here = Path(parent)
-        slides = [name for name in inner if not _is_plain_folder(here / name)]
-        inner[:] = [name for name in inner if name not in slides]
-        named = [name for name in files if Path(name).suffix.lower() in SLIDE_SUFFIXES]
-        found.extend(here / name for name in [*slides, *named] if not name.startswith("."))
-    return sorted(found)
-
-
-def _is_plain_folder(path: Path) -> bool:
-    """Tell whether a path is a folder, and not itself a slide (OME-Zarr, a DICOM series)."""
-    if not path.is_dir():
+def _exists(path: Path) -> bool:
+    """Tell whether a path may exist: one that may not be looked up fails by name later."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
         return False
-    if path.suffix.lower() == _ZARR_SUFFIX:
-        return False
-    return not any(file.suffix.lower() == _DICOM_SUFFIX for file in path.iterdir())
+    except OSError:
+        pass
+    return True
 
 
-def _named(path: Path, folder: Path, names: Names) -> SlideFile:
-    slide = SlideFile.at(path)
-    if names == "file":
-        return slide
-    folders = path.relative_to(folder).parent.parts
-    return replace(slide, slide_id="__".join((*folders, slide.slide_id)))
+def _as_text(name: str) -> str:
+    """Return a name that can be printed and stored; bytes that are no UTF-8 are replaced."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def _named(found: FoundSlide, folder: Path, names: Names) -> SlideFile:
+    slide = SlideFile.at(found.path)
+    name = _as_text(found.name) if found.name else slide.slide_id
+    if names == "path":
+        name = _as_text("__".join((*found.path.relative_to(folder).parent.parts, name)))
+    return replace(slide, slide_id=name)
 
 
 def _without_repeats(slides: Sequence[SlideFile]) -> list[SlideFile]:
     """Return each file once, as it was named first; two files of one name are refused."""
-    by_path: dict[Path | str, SlideFile] = {}
+    by_path: dict[str, SlideFile] = {}
     for slide in slides:
-        by_path.setdefault(slide.source or slide.path.resolve(), slide)
+        by_path.setdefault(slide.source or os.path.realpath(slide.path), slide)
     by_id: dict[str, SlideFile] = {}
     for slide in by_path.values():
         # Two names that differ by case alone are one file on some disks.

@@ -62,7 +62,18 @@ class ExtractSettings(Section):
         ge=MIN_MPP,
         le=MAX_MPP,
         description="Level-0 resolution of all slides, in µm per pixel, in place of what they "
-        "state themselves; a manifest's own value comes before it.",
+        "state themselves; a manifest's own value comes before it. A slide that states another "
+        "one, by over 10 %, fails: see --force-mpp and --fallback-mpp.",
+    )
+    fallback_mpp: float | None = Field(
+        default=None,
+        ge=MIN_MPP,
+        le=MAX_MPP,
+        description="Level-0 resolution of the slides that state none, in µm per pixel.",
+    )
+    force_mpp: bool = Field(
+        default=False,
+        description="Take --slide-mpp also for slides that state another resolution.",
     )
     resample: Resample = Field(
         default="area",
@@ -111,9 +122,15 @@ class ExtractSettings(Section):
         le=1,
         description="Share of unreadable patches, from 0 to 1, above which a slide fails.",
     )
+    scene: int | None = Field(
+        default=None,
+        ge=0,
+        description="Which picture of a file that holds several (scenes, focal planes), from 0 "
+        "(default: the largest, and the others are named).",
+    )
     reader: str | None = Field(
         default=None,
-        description="Reader of the slides: openslide, tiffslide, zarr, image, cucim or a "
+        description="Reader of the slides: openslide, tiff, tiffslide, zarr, image, cucim or a "
         "plug-in's name. [default: chosen by the file's content]",
     )
     cache: Path | None = Field(

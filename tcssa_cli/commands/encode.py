@@ -208,7 +208,7 @@ def _encode_slides(
     from tcssa.slides import find_slides
     from tcssa_runtimes.archive.compress_slides import compress_slides
 
-    files = find_slides(inputs, manifest)
+    files = find_slides(inputs, manifest, reporter=output)
     report, index = compress_slides(
         files, out, model, settings, output, slots_out=out, budget=budget
     )

@@ -49,9 +49,9 @@ _SETTINGS = (
         ExtractSettings,
         panel="Patches",
         names=(
-            "mpp", "magnification", "patch_size", "overlap", "stride", "slide_mpp", "resample",
-            "tissue", "mask", "mask_class", "mask_background", "mask_origin", "keep_pen",
-            "min_tissue", "max_failed",
+            "mpp", "magnification", "patch_size", "overlap", "stride", "slide_mpp", "fallback_mpp",
+            "force_mpp", "resample", "tissue", "mask", "mask_class", "mask_background",
+            "mask_origin", "keep_pen", "min_tissue", "max_failed",
         ),
         completed={"tissue": lambda: ["otsu", "texture", "all"]},
     ),
@@ -64,8 +64,8 @@ _SETTINGS = (
     Flags(
         ExtractSettings,
         panel="Reading",
-        names=("reader", "cache", "cache_size"),
-        completed={"reader": lambda: ["openslide", "tiffslide", "zarr", "image", "cucim"]},
+        names=("reader", "scene", "cache", "cache_size"),
+        completed={"reader": lambda: ["openslide", "tiff", "tiffslide", "zarr", "image", "cucim"]},
     ),
     Flags(ExtractSettings, names=("overwrite",)),
 )  # fmt: skip
@@ -117,7 +117,7 @@ def extract(
     settings = resolve(ExtractSettings, flags=flags, config=config)
     from tcssa.slides import find_slides
 
-    files = find_slides(slides or [], manifest, names)
+    files = find_slides(slides or [], manifest, names, output)
     report, index = _extract(files, out, settings, output, slots)
     features = None if slots.no_features else report.features_folder
     output.result(

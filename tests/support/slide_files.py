@@ -103,6 +103,19 @@ def write_pyramid(path: Path, levels: list[Pixels], *, mpp: float) -> Path:
     return path
 
 
+def write_ome_channels(path: Path, pixels: Pixels, names: list[str] | None = None) -> Path:
+    """An OME-TIFF whose channels are pages, by default named as the colours; 0.25 µm per pixel."""
+    metadata = {
+        "axes": "CYX",
+        "PhysicalSizeX": 0.25,
+        "PhysicalSizeY": 0.25,
+        "Channel": {"Name": ["Red", "Green", "Blue"] if names is None else names},
+    }
+    tiles = {"photometric": "minisblack", "tile": (128, 128)}
+    tifffile.imwrite(path, pixels.transpose(2, 0, 1), ome=True, metadata=metadata, **tiles)
+    return path
+
+
 def write_zarr(
     path: Path,
     levels: list[NDArray[Any]],

@@ -87,6 +87,7 @@ class SlotFiles:
                 num_patches=int(made["num_patches"]),
                 num_failed=int(made["n_failed"]),
                 mpp=float(made["mpp_level0"]),
+                mpp_source=str(made.get("mpp_source")),
             )
 
     def check(self, spec: EncoderSpec, encoder: Encoder) -> None:

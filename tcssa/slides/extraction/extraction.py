@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from tcssa.slides.extraction.pictures import with_dropped
 from tcssa.slides.extraction.pipeline import Part, Planned, parts, planned
 from tcssa.slides.extraction.plan import SlidePlan, plan_slide, why_empty
 from tcssa.slides.extraction.report import ExtractReport, SlideResult, update_failures
-from tcssa.slides.extraction.resume import params_of
+from tcssa.slides.extraction.resume import params_of, require_same_fallback
 from tcssa.slides.extraction.sinks import PatchSink, SlideSink, finished_by_all
 from tcssa.slides.image.reader import PatchReader
 from tcssa.slides.image.remote import SlideCache
@@ -75,7 +76,7 @@ def extract(
     """
     settings, reporter = settings or ExtractSettings(), reporter or Silent()
     check_readers(settings.reader, reporter)
-    files = _as_files(slides)
+    files = _as_files(slides, reporter)
     layout = JobLayout.of(Path(out), settings)
     spec = encoder_spec(settings.encoder, settings.weights)
     sinks = [*([FeatureFiles(layout, settings)] if keep_features else []), *more_sinks]
@@ -169,6 +170,7 @@ class _Run:
 
     def _plan(self, slide: SlideFile) -> Planned | SlideResult:
         """Take a slide, if it is free, and plan it; runs in a thread of its own."""
+        slide.require_usable_name()
         owner = self.locks.take(slide.slide_id)
         if owner is not None:
             return SlideResult(slide.slide_id, slide.path, "taken", reason=f"by {owner}")
@@ -194,6 +196,7 @@ class _Run:
                 self.settings.reader,
                 held.pop_all(),
                 self.settings.resample,
+                self.settings.scene,
             )
             return plan, reader
 
@@ -233,6 +236,7 @@ class _Run:
             plan.slide.path,
             "done",
             mpp=plan.resolution.mpp,
+            mpp_source=plan.resolution.source,
             seconds=time.perf_counter() - work.began,
             remarks=plan.remarks,
         )
@@ -268,7 +272,8 @@ class _Run:
     def _failed(self, result: SlideResult, error: TcssaError) -> SlideResult:
         self.reporter.warn(f"{result.slide_id} failed: {error}")
         reason = f"{error} ({error.hint})" if error.hint else str(error)
-        return replace(result, status="failed", reason=reason, hint=error.hint)
+        shown = Path(os.fsencode(result.path).decode("utf-8", "replace"))  # it may be no text
+        return replace(result, path=shown, status="failed", reason=reason, hint=error.hint)
 
     def _record(self, result: SlideResult) -> None:
         if result.status != "taken":
@@ -288,10 +293,10 @@ class _Run:
         self.locks.release(_FAILURES)
 
 
-def _as_files(slides: Sequence[SlideFile | Path | str]) -> list[SlideFile]:
+def _as_files(slides: Sequence[SlideFile | Path | str], reporter: Reporter) -> list[SlideFile]:
     known = [slide for slide in slides if isinstance(slide, SlideFile)]
     paths = [slide for slide in slides if not isinstance(slide, SlideFile)]
-    return [*known, *find_slides(paths)] if paths else known
+    return [*known, *find_slides(paths, reporter=reporter)] if paths else known
 
 
 def _skip_finished(
@@ -306,9 +311,12 @@ def _skip_finished(
     for file in files:
         before = None
         if not settings.overwrite:
-            before = finished_by_all(file, sinks, params_of(file, settings, spec))
+            with suppress(SlideError):  # it fails in its turn
+                file.require_usable_name()
+                before = finished_by_all(file, sinks, params_of(file, settings, spec))
         if before is None:
             pending.append(file)
         else:
+            require_same_fallback(before, settings.fallback_mpp)
             report.slides.append(before)
     return pending

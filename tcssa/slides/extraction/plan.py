@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.errors import FeatureFileError, UsageError
+from tcssa.errors import FeatureFileError, SlideError, UsageError
 from tcssa.features.magnification import magnification, nominal_magnification
 from tcssa.features.writer import Attribute, BagHeader, write_coords
 from tcssa.files import atomic
@@ -32,6 +32,9 @@ from tcssa.slides.tissue.masks import read_mask
 from tcssa.slides.tissue.segmenters import everywhere, segmenter
 from tcssa.slides.tissue.tissue import Tissue, find_tissue
 
+_AGREEMENT = 0.1
+"""Share by which a given resolution may differ from the slide's own."""
+
 
 @dataclass(frozen=True, eq=False)
 class SlidePlan:
@@ -46,7 +49,7 @@ class SlidePlan:
         params: Everything that decides the content of its features, as
             `tcssa.slides.extraction.resume.params_of` returns it.
         found: Attributes that say how its mask was read; none where its tissue was found.
-        remarks: What was passed over, or could be read in another way as well.
+        remarks: What was left out, taken for granted, or could be read in another way as well.
     """
 
     slide: SlideFile
@@ -85,6 +88,7 @@ class SlidePlan:
                 "mpp_target": self.spec.mpp,
                 "mpp_effective": self.spec.mpp_effective,
                 **self.found,
+                **({"remarks": "; ".join(self.remarks)} if self.remarks else {}),
                 **ours,
             },
         )
@@ -114,15 +118,18 @@ def plan_slide(
         DiskFullError: There is no space left.
     """
     given = settings.slide_mpp if slide.mpp is None else slide.mpp
-    with Slide(slide.path, settings.reader) as opened:
-        resolution = opened.resolution(given)
+    with Slide(slide.path, settings.reader, settings.scene) as opened:
+        resolution = opened.resolution(given, settings.fallback_mpp)
+        remarks = (*opened.remarks, *_remarks_on(resolution))
+        if slide.mpp is None and not settings.force_mpp:
+            _require_agreement(slide, resolution)
         spec = GridSpec(settings.patch_size, settings.overlap, settings.mpp, resolution.mpp)
         thumbnail = thumbnail_of(opened, resolution.mpp)
         ground = Ground(thumbnail, opened.dimensions, opened.bounds)
     mask = _mask_of(slide, settings, ground, say)
     tissue, min_tissue = _tissue_of(mask, settings, thumbnail, resolution.mpp)
     corners = tissue_corners(spec, ground.dimensions, tissue, min_tissue)
-    remarks = _remarks(mask, thumbnail, settings.masks_of(slide.slide_id))
+    remarks += _remarks(mask, thumbnail, settings.masks_of(slide.slide_id))
     plan = SlidePlan(
         slide, resolution, ground.dimensions, spec, corners, params, _attributes(mask), remarks
     )
@@ -170,6 +177,36 @@ def _mask_of(
         origin=settings.mask_origin,
     )
     return read_mask(path, ground, rules, say)
+
+
+def _differs(resolution: Resolution) -> bool:
+    """Tell whether the slide states another resolution than the one that was given."""
+    stated = resolution.stated
+    return stated is not None and abs(resolution.mpp - stated) > _AGREEMENT * stated
+
+
+def _remarks_on(resolution: Resolution) -> list[str]:
+    if resolution.source == "fallback":
+        return [f"it states no resolution: {resolution.mpp:g} µm per pixel are taken"]
+    if _differs(resolution):
+        return [
+            f"it states {resolution.stated:g} µm per pixel, and is read as {resolution.mpp:g} µm"
+        ]
+    return []
+
+
+def _require_agreement(slide: SlideFile, resolution: Resolution) -> None:
+    """Require that what was given for all slides is about what this one states.
+
+    Raises:
+        SlideError: It states another resolution.
+    """
+    if _differs(resolution):
+        raise SlideError(
+            slide.path,
+            f"states {resolution.stated:g} µm per pixel, and --slide-mpp says {resolution.mpp:g}",
+            hint="--fallback-mpp is for slides that state none; --force-mpp takes the given one",
+        )
 
 
 def _tissue_of(

@@ -28,9 +28,10 @@ class SlideResult:
         num_failed: Patches that could not be read.
         mpp: Level-0 resolution in µm per pixel, None if it is not known.
         seconds: Time from its first patch to its last; slides overlap.
-        reason: Why it failed, with the hint in parentheses, or a remark on it.
+        reason: Why it failed, with the hint in parentheses, or a remark on its patches.
         hint: What to do about a failure, None if nothing is known.
-        remarks: What was passed over in its mask, or could be read in another way as well.
+        remarks: What was passed over, taken for granted, or could be read in another way as well.
+        mpp_source: Where its resolution is from, as `tcssa.slides.image.slide.Resolution` says.
     """
 
     slide_id: str
@@ -43,6 +44,7 @@ class SlideResult:
     reason: str | None = None
     hint: str | None = None
     remarks: tuple[str, ...] = ()
+    mpp_source: str | None = None
 
 
 @dataclass

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 from tcssa.encoders.base import EncoderSpec
 from tcssa.errors import FeatureFileError, UsageError
@@ -20,6 +21,11 @@ from tcssa.slides.manifest import SlideFile
 from tcssa.slides.settings import ExtractSettings
 
 Params = Mapping[str, object]
+_MAKE_AGAIN = "give --overwrite to make it again, or another --out"
+_ANOTHER_RESOLUTION = (
+    "give the resolution they were made with, or another --out; where only some slides lack one, "
+    "use --fallback-mpp or a column mpp in a --manifest"
+)
 
 
 def params_of(slide: SlideFile, settings: ExtractSettings, encoder: EncoderSpec) -> Params:
@@ -49,6 +55,7 @@ def params_of(slide: SlideFile, settings: ExtractSettings, encoder: EncoderSpec)
         **({"mask_class": sorted(settings.mask_class)} if settings.mask_class else {}),
         **({"mask_background": settings.mask_background} if settings.mask_background else {}),
         **({} if settings.mask_origin == "auto" else {"mask_origin": settings.mask_origin}),
+        **({} if settings.scene is None else {"scene": settings.scene}),
     }
 
 
@@ -72,10 +79,7 @@ def finished(slide: SlideFile, layout: JobLayout, params: Params) -> SlideResult
     except FeatureFileError:
         return None  # damaged since: it is made again
     if attributes.get("params_hash") != params_hash(params):
-        raise UsageError(
-            f"{path}: {_difference(attributes.get('params'), params)}",
-            hint="give --overwrite to make it again, or another --out",
-        )
+        raise _refusal(path, attributes.get("params"), params)
     with reading(path, FeatureFileError):
         return SlideResult(
             slide.slide_id,
@@ -84,17 +88,40 @@ def finished(slide: SlideFile, layout: JobLayout, params: Params) -> SlideResult
             num_patches=num_patches,
             num_failed=int(attributes.get("n_failed", 0)),
             mpp=float(attributes["mpp_level0"]),
+            mpp_source=str(attributes.get("mpp_source")),
         )
 
 
-def _difference(stored: object, params: Params) -> str:
+def require_same_fallback(before: SlideResult, fallback_mpp: float | None) -> None:
+    """Require that a finished slide without a resolution was given the one that is given now.
+
+    Args:
+        before: Result of the earlier run.
+        fallback_mpp: What this run gives, None if nothing.
+
+    Raises:
+        UsageError: It was given another one.
+    """
+    if before.mpp_source == "fallback" and fallback_mpp not in (None, before.mpp):
+        raise UsageError(
+            f"{before.slide_id}: made with --fallback-mpp {before.mpp:g} (now {fallback_mpp:g})",
+            hint=_ANOTHER_RESOLUTION,
+        )
+
+
+def _refusal(path: Path, stored: object, params: Params) -> UsageError:
+    """Return the error of features that were made otherwise, which names what differs."""
     try:
         before = json.loads(str(stored))
-        changed = [
-            f"{name} = {before.get(name)} (now {value})"
+        changed = {
+            name: f"{name} = {before.get(name)} (now {value})"
             for name, value in params.items()
             if before.get(name) != value
-        ]
+        }
     except (ValueError, AttributeError):
-        return "these features were not made by tcssa extract"
-    return f"these features were made with {', '.join(changed) or 'other parameters'}"
+        reason, changed = "were not made by tcssa extract", {}
+    else:
+        reason = f"were made with {', '.join(changed.values()) or 'other parameters'}"
+    # a wrong resolution that is written over good features would not be seen again
+    hint = _ANOTHER_RESOLUTION if "slide_mpp" in changed else _MAKE_AGAIN
+    return UsageError(f"{path}: these features {reason}", hint=hint)

@@ -51,6 +51,7 @@ class PatchReader:
         reader: Name of the reader, as `Slide` takes it.
         held: Resources that are freed when the reader is closed, such as a copy of a remote slide.
         resample: Method of resampling, as `tcssa.slides.image.slide.resized` takes it.
+        scene: Scene of the slide, as `Slide` takes it.
     """
 
     def __init__(
@@ -61,11 +62,13 @@ class PatchReader:
         reader: str | None = None,
         held: ExitStack | None = None,
         resample: Resample = "area",
+        scene: int | None = None,
     ) -> None:
         self.path, self.size_level0, self.out_px = path, size_level0, out_px
         self.decode_s = 0.0
         """Seconds of reading, summed over all threads."""
-        self._reader, self._held, self._resample = reader, held, resample
+        self._reader, self._scene = reader, scene
+        self._held, self._resample = held, resample
         self._handles: dict[int, _Handle] = {}
         self._lock = threading.Lock()
         self._stopped = False
@@ -109,7 +112,7 @@ class PatchReader:
         except SlideError:
             pass
         try:
-            with Slide(self.path, self._reader) as slide:
+            with Slide(self.path, self._reader, self._scene) as slide:
                 return self._patch(slide, x, y)
         except SlideError:
             return None
@@ -123,7 +126,7 @@ class PatchReader:
         with self._lock:
             handle = self._handles.get(_ALL_THREADS) or self._handles.get(threading.get_ident())
             if handle is None:
-                slide = Slide(self.path, self._reader)
+                slide = Slide(self.path, self._reader, self._scene)
                 key = _ALL_THREADS if slide.is_shareable else threading.get_ident()
                 handle = self._handles[key] = _Handle(slide)
             handle.users += 1

@@ -17,6 +17,7 @@ from PIL import Image
 
 from tcssa.errors import MissingMppError, SlideError, one_line
 from tcssa.features.tables import slide_name
+from tcssa.files.boundary import is_folder
 from tcssa.slides.readers.registry import open_backend
 from tcssa.slides.settings import MAX_MPP, MIN_MPP, Resample
 
@@ -24,7 +25,7 @@ _MAX_ANISOTROPY = 0.05
 _LEVEL_TOLERANCE = 1.01
 """Downsamples are quotients of whole sizes (2.0005 for 2): so little upsampling does no harm."""
 
-MppSource = Literal["properties", "objective", "given"]
+MppSource = Literal["properties", "objective", "given", "fallback"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Resolution:
 
     mpp: float
     source: MppSource
+    stated: float | None = None
+    """What the slide states itself, where that was not taken."""
 
 
 class Slide:
@@ -43,6 +46,7 @@ class Slide:
     Args:
         path: File of the slide, or its folder.
         reader: Name of the reader to use; None chooses one by the content.
+        scene: Which picture of a file that holds several, from 0; None takes the largest.
 
     Raises:
         SlideError: The file is missing, cut short, or in no format that a reader knows.
@@ -50,9 +54,11 @@ class Slide:
         UnknownNameError: No reader has that name.
     """
 
-    def __init__(self, path: Path | str, reader: str | None = None) -> None:
-        self.path, self._reader = Path(path), reader
-        self._backend = open_backend(self.path, reader)
+    def __init__(
+        self, path: Path | str, reader: str | None = None, scene: int | None = None
+    ) -> None:
+        self.path, self._reader, self._scene = Path(path), reader, scene
+        self._backend = open_backend(self.path, reader, scene)
         self.level_dimensions: tuple[tuple[int, int], ...] = tuple(self._backend.level_dimensions)
         self.dimensions: tuple[int, int] = self.level_dimensions[0]
         """Width and height of level 0."""
@@ -62,6 +68,11 @@ class Slide:
     def is_shareable(self) -> bool:
         """True if several threads may read at once."""
         return bool(getattr(self._backend, "is_shareable", False))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the reader left out or took for granted, to be told to the user."""
+        return tuple(getattr(self._backend, "remarks", ()))
 
     @property
     def slide_id(self) -> str:
@@ -74,19 +85,31 @@ class Slide:
         bounds: tuple[int, int, int, int] | None = getattr(self._backend, "bounds", None)
         return bounds if bounds is None or min(bounds[2:]) > 0 else None
 
-    def resolution(self, given_mpp: float | None = None) -> Resolution:
+    def resolution(
+        self, given_mpp: float | None = None, fallback_mpp: float | None = None
+    ) -> Resolution:
         """Return the level-0 resolution.
 
         Args:
             given_mpp: Resolution in µm per pixel that the user states; it comes before the file's.
+            fallback_mpp: Resolution where neither the user nor the file states a plausible one.
 
         Raises:
-            MissingMppError: Neither the user nor the file states a resolution, or the file states
-                an implausible one.
+            MissingMppError: No resolution is stated, or the file states an implausible one.
             SlideError: The pixels are not square.
         """
-        if given_mpp is not None:
-            return Resolution(given_mpp, "given")
+        try:
+            own = self._own_resolution()
+        except SlideError as error:
+            if given_mpp is not None:
+                return Resolution(given_mpp, "given")
+            if fallback_mpp is not None and isinstance(error, MissingMppError):
+                return Resolution(fallback_mpp, "fallback")
+            raise
+        return own if given_mpp is None else Resolution(given_mpp, "given", own.mpp)
+
+    def _own_resolution(self) -> Resolution:
+        """Return the resolution that the file states; see `resolution` for what is raised."""
         if self._backend.mpp is not None:
             return Resolution(self._square(*self._backend.mpp), "properties")
         power = self._backend.objective_power
@@ -154,7 +177,7 @@ class Slide:
     def reopen(self) -> None:
         """Reopen the file: after an error OpenSlide's handle refuses every further read."""
         self._backend.close()
-        self._backend = open_backend(self.path, self._reader)
+        self._backend = open_backend(self.path, self._reader, self._scene)
 
     def close(self) -> None:
         """Close the file."""
@@ -194,7 +217,7 @@ def slide_id_of(path: Path) -> str:
     if path.suffix.lower() == ".zarr":
         return path.stem.removesuffix(".ome")
     # the name of a DICOM folder has no extension, but it may have dots
-    return path.name if path.is_dir() else path.stem
+    return path.name if is_folder(path) else path.stem
 
 
 def resized(

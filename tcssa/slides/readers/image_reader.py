@@ -16,9 +16,11 @@ from PIL.ImageFile import ImageFile
 
 from tcssa.errors import SlideError
 from tcssa.files.picture import PICTURE_MAGICS, open_picture, rgb_of
+from tcssa.files.tiff import TIFF_MAGICS
+from tcssa.files.tiff_pages import COMPRESSIONS, compression_text, read_pages
 from tcssa.slides.readers.protocol import starts_with, white_outside
 
-_TILE_WIDTH = 322
+_EXTRA_HINT = "pip install 'tcssa[tiffslide]' reads more kinds, or convert it"
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
 _UM_OF_UNIT = {2: 25_400.0, 3: 10_000.0}  # inch, centimetre
 
@@ -34,6 +36,8 @@ class ImageReader:
 
     def open(self, path: Path) -> ImageBackend:
         """See `SlideReader.open`."""
+        if starts_with(path, *TIFF_MAGICS):
+            _require_readable_tiff(path)
         return ImageBackend(_shared_picture(path))
 
 
@@ -42,7 +46,7 @@ class _Picture:
 
     def __init__(self, path: Path) -> None:
         with open_picture(path, SlideError) as image:
-            self.mpp = _tiff_mpp(path, image) if image.format == "TIFF" else None
+            self.mpp = _tiff_mpp(image) if image.format == "TIFF" else None
             self.pixels = rgb_of(image, path, SlideError)
         self.pixels.flags.writeable = False  # threads share it
 
@@ -87,19 +91,23 @@ class ImageBackend:
         self._picture = None
 
 
-def _tiff_mpp(path: Path, image: ImageFile) -> tuple[float, float] | None:
-    """Read the resolution of a flat TIFF, None if it states none.
+def _require_readable_tiff(path: Path) -> None:
+    """Require a flat TIFF in a compression that Pillow decodes.
 
     Raises:
-        SlideError: The TIFF is tiled, so it is a slide that no other reader took, not a picture.
+        SlideError: It is tiled, so it is a slide that no other reader took, or is compressed
+            otherwise.
     """
+    page = read_pages(path)[0]
+    if page.compression not in COMPRESSIONS:
+        raise SlideError(path, compression_text(page.compression), hint=_EXTRA_HINT)
+    if page.is_tiled:
+        raise SlideError(path, "is a tiled TIFF of a kind that no reader knows", hint=_EXTRA_HINT)
+
+
+def _tiff_mpp(image: ImageFile) -> tuple[float, float] | None:
+    """Read the resolution of a flat TIFF, None if it states none."""
     tags = image.getexif()
-    if _TILE_WIDTH in tags:
-        raise SlideError(
-            path,
-            "is a tiled TIFF of a kind that no reader knows",
-            hint="pip install 'tcssa[tiffslide]' reads more kinds, or convert it",
-        )
     unit = _UM_OF_UNIT.get(tags.get(_RESOLUTION_UNIT, 2))
     x, y = (float(tags.get(tag, 0) or 0) for tag in (_X_RESOLUTION, _Y_RESOLUTION))
     if unit is None or not (x > 0 and y > 0):

@@ -18,6 +18,7 @@ import openslide
 from numpy.typing import NDArray
 
 from tcssa.errors import SlideError
+from tcssa.files.dicom import dicom_series
 from tcssa.files.limits import TILE_SIDE
 from tcssa.files.tiff import TIFF_MAGICS
 from tcssa.slides.readers.openslide_worker import tile_sides
@@ -29,7 +30,6 @@ _PLAIN_TIFF = ("aperio", "generic-tiff")
 """Formats that state the sizes of their tiles in the directories of a TIFF, and nowhere else."""
 _FILES_BESIDE = ("dicom", "hamamatsu")
 """Formats of many files in one folder; Hamamatsu's NDPI, a TIFF, is one file."""
-_DICOM_MAGIC, _DICOM_MAGIC_AT = b"DICM", 128
 
 
 class OpenSlideReader:
@@ -155,13 +155,16 @@ def _require_files(path: Path, folder: Path) -> None:
 
 
 def _file_of(path: Path) -> Path | None:
-    """Return the file to give to OpenSlide: in a folder, the first DICOM file that it knows."""
+    """Return the file to give to OpenSlide: of a folder, the first file of its DICOM series.
+
+    Raises:
+        SlideError: The folder holds several series, which are several slides.
+    """
     if not path.is_dir():
         return path
-    for file in sorted(path.iterdir()):
-        if (
-            starts_with(file, _DICOM_MAGIC, at=_DICOM_MAGIC_AT)
-            and openslide.OpenSlide.detect_format(str(file)) is not None
-        ):
-            return file
-    return None
+    series = dicom_series(sorted(path.iterdir()))
+    if len(series) > 1:
+        firsts = ", ".join(files[0].name for files in series.values())
+        reason = f"is a folder of {len(series)} DICOM series, each a slide, beginning with {firsts}"
+        raise SlideError(path, reason, hint="name one file of the series")
+    return next((files[0] for files in series.values()), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,8 @@ class SlideBackend(Protocol):
     of its own. One whose attribute ``is_shareable`` is True may be used by several threads at once.
     One of a slide that was scanned in part may have ``bounds``, the left, top, width and height of
     that part in level-0 pixels.
-    Levels are ordered from the finest, level 0.
+    Levels are ordered from the finest, level 0. What it says in an attribute ``remarks``, a tuple
+    of texts, is told to the user, such as pictures of the file that are not read.
     """
 
     @property
@@ -74,6 +75,22 @@ class SlideReader(Protocol):
 
         Raises:
             TcssaError: The slide cannot be opened; any other error is reported as the reader's own.
+        """
+
+
+@runtime_checkable
+class SceneReader(SlideReader, Protocol):
+    """Reader of formats whose files hold several pictures."""
+
+    def open_scene(self, path: Path, scene: int | None) -> SlideBackend:
+        """Open one picture of a file.
+
+        Args:
+            path: The slide.
+            scene: Index of the picture, from 0; None takes the largest.
+
+        Raises:
+            TcssaError: The slide cannot be opened, or has no such picture.
         """
 
 

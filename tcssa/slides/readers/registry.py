@@ -1,4 +1,6 @@
-"""Choice of the reader that opens a slide, by the file's content, OpenSlide before all others.
+"""Choice of the reader that opens a slide, by the file's content.
+
+OpenSlide comes before all others but one, which takes only the TIFFs that OpenSlide misreads.
 
 Plug-ins register an object with ``name``, ``accepts`` and ``open`` (see `protocol`) under the
 entry-point group ``tcssa.readers``. One that is broken is reported and left out.
@@ -16,17 +18,18 @@ from pathlib import Path
 from tcssa.errors import SlideError, TcssaError, UnknownNameError, one_line
 from tcssa.files.boundary import UnsoundError, reading, require_file
 from tcssa.files.limits import SLIDE_PIXELS, SLIDE_SIDE
-from tcssa.files.tiff import TIFF_MAGICS, require_sound_tiff
+from tcssa.files.tiff import TIFF_MAGICS, require_8_bit_tiff, require_sound_tiff
 from tcssa.reporter import Reporter
 from tcssa.slides.readers.cucim_reader import CuCimReader
 from tcssa.slides.readers.image_reader import ImageReader
 from tcssa.slides.readers.openslide_reader import OpenSlideReader
-from tcssa.slides.readers.protocol import SlideBackend, SlideReader, starts_with
+from tcssa.slides.readers.protocol import SceneReader, SlideBackend, SlideReader, starts_with
+from tcssa.slides.readers.tiff_reader import TiffReader
 from tcssa.slides.readers.tiffslide_reader import TiffSlideReader
 from tcssa.slides.readers.zarr_reader import ZarrReader
 
 GROUP = "tcssa.readers"
-_FIRST: tuple[SlideReader, ...] = (OpenSlideReader(),)
+_FIRST: tuple[SlideReader, ...] = (TiffReader(), OpenSlideReader())
 _LAST: tuple[SlideReader, ...] = (ZarrReader(), TiffSlideReader(), ImageReader(), CuCimReader())
 
 
@@ -88,12 +91,13 @@ def check_readers(name: str | None, reporter: Reporter) -> None:
         reader_named(name)
 
 
-def open_backend(path: Path, reader: str | None = None) -> SlideBackend:
+def open_backend(path: Path, reader: str | None = None, scene: int | None = None) -> SlideBackend:
     """Open a slide with the reader that suits its content.
 
     Args:
         path: A file, or a folder for formats whose slides are folders.
         reader: Name of the reader to use regardless of the content.
+        scene: Which picture of a file that holds several, from 0; None leaves it to the reader.
 
     Raises:
         SlideError: The slide is missing, damaged, or in no format that a reader knows.
@@ -102,21 +106,36 @@ def open_backend(path: Path, reader: str | None = None) -> SlideBackend:
     """
     with reading(path, SlideError):
         is_folder = path.is_dir()
+        if is_folder:
+            next(path.iterdir(), None)  # it may not be read
     if not is_folder:
         require_file(path, SlideError)
         with reading(path, SlideError):
             is_tiff = starts_with(path, *TIFF_MAGICS)
         if is_tiff:
             require_sound_tiff(path, SlideError)
+            require_8_bit_tiff(path, SlideError)
     chosen = reader_named(reader) if reader else _accepting(path)
     with reading(path, SlideError):
-        backend = chosen.open(path)
+        backend = _opened(chosen, path, scene)
         try:
             _require_sane_levels(path, backend)
         except Exception:
             backend.close()
             raise
     return backend
+
+
+def _opened(reader: SlideReader, path: Path, scene: int | None) -> SlideBackend:
+    if isinstance(reader, SceneReader):
+        return reader.open_scene(path, scene)
+    if scene:
+        raise SlideError(
+            path,
+            f"has no scene {scene}: the reader {reader.name} sees one picture in it",
+            hint="leave --scene out",
+        )
+    return reader.open(path)
 
 
 def _require_sane_levels(path: Path, backend: SlideBackend) -> None:

@@ -17,8 +17,11 @@ from tcssa.files.boundary import UnsoundError, reading
 from tcssa.files.text import read_json
 from tcssa.files.zarr_store import open_array, require_files
 from tcssa.slides.readers.protocol import white_outside
+from tcssa.slides.readers.scenes import Scene, choose_scene
 
 _METADATA_FILES = ("zarr.json", ".zattrs")
+_V2_FILES = (".zgroup", ".zarray")
+_DAMAGED = "its OME-Zarr metadata are damaged"
 _UM_OF_UNIT = {
     "angstrom": 1e-4,
     "nanometer": 1e-3,
@@ -29,8 +32,6 @@ _UM_OF_UNIT = {
 }
 _MAX_SCALE = 1e12
 """Bound on scales: no pixel is larger in any unit, and products of such scales stay finite."""
-_FIRST_IMAGE = "0"
-"""Name of the first image in a folder that bioformats2raw wrote."""
 
 
 class ZarrReader:
@@ -40,18 +41,26 @@ class ZarrReader:
 
     def accepts(self, path: Path) -> bool:
         """See `SlideReader.accepts`: told by the metadata, without the zarr package."""
-        return path.is_dir() and _image_folder(path) is not None
+        return path.is_dir() and bool(image_folders(path))
 
     def open(self, path: Path) -> ZarrBackend:
         """See `SlideReader.open`."""
-        folder = _image_folder(path)
-        if folder is None:
+        return self.open_scene(path, None)
+
+    def open_scene(self, path: Path, scene: int | None) -> ZarrBackend:
+        """See `SceneReader.open_scene`: a scene is one of the images that bioformats2raw wrote."""
+        folders = image_folders(path)
+        if not folders:
             raise SlideError(path, "is no OME-Zarr image: it has no multiscales metadata")
+        with reading(path, SlideError, hint=_DAMAGED):
+            scenes = [_scene(folder) for folder in folders] if len(folders) > 1 else []
+        chosen, remarks = choose_scene(path, scenes or [Scene("", 0, 0)], scene)
+        folder = folders[chosen]
         _require_files(folder, folder.stat().st_mtime_ns)
         multiscale = _metadata(folder)["multiscales"][0]
-        with reading(path, SlideError, hint="its OME-Zarr metadata are damaged"):
+        with reading(path, SlideError, hint=_DAMAGED):
             levels = _levels(path, folder, multiscale)
-            return ZarrBackend(levels, _mpp(multiscale, levels[0]))
+            return ZarrBackend(levels, _mpp(multiscale, levels[0]), remarks)
 
 
 @dataclass(frozen=True)
@@ -92,8 +101,14 @@ class ZarrBackend:
 
     objective_power: float | None = None
 
-    def __init__(self, levels: Sequence[_Level], mpp: tuple[float, float] | None) -> None:
+    def __init__(
+        self,
+        levels: Sequence[_Level],
+        mpp: tuple[float, float] | None,
+        remarks: tuple[str, ...] = (),
+    ) -> None:
         self._levels = list(levels)
+        self.remarks = remarks
         self.mpp: tuple[float, float] | None = mpp
         first = levels[0]
         self.level_dimensions: tuple[tuple[int, int], ...] = tuple(level.size for level in levels)
@@ -112,13 +127,59 @@ class ZarrBackend:
         self._levels.clear()
 
 
-def _image_folder(path: Path) -> Path | None:
-    """Return the folder with the multiscales: this one or its first image; None if neither is."""
-    for folder in (path, path / _FIRST_IMAGE):
-        scales = _metadata(folder).get("multiscales")
-        if isinstance(scales, list) and scales:
-            return folder
-    return None
+def image_folders(path: Path) -> list[Path]:
+    """List the folders with multiscales: this one, or the numbered images that lie in it.
+
+    Raises:
+        SlideError: Metadata cannot be read.
+    """
+    if _is_image(path):
+        return [path]
+    numbers: list[Path] = []
+    while _is_image(path / str(len(numbers))):
+        numbers.append(path / str(len(numbers)))
+    return numbers
+
+
+def is_zarr_node(folder: Path) -> bool:
+    """Tell whether a folder is a group or an array of a Zarr store."""
+    return any(os.path.lexists(folder / name) for name in (*_METADATA_FILES, *_V2_FILES))
+
+
+def is_zarr_array(folder: Path) -> bool:
+    """Tell whether a folder is an array, below which lie chunks alone.
+
+    Raises:
+        SlideError: The metadata cannot be read.
+    """
+    if (folder / ".zarray").exists():
+        return True
+    place = folder / "zarr.json"
+    return place.exists() and read_json(place, SlideError, top=dict).get("node_type") == "array"
+
+
+def is_label(folder: Path) -> bool:
+    """Tell whether an image of a store is a mask, which goes with another image.
+
+    Raises:
+        SlideError: The metadata cannot be read.
+    """
+    return "image-label" in _metadata(folder)
+
+
+def _is_image(folder: Path) -> bool:
+    scales = _metadata(folder).get("multiscales")
+    return isinstance(scales, list) and bool(scales)
+
+
+def _scene(folder: Path) -> Scene:
+    """Return the name and the size of an image, without opening its array."""
+    multiscale = _metadata(folder)["multiscales"][0]
+    place = _within(folder, multiscale["datasets"][0]["path"])
+    metadata = place / ".zarray" if (place / ".zarray").exists() else place / "zarr.json"
+    axes = [axis["name"] for axis in multiscale["axes"]]
+    shape = dict(zip(axes, read_json(metadata, SlideError, top=dict)["shape"], strict=True))
+    return Scene(str(multiscale.get("name", folder.name)), int(shape["x"]), int(shape["y"]))
 
 
 def _metadata(folder: Path) -> Mapping[str, Any]:
@@ -148,7 +209,9 @@ def _require_files(folder: Path, _mtime_ns: int) -> None:
 def _levels(path: Path, folder: Path, multiscale: Mapping[str, Any]) -> list[_Level]:
     axes = "".join(axis["name"] for axis in multiscale["axes"])
     if not set("xyc") <= set(axes) <= set("tczyx"):
-        raise SlideError(path, f"its axes are {axes}, not x, y and c", hint="convert it to RGB")
+        raise SlideError(
+            path, f"its axes are {axes or 'none'}, not x, y and c", hint="convert it to RGB"
+        )
     common = _scale(multiscale, len(axes))
     levels = []
     for dataset in multiscale["datasets"]:

@@ -53,7 +53,8 @@ def extract_slide(
         )
     where = "cpu" if device == "mps" else device
     settings = ExtractSettings.model_validate(
-        {"encoder": encoder, "slide_mpp": slide_mpp, "device": where}
+        # given for this one slide: it counts, with a warning, whatever the slide states
+        {"encoder": encoder, "slide_mpp": slide_mpp, "force_mpp": True, "device": where}
     )
     file = SlideFile(slide, slide_id_of(slide))
     (result,) = extract([file], job, settings, reporter).slides

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from dicom_files import write_dicom
 
 from tcssa.errors import MissingDataError, TableError, UsageError
 from tcssa.slides.manifest import SlideFile, find_slides, read_manifest, read_resolutions
@@ -123,14 +124,25 @@ def test_a_manifest_without_paths_names_what_it_needs(folder: Path) -> None:
         read_manifest(table)
 
 
-def test_folders_that_are_slides_are_found_and_not_searched(folder: Path) -> None:
-    for name in ("d.ome.zarr/0/x.tif", "series.1/1.dcm", "series.1/2.dcm", "thumbnail.png"):
+def test_folders_that_are_slides_are_found_and_named(folder: Path) -> None:
+    for name in ("d.ome.zarr/0/x.tif", "thumbnail.png"):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+    for name in ("1", "2"):
+        write_dicom(folder / f"series.1/{name}.dcm", "1.2.3")
     assert [slide.slide_id for slide in find_slides([folder])] == ["a", "b", "d", "series.1", "c"]
     assert [slide.slide_id for slide in find_slides([folder / "series.1"])] == ["series.1"]
     assert [slide.slide_id for slide in find_slides([folder / "thumbnail.png"])] == ["thumbnail"]
     table = folder / "list.csv"
     table.write_text("wsi\nd.ome.zarr\nseries.1\n")
     assert [slide.slide_id for slide in read_manifest(table)] == ["d", "series.1"]
+
+
+def test_a_folder_of_several_slides_is_no_row_of_a_manifest(folder: Path) -> None:
+    for name in ("1", "2"):
+        write_dicom(folder / f"flat/{name}.dcm", name)
+    table = folder / "list.csv"
+    table.write_text("wsi\nflat\nflat/1.dcm\n")
+    with pytest.raises(TableError, match="line 2: 'flat' is a folder that is no slide, or holds"):
+        read_manifest(table)

@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from slide_files import stained, write_claims, write_pyramid, write_slide, write_vmu, write_zarr
+from slide_files import (
+    stained,
+    write_claims,
+    write_ome_channels,
+    write_pyramid,
+    write_slide,
+    write_vmu,
+    write_zarr,
+)
 
 from tcssa.errors import SlideError
 from tcssa.slides.image.slide import Slide
@@ -40,23 +48,42 @@ def damaged(path: Path, kind: str) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "cut", "empty", "text", "gone"])
-@pytest.mark.parametrize("suffix", ["tif", "png", "jpg", "bmp", "vmu"])
+@pytest.mark.parametrize("suffix", ["tif", "ome.tif", "png", "jpg", "bmp", "vmu"])
 def test_damage_of_every_kind_is_one_line_of_a_slide_error(
     tmp_path: Path, suffix: str, kind: str
 ) -> None:
     path = tmp_path / f"a.{suffix}"
     if suffix == "tif":
         write_slide(path, stained(300, 300))
+    elif suffix == "ome.tif":
+        write_ome_channels(path, stained(300, 300))
     elif suffix == "vmu":
         write_vmu(tmp_path, width=1024).rename(path)
     else:
         Image.fromarray(stained(60, 60)).save(path)
     damaged(path, kind)
-    for reader in (None, "openslide", "image", "tiffslide", "zarr"):
+    for reader in (None, "tiff", "openslide", "image", "tiffslide", "zarr"):
         with pytest.raises(SlideError) as caught, Slide(path, reader) as slide:
             slide.read_patch(0, 0, 300, 300)
         assert len(str(caught.value)) <= 300
         assert f"a.{suffix}" in str(caught.value)
+
+
+def test_flipped_bits_of_an_ome_tiff_are_slide_errors_or_pixels(tmp_path: Path) -> None:
+    content = write_ome_channels(tmp_path / "a.ome.tif", stained(300, 300)).read_bytes()
+    random, path, refusals = np.random.default_rng(0), tmp_path / "b.ome.tif", list[str]()
+    for _ in range(150):
+        flipped = bytearray(content)
+        for place in random.integers(0, 1200, random.integers(1, 6)):
+            flipped[place] ^= 1 << int(random.integers(8))
+        path.write_bytes(flipped)
+        try:
+            with Slide(path, "tiff") as slide:
+                assert slide.read_patch(0, 0, 100, 50).shape == (50, 50, 3)
+        except SlideError as error:
+            refusals.append(str(error))
+    assert 20 < len(refusals) < 150
+    assert not any("\n" in refusal for refusal in refusals)
 
 
 def test_flipped_bits_of_a_tiff_are_slide_errors_or_pixels(tmp_path: Path) -> None:
