@@ -213,6 +213,17 @@ class TrainSettings(Section):
         "and later runs share it.",
     )
     readers: int = Field(default=2, ge=1, description="Threads that read features ahead.")
+    final: Literal["refit", "ensemble", "none"] = Field(
+        default="refit",
+        description="The model that export, encode, predict and eval on new slides use: refit "
+        "trains once more on all patients, ensemble takes the mean of the folds, none the fold of "
+        "the lowest validation loss.",
+    )
+    keep: Literal["all", "final"] = Field(
+        default="all",
+        description="Weights that stay: those of all folds, or of the final model alone. eval and "
+        "inspect slots predict test slides with the folds'.",
+    )
     checkpoint_every_s: float = Field(
         default=120.0, ge=0, description="Seconds between checkpoints that a killed run resumes at."
     )
@@ -234,6 +245,13 @@ class MilSettings(Section):
     split: SplitSettings = SplitSettings()
     train: TrainSettings = TrainSettings()
 
+    @model_validator(mode="after")
+    def _require_kept(self) -> Self:
+        """Refuse to keep the final model alone where the folds are the final model."""
+        if self.train.keep == "final" and self.train.final != "refit":
+            raise ValueError(f"keep final removes the folds, which final {self.train.final} uses")
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _on_recipe(cls, values: Any) -> Any:  # whatever is validated
@@ -251,10 +269,9 @@ class MilSettings(Section):
     @classmethod
     def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
         """See `Section.completed`; runs made before recipes existed used the paper's."""
-        train = section_of(values, "train")
-        if "num_parts" in train:  # of several processes, which train-mil had once
-            kept = {name: value for name, value in train.items() if name != "num_parts"}
-            values = {**values, "train": kept}
+        train = {"final": "none", **section_of(values, "train")}  # older runs have no final model
+        train.pop("num_parts", None)  # of several processes, which train-mil had once
+        values = {**values, "train": train}
         if "recipe" in values:
             return values
         completed: dict[str, Any] = {**values, "recipe": "paper"}

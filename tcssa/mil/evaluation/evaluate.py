@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from tcssa.compute.devices import resolve_device
@@ -17,6 +16,7 @@ from tcssa.errors import FeatureDimError, RunError, SplitError, UsageError, coun
 from tcssa.files import atomic
 from tcssa.mil.bags.bag_store import BagStore
 from tcssa.mil.classifier.classifiers import load_classifier
+from tcssa.mil.classifier.final_model import fold_checkpoints, load_final
 from tcssa.mil.cohort.cohort import Cohort, listed, read_cohort
 from tcssa.mil.cohort.split_files import Parts, read_parts
 from tcssa.mil.cohort.splits import read_split_cases
@@ -31,7 +31,8 @@ from tcssa.mil.tasks.serialization import task_facts
 from tcssa.mil.training.fit import predict
 from tcssa.mil.training.train import SPLITS_FILE
 from tcssa.reporter import Reporter
-from tcssa.run import CHECKPOINT_FILE
+
+_PREDICTED_BY = {"refit": "final model", "ensemble": "mean of folds", "none": "mean of folds"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ def evaluate(
     """Predict and score with the models of a run.
 
     Without a new cohort, every test slide is predicted again by the fold that did not know it.
-    On a new cohort the folds' probabilities are averaged.
+    A new cohort is predicted by the final model: the one trained on all patients, or the mean of the
+    folds' logits.
 
     Args:
         run: The directory of a finished run.
@@ -115,33 +117,28 @@ class _Models:
     def predict_test(self, cohort: Cohort) -> list[Prediction]:
         """Predict every test slide with the model of the fold that did not train on it."""
         predictions = []
-        for index, predict_with in enumerate(self._predictors(cache_bytes=0)):
-            parts = self.folds[index]
-            slides = [slide for slide in cohort.slides if parts.get(slide.slide_id) == "test"]
-            predictions += predict_with(slides, fold=index)
+        paths = fold_checkpoints(self.trained)
+        with self.reporter.task("predicting", len(self.folds), "folds") as task:
+            for index, (parts, path) in enumerate(zip(self.folds, paths, strict=True)):
+                slides = [slide for slide in cohort.slides if parts.get(slide.slide_id) == "test"]
+                predict_with = self._predictor(load_classifier(path, self.model))
+                predictions += predict_with(slides, fold=index)
+                task.advance()
         return predictions
 
     def predict_new(self, cohort: Cohort) -> list[Prediction]:
-        """Predict slides with the models of all folds, and average the predictions."""
-        cache_bytes = int(self.trained.settings.train.cache_gb * 1e9)
-        by_fold = [predict_with(cohort.slides) for predict_with in self._predictors(cache_bytes)]
-        mean = np.mean([[row.probs for row in rows] for rows in by_fold], axis=0)
-        return [
-            replace(row, probs=tuple(probs.tolist()))
-            for row, probs in zip(by_fold[0], mean, strict=True)
-        ]
+        """Predict slides with the final model."""
+        return self._predictor(load_final(self.trained, self.model))(cohort.slides)
 
-    def _predictors(self, cache_bytes: int) -> Iterator[Callable[..., list[Prediction]]]:
-        """Yield `predict` with each fold's classifier in turn."""
+    def _predictor(self, model: BagClassifier) -> Callable[..., list[Prediction]]:
+        """Return `predict` with a classifier of the run."""
         # a run trained on rounded features is tested on such
-        store = BagStore(cache_bytes, half=self.trained.is_rounded)
-        with self.reporter.task("predicting", len(self.folds), "folds") as task:
-            for index in range(len(self.folds)):
-                path = self.trained.folder / f"fold-{index}" / CHECKPOINT_FILE
-                model = load_classifier(path, self.model).to(self.device)
-                precision = self.trained.settings.train.precision
-                yield partial(predict, model, store=store, device=self.device, precision=precision)
-                task.advance()
+        store, precision = (
+            BagStore(0, half=self.trained.is_rounded),
+            self.trained.settings.train.precision,
+        )
+        model = model.to(self.device)
+        return partial(predict, model, store=store, device=self.device, precision=precision)
 
 
 def _write(
@@ -174,7 +171,7 @@ def _origins(
     """Return the origin of the metrics: the run, the slides, and how these were predicted."""
     own, run, settings = labels is None, trained.folder, trained.settings
     return {
-        "predicted_by": "own fold" if own else "mean of folds",
+        "predicted_by": "own fold" if own else _PREDICTED_BY[settings.train.final],
         "run": {
             "name": run.resolve().name,
             "folder": str(run.resolve()),

@@ -18,6 +18,8 @@ from tcssa.mil.tasks.serialization import task_of_metrics
 from tcssa.run import RUN_FILE, read_run
 
 KIND = "train-mil"
+FINAL_FOLDER = "final"
+"""Folder of the final model, below the run directory."""
 
 
 class _Cohort(BaseModel):

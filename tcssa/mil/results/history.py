@@ -97,6 +97,7 @@ class Epoch(ValScored):
     epoch: int
     train_loss: float
     val_loss: float
+    """Loss of the validation slides; nan for the final model, which has none."""
     val_scores: dict[str, float | None]
     """Metrics of the validation part by name."""
     slots: SlotUse | None = None

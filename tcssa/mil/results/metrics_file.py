@@ -51,6 +51,16 @@ class FoldScores(ValScored):
     num_test_slides: int
 
 
+class FinalModel(BaseModel):
+    """What the final model of a run was trained on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    epochs: int = Field(ge=1)
+    num_slides: int = Field(ge=1)
+    num_cases: int = Field(ge=1)
+
+
 class RunMetrics(BaseModel):
     """The test results of a run: ``metrics.json``, the page and the terminal are made of them."""
 
@@ -65,6 +75,8 @@ class RunMetrics(BaseModel):
     site_lookup: dict[str, Any] | None = None
     """A `SiteConfound` as plain data, for several targets one for each; None without sites."""
     folds: list[FoldScores] = Field(min_length=1)
+    final: FinalModel | None = None
+    """The model trained on all patients, which the figures estimate; None without one."""
 
     @model_validator(mode="before")
     @classmethod

@@ -110,6 +110,7 @@ class FoldFit:
         store: BagStore,
     ) -> None:
         self.cohort, self.fold, self.index = cohort, fold, index
+        self.name = f"fold {index}"
         self.settings, self.folder, self.store = settings, folder, store
         self.train = settings.train
         self.device = resolve_device(self.train.device)
@@ -137,20 +138,24 @@ class FoldFit:
             epoch = self._train_epoch(len(self.progress.epochs))
             self._remember(epoch)
             in_use = f", {epoch.slots.effective_slots:.0f} slots in use" if epoch.slots else ""
-            task.describe(
-                f"fold {self.index}: val loss {epoch.val_loss:.3f}, best "
-                f"{self.progress.best.val_loss:.3f}{in_use}"
-            )
+            task.describe(f"{self.name}: {self._losses(epoch)}{in_use}")
             task.advance()
             if time.monotonic() - saved_at >= self.train.checkpoint_every_s:
                 self._save()
                 saved_at = time.monotonic()
         self.model.load_state_dict(self.progress.best_state)
         if self.nested is not None:
-            compressor, store = self.nested.compressor, self.store
-            share = choose_share(self.nested, self.fold.val, store)
+            compressor, share = self.nested.compressor, self._choose_share(self.nested)
             compressor.config = compressor.config.model_copy(update={"auto_share": share})
         return self.progress
+
+    def _choose_share(self, nested: SlideClassifier) -> float:
+        """Choose what an automatic budget of slots keeps, on the validation slides."""
+        return choose_share(nested, self.fold.val, self.store)
+
+    def _losses(self, epoch: Epoch) -> str:
+        """Return an epoch's losses for the progress display."""
+        return f"val loss {epoch.val_loss:.3f}, best {self.progress.best.val_loss:.3f}"
 
     @property
     def nested(self) -> SlideClassifier | None:
@@ -205,15 +210,20 @@ class FoldFit:
             losses.append(self._finite(float(loss.detach()), number))
         self._draw_budget(None)
         with self._averaged():
-            val = self.predict(self.fold.val)
-        val_loss = self._finite(self.task.validation_loss(val), number)
+            val_loss, val_scores = self._validate(number)
         return Epoch(
             epoch=number,
             train_loss=sum(losses) / len(losses),
             val_loss=val_loss,
-            val_scores={self.task.headline: self.task.headline_score(val)},
+            val_scores=val_scores,
             slots=slots.use(self.settings.model.top_k),
         )
+
+    def _validate(self, number: int) -> tuple[float, dict[str, float | None]]:
+        """Return loss and headline score of the validation slides, with the weights loaded."""
+        val = self.predict(self.fold.val)
+        loss = self._finite(self.task.validation_loss(val), number)
+        return loss, {self.task.headline: self.task.headline_score(val)}
 
     def _draw_budget(self, step: str | None) -> None:
         """Draw a step's budget of slots; without a step, use all."""
@@ -241,7 +251,7 @@ class FoldFit:
         return torch.multinomial(chances, len(slides), replacement=True).tolist()
 
     def _finite(self, loss: float, epoch: int) -> float:
-        where = f"fold {self.index} diverged in epoch {epoch}"
+        where = f"{self.name} diverged in epoch {epoch}"
         return require_finite(loss, where, self.train.lr)
 
     def _remember(self, epoch: Epoch) -> None:

@@ -17,6 +17,7 @@ from tcssa.mil.reporting.metric_names import written
 from tcssa.mil.results.history import Epoch, write_history
 from tcssa.mil.results.metrics_file import (
     METRICS_FILE,
+    FinalModel,
     FoldScores,
     RunMetrics,
     Spread,
@@ -58,15 +59,8 @@ def write_fold(result: FoldResult, fit: FoldFit, folder: Path, reporter: Reporte
         folder: The fold's folder.
         reporter: Told of the epoch that was kept and its scores.
     """
-    cohort, settings = fit.cohort, fit.settings
-    facts = MethodFacts(
-        name=settings.model.name,
-        feature_dim=cohort.feature_dim,
-        classes=fit.task.outputs,
-        encoder=cohort.encoder,
-        task=task_facts(fit.task).get("task"),
-    )
-    save_classifier(fit.model, folder / CHECKPOINT_FILE, facts)
+    cohort = fit.cohort
+    save_model(fit, folder)
     write_history(folder, result.epochs)
     write_predictions(folder / "predictions.csv", result.test, cohort.task)
     headline = cohort.task.headline
@@ -88,6 +82,23 @@ def write_fold(result: FoldResult, fit: FoldFit, folder: Path, reporter: Reporte
     }
     atomic.write_text(folder / METRICS_FILE, json.dumps(content) + "\n")
     (folder / PROGRESS_FILE).unlink(missing_ok=True)
+
+
+def save_model(fit: FoldFit, folder: Path) -> None:
+    """Write the model of a training, with what it was built from.
+
+    Args:
+        fit: The training, with the model that was chosen.
+        folder: Folder of the checkpoint.
+    """
+    facts = MethodFacts(
+        name=fit.settings.model.name,
+        feature_dim=fit.cohort.feature_dim,
+        classes=fit.task.outputs,
+        encoder=fit.cohort.encoder,
+        task=task_facts(fit.task).get("task"),
+    )
+    save_classifier(fit.model, folder / CHECKPOINT_FILE, facts)
 
 
 def read_fold(folder: Path, index: int, task: MilTask) -> FoldResult:
@@ -115,6 +126,7 @@ def sum_up(
     settings: MilSettings,
     confounds: Mapping[str, SiteConfound],
     out: Path,
+    final: FinalModel | None = None,
 ) -> RunMetrics:
     """Pool the test slides of all folds; write metrics, predictions and plots.
 
@@ -124,6 +136,7 @@ def sum_up(
         settings: The settings of the run.
         confounds: Confounding by site for each target; see `site_confounds`.
         out: The run directory.
+        final: The final model, if there is one.
     """
     task = cohort.task
     predictions = [row for result in results for row in result.test]
@@ -135,6 +148,7 @@ def sum_up(
         over_folds={name: _spread([r.scores[name] for r in results]) for name in task.metrics},
         site_lookup=lookups.get("", lookups) or None,
         folds=[_scores_of(result, task) for result in results],
+        final=final,
     )
     write_predictions(out / "predictions.csv", predictions, task)
     task.draw(out / "plots", predictions, pooled)

@@ -11,6 +11,7 @@
       plots/                    roc, confusion, training, utilisation
       report.html               all of this on one page
       fold-0/ …                 checkpoint.safetensors, history.csv, utilisation.csv, metrics.json
+      final/                    checkpoint.safetensors of the model trained on all patients
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ from tcssa.mil.classifier.classifiers import require_learnable
 from tcssa.mil.cohort.cohort import Cohort, listed, read_cohort
 from tcssa.mil.cohort.site_confounding import SiteConfound, site_confounds
 from tcssa.mil.cohort.splits import Fold, make_folds, unused_slides, write_splits
-from tcssa.mil.results.finished import KIND
-from tcssa.mil.results.metrics_file import METRICS_FILE, RunMetrics, read_metrics
+from tcssa.mil.results.finished import FINAL_FOLDER, KIND
+from tcssa.mil.results.metrics_file import METRICS_FILE, FinalModel, RunMetrics, read_metrics
 from tcssa.mil.settings import MilSettings
+from tcssa.mil.training.final import train_final
 from tcssa.mil.training.fit import PROGRESS_FILE, FoldFit
 from tcssa.mil.training.fold_results import FoldResult, read_fold, sum_up, write_fold
 from tcssa.mil.training.report import write_report
@@ -100,15 +102,23 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> RunMetrics:
     }
     write_run(out, {**run, "complete": False})
     write_splits(out / SPLITS_FILE, cohort.slides, folds, cohort.classes)
-    with reporter.task("training", len(folds) * settings.train.epochs, "epochs") as task:
+    refit = settings.train.final == "refit"
+    final = None
+    trainings = len(folds) + refit
+    with reporter.task("training", trainings * settings.train.epochs, "epochs") as task:
         results = [
             _fit_or_read(cohort, fold, i, settings, out / f"fold-{i}", store, reporter, task)
             for i, fold in enumerate(folds)
         ]
-    metrics = sum_up(results, cohort, settings, confounds, out)
+        if refit:
+            final = train_final(cohort, folds, results, settings, out, store, reporter, task)
+    metrics = sum_up(results, cohort, settings, confounds, out, final)
     _warn_of_collapse(results, settings.model.top_k, reporter)
-    run |= {**_selected(results, out), "skipped": cohort.skipped}
+    run |= {**_selected(results, final, out), "skipped": cohort.skipped}
     write_report(out, settings, metrics, run)
+    if settings.train.keep == "final":
+        for index in range(len(folds)):
+            (out / f"fold-{index}" / CHECKPOINT_FILE).unlink(missing_ok=True)
     write_run(out, {**run, "complete": True})
     return metrics
 
@@ -120,14 +130,17 @@ def _warn_of_collapse(results: Sequence[FoldResult], top_k: int, reporter: Repor
             reporter.warn(f"fold {result.index}: the slots collapsed: {collapse}")
 
 
-def _selected(results: Sequence[FoldResult], out: Path) -> dict[str, str]:
-    """Return which fold's model stands for the run."""
-    selected = min(results, key=lambda result: result.best.val_loss)
-    checkpoint = out / f"fold-{selected.index}" / CHECKPOINT_FILE
+def _selected(results: Sequence[FoldResult], final: FinalModel | None, out: Path) -> dict[str, str]:
+    """Return which model stands for the run: the final one, or the best fold's."""
+    if final is not None:
+        folder, reason = FINAL_FOLDER, f"trained on all patients, {final.epochs} epochs"
+    else:
+        best = min(results, key=lambda result: result.best.val_loss)
+        folder, reason = f"fold-{best.index}", "lowest validation loss"
     return {
-        "selected": checkpoint.parent.name,
-        "selected_by": "lowest validation loss",
-        "checkpoint_sha256": file_sha256(checkpoint),
+        "selected": folder,
+        "selected_by": reason,
+        "checkpoint_sha256": file_sha256(out / folder / CHECKPOINT_FILE),
     }
 
 

@@ -133,7 +133,7 @@ def test_the_papers_recipe_is_that_of_runs_from_before_there_were_recipes() -> N
     assert settings.train.average == 1
     assert (settings.model.num_slots, settings.train.lr) == (8, 1e-4)
     new = {"recipe": "salient"}
-    assert MilSettings.completed(new) is new
+    assert MilSettings.completed(new) == {**new, "train": {"final": "none"}}
     parted = {"recipe": "salient", "train": {"num_parts": 2, "lr": 1e-4}}
     assert MilSettings.completed(parted) == {"recipe": "salient", "train": {"lr": 1e-4}}
 
