@@ -21,6 +21,7 @@ from tcssa.mil.cohort.cohort import Cohort, listed, read_cohort
 from tcssa.mil.cohort.split_files import Parts, read_parts
 from tcssa.mil.cohort.splits import read_split_cases
 from tcssa.mil.evaluation.evaluation_page import write_evaluation_page
+from tcssa.mil.methods import BagClassifier
 from tcssa.mil.results.finished import FinishedRun, read_finished
 from tcssa.mil.results.metrics_file import METRICS_FILE, read_metrics
 from tcssa.mil.results.prediction_tables import write_predictions
@@ -61,8 +62,8 @@ def evaluate(
     """Predict and score with the models of a run.
 
     Without a new cohort, every test slide is predicted again by the fold that did not know it.
-    A new cohort is predicted by the final model: the one trained on all patients, or the mean of the
-    folds' logits.
+    A new cohort is predicted by the final model: the one trained on all patients, or the mean of
+    the folds' logits.
 
     Args:
         run: The directory of a finished run.
@@ -133,12 +134,9 @@ class _Models:
     def _predictor(self, model: BagClassifier) -> Callable[..., list[Prediction]]:
         """Return `predict` with a classifier of the run."""
         # a run trained on rounded features is tested on such
-        store, precision = (
-            BagStore(0, half=self.trained.is_rounded),
-            self.trained.settings.train.precision,
-        )
-        model = model.to(self.device)
-        return partial(predict, model, store=store, device=self.device, precision=precision)
+        store = BagStore(0, half=self.trained.is_rounded)
+        precision, device = self.trained.settings.train.precision, self.device
+        return partial(predict, model.to(device), store=store, device=device, precision=precision)
 
 
 def _write(

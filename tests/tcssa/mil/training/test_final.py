@@ -13,8 +13,10 @@ from tcssa.mil.classifier.classifiers import load_classifier
 from tcssa.mil.classifier.final_model import fold_checkpoints, load_final
 from tcssa.mil.evaluation.evaluate import evaluate
 from tcssa.mil.results.finished import read_finished
+from tcssa.mil.results.history import Epoch
 from tcssa.mil.results.metrics_file import FinalModel, read_metrics
 from tcssa.mil.settings import MilSettings
+from tcssa.mil.training.final import FinalFit
 from tcssa.mil.training.train import train
 from tcssa.reporter import Silent
 from tcssa.run import CHECKPOINT_FILE, read_run, selected_checkpoint
@@ -57,25 +59,21 @@ def test_the_run_stands_for_it(run: tuple[MilSettings, Path]) -> None:
 
 
 def test_a_final_model_cut_short_ends_with_the_same_bytes(
-    run: tuple[MilSettings, Path], tmp_path: Path
+    run: tuple[MilSettings, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tcssa.mil.training.final import FinalFit
-
     settings = changed(run[0], checkpoint_every_s=0.0)
-
-    class Killed(Exception):
-        """Stands for the kill."""
 
     remember, folder = FinalFit._remember, tmp_path / "run"
 
-    def killed(self: FinalFit, epoch: object) -> None:
+    def stop(self: FinalFit, epoch: Epoch) -> None:
         if len(self.progress.epochs) == 1:
-            raise Killed
-        remember(self, epoch)  # type: ignore[arg-type]  # as given
+            raise KeyboardInterrupt
+        remember(self, epoch)
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(FinalFit, "_remember", killed)
+    monkeypatch.setattr(FinalFit, "_remember", stop)
+    with pytest.raises(KeyboardInterrupt):
         train(settings, folder, Silent())
+    monkeypatch.undo()
     assert (folder / "final" / "progress.pt").exists()
     train(settings, folder, Silent())
     name = Path("final") / CHECKPOINT_FILE
