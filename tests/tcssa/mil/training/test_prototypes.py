@@ -135,7 +135,10 @@ def test_the_papers_recipe_is_that_of_runs_from_before_there_were_recipes() -> N
     new = {"recipe": "salient"}
     assert MilSettings.completed(new) == {**new, "train": {"final": "none"}}
     parted = {"recipe": "salient", "train": {"num_parts": 2, "lr": 1e-4}}
-    assert MilSettings.completed(parted) == {"recipe": "salient", "train": {"lr": 1e-4}}
+    assert MilSettings.completed(parted) == {
+        "recipe": "salient",
+        "train": {"final": "none", "lr": 1e-4},
+    }
 
 
 def test_a_recipe_lies_under_what_is_given(tmp_path: Path) -> None:
