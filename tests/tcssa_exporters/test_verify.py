@@ -1,5 +1,6 @@
 """An export that computes something else must never come into being."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -177,3 +178,19 @@ def test_a_sharp_gate_is_no_deviation(tmp_path: Path) -> None:
     assert {row.case for row in artefact.parity.rows} >= {"large magnitudes", "empty slots"}
     untied = [row for row in artefact.parity.rows if row.case != "ties"]
     assert all(row.routed_alike > 0.999 for row in untied)
+
+
+def test_what_float32_itself_moves_by_at_large_magnitudes_is_allowed() -> None:
+    model = make_compressor(feature_dim=64, num_slots=8, salience=True)
+    with torch.no_grad():
+        model.router.gate.weight.mul_(4)
+        model.router.salience.weight.normal_(std=0.3)
+    verifier = Verifier(ExportSource(model, "hash"), PRECISIONS["fp32"])
+    features = np.random.default_rng(0).standard_normal((1, 500, 64), dtype=np.float32)
+    exact = copy.deepcopy(model).double()
+    for scale, least, most in ((1, 0.0, 1e-4), (100, 1e-3, 10.0)):
+        bag = torch.from_numpy(scale * features)
+        moved = (model.router.gate(bag) - exact.router.gate(bag.double())).abs().max()
+        allowed = verifier._rounding(scale * features)
+        assert least < allowed < most
+        assert allowed > float(moved.detach()) * float(bag.abs().max())
