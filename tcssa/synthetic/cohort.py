@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import openslide
@@ -16,6 +18,8 @@ from tcssa.synthetic.spec import LABELS, MPP, SlideSpec
 # alternate, so that such a pair has one label.
 _SECOND_SLIDES = (2, 5)
 _PERIOD = 12
+_SIDE_BY_SIDE = 2
+"""Slides drawn at once; each takes 150 MB."""
 
 
 def cohort_specs(num_slides: int, seed: int = 0) -> list[SlideSpec]:
@@ -62,13 +66,21 @@ def compose_cohort(
     slides = folder / "slides"
     slides.mkdir(parents=True, exist_ok=True)
     specs = cohort_specs(num_slides, seed)
-    for spec in specs:
-        path = slides / f"{slide_id(spec)}.tif"
-        if _description_of(path) != _description(spec):
-            write_pyramid(path, draw_slide(spec).pixels, MPP, _description(spec))
-        if on_slide is not None:
-            on_slide(slide_id(spec))
-    return _write_labels(folder / "labels.csv", specs)
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:  # OpenCV and NumPy let other threads work
+        for spec, _ in zip(specs, pool.map(partial(_draw, slides), specs), strict=True):
+            if on_slide is not None:
+                on_slide(slide_id(spec))
+    labels = folder / "labels.csv"
+    rows = ([f"CASE-{spec.case:03d}", slide_id(spec), spec.label] for spec in specs)
+    write_csv(labels, ["case_id", "slide_id", "label"], rows)
+    return labels
+
+
+def _draw(folder: Path, spec: SlideSpec) -> None:
+    """Write a slide, unless it is there."""
+    path = folder / f"{slide_id(spec)}.tif"
+    if _description_of(path) != _description(spec):
+        write_pyramid(path, draw_slide(spec).pixels, MPP, _description(spec))
 
 
 def slide_id(spec: SlideSpec) -> str:
@@ -89,9 +101,3 @@ def _description_of(path: Path) -> str | None:
             return slide.properties.get("tiff.ImageDescription")
     except openslide.OpenSlideError:
         return None
-
-
-def _write_labels(path: Path, specs: list[SlideSpec]) -> Path:
-    rows = ([f"CASE-{spec.case:03d}", slide_id(spec), spec.label] for spec in specs)
-    write_csv(path, ["case_id", "slide_id", "label"], rows)
-    return path

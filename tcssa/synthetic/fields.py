@@ -68,7 +68,14 @@ def blurred(field: Field, sigma: float) -> Field:
         field: Field to smooth, float32 [H, W].
         sigma: Standard deviation of the Gaussian, in pixels.
     """
-    return np.asarray(cv2.GaussianBlur(field, (0, 0), sigma), dtype=np.float32)
+    if sigma > 2.5:  # nothing fine is left: half the pixels along each side hold it
+        height, width = field.shape
+        small = cv2.resize(field, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+        small = blurred(np.asarray(small, dtype=np.float32), sigma / 2)
+        blurry = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    else:
+        blurry = cv2.GaussianBlur(field, (0, 0), sigma)
+    return np.asarray(blurry, dtype=np.float32)
 
 
 def ramp(field: Field, start: float, stop: float) -> Field:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tcssa.synthetic.canvas import Canvas
 from tcssa.synthetic.fields import Mask, blurred, ramp, smooth_noise
-from tcssa.synthetic.nuclei import NucleusKind, stamp_nuclei
+from tcssa.synthetic.nuclei import NucleusKind
 from tcssa.synthetic.partition import depth_of, rounded
 from tcssa.synthetic.placement import along_edges
 
@@ -49,17 +49,17 @@ def paint_glands(canvas: Canvas, rng: np.random.Generator, bodies: Mask, look: G
     shape, radius = bodies.shape, look.kind.radius
     depth = depth_of(bodies)
     mean_height = radius * (_BASE + _ROW * (look.rows - 1) + _APEX + 1.0)
-    height = mean_height * (1 + 0.08 * smooth_noise(rng, shape, 90.0))
-    lumen = rounded(depth > height, 3.0)
+    height = mean_height * (1 + 0.08 * smooth_noise(rng, shape, 45.0))
+    lumen = rounded(depth > height, 1.5)
 
-    cytoplasm = 0.36 + 0.05 * smooth_noise(rng, shape, 7.0) + 0.05 * smooth_noise(rng, shape, 120.0)
+    cytoplasm = 0.36 + 0.05 * smooth_noise(rng, shape, 3.5) + 0.05 * smooth_noise(rng, shape, 60.0)
     # Cytoplasm is palest next to the lumen, where mucin gathers.
     cytoplasm -= 0.12 * ramp(depth / height, 0.55, 1.0)
-    canvas.cover(np.clip(depth / 2.0, 0, 1), 0.13, np.maximum(cytoplasm, 0.05))
+    canvas.cover(np.clip(depth, 0, 1), 0.13, np.maximum(cytoplasm, 0.05))
 
-    secretion = 0.09 * ramp(smooth_noise(rng, shape, 45.0), 0.0, 1.6)
-    secretion += 0.02 + 0.02 * np.abs(smooth_noise(rng, shape, 5.0))
-    canvas.cover(blurred(lumen.astype(np.float32), 1.0), 0.01, secretion)
+    secretion = 0.09 * ramp(smooth_noise(rng, shape, 22.0), 0.0, 1.6)
+    secretion += 0.02 + 0.02 * np.abs(smooth_noise(rng, shape, 2.5))
+    canvas.cover(blurred(lumen.astype(np.float32), 0.5), 0.01, secretion)
 
     for row in range(look.rows):
         level = depth > radius * (_BASE + _ROW * row)
@@ -69,4 +69,4 @@ def paint_glands(canvas: Canvas, rng: np.random.Generator, bodies: Mask, look: G
         fits = bodies[y, x] & ~lumen[y, x]
         # The long axis of a basal nucleus points at the lumen.
         upright = angles[fits] + np.float32(np.pi / 2)
-        stamp_nuclei(canvas, rng, look.kind, places[fits], upright)
+        canvas.plant(look.kind, places[fits], upright)

@@ -1,18 +1,23 @@
-"""Nuclei: the appearance of each kind, and stamping many of them on a canvas."""
+"""Nuclei: the appearance of each kind, and stamping many of them on a slide."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.synthetic.canvas import Canvas
-from tcssa.synthetic.fields import Field, blurred, standardised
+from tcssa.synthetic.fields import Field, Mask, blurred, standardised
 from tcssa.synthetic.placement import Points
 
+PIXELS_PER_UM = 2
+"""Level-0 pixels along a micrometre."""
 _TEXTURE_SIDE = 512
-_BATCH = 256
+_ANGLES = 12
+_SHAPES = 16  # drawn for each of the angles
 
 
 @dataclass(frozen=True)
@@ -20,13 +25,13 @@ class NucleusKind:
     """Appearance of one kind of nucleus.
 
     Attributes:
-        radius: Radius of a disc of the mean area, in level-0 pixels of 0.5 micrometres.
+        radius: Radius of a disc of the mean area, in micrometres.
         spread: Standard deviation of the logarithm of the radius.
         elongation: Mean ratio of length to width.
         irregularity: Height of the dents and bulges of the outline, in radii.
         darkness: Mean amount of haematoxylin, optical-density units.
         clumping: Height of the chromatin's texture, as a share of the darkness.
-        grain: Size of the chromatin's clumps, in pixels.
+        grain: Size of the chromatin's clumps, in level-0 pixels.
         rim: Extra darkness of the nuclear membrane, as a share of the darkness.
         nucleoli: Chance of a prominent nucleolus.
     """
@@ -42,56 +47,92 @@ class NucleusKind:
     nucleoli: float = 0.0
 
 
-LYMPHOCYTE = NucleusKind(5.6, 0.08, 1.1, 0.03, 1.45, 0.22, 1.5, 0.1)
-FIBROBLAST = NucleusKind(5.6, 0.18, 4.2, 0.07, 0.95, 0.15, 1.2, 0.1)
-ENDOTHELIUM = NucleusKind(5.0, 0.15, 3.0, 0.05, 1.05, 0.15, 1.2, 0.1)
-DUCT_EPITHELIUM = NucleusKind(6.8, 0.1, 1.35, 0.04, 1.0, 0.14, 1.3, 0.15)
+LYMPHOCYTE = NucleusKind(2.8, 0.08, 1.1, 0.03, 1.45, 0.22, 1.5, 0.1)
+FIBROBLAST = NucleusKind(2.8, 0.18, 4.2, 0.07, 0.95, 0.15, 1.2, 0.1)
+ENDOTHELIUM = NucleusKind(2.5, 0.15, 3.0, 0.05, 1.05, 0.15, 1.2, 0.1)
+DUCT_EPITHELIUM = NucleusKind(3.4, 0.1, 1.35, 0.04, 1.0, 0.14, 1.3, 0.15)
 
 
-@dataclass(frozen=True, eq=False)
-class _Stamps:
-    """Squares that hold one nucleus each: coverage and haematoxylin, float32 [N, S, S]."""
+class Planted(NamedTuple):
+    """Nuclei of one kind in their places."""
 
-    coverage: Field
-    haematoxylin: Field
+    kind: NucleusKind
+    places: Points
+    """Their centres as (x, y), in micrometres, float32 [N, 2]."""
+    angles: NDArray[np.float32] | None
+    """Directions of their long axes, in radians, float32 [N]; random if None."""
 
 
-def stamp_nuclei(
-    canvas: Canvas,
-    rng: np.random.Generator,
-    kind: NucleusKind,
-    centres: Points,
-    angles: NDArray[np.float32] | None = None,
-) -> None:
-    """Draw nuclei of one kind on a canvas, later ones over earlier ones.
+def press_nuclei(
+    haematoxylin: Field, eosin: Field, planted: Iterable[Planted], rng: np.random.Generator
+) -> NDArray[np.int32]:
+    """Paste nuclei into a slide, later ones over earlier ones.
 
     Args:
-        canvas: Canvas to draw on; those too near its border to fit are left out.
+        haematoxylin: Amount of haematoxylin, in level-0 pixels, float32 [H, W]; changed.
+        eosin: Amount of eosin, likewise.
+        planted: The nuclei; those too near the border of the slide to fit are left out.
         rng: Source of randomness.
-        kind: Appearance of the nuclei.
-        centres: Their centres as (x, y), float32 [N, 2].
-        angles: Directions of their long axes, in radians, float32 [N]; random if None.
+
+    Returns:
+        Instance label of the nucleus at each pixel, 0 for none, int32 [H, W].
     """
+    nuclei = np.zeros(haematoxylin.shape, dtype=np.int32)
+    height, width = haematoxylin.shape
+    count = 0
+    for kind, places, angles in planted:
+        if angles is None:
+            angles = rng.uniform(0.0, np.pi, size=len(places)).astype(np.float32)
+        crops = _crops(kind)
+        chosen = np.rint(angles / np.pi * _ANGLES).astype(np.intp) % _ANGLES * _SHAPES
+        chosen += rng.integers(_SHAPES, size=len(places))
+        centres = np.rint(places * PIXELS_PER_UM).astype(np.intp).tolist()
+        for number, (x, y) in zip(chosen, centres, strict=True):
+            coverage, amount, inside = crops[number]
+            half = len(coverage) // 2
+            if x < half or y < half or x + half >= width or y + half >= height:
+                continue
+            count += 1
+            window = (slice(y - half, y + half + 1), slice(x - half, x + half + 1))
+            haematoxylin[window] += coverage * (amount - haematoxylin[window])
+            eosin[window] *= 1 - np.float32(0.4) * coverage
+            nuclei[window][inside] = count
+    return nuclei
+
+
+@lru_cache(maxsize=16)
+def _crops(kind: NucleusKind) -> list[tuple[Field, Field, Mask]]:
+    """Draw nuclei of a kind once, to be pasted: of every angle, as many shapes.
+
+    They are the same in every slide, which arranges them in its own way: coverage, haematoxylin
+    and the pixels that the nucleus claims, each a square [S, S].
+    """
+    rng = np.random.default_rng(0)
     texture = standardised(
         blurred(rng.standard_normal((_TEXTURE_SIDE, _TEXTURE_SIDE), dtype=np.float32), kind.grain)
     )
-    if angles is None:
-        angles = rng.uniform(0.0, np.pi, size=len(centres)).astype(np.float32)
-    for start in range(0, len(centres), _BATCH):
-        batch = slice(start, start + _BATCH)
-        stamps = _draw_stamps(rng, kind, texture, angles[batch])
-        _press(canvas, stamps, centres[batch])
+    angles = np.repeat(np.arange(_ANGLES, dtype=np.float32) * (np.pi / _ANGLES), _SHAPES)
+    crops = []
+    stamps = _draw_stamps(rng, kind, texture, angles.astype(np.float32))
+    for coverage, amount in zip(*stamps, strict=True):
+        middle = len(coverage) // 2
+        half = int(np.abs(np.argwhere(coverage) - middle).max())
+        square = (slice(middle - half, middle + half + 1),) * 2
+        crops.append((coverage[square], amount[square], coverage[square] > 0.5))
+    return crops
 
 
 def _draw_stamps(
     rng: np.random.Generator, kind: NucleusKind, texture: Field, angles: NDArray[np.float32]
-) -> _Stamps:
+) -> tuple[Field, Field]:
+    """Draw squares that hold one nucleus each: coverage and haematoxylin, float32 [N, S, S]."""
     number = len(angles)
 
     def each(values: NDArray[np.float64]) -> Field:
         return values.astype(np.float32).reshape(number, 1, 1)
 
-    radius = each(kind.radius * np.exp(np.clip(rng.normal(0.0, 1.0, number), -2, 2) * kind.spread))
+    spread = np.exp(np.clip(rng.normal(0.0, 1.0, number), -2, 2) * kind.spread)
+    radius = each(kind.radius * PIXELS_PER_UM * spread)
     stretch = each(np.sqrt(1 + (kind.elongation - 1) * rng.uniform(0.4, 1.6, number)))
     half = int(np.ceil((radius * stretch).max() * (1 + 2 * kind.irregularity))) + 3
     axis = np.arange(-half, half + 1, dtype=np.float32)
@@ -122,7 +163,7 @@ def _draw_stamps(
     # Some nuclei lie above or below the plane in focus.
     softness = each(rng.uniform(1.2, 3.0, number))
     coverage = np.clip(depth / softness + np.float32(0.5), 0, 1)
-    return _Stamps(coverage, np.maximum(amount, np.float32(0.1)))
+    return coverage, np.maximum(amount, np.float32(0.1))
 
 
 def _nucleoli(
@@ -135,19 +176,3 @@ def _nucleoli(
     # A nucleolus grows with its nucleus: a fifth of its radius.
     spot = np.exp(-distance / (2 * (np.float32(0.16) * radius) ** 2))
     return np.asarray(np.float32(0.9) * present * spot, dtype=np.float32)
-
-
-def _press(canvas: Canvas, stamps: _Stamps, centres: Points) -> None:
-    side = stamps.coverage.shape[1]
-    height, width = canvas.nuclei.shape
-    corners = np.rint(centres).astype(np.intp) - side // 2
-    for coverage, amount, (left, top) in zip(
-        stamps.coverage, stamps.haematoxylin, corners, strict=True
-    ):
-        if left < 0 or top < 0 or left + side > width or top + side > height:
-            continue
-        window = (slice(top, top + side), slice(left, left + side))
-        canvas.count += 1
-        canvas.haematoxylin[window] += coverage * (amount - canvas.haematoxylin[window])
-        canvas.eosin[window] *= 1 - np.float32(0.4) * coverage
-        canvas.nuclei[window][coverage > 0.5] = canvas.count

@@ -68,7 +68,7 @@ def along_edges(
         if number < 3:
             continue
         picks = (np.arange(number) * len(path) / number).astype(np.intp)
-        ahead, behind = path[(picks + 4) % len(path)], path[picks - 4]
+        ahead, behind = path[(picks + 2) % len(path)], path[picks - 2]
         points.append(path[picks])
         angles.append(np.arctan2(*(ahead - behind).T[::-1]))
     placed = np.concatenate(points)

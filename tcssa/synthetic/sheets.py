@@ -6,7 +6,7 @@ import numpy as np
 
 from tcssa.synthetic.canvas import Canvas
 from tcssa.synthetic.fields import Field, Mask, blurred, ramp, smooth_noise
-from tcssa.synthetic.nuclei import NucleusKind, stamp_nuclei
+from tcssa.synthetic.nuclei import NucleusKind
 from tcssa.synthetic.partition import Labels, depth_of, depth_within, nearest_centre
 from tcssa.synthetic.placement import scatter
 
@@ -29,22 +29,22 @@ def paint_sheets(canvas: Canvas, rng: np.random.Generator, bodies: Mask, kind: N
         return
     shape = bodies.shape
     depth = depth_of(bodies)
-    crowding = 0.9 + 0.1 * smooth_noise(rng, shape, 90.0)
+    crowding = 0.9 + 0.1 * smooth_noise(rng, shape, 45.0)
     room = depth > kind.radius * _EDGE
     centres = scatter(rng, room, kind.radius * _SPACING, 0.3, crowding)
-    cells = nearest_centre(rng, shape, centres, 2.0, 12.0)
+    cells = nearest_centre(rng, shape, centres, 1.0, 6.0)
     border = depth_within(cells)
 
-    membrane = 1.0 - ramp(border, 0.5, 2.5)
-    cytoplasm = 0.34 + 0.05 * smooth_noise(rng, shape, 7.0) + _tint(rng, cells)
+    membrane = 1.0 - ramp(border, 0.25, 1.25)
+    cytoplasm = 0.34 + 0.05 * smooth_noise(rng, shape, 3.5) + _tint(rng, cells)
     cytoplasm += 0.12 * membrane
-    canvas.cover(np.clip(depth / 2.0, 0, 1), 0.13 + 0.03 * membrane, cytoplasm)
+    canvas.cover(np.clip(depth, 0, 1), 0.13 + 0.03 * membrane, cytoplasm)
 
     # Cells that cling poorly come apart: as much bare glass as the lumens of glands show.
-    apart = kind.radius * _CLEFT * np.clip(smooth_noise(rng, shape, 60.0) - 0.15, 0.0, 1.0)
-    clefts = blurred((bodies & (border < apart)).astype(np.float32), 1.2)
+    apart = kind.radius * _CLEFT * np.clip(smooth_noise(rng, shape, 30.0) - 0.15, 0.0, 1.0)
+    clefts = blurred((bodies & (border < apart)).astype(np.float32), 0.6)
     canvas.cover(clefts, 0.01, 0.05)
-    stamp_nuclei(canvas, rng, kind, centres)
+    canvas.plant(kind, centres)
 
 
 def _tint(rng: np.random.Generator, cells: Labels) -> Field:

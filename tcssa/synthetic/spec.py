@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,11 @@ class SlideSpec:
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the slide, in level-0 pixels."""
         return self.height, self.width
+
+    @property
+    def shape_um(self) -> tuple[int, int]:
+        """Rows and columns of the slide, in whole micrometres."""
+        return ceil(self.height * MPP), ceil(self.width * MPP)
 
     def slide_rng(self) -> np.random.Generator:
         """Make the generator for everything that is specific to this slide."""

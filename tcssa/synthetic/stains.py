@@ -82,12 +82,11 @@ def render(
     Returns:
         RGB pixels, uint8 [H, W, 3].
     """
-    planes = []
+    planes, light = [], np.empty_like(haematoxylin)
     # One grain for all three channels: chroma noise would be lost to the JPEG anyway.
-    grain = rng.normal(0.0, 1.2, size=haematoxylin.shape).astype(np.float32)
+    grain = np.float32(1.2) * rng.standard_normal(haematoxylin.shape, dtype=np.float32)
     for dye_h, dye_e, glass in zip(look.haematoxylin, look.eosin, look.glass, strict=True):
-        density = haematoxylin * np.float32(-dye_h) - eosin * np.float32(dye_e)
-        light = cv2.exp(density) * np.float32(glass)
-        light = cv2.GaussianBlur(light, (0, 0), look.defocus) + grain
-        planes.append(np.clip(np.rint(light), 0.0, 255.0).astype(np.uint8))
-    return np.stack(planes, axis=-1)
+        cv2.addWeighted(haematoxylin, -dye_h, eosin, -dye_e, 0.0, light)
+        cv2.GaussianBlur(cv2.exp(light, light), (0, 0), look.defocus, light)
+        planes.append(cv2.convertScaleAbs(cv2.scaleAdd(light, glass, grain, light)))
+    return np.asarray(cv2.merge(planes), dtype=np.uint8)

@@ -7,7 +7,7 @@ import numpy as np
 
 from tcssa.synthetic.canvas import Canvas
 from tcssa.synthetic.fields import Field, Mask, blurred, fibres, fractal_noise, ramp, smooth_noise
-from tcssa.synthetic.nuclei import FIBROBLAST, LYMPHOCYTE, stamp_nuclei
+from tcssa.synthetic.nuclei import FIBROBLAST, LYMPHOCYTE
 from tcssa.synthetic.partition import tangent
 from tcssa.synthetic.placement import scatter
 
@@ -22,8 +22,8 @@ def fibre_direction(rng: np.random.Generator, bodies: Mask) -> Field:
     Returns:
         Direction of the fibres, in radians, float32 [H, W].
     """
-    waves = rng.uniform(0, np.pi) + 0.9 * fractal_noise(rng, bodies.shape, 420.0, octaves=3)
-    vicinity = blurred(bodies.astype(np.float32), 14.0)
+    waves = rng.uniform(0, np.pi) + 0.9 * fractal_noise(rng, bodies.shape, 210.0, octaves=3)
+    vicinity = blurred(bodies.astype(np.float32), 7.0)
     around = tangent(vicinity)
     weight = ramp(vicinity, 0.02, 0.25)
     # Fibres have no head or tail: directions mix as doubled angles.
@@ -44,10 +44,10 @@ def paint_stroma(
         direction: Direction of the fibres, in radians, float32 [H, W].
     """
     shape = coverage.shape
-    threads = fibres(rng, direction, 2)
-    bundles = fibres(rng, direction, 6)
-    looseness = smooth_noise(rng, shape, 260.0)
-    eosin = 0.46 + 0.07 * fractal_noise(rng, shape, 180.0, octaves=3)
+    threads = fibres(rng, direction, 1)
+    bundles = fibres(rng, direction, 3)
+    looseness = smooth_noise(rng, shape, 130.0)
+    eosin = 0.46 + 0.07 * fractal_noise(rng, shape, 90.0, octaves=3)
     eosin += 0.055 * threads + 0.07 * bundles
     clefts = ramp(bundles + 0.35 * looseness + 0.25 * threads, 1.1, 2.0)
     eosin = np.maximum(eosin * (1 - 0.85 * clefts), 0.04).astype(np.float32)
@@ -72,14 +72,14 @@ def scatter_cells(
         direction: Direction of the fibres, in radians, float32 [H, W].
     """
     shape = stroma.shape
-    cellular = 0.45 + 0.25 * smooth_noise(rng, shape, 150.0)
-    places = scatter(rng, stroma & ~lymphoid, 30.0, 0.5, cellular)
+    cellular = 0.45 + 0.25 * smooth_noise(rng, shape, 75.0)
+    places = scatter(rng, stroma & ~lymphoid, 15.0, 0.5, cellular)
     x, y = places.astype(np.intp).T
-    stamp_nuclei(canvas, rng, FIBROBLAST, places, direction[y, x])
+    canvas.plant(FIBROBLAST, places, direction[y, x])
 
-    inflamed = 0.18 * ramp(fractal_noise(rng, shape, 170.0, octaves=3), 0.3, 2.0) + 0.006
-    stamp_nuclei(canvas, rng, LYMPHOCYTE, scatter(rng, stroma, 14.0, 0.4, inflamed))
+    inflamed = 0.18 * ramp(fractal_noise(rng, shape, 85.0, octaves=3), 0.3, 2.0) + 0.006
+    canvas.plant(LYMPHOCYTE, scatter(rng, stroma, 7.0, 0.4, inflamed))
 
-    gathered = 0.86 * blurred(lymphoid.astype(np.float32), 12.0)
-    packed = scatter(rng, stroma & (gathered > 0.05), 13.0, 0.3, gathered)
-    stamp_nuclei(canvas, rng, LYMPHOCYTE, packed)
+    gathered = 0.86 * blurred(lymphoid.astype(np.float32), 6.0)
+    packed = scatter(rng, stroma & (gathered > 0.05), 6.5, 0.3, gathered)
+    canvas.plant(LYMPHOCYTE, packed)

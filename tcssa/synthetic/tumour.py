@@ -24,7 +24,7 @@ class TumourClass:
         kind: Appearance of its nuclei at a middling grade.
         glandular: Least and greatest share of the nests that form glands.
         rows: Rows of nuclei in those glands.
-        nest: Distance between the middles of neighbouring nests, in pixels.
+        nest: Distance between the middles of neighbouring nests, in micrometres.
     """
 
     kind: NucleusKind
@@ -35,35 +35,13 @@ class TumourClass:
 
 TUMOUR_CLASSES = {
     GLAND_FORMING: TumourClass(
-        kind=NucleusKind(
-            radius=7.0,
-            spread=0.11,
-            elongation=1.2,
-            irregularity=0.035,
-            darkness=1.0,
-            clumping=0.18,
-            grain=1.3,
-            rim=0.18,
-        ),
-        glandular=(0.6, 1.0),
-        rows=2,
-        nest=135.0,
+        NucleusKind(3.5, 0.11, 1.2, 0.035, 1.0, 0.18, 1.3, 0.18), (0.6, 1.0), rows=2, nest=67.5
     ),
     SOLID_PLEOMORPHIC: TumourClass(
-        kind=NucleusKind(
-            radius=9.6,
-            spread=0.26,
-            elongation=1.6,
-            irregularity=0.09,
-            darkness=1.0,
-            clumping=0.28,
-            grain=1.8,
-            rim=0.28,
-            nucleoli=0.6,
-        ),
-        glandular=(0.0, 0.3),
+        NucleusKind(4.8, 0.26, 1.6, 0.09, 1.0, 0.28, 1.8, 0.28, nucleoli=0.6),
+        (0.0, 0.3),
         rows=1,
-        nest=165.0,
+        nest=82.5,
     ),
 }
 
@@ -107,8 +85,8 @@ def lay_out_tumour(
     centres = scatter(rng, np.ones_like(region), nest, 0.38)
     compartments = nearest_centre(rng, region.shape, centres, 0.12 * nest, 0.45 * nest)
     depth = np.minimum(depth_within(compartments), depth_of(region))
-    septum = 6.0 + 2.5 * smooth_noise(rng, region.shape, 80.0)
-    bodies = rounded(depth > septum, 5.0)
+    septum = 3.0 + 1.25 * smooth_noise(rng, region.shape, 40.0)
+    bodies = rounded(depth > septum, 2.5)
 
     forms_gland = (rng.random(int(compartments.max()) + 1) < share)[compartments]
     return Tumour(

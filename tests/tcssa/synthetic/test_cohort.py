@@ -83,7 +83,7 @@ def test_what_is_missing_or_broken_is_drawn_again_to_the_same_bytes(
     missing.unlink()
     broken.write_bytes(contents[1][:5000])
     compose_cohort(folder, num_slides=3, seed=5)
-    assert drawn == [0, 2]
+    assert sorted(drawn) == [0, 2]
     assert [missing.read_bytes(), broken.read_bytes()] == contents
 
 
