@@ -232,7 +232,8 @@ class _Export:
             what=source.what,
             graph=options.graph,
             models=models,
-            feature_dim=config.feature_dim,
+            feature_dim=config.patch_dim,
+            slot_dim=config.feature_dim,
             num_slots=config.num_slots,
             top_k=config.top_k,
             salience=config.salience,
@@ -242,7 +243,9 @@ class _Export:
             head_takes_mass=any(
                 getattr(head, "needs_mass", False) for head in source.heads.values()
             ),
-            precision=options.precision.stages(head=bool(source.heads)),
+            precision=options.precision.stages(
+                head=bool(source.heads), embedding=config.embedded_from is not None
+            ),
             patches=options.patches,
             chunk_patches=options.chunk_patches,
             max_batch=options.max_batch,

@@ -22,12 +22,14 @@ Choices made for the tools that run the graphs:
   scratch memory at that size from 416 MB to 246 MB.
 - The mass is a matrix product, not a sum: ONNX Runtime sums over patches one after another in
   float32, which is off by 1e-4 at N = 20,000 and by 1e-3 at N = 500,000, and with it the slots.
-- The gate is float32 whatever the rest is; see `tcssa_exporters.precision`.
+- The gate, and an embedding before it, are float32 whatever the rest is; see
+  `tcssa_exporters.precision`.
 
 Contract on padding: the rows beyond ``lengths`` may hold any finite values (0 × NaN is NaN). The
 runtimes set these rows to zero.
 
-Shapes: B bags or chunks, N patches, D features, K slots, T = top_k, W waves, M moments of a place.
+Shapes: B bags or chunks, N patches, P features of a patch, D as the gate sees it, K slots,
+T = top_k, W waves, M moments of a place.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tcssa import SlotCompressor
 from tcssa.compressor.experts import SlotExperts
@@ -107,14 +110,21 @@ class PartialGraph(nn.Module):
         top_k: Number of slots that a patch goes to.
         pooling: Computes the means.
         salience: The router's salience, float32; None if the model has none.
+        embed: The linear layer of the patches' embedding, float32; None if the model has none.
     """
 
     slot_ids: Tensor
 
     def __init__(
-        self, gate: nn.Linear, top_k: int, pooling: Pooling, salience: Salience | None = None
+        self,
+        gate: nn.Linear,
+        top_k: int,
+        pooling: Pooling,
+        salience: Salience | None = None,
+        embed: nn.Linear | None = None,
     ) -> None:
         super().__init__()
+        self.embed = embed
         self.gate = gate
         self.salience = salience
         self.top_k = top_k
@@ -126,7 +136,7 @@ class PartialGraph(nn.Module):
         """Sum up a padded batch of bags, or of chunks of bags.
 
         Args:
-            features: Patch features [B, N, D]; finite in every row, padding included.
+            features: Patch features [B, N, P]; finite in every row, padding included.
             lengths: Patches of each bag, [B], int64; 0 to N.
 
         Returns:
@@ -135,6 +145,8 @@ class PartialGraph(nn.Module):
             salience that of each patch, [B, N] (0 for padding).
         """
         real_BN1 = (torch.arange(features.shape[1]) < lengths.unsqueeze(1)).unsqueeze(2)
+        if self.embed is not None:
+            features = F.linear(features.float(), self.embed.weight, self.embed.bias).relu()
         logits_BNK = self.gate(features.float())
         chosen_BNT = self._largest(logits_BNK)
         weights_BNT = torch.where(real_BN1, _probabilities(logits_BNK, chosen_BNT), 0.0)
@@ -243,7 +255,7 @@ class FullGraph(nn.Module):
         """Compress a padded batch of bags; see `PartialGraph.forward`.
 
         Args:
-            features: Patch features [B, N, D]; finite in every row, padding included.
+            features: Patch features [B, N, P]; finite in every row, padding included.
             lengths: Patches of each bag, [B], int64; 0 to N.
             coords: Positions of patches, (x, y) in µm, [B, N, 2], float32 and finite; needed if the
                 model has places.
@@ -314,7 +326,7 @@ def build_graphs(
     Args:
         model: The compressor; it is copied and not changed.
         heads: Modules by output name, likewise.
-        dtype: Number format of pooling, experts and heads; the gate is always float32.
+        dtype: Number format of pooling, experts and heads; embedding and gate are always float32.
         for_onnx_runtime: Order the products as ONNX Runtime computes them fastest, which is of no
             use to TensorRT; see `Pooling` and `WeightsFirstExperts`.
     """
@@ -324,7 +336,8 @@ def build_graphs(
     else:
         pooling = Pooling(dtype, features_first=for_onnx_runtime)
     router = model.router.float()
-    partial = PartialGraph(router.gate, model.config.top_k, pooling, router.salience)
+    embed = None if model.embed is None else model.embed.float()
+    partial = PartialGraph(router.gate, model.config.top_k, pooling, router.salience, embed)
     copies = {name: copy.deepcopy(head).to("cpu", dtype) for name, head in heads.items()}
     experts = model.experts.to(dtype)
     places = None if model.places is None else model.places.float()

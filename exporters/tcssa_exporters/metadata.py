@@ -34,13 +34,15 @@ def onnx_metadata(part: Part, source: ExportSource, options: ExportOptions) -> d
         Facts as text, by names that begin with ``tcssa.``; absent facts are left out.
     """
     config = source.compressor.config
-    stages = options.precision.stages(head=bool(source.heads))
+    embeds = config.embedded_from is not None
+    stages = options.precision.stages(head=bool(source.heads), embedding=embeds)
     facts: dict[str, str | int | None] = {
         "version": __version__,
         "what": source.what,
         "graph": options.graph,
         "part": part.name,
-        "feature_dim": config.feature_dim,
+        "feature_dim": config.patch_dim,
+        "slot_dim": config.feature_dim if embeds else None,
         "num_slots": config.num_slots,
         "top_k": config.top_k,
         **{f"precision.{stage}": dtype for stage, dtype in stages.items()},

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from tcssa import SlotCompressor
 
 _SIZES = (1, 2, 7, 1000, 20_000)
@@ -22,7 +24,7 @@ class Case(NamedTuple):
 
     name: str
     features: NDArray[np.float32]
-    """Patch features, [B, N, D]."""
+    """Patch features, [B, N, P]."""
     lengths: NDArray[np.int64]
     """Patches of each bag, [B]."""
 
@@ -38,12 +40,12 @@ def cases(model: SlotCompressor, *, large_bag: bool = False) -> Iterator[Case]:
     """Yield the batches.
 
     Args:
-        model: The model; it sets D, and its gate tells where patches tie between two slots.
+        model: The model; it sets P, and its gate tells where patches tie between two slots.
         large_bag: Whether to add a bag of 100,000 patches, whose shares are so small that 16-bit
             formats need care.
     """
     rng = np.random.default_rng(0)
-    feature_dim = model.config.feature_dim
+    feature_dim = model.config.patch_dim
 
     def normal(*shape: int) -> NDArray[np.float32]:
         return rng.standard_normal((*shape, feature_dim), dtype=np.float32)
@@ -66,17 +68,28 @@ def cases(model: SlotCompressor, *, large_bag: bool = False) -> Iterator[Case]:
 
 
 def _on_the_border(model: SlotCompressor, features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Move each patch [N, D] to where its last chosen slot and the next have the same logit."""
-    gate = model.router.gate
-    weight = gate.weight.detach().cpu().double().numpy()
-    bias = gate.bias.detach().cpu().double().numpy()
+    """Move each patch [N, P] to where its last chosen slot and the next have the same logit."""
+    weight, bias = _line(model.router.gate)
     moved = features.astype(np.float64)
-    for _ in range(2):  # the first step may have changed which slots compete
-        logits = moved @ weight.T + bias
+    # a step may have changed which slots compete, and what an embedding sets to zero
+    for _ in range(2 if model.embed is None else 4):
+        seen, turned = moved, None
+        if model.embed is not None:
+            turned, offset = _line(model.embed)
+            seen = np.maximum(moved @ turned.T + offset, 0)
+        logits = seen @ weight.T + bias
         order = np.argsort(-logits, axis=1, kind="stable")
         last, following = order[:, model.config.top_k - 1], order[:, model.config.top_k]
         towards = weight[following] - weight[last]
+        if turned is not None:
+            towards = (towards * (seen > 0)) @ turned
         rows = np.arange(len(moved))
         gap = logits[rows, last] - logits[rows, following]
         moved += (gap / np.maximum((towards**2).sum(axis=1), 1e-30))[:, None] * towards
     return moved.astype(np.float32)
+
+
+def _line(layer: nn.Linear) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return weight and bias of a linear layer, float64."""
+    weight, bias = (each.detach().cpu().double().numpy() for each in (layer.weight, layer.bias))
+    return weight, bias

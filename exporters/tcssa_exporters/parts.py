@@ -72,7 +72,7 @@ def make_parts(source: ExportSource, options: ExportOptions) -> list[Part]:
 
     def inputs(patches: int | str) -> tuple[NamedTensor, ...]:
         return (
-            NamedTensor("features", options.precision.input, ("batch", patches, dim)),
+            NamedTensor("features", options.precision.input, ("batch", patches, config.patch_dim)),
             NamedTensor("lengths", "int64", ("batch",)),
         )
 

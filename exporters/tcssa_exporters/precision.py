@@ -1,9 +1,9 @@
 """The number formats that an exported model computes in, and its allowed deviation from torch.
 
-The gate is float32 in every precision: in half precision about one patch in a hundred would pick
-another second slot. Pooling, experts and heads compute in the format that names the precision.
-NumPy has no bfloat16, and features stored in it cost 0.23 on their own, so both half precisions
-take float16 features. Outputs are float32 in every precision.
+The gate, and the embedding before it, are float32 in every precision: in half precision about one
+patch in a hundred would pick another second slot. Pooling, experts and heads compute in the format
+that names the precision. NumPy has no bfloat16, and features stored in it cost 0.23 on their own,
+so both half precisions take float16 features. Outputs are float32 in every precision.
 """
 
 from __future__ import annotations
@@ -60,15 +60,21 @@ class Precision:
             )
         return open_ends
 
-    def stages(self, *, head: bool) -> dict[str, str]:
+    def stages(self, *, head: bool, embedding: bool = False) -> dict[str, str]:
         """Return the number format of every stage, as ``artefact.json`` states it.
 
         Args:
             head: Whether the model has heads.
+            embedding: Whether it embeds its patches.
         """
-        stages = {"input": self.input, "gate": "float32", "pooling": self.compute}
-        stages["experts"] = self.compute
-        return {**stages, "head": self.compute} if head else stages
+        return {
+            "input": self.input,
+            **({"embedding": "float32"} if embedding else {}),
+            "gate": "float32",
+            "pooling": self.compute,
+            "experts": self.compute,
+            **({"head": self.compute} if head else {}),
+        }
 
 
 PRECISIONS: dict[PrecisionName, Precision] = {

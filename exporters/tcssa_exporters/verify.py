@@ -103,14 +103,15 @@ class Verifier:
         coords = case.coords if self.model.config.spatial else None
         found = run(features, case.lengths, coords)
         expected = self._expected(features, case.lengths, coords)
-        logits = self._logits(features)
+        seen = self._seen(features)
+        logits = self._logits(seen)
         _require_shapes(found, expected, where)
         alike = (found["assignments"] == expected["assignments"]).all(axis=2)
         if not np.array_equal(found["assignments"] < 0, expected["assignments"] < 0):
             raise ParityError(f"{where}: padding is routed, or patches are not")
         if not alike.all():
             self._require_undecided(found["assignments"][~alike], logits[~alike], where)
-            expected = self._expected_of_routing(found["assignments"], features, logits, coords)
+            expected = self._expected_of_routing(found["assignments"], seen, logits, coords)
         sharpness = float(np.abs(logits).max())
         check = _Comparison(where)
         check.compare("mass", found, expected, _ROUTING_TOLERANCE, sharpness)
@@ -150,8 +151,19 @@ class Verifier:
             output.slots, output.mass, output.assignments, output.weights, output.salience
         )
 
+    def _seen(self, features: NDArray[Any]) -> NDArray[Any]:
+        """Return patches [B, N, D] as the gate sees them: embedded, if the model embeds them."""
+        import torch
+
+        if self.model.embed is None:
+            return features
+        with torch.no_grad():
+            bags = [self.model.embedded(torch.from_numpy(bag)) for bag in features]
+        seen: NDArray[Any] = torch.stack(bags).numpy()
+        return seen
+
     def _logits(self, features: NDArray[Any]) -> NDArray[np.float32]:
-        """Compute the gate's logits, [B, N, K]."""
+        """Compute the gate's logits, [B, N, K], of patches as it sees them."""
         import torch
 
         gate = self.model.router.gate
@@ -166,23 +178,30 @@ class Verifier:
         A slot is a mean of patches weighted by exponentials of their logits: an error δ of a logit
         is a relative error δ of a weight, and of softmax up to 2δ. Two patches with such weights
         differ by twice the largest feature at most, and torch and the exported model both err. This
-        counts only where features are so large that logits are in the hundreds.
+        counts only where features are so large that logits are in the hundreds. Where the model
+        embeds its patches, what it makes of them is rounded too.
 
         Args:
             features: The batch as the exported model gets it, [B, N, D].
         """
         import torch
 
-        router, bags = self.model.router, torch.from_numpy(features).float()
+        router, embed = self.model.router, self.model.embed
+        seen = torch.from_numpy(self._seen(features)).float()
         lines = [(router.gate.weight, router.gate.bias, 2)]
         if router.salience is not None:
             lines.append((router.salience.weight, router.salience.bias, 1))
-        error = 0.0
+        error = off = 0.0
         with torch.no_grad():
+            exact_seen = seen.double()
+            if embed is not None:
+                patches = torch.from_numpy(features).double()
+                exact_seen = (patches @ embed.weight.double().T + embed.bias.double()).relu()
+                off = float((seen - exact_seen).abs().amax())
             for weight, bias, times in lines:
-                exact = bags.double() @ weight.double().T + bias.double()
-                error += times * float((bags @ weight.T + bias - exact).abs().amax())
-        return 4 * error * float(bags.abs().amax())
+                exact = exact_seen @ weight.double().T + bias.double()
+                error += times * float((seen @ weight.T + bias - exact).abs().amax())
+        return 4 * error * float(seen.abs().amax()) + 2 * off
 
     def _outputs(
         self,
@@ -214,7 +233,10 @@ class Verifier:
         logits: NDArray[np.float32],
         coords: NDArray[np.float64] | None,
     ) -> dict[str, NDArray[Any]]:
-        """Compute torch's outputs for a given routing, with -1 for padding."""
+        """Compute torch's outputs for a given routing, with -1 for padding.
+
+        The features are as the gate sees them.
+        """
         import torch
 
         from tcssa.compressor.state import normalise

@@ -100,7 +100,8 @@ def _classifiers() -> Iterator[Case]:
         "head-negative": (whole, "classifier.head_dim", -1),
         "head-of-1e9": (whole, "classifier.head_dim", 10**9),
         "classes-none": (whole, "classifier.classes", []),
-        "embedding-of-1e9": (whole, "classifier.embedded_from", 10**9),
+        "embedding-of-1e9": (whole, "compressor.embedded_from", 10**9),
+        "old-embedding-of-1e9": (whole, "classifier.embedded_from", 10**9),
         "pool-unknown": (whole, "classifier.pool", "other"),
         "task-unknown": (whole, "classifier.task", {"kind": "x"}),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -104,10 +104,14 @@ class ArtefactRecord(_Record):
     models: dict[str, ModelFile]
     """``full``; or ``partial`` and ``finish``."""
     feature_dim: Size
+    """Length of a patch feature."""
+    slot_dim: Size
+    """Length of a slot: that of a patch, unless the model embeds its patches first."""
     num_slots: Size
     top_k: Size
     precision: dict[str, str]
-    """Number format of each stage: input, gate, pooling, experts, and head where there is one."""
+    """Number format of each stage: input, embedding where there is one, gate, pooling, experts, and
+    head where there is one."""
     patches: PatchRange
     """Patches of a bag; any number for a chunked pair, whose bags come in chunks."""
     chunk_patches: Size | None = None
@@ -139,3 +143,11 @@ class ArtefactRecord(_Record):
     tools: dict[str, str]
     gpu_targets: list[str] = []
     """Compute capabilities that an engine was built for, as ``sm89``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _state_slot_dim(cls, values: Any) -> Any:  # whatever is validated
+        """Take the length of patches for that of slots, which older artefacts do not state."""
+        if isinstance(values, dict) and "feature_dim" in values:
+            return {"slot_dim": values["feature_dim"], **values}
+        return values

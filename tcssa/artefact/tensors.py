@@ -2,9 +2,9 @@
 
 A runtime allocates memory by what ``artefact.json`` says, so all parts must describe one model.
 
-Shapes: B bags or chunks, R their rows, D features, K slots, T = top_k, M moments of a slot's place,
-C classes, H width of a language model. B varies; R may be fixed, where a graph takes chunks of one
-size.
+Shapes: B bags or chunks, R their rows, P features of a patch, D of a slot, K slots, T = top_k, M
+moments of a slot's place, C classes, H width of a language model. B varies; R may be fixed, where a
+graph takes chunks of one size.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LAUNCH_VALUES = Limit("TCSSA_MAX_LAUNCH_VALUES", 2**26, "numbers in a tensor of 
 _MASS = {"mass": "BK"}
 _ROUTING = {**_MASS, "assignments": "BRT", "weights": "BRT"}
 _SALIENCE = {"salience": "BR"}
-_FEATURES = {"features": "BRD", "lengths": "B"}
+_FEATURES = {"features": "BRP", "lengths": "B"}
 _COORDS = {"coords": "BR2"}
 _MEAN = {"mean": "BKD"}
 _MOMENTS = {"moments": "BKM"}
@@ -87,7 +87,8 @@ def _require_tensors(
     sizes = {
         "B": (None,),
         "R": (None, rows),
-        "D": (artefact.feature_dim,),
+        "P": (artefact.feature_dim,),
+        "D": (artefact.slot_dim,),
         "K": (artefact.num_slots,),
         "T": (artefact.top_k,),
         "C": (len(artefact.classes or ()),),
@@ -120,5 +121,5 @@ def require_small(artefact: ArtefactRecord, path: Path) -> None:
     takes_features = next(iter(graphs_of(artefact)))
     fixed_rows = artefact.models[takes_features].inputs[0].shape[1]
     rows = max(fixed_rows or 1, artefact.patches.min)
-    slots = artefact.num_slots * max(artefact.feature_dim, artefact.token_dim or 0)
+    slots = artefact.num_slots * max(artefact.slot_dim, artefact.token_dim or 0)
     LAUNCH_VALUES.require(max(rows * artefact.feature_dim, slots), path, ArtefactError)

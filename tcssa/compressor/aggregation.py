@@ -1,6 +1,6 @@
 """Routing of bags, and the sums over their patches: the compressor before its experts.
 
-Shapes: N patches of a bag, D features, K slots, T = top_k.
+Shapes: N patches of a bag, P features of a patch, D as the gate sees it, K slots, T = top_k.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tcssa.compressor import fused
 from tcssa.compressor.balance import RoutingSums
+from tcssa.compressor.embedding import PatchEmbedding
 from tcssa.compressor.router import Router, salient
 from tcssa.compressor.state import SlotState
 from tcssa.errors import NonFiniteFeatureError
@@ -55,7 +56,9 @@ class Aggregate(NamedTuple):
         return self._replace(state=replace(self.state, footprint=moments))
 
 
-def plain_sums_of(router: Router, features: Tensor) -> Aggregate:
+def plain_sums_of(
+    router: Router, features: Tensor, embed: PatchEmbedding | None = None
+) -> Aggregate:
     """Route and sum up one bag in plain torch.
 
     Without gradients the bag streams through in chunks and nothing of size [N, K] or [N, D]
@@ -63,7 +66,8 @@ def plain_sums_of(router: Router, features: Tensor) -> Aggregate:
 
     Args:
         router: The model's router.
-        features: Patch features [N, D], of any floating type.
+        features: Patch features [N, P], of any floating type.
+        embed: The model's embedding, if it has one.
 
     Raises:
         NonFiniteFeatureError: A patch has a NaN or an infinity; the error names its row.
@@ -75,9 +79,10 @@ def plain_sums_of(router: Router, features: Tensor) -> Aggregate:
     assignments, weights, salience = [], [], []
     for begin in range(0, len(features), chunk_patches):
         chunk = slice(begin, begin + chunk_patches)
-        rows = features[chunk].float()  # once, for the gate and for the sum
+        patches = rows = features[chunk].float()  # once, for the gate and for the sum
         try:
-            routing = router(rows)
+            rows = rows if embed is None else embed(rows)
+            routing = router(rows, patches)
         except NonFiniteFeatureError as error:
             raise NonFiniteFeatureError(begin + error.row) from None
         dense = routing.dense_weights()

@@ -29,6 +29,8 @@ from tcssa.run import selected_checkpoint
 Module = TypeVar("Module", bound=torch.nn.Module)
 
 _PREFIX = "compressor."
+_OLD_EMBEDDING = "embed.0."
+"""Prefix of an embedding's tensors where the classifier had it, and not its compressor."""
 _LAYOUT_VERSION = 1
 """Version of the tensors' names and axes; a file of another version is refused, not misread."""
 _METADATA_KEY = "tcssa"
@@ -86,13 +88,6 @@ def open_checkpoint(path: Path | str) -> LoadedCompressor:
     if path.suffix == ".safetensors":
         tensors, facts = read_tensors(path)
         config = config_from_facts(facts, path)
-        if behind := facts.get("behind"):
-            raise CheckpointError(
-                path,
-                f"its compressor stands behind {behind!s:.60} and takes no features of patches by "
-                "itself",
-                hint="eval predicts with it; to export or encode, train without --embed-dim",
-            )
         encoder = facts.get("encoder")
         if not isinstance(encoder, str | None):
             raise CheckpointError(path, "its encoder is no name")
@@ -124,22 +119,17 @@ def compressor_from_reference(
     return load_strictly(lambda: SlotCompressor(config), converted, Path(path))
 
 
-def compressor_facts(
-    config: CompressorConfig, encoder: str | None, *, behind: str | None = None
-) -> dict[str, Any]:
+def compressor_facts(config: CompressorConfig, encoder: str | None) -> dict[str, Any]:
     """Collect the facts by which `load_compressor` recognises a compressor in a checkpoint.
 
     Args:
         config: Configuration of the compressor.
         encoder: Encoder of the features; None if it is not known.
-        behind: What stands between the features and the compressor, if anything does; such a
-            compressor is not loaded on its own.
 
     Returns:
         The facts, JSON-able, as `write_tensors` takes them.
     """
-    facts = {"layout": _LAYOUT_VERSION, "compressor": config.model_dump(), "encoder": encoder}
-    return facts if behind is None else {**facts, "behind": behind}
+    return {"layout": _LAYOUT_VERSION, "compressor": config.facts(), "encoder": encoder}
 
 
 def config_from_facts(facts: Mapping[str, Any], path: Path) -> CompressorConfig:
@@ -230,6 +220,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `write_tensors` wrote.
 
+    An embedding that a classifier has, as in older files, is returned as its compressor's.
+
     Returns:
         The tensors by name, and the facts; a file written by other software has none.
 
@@ -238,4 +230,16 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     tensors, metadata = read_safetensors(path, CheckpointError)
     facts = parse_json(metadata.get(_METADATA_KEY, "{}"), path, CheckpointError, top=dict)
+    classifier, compressor = facts.get("classifier"), facts.get("compressor")
+    if isinstance(classifier, dict) and isinstance(compressor, dict):
+        patch_dim = classifier.pop("embedded_from", None)
+        if patch_dim is not None:
+            compressor["embedded_from"] = patch_dim
+            tensors = {_moved_in(name): value for name, value in tensors.items()}
     return tensors, facts
+
+
+def _moved_in(name: str) -> str:
+    """Return a tensor's name in the compressor, if it is of a classifier's embedding."""
+    is_embedding = name.startswith(_OLD_EMBEDDING)
+    return f"{_PREFIX}embed.{name.removeprefix(_OLD_EMBEDDING)}" if is_embedding else name

@@ -4,13 +4,15 @@ TC-SSA compresses a bag of N patch features into K slots: z = W_g x + b_g, P = s
 top two kept (not renormalised), c_k = Σ_j P̃_jk x_j / Σ_j P̃_jk, y_k = expert_k(c_k). Where the
 model has a salience a_j (`tcssa.compressor.router`), P̃_jk a_j stands for P̃_jk in all sums. A
 model with places adds to each c_k what it makes of where the slot's patches lie
-(`tcssa.compressor.place_map`).
+(`tcssa.compressor.place_map`). A model may embed its patches first
+(`tcssa.compressor.embedding`); then x is the embedded patch everywhere above.
 
 Departures from the published code, none of which changes the results of real patches: padding is
 never routed (a bag is its real patches, padding does not exist here), ties never take a third slot,
 an empty slot is guarded by construction instead of by δ.
 
-Shapes: B bags, N patches, D features, K slots, T = top_k.
+Shapes: B bags, N patches, P features of a patch, D of a slot (P = D without an embedding), K slots,
+T = top_k.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from tcssa.compressor import fused
 from tcssa.compressor.aggregation import Aggregate, fused_sums_of, plain_sums_of
 from tcssa.compressor.balance import RoutingSums
 from tcssa.compressor.config import CompressorConfig
+from tcssa.compressor.embedding import PatchEmbedding
 from tcssa.compressor.experts import SlotExperts
 from tcssa.compressor.outputs import BagsOutput, CompressorOutput
 from tcssa.compressor.place_map import PlaceMap
@@ -58,6 +61,9 @@ class SlotCompressor(nn.Module):
             config.num_slots, config.feature_dim, config.hidden_dim, config.dropout
         )
         self.places = PlaceMap(config.num_slots, config.feature_dim) if config.spatial else None
+        self.embed = None
+        if config.embedded_from is not None:
+            self.embed = PatchEmbedding(config.embedded_from, config.feature_dim)
 
     def forward(
         self, features: Tensor, mask: Tensor | None = None, coords: Tensor | None = None
@@ -68,7 +74,7 @@ class SlotCompressor(nn.Module):
         padding are never read.
 
         Args:
-            features: Patch features [B, N, D], of any floating type.
+            features: Patch features [B, N, P], of any floating type.
             mask: True where a patch is real, [B, N]; None means all are.
             coords: Where patches lie, (x, y) in µm, [B, N, 2]; a model with places needs them, any
                 other ignores them.
@@ -122,7 +128,7 @@ class SlotCompressor(nn.Module):
         """Compress bags of any sizes at once, without padding and without copying them.
 
         Args:
-            bags: Patch features of each bag, [N, D].
+            bags: Patch features of each bag, [N, P].
             budget: Number K' of slots per bag, of a nested model; None: all K. Assignments refer to
                 the K slots in either case.
             coords: Where the patches of each bag lie, (x, y) in µm, [N, 2]; a model with places
@@ -150,7 +156,7 @@ class SlotCompressor(nn.Module):
         """Run the first half of `compress`: sum up every bag, without the experts.
 
         Args:
-            bags: Patch features of each bag, or of each chunk of one, [N, D].
+            bags: Patch features of each bag, or of each chunk of one, [N, P].
             coords: See `compress`.
 
         Raises:
@@ -169,12 +175,26 @@ class SlotCompressor(nn.Module):
             parts = []
             for index, bag in enumerate(bags):
                 try:
-                    parts.append(plain_sums_of(self.router, bag))
+                    parts.append(plain_sums_of(self.router, bag, self.embed))
                 except NonFiniteFeatureError as error:
                     raise NonFiniteFeatureError(error.row, bag=index) from None
         if self.places is None or coords is None:
             return parts
         return [part.placed(at, mpp=1.0) for part, at in zip(parts, coords, strict=True)]
+
+    def embedded(self, patches: Tensor) -> Tensor:
+        """Return patches as gate and salience see them.
+
+        Args:
+            patches: Patch features [N, P].
+
+        Returns:
+            The embedded patches [N, D], or the same ones if the model has no embedding.
+
+        Raises:
+            NonFiniteFeatureError: An embedded patch has a NaN or an infinity.
+        """
+        return patches if self.embed is None else self.embed(patches)
 
     def start(self) -> SlotState:
         """Return the state of a slide before any of its patches is seen."""
@@ -194,7 +214,7 @@ class SlotCompressor(nn.Module):
 
         Args:
             state: What `start`, an earlier `update` or `SlotState.merge` returned.
-            features: More patches of the slide, [N, D].
+            features: More patches of the slide, [N, P].
             coords: Their top-left corners (x, y) in level-0 pixels, [N, 2]. A slide that is given
                 any patches without coordinates has no footprint.
             mpp: Microns per level-0 pixel, above 0; a model with places needs it.
@@ -261,14 +281,18 @@ class SlotCompressor(nn.Module):
         return slots
 
     def _is_fused(self, bags: Sequence[Tensor]) -> bool:
-        """Tell whether the fused kernel runs these bags; it cannot add noise to the logits."""
+        """Tell whether the fused kernel runs these bags.
+
+        It adds no noise to the logits, and embedded patches are float32, which it is not for.
+        """
+        if not self.fused or self.embed is not None:
+            return False
         has_noise = self.training and self.router.noise_std > 0
-        num_slots, top_k = self.config.num_slots, self.config.top_k
-        return self.fused and not has_noise and fused.takes(bags, num_slots, top_k)
+        return not has_noise and fused.takes(bags, self.config.num_slots, self.config.top_k)
 
     def _check_features(self, features: Tensor, num_dims: int) -> None:
-        expected = ["B", "N", str(self.config.feature_dim)][3 - num_dims :]
-        if features.dim() != num_dims or features.shape[-1] != self.config.feature_dim:
+        expected = ["B", "N", str(self.config.patch_dim)][3 - num_dims :]
+        if features.dim() != num_dims or features.shape[-1] != self.config.patch_dim:
             raise ShapeError(
                 f"features must be [{', '.join(expected)}], got {list(features.shape)}"
             )

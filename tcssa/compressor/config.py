@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,7 +14,15 @@ class CompressorConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    feature_dim: int = Field(default=1024, ge=1, description="Length D of a patch feature.")
+    feature_dim: int = Field(
+        default=1024, ge=1, description="Length D of a slot, and of a patch as the gate sees it."
+    )
+    embedded_from: int | None = Field(
+        default=None,
+        ge=1,
+        description="Length of a patch feature before a learned embedding to D; None without one, "
+        "as in the paper.",
+    )
     num_slots: int = Field(default=32, ge=2, description="Number K of slots a slide becomes.")
     top_k: int = Field(default=2, ge=1, description="Slots that every patch is routed to.")
     hidden_dim: int = Field(default=512, ge=1, description="Hidden width of a slot's expert.")
@@ -44,6 +52,15 @@ class CompressorConfig(BaseModel):
         default=False,
         description="Whether slots are told where their patches lie; the paper's are not.",
     )
+
+    @property
+    def patch_dim(self) -> int:
+        """Length of the patch features that the model takes, before any embedding."""
+        return self.embedded_from or self.feature_dim
+
+    def facts(self) -> dict[str, Any]:
+        """Return the choices as files state them; no embedding is stated by leaving it out."""
+        return self.model_dump(exclude={"embedded_from"} if self.embedded_from is None else None)
 
     @property
     def budgets(self) -> list[int]:

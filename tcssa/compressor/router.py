@@ -132,11 +132,13 @@ class Router(nn.Module):
         self.top_k = top_k
         self.noise_std = noise_std
 
-    def forward(self, features_ND: Tensor) -> Routing:
+    def forward(self, features_ND: Tensor, patches_NP: Tensor | None = None) -> Routing:
         """Route N patches.
 
         Args:
             features_ND: Patch features [N, D], of any floating type.
+            patches_NP: What they were before an embedding, which may overflow where these are
+                finite; None where there is none.
 
         Raises:
             NonFiniteFeatureError: A feature is NaN or infinite; the error names the row.
@@ -144,7 +146,7 @@ class Router(nn.Module):
         with torch.autocast(features_ND.device.type, enabled=False):
             rows = features_ND.float()
             logits = F.linear(rows, self.gate.weight.float(), self.gate.bias.float())
-            _require_finite(features_ND, logits)
+            require_finite(features_ND if patches_NP is None else patches_NP, logits)
             if self.training and self.noise_std > 0:
                 logits = logits + self.noise_std * torch.randn_like(logits)
             probs = logits.softmax(dim=1)
@@ -166,13 +168,20 @@ def _largest(logits_NK: Tensor, count: int) -> Tensor:
     return torch.cat(chosen, dim=1)
 
 
-def _require_finite(features_ND: Tensor, logits_NK: Tensor) -> None:
-    """Require finite features by their logits, which cost D/K times less to look at.
+def require_finite(features_ND: Tensor, products_NK: Tensor) -> None:
+    """Require finite features by what a linear layer makes of them, which is shorter to look at.
 
-    A NaN or an infinity in a row makes a NaN or an infinity in its logits, whatever the gate's
-    weights are (infinity times zero is NaN), so finite logits prove finite features.
+    A NaN or an infinity in a row makes a NaN or an infinity in its products, whatever the weights
+    are (infinity times zero is NaN), so finite products prove finite features.
+
+    Args:
+        features_ND: The features.
+        products_NK: The layer's output: a gate's logits, for instance.
+
+    Raises:
+        NonFiniteFeatureError: A feature is NaN or infinite; the error names the row.
     """
-    if torch.isfinite(logits_NK.sum()):
+    if torch.isfinite(products_NK.sum()):
         return
     bad = ~torch.isfinite(features_ND).all(dim=1)
     if bad.any():

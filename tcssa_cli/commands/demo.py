@@ -81,7 +81,7 @@ def _steps(done: Demonstration) -> list[tuple[str, float, str, str]]:
     assert done.extracted is not None
     assert done.artefact is not None
     auc = done.metrics["pooled"]["auc"]
-    slots = f"{done.artefact.num_slots} slots of {done.artefact.feature_dim} numbers a slide"
+    slots = f"{done.artefact.num_slots} slots of {done.artefact.slot_dim} numbers a slide"
     results = {
         "draw slides": (f"{done.num_slides} slides, two classes", done.cohort),
         "extract": (f"{done.extracted.num_patches:,} patches of tissue", done.job),

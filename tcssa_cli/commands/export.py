@@ -167,9 +167,10 @@ def show_artefact(console: Console, folder: Path, artefact: Artefact) -> None:
         scratch = model.build.get("scratch_bytes")
         needs = "" if scratch is None else f", scratch memory {int(scratch) / 1e6:.0f} MB"
         console.print(f"{name}: {model.file}, {size:.1f} MB{needs}", soft_wrap=True)
+    lengths = dict.fromkeys([str(artefact.feature_dim), str(artefact.slot_dim)])  # patches, slots
     target = f" for {', '.join(artefact.gpu_targets)}" if artefact.gpu_targets else ""
     console.print(
         f"{folder}: {artefact.format}{target}, {artefact.what}, K = {artefact.num_slots}, "
-        f"D = {artefact.feature_dim}, encoder {escape(printable(artefact.encoder or 'unknown'))}",
+        f"D = {' to '.join(lengths)}, encoder {escape(printable(artefact.encoder or 'unknown'))}",
         soft_wrap=True,
     )

@@ -1,6 +1,6 @@
 """Exports of the factories' compressor, each made once a session."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,14 @@ def exports_of(factory: pytest.TempPathFactory) -> Exported:
     """
 
     def exported(
-        *, salience: bool = False, nested: bool = False, spatial: bool = False, **options: Any
+        *,
+        salience: bool = False,
+        nested: bool = False,
+        spatial: bool = False,
+        embedding: Mapping[str, int] | None = None,
+        **options: Any,
     ) -> Path:
-        shape = {"salience": salience, "nested": nested, "spatial": spatial}
+        shape = {"salience": salience, "nested": nested, "spatial": spatial, **(embedding or {})}
 
         def make(folder: Path) -> None:
             export_compressor(

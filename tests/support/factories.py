@@ -19,6 +19,7 @@ def make_compressor(
     salience: bool = False,
     nested: bool = False,
     spatial: bool = False,
+    embedded_from: int | None = None,
 ) -> SlotCompressor:
     """A small compressor with random weights, in evaluation mode."""
     torch.manual_seed(seed)
@@ -30,6 +31,7 @@ def make_compressor(
         salience=salience,
         nested=nested,
         spatial=spatial,
+        embedded_from=embedded_from,
     )
     model = SlotCompressor(config)
     if model.places is not None:

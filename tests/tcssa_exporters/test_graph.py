@@ -32,11 +32,27 @@ def test_equals_the_compressor(top_k: int, for_onnx_runtime: bool) -> None:
     assert torch.equal(assignments, expected.assignments)
 
 
+@pytest.mark.parametrize("for_onnx_runtime", [False, True])
+@torch.no_grad()
+def test_an_embedding_is_the_first_step(for_onnx_runtime: bool) -> None:
+    model = make_compressor(feature_dim=12, embedded_from=16, salience=True)
+    features, lengths = torch.randn(2, 40, 16), torch.tensor([40, 3])
+    slots, mass, assignments, *_ = full(model, for_onnx_runtime=for_onnx_runtime)(features, lengths)
+    expected = model(features, torch.arange(40) < lengths.unsqueeze(1))
+    assert slots.shape == (2, 6, 12)
+    torch.testing.assert_close(slots, expected.slots, atol=2e-5, rtol=0)
+    torch.testing.assert_close(mass, expected.mass)
+    assert torch.equal(assignments, expected.assignments)
+
+
+@pytest.mark.parametrize("embedded_from", [None, 96])
 @pytest.mark.parametrize(("dtype", "tolerance"), HALF)
 @torch.no_grad()
-def test_half_precision_routes_alike_and_is_near(dtype: torch.dtype, tolerance: float) -> None:
-    model = make_compressor(feature_dim=64, num_slots=8)
-    features = torch.randn(1, 3000, 64).half()
+def test_half_precision_routes_alike_and_is_near(
+    dtype: torch.dtype, tolerance: float, embedded_from: int | None
+) -> None:
+    model = make_compressor(feature_dim=64, num_slots=8, embedded_from=embedded_from)
+    features = torch.randn(1, 3000, model.config.patch_dim).half()
     slots, _, assignments, _ = full(model, dtype)(features, torch.tensor([3000]))
     expected = model(features.float())
     assert torch.equal(assignments, expected.assignments)

@@ -40,7 +40,8 @@ class TorchRuntime(Runtime):
         config = checkpoint.model.config
         facts = ModelFacts(
             path=checkpoint.path,
-            feature_dim=config.feature_dim,
+            feature_dim=config.patch_dim,
+            slot_dim=config.feature_dim,
             num_slots=config.num_slots,
             top_k=config.top_k,
             patches=PatchRange(min=0, opt=0, max=None),

@@ -22,6 +22,9 @@ class ModelFacts:
 
     path: Path
     feature_dim: int
+    """Length of the patch features that the model takes."""
+    slot_dim: int
+    """Length of its slots: the same, unless it embeds the patches first."""
     num_slots: int
     top_k: int
     patches: PatchRange
@@ -67,6 +70,7 @@ class ModelFacts:
         return cls(
             path=folder,
             feature_dim=artefact.feature_dim,
+            slot_dim=artefact.slot_dim,
             num_slots=artefact.num_slots,
             top_k=artefact.top_k,
             patches=artefact.patches,

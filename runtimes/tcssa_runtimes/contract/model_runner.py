@@ -8,7 +8,8 @@ whose chunks have all been added. Both take chunks or slides of any origin toget
 A backend implements `_open`, `_close`, `_run`, and, if it streams, `_sum_up` and `_refine`; one
 that computes asynchronously also overrides `_launch`.
 
-Shapes: B bags, N patches, n rows of a chunk, S slides, D features, K slots. Arrays are NumPy.
+Shapes: B bags, N patches, n rows of a chunk, S slides, D features of a patch, and of a slot unless
+`ModelFacts.slot_dim` differs, K slots. Arrays are NumPy.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ class ModelRunner(ABC):
                 their moments need it.
         """
         mpp = mpp if self.facts.spatial else None
-        return SlideSums(self.facts.num_slots, self.facts.feature_dim, has_coords, mpp)
+        return SlideSums(self.facts.num_slots, self.facts.slot_dim, has_coords, mpp)
 
     def check_chunk(self, chunk: NDArray[Any], first_row: int) -> Features:
         """Check a chunk of a slide and return it as `launch` takes it; may run in any thread.

@@ -54,7 +54,7 @@ class SlideSums:
 
     Args:
         num_slots: K.
-        feature_dim: D.
+        feature_dim: Length D of a slot.
         has_coords: Whether the chunks come with their positions.
         mpp: Microns per unit of the positions; None where that is not known.
     """

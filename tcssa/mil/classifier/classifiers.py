@@ -153,6 +153,7 @@ def _build_tcssa(
 ) -> SlideClassifier:
     shape = CompressorConfig(
         feature_dim=settings.embed_dim or feature_dim,
+        embedded_from=feature_dim if settings.embed_dim else None,
         num_slots=settings.num_slots,
         top_k=settings.top_k,
         hidden_dim=settings.hidden_dim,
@@ -168,7 +169,6 @@ def _build_tcssa(
         dropout=settings.head_dropout,
         pool=settings.pool,
         encoder=encoder,
-        embedded_from=feature_dim if settings.embed_dim else None,
         task=task_facts(task).get("task"),
     )
     compressor = SlotCompressor(shape)

@@ -3,9 +3,6 @@
 The head is the reference's: LayerNorm(D), Linear(512), GELU, Dropout(0.3), Linear(C). The pool is
 one of `tcssa.mil.classifier.slot_pool`; the reference takes the mean of all slots, empty ones too.
 
-Patches go to the compressor unchanged, as in the paper, or through a learned embedding (a linear
-layer and ReLU), as in most attention methods: then the gate sees features learnt for the task.
-
 Shapes: B bags, N patches, D features, K slots, C classes.
 """
 
@@ -15,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
@@ -52,14 +48,16 @@ class ClassifierConfig(BaseModel):
     pool: PoolName = "mean"
     encoder: str | None = None
     """Encoder of the features that the classifier was trained on."""
-    embedded_from: int | None = Field(default=None, ge=1)
-    """D of the patches before a learned embedding to the compressor's D; None without one."""
     task: dict[str, Any] | None = None  # the facts of a task; each kind has its own
     """The task (`MilTask.facts`), if it is not plain classes."""
 
     def facts(self) -> dict[str, Any]:
-        """Return the configuration as a checkpoint stores it; without ``task`` if that is None."""
-        return self.model_dump(exclude={"task"} if self.task is None else None)
+        """Return the configuration as a checkpoint stores it; without ``task`` if that is None.
+
+        ``embedded_from`` stands where classifiers had an embedding, and keeps files as they were.
+        """
+        facts = self.model_dump(exclude={"task"} if self.task is None else None)
+        return {**facts, "embedded_from": None}
 
 
 class SlideHead(nn.Module):
@@ -97,7 +95,6 @@ class SlideClassifier(BagClassifier):
         self.config = config
         self.task = named_task(config.task, config.classes)
         self.compressor = compressor
-        self.embed = _build_embedding(config.embedded_from, compressor.config.feature_dim)
         self.head = SlideHead(compressor.config.feature_dim, config)
         self.budget: int | None = None
         """Slots that a slide is compressed to, for a nested compressor; None means all."""
@@ -119,20 +116,8 @@ class SlideClassifier(BagClassifier):
         Raises:
             ShapeError: The compressor is spatial and no coordinates are given.
         """
-        output = self.compressor.compress(self.embedded(bags), self.budget, coords)
+        output = self.compressor.compress(bags, self.budget, coords)
         return BagsLogits(self.head(output.slots, output.mass), routing=output.routing)
-
-    @property
-    def patch_dim(self) -> int:
-        """Length D of the patch features, before any embedding."""
-        return self.config.embedded_from or self.compressor.config.feature_dim
-
-    def embedded(self, bags: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Embed bags, all patches in one product, which is faster than one product per bag."""
-        if self.embed is None:
-            return bags
-        embedded = self.embed(torch.cat([bag.float() for bag in bags]))
-        return torch.split(embedded, [len(bag) for bag in bags])
 
     @classmethod
     def from_reference_state(
@@ -169,10 +154,9 @@ class SlideClassifier(BagClassifier):
     def save(self, path: Path) -> None:
         """Write compressor and head as one safetensors file, atomically.
 
-        `tcssa.load_compressor` can read the compressor from it, unless patches are embedded first.
+        `tcssa.load_compressor` can read the compressor from it.
         """
-        embedding = None if self.embed is None else "a learned embedding of the patches"
-        facts = compressor_facts(self.compressor.config, self.config.encoder, behind=embedding)
+        facts = compressor_facts(self.compressor.config, self.config.encoder)
         write_tensors(path, self.state_dict(), {**facts, "classifier": self.config.facts()})
 
     @classmethod
@@ -191,9 +175,3 @@ class SlideClassifier(BagClassifier):
         config = validated(facts["classifier"], path, CheckpointError, ClassifierConfig)
         model = load_strictly(lambda: cls(SlotCompressor(shape), config), tensors, path)
         return model.eval()
-
-
-def _build_embedding(patch_dim: int | None, feature_dim: int) -> nn.Module | None:
-    if patch_dim is None:
-        return None
-    return nn.Sequential(nn.Linear(patch_dim, feature_dim), nn.ReLU())

@@ -89,7 +89,6 @@ def route(
     Raises:
         NonFiniteFeatureError: A patch has a NaN or an infinity.
     """
-    (features,) = model.embedded([features])
     output = model.compressor.compress([features], coords=coords)
     tokens, mass = output.slots[0], output.mass[0]
     return RoutedSlide(
@@ -129,7 +128,8 @@ def emptied_logits(model: SlideClassifier, tokens: Tensor, mass: Tensor) -> Tens
 def _mean_entropy(model: SlideClassifier, features: Tensor) -> float:
     total = 0.0
     for begin in range(0, len(features), CHUNK_PATCHES):
-        probs = model.compressor.router(features[begin : begin + CHUNK_PATCHES]).probs_NK
+        seen = model.compressor.embedded(features[begin : begin + CHUNK_PATCHES])
+        probs = model.compressor.router(seen).probs_NK
         total -= float(torch.xlogy(probs, probs).sum())
     return total / len(features) / math.log(model.compressor.config.num_slots)
 

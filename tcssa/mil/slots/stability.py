@@ -99,9 +99,10 @@ def _sample(routed_slides: Sequence[RoutedSlide], store: BagStore, num_patches: 
 @torch.no_grad()
 def _first_slots(folder: Path, patches: Tensor, device: torch.device) -> Ints:
     model = SlideClassifier.load(folder / CHECKPOINT_FILE).to(device)
-    if model.patch_dim != patches.shape[1]:
-        reason = f"takes features of D = {model.patch_dim}, not {patches.shape[1]}"
+    compressor = model.compressor
+    if compressor.config.patch_dim != patches.shape[1]:
+        reason = f"takes features of D = {compressor.config.patch_dim}, not {patches.shape[1]}"
         raise RunError(folder, reason, hint="give a run of the same features")
-    (embedded,) = model.embedded([patches.to(device)])
-    first: Ints = model.compressor.router(embedded).indices_NT[:, 0].cpu().numpy()
+    seen = compressor.embedded(patches.to(device))
+    first: Ints = compressor.router(seen).indices_NT[:, 0].cpu().numpy()
     return first

@@ -39,7 +39,7 @@ def choose_share(model: SlideClassifier, slides: Sequence[CohortSlide], store: B
     of_all: list[Prediction] = []
     for (slide,), (bag,) in store.batches([[slide] for slide in slides]):
         coords = places_of(model, [slide], store)
-        (part,) = model.compressor.aggregate(model.embedded([bag.to(device)]), coords)
+        (part,) = model.compressor.aggregate([bag.to(device)], coords)
         sums, mass = part.state.weighted_sum.cpu().numpy(), part.state.mass.cpu().numpy()
         at_budget: dict[int, Prediction] = {}
         for budget in model.compressor.config.budgets:

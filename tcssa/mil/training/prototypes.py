@@ -54,9 +54,9 @@ def begin_gate(
         the gate is not changed.
     """
     drawn, origins = store.sample(slides, MAX_PATCHES, np.random.default_rng(seed))
-    (embedded,) = model.embedded([drawn.to(model.compressor.router.gate.weight.device)])
-    patches = embedded.cpu()
-    prototypes = begin_at(model.compressor, patches, seed)
+    compressor = model.compressor
+    patches = compressor.embedded(drawn.to(compressor.router.gate.weight.device)).cpu()
+    prototypes = begin_at(compressor, patches, seed)
     if prototypes is None:
         return []
     exact = "donot_use_mm_for_euclid_dist"  # the product cancels where means are large

@@ -117,7 +117,7 @@ def see_slide(loaded: LoadedVqa, path: Path) -> SeenSlide:
     visual = loaded.model.visual
     with _usable(path):
         _require_patches(loaded, path)
-        features = feature_tensor(path, visual.feature_dim)
+        features = feature_tensor(path, visual.patch_dim)
         coords = patch_places(path, visual)
     features = features.to(loaded.device)
     if isinstance(visual, SlotVisual):

@@ -133,7 +133,7 @@ class SlotCache:
     @torch.no_grad()
     def _make(self, path: Path) -> None:
         sha256 = file_sha256(path)
-        features = feature_tensor(path, self.encoder.feature_dim)
+        features = feature_tensor(path, self.encoder.patch_dim)
         device = next(iter(self.encoder.state_dict().values()), torch.empty(0)).device
         coords = patch_places(path, self.encoder)
         tokens, _ = self.encoder(features.to(device), path.stem, coords)

@@ -57,6 +57,9 @@ class VisualEncoder(nn.Module):
         self.reads_coords = False
         """True if it must be told where patches lie."""
         self.feature_dim: int = config.feature_dim
+        """Length D of a visual token."""
+        self.patch_dim = self.feature_dim
+        """Length P of a patch feature; a compressor that embeds its patches makes other tokens."""
 
     @abstractmethod
     def num_tokens(self, num_patches: int) -> int:
@@ -87,7 +90,7 @@ class VisualEncoder(nn.Module):
         """Encode one slide.
 
         Args:
-            features: Patch features [N, D], of any floating type, N at least 1.
+            features: Patch features [N, P], of any floating type, N at least 1.
             slide_id: Name of the slide; a random choice follows from it.
             coords: Where patches lie, (x, y) in µm, [N, 2], for an encoder that `reads_coords`.
 
@@ -95,12 +98,12 @@ class VisualEncoder(nn.Module):
             Visual tokens [V, D], float32, and the balance loss of a compressor that trains.
 
         Raises:
-            ShapeError: The features are not [N, D], or there are none.
+            ShapeError: The features are not [N, P], or there are none.
         """
         shape = list(features.shape)
-        if features.dim() != 2 or shape[1] != self.feature_dim or not features.is_floating_point():
+        if features.dim() != 2 or shape[1] != self.patch_dim or not features.is_floating_point():
             raise ShapeError(
-                f"{slide_id}: features must be floating point [N, {self.feature_dim}], "
+                f"{slide_id}: features must be floating point [N, {self.patch_dim}], "
                 f"got {features.dtype} {shape}"
             )
         if not len(features):
@@ -119,6 +122,7 @@ class SlotVisual(VisualEncoder):
     def __init__(self, config: VisualConfig, compressor: SlotCompressor) -> None:
         super().__init__(config)
         self.compressor = compressor
+        self.patch_dim = compressor.config.patch_dim
         self.reads_coords = compressor.config.spatial
         self.set_budget(config.budget)
 
@@ -164,6 +168,8 @@ class SlotVisual(VisualEncoder):
             without |= {"nested", "auto_share"}
         if not self.compressor.config.spatial:
             without.add("spatial")
+        if self.compressor.config.embedded_from is None:
+            without.add("embedded_from")
         shape = self.compressor.config.model_dump(exclude=without)
         budget = {} if self.config.budget is None else {"budget": self.config.budget}
         return json.dumps({"kind": self.kind, **shape, **budget}, sort_keys=True)
@@ -280,6 +286,6 @@ def build_visual(config: VisualConfig, compressor: SlotCompressor | None = None)
     feature_dim = compressor.config.feature_dim
     if config.feature_dim not in (None, feature_dim):
         raise UsageError(
-            f"the compressor takes features of D = {feature_dim}, not {config.feature_dim}"
+            f"the compressor makes slots of D = {feature_dim}, not {config.feature_dim}"
         )
     return SlotVisual(config.model_copy(update={"feature_dim": feature_dim}), compressor)

@@ -143,8 +143,8 @@ class RowMaker:
     def _look_into(self, path: Path) -> _Slide:
         if path not in self._looked_into:
             with open_bag(path) as bag:
-                if bag.num_patches and bag.feature_dim != self.visual.feature_dim:
-                    raise FeatureDimError(path, self.visual.feature_dim, bag.feature_dim)
+                if bag.num_patches and bag.feature_dim != self.visual.patch_dim:
+                    raise FeatureDimError(path, self.visual.patch_dim, bag.feature_dim)
                 digest = hashlib.sha256(f"{bag.num_patches}".encode())
                 digest.update(np.ascontiguousarray(bag.read(0, 1)).tobytes())
                 self._looked_into[path] = _Slide(bag.num_patches, digest.hexdigest())

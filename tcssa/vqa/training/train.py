@@ -247,7 +247,7 @@ def _visual_source(
     """Return what gives a row's visual input: tokens from the cache, or the slide's features."""
     encoder = parts.model.visual
     if not parts.caches_tokens:
-        return lambda row: feature_tensor(row.path, encoder.feature_dim)
+        return lambda row: feature_tensor(row.path, encoder.patch_dim)
     cache = SlotCache(settings.visual.slot_cache or out / SLOTS_FOLDER, encoder)
     paths = sorted({row.path for row in [*corpus.train, *corpus.val]})
     cache.fill(

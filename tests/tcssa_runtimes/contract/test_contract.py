@@ -29,6 +29,9 @@ RUNTIMES = [
     "onnx-chunked",
     "onnx-fp16",
     "onnx-chunked-fp16",
+    "embedded-torch",
+    "embedded-onnx",
+    "embedded-onnx-chunked-fp16",
     pytest.param("cuda-torch", marks=pytest.mark.gpu),
     pytest.param("cuda-onnx", marks=pytest.mark.gpu),
     pytest.param("cuda-onnx-chunked", marks=pytest.mark.gpu),
@@ -67,11 +70,28 @@ def export_options(kind: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def model_file(checkpoint: Path, exported: Exported) -> ModelFile:
+def model_file(
+    checkpoint: Path, exported: Exported, tmp_path_factory: pytest.TempPathFactory
+) -> ModelFile:
     """Gives the file or folder that a runtime opens, of the package's model; only to be read."""
-    return lambda kind: (
-        checkpoint if is_torch(kind) else exported(salience=True, **export_options(kind))
-    )
+
+    def found(kind: str) -> Path:
+        if not is_torch(kind):
+            return exported(salience=True, embedding=embedding(kind), **export_options(kind))
+        if not embedding(kind):
+            return checkpoint
+        return make_model_file(kind, compressor_of(kind), tmp_path_factory.mktemp("embedded"))
+
+    return found
+
+
+def embedding(kind: str) -> dict[str, int]:
+    """The shape of a model that embeds its patches, whose slots are shorter than they are."""
+    return {"embedded_from": 16, "feature_dim": 12} if kind.startswith("embedded") else {}
+
+
+def compressor_of(kind: str) -> SlotCompressor:
+    return make_compressor(salience=True, **embedding(kind))
 
 
 def is_torch(kind: str) -> bool:
@@ -93,6 +113,12 @@ def precision(kind: str) -> str:
 @pytest.fixture(scope="module", params=RUNTIMES)
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def compressor(kind: str) -> SlotCompressor:
+    """The model that the runtime runs."""
+    return compressor_of(kind)
 
 
 @pytest.fixture(scope="module")
@@ -124,11 +150,11 @@ def some_features(num_patches: int, seed: int = 0) -> NDArray[np.float32]:
 
 @pytest.mark.parametrize("num_patches", [0, 1, 4, 1000])
 def test_one_slide_equals_the_compressor(
-    kind: str, runtime: Runtime, model: SlotCompressor, num_patches: int
+    kind: str, runtime: Runtime, compressor: SlotCompressor, num_patches: int
 ) -> None:
     features = some_features(num_patches)
     slide = runtime.encode(features)
-    wanted = expected(model, features[None], np.array([num_patches]))
+    wanted = expected(compressor, features[None], np.array([num_patches]))
     assert slide.num_patches == num_patches
     assert slide.slots.dtype == slide.mass.dtype == np.float32
     assert slide.centroids is None
@@ -138,11 +164,11 @@ def test_one_slide_equals_the_compressor(
 
 
 def test_a_batch_equals_the_compressor_whatever_stands_behind_its_lengths(
-    kind: str, runtime: Runtime, model: SlotCompressor
+    kind: str, runtime: Runtime, compressor: SlotCompressor
 ) -> None:
     features = np.stack([some_features(50, seed) for seed in range(4)])
     lengths = np.array([50, 1, 0, 17])
-    wanted = expected(model, features, lengths)
+    wanted = expected(compressor, features, lengths)
     for bag, length in zip(features, lengths, strict=True):
         bag[length:] = np.nan
     output = runtime.run(features, lengths)
@@ -179,7 +205,7 @@ def test_empty_slots_are_never_nan(runtime: Runtime) -> None:
 
 
 def test_exact_ties_take_two_slots_and_the_lower_first(kind: str, tmp_path: Path) -> None:
-    model = make_compressor()
+    model = make_compressor(**embedding(kind))
     torch.nn.init.zeros_(model.router.gate.weight)
     torch.nn.init.zeros_(model.router.gate.bias)
     with open_runtime(make_model_file(kind, model, tmp_path), device=device_of(kind)) as runtime:
@@ -204,11 +230,11 @@ def test_a_slide_s_bits_do_not_depend_on_how_it_is_handed_over(
 
 
 def test_bags_of_any_sizes_are_compressed_at_once(
-    kind: str, runtime: Runtime, model: SlotCompressor
+    kind: str, runtime: Runtime, compressor: SlotCompressor
 ) -> None:
     bags = [some_features(n, seed=n) for n in (3, 150, 0, 1)]
     for bag, encoded in zip(bags, runtime.compress(bags), strict=True):
-        wanted = expected(model, bag[None], np.array([len(bag)]))
+        wanted = expected(compressor, bag[None], np.array([len(bag)]))
         assert_close(kind, encoded.slots, wanted.slots[0])
         assert_close(kind, encoded.mass, wanted.mass[0])
         assert np.array_equal(encoded.assignments, wanted.assignments[0].numpy())

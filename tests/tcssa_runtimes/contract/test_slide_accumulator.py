@@ -35,7 +35,7 @@ class Adder(Runtime):
 
     def __init__(self, chunks_at_once: int = 1, launches_at_once: int = 1) -> None:
         facts = ModelFacts(
-            Path("adder"), D, K, 1, PatchRange(min=0, opt=1, max=None), None, None, "",
+            Path("adder"), D, D, K, 1, PatchRange(min=0, opt=1, max=None), None, None, "",
             chunk_patches=ROWS,
         )  # fmt: skip
         super().__init__(facts, "adder")

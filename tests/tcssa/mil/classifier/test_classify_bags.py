@@ -7,7 +7,7 @@ import pytest
 from cohorts import small_run, write_cohort
 
 from tcssa import load_compressor
-from tcssa.errors import CheckpointError, FeatureFileError, MissingDataError
+from tcssa.errors import FeatureFileError, MissingDataError
 from tcssa.mil.bags.bag_store import BagStore
 from tcssa.mil.cohort.cohort import read_cohort
 from tcssa.mil.evaluation.evaluate import evaluate
@@ -55,7 +55,7 @@ def test_a_store_reads_coords_and_says_which_file_has_none(tmp_path: Path) -> No
         BagStore(0).coords(slides[0])
 
 
-def test_an_embedding_trains_is_evaluated_and_not_exported(tmp_path: Path) -> None:
+def test_an_embedding_trains_is_evaluated_and_gives_its_compressor(tmp_path: Path) -> None:
     cohort = write_cohort(tmp_path)
     shape = {"num_slots": 4, "hidden_dim": 8, "head_dim": 8, "embed_dim": 12}
     settings = small(cohort, epochs=12, **shape)
@@ -64,5 +64,5 @@ def test_an_embedding_trains_is_evaluated_and_not_exported(tmp_path: Path) -> No
     assert metrics.folds[0].effective_slots is not None
     again = evaluate(tmp_path / "run", Silent())
     assert again.metrics["pooled"]["auc"] == metrics.pooled["auc"]
-    with pytest.raises(CheckpointError, match="behind a learned embedding"):
-        load_compressor(tmp_path / "run")
+    config = load_compressor(tmp_path / "run").config
+    assert (config.patch_dim, config.feature_dim) == (16, 12)

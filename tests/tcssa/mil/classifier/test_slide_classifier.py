@@ -1,14 +1,17 @@
 """The slide classifier, against the reference's logits and as a file."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from factories import make_compressor, make_features
+from safetensors import safe_open
 from safetensors.torch import load_file
 from shared_data import GOLDEN, require_shared
 
 from tcssa import load_compressor
+from tcssa.compressor.checkpoint import read_tensors, write_tensors
 from tcssa.errors import CheckpointError
 from tcssa.mil.classifier.slide_classifier import ClassifierConfig, SlideClassifier
 from tcssa_exporters import open_source
@@ -48,19 +51,20 @@ def test_a_bag_is_classified_alike_alone_and_with_others() -> None:
 
 def make_embedded() -> SlideClassifier:
     torch.manual_seed(3)
-    config = ClassifierConfig(classes=["x", "y"], head_dim=8, embedded_from=20)
-    return SlideClassifier(make_compressor(feature_dim=16), config).eval()
+    config = ClassifierConfig(classes=["x", "y"], head_dim=8)
+    return SlideClassifier(make_compressor(feature_dim=16, embedded_from=20), config).eval()
 
 
 @torch.no_grad()
-def test_an_embedding_stands_before_the_compressor_and_is_kept(tmp_path: Path) -> None:
+def test_an_embedding_stands_before_the_gate_and_is_kept(tmp_path: Path) -> None:
     model = make_embedded()
     bags = [make_features(n, feature_dim=20, seed=n) for n in (3, 30, 1)]
     logits = model(bags).logits
-    weight, bias = model.embed[0].weight, model.embed[0].bias
-    by_hand = [(bag @ weight.T + bias).clamp(min=0) for bag in bags]
-    plain = SlideClassifier(model.compressor, ClassifierConfig(classes=["x", "y"], head_dim=8))
-    plain.head = model.head
+    embed = model.compressor.embed
+    assert embed is not None
+    by_hand = [(bag @ embed.weight.T + embed.bias).clamp(min=0) for bag in bags]
+    plain = SlideClassifier(make_compressor(), ClassifierConfig(classes=["x", "y"], head_dim=8))
+    plain.load_state_dict({k: v for k, v in model.state_dict().items() if ".embed." not in k})
     torch.testing.assert_close(logits, plain.eval()(by_hand).logits)
     alone = torch.cat([model([bag]).logits for bag in bags])
     torch.testing.assert_close(logits, alone, atol=1e-6, rtol=1e-5)
@@ -69,21 +73,37 @@ def test_an_embedding_stands_before_the_compressor_and_is_kept(tmp_path: Path) -
     assert torch.equal(SlideClassifier.load(tmp_path / "c.safetensors")(bags).logits, logits)
 
 
-def test_a_compressor_behind_an_embedding_is_not_given_out_alone(tmp_path: Path) -> None:
-    make_embedded().save(tmp_path / "c.safetensors")
-    with pytest.raises(CheckpointError, match="behind a learned embedding") as caught:
-        load_compressor(tmp_path / "c.safetensors")
-    assert caught.value.hint is not None
-    assert "--embed-dim" in caught.value.hint
-    with pytest.raises(CheckpointError, match="behind a learned embedding"):
-        open_source(tmp_path / "c.safetensors", "classifier")
+def test_a_file_of_the_time_when_classifiers_embedded_is_read(tmp_path: Path) -> None:
+    model, path = make_embedded(), tmp_path / "c.safetensors"
+    model.save(path)
+    tensors, facts = read_tensors(path)
+    assert facts["compressor"].pop("embedded_from") == 20
+    facts["classifier"]["embedded_from"] = 20
+    facts["behind"] = "a learned embedding of the patches"
+    old = {name.replace("compressor.embed.", "embed.0."): value for name, value in tensors.items()}
+    assert "embed.0.weight" in old
+    write_tensors(path, old, facts)
+    bag = make_features(9, feature_dim=20)
+    assert torch.equal(SlideClassifier.load(path)([bag]).logits, model([bag]).logits)
+    slots = model.compressor(bag[None]).slots
+    assert torch.equal(load_compressor(path)(bag[None]).slots, slots)
+    assert torch.equal(open_source(path, "classifier").compressor(bag[None]).slots, slots)
+
+
+def test_a_file_without_an_embedding_is_as_before_there_was_one(tmp_path: Path) -> None:
+    config = ClassifierConfig(classes=["x", "y"], head_dim=8)
+    SlideClassifier(make_compressor(), config).save(tmp_path / "c.safetensors")
+    metadata = safe_open(tmp_path / "c.safetensors", "pt").metadata()
+    facts = json.loads(metadata["tcssa"])
+    assert "embedded_from" not in facts["compressor"]
+    assert facts["classifier"]["embedded_from"] is None
 
 
 def test_an_embedding_learns() -> None:
     model = make_embedded().train()
     output = model([make_features(9, feature_dim=20)])
     model.loss(output, torch.tensor([1])).backward()
-    assert model.embed[0].weight.grad.abs().sum() > 0
+    assert model.compressor.embed.weight.grad.abs().sum() > 0
 
 
 def test_a_reference_state_without_a_head_is_refused() -> None:

@@ -34,6 +34,20 @@ def test_cached_tokens_are_the_encoder_s_to_the_bit(tmp_path: Path, bags: list[P
         assert torch.equal(cache.tokens(path), tokens)
 
 
+def test_a_compressor_that_embeds_makes_tokens_of_its_own_length(
+    tmp_path: Path, bags: list[Path]
+) -> None:
+    compressor = make_compressor(feature_dim=12, embedded_from=16)
+    cache = SlotCache(tmp_path / "cache", build_visual(VisualConfig(kind="tcssa"), compressor))
+    assert cache.fill(bags, Silent()) == 3
+    expected = compressor.compress([feature_tensor(bags[0], 16)]).slots[0].detach()
+    assert expected.shape == (6, 12)
+    torch.testing.assert_close(cache.tokens(bags[0]), expected)
+    wide = write_bag(tmp_path / "wide.h5", 5, feature_dim=12)
+    with pytest.raises(FeatureDimError, match="features have D = 12, expected D = 16"):
+        cache.fill([wide], Silent())
+
+
 def test_a_second_call_compresses_nothing(tmp_path: Path, bags: list[Path]) -> None:
     SlotCache(tmp_path / "cache", make_encoder()).fill(bags, Silent())
     assert SlotCache(tmp_path / "cache", make_encoder()).fill(bags, Silent()) == 0

@@ -122,6 +122,7 @@ def test_what_decides_the_output_is_described_and_nothing_else() -> None:
     assert len(descriptions) == len(KINDS)
     assert make_visual("sample", num_tokens=4).describe() != make_visual("sample").describe()
     assert make_visual("mean", num_tokens=4).describe() == make_visual("mean").describe()
+    assert "embedded_from" not in make_visual("tcssa").describe()  # older caches remain in use
 
 
 @pytest.mark.parametrize(
