@@ -93,7 +93,8 @@ def kept_row(cohort: Cohort, store: BagStore) -> list[str]:
 def epoch_s(folder: Path, cohort: Cohort, store: BagStore, model: str) -> float:
     """Seconds of the better of two epochs after a first: 8 slides train, 8 validate."""
     settings = MilSettings(
-        model=ModelSettings(name=model, hidden_dim=512), train=TrainSettings(device="cpu")
+        model=ModelSettings(name=model, hidden_dim=512, embed_dim=0),
+        train=TrainSettings(device="cpu"),
     )
     fold = Fold(train=cohort.slides[:8], val=cohort.slides[8:], test=[])
     fit = FoldFit(cohort, fold, 0, settings, folder, store)

@@ -139,10 +139,12 @@ def refuse_others(
 
 
 def _type_of(annotation: Any) -> Any:
-    """Return the type of a flag: the field's own, without None."""
+    """Return the type of a flag: the field's own, without None; text where there are several."""
     is_union = get_origin(annotation) in (Union, UnionType)  # a Literal's with None is a Union
     kinds = get_args(annotation) if is_union else (annotation,)
-    (kind,) = (kind for kind in kinds if kind is not NoneType)
+    kind, *others = (kind for kind in kinds if kind is not NoneType)
+    if others:
+        return str
     if get_origin(kind) is tuple:  # typer takes no Literal within a tuple; the settings check it
         return tuple[tuple(str if get_origin(k) is Literal else k for k in get_args(kind))]  # type: ignore[misc]
     return kind

@@ -10,10 +10,11 @@ RecipeName = Literal["salient", "paper", "raw"]
 RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     # the defaults of the settings themselves
     "salient": {},
-    # arXiv 2603.01143 and its code: no salience, the mean of all slots, experts as large as the
-    # features, a gate of random weights, the weights of one epoch
+    # arXiv 2603.01143 and its code: no embedding, no salience, the mean of all slots, experts as
+    # large as the features, a gate of random weights, the weights of one epoch
     "paper": {
         "model": {
+            "embed_dim": 0,
             "salience": False,
             "prototypes": False,
             "pool": "mean",

@@ -102,3 +102,22 @@ def test_wide_choices_stand_in_the_text_of_the_help() -> None:
 def test_every_setting_of_an_extraction_has_a_flag() -> None:
     names = [name for flags in _SETTINGS for name in flags.names or ()]
     assert sorted(names) == sorted(ExtractSettings.model_fields)
+
+
+def test_a_number_or_a_word_arrives_as_text_which_settings_read(given: list[Any]) -> None:
+    class Mixed(Section):
+        width: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+            default="auto", description="W."
+        )
+
+    app = typer.Typer(add_completion=False)
+
+    @app.command()
+    @with_flags(Flags(Mixed, at="mixed"))
+    def command(flags: dict[str, Any]) -> None:
+        """A command."""
+        given.append(Mixed.model_validate(flags["mixed"]).width)
+
+    for word in ("0", "128", "auto"):
+        assert CliRunner().invoke(app, ["--width", word]).exit_code == 0
+    assert given == [0, 128, "auto"]

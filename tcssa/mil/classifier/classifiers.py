@@ -151,9 +151,10 @@ def load_classifier(path: Path, model: str | None = None) -> BagClassifier:
 def _build_tcssa(
     settings: ModelSettings, feature_dim: int, task: MilTask, encoder: str | None
 ) -> SlideClassifier:
+    embed_dim = settings.embedding_of(feature_dim)
     shape = CompressorConfig(
-        feature_dim=settings.embed_dim or feature_dim,
-        embedded_from=feature_dim if settings.embed_dim else None,
+        feature_dim=embed_dim or feature_dim,
+        embedded_from=feature_dim if embed_dim else None,
         num_slots=settings.num_slots,
         top_k=settings.top_k,
         hidden_dim=settings.hidden_dim,
@@ -202,7 +203,27 @@ def _start_from(model: BagClassifier, name: str, path: Path) -> None:
             f"its slots are pooled by {pool}, those of this model by {model.config.pool}",
             hint=f"give --pool {pool}, or --recipe paper for weights of the reference",
         )
+    if isinstance(model, SlideClassifier):
+        _require_same_embedding(model, state, path)
     _load(model, state, path)
+
+
+def _require_same_embedding(
+    model: SlideClassifier, state: Mapping[str, Tensor], path: Path
+) -> None:
+    """Require weights to embed patches as the model does, whose other tensors differ otherwise."""
+    config = model.compressor.config
+    wanted = 0 if config.embedded_from is None else config.feature_dim
+    bias = state.get("compressor.embed.bias")
+    found = 0 if bias is None else bias.numel()
+    if found != wanted:
+        of_each = [f"to {width} numbers" if width else "not at all" for width in (found, wanted)]
+        raise CheckpointError(
+            path,
+            f"it embeds patches {of_each[0]}, this model {of_each[1]}",
+            hint=f"give --embed-dim {found}"
+            + ("" if found else ", or --recipe paper for weights of the reference"),
+        )
 
 
 def _load(model: BagClassifier, state: Mapping[str, Tensor], path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from cohorts import small_run, write_cohort
 from factories import make_features
+from pydantic import ValidationError
 
 from tcssa import CompressorConfig, SlotCompressor
 from tcssa.compressor.prototypes import FIRST_WEIGHT, gate_of
@@ -132,6 +133,7 @@ def test_the_papers_recipe_is_that_of_runs_from_before_there_were_recipes() -> N
         assert getattr(settings.model, name) == value
     assert settings.train.average == 1
     assert (settings.model.num_slots, settings.train.lr) == (8, 1e-4)
+    assert settings.model.embed_dim == 0
     new = {"recipe": "salient"}
     assert MilSettings.completed(new) == {**new, "train": {"final": "none"}}
     parted = {"recipe": "salient", "train": {"num_parts": 2, "lr": 1e-4}}
@@ -158,6 +160,31 @@ def test_resolved_settings_of_an_older_run_are_its_own_again(tmp_path: Path) -> 
     assert resolve(MilSettings, flags={}, config=by_hand).model.salience
 
 
+@pytest.mark.parametrize("recipe", [{}, {"recipe": "salient"}])
+def test_a_run_that_stated_no_embedding_has_none_again(recipe: dict[str, str]) -> None:
+    old = MilSettings.completed({**recipe, "model": {"embed_dim": None, "num_slots": 8}})
+    model = MilSettings.model_validate(old).model
+    assert (model.embedding_of(1280), model.num_slots) == (None, 8)
+    stated = {"recipe": "raw", "model": {"embed_dim": 64}}
+    assert MilSettings.completed(stated)["model"] == stated["model"]
+
+
+def test_patches_are_embedded_where_their_features_are_long() -> None:
+    assert MilSettings().model.embedding_of(129) == 128
+    assert MilSettings().model.embedding_of(128) is None
+    assert MilSettings(recipe="raw").model.embedding_of(64) == 128
+    assert MilSettings(recipe="paper").model.embedding_of(1280) is None
+    assert ModelSettings.model_validate({"embed_dim": "12"}).embedding_of(1280) == 12
+    with pytest.raises(ValidationError):
+        ModelSettings(embed_dim=-1)
+    model = build_classifier(
+        ModelSettings(num_slots=4, hidden_dim=8), 200, Classes(("a", "b")), None
+    )
+    assert isinstance(model, SlideClassifier)
+    config = model.compressor.config
+    assert (config.patch_dim, config.feature_dim) == (200, 128)
+
+
 def test_weights_of_another_pool_are_not_begun_from(tmp_path: Path) -> None:
     classifier().save(tmp_path / "c.safetensors")
     task = Classes(("a", "b"))
@@ -165,6 +192,29 @@ def test_weights_of_another_pool_are_not_begun_from(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="pooled by mean, those of this model by mass"):
         build_classifier(settings, 16, task, None)
     build_classifier(settings.model_copy(update={"pool": "mean"}), 16, task, None)
+
+
+@pytest.mark.parametrize(
+    ("embeds", "embed_dim", "reason", "hint"),
+    [
+        (False, 12, "embeds patches not at all, this model to 12 numbers", "--embed-dim 0"),
+        (True, 0, "embeds patches to 12 numbers, this model not at all", "--embed-dim 12"),
+        (True, 8, "embeds patches to 12 numbers, this model to 8 numbers", "--embed-dim 12"),
+    ],
+)
+def test_weights_of_another_embedding_are_not_begun_from(
+    embeds: bool, embed_dim: int, reason: str, hint: str, tmp_path: Path
+) -> None:
+    task, shape = Classes(("a", "b")), {"num_slots": 4, "hidden_dim": 8, "head_dim": 8}
+    before = ModelSettings(embed_dim=12 if embeds else 0, **shape)
+    model = build_classifier(before, 16, task, None)
+    assert isinstance(model, SlideClassifier)
+    model.save(tmp_path / "c.safetensors")
+    settings = before.model_copy(update={"init": tmp_path / "c.safetensors"})
+    build_classifier(settings, 16, task, None)
+    with pytest.raises(CheckpointError, match=reason) as caught:
+        build_classifier(settings.model_copy(update={"embed_dim": embed_dim}), 16, task, None)
+    assert hint in str(caught.value.hint)
 
 
 def test_the_nearest_patch_is_found_where_features_are_far_from_zero() -> None:
