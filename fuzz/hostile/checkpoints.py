@@ -52,6 +52,7 @@ def _compressors() -> Iterator[Case]:
     header, facts, data = _parts(sound)
     values = {
         "feature-dim-1e9": ("compressor.feature_dim", 10**9),
+        "embedded-from-1e9": ("compressor.embedded_from", 10**9),
         "slots-1e9": ("compressor.num_slots", 10**9),
         "hidden-1e9": ("compressor.hidden_dim", 10**9),
         "top-k-of-more-slots": ("compressor.top_k", 99),
@@ -60,7 +61,6 @@ def _compressors() -> Iterator[Case]:
         "feature-dim-negative": ("compressor.feature_dim", -1),
         "no-compressor": ("compressor", None),
         "layout-of-later": ("layout", 99),
-        "behind-something": ("behind", "an embedding"),
     }
     for name, (path, value) in values.items():
         heavy = name.endswith("1e9")
@@ -100,8 +100,7 @@ def _classifiers() -> Iterator[Case]:
         "head-negative": (whole, "classifier.head_dim", -1),
         "head-of-1e9": (whole, "classifier.head_dim", 10**9),
         "classes-none": (whole, "classifier.classes", []),
-        "embedding-of-1e9": (whole, "compressor.embedded_from", 10**9),
-        "old-embedding-of-1e9": (whole, "classifier.embedded_from", 10**9),
+        "embedding-of-1e9": (whole, "classifier.embedded_from", 10**9),
         "pool-unknown": (whole, "classifier.pool", "other"),
         "task-unknown": (whole, "classifier.task", {"kind": "x"}),
     }

@@ -15,8 +15,10 @@ from tcssa.errors import DroppedRowsError, RunError, UsageError
 from tcssa.features import find_bags, read_features
 from tcssa.files.table import read_table
 from tcssa.reporter import Silent
+from tcssa.vqa.answering.slide_tokens import see_slide
 from tcssa.vqa.model.model_setup import load_parts
 from tcssa.vqa.model.run import load_vqa
+from tcssa.vqa.model.slot_cache import feature_tensor
 from tcssa.vqa.settings import (
     inherited,
 )
@@ -181,3 +183,20 @@ def test_a_compressor_with_places_does_not_train_with_the_language_model(
     settings = tiny(material, visual=given, train={"train_compressor": True})
     with pytest.raises(UsageError, match="with places does not train together"):
         train(settings, tmp_path / "run", Silent())
+
+
+@pytest.mark.parametrize("train_compressor", [False, True])
+def test_a_compressor_that_embeds_its_patches_is_trained_with_and_asked(
+    material: Path, tmp_path: Path, train_compressor: bool
+) -> None:
+    compressor = make_compressor(feature_dim=12, embedded_from=16)
+    save_compressor(compressor, tmp_path / "c.safetensors")
+    given = {"compressor": tmp_path / "c.safetensors"}
+    settings = tiny(material, visual=given, train={"train_compressor": train_compressor})
+    train(settings, tmp_path / "run", Silent())
+    loaded = load_vqa(tmp_path / "run", device="cpu")
+    slide = next((material / "features").iterdir())
+    seen = see_slide(loaded, slide)
+    assert seen.tokens.shape == (6, 12)
+    expected = compressor.compress([feature_tensor(slide, 16)]).slots[0]
+    assert torch.allclose(seen.tokens, expected, atol=1e-6) is not train_compressor
