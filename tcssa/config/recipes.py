@@ -14,7 +14,6 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     # large as the features, a gate of random weights, the weights of one epoch
     "paper": {
         "model": {
-            "embed_dim": 0,
             "salience": False,
             "prototypes": False,
             "pool": "mean",

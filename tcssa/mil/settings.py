@@ -13,8 +13,6 @@ from tcssa.config.settings import Section, absolute, section_of
 from tcssa.plugins import OnlyByUser, is_imported
 
 MODEL_OPTION = "--model"
-EMBED_DIM = 128
-"""Width of the embedding of patches, where it is chosen by the length of their features."""
 
 
 class CohortSettings(Section):
@@ -79,11 +77,11 @@ class ModelSettings(Section):
         description="Weights to start from: a checkpoint of tcssa, or of a published "
         "implementation of the method.",
     )
-    embed_dim: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
-        default="auto",
+    embed_dim: int = Field(
+        default=0,
+        ge=0,
         description="Width of a learned embedding of the patches (linear, ReLU) before the gate, "
-        f"and so of slots; auto: {EMBED_DIM} if features are longer, else none; 0: none, as in the "
-        "paper.",
+        "and so of slots; 0 has none, as the paper.",
     )
     num_slots: int = Field(default=32, ge=2, description="Number K of slots per slide.")
     top_k: int = Field(default=2, ge=1, description="Slots that every patch is routed to.")
@@ -124,16 +122,6 @@ class ModelSettings(Section):
     )
     head_dim: int = Field(default=512, ge=1, description="Hidden width of the classifier.")
     head_dropout: float = Field(default=0.3, ge=0, lt=1, description="Dropout in the classifier.")
-
-    def embedding_of(self, feature_dim: int) -> int | None:
-        """Return the width of the embedding of patches; None without one.
-
-        Args:
-            feature_dim: Length D of their features.
-        """
-        if self.embed_dim == "auto":
-            return EMBED_DIM if feature_dim > EMBED_DIM else None
-        return self.embed_dim or None
 
     @model_validator(mode="after")
     def _require_nestable(self) -> Self:

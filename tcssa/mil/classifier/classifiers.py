@@ -151,7 +151,7 @@ def load_classifier(path: Path, model: str | None = None) -> BagClassifier:
 def _build_tcssa(
     settings: ModelSettings, feature_dim: int, task: MilTask, encoder: str | None
 ) -> SlideClassifier:
-    embed_dim = settings.embedding_of(feature_dim)
+    embed_dim = settings.embed_dim
     shape = CompressorConfig(
         feature_dim=embed_dim or feature_dim,
         embedded_from=feature_dim if embed_dim else None,

@@ -29,13 +29,13 @@ from tcssa.files import atomic
 from tcssa.files.checksums import file_sha256
 from tcssa.files.yaml_file import read_yaml_mapping
 from tcssa.mil.bags.bag_store import BagStore, open_store, rounds
-from tcssa.mil.classifier.classifiers import TCSSA, require_learnable
+from tcssa.mil.classifier.classifiers import require_learnable
 from tcssa.mil.cohort.cohort import Cohort, listed, read_cohort
 from tcssa.mil.cohort.site_confounding import SiteConfound, site_confounds
 from tcssa.mil.cohort.splits import Fold, make_folds, unused_slides, write_splits
 from tcssa.mil.results.finished import FINAL_FOLDER, KIND
 from tcssa.mil.results.metrics_file import METRICS_FILE, FinalModel, RunMetrics, read_metrics
-from tcssa.mil.settings import EMBED_DIM, MilSettings, ModelSettings
+from tcssa.mil.settings import MilSettings
 from tcssa.mil.training.final import train_final
 from tcssa.mil.training.fit import PROGRESS_FILE, FoldFit
 from tcssa.mil.training.fold_results import FoldResult, read_fold, sum_up, write_fold
@@ -91,7 +91,6 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> RunMetrics:
     out.mkdir(parents=True, exist_ok=True)
     atomic.discard_leftovers(out)
     write_resolved(settings, out)
-    _note_embedding(settings.model, cohort.feature_dim, reporter)
     store = open_store(settings.train, cohort, reporter)
     init = settings.model.init
     run: dict[str, Any] = {
@@ -122,16 +121,6 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> RunMetrics:
             (out / f"fold-{index}" / CHECKPOINT_FILE).unlink(missing_ok=True)
     write_run(out, {**run, "complete": True})
     return metrics
-
-
-def _note_embedding(settings: ModelSettings, feature_dim: int, reporter: Reporter) -> None:
-    """Say that patches are not embedded, where the length of their features decided it."""
-    chosen = settings.name == TCSSA and settings.embed_dim == "auto"
-    if chosen and settings.embedding_of(feature_dim) is None:
-        reporter.note(
-            f"patches are not embedded, since their features are {feature_dim} numbers long; "
-            f"--embed-dim {EMBED_DIM} embeds them"
-        )
 
 
 def _warn_of_collapse(results: Sequence[FoldResult], top_k: int, reporter: Reporter) -> None:

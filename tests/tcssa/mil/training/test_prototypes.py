@@ -164,25 +164,22 @@ def test_resolved_settings_of_an_older_run_are_its_own_again(tmp_path: Path) -> 
 def test_a_run_that_stated_no_embedding_has_none_again(recipe: dict[str, str]) -> None:
     old = MilSettings.completed({**recipe, "model": {"embed_dim": None, "num_slots": 8}})
     model = MilSettings.model_validate(old).model
-    assert (model.embedding_of(1280), model.num_slots) == (None, 8)
+    assert (model.embed_dim, model.num_slots) == (0, 8)
     stated = {"recipe": "raw", "model": {"embed_dim": 64}}
     assert MilSettings.completed(stated)["model"] == stated["model"]
 
 
-def test_patches_are_embedded_where_their_features_are_long() -> None:
-    assert MilSettings().model.embedding_of(129) == 128
-    assert MilSettings().model.embedding_of(128) is None
-    assert MilSettings(recipe="raw").model.embedding_of(64) == 128
-    assert MilSettings(recipe="paper").model.embedding_of(1280) is None
-    assert ModelSettings.model_validate({"embed_dim": "12"}).embedding_of(1280) == 12
+def test_patches_are_embedded_where_it_is_asked_for() -> None:
+    assert MilSettings().model.embed_dim == 0
+    assert MilSettings(recipe="raw").model.embed_dim == 128
     with pytest.raises(ValidationError):
         ModelSettings(embed_dim=-1)
-    model = build_classifier(
-        ModelSettings(num_slots=4, hidden_dim=8), 200, Classes(("a", "b")), None
-    )
-    assert isinstance(model, SlideClassifier)
-    config = model.compressor.config
-    assert (config.patch_dim, config.feature_dim) == (200, 128)
+    for width, lengths in ((0, (200, 200)), (128, (200, 128))):
+        settings = ModelSettings(num_slots=4, hidden_dim=8, embed_dim=width)
+        model = build_classifier(settings, 200, Classes(("a", "b")), None)
+        assert isinstance(model, SlideClassifier)
+        config = model.compressor.config
+        assert (config.patch_dim, config.feature_dim) == lengths
 
 
 def test_weights_of_another_pool_are_not_begun_from(tmp_path: Path) -> None:
