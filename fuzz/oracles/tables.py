@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import yaml
 
 from fuzz.oracles import RefusedError
 from tcssa.features.tables import find_column, slide_name
+from tcssa.files.table import is_missing
 from tcssa.slides.image.slide import slide_id_of
 
 _SLIDE = ("slide_id", "image_id", "sample_id", "filename", "slide", "wsi")
@@ -30,7 +32,9 @@ def strict_rows(
         RefusedError: A row has more cells than the header, columns repeat, or a cell goes on over
             the end of a line that may not.
     """
-    text = path.read_bytes().decode("utf-8-sig")
+    content = path.read_bytes()
+    is_wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    text = content.decode("utf-16" if is_wide else "utf-8-sig")
     if "\0" in text:
         raise RefusedError("a zero")
     if delimiter is None:
@@ -57,6 +61,7 @@ def check_labels(path: Path, slides: Sequence[Any]) -> str | None:
     slide, label = find_column(header, _SLIDE), find_column(header, ("label", "isup_grade"))
     assert slide is not None
     expected = {slide_name(row[slide]): row[label or "label"] for row in rows}
+    expected = {name: re.sub(r"^(-?\d+)\.0+$", r"\1", text) for name, text in expected.items()}
     found = {each.slide_id: each.label for each in slides}
     return None if found == expected else "labels differ"
 
@@ -79,9 +84,9 @@ def check_resolutions(path: Path, found: Mapping[str, float]) -> str | None:
     paths = find_column(header, ("wsi", "image_path", "path", "slide", "filename"))
     expected = {}
     for row in rows:
-        name = slide_name(row[ids]) if ids else ""
+        name = slide_name(row[ids]) if ids and not is_missing(row[ids]) else ""
         name = name or (slide_id_of(Path(row[paths])) if paths else "")
-        if name and row[mpp or ""].lower() not in ("", "nan", "none", "na"):
+        if name and not is_missing(row[mpp or ""]):
             expected[name] = float(row[mpp or ""])
     return None if found == expected else "resolutions differ"
 
@@ -97,7 +102,8 @@ def check_splits(path: Path, folds: Sequence[Mapping[str, str]]) -> str | None:
     expected = set()
     for part in ("train", "val", "test"):
         column = find_column(header, [part])
-        expected |= {slide_name(row[column]) for row in rows if column and row[column]}
+        named = [row[column] for row in rows if column and not is_missing(row[column])]
+        expected |= {slide_name(cell) for cell in named}
     return None if set(folds[0]) == expected else "slides differ"
 
 

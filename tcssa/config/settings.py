@@ -10,7 +10,8 @@ the command line reads both from there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import difflib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,13 +24,15 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from tcssa.errors import FileError, SettingsFileError, UsageError
+from tcssa.errors import MAX_CHARACTERS, FileError, SettingsFileError, UsageError
 from tcssa.files import atomic
 from tcssa.files.text import validated
-from tcssa.files.yaml_file import read_yaml_mapping
+from tcssa.files.yaml_file import line_of, read_yaml_mapping
 from tcssa.plugins import OnlyByUser, refusal
 
 ENV_PREFIX = "TCSSA_"
+_MAX_FAULTS = MAX_CHARACTERS - 45
+"""Most characters of the faults in an error's message; the others stand in its hint."""
 RESOLVED_FILE = "config.resolved.yaml"
 
 Place = tuple[str, ...]
@@ -87,7 +90,8 @@ def resolve(
             and neither flags nor environment ask for it.
     """
     told: dict[str, Any] = {}
-    for source in (_environment(kind), flags):
+    environment = _environment(kind)
+    for source in (environment, flags):
         _merge(told, source)
     in_file = read_yaml(config) if config else {}
     if config is not None and config.name == RESOLVED_FILE:  # of a run, perhaps an older one
@@ -96,19 +100,38 @@ def resolve(
     for source in (in_file, told):
         _merge(given, source)
     merged: dict[str, Any] = {}
-    for source in (preset(given) if preset else {}, given):
+    of_preset = preset(given) if preset else {}
+    for source in (of_preset, given):
         _merge(merged, source)
-    settings = validate(kind, merged)
+
+    def origin(place: Place) -> str | None:
+        if isinstance(_at(merged, place), Mapping):  # a whole section, from several sources
+            return None
+        if _at(flags, place) is not None:
+            return f"--{place[-1].replace('_', '-')}"
+        if _at(environment, place) is not None:
+            return ENV_PREFIX + "__".join(place).upper()
+        if config is not None and _at(in_file, place) is not None:
+            line = line_of(config, place)
+            return config.name if line is None else f"{config.name} line {line}"
+        return "the preset" if _at(of_preset, place) is not None else None
+
+    settings = validate(kind, merged, origin)
     _require_told(settings, told, config or Path("the preset"))
     return settings
 
 
-def validate(kind: type[S], values: Mapping[str, Any]) -> S:
+def validate(
+    kind: type[S],
+    values: Mapping[str, Any],
+    origin: Callable[[Place], str | None] = lambda place: None,
+) -> S:
     """Make settings from values.
 
     Args:
         kind: The settings to make.
         values: Their values, nested by section.
+        origin: Says where the value at a place is from: a flag, a variable, a line of a file.
 
     Raises:
         UsageError: A name is unknown or a value is not valid; all faults are listed.
@@ -116,12 +139,58 @@ def validate(kind: type[S], values: Mapping[str, Any]) -> S:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        faults = [
-            f"{'.'.join(str(part) for part in fault['loc']) or kind.__name__}: {fault['msg']}"
-            + (f", not {fault['input']!r}" if isinstance(fault["input"], str | int | float) else "")
-            for fault in error.errors()
-        ]
-        raise UsageError(f"settings are not valid: {'; '.join(faults)}") from None
+        faults = [_explained(kind, fault, origin) for fault in error.errors()]
+        shown = next(n for n in range(len(faults), 0, -1) if n == 1 or _fits(faults[:n]))
+        rest = f"also: {'; '.join(faults[shown:])}" if shown < len(faults) else None
+        message = f"settings are not valid: {'; '.join(faults[:shown])}"
+        raise UsageError(message, hint=rest) from None
+
+
+def _fits(faults: Sequence[str]) -> bool:
+    return len("; ".join(faults)) <= _MAX_FAULTS
+
+
+def _explained(kind: type[Section], fault: Any, origin: Callable[[Place], str | None]) -> str:
+    """Say which setting is not valid, why, what it may be, and where it is from."""
+    place = tuple(part for part in fault["loc"] if isinstance(part, str))
+    name = ".".join(str(part) for part in fault["loc"]) or kind.__name__
+    said = fault["msg"].removeprefix("Value error, ").partition(", unable to")[0]
+    if fault["type"] == "extra_forbidden":
+        known = list(_section_at(kind, place[:-1]).model_fields)
+        near = difflib.get_close_matches(place[-1], known, n=1, cutoff=0.5)
+        said = f"is no setting; {f'did you mean {near[0]}?' if near else _choices(known)}"
+    elif fault["type"] == "bool_parsing":
+        said = "Input should be true or false"
+    elif fault["type"] == "list_type":
+        said = 'Input should be a list, as ["A", "B"]'
+    value = fault["input"]
+    is_value = isinstance(value, str | int | float) and fault["type"] != "extra_forbidden"
+    found = f", not {value!r}" if is_value and place else ""
+    source = origin(place) if place else None
+    return f"{name}: {said}{found}" + (f" ({source})" if source else "")
+
+
+def _choices(known: Sequence[str]) -> str:
+    return f"it may be {', '.join(known)}"
+
+
+def _section_at(kind: type[Section], place: Place) -> type[Section]:
+    """Return the section at a place, as far as there is one."""
+    for name in place:
+        field = kind.model_fields.get(name)
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, Section)):
+            break
+        kind = inner
+    return kind
+
+
+def _at(values: Mapping[str, Any], place: Place) -> Any:
+    """Return the value at a place of nested settings; None where none is given."""
+    found: Any = values
+    for name in place:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -182,10 +251,7 @@ def _require_told(settings: Section, told: Mapping[str, Any], source: Path) -> N
         SettingsFileError: Only a file asks for an import or a model.
     """
     for place, value, option in _acting(settings):
-        given: Any = told
-        for name in place:
-            given = given.get(name) if isinstance(given, Mapping) else None
-        if given is None:
+        if _at(told, place) is None:
             variable = ENV_PREFIX + "__".join(place).upper()
             raise refusal(value, source, option, SettingsFileError, variable=variable)
 

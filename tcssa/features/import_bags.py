@@ -123,7 +123,7 @@ def _read(table: Path) -> NDArray[np.float64]:
 
 def _text(table: Path) -> str:
     if table.suffix.lower() != ".gz":
-        return read_text(table, TableError)
+        return read_text(table, TableError, table=True)
     earned = 20 * require_file(table, TableError)  # columns of digits pack ten to one at most
     most = UNPACKED_BYTES.value(earned=earned)
     with reading(table, TableError), gzip.open(table, "rb") as stream:
@@ -131,7 +131,7 @@ def _text(table: Path) -> str:
     if len(content) > most:
         hint = f"if the file is sound, unpack it, or set {UNPACKED_BYTES.variable} to its full size"
         raise TableError(table, f"unpacks to more than {most:,} bytes of text", hint=hint)
-    return decoded(content, table, TableError)
+    return decoded(content, table, TableError, table=True)
 
 
 def _write(path: Path, features: NDArray[np.float64], source: str) -> None:

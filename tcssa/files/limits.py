@@ -74,6 +74,7 @@ SETTINGS_VALUES = Limit("TCSSA_MAX_SETTINGS_VALUES", 20_000, "values, aliases wr
 UNPACKED_BYTES = Limit("TCSSA_MAX_UNPACKED_BYTES", 2**24, "bytes of text, unpacked")
 TILE_SIDE = Limit("TCSSA_MAX_TILE_SIDE", 16_384, "pixels along a tile's side")
 """OpenSlide aborts the process where memory for a tile is not to be had; 1 GiB at this side."""
+WORKBOOK_BYTES = Limit("TCSSA_MAX_WORKBOOK_BYTES", 2**28, "bytes in a workbook, unpacked")
 ZARR_CHUNK_BYTES = Limit("TCSSA_MAX_ZARR_CHUNK_BYTES", 2**30, "bytes in a chunk, 8 a number")
 TILE_BYTES = Limit("TCSSA_MAX_TILE_BYTES", 2**28, "bytes of one tile")
 PICTURE_PIXELS = Limit("TCSSA_MAX_PICTURE_PIXELS", 2**26, "pixels of a picture that is held whole")

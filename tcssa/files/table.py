@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tcssa.errors import FileError, TableError
-from tcssa.files.text import lines_of, read_text
+from tcssa.files.text import decoded, lines_of, read_bytes
+from tcssa.files.workbook import is_workbook, sheet_rows
 
 # The module's limit of 131,072 characters holds for the whole process and cannot be given to one
 # reader; what a file's cells may take is bounded by the file.
@@ -24,6 +25,22 @@ _MAX_COLUMNS = 100_000
 _BLANK = " \t\r\n"
 """All that a blank row holds; other spaces may be a damaged cell."""
 _BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
+
+_EXCELS_SEPARATOR = re.compile(r'\A"?sep=(.)"?(?=[\r\n])', re.IGNORECASE)
+"""A line before the header by which Excel is told the separator."""
+_MISSING = frozenset(
+    (
+        "", "na", "n/a", "nan", "-nan", "null", "none", "#n/a", "#na", "<na>", "#null!", "--",
+        "'--", "[not available]", "[not applicable]", "[not evaluated]", "[unknown]",
+        "[discrepancy]", "[completed]",
+    )
+)  # fmt: skip
+"""Cells that say that a value is not known, as pandas, R, Excel and the tables of TCGA spell it."""
+
+
+def is_missing(cell: str) -> bool:
+    """Tell whether a cell says that its value is not known; in every table by the same words."""
+    return cell.strip().lower() in _MISSING
 
 
 @dataclass(frozen=True)
@@ -47,12 +64,14 @@ def read_table(
     multiline: bool = False,
     exact: bool = False,
     may_be_empty: bool = False,
+    index: str = "",
     error: type[FileError] = TableError,
 ) -> Table:
     """Read a table with a header.
 
     Args:
-        path: A file of UTF-8 text; lines end with LF, CRLF or CR.
+        path: A file of text (`tcssa.files.text.decoded`) whose lines end with LF, CRLF or CR, or a
+            workbook of Excel.
         needed: Columns that must be there.
         delimiter: The separator of cells; None takes a tab if the header has one, else a semicolon,
             else a comma.
@@ -61,6 +80,8 @@ def read_table(
         exact: Whether columns are distinct that differ only in case, spaces, ``_`` and ``-``, as in
             tables with one column per class: ``prob_1`` and ``prob_-1``.
         may_be_empty: Whether a header without rows is accepted.
+        index: Name for a first column that has none, as pandas writes its index; without one the
+            column is left out.
         error: Type of the error to raise.
 
     Raises:
@@ -68,12 +89,11 @@ def read_table(
             row longer or shorter than the header or equal to it, or columns that cannot be told
             apart; the line is named.
     """
-    text = read_text(path, error)
-    if delimiter is None:
-        delimiter = _delimiter(text)
-    lines = cells_by_line(text, path, error, delimiter=delimiter, multiline=multiline)
+    lines = _rows(path, error, delimiter, multiline=multiline)
     _, header = next(lines, (0, []))
     columns = [name.strip() for name in header]
+    if columns and not columns[0]:
+        columns[0] = index
     if not any(columns):
         raise error(path, "the table is empty")
     _require_distinct(columns, path, error, exact=exact)
@@ -98,6 +118,21 @@ def read_table(
     if not rows and not may_be_empty:
         raise error(path, "the table has a header and no rows")
     return Table([name for name in columns if name], rows)
+
+
+def _rows(
+    path: Path, error: type[FileError], delimiter: str | None, *, multiline: bool
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the cells of each row that is not blank, of a text or a workbook."""
+    content = read_bytes(path, error)
+    if is_workbook(content):
+        return sheet_rows(content, path, error, multiline=multiline)
+    text = decoded(content, path, error, table=True)
+    if said := _EXCELS_SEPARATOR.match(text):
+        delimiter, text = delimiter or said[1], text[said.end() :]
+    return cells_by_line(
+        text, path, error, delimiter=delimiter or _delimiter(text), multiline=multiline
+    )
 
 
 def cells_by_line(

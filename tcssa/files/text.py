@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections import Counter
@@ -19,42 +20,91 @@ Model = TypeVar("Model", bound=BaseModel)
 _HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 """Escapes of which two stand for one character; a text with a single one cannot be written."""
 _JSON_NAMES: dict[type, str] = {dict: "an object", list: "a list"}
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),  # begins as UTF-16's does
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_SAVE_AGAIN = "save it as UTF-8 (in Excel: Save As, CSV UTF-8)"
 Top = type[dict[Any, Any] | list[Any]] | tuple[type[dict[Any, Any]], type[list[Any]]]
 
 
-def read_text(path: Path, error: type[FileError]) -> str:
-    """Read a file of UTF-8 text; a byte-order mark is left out and line ends stay as they are.
+def read_text(path: Path, error: type[FileError], *, table: bool = False) -> str:
+    """Read a file of text; a byte-order mark is left out and line ends stay as they are.
+
+    Args:
+        path: The file.
+        error: Type of the error to raise.
+        table: See `decoded`.
+
+    Raises:
+        FileError: Of the type ``error``; the file cannot be read, is no regular file, or is not
+            text; see `decoded`.
+    """
+    return decoded(read_bytes(path, error), path, error, table=table)
+
+
+def read_bytes(path: Path, error: type[FileError]) -> bytes:
+    """Read a regular file whole.
 
     Args:
         path: The file.
         error: Type of the error to raise.
 
     Raises:
-        FileError: Of the type ``error``; the file cannot be read, is no regular file, or is not
-            text in UTF-8.
+        FileError: Of the type ``error``; the file cannot be read, or is no regular file.
     """
     require_file(path, error)
     with reading(path, error):
-        content = path.read_bytes()
-    return decoded(content, path, error)
+        return path.read_bytes()
 
 
-def decoded(content: bytes, path: Path, error: type[FileError]) -> str:
-    """Decode text that stands in a file; see `read_text`.
+def decoded(content: bytes, path: Path, error: type[FileError], *, table: bool = False) -> str:
+    """Decode text that stands in a file, which is UTF-8.
+
+    Text in a code page of one country is refused, since its bytes do not say which page it is.
 
     Args:
         content: Bytes of the text.
         path: The file, named in errors.
         error: Type of the error to raise.
+        table: Whether it may be UTF-16 or UTF-32 that begins with its mark, as spreadsheets write.
 
     Raises:
-        FileError: Of the type ``error``; the bytes are not text in UTF-8.
+        FileError: Of the type ``error``; the bytes are no such text. The error says what they may
+            be.
     """
-    with reading(path, error):
-        text = content.decode("utf-8-sig")
+    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8-sig")
+    if encoding != "utf-8-sig" and not table:
+        reason = f"is not text in UTF-8: it begins as {encoding.upper()} does"
+        raise error(path, reason, hint="save it as UTF-8")
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as fault:
+        if encoding != "utf-8-sig":
+            name = encoding.upper()
+            raise error(path, f"is not text in {name}, as its first bytes say") from None
+        raise error(path, _foreign(content, fault.start), hint=_SAVE_AGAIN) from None
     if "\0" in text:
-        raise error(path, "is not text in UTF-8")
+        zeros = max(content[1::2].count(0), content[::2].count(0))
+        seems = "" if 4 * zeros < len(content) else ": it seems to be UTF-16 without its mark"
+        raise error(path, f"is not text in UTF-8{seems}", hint=_SAVE_AGAIN)
     return text
+
+
+def _foreign(content: bytes, place: int) -> str:
+    """Say what bytes may be that are not UTF-8; a page of Windows has no control characters."""
+    reason = "is not text in UTF-8"
+    try:
+        text = content.decode("cp1252")
+    except UnicodeDecodeError:
+        return reason
+    if not all(sign.isprintable() or sign in "\t\r\n\xa0\xad" for sign in text):
+        return reason
+    line = len(re.findall("\r\n|\r|\n", text[:place])) + 1
+    word = re.split(r"[,;\t\r\n]", text[:place])[-1] + re.split(r"[,;\t\r\n]", text[place:])[0]
+    return f"{reason}: it seems to be Windows-1252, where line {line} has {word.strip()[:40]!r}"
 
 
 def lines_of(text: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,28 @@ def read_yaml_mapping(path: Path, error: type[FileError]) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise error(path, "must hold names and values")
     return content
+
+
+def line_of(path: Path, place: Sequence[str]) -> int | None:
+    """Find the line of a YAML file on which a value is named.
+
+    Args:
+        path: The file, which `read_yaml_mapping` has read.
+        place: The names that lead to it.
+
+    Returns:
+        The line, counted from 1; None if the value is not in the file.
+    """
+    node: Any = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=_Loader)
+    line = None
+    for name in place:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        found = [(key, value) for key, value in pairs if key.value == name]
+        if not found:
+            return None
+        key, node = found[0]
+        line = key.start_mark.line + 1
+    return line
 
 
 def _num_values(root: yaml.Node) -> int:

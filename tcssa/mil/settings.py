@@ -19,7 +19,16 @@ class CohortSettings(Section):
     """The slides of a run and their labels."""
 
     labels: Path | None = Field(
-        default=None, description="Label table (CSV or TSV): slide_id, label, and case_id if known."
+        default=None,
+        description="Label table (CSV, TSV or XLSX): slide_id, label, and case_id if known.",
+    )
+    patients: Path | None = Field(
+        default=None,
+        description="Label table with one row a patient, in place of --labels; --slide-table has "
+        "their slides.",
+    )
+    slide_table: Path | None = Field(
+        default=None, description="Table of each patient's slides, where labels are of patients."
     )
     features: Path | None = Field(
         default=None, description="Folder of patch features, one file a slide, or a job folder."
@@ -43,25 +52,48 @@ class CohortSettings(Section):
     )
     event_column: str | None = Field(
         default=None,
-        description="Column of the event: 1 if it happened, 0 if censored. [default: a usual name]",
+        description="Column of the event: 1 if it happened, 0 if censored; the other way round if "
+        "its name says censored. [default: a usual name]",
+    )
+    censorship_column: str | None = Field(
+        default=None, description="Column of censorship: 0 if the event happened, 1 if censored."
     )
     time_spans: int = Field(
         default=4, ge=2, description="Number of time spans for which survival is predicted."
+    )
+    slide_column: str | None = Field(
+        default=None, description="Column of the slide. [default: slide_id or a usual name]"
     )
     case_column: str | None = Field(
         default=None, description="Column of the patient. [default: case_id or a usual name]"
     )
     classes: list[str] | None = Field(
         default=None,
-        description="Class or grade; repeat it, in order. [default: all labels that occur]",
+        description="Class or grade; repeat it, in order. Another label is an error, or left out "
+        "with --skip-missing. [default: all labels that occur]",
     )
     label_names: dict[str, str] = Field(
         default={}, description="Other names for labels in the table, such as 0: LUAD, 1: LUSC."
     )
     skip_missing: bool = Field(
         default=False,
-        description="Leave out labelled slides without features or patches, and name them.",
+        description="Leave out slides without features, patches or a label, and those of a class "
+        "that --class does not name; all are named.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_patients(cls, values: Any) -> Any:  # whatever is validated
+        """Take the table of patients for the one of labels, which it is.
+
+        Raises:
+            ValueError: Both are given.
+        """
+        if not isinstance(values, dict) or not values.get("patients"):
+            return values
+        if values.get("labels"):
+            raise ValueError("labels and patients are both given, and both are tables of labels")
+        return {**values, "labels": values["patients"], "patients": None}
 
 
 class ModelSettings(Section):
@@ -289,7 +321,7 @@ class MilSettings(Section):
     def resolved(self) -> Self:
         """Return the settings with absolute paths, to evaluate a run from any folder."""
         sections = {
-            "cohort": ("labels", "features"),
+            "cohort": ("labels", "slide_table", "features"),
             "model": ("init",),
             "split": ("files",),
             "train": ("feature_cache",),

@@ -18,7 +18,7 @@ from tcssa.errors import MissingDataError, SlideError, TableError, UsageError
 from tcssa.features.tables import find_column, slide_name
 from tcssa.files.boundary import is_folder, reading
 from tcssa.files.checksums import fingerprint
-from tcssa.files.table import number, read_table
+from tcssa.files.table import is_missing, number, read_table
 from tcssa.reporter import Reporter, Silent
 from tcssa.slides.finding import SLIDE_SUFFIXES, FoundSlide, is_slide_folder, search
 from tcssa.slides.image.remote import SlideCache, is_remote, local_path, plain_address
@@ -188,21 +188,23 @@ def read_manifest(path: Path, folders: Sequence[Path] = ()) -> list[SlideFile]:
             hint=f"the column may be called {', '.join(_PATH_COLUMNS)}",
         )
     faults: list[str] = []
-    slides: dict[Path | str, SlideFile] = {}
+    slides: dict[Path | str, tuple[SlideFile, int]] = {}
     roots = [path.parent, *folders]
     for line, row in table.rows.items():
         try:
             place = _existing(row[path_column], roots)
             mpp = _plausible(row[mpp_column]) if mpp_column else None
-            named = row[id_column] if id_column else ""
+            named = row[id_column] if id_column and not is_missing(row[id_column]) else ""
             slide = SlideFile.at(place, slide_name(_safe_id(named)) if named else None, mpp)
-            if slides.setdefault(place, slide) != slide:
-                raise ValueError(f"{row[path_column]!r} appears twice, with different content")
+            itself = place.resolve() if isinstance(place, Path) else place
+            first, one = slides.setdefault(itself, (slide, line))
+            if (first.slide_id, first.mpp) != (slide.slide_id, slide.mpp):
+                raise ValueError(_twice(row[path_column], one))
         except (ValueError, OSError) as fault:
             faults.append(f"line {line}: {_reason(fault)}")
     if faults:
         raise TableError(path, faults, hint="correct these lines of the manifest")
-    return list(slides.values())
+    return [slide for slide, _ in slides.values()]
 
 
 def read_resolutions(path: Path) -> dict[str, float]:
@@ -222,21 +224,25 @@ def read_resolutions(path: Path) -> dict[str, float]:
         found = ", ".join(table.columns)
         raise TableError(path, f"needs columns wsi (or slide_id) and mpp, found: {found}")
     faults: list[str] = []
-    known: dict[str, float] = {}
+    known: dict[str, tuple[float, int]] = {}
     for line, row in table.rows.items():
-        named = slide_name(row[id_column]) if id_column else ""
+        named = row[id_column] if id_column and not is_missing(row[id_column]) else ""
         try:
-            slide = named or (_slide_id(Path(row[path_column])) if path_column else "")
+            slide = slide_name(named) or (_slide_id(Path(row[path_column])) if path_column else "")
             mpp = _plausible(row[mpp_column])
             if not slide:
                 raise ValueError("names no slide")
-            if mpp is not None and known.setdefault(slide, mpp) != mpp:
-                raise ValueError(f"slide {slide!r} appears twice, with different content")
+            if mpp is not None and (first := known.setdefault(slide, (mpp, line)))[0] != mpp:
+                raise ValueError(_twice(slide, first[1]))
         except (ValueError, OSError) as fault:
             faults.append(f"line {line}: {_reason(fault)}")
     if faults:
         raise TableError(path, faults, hint="correct these lines of the manifest")
-    return known
+    return {slide: mpp for slide, (mpp, _) in known.items()}
+
+
+def _twice(name: str, line: int) -> str:
+    return f"{name!r} appears twice, with different content (line {line})"
 
 
 def _reason(fault: ValueError | OSError) -> str:
@@ -245,8 +251,8 @@ def _reason(fault: ValueError | OSError) -> str:
 
 
 def _existing(text: str, roots: Sequence[Path]) -> Path | str:
-    if not text:
-        raise ValueError("the slide's path is empty")
+    if is_missing(text):
+        raise ValueError(f"the slide's path is {'missing' if text else 'empty'}")
     if is_remote(text):
         return text
     path = local_path(text)
@@ -259,7 +265,7 @@ def _existing(text: str, roots: Sequence[Path]) -> Path | str:
 
 
 def _plausible(text: str) -> float | None:
-    if not text or text.lower() in ("nan", "none", "na"):
+    if is_missing(text):
         return None
     try:
         mpp = number(text)

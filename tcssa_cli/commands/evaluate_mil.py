@@ -20,7 +20,7 @@ class CohortOptions(Section):
 
     labels: Path | None = Field(
         default=None,
-        description="Label table of a new cohort (CSV or TSV). [default: the run's test slides]",
+        description="Label table of a new cohort (CSV, TSV, XLSX). [default: the run's test slides]",
     )
     allow_overlap: bool = Field(
         default=False,
@@ -32,8 +32,16 @@ class CohortOptions(Section):
     case_column: str | None = Field(
         default=None, description="Column of the patient. [default: as in training]"
     )
+    slide_column: str | None = Field(
+        default=None, description="Column of the slide. [default: as in training]"
+    )
+    slide_table: Path | None = Field(
+        default=None, description="Table of each patient's slides, where labels are of patients."
+    )
     skip_missing: bool = Field(
-        default=False, description="Leave out slides without features or patches, and name them."
+        default=False,
+        description="Leave out slides without features, patches or a label that the run knows, and "
+        "name them.",
     )
     model: str | None = Field(
         default=None,

@@ -101,7 +101,7 @@ def _listed(manifest: Path) -> dict[int, Path]:
         table = read_table(manifest, needed=[PATH_COLUMN])
         named = {line: row[PATH_COLUMN] for line, row in table.rows.items()}
     else:
-        lines = lines_of(read_text(manifest, TableError))
+        lines = lines_of(read_text(manifest, TableError, table=True))
         named = {n: line.strip() for n, line in enumerate(lines, start=1) if line.strip()}
     return {line: manifest.parent / name if name else Path() for line, name in named.items()}
 

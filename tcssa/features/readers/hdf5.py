@@ -8,7 +8,7 @@ import numpy as np
 from tcssa.errors import FeatureFileError
 from tcssa.features.bag import READ_AGAIN, Bag
 from tcssa.features.feature_set_path import BagRef, choose_set
-from tcssa.features.readers.hdf5_direct import DatasetRows
+from tcssa.features.readers.hdf5_direct import DatasetRows, is_one_plane
 from tcssa.files.boundary import UnsoundError, reading
 from tcssa.files.hdf5 import attributes, find_object, open_hdf5, require_numbers
 
@@ -45,14 +45,17 @@ def _bag_of(ref: BagRef, file: h5py.File) -> Bag:
     features = require_numbers(found, name, kinds=_ANY_NUMBER, looked_up_later=True)
     coords = find_object(file, "coords")
     if coords is not None:
-        coords = require_numbers(coords, "coords", kinds=_ANY_NUMBER, ndim=2, looked_up_later=True)
+        coords = require_numbers(coords, "coords", kinds=_ANY_NUMBER, looked_up_later=True)
+        if len(coords.shape) != 2 and not is_one_plane(coords):
+            found_shape = list(coords.shape)
+            raise UnsoundError(f"its 'coords' is an array of shape {found_shape}, expected [N, 2]")
     root = attributes(file)
     said = {**root, **attributes(features)}
     if chosen is not None:
         said["encoder"] = chosen
     if coords is not None:
         said |= attributes(coords)
-        if coords.chunks:  # otherwise no block can be missing
+        if coords.chunks or is_one_plane(coords):  # otherwise no block can be missing
             coords = DatasetRows(coords)
         if chosen is not None and "patch_size_level0" not in said:
             said |= _atlaspatch_size(coords)

@@ -43,7 +43,7 @@ class Blocks:
 
 
 class DatasetRows:
-    """A dataset [N, D] whose rows are read faster where possible; otherwise like the dataset.
+    """A dataset [N, D] or [1, N, D] as rows [N, D], read faster than by the library where possible.
 
     Args:
         dataset: The dataset; its file must stay open.
@@ -60,8 +60,13 @@ class DatasetRows:
             raise AttributeError(name)
         return getattr(self._dataset, name)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape, without a first axis of one bag."""
+        return _plane(self._dataset, self._dataset.shape)
+
     def __len__(self) -> int:
-        return len(self._dataset)
+        return self.shape[0]
 
     def __getitem__(self, key: Any) -> Any:
         """Read rows as the dataset itself would give them.
@@ -78,7 +83,8 @@ class DatasetRows:
         if not self._is_looked_up:
             self._blocks, self._is_looked_up = find_blocks(self._dataset), True
         if self._blocks is None or end <= begin:
-            return self._dataset[begin:end]
+            is_bag = is_one_plane(self._dataset)
+            return self._dataset[0, begin:end] if is_bag else self._dataset[begin:end]
         found = np.empty((end - begin, self.shape[1]), self.dtype)
         read = self._read_packed if self._blocks.filters else self._read_plain
         read(self._blocks, begin, found)
@@ -137,6 +143,15 @@ def _read(file: int, target: NDArray[Any], offset: int) -> None:
         rest, offset = rest[count:], offset + count
 
 
+def is_one_plane(dataset: h5py.Dataset) -> bool:
+    """Tell whether a dataset is one bag with an axis of its own, [1, N, D]."""
+    return len(dataset.shape) == 3 and dataset.shape[0] == 1
+
+
+def _plane(dataset: h5py.Dataset, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    return sizes[1:] if is_one_plane(dataset) else sizes
+
+
 def find_blocks(dataset: h5py.Dataset) -> Blocks | None:
     """Locate a dataset's blocks; return None where only the library can read them.
 
@@ -144,8 +159,10 @@ def find_blocks(dataset: h5py.Dataset) -> Blocks | None:
         UnsoundError: A block is missing, so that the library would return zeros; or the blocks are
             packed in a way that cannot be read here.
     """
-    if dataset.ndim != 2 or 0 in dataset.shape:
+    if not (dataset.ndim == 2 or is_one_plane(dataset)) or 0 in dataset.shape:
         return None
+    if dataset.ndim == 3 and dataset.chunks and dataset.chunks[0] != 1:
+        raise UnsoundError("its blocks are longer than it is")
     table = None if dataset.chunks is None else block_table(dataset)
     filters = [] if dataset.chunks is None else filters_of(dataset)
     if filters:
@@ -164,8 +181,8 @@ def _require_small(dataset: h5py.Dataset) -> None:
     Raises:
         UnsoundError: The band is larger than ``PACKED_BYTES`` allows.
     """
-    rows, width = dataset.chunks
-    num_bytes = rows * max(width, dataset.shape[1]) * dataset.id.get_type().get_size()
+    rows, width = _plane(dataset, dataset.chunks)
+    num_bytes = rows * max(width, dataset.shape[-1]) * dataset.id.get_type().get_size()
     if num_bytes > PACKED_BYTES.value():
         raise UnsoundError(
             f"{num_bytes:,} bytes are packed in one block of rows, and at most "
@@ -187,7 +204,7 @@ def _read_here(
     if not is_plain:
         return None
     file = dataset.file.id.get_vfd_handle()
-    num_rows, num_columns = dataset.shape
+    num_rows, num_columns = _plane(dataset, dataset.shape)
     if dataset.chunks is None:
         # None for data that lie in the header
         offset = dataset.id.get_offset()
@@ -198,7 +215,7 @@ def _read_here(
         return Blocks(file, num_rows, num_columns, table.offsets, table.sizes, table.masks, [])
     if table is None:
         return None
-    rows, width = dataset.chunks
+    rows, width = _plane(dataset, dataset.chunks)
     if not filters and width != num_columns:
         return None
     # some blocks lie outside the file

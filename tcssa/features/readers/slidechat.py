@@ -55,7 +55,9 @@ def read_csv_features(path: Path) -> NDArray[np.float32]:
     """
     values = array("f")  # the numbers of a list take eight times the memory
     dim = None
-    for line, cells in cells_by_line(read_text(path, FeatureFileError), path, FeatureFileError):
+    for line, cells in cells_by_line(
+        read_text(path, FeatureFileError, table=True), path, FeatureFileError
+    ):
         if len(cells) < 2 or len(cells) - 1 != (dim or len(cells) - 1):
             reason = f"line {line} must hold {dim or 'D'} numbers and the patch's name"
             raise FeatureFileError(path, reason)

@@ -15,8 +15,10 @@ from tcssa.errors import (
     FeatureDimError,
     MissingDataError,
     UsageError,
+    counted,
 )
 from tcssa.features import Bag, BagRef, LabelledSlide, index_bags, open_bag
+from tcssa.features.name_matching import by_barcode, matched_names, nearest, shown
 from tcssa.files.checksums import file_sha256, params_hash
 from tcssa.mil.settings import CohortSettings
 from tcssa.mil.tasks import Classes, MilTask, Truth, read_task
@@ -63,6 +65,8 @@ class Cohort:
     """slide_id of each labelled slide that was left out, with the reason."""
     task: MilTask = field(default_factory=Classes)
     """The kind of label."""
+    readings: list[str] = field(default_factory=list)
+    """What was read in one of several ways, in sentences."""
 
     def unknown_labels(self) -> list[str]:
         """Return a sentence for each of several targets that is not known for some slides."""
@@ -124,26 +128,67 @@ def read_cohort(data: CohortSettings, *, task: MilTask | None = None) -> Cohort:
             "a cohort needs labels and features",
             hint="give --labels CSV --features DIR, or a preset with --dataset NAME",
         )
-    task, rows = read_task(data, task)
-    unlabelled = {row.slide_id: "no target is known" for row in rows if set(row.label) == {None}}
-    rows = [row for row in rows if row.slide_id not in unlabelled]
-    opened, skipped = _open_bags(rows, index_bags(data.features), task)
-    if skipped and (not data.skip_missing or not opened):
-        raise MissingDataError(
-            f"{len(skipped)} of {len(rows)} labelled slides cannot be used: {listed(skipped)}",
-            hint=f"extract them into {data.features}, or leave them out with --skip-missing",
-        )
+    task, labelled, unlabelled, readings = read_task(data, task)
+    unlabelled |= {r.slide_id: "no target is known" for r in labelled if set(r.label) == {None}}
+    # the order of a table's rows must not change what is learnt
+    rows = sorted(
+        (row for row in labelled if row.slide_id not in unlabelled), key=lambda row: row.slide_id
+    )
+    bags = index_bags(data.features)
+    names = matched_names((row.slide_id for row in rows), bags)
+    opened, skipped = _open_bags(rows, {name: bags[stem] for name, stem in names.items()}, task)
+    if not opened or (skipped and not data.skip_missing):
+        raise _unusable(data, [row.slide_id for row in rows], bags, names, skipped)
     feature_dim, encoder = _agreed(opened)
     return Cohort(
         [bag.slide for bag in opened],
         task.label_names,
         feature_dim,
         encoder,
-        labels_sha256=file_sha256(data.labels),
+        labels_sha256=_labels_hash(data.labels, data.slide_table),
         features_hash=params_hash({bag.slide.slide_id: bag.sample for bag in opened}),
         unknown_patients=sum(not bag.patient_is_known for bag in opened),
         skipped=skipped | unlabelled,
         task=task,
+        readings=readings + by_barcode(names, "features"),
+    )
+
+
+def _labels_hash(labels: Path, slide_table: Path | None) -> str:
+    """Hash the content of the label table, and of the table of slides if there is one."""
+    if slide_table is None:
+        return file_sha256(labels)
+    return params_hash({"labels": file_sha256(labels), "slide_table": file_sha256(slide_table)})
+
+
+def _unusable(
+    data: CohortSettings,
+    slides: Sequence[str],
+    bags: Mapping[str, BagRef],
+    names: Mapping[str, str],
+    skipped: dict[str, str],
+) -> MissingDataError:
+    """Make the error for slides without features; it says whether the names are at fault."""
+    assert data.labels is not None  # the cohort requires it
+    if not slides:
+        return MissingDataError(f"{data.labels}: no slide has a label that can be used")
+    lone = bags.keys() - names.values()
+    if not names:
+        labels = f"{counted(len(slides), 'label')} ({shown(slides)})"
+        files = f"{counted(len(bags), 'file')} ({shown(lone)})"
+        return MissingDataError(
+            f"no slide of {data.labels.name} is among the features: {labels}, {files}; "
+            f"{nearest(slides, lone)}",
+            hint="the names do not match: a feature file is named as its slide, S.h5 for S; rename "
+            f"files or labels, or name the column with --slide-column; features: {data.features}",
+        )
+    missing = [name for name in slides if name not in names]
+    near = f"; {nearest(missing, lone)}" if missing and lone else ""
+    skip = "" if len(skipped) == len(slides) else ", or leave them out with --skip-missing"
+    return MissingDataError(
+        f"{len(skipped)} of {len(slides)} labelled slides cannot be used: "
+        f"{listed(skipped, 3 if near else 5)}{near}",
+        hint=f"extract them into {data.features}{skip}",
     )
 
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tcssa.errors import MissingDataError, RunError, SplitError, TableError, counted
+from tcssa.errors import RunError, SplitError, TableError, counted
 from tcssa.files import atomic
 from tcssa.files.table import read_table
 from tcssa.files.text import read_text
 from tcssa.mil.cohort.cohort import CohortSlide
+from tcssa.mil.cohort.official_splits import parts_of_slides
 from tcssa.mil.cohort.split_files import PARTS, Parts, read_parts
 from tcssa.mil.cohort.stratify import parts_of
 from tcssa.mil.settings import SplitSettings
@@ -43,6 +44,7 @@ def make_folds(
     settings: SplitSettings | None = None,
     *,
     skip_missing: bool = False,
+    tell: Callable[[str], None] | None = None,
 ) -> list[Fold]:
     """Divide a cohort as the settings say, by default into stratified folds by patient.
 
@@ -55,6 +57,7 @@ def make_folds(
         seed: Seed of the draws.
         settings: How to divide; the defaults if None.
         skip_missing: Skip slides of official splits that the cohort lacks.
+        tell: Told, in a sentence, how official splits were read where there are several ways.
 
     Raises:
         SplitError: A class has too few patients, a part lacks a class or does not suit the task,
@@ -65,7 +68,14 @@ def make_folds(
     settings = settings or SplitSettings()
     divider = _Divider(_groups(slides, settings), task)
     if settings.files is not None:
-        folds = _given(slides, divider, settings, seed, skip_missing=skip_missing)
+        parts = parts_of_slides(
+            settings.files,
+            read_parts(settings.files),
+            slides,
+            skip_missing=skip_missing,
+            tell=tell or (lambda reading: None),
+        )
+        folds = [_given(slides, each, divider, settings, seed) for each in parts]
     else:
         _require_groups(slides, divider, num_folds, settings)
         folds = []
@@ -157,34 +167,28 @@ def _drawn(
 
 def _given(
     slides: Sequence[CohortSlide],
+    parts: Mapping[str, str],
     divider: _Divider,
     settings: SplitSettings,
     seed: int,
-    *,
-    skip_missing: bool,
-) -> list[Fold]:
-    """Read official splits; a fold without validation part gets one from its training part."""
-    assert settings.files is not None
-    by_name = {slide.slide_id: slide for slide in slides}
-    table = read_parts(settings.files)
-    missing = sorted({name for parts in table for name in parts} - set(by_name))
-    if missing and not skip_missing:
-        raise MissingDataError(
-            f"{settings.files} names {counted(len(missing), 'slide')} without label or features: "
-            f"{', '.join(missing[:5])}",
-            hint="add them, or leave them out with --skip-missing",
+) -> Fold:
+    """Make an official fold; without a validation part it gets one from its training part.
+
+    Raises:
+        SplitError: No slide is for training.
+    """
+    train, val, test = (
+        [slide for slide in slides if parts.get(slide.slide_id) == part] for part in PARTS
+    )
+    if not train:
+        raise SplitError(
+            f"{settings.files}: a fold has no training slide that the cohort has",
+            hint="give splits whose training slides have labels and features",
         )
-    folds = []
-    for parts in table:
-        sides = {
-            part: [by_name[n] for n, p in parts.items() if p == part and n in by_name]
-            for part in PARTS
-        }
-        if not sides["val"]:
-            sides["val"] = _validation(sides["train"], divider, settings.val_share, seed)
-            sides["train"] = _without(sides["train"], sides["val"])
-        folds.append(Fold(sides["train"], sides["val"], sides["test"]))
-    return folds
+    if not val:
+        val = _validation(train, divider, settings.val_share, seed)
+        train = _without(train, val)
+    return Fold(train, val, test)
 
 
 def _validation(
@@ -284,6 +288,9 @@ def require_disjoint(fold: Fold) -> None:
             )
 
 
+_FEW = "add some, or leave the class out: name the others with --class, and give --skip-missing"
+
+
 def _require_groups(
     slides: Sequence[CohortSlide], divider: _Divider, num_folds: int, settings: SplitSettings
 ) -> None:
@@ -295,7 +302,7 @@ def _require_groups(
             raise SplitError(
                 f"{stratum.name} has {count} {settings.group_by}{'' if count == 1 else 's'}, "
                 f"{num_folds} folds need at least {least}",
-                hint="add some, merge or drop the class, or use fewer --folds (at least 3)",
+                hint=_FEW + (", or use fewer --folds (at least 3)" if num_folds > 3 else ""),
             )
 
 

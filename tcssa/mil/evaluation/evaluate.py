@@ -56,6 +56,8 @@ def evaluate(
     allow_overlap: bool = False,
     label_column: str | None = None,
     case_column: str | None = None,
+    slide_column: str | None = None,
+    slide_table: Path | None = None,
     skip_missing: bool = False,
     model: str | None = None,
 ) -> Evaluation:
@@ -75,7 +77,10 @@ def evaluate(
         allow_overlap: Score a new cohort even if it shares patients with the run's own.
         label_column: Column of the label, if it has an unusual name.
         case_column: Column of the patient, if it has an unusual name.
-        skip_missing: Leave out slides of the new cohort without features, and name them.
+        slide_column: Column of the slide, if it has an unusual name.
+        slide_table: Table of each patient's slides, where labels are of patients.
+        skip_missing: Leave out slides of the new cohort without features or a label that the run
+            knows, and name them.
         model: The run's method, if it is the user's own code (``module:factory``).
 
     Raises:
@@ -96,7 +101,12 @@ def evaluate(
         own = read_own_cohort(trained)
         return _write(out or run / "eval", models, own, models.predict_test(own))
     given = {"labels": labels, "features": features, "skip_missing": skip_missing}
-    columns = {"label_column": label_column, "case_column": case_column}
+    given["slide_table"] = slide_table
+    columns = {
+        "label_column": label_column,
+        "case_column": case_column,
+        "slide_column": slide_column,
+    }
     given |= {name: column for name, column in columns.items() if column}
     data = trained.settings.cohort.model_copy(update=given)
     cohort, remarks = _read_new_cohort(data, models, allow_overlap)
@@ -153,6 +163,7 @@ def _write(
         **task_facts(task),
         "pooled": task.score(predictions, seed=trained.settings.train.seed),
         "skipped": cohort.skipped,
+        "readings": cohort.readings,
         **_origins(trained, len(models.folds), cohort, labels),
     }
     write_predictions(folder / "predictions.csv", predictions, task)
@@ -206,6 +217,8 @@ def _read_new_cohort(
     """Read a new cohort and check that the run can predict it; also return the warnings given."""
     trained, reporter = models.trained, models.reporter
     cohort = read_cohort(data, task=trained.task)
+    for reading in cohort.readings:
+        reporter.note(reading)
     remarks = list(cohort.unknown_labels())
     if cohort.skipped:
         remarks.insert(

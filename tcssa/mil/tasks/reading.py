@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from tcssa.errors import TableError, UsageError
-from tcssa.features import LabelledSlide, read_labels
-from tcssa.features.tables import ClassNames, LabelColumn, find_column, read_slides
-from tcssa.files.table import number, read_table
+from tcssa.errors import TableError, UsageError, counted
+from tcssa.features import LabelledSlide
+from tcssa.features.class_names import ClassNames, MissingLabelError, UnusableLabelError
+from tcssa.features.labels import read_classes
+from tcssa.features.slide_table import LabelColumn, SlideTable
+from tcssa.files.table import number
 from tcssa.mil.settings import CohortSettings
 from tcssa.mil.tasks.base import MilTask
 from tcssa.mil.tasks.classes import Classes
@@ -18,27 +20,23 @@ from tcssa.mil.tasks.multitask import Several
 from tcssa.mil.tasks.ordinal import Ordinal
 from tcssa.mil.tasks.prediction import Truth
 from tcssa.mil.tasks.survival import Survival
+from tcssa.mil.tasks.survival_columns import survival_columns
 
-Rows = list[LabelledSlide[Truth]]
-
-_UNKNOWN = ("", "na", "n/a", "nan")
-_TIME_COLUMNS = (
-    "time",
-    "survival_time",
-    "survival_months",
-    "survival_days",
-    "os_time",
-    "os_months",
-)
-_EVENT_COLUMNS = ("event", "os_event", "status", "os_status", "vital_status")
-_CENSORED_COLUMNS = ("censorship", "censored")
-"""Columns of MCAT's tables and similar ones, where 1 means that there was no event."""
-_HAPPENED = {"1", "true", "yes", "dead", "deceased", "1:deceased"}
-_NOT_HAPPENED = {"0", "false", "no", "alive", "living", "0:living"}
 _KINDS: dict[str, type[Classes]] = {"classes": Classes, "ordinal": Ordinal}
 
 
-def read_task(data: CohortSettings, known: MilTask | None = None) -> tuple[MilTask, Rows]:
+class TaskLabels(NamedTuple):
+    """What a label table holds."""
+
+    task: MilTask
+    slides: list[LabelledSlide[Truth]]
+    left_out: dict[str, str]
+    """slide_id of each without a usable label, with the reason."""
+    readings: list[str]
+    """What was read in one of several ways, in sentences."""
+
+
+def read_task(data: CohortSettings, known: MilTask | None = None) -> TaskLabels:
     """Read the labels of a cohort.
 
     Args:
@@ -51,24 +49,29 @@ def read_task(data: CohortSettings, known: MilTask | None = None) -> tuple[MilTa
         TableError: The table is faulty, or holds nothing to learn; all faults with their line.
     """
     assert data.labels is not None  # the cohort requires it
+    read: Callable[[CohortSettings, SlideTable, MilTask | None], TaskLabels] = _read_classes
     if data.kind == Survival.kind:
-        return _read_survival(data, data.labels, known)
-    if data.targets:
-        return _read_several(data, data.labels, known)
-    return _read_classes(data, data.labels, known)
-
-
-def _read_classes(data: CohortSettings, path: Path, known: MilTask | None) -> tuple[Classes, Rows]:
-    stated = list(known.classes) if isinstance(known, Classes) else data.classes
-    rows = read_labels(
-        path,
-        label_column=data.label_column,
+        _require_meaning(data)
+        read = _read_survival
+    elif data.targets:
+        read = _read_several
+    table = SlideTable.read(
+        data.labels,
+        slide_table=data.slide_table,
+        slide_column=data.slide_column,
         case_column=data.case_column,
-        classes=stated,
-        label_names=data.label_names,
     )
-    task = _task(data, path, [row.label for row in rows], known)
-    return task, [_labelled(row, (float(task.classes.index(row.label)),)) for row in rows]
+    return read(data, table, known)
+
+
+def _read_classes(data: CohortSettings, table: SlideTable, known: MilTask | None) -> TaskLabels:
+    stated = list(known.classes) if isinstance(known, Classes) else data.classes
+    rows, left_out = read_classes(
+        table, data.label_column, stated, data.label_names, skip_missing=data.skip_missing
+    )
+    task = _task(data, table.path, [row.label for row in rows], known)
+    slides = [_labelled(row, (float(task.classes.index(row.label)),)) for row in rows]
+    return TaskLabels(task, slides, left_out, table.readings)
 
 
 def _task(
@@ -95,36 +98,31 @@ def _task(
     return _KINDS[data.kind](tuple(classes))
 
 
-def _read_several(data: CohortSettings, path: Path, known: MilTask | None) -> tuple[Several, Rows]:
+def _read_several(data: CohortSettings, table: SlideTable, known: MilTask | None) -> TaskLabels:
     if data.label_column:
         raise UsageError("--target names the columns of labels: leave --label-column out")
     if len(set(data.targets)) < len(data.targets):
         raise UsageError("give each --target once")
+    columns = table.require(
+        [LabelColumn(name, (name,)) for name in data.targets], "--target takes names of columns"
+    )
     of_run = dict(known.tasks) if isinstance(known, Several) else {}
-    readers = [
-        ClassNames(of_run[name].classes if name in of_run else data.classes, data.label_names)
-        for name in data.targets
-    ]
-
-    def read(cells: Sequence[str]) -> tuple[str | None, ...]:
-        return tuple(
-            None if cell.lower() in _UNKNOWN else _named(name, reader, cell)
-            for name, reader, cell in zip(data.targets, readers, cells, strict=True)
-        )
-
-    rows = read_slides(
-        path,
-        [LabelColumn(name, (name,)) for name in data.targets],
-        read,
-        case_column=data.case_column,
-        hint="--target takes names of columns",
+    readers = []
+    for name, column in zip(data.targets, columns, strict=True):
+        classes = of_run[name].classes if name in of_run else data.classes
+        names = ClassNames(classes, data.label_names, table.cells(column))
+        readers.append(_Target(name, names, skips_others=data.skip_missing))
+    rows, left_out = table.labels(
+        columns,
+        lambda cells: tuple(read(cell) for read, cell in zip(readers, cells, strict=True)),
+        skip_missing=data.skip_missing,
     )
     if all(label is None for row in rows for label in row.label):
-        raise TableError(path, [f"no slide has a known label of {', '.join(data.targets)}"])
+        raise TableError(table.path, [f"no slide has a known label of {', '.join(data.targets)}"])
     tasks = {
         name: _task(
             data,
-            path,
+            table.path,
             [label for row in rows if (label := row.label[index]) is not None],
             of_run.get(name),
             of=f"target {name}: ",
@@ -138,20 +136,50 @@ def _read_several(data: CohortSettings, path: Path, known: MilTask | None) -> tu
             for label, task in zip(row.label, tasks.values(), strict=True)
         )
         labelled.append(_labelled(row, truth))
-    return Several(tasks), labelled
+    others = [sentence for reader in readers for sentence in reader.others()]
+    return TaskLabels(Several(tasks), labelled, left_out, table.readings + others)
 
 
-def _named(target: str, reader: ClassNames, cell: str) -> str:
-    """Return the class in a target's cell; an error names the target."""
-    try:
-        return reader(cell)
-    except ValueError as fault:
-        raise ValueError(f"target {target}: {fault}") from None
+class _Target:
+    """Reads the cells of one target, of which some may not be known.
+
+    Args:
+        name: The target, named in errors.
+        read: Reads the names of its classes.
+        skips_others: Whether classes that are not wanted count as unknown.
+    """
+
+    def __init__(self, name: str, read: ClassNames, *, skips_others: bool) -> None:
+        self._name, self._read, self._skips_others = name, read, skips_others
+        self._others: list[str] = []
+
+    def __call__(self, cell: str) -> str | None:
+        """Return the class in a cell; None where it is unknown."""
+        try:
+            return self._read(cell)
+        except MissingLabelError:
+            return None
+        except ValueError as fault:
+            if isinstance(fault, UnusableLabelError) and self._skips_others:
+                self._others.append(cell)
+                return None
+            raise type(fault)(f"target {self._name}: {fault}") from None
+
+    def others(self) -> list[str]:
+        """Return a sentence on the labels that count as unknown, if there are some."""
+        if not self._others:
+            return []
+        names = ", ".join(sorted(set(self._others)))
+        found = counted(len(self._others), "label")
+        return [f"target {self._name}: {found} of other classes count as unknown: {names}"]
 
 
-def _read_survival(
-    data: CohortSettings, path: Path, known: MilTask | None
-) -> tuple[Survival, Rows]:
+def _require_meaning(data: CohortSettings) -> None:
+    """Refuse settings that have no meaning for survival.
+
+    Raises:
+        UsageError: One of them is given.
+    """
     flags = {"--target": data.targets, "--class": data.classes, "--label-column": data.label_column}
     given = [flag for flag, value in flags.items() if value]
     if given:
@@ -159,67 +187,32 @@ def _read_survival(
             f"{given[0]} has no meaning with --kind survival",
             hint="its columns are time and event: --time-column, --event-column",
         )
-    table = read_table(path)
-    of_event: Sequence[str] = (data.event_column,) if data.event_column else _EVENT_COLUMNS
-    inverted = (
-        data.event_column is None
-        and find_column(table.columns, of_event) is None
-        and find_column(table.columns, _CENSORED_COLUMNS) is not None
-    )
-    if inverted:
-        of_event = _CENSORED_COLUMNS
-    rows = read_slides(
-        path,
-        [
-            LabelColumn("time", (data.time_column,) if data.time_column else _TIME_COLUMNS),
-            LabelColumn("event", of_event),
-        ],
-        _reader_of_survival(inverted),
-        case_column=data.case_column,
-        hint="name them with --time-column and --event-column if they have other names",
-        table=table,
-    )
-    _require_one_time_a_patient(path, rows)
-    if known is None and not any(event for _, event in (row.label for row in rows)):
+    if data.event_column and data.censorship_column:
+        raise UsageError(
+            "--event-column and --censorship-column are both given",
+            hint="one says 1 where the event happened, the other 1 where it did not: give one",
+        )
+
+
+def _read_survival(data: CohortSettings, table: SlideTable, known: MilTask | None) -> TaskLabels:
+    found = survival_columns(data, table)
+    rows, left_out = table.labels(found.columns, found.read, skip_missing=data.skip_missing)
+    _require_one_time_a_patient(table, rows)
+    num_events = sum(event == 1 for _, event in (row.label for row in rows))
+    if known is None and not num_events:
         raise TableError(
-            path,
+            table.path,
             [f"no slide of {len(rows)} has an event: all are censored"],
             hint="there is nothing to learn; look at the column of the event",
         )
-    task = Survival(num_spans=data.time_spans)
-    return task, [_labelled(row, row.label) for row in rows]
-
-
-def _reader_of_survival(inverted: bool) -> Callable[[Sequence[str]], tuple[float, float]]:
-    def read(cells: Sequence[str]) -> tuple[float, float]:
-        time, event = cells
-        for name, cell in (("time", time), ("event", event)):
-            if cell.lower() in _UNKNOWN:
-                raise ValueError(f"the {name} is empty")
-        return _time(time), float(_event(event) is not inverted)
-
-    return read
-
-
-def _time(cell: str) -> float:
-    try:
-        time = number(cell)
-    except ValueError as fault:
-        raise ValueError(f"time {fault}") from None
-    if not math.isfinite(time) or time < 0:
-        raise ValueError(f"time {cell} is no time since the start, which is 0 or more")
-    return time
-
-
-def _event(cell: str) -> bool:
-    plain = cell.lower().removesuffix(".0")
-    if plain not in _HAPPENED | _NOT_HAPPENED:
-        raise ValueError(f"event {cell!r} is neither 1 (it happened) nor 0 (censored)")
-    return plain in _HAPPENED
+    event = f"event = {num_events} of {counted(len(rows), 'slide')} (from {found.event})"
+    readings = [*table.readings, *found.readings, event]
+    slides = [_labelled(row, row.label) for row in rows]
+    return TaskLabels(Survival(num_spans=data.time_spans), slides, left_out, readings)
 
 
 def _require_one_time_a_patient(
-    path: Path, rows: Sequence[LabelledSlide[tuple[float, float]]]
+    table: SlideTable, rows: Sequence[LabelledSlide[tuple[float, float]]]
 ) -> None:
     """Require that all slides of a patient share one time and event.
 
@@ -228,12 +221,13 @@ def _require_one_time_a_patient(
     """
     first: dict[str, LabelledSlide[tuple[float, float]]] = {}
     faults = [
-        f"line {row.line}: patient {row.case_id!r} has another time or event in line {one.line}"
+        f"{table.places[row.line]}: patient {row.case_id!r} has another time or event in "
+        f"{table.places[one.line]}"
         for row in rows
         if (one := first.setdefault(row.case_id, row)).label != row.label
     ]
     if faults:
-        raise TableError(path, faults, hint="correct these lines of the table")
+        raise TableError(table.path, faults, hint="correct these lines of the table")
 
 
 def _labelled(row: LabelledSlide[Any], truth: Truth) -> LabelledSlide[Truth]:

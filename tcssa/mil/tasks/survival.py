@@ -171,7 +171,7 @@ class Survival(MilTask):
 
     def strata(self, slides: Sequence[Labelled]) -> list[Stratum]:
         """Return the slides with an event, of which every part needs some, and the censored."""
-        events = np.array([slide.label == 1 for slide in slides])
+        events = np.array([slide.label == 1 for slide in slides], dtype=bool)
         return [Stratum("event", events), Stratum("censored", ~events, required=False)]
 
     def facts(self) -> dict[str, Any]:

@@ -47,7 +47,7 @@ from tcssa.training import begun_run, changed_settings, require_unchanged
 SPLITS_FILE = "splits.csv"
 _FREE_TO_CHANGE = {
     "train": ("device", "cache_gb", "feature_cache", "readers", "checkpoint_every_s"),
-    "cohort": ("labels", "features"),  # their content counts, not where it lies
+    "cohort": ("labels", "slide_table", "features"),  # their content counts, not where it lies
 }
 """Settings that a resumed run may change: they do not define the result."""
 
@@ -79,7 +79,10 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> RunMetrics:
         settings.train.seed,
         settings.split,
         skip_missing=settings.cohort.skip_missing,
+        tell=cohort.readings.append,
     )
+    for reading in cohort.readings:
+        reporter.note(reading)
     unused = unused_slides(cohort.slides, folds)
     confounds = site_confounds(folds, cohort.task)
     for sentence in _cohort_warnings(cohort, unused, confounds, settings.split.group_by):
@@ -98,6 +101,7 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> RunMetrics:
         "cohort": fingerprint,
         "init_sha256": None if init is None else file_sha256(init),
         "unused": unused,
+        "readings": cohort.readings,
         "rounding": asdict(store.rounding) if store.rounding else None,
     }
     write_run(out, {**run, "complete": False})

@@ -64,3 +64,18 @@ def test_a_file_that_holds_no_settings_is_named(tmp_path: Path, text: str) -> No
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(UsageError, match=r"c\.yaml"):
         read_yaml(tmp_path / "c.yaml")
+
+
+def test_a_fault_names_the_flag_the_variable_or_the_line_that_it_is_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TCSSA_TRAIN__EPOCHS", "many")
+    (tmp_path / "c.yaml").write_text("# ours\nseed: 3\n\nwidth: 1\ntrain:\n  lr: 0.2\n  lrr: 2\n")
+    flags = {"train": {"lr": -1.0}}
+    with pytest.raises(UsageError) as caught:
+        resolve(Outer, flags=flags, config=tmp_path / "c.yaml")
+    said = f"{caught.value} {caught.value.hint}"
+    assert "train.lr: Input should be greater than 0, not -1.0 (--lr)" in said
+    assert "Input should be a valid integer, not 'many' (TCSSA_TRAIN__EPOCHS)" in said
+    assert "train.lrr: is no setting; did you mean lr? (c.yaml line 7)" in said
+    assert "width: is no setting; it may be seed, train (c.yaml line 4)" in said

@@ -62,7 +62,7 @@ def test_all_faults_are_listed_with_their_line(tmp_path: Path) -> None:
         "line 3: the slide_id is empty",
         "line 4: the label is empty",
         "line 5: label 'z' is none of x, y",
-        "line 6: slide 'a' appears twice, with different content",
+        "line 6: slide 'a' appears twice, with different content (line 2)",
     ]
 
 
@@ -87,6 +87,10 @@ def test_labels_that_differ_in_case_alone_are_a_fault_with_its_line(tmp_path: Pa
     path = table(tmp_path, "slide_id,label\na,B\n\nb,b\n")
     with pytest.raises(TableError, match="line 4: 'b' stands elsewhere as 'B'"):
         read_labels(path)
+    path = table(tmp_path, "slide_id,label\na,Tumour\nb,tumour\nc,normal\nd,tumour\n")
+    with pytest.raises(TableError) as caught:
+        read_labels(path)
+    assert caught.value.faults == ["line 2: 'Tumour' stands elsewhere as 'tumour'"]  # the odd one
 
 
 def test_two_files_of_one_name_are_no_row_twice(tmp_path: Path) -> None:
@@ -119,7 +123,7 @@ def test_what_is_no_table_says_so(tmp_path: Path) -> None:
         read_labels(table(tmp_path, ""))
     with pytest.raises(TableError, match="there is no such file"):
         read_labels(tmp_path / "missing.csv")
-    (tmp_path / "labels.csv").write_bytes(b"\xff\xfe\x00\x01")
+    (tmp_path / "labels.csv").write_bytes(b"slide_id,label\nS1,\xff\x81\n")
     with pytest.raises(TableError, match="is not text in UTF-8"):
         read_labels(tmp_path / "labels.csv")
 

@@ -211,8 +211,26 @@ def test_a_cell_may_be_as_long_as_it_likes(reader: Reader, tmp_path: Path) -> No
 
 def test_what_is_no_text_is_refused(reader: Reader, tmp_path: Path) -> None:
     text = joined(reader.table())
-    for content in (text.encode("utf-16"), text.encode() + b"\xff\n", text.encode() + b"\0\n"):
+    for content in (text.encode() + b"\xff\x81\n", text.encode() + b"\0\n"):
         refused(reader, put(tmp_path, content), "is not text in UTF-8")
+    refused(reader, put(tmp_path, text.encode("utf-16-le")), "to be UTF-16 without its mark")
+    refused(
+        reader, put(tmp_path, text.encode("utf-16")[:-1]), "is not text in UTF-16, as its first"
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_says_the_encoding(reader: Reader, tmp_path: Path, encoding: str) -> None:
+    text = joined(reader.table())
+    sound = list(reader.read(put(tmp_path, text)))
+    if reader.read is _failures:
+        put(tmp_path, text)
+    assert str(list(reader.read(put(tmp_path, text.encode(encoding))))) == str(sound)
+
+
+def test_a_code_page_is_named_and_not_guessed(reader: Reader, tmp_path: Path) -> None:
+    text = joined(reader.noted("M\xfcller"))
+    refused(reader, put(tmp_path, text.encode("cp1252")), "to be Windows-1252, .* has 'M\xfcller'")
 
 
 def test_a_cut_table_is_read_as_it_is_or_refused(reader: Reader, tmp_path: Path) -> None:

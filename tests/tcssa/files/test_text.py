@@ -21,7 +21,11 @@ def test_a_byte_order_mark_is_left_out_and_line_ends_stay(tmp_path: Path) -> Non
     path = tmp_path / "labels.csv"
     path.write_bytes(b"\xef\xbb\xbfslide,label\r\ns\xc3\xa9,a\n")
     assert read_text(path, FileError) == "slide,label\r\nsé,a\n"
-    for content in ("a,b\n".encode("utf-16"), "é".encode("latin-1"), b"a\0b"):
+    path.write_bytes("a,b\n".encode("utf-16"))
+    assert read_text(path, FileError, table=True) == "a,b\n"
+    with pytest.raises(FileError, match="is not text in UTF-8: it begins as UTF-16 does"):
+        read_text(path, FileError)
+    for content in ("é".encode("latin-1"), b"a\0b"):
         path.write_bytes(content)
         with pytest.raises(FileError, match="is not text in UTF-8"):
             read_text(path, FileError)
