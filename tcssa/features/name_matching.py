@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -68,15 +69,18 @@ def nearest(wanted: Iterable[str], known: Iterable[str]) -> str:
         ``nearest: 'a' and 'b'``; nothing where one side is empty.
     """
     others = sorted(known)[:_MOST_COMPARED]
-    pairs = [
-        (difflib.SequenceMatcher(None, name, other).ratio(), name, other)
-        for name in sorted(wanted)[:3]
-        for other in difflib.get_close_matches(name, others, n=1, cutoff=0.0)
-    ]
+    pairs = [(name, other) for name in sorted(wanted)[:3] for other in others]
     if not pairs:
         return ""
-    _, name, other = max(pairs, key=lambda pair: pair[0])
+    name, other = max(pairs, key=lambda pair: _likeness(*pair))
     return f"nearest: {_cut(name)!r} and {_cut(other)!r}"
+
+
+def _likeness(one: str, other: str) -> tuple[float, int]:
+    """Return how alike two names are in whatever case; among equals, how alike they begin."""
+    one, other = one.lower(), other.lower()
+    same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    return difflib.SequenceMatcher(None, one, other).ratio(), sum(1 for _ in same)
 
 
 def _by_stem(names: Iterable[str]) -> dict[str, list[str]]:

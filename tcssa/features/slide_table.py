@@ -9,7 +9,7 @@ from typing import Generic, NamedTuple
 
 from tcssa.errors import TableError
 from tcssa.features.class_names import UnusableLabelError
-from tcssa.features.patient_table import joined
+from tcssa.features.patient_table import Joined, joined
 from tcssa.features.tables import (
     CASE_COLUMNS,
     SITE_COLUMNS,
@@ -83,11 +83,11 @@ class SlideTable:
                 fit together.
         """
         if slide_table is None:
-            table, left_out, readings = read_table(path), {}, []
-            places = {line: f"line {line}" for line in table.rows}
+            alone = read_table(path)
+            both = Joined(alone, {line: f"line {line}" for line in alone.rows}, {}, [])
         else:
             both = joined(path, slide_table, slide_column, case_column)
-            table, places, left_out, readings = both
+        table, places, left_out, readings = both
         return cls(
             path,
             table.columns,

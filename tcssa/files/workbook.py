@@ -52,12 +52,12 @@ def sheet_rows(
         WORKBOOK_BYTES.require(unpacked, path, error)
     openpyxl = require("openpyxl", "excel")
     with reading(path, error):
-        books = [
-            openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=stored)
-            for stored in (True, False)
-        ]
-        name = _only_sheet(books[0], path, error)
-        yield from _rows(*(book[name] for book in books), path, error, multiline=multiline)
+        stored, written = (
+            openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=only_values)
+            for only_values in (True, False)
+        )
+        name = _only_sheet(stored, path, error)
+        yield from _rows(stored[name], written[name], path, error, multiline=multiline)
 
 
 def _only_sheet(book: Any, path: Path, error: type[FileError]) -> str:

@@ -20,7 +20,7 @@ class CohortOptions(Section):
 
     labels: Path | None = Field(
         default=None,
-        description="Label table of a new cohort (CSV, TSV, XLSX). [default: the run's test slides]",
+        description="Label table of a new cohort (CSV, TSV or XLSX). [default: the test slides]",
     )
     allow_overlap: bool = Field(
         default=False,

@@ -66,6 +66,7 @@ def make_folds(
         TableError: The official splits cannot be read.
     """
     settings = settings or SplitSettings()
+    tell = tell or (lambda reading: None)
     divider = _Divider(_groups(slides, settings), task)
     if settings.files is not None:
         parts = parts_of_slides(
@@ -73,9 +74,9 @@ def make_folds(
             read_parts(settings.files),
             slides,
             skip_missing=skip_missing,
-            tell=tell or (lambda reading: None),
+            tell=tell,
         )
-        folds = [_given(slides, each, divider, settings, seed) for each in parts]
+        folds = [_given(slides, each, divider, settings, seed, tell) for each in parts]
     else:
         _require_groups(slides, divider, num_folds, settings)
         folds = []
@@ -99,6 +100,15 @@ class _Divider:
     groups: dict[str, str]
     """slide_id to the group that is never divided."""
     task: MilTask
+
+    def least(self, slides: Sequence[CohortSlide]) -> int:
+        """Count the groups of the class that has the fewest, of those that a part needs."""
+        counts = [
+            len({self.groups[slides[i].slide_id] for i in stratum.members.nonzero()[0]})
+            for stratum in self.task.strata(slides)
+            if stratum.required
+        ]
+        return min(counts, default=0)
 
     def divide(
         self, slides: Sequence[CohortSlide], num_parts: int, seed: int
@@ -171,6 +181,7 @@ def _given(
     divider: _Divider,
     settings: SplitSettings,
     seed: int,
+    tell: Callable[[str], None],
 ) -> Fold:
     """Make an official fold; without a validation part it gets one from its training part.
 
@@ -186,7 +197,10 @@ def _given(
             hint="give splits whose training slides have labels and features",
         )
     if not val:
-        val = _validation(train, divider, settings.val_share, seed)
+        share = max(settings.val_share, 1 / max(2, divider.least(train)))
+        if share > settings.val_share:
+            tell(f"validation takes {share:.0%} of a training part, for some of every class")
+        val = _validation(train, divider, share, seed)
         train = _without(train, val)
     return Fold(train, val, test)
 

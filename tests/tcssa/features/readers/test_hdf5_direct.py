@@ -42,6 +42,50 @@ def write(path: Path, values: np.ndarray, **options: Any) -> Path:
     return path
 
 
+@pytest.mark.parametrize("stored", [each for each in STORED if "dtype" not in each])
+def test_one_bag_with_an_axis_of_its_own_is_its_rows(
+    tmp_path: Path, stored: dict[str, Any]
+) -> None:
+    values = numbers(1300)
+    options = dict(stored)
+    for name in ("chunks", "maxshape"):
+        if name in options:
+            options[name] = (1, *options[name])
+    for shape in ((1, 1300, 2), (1300, 2)):
+        path = write(tmp_path / "S.h5", values[None], **options)
+        corners = np.arange(2600).reshape(shape)
+        with h5py.File(path, "r+") as file:
+            file.create_dataset("coords", data=corners)
+        with open_bag(path) as bag:
+            assert (bag.num_patches, bag.feature_dim) == bag.features.shape == (1300, 256)
+            assert np.array_equal(bag.read(700, 1290), values[700:1290])
+            assert np.array_equal(bag.read(), values)
+            assert np.array_equal(bag.read_coords(5, 9), corners.reshape(1300, 2)[5:9])
+
+
+def test_two_bags_in_one_file_are_not_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "S.h5", numbers(10).reshape(2, 5, 256))
+    with pytest.raises(FeatureFileError, match=r"must be \[N, D\], found \[2, 5, 256\]"):
+        open_bag(path)
+    path = write(tmp_path / "T.h5", numbers(10)[None], chunks=(1, 5, 256))
+    with h5py.File(path, "r+") as file:
+        file.create_dataset("coords", data=np.zeros((2, 5, 2)))
+    with pytest.raises(FeatureFileError, match=r"shape \[2, 5, 2\], expected \[N, 2\]"):
+        open_bag(path)
+
+
+def test_a_missing_block_of_such_a_bag_is_found(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "S.h5", "w") as file:
+        options = {"chunks": (1, 10, 256), "compression": "gzip"}
+        features = file.create_dataset("features", (1, 40, 256), "f4", **options)
+        features[:, :30] = np.random.default_rng(0).random((30, 256))
+    with (
+        pytest.raises(FeatureFileError, match="3 of 4 blocks were written"),
+        open_bag(tmp_path / "S.h5") as bag,
+    ):
+        bag.read()
+
+
 def numbers(num_patches: int, dtype: type = np.float32) -> np.ndarray:
     return np.random.default_rng(0).standard_normal((num_patches, 256)).astype(dtype)
 

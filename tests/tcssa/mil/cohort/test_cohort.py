@@ -5,7 +5,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from cohorts import write_cohort
+from cohorts import small_run, write_cohort
 from factories import write_bag
 
 from tcssa.errors import (
@@ -19,6 +19,8 @@ from tcssa.errors import (
 from tcssa.mil.bags.bag_store import BagStore
 from tcssa.mil.cohort.cohort import read_cohort
 from tcssa.mil.settings import CohortSettings
+from tcssa.mil.training.train import train
+from tcssa.reporter import Silent
 
 
 @pytest.fixture
@@ -108,3 +110,58 @@ def test_numbered_classes_are_in_their_order(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("\n".join(rows))
     cohort = CohortSettings(labels=tmp_path / "labels.csv", features=tmp_path / "features")
     assert read_cohort(cohort).classes == ["0", "2", "10"]
+
+
+def test_barcodes_find_their_features_without_the_uuid(cohort: CohortSettings) -> None:
+    assert cohort.labels is not None
+    assert cohort.features is not None
+    text = cohort.labels.read_text()
+    for i in range(6):
+        barcode = f"TCGA-55-A48{i}-01Z-00-DX1"
+        bag = cohort.features / f"s{i:02d}.h5"
+        bag.rename(cohort.features / f"{barcode}.0867DC6A-1111-2222-3333-444455556666.h5")
+        text = text.replace(f"s{i:02d}", barcode)
+    cohort.labels.write_text(text)
+    read = read_cohort(cohort)
+    assert [slide.num_patches for slide in read.slides] == [20, 21, 22, 23, 24, 25]
+    assert "6 names found among the features by the barcode" in read.readings[-1]
+
+
+def test_names_that_do_not_match_are_shown_side_by_side(cohort: CohortSettings) -> None:
+    assert cohort.features is not None
+    for bag in cohort.features.iterdir():
+        bag.rename(bag.with_stem(f"{bag.stem}.0A1B-22"))
+    for skip_missing in (False, True):
+        with pytest.raises(MissingDataError) as caught:
+            read_cohort(cohort.model_copy(update={"skip_missing": skip_missing}))
+        said = "6 labels (s00, s01, s02 …), 6 files (s00.0A1B-22, s01.0A1B-22, s02.0A1B-22 …)"
+        assert said in str(caught.value)
+        assert "nearest: 's00' and 's00.0A1B-22'" in str(caught.value)
+        assert str(caught.value.hint).startswith("the names do not match")
+        assert "--skip-missing" not in str(caught.value.hint)
+    (cohort.features / "s00.0A1B-22.h5").rename(cohort.features / "s00.h5")
+    with pytest.raises(MissingDataError, match=r"5 of 6 .* nearest: 's01' and 's01\.0A1B-22'"):
+        read_cohort(cohort)
+
+
+def test_slides_without_a_label_are_left_out_by_name(cohort: CohortSettings) -> None:
+    assert cohort.labels is not None
+    cohort.labels.write_text(cohort.labels.read_text().replace("s03,b", "s03,NA"))
+    read = read_cohort(cohort.model_copy(update={"skip_missing": True}))
+    assert read.skipped == {"s03": "the label is missing ('NA')"}
+    assert (len(read.slides), read.classes) == (5, ["a", "b"])
+
+
+def test_the_order_of_rows_changes_nothing_that_is_learnt(tmp_path: Path) -> None:
+    cohort = write_cohort(tmp_path, num_slides=12)
+    assert cohort.labels is not None
+    header, *rows = cohort.labels.read_text().splitlines()
+    weights, tables = [], []
+    for name, order in (("a", rows), ("b", rows[::-1])):
+        cohort.labels.write_text("\n".join([header, *order]) + "\n")
+        train(small_run(cohort, epochs=1), tmp_path / name, Silent())
+        checkpoints = (tmp_path / name / f"fold-{i}" / "checkpoint.safetensors" for i in range(3))
+        weights.append([path.read_bytes() for path in checkpoints])
+        tables.append((tmp_path / name / "predictions.csv").read_bytes())
+    assert weights[0] == weights[1]
+    assert tables[0] == tables[1]
