@@ -22,7 +22,7 @@ from tcssa.mil.cohort.official_splits import parts_of_slides
 from tcssa.mil.cohort.split_files import PARTS, Parts, read_parts
 from tcssa.mil.cohort.stratify import parts_of
 from tcssa.mil.settings import SplitSettings
-from tcssa.mil.tasks import MilTask
+from tcssa.mil.tasks import MilTask, Stratum
 
 
 @dataclass(frozen=True)
@@ -101,14 +101,15 @@ class _Divider:
     """slide_id to the group that is never divided."""
     task: MilTask
 
+    def count(self, slides: Sequence[CohortSlide], stratum: Stratum) -> int:
+        """Count the groups of the slides that belong to a stratum."""
+        pairs = zip(slides, stratum.members, strict=True)
+        return len({self.groups[slide.slide_id] for slide, is_in in pairs if is_in})
+
     def least(self, slides: Sequence[CohortSlide]) -> int:
-        """Count the groups of the class that has the fewest, of those that a part needs."""
-        counts = [
-            len({self.groups[slides[i].slide_id] for i in stratum.members.nonzero()[0]})
-            for stratum in self.task.strata(slides)
-            if stratum.required
-        ]
-        return min(counts, default=0)
+        """Count the groups of the rarest stratum that every part needs."""
+        strata = [stratum for stratum in self.task.strata(slides) if stratum.required]
+        return min((self.count(slides, stratum) for stratum in strata), default=0)
 
     def divide(
         self, slides: Sequence[CohortSlide], num_parts: int, seed: int
@@ -310,8 +311,7 @@ def _require_groups(
 ) -> None:
     least = num_folds if settings.scheme == "kfold" else _parts_for(settings.test_share)
     for stratum in divider.task.strata(slides):
-        members = (slide for slide, is_in in zip(slides, stratum.members, strict=True) if is_in)
-        count = len({divider.groups[slide.slide_id] for slide in members})
+        count = divider.count(slides, stratum)
         if stratum.required and count < least:
             raise SplitError(
                 f"{stratum.name} has {count} {settings.group_by}{'' if count == 1 else 's'}, "
