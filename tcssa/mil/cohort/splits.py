@@ -18,11 +18,11 @@ from tcssa.files import atomic
 from tcssa.files.table import read_table
 from tcssa.files.text import read_text
 from tcssa.mil.cohort.cohort import CohortSlide
+from tcssa.mil.cohort.divider import Divider
 from tcssa.mil.cohort.official_splits import parts_of_slides
 from tcssa.mil.cohort.split_files import PARTS, Parts, read_parts
-from tcssa.mil.cohort.stratify import parts_of
 from tcssa.mil.settings import SplitSettings
-from tcssa.mil.tasks import MilTask, Stratum
+from tcssa.mil.tasks import MilTask
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def make_folds(
     """
     settings = settings or SplitSettings()
     tell = tell or (lambda reading: None)
-    divider = _Divider(_groups(slides, settings), task)
+    divider = Divider(_groups(slides, settings), task)
     if settings.files is not None:
         parts = parts_of_slides(
             settings.files,
@@ -93,47 +93,6 @@ def make_folds(
     return folds
 
 
-@dataclass(frozen=True)
-class _Divider:
-    """A divider of slides that keeps groups whole and spreads labels evenly."""
-
-    groups: dict[str, str]
-    """slide_id to the group that is never divided."""
-    task: MilTask
-
-    def count(self, slides: Sequence[CohortSlide], stratum: Stratum) -> int:
-        """Count the groups of the slides that belong to a stratum."""
-        pairs = zip(slides, stratum.members, strict=True)
-        return len({self.groups[slide.slide_id] for slide, is_in in pairs if is_in})
-
-    def least(self, slides: Sequence[CohortSlide]) -> int:
-        """Count the groups of the rarest stratum that every part needs."""
-        strata = [stratum for stratum in self.task.strata(slides) if stratum.required]
-        return min((self.count(slides, stratum) for stratum in strata), default=0)
-
-    def divide(
-        self, slides: Sequence[CohortSlide], num_parts: int, seed: int
-    ) -> list[list[CohortSlide]]:
-        """Divide slides into parts of about equal size and mix of labels, each group in one part.
-
-        Args:
-            slides: The slides to divide.
-            num_parts: Number of parts.
-            seed: Seed of the draw.
-
-        Raises:
-            SplitError: There are too few slides or groups for so many parts.
-        """
-        names = [self.groups[slide.slide_id] for slide in slides]
-        try:
-            parts = parts_of(slides, names, self.task, num_parts, seed)
-        except ValueError as error:
-            raise SplitError(
-                f"the slides cannot be divided into {num_parts} parts: {error}"
-            ) from None
-        return [[slides[i] for i in part] for part in parts]
-
-
 def _groups(slides: Sequence[CohortSlide], settings: SplitSettings) -> dict[str, str]:
     """Return the group of each slide that is never divided: its patient, or its patient's site.
 
@@ -156,7 +115,7 @@ def _groups(slides: Sequence[CohortSlide], settings: SplitSettings) -> dict[str,
 
 
 def _k_folds(
-    slides: Sequence[CohortSlide], divider: _Divider, num_folds: int, seed: int
+    slides: Sequence[CohortSlide], divider: Divider, num_folds: int, seed: int
 ) -> list[Fold]:
     parts = divider.divide(slides, num_folds, seed)
     folds = []
@@ -167,7 +126,7 @@ def _k_folds(
 
 
 def _drawn(
-    slides: Sequence[CohortSlide], divider: _Divider, settings: SplitSettings, seed: int
+    slides: Sequence[CohortSlide], divider: Divider, settings: SplitSettings, seed: int
 ) -> Fold:
     """Draw one fold: test, validation and training parts."""
     test = divider.divide(slides, _parts_for(settings.test_share), seed)[0]
@@ -179,7 +138,7 @@ def _drawn(
 def _given(
     slides: Sequence[CohortSlide],
     parts: Mapping[str, str],
-    divider: _Divider,
+    divider: Divider,
     settings: SplitSettings,
     seed: int,
     tell: Callable[[str], None],
@@ -207,7 +166,7 @@ def _given(
 
 
 def _validation(
-    slides: Sequence[CohortSlide], divider: _Divider, share: float, seed: int
+    slides: Sequence[CohortSlide], divider: Divider, share: float, seed: int
 ) -> list[CohortSlide]:
     return divider.divide(slides, _parts_for(share), seed)[0]
 
@@ -307,7 +266,7 @@ _FEW = "add some, or leave the class out: name the others with --class, and give
 
 
 def _require_groups(
-    slides: Sequence[CohortSlide], divider: _Divider, num_folds: int, settings: SplitSettings
+    slides: Sequence[CohortSlide], divider: Divider, num_folds: int, settings: SplitSettings
 ) -> None:
     least = num_folds if settings.scheme == "kfold" else _parts_for(settings.test_share)
     for stratum in divider.task.strata(slides):
