@@ -91,14 +91,11 @@ def read_table(
     """
     lines = _rows(path, error, delimiter, multiline=multiline)
     _, header = next(lines, (0, []))
-    columns = [name.strip() for name in header]
-    if columns and not columns[0]:
-        columns[0] = index
+    columns = [name.strip() or ("" if place else index) for place, name in enumerate(header)]
     if not any(columns):
         raise error(path, "the table is empty")
     _require_distinct(columns, path, error, exact=exact)
-    missing = [name for name in needed if name not in columns]
-    if missing:
+    if missing := [name for name in needed if name not in columns]:
         found = ", ".join(filter(None, columns))
         raise error(path, f"lacks the columns {', '.join(missing)}; found: {found}")
     least = max(place for place, name in enumerate(columns, start=1) if name)

@@ -148,7 +148,7 @@ def read_cohort(data: CohortSettings, *, task: MilTask | None = None) -> Cohort:
         labels_sha256=_labels_hash(data.labels, data.slide_table),
         features_hash=params_hash({bag.slide.slide_id: bag.sample for bag in opened}),
         unknown_patients=sum(not bag.patient_is_known for bag in opened),
-        skipped=skipped | unlabelled,
+        skipped=dict(sorted((skipped | unlabelled).items())),
         task=task,
         readings=readings + by_barcode(names, "features"),
     )
