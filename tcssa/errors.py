@@ -270,15 +270,15 @@ class MissingFeaturesError(TcssaError):
 
     Args:
         slide: Its name in the question file.
-        folder: The folder that was searched.
+        place: The folders that were searched.
         near: Feature files of the same barcode and another UUID, or of the same patient.
     """
 
-    def __init__(self, slide: str, folder: Path | str, near: Sequence[str] = ()) -> None:
-        self.slide, self.folder, self.near = slide, Path(folder), list(near)
+    def __init__(self, slide: str, place: Path | str, near: Sequence[str] = ()) -> None:
+        self.slide, self.place, self.near = slide, place, list(near)
         known = f"; there is {', '.join(self.near[:3])}" if near else ""
         super().__init__(
-            f"slide {slide!r} has no feature file in {folder}{known}",
+            f"slide {slide!r} has no feature file in {place}{known}",
             hint="extract its features, or give the folder that holds them",
         )
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from tcssa.errors import MissingDataError, UsageError
 from tcssa.features.feature_set_path import STORE_SUFFIX, BagRef, is_store
+from tcssa.features.readers.patch_table import is_patch_table
 from tcssa.features.readers.registry import SUFFIXES, TABLE_SUFFIX
 from tcssa.features.tables import site_of
 
+_JOB_FOLDERS = ("features_*", "h5_files", "pt_files")
 _SUBFOLDERS = ("features_*", "*/features_*", "h5_files", "pt_files", "*")
 """Subfolders of a job in which TRIDENT and we, CLAM (two; the first has coordinates) and STAMP keep
 features; the first that holds any counts."""
@@ -37,6 +39,28 @@ def find_bags(paths: Iterable[Path]) -> list[BagRef]:
     return sorted(once.values(), key=lambda ref: (ref.slide_id, str(ref)))
 
 
+def find_all_bags(folders: Iterable[Path]) -> list[BagRef]:
+    """Find the feature files of several folders, and of all folders below each, sorted by slide.
+
+    Of a job folder, at whatever depth, the features count and nothing else in it. Links are
+    followed, hidden folders are not searched.
+
+    Raises:
+        MissingDataError: A path does not exist, or holds no feature file at any depth.
+        UsageError: A job folder holds features of several encoders.
+    """
+    found: list[BagRef] = []
+    for given in map(BagRef.parse, folders):
+        if given.path.is_dir() and not is_store(given.path):
+            bags = _bags_at_any_depth(given.path, set())
+            if not bags:
+                raise _no_features_in(given.path)
+            found.extend(BagRef(bag, given.set_name) for bag in bags)
+        else:
+            found.extend(find_bags([given.address]))
+    return find_bags(ref.address for ref in found)
+
+
 def index_bags(folder: Path) -> dict[str, BagRef]:
     """Map the slide_id of every slide in a folder to its feature file.
 
@@ -62,16 +86,42 @@ def _bags_below(folder: Path) -> list[Path]:
     found = ([s for s in folder.glob(pattern) if _bags_in(s)] for pattern in _SUBFOLDERS)
     candidates = next((folders for folders in found if folders), [])
     if not candidates:
-        raise MissingDataError(
-            f"{folder}: holds no feature files ({', '.join(SUFFIXES)})",
-            hint="make them with: tcssa extract SLIDES --out JOB",
-        )
+        raise _no_features_in(folder)
+    return _bags_in(_only(candidates, folder))
+
+
+def _bags_at_any_depth(folder: Path, seen: set[Path]) -> list[Path]:
+    """List the bags of a folder and of those below it; ``seen`` holds the folders gone through."""
+    if folder.resolve() in seen:
+        return []
+    seen.add(folder.resolve())
+    bags = _bags_in(folder)
+    found = ([s for s in folder.glob(pattern) if _bags_in(s)] for pattern in _JOB_FOLDERS)
+    job = next((folders for folders in found if folders), [])
+    if job and not bags:
+        return _bags_in(_only(job, folder))
+    for below in sorted(folder.iterdir()):
+        if below.is_dir() and not is_store(below) and not below.name.startswith("."):
+            bags += _bags_at_any_depth(below, seen)
+    return bags
+
+
+def _only(candidates: Sequence[Path], folder: Path) -> Path:
     if len(candidates) > 1:
         raise UsageError(
             f"{folder}: holds several sets of features: {_names(candidates, folder)}",
             hint="name the one you mean",
         )
-    return _bags_in(candidates[0])
+    return candidates[0]
+
+
+def _no_features_in(folder: Path) -> MissingDataError:
+    tables = sorted(folder.glob(f"*{TABLE_SUFFIX}"))
+    others = f"; {tables[0].name} does not look like features" if tables else ""
+    return MissingDataError(
+        f"{folder}: holds no feature files ({', '.join(SUFFIXES)}){others}",
+        hint="make them with: tcssa extract SLIDES --out JOB",
+    )
 
 
 def _bags_in(folder: Path) -> list[Path]:
@@ -88,9 +138,9 @@ def _may_be_bag(path: Path) -> bool:
 
 
 def _tables_of_patches(files: Sequence[Path]) -> list[Path]:
-    """Choose SlideChat's CSV files: those named after a TCGA slide, unlike label tables."""
-    tables = [path for path in files if path.suffix.lower() == TABLE_SUFFIX]
-    return [path for path in tables if site_of(path.stem) is not None]
+    """Choose CSV files named after a TCGA slide or with features in them, unlike label tables."""
+    tables = [path for path in files if path.suffix.lower() == TABLE_SUFFIX and path.is_file()]
+    return [path for path in tables if site_of(path.stem) is not None or is_patch_table(path)]
 
 
 def _names(folders: Sequence[Path], base: Path) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
 
 from tcssa.config.settings import Section, absolute, read_resolved, section_of
 from tcssa.errors import RunError
@@ -25,6 +26,13 @@ SeveralSlides = Literal["error", "dx1", "first"]
 take the one whose barcode ends with DX1 if there is exactly one, or take the first by name."""
 
 
+def _as_list(value: Any) -> Any:
+    """Make a list of the one folder that runs of older versions, and the environment, name."""
+    if value is None:
+        return []
+    return [value] if isinstance(value, str | Path) else value
+
+
 class CorpusSettings(Section):
     """The conversations to learn from, and the slides they are about.
 
@@ -34,8 +42,10 @@ class CorpusSettings(Section):
     data: Path | None = Field(
         default=None, description="Conversations to learn from, in the JSON of SlideInstruct."
     )
-    features: Path | None = Field(
-        default=None, description="Folder of patch features, one file a slide, or a job folder."
+    features: Annotated[list[Path], NoDecode, BeforeValidator(_as_list)] = Field(
+        default=[],
+        description="Folder of patch features, one file a slide, or a job folder; folders below it "
+        "are searched too. Repeat it for more.",
     )
     val_data: Path | None = Field(
         default=None,
@@ -62,7 +72,8 @@ class CorpusSettings(Section):
 
     def resolved(self) -> Self:
         """Return the same settings with absolute paths."""
-        return absolute(self, "data", "features", "val_data")
+        features = [folder.resolve() for folder in self.features]
+        return absolute(self, "data", "val_data").model_copy(update={"features": features})
 
 
 class VisualSettings(Section):
@@ -266,7 +277,8 @@ class VqaSettings(Section):
 def inherited(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return what the run that training starts from says of slides and language model.
 
-    Stage 2 need not repeat stage 1's compressor and model; what it does repeat must be the same.
+    Stage 2 need not repeat stage 1's compressor and model; what it does repeat must be the same,
+    but for the precision, which may be another one. A run of stage 2 has LoRA already.
 
     Args:
         given: All settings that were asked for, nested by section.
@@ -283,4 +295,6 @@ def inherited(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     before = read_resolved(Path(str(from_run)), VqaSettings, RunError).model_dump(mode="json")
     visual = {k: v for k, v in before["visual"].items() if k not in _CACHE_SETTINGS}
     llm = {k: v for k, v in before["llm"].items() if k in ("llm", "system")}
-    return {"visual": visual, "llm": llm}
+    lora = {"lora": before["lora"]} if before["train"]["stage"] == 2 else {}
+    precision = {"precision": before["train"]["precision"]}
+    return {"visual": visual, "llm": llm, **lora, "train": precision}

@@ -28,7 +28,11 @@ def check_data(
         ),
     ] = "conversations",
     features: Annotated[
-        Path | None, typer.Option(help="Folder of patch features to look for the slides in.")
+        list[Path] | None,
+        typer.Option(
+            help="Folder of patch features to look for the slides in, and in all below it; repeat "
+            "it for more."
+        ),
     ] = None,
     several: Annotated[
         SeveralSlides,
@@ -56,7 +60,9 @@ def check_data(
     from tcssa.vqa.data.check_data import as_json as plain
     from tcssa.vqa.data.check_data import check_data as check
 
-    found = check(data, kind, features=features, several=several, other=train)
+    found = check(
+        data, kind, features=features or (), several=several, other=train, reporter=output
+    )
     output.result(plain(found), lambda console: _show(console, found))
     if not found.is_fit:
         raise typer.Exit(1)

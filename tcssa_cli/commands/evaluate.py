@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from tcssa.compute.launcher import require_one_process
 from tcssa.errors import UsageError
 from tcssa.run import read_run
 from tcssa.vqa.settings import BenchmarkKind, EvalOptions
@@ -59,8 +60,11 @@ def evaluate(
         Path | None, typer.Argument(help="Run directory of train-mil or train-vqa.")
     ] = None,
     features: Annotated[
-        Path | None,
-        typer.Option(help="Patch features of a new cohort, or of the benchmark's slides."),
+        list[Path] | None,
+        typer.Option(
+            help="Patch features of a new cohort, or of the benchmark's slides; there repeat it "
+            "for more folders."
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -83,6 +87,10 @@ def evaluate(
         tcssa eval run --labels other.csv --features other-job
         tcssa eval vqa-run --benchmark wsi-vqa WsiVQA_test.json --features job
     """
+    require_one_process(
+        "tcssa eval works in one process, and several were started together",
+        hint="start it without torchrun",
+    )
     given = flags["predictions"]["predictions"]
     if given is None and run is None:
         raise UsageError(
@@ -92,13 +100,13 @@ def evaluate(
     if given is None and run is not None:
         name = _kind(run)
         what = f"{run} is a run of {name}"
-    elif run is not None or features is not None:
+    elif run is not None or features:
         part = "--features" if run is None else f"the run {run}"
         raise UsageError(f"{what}; {part} has no part in it")
     kind = _KINDS[name]
     refuse_others(_GROUPS, kind.groups, flags, what)
     sections = {group: flags[group] for group in kind.groups}
-    kind.evaluate(Output(as_json), run, features=features, out=out, device=device, **sections)
+    kind.evaluate(Output(as_json), run, features=features or [], out=out, device=device, **sections)
 
 
 def _kind(run: Path) -> str:

@@ -10,6 +10,7 @@ from pydantic import Field
 from rich.console import Console
 
 from tcssa.config.settings import Section
+from tcssa.errors import UsageError
 from tcssa_cli.commands.metrics import show_metrics
 from tcssa_cli.output import Output
 from tcssa_cli.settings_flags import given
@@ -55,7 +56,7 @@ def evaluate_mil(
     run: Path,
     *,
     cohort: Mapping[str, Any],
-    features: Path | None,
+    features: list[Path],
     out: Path | None,
     device: str,
 ) -> None:
@@ -68,12 +69,21 @@ def evaluate_mil(
         features: Folder of a new cohort's features.
         out: Folder to write; one in the run if None.
         device: Device to predict on.
+
+    Raises:
+        UsageError: Several folders of features are given.
     """
+    if len(features) > 1:
+        raise UsageError(
+            f"a cohort has one folder of features, and --features names {len(features)}"
+        )
     from tcssa.mil.evaluation.evaluate import evaluate
     from tcssa.mil.training.report import REPORT_FILE
 
     options = given(CohortOptions, cohort).model_dump()
-    done = evaluate(run, output, features=features, out=out, device=device, **options)
+    done = evaluate(
+        run, output, features=next(iter(features), None), out=out, device=device, **options
+    )
 
     def show(console: Console) -> None:
         show_metrics(console, done.metrics["pooled"], done.task)

@@ -55,7 +55,11 @@ class PredictionOptions(Section):
 
     predictions: Path | None = Field(
         default=None,
-        description="File of answers (JSONL or CSV) to score on --benchmark, without a run.",
+        description="File of answers (CSV, JSON or JSONL) to score on --benchmark, without a run.",
+    )
+    answer_column: str | None = Field(
+        default=None,
+        description="Column of the answers, where their name does not tell. [default: a usual one]",
     )
 
 
@@ -63,7 +67,7 @@ def evaluate_vqa(
     output: Output,
     run: Path,
     *,
-    features: Path | None,
+    features: list[Path],
     out: Path | None,
     device: str,
     benchmark: Mapping[str, Any],
@@ -75,7 +79,7 @@ def evaluate_vqa(
     Args:
         output: Receives progress and the result.
         run: The run directory.
-        features: Folder of the slides' patch features.
+        features: Folders of the slides' patch features.
         out: Folder to write; one in the run if None.
         device: Device of the models.
         benchmark: Flags of `BenchmarkOptions`.
@@ -87,7 +91,7 @@ def evaluate_vqa(
     """
     options = given(BenchmarkOptions, benchmark)
     kind, file = options.required
-    if features is None:
+    if not features:
         raise UsageError(
             "the slides' features are missing", hint="give their folder with --features DIR"
         )
@@ -135,7 +139,9 @@ def evaluate_predictions(
     from tcssa.vqa.evaluation.score_predictions import evaluate_predictions as score
 
     beside = _read_reports(options.compare)
-    report = score(predictions["predictions"], kind, file, output, out=out)
+    asked = given(PredictionOptions, predictions)
+    assert asked.predictions is not None
+    report = score(asked.predictions, kind, file, output, out=out, column=asked.answer_column)
     _show_beside(output, report, beside)
 
 
@@ -189,12 +195,16 @@ def show_report(console: Console, report: Report) -> None:
 def _show_scores(console: Console, metrics: dict[str, Any]) -> None:
     overall = metrics["scores"]["overall"]
     rows: list[list[object]] = [[metrics["system"]["name"], *_cells(overall)]]
+    if lenient := metrics["lenient"]:
+        more = counted(lenient["num_more"], "more reply", "more replies")
+        title = f"the same, read leniently ({more})"
+        rows.append([title, *_cells(lenient["overall"])])
     for name, title in _CONTROLS.items():
         control = metrics["controls"][name]
         if control is not None:
             rows.append([title, *_cells(control["overall"])])
     for baseline in metrics["baselines"]:
-        name = f"{baseline['name'].replace('_', ' ')} ({baseline['rule']})"
+        name = f"{baseline['name'].replace('_', ' ')} ({baseline['rule']}; {_learned(baseline)})"
         rows.append([name, *_cells(baseline["scores"]["overall"])])
     header = ["", "accuracy, all rows", "95 % interval", "of answered", "invalid"]
     size = f"{counted(overall['num_rows'], 'row')} of {counted(overall['num_slides'], 'slide')}"
@@ -210,6 +220,10 @@ def _show_scores(console: Console, metrics: dict[str, Any]) -> None:
             rows.append(["mean of these", "", "", macro["value"], _interval(macro), None, None])
         header = [_GROUPS.get(category, category), "rows", "slides", *header[-4:]]
         console.print(make_table(None, header, rows))
+
+
+def _learned(baseline: dict[str, Any]) -> str:
+    return f"learned from {baseline['fitted_on']}"
 
 
 def _cells(tally: dict[str, Any]) -> list[object]:

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import h5py
+import numpy as np
 from command_line import Run
 from factories import write_bag
 from shared_data import require_shared
@@ -46,6 +48,20 @@ def test_everything_wrong_is_listed(tcssa: Run, tmp_path: Path) -> None:
     shown = tcssa("check-data", tmp_path / "test.json", "--features", tmp_path / "features")
     assert "TCGA-AA-0003-01Z-00-DX1.csv: D = 8, most have 16" in shown.stdout
     assert "6 rows, 5 can be used, about 5 slides" in shown.stdout
+
+
+def test_features_are_read_to_the_end_in_every_folder(tcssa: Run, tmp_path: Path) -> None:
+    names = [f"TCGA-AA-{number:04d}-01Z-00-DX1" for number in range(3)]
+    for number, name in enumerate(names):
+        write_bag(tmp_path / "abc"[number] / "deep" / f"{name}.h5")
+    with h5py.File(tmp_path / "b" / "deep" / f"{names[1]}.h5", "r+") as file:
+        file["features"][3, 0] = np.inf
+    (tmp_path / "d.json").write_text(json.dumps([conversation(name) for name in names]))
+    folders = [word for name in "abc" for word in ("--features", tmp_path / name)]
+    done = tcssa("check-data", tmp_path / "d.json", *folders, "--json")
+    (finding,) = done.json["findings"]
+    assert (finding["kind"], finding["count"], done.code) == ("features not finite", 1, 1)
+    assert "the features of row 3 are not finite" in finding["examples"][0]
 
 
 def test_the_real_benchmark_is_fit_but_for_its_features(tcssa: Run) -> None:

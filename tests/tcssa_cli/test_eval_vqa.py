@@ -1,5 +1,6 @@
 """`tcssa eval --benchmark` as a user calls it."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -62,6 +63,42 @@ def test_predictions_of_a_file_are_compared_with_a_run(
     assert done.code == 0, done.stderr
     assert "theirs" in done.stdout
     assert (tmp_path / "theirs" / "comparison.png").exists()
+
+
+def test_other_systems_answers_are_read_strictly_and_leniently(
+    tcssa: Run, folder: Path, tmp_path: Path
+) -> None:
+    """A table as SlideChat writes it: the benchmark's columns, and what the model said."""
+    rows = list(csv.reader((folder / "bench.csv").read_text().splitlines()))
+    wrong = {"A": "B", "B": "C", "C": "D", "D": "A"}
+    said = [wrong[row[-1]] if n else f"{row[-1]}, since it is" for n, row in enumerate(rows[1:])]
+    with (tmp_path / "out.csv").open("w", newline="") as stream:
+        more = zip(rows, ["Output", *said], strict=True)
+        csv.writer(stream).writerows([[*row, cell] for row, cell in more])
+    given = ("eval", *arguments(folder)[:3], "--predictions", tmp_path / "out.csv")
+    done = tcssa(*given, "--out", tmp_path / "out")
+    assert done.code == 0, done.stderr
+    assert "the answers are in 'Output'" in done.stderr
+    assert "read leniently (1 more reply)" in done.stdout
+    assert "learned from rows of the other slides" in " ".join(done.stdout.split())
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert found["scores"]["overall"]["accuracy"]["value"] == 0
+    assert found["lenient"]["overall"]["accuracy"]["value"] == pytest.approx(1 / 18)
+    assert found["predictions"]["column"] == "Output"
+    assert "read leniently" in read_page(tmp_path / "out" / "report.html").text
+    gold = tcssa(*given, "--out", tmp_path / "gold", "--answer-column", "Answer")
+    assert "every answer is right: make sure" in gold.stderr
+
+
+def test_several_processes_are_refused(
+    tcssa: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "x", "MASTER_PORT": "1"}
+    for name, value in launched.items():
+        monkeypatch.setenv(name, value)
+    done = tcssa("eval", folder / "run", *arguments(folder))
+    assert done.code == 2
+    assert "works in one process" in done.stderr
 
 
 def test_an_evaluation_of_another_file_is_not_compared(

@@ -10,7 +10,9 @@ pixels where the file has them. The layouts (see docs/formats.md) differ in name
 - AtlasPatch: HDF5 ``features``, a group of datasets, and ``coords`` of five columns;
 - LazySlide: a Zarr store (`tcssa.features.readers.lazyslide`);
 - plain ``.npy`` arrays;
-- SlideChat's ``.npy``, which pickles a dict, and ``.csv`` (`tcssa.features.readers.slidechat`).
+- SlideChat's ``.npy``, which pickles a dict (`tcssa.features.readers.slidechat`);
+- tables of patches in ``.csv``, as SlideChat and DSMIL write them
+  (`tcssa.features.readers.patch_table`).
 """
 
 from __future__ import annotations
@@ -27,12 +29,12 @@ from tcssa.features.feature_set_path import STORE_SUFFIX, BagRef, is_store
 from tcssa.features.readers.array_files import read_npy, read_pt
 from tcssa.features.readers.hdf5 import read_hdf5
 from tcssa.features.readers.lazyslide import read_store
-from tcssa.features.readers.slidechat import read_csv_features
+from tcssa.features.readers.patch_table import read_csv_features
 from tcssa.files.boundary import require_file
 
 TABLE_SUFFIX = ".csv"
-"""SlideChat's suffix; in a folder it counts only where there is no other kind, since label tables
-lie beside features."""
+"""Suffix of a table of patches; in a folder it counts only where there is no other kind, since
+label tables lie beside features."""
 
 LOADED_WHOLE = (".pt", TABLE_SUFFIX)
 """Files that cannot be read in parts."""

@@ -35,10 +35,9 @@ def parse_answer(text: str, options: Sequence[str]) -> int | None:
         text: The reply.
         options: The options, in order.
     """
-    if not all(thought[1] for thought in _THOUGHT.finditer(text)):
-        return None  # it never came to an answer
+    thought = without_thoughts(text)
     # runs of spaces, which may be long, would be matched in every way that they can be divided
-    reply = " ".join(_plain_marks(_THOUGHT.sub(" ", text)).split())
+    reply = " ".join((thought or "").split())
     if not reply:
         return None
     stripped = _PREFIX.sub("", reply, count=1).strip()
@@ -47,6 +46,13 @@ def parse_answer(text: str, options: Sequence[str]) -> int | None:
         if found is not None:
             return found
     return None
+
+
+def without_thoughts(text: str) -> str | None:
+    """Return a reply without its ``<think>`` blocks and Markdown; None if it came to no answer."""
+    if not all(thought[1] for thought in _THOUGHT.finditer(text)):
+        return None
+    return _plain_marks(_THOUGHT.sub(" ", text))
 
 
 def _read(reply: str, options: Sequence[str]) -> int | None:

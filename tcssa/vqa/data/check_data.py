@@ -12,9 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tcssa.errors import AmbiguousFeaturesError, FeatureFileError, MissingFeaturesError
-from tcssa.features import open_bag
+from tcssa.errors import (
+    AmbiguousFeaturesError,
+    FeatureFileError,
+    MissingFeaturesError,
+    NonFiniteFeatureError,
+)
+from tcssa.features import read_features
 from tcssa.features.tables import patient_of, slide_name
+from tcssa.reporter import Reporter, Silent
 from tcssa.vqa.data.benchmark import read_benchmark
 from tcssa.vqa.data.faults import Fault
 from tcssa.vqa.data.slide_index import SlideIndex
@@ -55,31 +61,35 @@ def check_data(
     path: Path,
     kind: FileKind,
     *,
-    features: Path | None = None,
+    features: Sequence[Path] = (),
     several: SeveralSlides = "error",
     other: Path | None = None,
     other_kind: FileKind = "conversations",
+    reporter: Reporter | None = None,
 ) -> DataCheck:
     """Check a question file.
 
     Args:
         path: The file.
         kind: ``conversations``, or the benchmark it is.
-        features: Folder of patch features, if they are to be looked for.
+        features: Folders of patch features, if they are to be looked for; all are read.
         several: What to do where a patient has several slides.
         other: The file of the other side, training or test, which must share no patient.
         other_kind: Kind of the file ``other``.
+        reporter: Shows progress.
 
     Raises:
         TableError: A file cannot be read, or is of another kind.
-        MissingDataError: The folder of features does not exist, or is empty.
+        MissingDataError: A folder of features does not exist, or is empty.
+        UsageError: Two folders hold features of one slide.
     """
     num_rows, rows, faults = _read(path, kind)
     findings = _grouped((fault.kind, f"row {fault.row}: {fault.detail}") for fault in faults)
     dims: Counter[int] = Counter()
     slides = sorted({slide for _, slide in rows})
-    if features is not None:
-        found, dims = _features(slides, SlideIndex.from_folder(features, several))
+    if features:
+        index = SlideIndex.from_folders(features, several)
+        found, dims = _features(slides, index, reporter or Silent())
         findings += found
     if other is not None:
         _, others, _ = _read(other, other_kind)
@@ -98,22 +108,29 @@ def _read(path: Path, kind: FileKind) -> tuple[int, list[tuple[str, str]], Seque
     return benchmark.num_rows, questions, benchmark.row_faults
 
 
-def _features(slides: Sequence[str], index: SlideIndex) -> tuple[list[Finding], Counter[int]]:
+def _features(
+    slides: Sequence[str], index: SlideIndex, reporter: Reporter
+) -> tuple[list[Finding], Counter[int]]:
     wrong: list[tuple[str, str]] = []
     dims: dict[str, int] = {}
-    for slide in slides:
-        try:
-            with open_bag(index.find(slide)) as bag:
-                if bag.num_patches:
-                    dims[slide] = bag.feature_dim
+    with reporter.task("reading features", len(slides), "slides") as task:
+        for slide in slides:
+            try:
+                features = read_features(index.find(slide))
+            except MissingFeaturesError as error:
+                wrong.append(("no features", str(error)))
+            except AmbiguousFeaturesError as error:
+                wrong.append(("several feature files", str(error)))
+            except FeatureFileError as error:
+                wrong.append(("unreadable features", str(error)))
+            except NonFiniteFeatureError as error:
+                wrong.append(("features not finite", str(error)))
+            else:
+                if len(features):
+                    dims[slide] = features.shape[1]
                 else:
                     wrong.append(("no patches", slide))
-        except MissingFeaturesError as error:
-            wrong.append(("no features", str(error)))
-        except AmbiguousFeaturesError as error:
-            wrong.append(("several feature files", str(error)))
-        except FeatureFileError as error:
-            wrong.append(("unreadable features", str(error)))
+            task.advance()
     counts = Counter(dims.values())
     if len(counts) > 1:
         usual = counts.most_common(1)[0][0]

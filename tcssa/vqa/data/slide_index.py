@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tcssa.errors import AmbiguousFeaturesError, MissingFeaturesError
-from tcssa.features import find_bags
+from tcssa.errors import AmbiguousFeaturesError, MissingFeaturesError, UsageError
+from tcssa.features import find_all_bags
 from tcssa.features.tables import patient_of, slide_name
 from tcssa.vqa.settings import SeveralSlides
 
@@ -27,14 +27,14 @@ class SlideIndex:
 
     Args:
         paths: Feature files.
-        folder: The folder they lie in, named in errors.
+        place: The folders they lie in, named in errors.
         several: What to do where a patient has several slides.
     """
 
     def __init__(
-        self, paths: Iterable[Path], folder: Path, several: SeveralSlides = "error"
+        self, paths: Iterable[Path], place: Path | str, several: SeveralSlides = "error"
     ) -> None:
-        self.folder, self.several = folder, several
+        self.place, self.several = place, several
         self.chosen: dict[str, tuple[Path, ...]] = {}
         """Patients with several slides that were asked for: the slide taken, then the others."""
         self._by_name: defaultdict[str, list[Path]] = defaultdict(list)
@@ -42,24 +42,33 @@ class SlideIndex:
         self._by_patient: defaultdict[str, list[Path]] = defaultdict(list)
         for name, path in _by_slide(paths):
             self._by_name[name].append(path)
-            barcode, has_uuid = _without_uuid(name)
+            barcode, has_uuid = without_uuid(name)
             if has_uuid:
                 self._by_barcode[barcode].append(path)
             if patient_of(name) != name:
                 self._by_patient[patient_of(name)].append(path)
 
     @classmethod
-    def from_folder(cls, folder: Path, several: SeveralSlides = "error") -> SlideIndex:
-        """Index all feature files of a folder or job, or of the folders below it.
+    def from_folders(cls, folders: Sequence[Path], several: SeveralSlides = "error") -> SlideIndex:
+        """Index all feature files of folders or jobs, and of all folders below them.
 
         Args:
-            folder: The folder.
+            folders: The folders.
             several: What to do where a patient has several slides.
 
         Raises:
-            MissingDataError: The folder does not exist, or holds no feature file.
+            MissingDataError: A folder does not exist, or holds no feature file.
+            UsageError: Two folders hold features of one slide.
         """
-        return cls((ref.address for ref in find_bags([folder])), folder, several)
+        paths = [ref.address for ref in find_all_bags(folders)]
+        index = cls(paths, ", ".join(map(str, folders)), several)
+        for name, found in index._by_name.items():
+            if len({path.parent for path in found}) > 1:
+                raise UsageError(
+                    f"two files hold features of slide {name!r}: {found[0]} and {found[1]}",
+                    hint="give the folder of one of them with --features",
+                )
+        return index
 
     def find(self, slide: str) -> Path:
         """Return the feature file of a slide.
@@ -72,7 +81,7 @@ class SlideIndex:
             AmbiguousFeaturesError: Several files belong to it, and ``several`` chooses none.
         """
         name = slide_name(slide)
-        barcode, has_uuid = _without_uuid(name)
+        barcode, has_uuid = without_uuid(name)
         if found := self._by_name.get(name):
             return self._only(slide, found)
         if not has_uuid and (found := self._by_barcode.get(name)):
@@ -82,7 +91,7 @@ class SlideIndex:
         if _PATIENT.fullmatch(name) and (found := self._by_patient.get(name.upper())):
             return self._of_patient(name, found)
         near = self._by_barcode.get(barcode) or self._by_patient.get(patient_of(name), [])
-        raise MissingFeaturesError(slide, self.folder, [path.name for path in near])
+        raise MissingFeaturesError(slide, self.place, [path.name for path in near])
 
     def _only(self, slide: str, found: Sequence[Path]) -> Path:
         if len(found) > 1:
@@ -98,7 +107,7 @@ class SlideIndex:
         if self.several == "first":
             chosen = found[:1]
         elif self.several == "dx1":
-            chosen = [p for p in found if _without_uuid(slide_name(p.name))[0].endswith("-DX1")]
+            chosen = [p for p in found if without_uuid(slide_name(p.name))[0].endswith("-DX1")]
         if len(chosen) != 1:
             raise AmbiguousFeaturesError(
                 patient, found, hint="choose with --several dx1 or first, or name the slide"
@@ -122,7 +131,7 @@ def _by_slide(paths: Iterable[Path]) -> list[tuple[str, Path]]:
     return kept
 
 
-def _without_uuid(name: str) -> tuple[str, bool]:
+def without_uuid(name: str) -> tuple[str, bool]:
     """Return a slide's name without the UUID that the GDC adds, and whether it had one."""
     barcode = _UUID.sub("", name)
     return barcode, barcode != name

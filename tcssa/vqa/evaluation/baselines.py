@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tcssa.vqa.conversation import LETTERS, Question, same_words
@@ -19,8 +19,8 @@ class Baseline:
     rule: str
     """The rule in words, such as ``always B``."""
     fitted_on: str
-    """``nothing``, ``training rows``, or ``these rows``: then it knows the answers it is scored on,
-    which is generous to the baseline."""
+    """``nothing``, ``training rows``, or ``rows of the other slides``: no rule knows the answers
+    about the slide that it is asked about."""
     scores: Scores
 
 
@@ -31,33 +31,75 @@ def baselines(
 
     Args:
         questions: The rows to answer; open questions are left out.
-        train: Rows of the training split, to fit on; None fits on the questions themselves.
+        train: Rows of the training split, to fit on; None fits on the questions about all other
+            slides than the one that is asked about.
         seed: Seed of the bootstrap.
 
     Returns:
-        One baseline for each rule; none if no question has options.
+        One baseline for each rule; none if no question has options, and none that learns if there
+        are no rows to learn from.
     """
     asked = [question for question in questions if question.answer is not None]
     if not asked:
         return []
-    known = [question for question in train or asked if question.answer is not None]
-    fitted_on = "training rows" if train is not None else "these rows"
-    letter = _commonest(str(question.answer) for question in known)
-    frequency = Counter(same_words(question.answer_text) for question in known)
+    known = asked if train is None else [each for each in train if each.answer is not None]
+    fitted_on = "rows of the other slides" if train is None else "training rows"
+    letters = _Counts(known, lambda question: str(question.answer), leave_out=train is None)
+    texts = _Counts(known, lambda q: same_words(q.answer_text), leave_out=train is None)
     rules: list[tuple[str, str, str, Callable[[Question], int | None]]] = [
-        ("majority_letter", f"always {letter}", fitted_on, lambda q: _letter_index(q, letter)),
+        (
+            "majority_letter",
+            _letters_said(letters, asked),
+            fitted_on,
+            lambda q: _letter_index(q, letters.commonest(q)),
+        ),
         (
             "majority_option_text",
             "the option whose text is right most often",
             fitted_on,
-            _most_frequent(frequency),
+            _most_frequent(texts),
         ),
-        ("longest_option", "the longest option", "nothing", _longest),
     ]
+    if not known or (train is None and len({question.slide for question in asked}) == 1):
+        rules = []
+    rules.append(("longest_option", "the longest option", "nothing", _longest))
     return [
         Baseline(name, rule, fitted, score([_record(q, choose(q)) for q in asked], seed=seed))
         for name, rule, fitted, choose in rules
     ]
+
+
+class _Counts:
+    """How often each value is right, among the rows that a question may be answered from.
+
+    Args:
+        rows: The rows to learn from.
+        value: Returns the value of a row.
+        leave_out: Whether the rows of a question's own slide do not count.
+    """
+
+    def __init__(
+        self, rows: Sequence[Question], value: Callable[[Question], str], *, leave_out: bool
+    ) -> None:
+        self.all = Counter(value(row) for row in rows)
+        self.own: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for row in rows if leave_out else ():
+            self.own[row.slide][value(row)] += 1
+
+    def of(self, question: Question, value: str) -> int:
+        """Return how often a value is right elsewhere than about the question's slide."""
+        return self.all[value] - self.own[question.slide][value]
+
+    def commonest(self, question: Question) -> str:
+        """Return the value that is right most often; of equals the first in the alphabet."""
+        return min(self.all, key=lambda value: (-self.of(question, value), value))
+
+
+def _letters_said(letters: _Counts, asked: Sequence[Question]) -> str:
+    """Describe the rule by the letters that it says, the most frequent first."""
+    said = Counter(letters.commonest(question) for question in asked if letters.all)
+    names = [letter for letter, _ in said.most_common()]
+    return f"always {names[0]}" if len(names) == 1 else f"mostly {', then '.join(names)}"
 
 
 def _record(question: Question, chosen: int | None) -> Record:
@@ -80,17 +122,11 @@ def _longest(question: Question) -> int:
     return max(range(len(question.options)), key=lambda i: (len(question.options[i]), -i))
 
 
-def _most_frequent(frequency: Counter[str]) -> Callable[[Question], int]:
+def _most_frequent(texts: _Counts) -> Callable[[Question], int]:
     """Return a rule that chooses the option whose text is most often right."""
 
     def choose(question: Question) -> int:
-        texts = [same_words(option) for option in question.options]
-        return max(range(len(texts)), key=lambda i: (frequency[texts[i]], -i))
+        counts = [texts.of(question, same_words(option)) for option in question.options]
+        return max(range(len(counts)), key=lambda i: (counts[i], -i))
 
     return choose
-
-
-def _commonest(values: Iterable[str]) -> str:
-    """Return the most frequent value; of equals the first in the alphabet."""
-    counts = Counter(values)
-    return min(counts, key=lambda value: (-counts[value], value))

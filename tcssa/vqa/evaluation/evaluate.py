@@ -48,7 +48,7 @@ def evaluate(
     run: Path,
     kind: BenchmarkKind,
     file: Path,
-    features: Path,
+    features: Sequence[Path],
     reporter: Reporter,
     options: EvalOptions | None = None,
     *,
@@ -65,7 +65,7 @@ def evaluate(
         run: The run directory.
         kind: The benchmark.
         file: Its questions.
-        features: Folder of the slides' patch features.
+        features: Folders of the slides' patch features.
         reporter: Shows progress, and warns of what is left out.
         options: How to ask.
         llm: Folder, GGUF file or name of the language model; None takes the one the run names.
@@ -90,7 +90,7 @@ def evaluate(
     loaded = load_vqa(
         run, llm=llm, allow_hub=allow_hub, trust_remote_code=trust_remote_code, device=device
     )
-    index = SlideIndex.from_folder(features, options.several)
+    index = SlideIndex.from_folders(features, options.several)
     plan = _plan(benchmark.questions[: options.limit], index)
     folder = out or run / _folder_name(kind, options)
     records = _answers(loaded, benchmark, plan, folder, options, overwrite, reporter)

@@ -17,6 +17,7 @@ from tcssa.files import atomic
 from tcssa.files.text import read_json, validated
 from tcssa.reporter import Reporter
 from tcssa.vqa.answering.answer_record import CONTROLS, AnswerRecord, Status
+from tcssa.vqa.answering.lenient_parser import parse_leniently
 from tcssa.vqa.answering.permutation import mean_choice, position_bias
 from tcssa.vqa.conversation import Question
 from tcssa.vqa.data.benchmark import Benchmark
@@ -69,6 +70,7 @@ def summarise(questions: Sequence[Question], records: Sequence[AnswerRecord]) ->
         "statuses": dict(Counter(each.status for each in records).most_common()),
         "num_visual_tokens": _median(each.num_visual for each in records),
         "scores": _scores(closed).to_dict() if closed else None,
+        "lenient": _lenient(closed),
         "option_mass": _median(each.option_mass for each in records),
         "controls": {name: _control(closed, name) for name in CONTROLS},
         "baselines": _baselines([question for question, _ in closed]),
@@ -175,6 +177,21 @@ def _record(question: Question, status: Status, predicted: int | None) -> Record
 
 def _scores(closed: Sequence[_Row]) -> Scores:
     return score([_record(q, each.status, each.predicted_index) for q, each in closed])
+
+
+def _lenient(closed: Sequence[_Row]) -> dict[str, Any] | None:
+    """Score the same replies as a human would read them; None where no reply is text."""
+    if not any(each.text is not None for _, each in closed):
+        return None
+    records, num_more = [], 0
+    for question, each in closed:
+        status, read = each.status, each.predicted_index
+        if read is None and each.text is not None:
+            read = parse_leniently(each.text, question.options)
+            status = status if read is None else "answered"
+            num_more += read is not None
+        records.append(_record(question, status, read))
+    return {"num_more": num_more, **score(records).to_dict()}
 
 
 def _control(closed: Sequence[_Row], name: str) -> dict[str, Any] | None:

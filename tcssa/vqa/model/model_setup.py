@@ -6,6 +6,7 @@ the same compressor and language model.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from tcssa.compressor import CompressorConfig, SlotCompressor
 from tcssa.compressor.checkpoint import LoadedCompressor, open_checkpoint
 from tcssa.compressor.prototypes import MAX_PATCHES, begin_at
 from tcssa.errors import FileError, NonFiniteFeatureError, UsageError
-from tcssa.features import find_bags, open_bag, read_features
+from tcssa.features import find_all_bags, open_bag, read_features
 from tcssa.files.checksums import params_hash
 from tcssa.vqa.model.llm import LoadedLLM, load_llm
 from tcssa.vqa.model.lora import add_lora
@@ -232,7 +233,6 @@ def _begun(settings: VqaSettings, feature_dim: int) -> SlotCompressor:
     Raises:
         UsageError: The slides have fewer patches that differ than there are slots.
     """
-    assert settings.corpus.features is not None
     config = CompressorConfig(
         feature_dim=feature_dim,
         num_slots=settings.visual.num_tokens,
@@ -241,7 +241,7 @@ def _begun(settings: VqaSettings, feature_dim: int) -> SlotCompressor:
     )
     compressor = SlotCompressor(config)
     nn.init.zeros_(compressor.experts.norm_weight)
-    paths = find_bags([settings.corpus.features])
+    paths = find_all_bags(settings.corpus.features)
     rng = np.random.default_rng(settings.train.seed)
     patches = []
     for path in paths:
@@ -267,9 +267,9 @@ def _of_features(settings: VqaSettings) -> tuple[int, str | None]:
     Raises:
         UsageError: No feature file holds a patch.
     """
-    assert settings.corpus.features is not None
-    for path in find_bags([settings.corpus.features]):
-        with open_bag(path) as bag:
+    for path in find_all_bags(settings.corpus.features):
+        with suppress(FileError), open_bag(path) as bag:  # reported where the rows are read
             if bag.num_patches:
                 return bag.feature_dim, bag.encoder
-    raise UsageError(f"{settings.corpus.features} holds no patch", hint="extract the slides first")
+    places = ", ".join(map(str, settings.corpus.features))
+    raise UsageError(f"{places} holds no patch", hint="extract the slides first")

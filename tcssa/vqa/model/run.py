@@ -82,6 +82,7 @@ class LoadedVqa:
             "encoder": settings.encoder,
             "llm": Path(self.llm.id).name if Path(self.llm.id).is_absolute() else self.llm.id,
             "llm_sha256": settings.llm.sha256,
+            "llm_dtype": _dtype_of(self.model.llm),
             "fingerprint": self.fingerprint(),
         }
 

@@ -14,17 +14,23 @@ that changed is compressed anew.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from tcssa.compressor.checkpoint import read_tensors, write_tensors
 from tcssa.config.settings import RESOLVED_FILE, section_of
-from tcssa.errors import CheckpointError, FeatureFileError, RunError
+from tcssa.errors import (
+    CheckpointError,
+    FeatureDimError,
+    FeatureFileError,
+    NonFiniteFeatureError,
+    RunError,
+)
 from tcssa.features import open_bag, read_features
 from tcssa.features.feature_set_path import BagRef
 from tcssa.files import atomic
@@ -35,6 +41,36 @@ from tcssa.vqa.model.visual_encoders import VisualEncoder
 
 SLOTS_FOLDER = "slots"
 _TOKENS = "tokens"
+
+
+class Fault(NamedTuple):
+    """What is wrong with a file of features."""
+
+    kind: str
+    """A few words that are the same for all faults of this kind."""
+    detail: str
+
+
+def fault_of(error: FeatureFileError | NonFiniteFeatureError) -> Fault:
+    """Describe an error as the fault of its file."""
+    is_damaged = isinstance(error, FeatureFileError)
+    return Fault("damaged features" if is_damaged else "features not finite", str(error))
+
+
+@contextmanager
+def collecting(path: Path, faulty: dict[Path, Fault] | None) -> Iterator[None]:
+    """Note that a file's features are damaged or not finite, instead of ending with the error.
+
+    Args:
+        path: The file.
+        faulty: Receives its fault; None lets the error pass, as it is for features of another D.
+    """
+    try:
+        yield
+    except (FeatureFileError, NonFiniteFeatureError) as error:
+        if faulty is None or isinstance(error, FeatureDimError):
+            raise
+        faulty[path] = fault_of(error)
 
 
 class SlotCache:
@@ -50,7 +86,13 @@ class SlotCache:
         self.folder = folder / encoder_hash(encoder)[:32]
 
     def fill(
-        self, paths: Sequence[Path], reporter: Reporter, *, rank: int = 0, num_ranks: int = 1
+        self,
+        paths: Sequence[Path],
+        reporter: Reporter,
+        *,
+        rank: int = 0,
+        num_ranks: int = 1,
+        faulty: dict[Path, Fault] | None = None,
     ) -> int:
         """Make the tokens of all slides that lack them.
 
@@ -59,14 +101,15 @@ class SlotCache:
             reporter: Shows progress.
             rank: Index of this process, from 0; it makes every ``num_ranks``-th slide.
             num_ranks: Number of processes that fill the cache together.
+            faulty: Receives the files whose features cannot be used; None makes them an error.
 
         Returns:
             The number of slides that were compressed.
 
         Raises:
-            FeatureFileError: A feature file cannot be read.
+            FeatureFileError: A feature file cannot be read, and ``faulty`` is None.
             FeatureDimError: Its features are not of the encoder's length.
-            NonFiniteFeatureError: A feature is NaN or infinite.
+            NonFiniteFeatureError: A feature is NaN or infinite, and ``faulty`` is None.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         atomic.discard_leftovers(self.folder)
@@ -75,9 +118,10 @@ class SlotCache:
             return 0
         with reporter.task("slot cache", len(missing), "slides") as task:
             for path in missing:
-                self._make(path)
+                with collecting(path, faulty):
+                    self._make(path)
                 task.advance()
-        return len(missing)
+        return len(missing) - len(faulty or ())
 
     def tokens(self, path: Path) -> Tensor:
         """Return the tokens [V, D] of the slide whose features lie at ``path``; `fill` made them.

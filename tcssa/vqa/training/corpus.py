@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from tcssa.files.checksums import params_hash
 from tcssa.vqa.data.slide_index import SlideIndex
 from tcssa.vqa.data.slideinstruct import read_conversations
 from tcssa.vqa.model.model_setup import Parts
+from tcssa.vqa.model.slot_cache import Fault
 from tcssa.vqa.settings import VqaSettings
 from tcssa.vqa.training.batches import require_apart, split_by_case
 from tcssa.vqa.training.rows import (
@@ -27,6 +28,27 @@ SKIPPED_FILE = "skipped.csv"
 
 
 @dataclass(frozen=True)
+class Candidates:
+    """Rows as the question files and the beginnings of feature files give them."""
+
+    train: list[Row]
+    val: list[Row]
+    dropped: Sequence[Dropped]
+    """Rows of the training file that cannot be used."""
+    val_dropped: Sequence[Dropped]
+
+    @property
+    def paths(self) -> list[Path]:
+        """The feature files of all rows, each once."""
+        return sorted({row.path for row in [*self.train, *self.val]})
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what tells the features of these rows from others."""
+        rows = [*self.train, *self.val]
+        return {"features_hash": params_hash({row.slide_id: row.features_hash for row in rows})}
+
+
+@dataclass(frozen=True)
 class Corpus:
     """Rows to train on, rows that choose the step that is kept, and rows that were left out."""
 
@@ -35,39 +57,59 @@ class Corpus:
     dropped: list[Dropped]
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what tells these rows from others."""
-        rows = [*self.train, *self.val]
+        """Return the numbers of rows on each side, and of those left out."""
         return {
             "rows": {"train": len(self.train), "val": len(self.val)},
             "dropped": count_dropped(self.dropped),
-            "features_hash": params_hash({row.slide_id: row.features_hash for row in rows}),
         }
 
 
-def read_corpus(settings: VqaSettings, parts: Parts, report_in: Path | None) -> Corpus:
-    """Read the conversations and prepare their rows.
+def read_candidates(settings: VqaSettings, parts: Parts) -> Candidates:
+    """Read the conversations, and prepare those that can be used.
 
     Args:
         settings: Settings of the training.
         parts: The model that will see the rows, and its prompt builder.
-        report_in: Folder for ``skipped.csv``, written before anything is refused; None writes none.
 
     Raises:
         UsageError: The settings name no conversations or no features.
+        FeatureDimError: Features are of another length than the model's.
+    """
+    corpus = settings.corpus
+    if corpus.data is None or not corpus.features:
+        raise UsageError("a corpus needs data and features")
+    maker = RowMaker(
+        parts.prompts,
+        SlideIndex.from_folders(corpus.features),
+        parts.model.visual,
+        corpus.max_length,
+    )
+    train, dropped = _prepare(corpus.data, maker)
+    val, val_dropped = _prepare(corpus.val_data, maker) if corpus.val_data else ([], [])
+    return Candidates(train, val, dropped, val_dropped)
+
+
+def make_corpus(
+    settings: VqaSettings,
+    candidates: Candidates,
+    faulty: Mapping[Path, Fault],
+    report_in: Path | None,
+) -> Corpus:
+    """Leave out the rows of faulty feature files, and divide what is left.
+
+    Args:
+        settings: Settings of the training.
+        candidates: The rows.
+        faulty: Feature files that cannot be used, and why.
+        report_in: Folder for ``skipped.csv``, written before anything is refused; None writes none.
+
+    Raises:
         DroppedRowsError: Too many rows cannot be used.
         SplitError: A patient stands in training and validation.
     """
     corpus = settings.corpus
-    if corpus.data is None or corpus.features is None:
-        raise UsageError("a corpus needs data and features")
-    maker = RowMaker(
-        parts.prompts,
-        SlideIndex.from_folder(corpus.features),
-        parts.model.visual,
-        corpus.max_length,
-    )
-    rows, dropped = _prepare(corpus.data, maker)
-    val, val_dropped = _prepare(corpus.val_data, maker) if corpus.val_data else ([], [])
+    rows, dropped = _without(candidates.train, candidates.dropped, faulty)
+    val, val_dropped = _without(candidates.val, candidates.val_dropped, faulty)
     if report_in is not None:
         write_dropped(report_in / SKIPPED_FILE, [*dropped, *val_dropped])
     check_dropped(rows, dropped, corpus.max_dropped)
@@ -77,6 +119,18 @@ def read_corpus(settings: VqaSettings, parts: Parts, report_in: Path | None) -> 
     else:
         rows, val = split_by_case(rows, corpus.val_fraction, settings.train.seed)
     return Corpus(rows, val, [*dropped, *val_dropped])
+
+
+def _without(
+    rows: Sequence[Row], dropped: Sequence[Dropped], faulty: Mapping[Path, Fault]
+) -> tuple[list[Row], list[Dropped]]:
+    kept = [row for row in rows if row.path not in faulty]
+    more = [
+        Dropped(row.row_id, row.source, row.slide_id, *faulty[row.path])
+        for row in rows
+        if row.path in faulty
+    ]
+    return kept, [*dropped, *more]
 
 
 def _prepare(path: Path, maker: RowMaker) -> tuple[list[Row], Sequence[Dropped]]:

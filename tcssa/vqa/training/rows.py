@@ -21,6 +21,7 @@ from tcssa.errors import (
     AmbiguousFeaturesError,
     DroppedRowsError,
     FeatureDimError,
+    FeatureFileError,
     MissingFeaturesError,
     NothingToLearnError,
     PromptError,
@@ -31,6 +32,7 @@ from tcssa.features.tables import patient_of
 from tcssa.files import atomic
 from tcssa.vqa.conversation import Conversation
 from tcssa.vqa.data.slide_index import SlideIndex
+from tcssa.vqa.model.slot_cache import fault_of
 from tcssa.vqa.model.visual_encoders import VisualEncoder
 from tcssa.vqa.prompts.prompt import PromptBuilder
 
@@ -87,14 +89,13 @@ class RowMaker:
     ) -> None:
         self.prompts, self.slides, self.visual = prompts, slides, visual
         self.max_length = max_length
-        self._looked_into: dict[Path, _Slide] = {}
+        self._looked_into: dict[Path, _Slide | FeatureFileError] = {}
 
     def prepare(self, conversations: Sequence[Conversation]) -> tuple[list[Row], list[Dropped]]:
         """Make rows of the conversations that can be used, and say why the others cannot.
 
         Raises:
-            FeatureFileError: A feature file cannot be read.
-            FeatureDimError: Its features are not of the encoder's length.
+            FeatureDimError: Features are not of the encoder's length.
         """
         rows: list[Row] = []
         dropped: list[Dropped] = []
@@ -142,16 +143,26 @@ class RowMaker:
 
     def _look_into(self, path: Path) -> _Slide:
         if path not in self._looked_into:
+            self._looked_into[path] = self._opened(path)
+        slide = self._looked_into[path]
+        if isinstance(slide, FeatureFileError):
+            raise _NotUsableError(*fault_of(slide))
+        if not slide.num_patches:
+            raise _NotUsableError("no patches", f"{path.name} holds no patch")
+        return slide
+
+    def _opened(self, path: Path) -> _Slide | FeatureFileError:
+        try:
             with open_bag(path) as bag:
                 if bag.num_patches and bag.feature_dim != self.visual.patch_dim:
                     raise FeatureDimError(path, self.visual.patch_dim, bag.feature_dim)
                 digest = hashlib.sha256(f"{bag.num_patches}".encode())
                 digest.update(np.ascontiguousarray(bag.read(0, 1)).tobytes())
-                self._looked_into[path] = _Slide(bag.num_patches, digest.hexdigest())
-        slide = self._looked_into[path]
-        if not slide.num_patches:
-            raise _NotUsableError("no patches", f"{path.name} holds no patch")
-        return slide
+                return _Slide(bag.num_patches, digest.hexdigest())
+        except FeatureDimError:
+            raise
+        except FeatureFileError as fault:
+            return fault
 
 
 class _Slide(NamedTuple):

@@ -34,9 +34,15 @@ from tcssa.reporter import Reporter, Silent
 from tcssa.run import ONE_FOLDER_HINT, shows_run, write_run
 from tcssa.training import begun_run, changed_settings, require_unchanged
 from tcssa.vqa.model.model_setup import Parts, load_parts
-from tcssa.vqa.model.slot_cache import SLOTS_FOLDER, SlotCache, feature_tensor
-from tcssa.vqa.settings import VqaSettings, inherited
-from tcssa.vqa.training.corpus import Corpus, read_corpus
+from tcssa.vqa.model.slot_cache import (
+    SLOTS_FOLDER,
+    Fault,
+    SlotCache,
+    collecting,
+    feature_tensor,
+)
+from tcssa.vqa.settings import LoraSettings, VqaSettings, inherited
+from tcssa.vqa.training.corpus import Corpus, make_corpus, read_candidates
 from tcssa.vqa.training.fit import VqaFit
 from tcssa.vqa.training.history import plot_history, write_history
 from tcssa.vqa.training.progress import PROGRESS_FILE, Progress
@@ -80,7 +86,9 @@ def train(settings: VqaSettings, out: Path, reporter: Reporter) -> dict[str, Any
     _require_sources(settings)
     _require_inherited(settings)
     with joined(settings.train.device) as processes:
-        return _train(settings, out, reporter if processes.is_main else Silent(), processes)
+        reporter = reporter if processes.is_main else Silent()
+        _say_precision(settings, reporter)
+        return _train(settings, out, reporter, processes)
 
 
 def _train(
@@ -88,18 +96,24 @@ def _train(
 ) -> dict[str, Any]:
     """Run one process of `train`."""
     writes = processes.is_main
-    if _is_complete(settings, out):
+    begun = _begun(settings, out)
+    parts = load_parts(settings, processes.device)
+    processes.share_parameters(parts.model.visual)  # k-means may differ between machines
+    rows = read_candidates(settings, parts)
+    made_from = {**_file_hashes(settings), **parts.fingerprint(), **rows.fingerprint()}
+    _require_same(begun, out, made_from)
+    if begun is not None and begun.get("complete"):
         reporter.note(f"{out} is complete already; nothing to do")
         return read_metrics(out)
     processes.wait()  # no process may write before all have looked
     if writes:
         out.mkdir(parents=True, exist_ok=True)
         atomic.discard_leftovers(out)
-    parts = load_parts(settings, processes.device)
-    processes.share_parameters(parts.model.visual)  # k-means may differ between machines
-    corpus = read_corpus(settings, parts, out if writes else None)
-    run = {"kind": KIND, "stage": settings.train.stage, "made_from": _made_from(parts, corpus)}
-    _require_same_origin(run, out)
+    visual, faulty = _visual_source(settings, parts, rows.paths, out, processes, reporter)
+    corpus = make_corpus(settings, rows, faulty, out if writes else None)
+    made_from |= corpus.fingerprint()
+    run = {"kind": KIND, "stage": settings.train.stage, "made_from": made_from}
+    _require_same(begun, out, made_from)
     processes.wait()
     if writes:
         write_resolved(settings, out)
@@ -110,7 +124,6 @@ def _train(
         reporter.warn(
             f"{counted(len(corpus.dropped), 'row')} left out: {describe_dropped(corpus.dropped)}"
         )
-    visual = _visual_source(settings, parts, corpus, out, processes, reporter)
     fit = VqaFit(
         parts.model,
         corpus.train,
@@ -165,7 +178,7 @@ def read_metrics(folder: Path) -> dict[str, Any]:
 
 def _require_sources(settings: VqaSettings) -> None:
     corpus, visual, options = settings.corpus, settings.visual, settings.train
-    if corpus.data is None or corpus.features is None:
+    if corpus.data is None or not corpus.features:
         raise UsageError(
             "training needs conversations and features", hint="give --data JSON --features DIR"
         )
@@ -201,6 +214,9 @@ def _require_inherited(settings: VqaSettings) -> None:
     told = inherited({"train": {"from_run": settings.train.from_run}})
     asked = settings.model_dump(mode="json")
     told["llm"].pop("llm", None)  # it may lie elsewhere now; its hash is what counts
+    told.pop("train")  # another precision is in force, and said
+    if "lora" not in told and settings.train.stage == 1:
+        told["lora"] = LoraSettings().model_dump(mode="json")  # it has none that options could set
     mine = {part: {name: asked[part][name] for name in told[part]} for part in told}
     changed = differences(told, mine)
     if changed:
@@ -210,15 +226,24 @@ def _require_inherited(settings: VqaSettings) -> None:
         )
 
 
-def _is_complete(settings: VqaSettings, out: Path) -> bool:
-    """Tell whether there is nothing left to do; a run of other settings is an error."""
+def _say_precision(settings: VqaSettings, reporter: Reporter) -> None:
+    """Warn where the language model has another precision than in the run it comes from."""
+    if settings.train.from_run is not None:
+        before = inherited({"train": {"from_run": settings.train.from_run}})["train"]["precision"]
+        if before != settings.train.precision:
+            reporter.warn(
+                f"the language model is {settings.train.precision}, {settings.train.from_run} "
+                f"was trained in {before}"
+            )
+
+
+def _begun(settings: VqaSettings, out: Path) -> dict[str, Any] | None:
+    """Return the run that was begun in the folder, if any; one of other settings is an error."""
     run = begun_run(out, KIND)
-    if run is None:
-        return False
-    require_unchanged(out, changed_settings(out, settings, _FREE_TO_CHANGE))
-    made_from, hashes = section_of(run, "made_from"), _file_hashes(settings)
-    require_unchanged(out, differences({name: made_from.get(name) for name in hashes}, hashes))
-    return bool(run.get("complete"))
+    if run is not None:
+        require_unchanged(out, changed_settings(out, settings, _FREE_TO_CHANGE))
+        _require_same(run, out, _file_hashes(settings))
+    return run
 
 
 def _file_hashes(settings: VqaSettings) -> dict[str, str | None]:
@@ -226,38 +251,42 @@ def _file_hashes(settings: VqaSettings) -> dict[str, str | None]:
     return {name: None if path is None else file_sha256(path) for name, path in files.items()}
 
 
-def _made_from(parts: Parts, corpus: Corpus) -> dict[str, Any]:
-    return {**_file_hashes(parts.settings), **parts.fingerprint(), **corpus.fingerprint()}
-
-
-def _require_same_origin(run: dict[str, Any], out: Path) -> None:
-    found = begun_run(out, KIND)
-    if found is not None:
-        require_unchanged(out, differences(section_of(found, "made_from"), run["made_from"]))
+def _require_same(run: dict[str, Any] | None, out: Path, facts: dict[str, Any]) -> None:
+    """Require that a run that was begun was made from these things, as far as they are told."""
+    if run is not None:
+        made_from = section_of(run, "made_from")
+        require_unchanged(out, differences({name: made_from.get(name) for name in facts}, facts))
 
 
 def _visual_source(
     settings: VqaSettings,
     parts: Parts,
-    corpus: Corpus,
+    paths: Sequence[Path],
     out: Path,
     processes: Processes,
     reporter: Reporter,
-) -> Callable[[Row], Tensor]:
-    """Return what gives a row's visual input: tokens from the cache, or the slide's features."""
+) -> tuple[Callable[[Row], Tensor], dict[Path, Fault]]:
+    """Return what gives a row's visual input, and the slides that have none.
+
+    The input is tokens from the cache, which is filled here, or the slide's features. Each process
+    looks at a part of the slides.
+    """
     encoder = parts.model.visual
-    if not parts.caches_tokens:
-        return lambda row: feature_tensor(row.path, encoder.patch_dim)
-    cache = SlotCache(settings.visual.slot_cache or out / SLOTS_FOLDER, encoder)
-    paths = sorted({row.path for row in [*corpus.train, *corpus.val]})
-    cache.fill(
-        paths,
-        reporter,
-        rank=processes.index,
-        num_ranks=processes.count,
-    )
-    processes.wait()
-    return lambda row: cache.tokens(row.path)
+    faulty: dict[Path, Fault] = {}
+    if parts.caches_tokens:
+        cache = SlotCache(settings.visual.slot_cache or out / SLOTS_FOLDER, encoder)
+        cache.fill(paths, reporter, rank=processes.index, num_ranks=processes.count, faulty=faulty)
+    else:
+        mine = paths[processes.index :: processes.count]
+        with reporter.task("looking at features", len(mine), "slides") as task:
+            for path in mine:
+                with collecting(path, faulty):
+                    feature_tensor(path, encoder.patch_dim)
+                task.advance()
+    found = {path: fault for (each,) in processes.gather([faulty]) for path, fault in each.items()}
+    if parts.caches_tokens:
+        return lambda row: cache.tokens(row.path), found
+    return lambda row: feature_tensor(row.path, encoder.patch_dim), found
 
 
 def _metrics(

@@ -7,7 +7,7 @@ from factories import write_bag
 from shared_data import require_shared
 
 from tcssa.errors import MissingDataError, UsageError
-from tcssa.features import find_bags, index_bags
+from tcssa.features import find_all_bags, find_bags, index_bags
 
 
 def test_files_and_folders_are_gathered(tmp_path: Path) -> None:
@@ -50,3 +50,19 @@ def test_empty_and_missing_folders_are_named(tmp_path: Path) -> None:
         index_bags(tmp_path)
     with pytest.raises(MissingDataError, match="no such file"):
         find_bags([tmp_path / "nowhere"])
+
+
+def test_all_folders_below_are_searched_and_of_a_job_its_features(tmp_path: Path) -> None:
+    write_bag(tmp_path / "top.h5")
+    write_bag(tmp_path / "a" / "b" / "c" / "deep.h5")
+    write_bag(tmp_path / "job" / "20x" / "features_uni" / "s.h5")
+    write_bag(tmp_path / "job" / "20x" / "patches" / "s_patches.h5")
+    write_bag(tmp_path / ".hidden" / "h.h5")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    names = [bag.slide_id for bag in find_all_bags([tmp_path])]
+    assert names == ["deep", "s", "top"]
+    write_bag(tmp_path / "job" / "20x" / "features_conch" / "s.h5")
+    with pytest.raises(UsageError, match=r"features_conch.*features_uni"):
+        find_all_bags([tmp_path])
+    with pytest.raises(MissingDataError, match="no such file"):
+        find_all_bags([tmp_path / "nowhere"])

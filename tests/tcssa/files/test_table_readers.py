@@ -11,7 +11,7 @@ import pytest
 from tcssa.errors import FeatureFileError, FileError, TableError
 from tcssa.features import read_labels
 from tcssa.features.import_bags import import_bags
-from tcssa.features.readers.slidechat import read_csv_features
+from tcssa.features.readers.patch_table import read_csv_features
 from tcssa.mil.cohort.split_files import read_parts
 from tcssa.mil.cohort.splits import read_split_cases
 from tcssa.mil.results.prediction_tables import read_predictions

@@ -74,7 +74,7 @@ def test_a_table_of_patches_is_read(tmp_path: Path, header: str) -> None:
 
 def test_a_faulty_row_is_named(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("1,2,3,a.png\n1,2,b.png\n")
-    with pytest.raises(FeatureFileError, match="line 2 must hold 3 numbers"):
+    with pytest.raises(FeatureFileError, match="line 2 has 3 cells, the first line 4"):
         open_bag(tmp_path / "s.csv")
     (tmp_path / "s.csv").write_text("slide_id,label\n")
     with pytest.raises(FeatureFileError, match="holds no features"):
@@ -89,7 +89,7 @@ def test_a_faulty_row_is_named(tmp_path: Path) -> None:
         ("1,2x,p0\n3,4,p1\n", "line 1: '2x' is no number"),
         ("1,2,p0\n3,4_0,p1\n", "line 2: '4_0' is no number"),
         ("1,2,p0\n3,\uff14,p1\n", "line 2: '\uff14' is no number"),
-        ("a,b,c,name\n1,2,p0\n", "line 2 must hold 3 numbers"),
+        ("a,b,c,name\n1,2,p0\n", "line 2 has 3 cells, the first line 4"),
     ],
 )
 def test_no_row_of_a_table_is_lost(tmp_path: Path, text: str, reason: str) -> None:

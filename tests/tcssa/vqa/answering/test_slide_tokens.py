@@ -124,8 +124,8 @@ def test_an_evaluation_says_in_one_line_whose_tokens_it_took(
 
     def answers(name: str) -> str:
         evaluate(
-            folder / "run", "slidebench-tcga", folder / "bench.csv", folder / "features", reporter,
-            device="cpu", out=folder / name,
+            folder / "run", "slidebench-tcga", folder / "bench.csv", [folder / "features"],
+            reporter, device="cpu", out=folder / name,
         )  # fmt: skip
         return (folder / name / "answers.jsonl").read_text()
 

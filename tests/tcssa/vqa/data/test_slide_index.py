@@ -2,10 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from factories import write_bag
 
-from tcssa.errors import AmbiguousFeaturesError, MissingDataError, MissingFeaturesError
+from tcssa.errors import (
+    AmbiguousFeaturesError,
+    MissingDataError,
+    MissingFeaturesError,
+    UsageError,
+)
 from tcssa.vqa.data.slide_index import SlideIndex
 from tcssa.vqa.settings import SeveralSlides
 
@@ -72,6 +78,35 @@ def test_of_slidechat_s_variants_the_preferred_one_is_taken() -> None:
 
 def test_a_folder_without_features_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError):
-        SlideIndex.from_folder(tmp_path)
+        SlideIndex.from_folders([tmp_path])
     write_bag(tmp_path / "S.h5")
-    assert SlideIndex.from_folder(tmp_path).find("S").name == "S.h5"
+    assert SlideIndex.from_folders([tmp_path]).find("S").name == "S.h5"
+
+
+def test_several_folders_are_searched_all_the_way_down(tmp_path: Path) -> None:
+    """A folder per cancer and another below it, as GTEx-TCGA-Embeddings is published."""
+    first, second = tmp_path / "embeddings", tmp_path / "more"
+    for folder, name in (
+        ("TCGA-BR/TCGA-BR", "TCGA-A7-A0CJ"),
+        ("TCGA-LUNG/TCGA-LUNG", "TCGA-05-4244"),
+    ):
+        (first / folder).mkdir(parents=True)
+        for variant in ("0_1024", "1_512"):
+            np.save(
+                first / folder / f"{name}-01Z-00-DX1.{UUID}_{variant}.npy", np.ones((2, 4), "f4")
+            )
+    write_bag(second / "ACC" / "S.h5")
+    slides = SlideIndex.from_folders([first, second])
+    assert slides.find("./LUAD/TCGA-05-4244-01Z-00-DX1.csv").name.endswith("_0_1024.npy")
+    assert slides.find("TCGA-A7-A0CJ").parent.name == "TCGA-BR"
+    assert slides.find("S").parent.name == "ACC"
+    with pytest.raises(MissingFeaturesError, match=r"embeddings, .*more"):
+        slides.find("T")
+
+
+def test_a_slide_in_two_folders_is_refused(tmp_path: Path) -> None:
+    write_bag(tmp_path / "a" / "S.h5")
+    write_bag(tmp_path / "b" / "S.h5")
+    with pytest.raises(UsageError, match=r"features of slide 'S': .*a/S\.h5 and .*b/S\.h5"):
+        SlideIndex.from_folders([tmp_path])
+    assert SlideIndex.from_folders([tmp_path / "a", tmp_path / "a"]).find("S").name == "S.h5"

@@ -45,7 +45,7 @@ def ask(
         run,
         "slidebench-tcga",
         data / "bench.csv",
-        data / "features",
+        [data / "features"],
         reporter or Silent(),
         EvalOptions(**options),  # type: ignore[arg-type]
         device="cpu",
@@ -189,7 +189,7 @@ def test_another_language_model_is_refused(run: Path, data: Path, tmp_path: Path
     other = tiny_qwen3(tmp_path / "other", seed=7)
     with pytest.raises(RunError):
         evaluate(
-            run, "slidebench-tcga", data / "bench.csv", data / "features", Silent(),
+            run, "slidebench-tcga", data / "bench.csv", [data / "features"], Silent(),
             llm=str(other), device="cpu", out=tmp_path / "out",
         )  # fmt: skip
 
@@ -246,7 +246,7 @@ def test_open_questions_are_written_and_stand_apart(run: Path, tmp_path: Path) -
     ]
     (tmp_path / "wsi.json").write_text(json.dumps(rows))
     metrics = evaluate(
-        run, "wsi-vqa", tmp_path / "wsi.json", tmp_path / "features", Silent(),
+        run, "wsi-vqa", tmp_path / "wsi.json", [tmp_path / "features"], Silent(),
         EvalOptions(max_new_tokens=3), device="cpu", out=tmp_path / "out",
     ).metrics  # fmt: skip
     assert metrics["scores"]["overall"]["num_rows"] == 1
@@ -280,7 +280,7 @@ def test_a_killed_evaluation_ends_as_an_undisturbed_one(
         "    return asked(*a)\n"
         "e._ask_slide = slow\n"
         "run, data, out = map(Path, sys.argv[1:])\n"
-        "e.evaluate(run, 'slidebench-tcga', data / 'bench.csv', data / 'features', Silent(),\n"
+        "e.evaluate(run, 'slidebench-tcga', data / 'bench.csv', [data / 'features'], Silent(),\n"
         "           device='cpu', out=out)\n"
     )
     out = tmp_path / "killed"

@@ -1,5 +1,7 @@
 """Scores of answers against cases one can work out by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from tcssa.errors import UsageError
@@ -72,15 +74,27 @@ def test_baselines_answer_without_the_slide() -> None:
     ]
     found = {baseline.name: baseline for baseline in baselines(asked)}
     letter = found["majority_letter"]
-    assert letter.rule == "always B"
+    assert (letter.rule, letter.fitted_on) == ("always B", "rows of the other slides")
     assert letter.scores.overall.accuracy["value"] == pytest.approx(3 / 4)
-    # "no" is right most often; it is right for b and c, and offered to all
+    # "no" is right for b and c, so one other slide of each tells it, and wrong for a and d
     text = found["majority_option_text"].scores.overall
     assert text.num_rows == 4
     assert text.accuracy["value"] == pytest.approx(2 / 4)
     # longest: right for a, wrong for b ("yes" is longer), wrong for c, right for d
     assert found["longest_option"].scores.overall.accuracy["value"] == pytest.approx(2 / 4)
     assert found["longest_option"].fitted_on == "nothing"
+
+
+def test_no_baseline_knows_the_answers_about_the_slide_it_is_asked_about() -> None:
+    """Ten slides whose right texts are their own: the others tell nothing of the next."""
+    asked = [
+        question(f"s{i}", (f"text {i}", f"text {(i + 1) % 10}"), "AB"[i % 2]) for i in range(10)
+    ]
+    found = {baseline.name: baseline for baseline in baselines(asked)}
+    assert found["majority_letter"].scores.overall.accuracy["value"] == 0  # the other letter leads
+    assert found["majority_letter"].rule == "mostly B, then A"
+    alone = [replace(each, slide="one") for each in asked]
+    assert [baseline.name for baseline in baselines(alone)] == ["longest_option"]
 
 
 def test_a_baseline_can_be_fitted_on_training_rows() -> None:

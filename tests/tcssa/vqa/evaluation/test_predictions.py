@@ -43,7 +43,7 @@ def test_a_csv_of_answers_is_read(tmp_path: Path) -> None:
 
 def test_files_that_are_no_answers_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text('{"id": 1}\n')
-    with pytest.raises(TableError, match="line 1: needs an id"):
+    with pytest.raises(TableError, match="no column is an answer by its name"):
         read_predictions(tmp_path / "x.jsonl", QUESTIONS)
     (tmp_path / "x.jsonl").write_text("no json\n")
     with pytest.raises(TableError, match="line 1: is not valid JSON"):
@@ -66,7 +66,7 @@ def test_lines_of_json_end_at_line_ends_alone(tmp_path: Path) -> None:
         ('["0", "A"]', "line 2: must hold an object, holds a list"),
         ('{"id": ["0"], "answer": "A"}', "line 2: needs an id"),
         ('{"id": true, "answer": "A"}', "line 2: needs an id"),
-        ('{"id": "0", "answer": {"A": 1}}', "line 2: needs an id"),
+        ('{"id": "0", "answer": {"A": 1}}', "line 2: the answer .answer. must be text"),
         ('{"id": "0", "id": "1", "answer": "A"}', "line 2: is not valid JSON"),
         ('{"id": "0", "answer": "\\ud800"}', "line 2: is not valid JSON"),
         ("[" * 100_000, "line 2: is JSON that is nested too deeply"),
@@ -76,6 +76,44 @@ def test_a_line_of_another_form_is_named(tmp_path: Path, line: str, reason: str)
     (tmp_path / "x.jsonl").write_text(f'{{"id": "1", "answer": "A"}}\n{line}\n')
     with pytest.raises(TableError, match=reason):
         read_predictions(tmp_path / "x.jsonl", QUESTIONS)
+
+
+def test_the_reference_s_results_name_slide_and_question(tmp_path: Path) -> None:
+    """They hold no ids, and of each answer the text and what was read off it."""
+    rows = [
+        {
+            "slide_id": f"features/s{i}.h5",
+            "question": " What? ",
+            "predicted_answer": "A",
+            "ground_truth": "A",
+            "generated_text": said,
+            "category": "x/y",
+            "correct": True,
+        }
+        for i, said in enumerate(["yes", "B because", "no", "yes"])
+    ]
+    rows.append({**rows[0], "slide_id": "other"})
+    path = tmp_path / "results.json"
+    path.write_text(
+        json.dumps({"overall_accuracy": 1.0, "category_stats": {}, "predictions": rows})
+    )
+    found = read_predictions(path, QUESTIONS)
+    assert (found.file.column, found.found_by) == ("generated_text", "slide and question")
+    assert found.file.others == ["predicted_answer"]
+    assert [record.predicted_index for record in found.records] == [0, None, 1, 0, None]
+    assert (found.missing, found.unknown) == (["4"], ["other: What?"])
+
+
+def test_ids_of_other_questions_are_refused(tmp_path: Path) -> None:
+    rows = [{"id": i, "question": f"Who is {i}?", "output": "A"} for i in range(5)]
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(rows))
+    with pytest.raises(TableError, match="id 0 asks 'Who is 0"):
+        read_predictions(path, QUESTIONS)
+    for row in rows[1:]:
+        row["question"] = "<image>\nWhat?\nA) yes"
+    path.write_text(json.dumps(rows))
+    assert read_predictions(path, QUESTIONS).reworded == ["0"]
 
 
 def test_captions_score_by_what_they_share_with_the_reference() -> None:

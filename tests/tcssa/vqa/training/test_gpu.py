@@ -69,7 +69,7 @@ def test_a_benchmark_is_answered_as_on_the_cpu(run: Path, tmp_path: Path, method
         options = EvalOptions(method=method, max_new_tokens=3)
         out = tmp_path / device
         evaluate(
-            run, "slidebench-tcga", bench, tmp_path / "features", Silent(), options,
+            run, "slidebench-tcga", bench, [tmp_path / "features"], Silent(), options,
             device=device, out=out,
         )  # fmt: skip
         lines = [json.loads(line) for line in (out / ANSWERS_FILE).read_text().splitlines()]

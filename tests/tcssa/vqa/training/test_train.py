@@ -1,13 +1,19 @@
 """What a training refuses, leaves out, keeps and goes on from."""
 
 import json
+import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from factories import make_compressor
 from safetensors.torch import load_file
+from vqa_models import tiny_qwen3
+from vqa_runs import slide_name, write_slides
 from vqa_training import row, tiny, write_material
 
 from tcssa.compressor import load_compressor, save_compressor
@@ -19,9 +25,7 @@ from tcssa.vqa.answering.slide_tokens import see_slide
 from tcssa.vqa.model.model_setup import load_parts
 from tcssa.vqa.model.run import load_vqa
 from tcssa.vqa.model.slot_cache import feature_tensor
-from tcssa.vqa.settings import (
-    inherited,
-)
+from tcssa.vqa.settings import LoraSettings, inherited
 from tcssa.vqa.training.train import read_metrics, train
 
 
@@ -153,6 +157,84 @@ def test_a_second_call_does_nothing_and_other_settings_are_refused(
     other = tiny(material, corpus={"data": tmp_path / "other.json"}, train={"epochs": 3})
     with pytest.raises(RunError, match="data_sha256 was"):
         train(other, stage_1, Silent())
+
+
+def test_a_finished_run_compares_all_that_it_was_made_from(
+    material: Path, stage_1: Path, tmp_path: Path
+) -> None:
+    """Other files under the same path are other files."""
+    folder = tmp_path / "material"
+    folder.mkdir()
+    for name in ("data.json", "compressor.safetensors", "features", "llm"):
+        (folder / name).symlink_to((material / name).resolve())
+    settings = tiny(folder, train={"epochs": 3})
+    kept = set(stage_1.rglob("*"))
+
+    def refused(name: str, write: Callable[[Path], object], reason: str) -> None:
+        (folder / name).unlink()
+        write(folder / name)
+        with pytest.raises(RunError, match=reason):
+            train(settings, stage_1, Silent())
+        (folder / name).rename(tmp_path / f"other-{name}")
+        (folder / name).symlink_to((material / name).resolve())
+
+    other = make_compressor(seed=9)
+    refused("compressor.safetensors", partial(save_compressor, other), "compressor_sha256 was")
+    refused("llm", partial(tiny_qwen3, seed=9), "llm_sha256 was")
+    refused("features", lambda path: write_slides(path, range(10)), "features_hash was")
+    assert set(stage_1.rglob("*")) == kept
+    assert train(settings, stage_1, Silent()) == read_metrics(stage_1)
+
+
+def test_options_of_lora_that_the_run_has_already_are_refused(
+    material: Path, stage_1: Path, tmp_path: Path
+) -> None:
+    train(tiny(material, train={"stage": 2, "from_run": stage_1}), tmp_path / "two", Silent())
+    more = tiny(material, train={"stage": 2, "from_run": tmp_path / "two"})
+    assert inherited({"train": {"from_run": tmp_path / "two"}})["lora"]["rank"] == 2
+    other = more.model_copy(update={"lora": LoraSettings(rank=4, targets="q_proj,v_proj")})
+    with pytest.raises(UsageError, match=r"says otherwise: lora\.rank was 2, now 4"):
+        train(other, tmp_path / "three", Silent())
+    assert not (tmp_path / "three").exists()
+    one = tiny(material, train={"from_run": stage_1}).model_copy(update={"lora": other.lora})
+    with pytest.raises(UsageError, match=r"lora\.rank was 16, now 4"):
+        train(one, tmp_path / "three", Silent())
+
+
+def test_the_precision_is_inherited_and_another_is_said(
+    material: Path, stage_1: Path, tmp_path: Path
+) -> None:
+    assert inherited({"train": {"from_run": stage_1}})["train"] == {"precision": "fp32"}
+    options = {"stage": 2, "from_run": stage_1, "precision": "bf16"}
+    reporter = Silent()
+    train(tiny(material, train=options), tmp_path / "run", reporter)
+    assert f"the language model is bf16, {stage_1} was trained in fp32" in reporter.warnings
+    assert load_vqa(tmp_path / "run", device="cpu").describe()["llm_dtype"] == "bfloat16"
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_damaged_features_are_rows_that_cannot_be_used(
+    material: Path, tmp_path: Path, cached: bool
+) -> None:
+    features = shutil.copytree(material / "features", tmp_path / "features")
+    damaged, unfinished = (features / f"{slide_name(number)}.h5" for number in (0, 5))
+    damaged.write_bytes(damaged.read_bytes()[:700])
+    with h5py.File(unfinished, "r+") as file:
+        file["features"][5, 2] = np.nan
+    corpus = {"features": features, "max_dropped": 0.2}
+    settings = tiny(material, corpus=corpus, visual={"use_slot_cache": cached})
+    reporter = Silent()
+    metrics = train(settings, tmp_path / "run", reporter)
+    assert metrics["dropped"] == {"damaged features": 1, "features not finite": 1}
+    assert sum(metrics["rows"].values()) == 8
+    listed = list(read_table(tmp_path / "run" / "skipped.csv").rows.values())
+    assert [line["row_id"] for line in listed] == ["r0", "r5"]
+    assert "the features of row 5 are not finite" in listed[1]["detail"]
+    assert any(text.startswith("2 rows left out: ") for text in reporter.warnings)
+    assert train(settings, tmp_path / "run", Silent()) == metrics
+    strict = tiny(material, corpus={"features": features}, visual={"use_slot_cache": cached})
+    with pytest.raises(DroppedRowsError, match="2 of 10 rows cannot be used"):
+        train(strict, tmp_path / "strict", Silent())
 
 
 @pytest.mark.parametrize("kind", ["sample", "mean", "abmil", "full"])
