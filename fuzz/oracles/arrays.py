@@ -107,20 +107,40 @@ def check_pt(path: Path, bag: Mapping[str, Any]) -> str | None:
 
 
 def check_feature_csv(path: Path, bag: Mapping[str, Any]) -> str | None:
-    """Compare a bag with the rows that the csv module reads strictly."""
+    """Compare a bag with the rows that the csv module reads strictly.
+
+    Of each row, the header apart, the features are the same columns; without a header, what stands
+    beside them is no number.
+    """
     text = io.StringIO(path.read_bytes().decode("utf-8-sig"), newline="")
-    rows = [row for row in csv.reader(text, strict=True) if any(cell.strip() for cell in row)]
-    features: list[list[float]] = []
-    for number, row in enumerate(rows):
+    begin = next((line for line in text if line.strip()), "")
+    text.seek(0)
+    mark = next((mark for mark in "\t;" if mark in begin), ",")
+    read = csv.reader(text, delimiter=mark, strict=True)
+    rows = [row for row in read if any(cell.strip() for cell in row)]
+    num_rows, dim = bag["features"].shape
+    if num_rows not in (len(rows), len(rows) - 1):
+        return f"{num_rows} rows of features, the table has {len(rows)}"
+    cells = rows[len(rows) - num_rows :]
+    for first in range(len(cells[0]) - dim + 1):
+        beside = [*cells[0][:first], *cells[0][first + dim :]]
         try:
-            values = [float(cell) for cell in row[:-1]]
+            features = [[float(cell) for cell in row[first : first + dim]] for row in cells]
         except ValueError:
-            if number:
-                raise
             continue
-        if number or values != list(range(len(values))):
-            features.append(values)
-    return _compared(bag, np.array(features, np.float32))
+        if num_rows == len(rows) and any(_is_number(cell) for cell in beside):
+            continue
+        if _compared(bag, np.array(features, np.float32)) is None:
+            return None
+    return "no columns of the table are these features"
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def check_tensors(path: Path, found: Mapping[str, Any]) -> str | None:

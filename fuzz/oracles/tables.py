@@ -137,15 +137,16 @@ def check_questions(path: Path, found: Any) -> str | None:
 
 
 def check_answers(path: Path, found: Any) -> str | None:
-    """Compare answers with the cells of the table."""
-    rows = strict_rows(path, multiline=True, delimiter=",")
-    ids, texts = ("row_id", "ID", "id", "question_id"), ("answer", "Answer", "prediction", "output")
+    """Compare answers with the cells of the column that was taken."""
+    rows = strict_rows(path, multiline=True)
     expected: dict[str, str] = {}
     for row in rows:
-        name = next(row[name] for name in ids if name in row)
-        expected.setdefault(name, next(row[name] for name in (*texts, "text") if name in row))
+        known = {re.sub(r"[\s_-]", "", name).lower(): cell for name, cell in row.items()}
+        ids = ("rowid", "id", "questionid", "qid")
+        name = next((known[each] for each in ids if known.get(each)), "")
+        expected.setdefault(name, row[found.file.column])
     wrong = [name for name, text in found.texts.items() if expected.get(name) != text]
-    return "answers differ" if wrong else None
+    return "answers differ" if wrong and found.found_by == "id" else None
 
 
 def check_instances(path: Path, found: Mapping[str, Any]) -> str | None:

@@ -129,12 +129,15 @@ def _torch(content: Any, *, is_new: bool = True) -> bytes:
 
 
 def csv_files() -> list[bytes]:
-    """SlideChat's tables of numbers with the patch's name behind."""
+    """Tables of numbers: with the patch's name behind, as SlideChat's; without; with an index."""
     rows = numbers(5, 3).tolist()
     lines = [",".join(f"{x:g}" for x in row) + f",p_{i}_0.png" for i, row in enumerate(rows)]
     plain = "\n".join(lines) + "\n"
     quoted = plain.replace("p_0_0.png", '"p_0,0.png"')
-    return [text.encode() for text in (plain, f"0,1,2,name\n{plain}", f"a,b,c,patch\n{quoted}")]
+    alone = "".join(",".join(f"{x:g}" for x in row) + "\n" for row in rows)
+    index = "".join(f"{i},{line}\n" for i, line in enumerate(alone.splitlines()))
+    texts = (plain, f"0,1,2,name\n{plain}", f"a,b,c,patch\n{quoted}", alone, f",0,1,2\n{index}")
+    return [text.encode() for text in texts]
 
 
 def lazyslide_stores() -> list[bytes]:

@@ -36,7 +36,7 @@ SLIDEBENCH = (
     '2,S2,Micro,Cells,LUAD,"Two\nlines?",yes,no,,,A\n',
 )
 ANSWERS = ('row_id,answer\n1,B\n2,"A. one,\nyes"\n', "ID,prediction\n1,A\n1,A\n")
-ANSWER_LINES = ('{"row_id": "1", "answer": "B"}\n{"id": 2, "text": "x"}\n',)
+ANSWER_LINES = ('{"row_id": "1", "answer": "B"}\n{"row_id": 2, "answer": "x"}\n',)
 INSTANCES = ("1,1,0.5,2\n1,1,0.25,3\n0,2,1e-3,-4\n", "0,10,1\n0,11,2\n")
 
 

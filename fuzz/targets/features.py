@@ -63,7 +63,8 @@ TARGETS = (
     ),
     Target(
         "feature-csv", ".csv", seeds.csv_files, read_bag, _ERRORS, mutate_text,
-        arrays.check_feature_csv, covered=("tcssa.features.readers.slidechat", "tcssa.files.table"),
+        arrays.check_feature_csv,
+        covered=("tcssa.features.readers.patch_table", "tcssa.files.table"),
     ),
     Target(
         "lazyslide", ".zarr", seeds.lazyslide_stores, read_bag, _ERRORS, mutate_member,

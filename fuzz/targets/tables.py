@@ -110,11 +110,12 @@ TARGETS = (
     _table(
         "answers", seeds.ANSWERS, lambda path: read_answers(path, _QUESTIONS),
         oracles.check_answers, "tcssa.vqa.evaluation.predictions",
+        "tcssa.vqa.evaluation.answer_file",
     ),
     Target(
         "answer-lines", ".jsonl", partial(seeds.encoded, seeds.ANSWER_LINES),
         lambda path: read_answers(path, _QUESTIONS), (TableError,), mutate_text,
-        covered=(*_TEXT, "tcssa.vqa.evaluation.predictions"),
+        covered=(*_TEXT, "tcssa.vqa.evaluation.predictions", "tcssa.vqa.evaluation.answer_file"),
     ),
     Target(
         "wsi-vqa", ".json", seeds.wsi_vqa, partial(read_benchmark, "wsi-vqa"), (TableError,),

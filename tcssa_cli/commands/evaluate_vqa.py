@@ -196,16 +196,21 @@ def _show_scores(console: Console, metrics: dict[str, Any]) -> None:
     overall = metrics["scores"]["overall"]
     rows: list[list[object]] = [[metrics["system"]["name"], *_cells(overall)]]
     if lenient := metrics["lenient"]:
-        more = counted(lenient["num_more"], "more reply", "more replies")
-        title = f"the same, read leniently ({more})"
+        title = f"read leniently (+{lenient['num_more']})"
         rows.append([title, *_cells(lenient["overall"])])
     for name, title in _CONTROLS.items():
         control = metrics["controls"][name]
         if control is not None:
             rows.append([title, *_cells(control["overall"])])
     for baseline in metrics["baselines"]:
-        name = f"{baseline['name'].replace('_', ' ')} ({baseline['rule']}; {_learned(baseline)})"
-        rows.append([name, *_cells(baseline["scores"]["overall"])])
+        fitted = baseline["fitted_on"]
+        how = baseline["rule"] + ("" if fitted == "nothing" else f"; fitted on {fitted}")
+        rows.append(
+            [
+                f"{baseline['name'].replace('_', ' ')} ({how})",
+                *_cells(baseline["scores"]["overall"]),
+            ]
+        )
     header = ["", "accuracy, all rows", "95 % interval", "of answered", "invalid"]
     size = f"{counted(overall['num_rows'], 'row')} of {counted(overall['num_slides'], 'slide')}"
     console.print(make_table(f"Accuracy: {size}", header, rows))
@@ -220,10 +225,6 @@ def _show_scores(console: Console, metrics: dict[str, Any]) -> None:
             rows.append(["mean of these", "", "", macro["value"], _interval(macro), None, None])
         header = [_GROUPS.get(category, category), "rows", "slides", *header[-4:]]
         console.print(make_table(None, header, rows))
-
-
-def _learned(baseline: dict[str, Any]) -> str:
-    return f"learned from {baseline['fitted_on']}"
 
 
 def _cells(tally: dict[str, Any]) -> list[object]:

@@ -79,8 +79,8 @@ def test_other_systems_answers_are_read_strictly_and_leniently(
     done = tcssa(*given, "--out", tmp_path / "out")
     assert done.code == 0, done.stderr
     assert "the answers are in 'Output'" in done.stderr
-    assert "read leniently (1 more reply)" in done.stdout
-    assert "learned from rows of the other slides" in " ".join(done.stdout.split())
+    assert "read leniently (+1)" in done.stdout
+    assert "fitted on the other slides" in " ".join(done.stdout.split())
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert found["scores"]["overall"]["accuracy"]["value"] == 0
     assert found["lenient"]["overall"]["accuracy"]["value"] == pytest.approx(1 / 18)

@@ -12,7 +12,6 @@ import re
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +117,8 @@ def is_patch_table(path: Path) -> bool:
         cells = first[layout.first : layout.end]
         return layout.dim > 1 and any(mark in cell for cell in cells for mark in ".eE")
     layout = _layout(first, second or first)
-    return layout.dim > 1 and _are_numbered(first[layout.first : layout.end])
+    begin, end = _numbered(first)
+    return layout.dim > 1 and begin <= layout.first and layout.end <= end
 
 
 def _layout(names: Sequence[str] | None, cells: Sequence[str]) -> _Layout:
@@ -136,6 +136,9 @@ def _layout(names: Sequence[str] | None, cells: Sequence[str]) -> _Layout:
         aside &= {0, width - 1}
     else:
         named = [plain_name(name) for name in names[:width]]
+        begin, close = _numbered(names[:width])
+        if 2 * (close - begin) > width:  # what stands outside of the numbers is something else
+            aside |= set(range(width)) - set(range(begin, close))
         aside |= {i for i, name in enumerate(named) if _is_no_feature(name)}
         has_index = bool(named) and named[0] in ("", "unnamed:0") and 0 not in texts
         aside |= {0} if has_index else set()
@@ -147,7 +150,7 @@ def _layout(names: Sequence[str] | None, cells: Sequence[str]) -> _Layout:
         end -= 1
     known = [i for i in texts if not first <= i < end]
     if names is not None:
-        known = [i for i in known if i < len(names) and not _is_no_feature(plain_name(names[i]))]
+        known = [i for i in known if i < len(names) and not names[i].strip()]
     return _Layout(width, first, end, names, has_index, known)
 
 
@@ -189,13 +192,25 @@ def _is_no_feature(plain: str) -> bool:
     return plain in _NO_FEATURES or plain.startswith("unnamed:")
 
 
-def _are_numbered(names: Sequence[str]) -> bool:
-    """Tell whether names are one word with numbers that go on: ``f0, f1, …``, or ``0, 1, …``."""
-    found = [_NUMBERED.fullmatch(name.strip()) for name in names]
-    if not all(found):
-        return False
-    parts = [(match[1], int(match[2])) for match in found if match]
-    return all(a[0] == b[0] and b[1] == a[1] + 1 for a, b in pairwise(parts))
+def _numbered(names: Sequence[str]) -> tuple[int, int]:
+    """Return where the longest run of numbered names begins and ends: ``f0, f1, …``."""
+    best, begin = (0, 0), 0
+    for place, name in enumerate(names):
+        before, found = _number_of(names[place - 1]), _number_of(name)
+        goes_on = place > 0 and found is not None and found == _next(before)
+        begin = begin if goes_on else place
+        if found is not None and place + 1 - begin > best[1] - best[0]:
+            best = begin, place + 1
+    return best
+
+
+def _number_of(name: str) -> tuple[str, int] | None:
+    found = _NUMBERED.fullmatch(name.strip())
+    return (found[1], int(found[2])) if found else None
+
+
+def _next(numbered: tuple[str, int] | None) -> tuple[str, int] | None:
+    return None if numbered is None else (numbered[0], numbered[1] + 1)
 
 
 def _counts_rows(column: Sequence[str]) -> bool:

@@ -19,7 +19,7 @@ class Baseline:
     rule: str
     """The rule in words, such as ``always B``."""
     fitted_on: str
-    """``nothing``, ``training rows``, or ``rows of the other slides``: no rule knows the answers
+    """``nothing``, ``training rows``, or ``the other slides``: no rule knows the answers
     about the slide that it is asked about."""
     scores: Scores
 
@@ -43,7 +43,7 @@ def baselines(
     if not asked:
         return []
     known = asked if train is None else [each for each in train if each.answer is not None]
-    fitted_on = "rows of the other slides" if train is None else "training rows"
+    fitted_on = "the other slides" if train is None else "training rows"
     letters = _Counts(known, lambda question: str(question.answer), leave_out=train is None)
     texts = _Counts(known, lambda q: same_words(q.answer_text), leave_out=train is None)
     rules: list[tuple[str, str, str, Callable[[Question], int | None]]] = [

@@ -74,7 +74,7 @@ def test_baselines_answer_without_the_slide() -> None:
     ]
     found = {baseline.name: baseline for baseline in baselines(asked)}
     letter = found["majority_letter"]
-    assert (letter.rule, letter.fitted_on) == ("always B", "rows of the other slides")
+    assert (letter.rule, letter.fitted_on) == ("always B", "the other slides")
     assert letter.scores.overall.accuracy["value"] == pytest.approx(3 / 4)
     # "no" is right for b and c, so one other slide of each tells it, and wrong for a and d
     text = found["majority_option_text"].scores.overall
