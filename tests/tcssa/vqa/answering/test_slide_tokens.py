@@ -54,12 +54,13 @@ def keep(
     value = "null" if place is None else str(place)
     (folder / "run" / "config.resolved.yaml").write_text(f"visual:\n  slot_cache: {value}\n")
     cache = SlotCache(place or folder / "run" / "slots", loaded.model.visual)
-    cache.fill(find_bags([folder / "features"])[slides], Silent())
+    paths = [ref.address for ref in find_bags([folder / "features"])]
+    cache.fill(paths[slides], Silent())
     return cache.folder
 
 
 def tokens_of(folder: Path, loaded: LoadedVqa) -> SlideTokens:
-    paths = {path.stem: path for path in find_bags([folder / "features"])}
+    paths = {ref.slide_id: ref.address for ref in find_bags([folder / "features"])}
     return SlideTokens(replace(loaded, folder=folder / "run"), paths)
 
 
