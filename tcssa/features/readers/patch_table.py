@@ -67,7 +67,7 @@ def read_csv_features(path: Path) -> NDArray[np.float32]:
             holds something other than numbers (the error names the line), or a column may be
             features or an index.
     """
-    text = read_text(path, FeatureFileError)
+    text = read_text(path, FeatureFileError, table=True)
     rows = cells_by_line(text, path, FeatureFileError, delimiter=_delimiter(text))
     line, cells = next(rows, (0, []))
     names = cells if _is_header(cells) else None
