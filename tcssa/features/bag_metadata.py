@@ -87,14 +87,14 @@ def describe(bag: Bag, mpp: float | None, *, needs_mpp: bool) -> Described:
     if has_coords and not in_um and getattr(bag.features, "name", None) == "/feats":
         reason = "does not tell the unit of its coordinates, as old files of STAMP"
         raise FeatureFileError(bag.path, reason, hint="extract this slide again with a newer STAMP")
-    mpp = mpp or _number(said.get("mpp_level0"))
+    mpp = mpp or positive_number(said.get("mpp_level0"))
     if mpp is None and has_coords and (needs_mpp or in_um):
         raise MissingMppError(
             bag.path, f"the level-0 resolution of slide {bag.slide_id!r} is not known"
         )
     level0 = _whole(said.get("patch_size_level0"))
-    tile_um = _number(said.get("tile_size_um")) or (
-        _number(said.get("tile_size")) if in_um else None
+    tile_um = positive_number(said.get("tile_size_um")) or (
+        positive_number(said.get("tile_size")) if in_um else None
     )
     if level0 is None and tile_um and mpp:
         level0 = round(tile_um / mpp)
@@ -120,18 +120,22 @@ def _clam_patches(path: Path) -> dict[str, Any]:
         coords = find_object(file, "coords")
         said = {} if coords is None else attributes(coords)
         side = said["patch_size"] * said["downsample"][0] * said.get("custom_downsample", 1)
-        known: dict[str, Any] = {"patch_size_level0": int(np.rint(side))}
+        known: dict[str, Any] = {
+            "patch_size": int(said["patch_size"]),
+            "patch_size_level0": int(np.rint(side)),
+        }
         if said.get("patch_level") == 0 and "level_dim" in said:
             width, height = said["level_dim"]
             known |= {"level0_width": int(width), "level0_height": int(height)}
     return known
 
 
-def _number(value: Any) -> float | None:
+def positive_number(value: Any) -> float | None:
+    """Return a number above 0; None for anything else."""
     is_number = isinstance(value, int | float) and np.isfinite(value) and value > 0
     return float(value) if is_number else None
 
 
 def _whole(value: Any) -> int | None:
-    number = _number(value)
+    number = positive_number(value)
     return None if number is None else int(number)

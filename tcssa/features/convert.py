@@ -63,6 +63,7 @@ def convert(
     *,
     slide_mpp: float | None = None,
     resolutions: Mapping[str, float] | None = None,
+    dtype: str | None = None,
     overwrite: bool = False,
 ) -> ConvertReport:
     """Write bags in another layout; a slide that fails is reported and does not stop the others.
@@ -75,6 +76,8 @@ def convert(
         slide_mpp: Level-0 resolution of every slide, µm per pixel; takes precedence over
             ``resolutions``.
         resolutions: Level-0 resolutions by slide_id; they take precedence over the files'.
+        dtype: Type to store features in, ``float32`` or ``float16``; None takes the layout's, which
+            for ``trident`` keeps float16.
         overwrite: Write slides again that have been written before.
 
     Returns:
@@ -84,11 +87,17 @@ def convert(
         DiskFullError: There is no space left.
         MissingDataError: A source does not exist, or a folder holds no feature file.
         UnknownNameError: There is no layout ``to``.
-        UsageError: Two sources are of one slide, or a job folder holds several sets of features.
+        UsageError: Two sources are of one slide, a job folder holds several sets of features, or
+            the layout does not keep features in that type.
     """
     if to not in LAYOUTS:
         raise UnknownNameError("layout", to, LAYOUTS)
     layout = LAYOUTS[to]
+    if dtype not in (None, *layout.dtypes):
+        raise UsageError(
+            f"the layout {to!r} keeps features in {' or '.join(layout.dtypes)}, not in {dtype}",
+            hint="leave --dtype out",
+        )
     reporter = reporter or Silent()
     refs = find_bags(sources)
     _require_distinct(refs)
@@ -99,7 +108,7 @@ def convert(
         for ref in refs:
             mpp = slide_mpp or (resolutions or {}).get(ref.slide_id)
             try:
-                _convert_one(ref, layout, out, mpp, overwrite, report)
+                _convert_one(ref, layout, out, mpp, dtype, report, overwrite=overwrite)
             except DiskFullError:
                 raise
             except TcssaError as error:
@@ -118,8 +127,10 @@ def _convert_one(
     layout: Layout,
     out: Path,
     mpp: float | None,
-    overwrite: bool,
+    dtype: str | None,
     report: ConvertReport,
+    *,
+    overwrite: bool,
 ) -> None:
     with open_bag(ref) as bag:
         targets = layout.files(out, bag.slide_id, bag.encoder)
@@ -132,7 +143,7 @@ def _convert_one(
         if any(target.exists() and target.samefile(ref.file) for target in targets):
             raise FeatureFileError(bag.path, "would be replaced by what is made of it")
         known = describe(bag, mpp, needs_mpp=layout.needs_mpp)
-        layout.write(bag, known, out)
+        layout.write(bag, known, out, dtype)
         report.num_converted += 1
         report.num_patches += bag.num_patches
         for fact in known.unknown():

@@ -11,5 +11,9 @@ def nominal_magnification(mpp: float) -> int:
 
 def magnification(mpp: float) -> int | float:
     """Return ``10 / mpp`` to two decimals; an int if it is whole, as in TRIDENT's files."""
-    power = round(10 / mpp, 2)
-    return int(power) if power == int(power) else power
+    return whole_if_it_is(round(10 / mpp, 2))
+
+
+def whole_if_it_is(number: float) -> int | float:
+    """Return an int for a whole number, and any other number as it is."""
+    return int(number) if number == int(number) else number

@@ -38,6 +38,7 @@ class BagHeader:
         coords: Further attributes of ``coords``, which describe the grid.
         ours: Attributes of both datasets: resolution, parameters.
         encoder: The encoder's name.
+        features: Attributes of the features alone.
     """
 
     name: str
@@ -45,6 +46,7 @@ class BagHeader:
     coords: Mapping[str, Attribute]
     ours: Mapping[str, Attribute] = field(default_factory=dict)
     encoder: str = "None"
+    features: Mapping[str, Attribute] = field(default_factory=dict)
 
 
 class FeatureWriter:
@@ -110,6 +112,7 @@ class FeatureWriter:
             savetodir=str(self.path.parent.resolve()),
             encoder=header.encoder,
             **ours,
+            **header.features,
         )
 
 

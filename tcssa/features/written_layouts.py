@@ -6,7 +6,6 @@ means "done" last. Rows are streamed in chunks; only CLAM's ``.pt`` needs the wh
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,25 +16,14 @@ from numpy.typing import NDArray
 
 from tcssa.features.bag import Bag
 from tcssa.features.bag_metadata import Described
-from tcssa.features.writer import Attribute, BagHeader, as_stored, new_file, writing_features
+from tcssa.features.trident_layout import ROWS, folder_name, trident_files, write_trident
+from tcssa.features.writer import Attribute, as_stored, new_file
 from tcssa.files import atomic
 from tcssa.version import __version__
 
-ROWS = 4096
-"""Patches in memory at a time."""
-
 _CLAM_ROWS = 32
-_STAMP_VERSION = "2.5.0"
-"""Version of STAMP whose layout is written; STAMP's readers compare it with their own."""
-
-_GRID = (
-    "patch_size", "patch_size_level0", "level0_magnification", "target_magnification", "overlap",
-    "level0_width", "level0_height",
-)  # fmt: skip
-_OURS = (
-    "mpp_level0", "mpp_source", "mpp_target", "mpp_effective", "encoder_weights",
-    "encoder_input_px", "params", "params_hash",
-)  # fmt: skip
+_STAMP_VERSION = "2.0.0"
+"""First version of STAMP with this layout; STAMP refuses files of versions above its own."""
 
 
 @dataclass(frozen=True)
@@ -45,52 +33,16 @@ class Layout:
     Attributes:
         files: Names a slide's files, given folder, slide_id and encoder. The last file exists only
             once the slide is done.
-        write: Writes a bag, given its facts and the folder.
+        write: Writes a bag, given its facts, the folder and the type to store features in, None for
+            the layout's own choice.
+        dtypes: Types that features may be stored in.
         needs_mpp: Whether coordinates in pixels cannot be written without a resolution.
     """
 
     files: Callable[[Path, str, str | None], tuple[Path, ...]]
-    write: Callable[[Bag, Described, Path], None]
+    write: Callable[[Bag, Described, Path, str | None], None]
+    dtypes: tuple[str, ...]
     needs_mpp: bool = False
-
-
-def _trident_files(out: Path, slide_id: str, encoder: str | None) -> tuple[Path, ...]:
-    return (out / f"features_{_folder_name(encoder)}" / f"{slide_id}.h5",)
-
-
-def _write_trident(bag: Bag, known: Described, out: Path) -> None:
-    from tcssa.features.magnification import magnification, nominal_magnification
-
-    said: dict[str, Any] = dict(known.attributes)
-    facts = {"patch_size": known.patch_size, "patch_size_level0": known.patch_size_level0}
-    if known.mpp is not None:
-        if said.get("mpp_level0") != known.mpp:
-            said |= {"mpp_level0": known.mpp, "mpp_source": "given"}
-        facts["level0_magnification"] = nominal_magnification(known.mpp)
-    if known.in_um and known.mpp and known.patch_size and known.patch_size_level0:
-        target = known.patch_size_level0 * known.mpp / known.patch_size
-        if "tile_size_um" in said:
-            target = said["tile_size_um"] / known.patch_size
-        said |= {"mpp_target": target, "target_magnification": magnification(target)}
-    said = {name: value for name, value in {**facts, **said}.items() if value is not None}
-    header = BagHeader(
-        name=bag.slide_id,
-        savetodir=out,
-        encoder=known.encoder or "None",
-        coords=_chosen(said, _GRID),
-        ours=_chosen(said, _OURS),
-    )
-    (path,) = _trident_files(out, bag.slide_id, known.encoder)
-    with writing_features(
-        path,
-        header,
-        num_expected=bag.num_patches,
-        feature_dim=bag.feature_dim,
-        dtype="float16" if bag.features.dtype == np.float16 else "float32",
-        with_coords=known.has_coords,
-    ) as writer:
-        for features, coords in bag.chunks(ROWS):
-            writer.append(features, known.pixels(coords))
 
 
 def _clam_files(out: Path, slide_id: str, encoder: str | None) -> tuple[Path, ...]:
@@ -98,7 +50,7 @@ def _clam_files(out: Path, slide_id: str, encoder: str | None) -> tuple[Path, ..
     return out / "h5_files" / name, out / "patches" / name, out / "pt_files" / f"{slide_id}.pt"
 
 
-def _write_clam(bag: Bag, known: Described, out: Path) -> None:
+def _write_clam(bag: Bag, known: Described, out: Path, _: str | None) -> None:
     """Write ``h5_files`` and ``patches`` if coordinates are known, and ``pt_files`` last."""
     import torch
 
@@ -152,10 +104,10 @@ def _write_clam_patches(bag: Bag, known: Described, path: Path) -> None:
 
 
 def _stamp_files(out: Path, slide_id: str, encoder: str | None) -> tuple[Path, ...]:
-    return (out / _folder_name(encoder) / f"{slide_id}.h5",)
+    return (out / folder_name(encoder) / f"{slide_id}.h5",)
 
 
-def _write_stamp(bag: Bag, known: Described, out: Path) -> None:
+def _write_stamp(bag: Bag, known: Described, out: Path, _: str | None) -> None:
     (path,) = _stamp_files(out, bag.slide_id, known.encoder)
     with new_file(path) as (file, disk):
         feats = file.create_dataset("feats", (bag.num_patches, bag.feature_dim), "float16")
@@ -201,20 +153,8 @@ def _pieces(bag: Bag) -> Iterator[tuple[int, int, NDArray[Any], NDArray[Any] | N
         begin += len(features)
 
 
-def _folder_name(encoder: str | None) -> str:
-    return re.sub(r"[^\w.-]", "_", encoder or "unknown")
-
-
-def _chosen(said: dict[str, Any], names: tuple[str, ...]) -> dict[str, Attribute]:
-    return {
-        name: said[name]
-        for name in names
-        if isinstance(said.get(name), str | int | float) and said[name] != "None"
-    }
-
-
 LAYOUTS = {
-    "trident": Layout(_trident_files, _write_trident),
-    "clam": Layout(_clam_files, _write_clam),
-    "stamp": Layout(_stamp_files, _write_stamp, needs_mpp=True),
+    "trident": Layout(trident_files, write_trident, ("float32", "float16")),
+    "clam": Layout(_clam_files, _write_clam, ("float32",)),
+    "stamp": Layout(_stamp_files, _write_stamp, ("float16",), needs_mpp=True),
 }

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 LayoutName = Literal["trident", "clam", "stamp"]
 """Tools whose layout can be written."""
+DtypeName = Literal["float32", "float16"]
+"""Types that features are stored in."""
 
 
 def convert(
@@ -44,6 +46,14 @@ def convert(
     manifest: Annotated[
         Path | None,
         typer.Option(help="Table of the slides' resolutions: wsi or slide_id, and mpp."),
+    ] = None,
+    dtype: Annotated[
+        DtypeName | None,
+        typer.Option(
+            help="Type to store features in, for TRIDENT. [default: float16 stays, all else is "
+            "float32; CLAM's are float32, STAMP's float16]",
+            show_default=False,
+        ),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write slides again that are there already.")
@@ -75,6 +85,7 @@ def convert(
         output,
         slide_mpp=slide_mpp,
         resolutions=resolutions,
+        dtype=dtype,
         overwrite=overwrite,
     )
     output.result({"folder": out, **asdict(report)}, lambda console: _show(console, out, report))

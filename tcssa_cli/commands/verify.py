@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def verify(
-    job: Annotated[Path, typer.Argument(help="Job folder that tcssa extract wrote.")],
+    job: Annotated[Path, typer.Argument(help="Job folder that tcssa extract or convert wrote.")],
     repair: Annotated[
         bool,
         typer.Option(
@@ -56,6 +56,12 @@ def _show(console: Console, report: VerifyReport) -> None:
         f"{len(report.faults)} faulty{aside}",
         soft_wrap=True,
     )
+    if report.without_grid:
+        console.print(
+            f"{counted(len(report.without_grid), 'file')} of features beside no patches to be "
+            f"compared with, such as {report.without_grid[0]}",
+            soft_wrap=True,
+        )
     if report.leftovers:
         console.print(
             f"{counted(len(report.leftovers), 'temporary file')} or locks, of commands that are "

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tcssa.errors import FeatureFileError, MissingDataError
 from tcssa.features.bag import Bag
 from tcssa.features.opening import open_bag
+from tcssa.features.trident_layout import CONVERTED_FROM
 from tcssa.files.boundary import UnsoundError, reading
 from tcssa.files.checksums import params_hash
 from tcssa.files.hdf5 import attributes, find_object, hdf5_file, numbers
@@ -25,6 +26,8 @@ from tcssa.reporter import Reporter, Silent
 
 FAULTY_FOLDER = "faulty"
 _ROWS = 8192
+_FEATURES = ("*/features_*/*.h5", "features_*/*.h5")
+"""Places of features, in a job and in a folder of one grid."""
 _LEFTOVERS = ("**/.*.tcssa-tmp", "**/.*.tcssa-lock")
 _COORDS_FACTS = ("patch_size", "patch_size_level0", "level0_width", "level0_height")
 
@@ -49,6 +52,8 @@ class VerifyReport:
         faults: Faulty files, and what is wrong with each.
         num_requeued: Faulty files that were moved aside.
         leftovers: Temporary files and locks of runs that were killed or are still going on.
+        without_grid: Sound files of other programs and of `convert` that have no file of patches to
+            be compared with, relative to the job.
     """
 
     job: Path
@@ -58,18 +63,20 @@ class VerifyReport:
     faults: list[Fault] = field(default_factory=list)
     num_requeued: int = 0
     leftovers: list[Path] = field(default_factory=list)
+    without_grid: list[Path] = field(default_factory=list)
 
 
 def verify(job: Path, *, repair: bool = False, reporter: Reporter | None = None) -> VerifyReport:
-    """Check every file of an extraction's job, ours and those that TRIDENT wrote.
+    """Check every file of a job: ours, what TRIDENT made of our patches, what `convert` wrote.
 
-    A feature file must open and be complete, with as many corners as rows, only finite values, the
-    attributes of its grid, the parameters that its hash was made of, and exactly the patches of the
-    grid's file, in its order, but for those that could not be read. A slot file must be complete
-    and finite, with no mass below 0.
+    A feature file must open and be complete, with as many corners as rows, only finite values, and
+    exactly the patches of the grid's file, in its order, but for those that could not be read. One
+    that `tcssa.slides.extract` wrote must also have that file, the attributes of its grid, and the
+    parameters that its hash was made of. A slot file must be complete and finite, with no mass
+    below 0.
 
     Args:
-        job: The folder that `tcssa.slides.extract` wrote.
+        job: The folder that `tcssa.slides.extract` wrote, or a conversion to TRIDENT's layout.
         repair: Move faulty files to ``JOB/faulty``, so that the next extraction makes them again.
         reporter: Receives the progress; None shows none.
 
@@ -80,7 +87,7 @@ def verify(job: Path, *, repair: bool = False, reporter: Reporter | None = None)
         MissingDataError: The folder holds no features and no slots.
     """
     reporter = reporter or Silent()
-    features = sorted(job.glob("*/features_*/*.h5"))
+    features = sorted(path for pattern in _FEATURES for path in job.glob(pattern))
     slots = sorted(job.glob("*/slide_features_tcssa/*.h5"))
     if not features and not slots:
         raise MissingDataError(
@@ -89,20 +96,23 @@ def verify(job: Path, *, repair: bool = False, reporter: Reporter | None = None)
     report = VerifyReport(job, len(features), len(slots))
     with reporter.task("verifying", len(features) + len(slots), "files") as task:
         for path in features:
-            report.num_patches += _sound(path, _check_features, report, repair=repair)
+            _check(path, _check_features, report, repair=repair)
             task.advance()
         for path in slots:
-            _sound(path, _check_slots, report, repair=repair)
+            _check(path, _check_slots, report, repair=repair)
             task.advance()
     report.leftovers = sorted(path for pattern in _LEFTOVERS for path in job.glob(pattern))
     return report
 
 
-def _sound(path: Path, check: Callable[[Path], int], report: VerifyReport, *, repair: bool) -> int:
-    """Check a file; return its number of rows, or 0 if it is faulty, which is noted."""
+def _check(
+    path: Path, check: Callable[[Path, VerifyReport], None], report: VerifyReport, *, repair: bool
+) -> None:
+    """Check a file, and note it where it is faulty."""
     try:
         with reading(path, FeatureFileError):
-            return check(path)
+            check(path, report)
+        return
     except FeatureFileError as fault:
         reason = fault.reason
     relative = path.relative_to(report.job)
@@ -112,32 +122,48 @@ def _sound(path: Path, check: Callable[[Path], int], report: VerifyReport, *, re
         aside.parent.mkdir(parents=True, exist_ok=True)
         path.replace(aside)
         report.num_requeued += 1
-    return 0
 
 
-def _check_features(path: Path) -> int:
+def _check_features(path: Path, report: VerifyReport) -> None:
+    grid = path.parent.parent / "patches" / f"{path.stem}_patches.h5"
     with open_bag(path) as bag:
-        if bag.coords is None:
-            raise UnsoundError("has no coords")
-        missing = [name for name in _COORDS_FACTS if name not in bag.attributes]
-        if missing:
-            raise UnsoundError(f"lacks the attributes {', '.join(missing)}")
+        own = _own_attributes(bag)
+        if "params" in own and CONVERTED_FROM not in own:
+            _check_extracted(bag, own, grid)
         for first, rows in _rows_of(bag):
             finite = np.isfinite(rows).all(axis=1)
             if not finite.all():
                 raise UnsoundError(f"row {first + int(np.argmin(finite))} is not finite")
-        if "tcssa_version" in bag.attributes:
-            _check_params(bag.attributes)
-        coords = bag.read_coords()
-        assert coords is not None
-        failed = _failed_coords(bag)
-        if len(failed) != int(bag.attributes.get("n_failed", 0)):
+        coords, failed = bag.read_coords(), _failed_coords(bag)
+        if len(failed) != int(own.get("n_failed", 0)):
             raise UnsoundError(
                 f"lists {len(failed)} patches that could not be read, and counts "
-                f"{bag.attributes['n_failed']}"
+                f"{own.get('n_failed', 0)}"
             )
-        _check_places(path, coords, failed)
-        return bag.num_patches
+        if coords is None or not grid.exists():
+            report.without_grid.append(path.relative_to(report.job))
+        else:
+            _check_places(grid, coords, failed)
+        report.num_patches += bag.num_patches
+
+
+def _own_attributes(bag: Bag) -> Mapping[str, Any]:
+    """Return the attributes of the features alone: those of ``coords`` TRIDENT copies from ours."""
+    features = None if bag.file is None else find_object(bag.file, "features")
+    return {} if features is None else attributes(features)
+
+
+def _check_extracted(bag: Bag, own: Mapping[str, Any], grid: Path) -> None:
+    """Require what only an extraction of ours has."""
+    if bag.coords is None:
+        raise UnsoundError("has no coords")
+    missing = [name for name in _COORDS_FACTS if name not in bag.attributes]
+    if missing:
+        raise UnsoundError(f"lacks the attributes {', '.join(missing)}")
+    if params_hash(json.loads(own["params"])) != own["params_hash"]:
+        raise UnsoundError("its parameters are not those that its hash was made of")
+    if not grid.exists():
+        raise UnsoundError(f"the file of its patches is missing: {grid.name}")
 
 
 def _rows_of(bag: Bag) -> Iterator[tuple[int, NDArray[Any]]]:
@@ -152,17 +178,8 @@ def _failed_coords(bag: Bag) -> NDArray[np.int64]:
     return failed
 
 
-def _check_params(said: Mapping[str, Any]) -> None:
-    stored = json.loads(said["params"])
-    if params_hash(stored) != said["params_hash"]:
-        raise UnsoundError("its parameters are not those that its hash was made of")
-
-
-def _check_places(path: Path, coords: NDArray[Any], failed: NDArray[np.int64]) -> None:
+def _check_places(grid: Path, coords: NDArray[Any], failed: NDArray[np.int64]) -> None:
     """Require the patches of the grid's file, in its order, without the failed ones."""
-    grid = path.parent.parent / "patches" / f"{path.stem}_patches.h5"
-    if not grid.exists():
-        raise UnsoundError(f"the file of its patches is missing: {grid.name}")
     with hdf5_file(grid, FeatureFileError) as file:
         planned = numbers(file, "coords", kinds="iu", ndim=2)[:]
     if len(failed):
@@ -178,7 +195,7 @@ def _check_places(path: Path, coords: NDArray[Any], failed: NDArray[np.int64]) -
         raise UnsoundError(f"row {row} is another patch than in {grid.name}")
 
 
-def _check_slots(path: Path) -> int:
+def _check_slots(path: Path, _: VerifyReport) -> None:
     with hdf5_file(path, FeatureFileError) as file:
         slots, mass = numbers(file, "features", ndim=2)[:], numbers(file, "mass", ndim=1)[:]
         if not attributes(file["features"])["complete"]:
@@ -187,4 +204,3 @@ def _check_slots(path: Path) -> int:
         raise UnsoundError("holds values that are not finite")
     if (mass < 0).any() or slots.shape[0] != len(mass):
         raise UnsoundError("its mass makes no sense")
-    return len(slots)

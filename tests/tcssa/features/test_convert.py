@@ -219,6 +219,85 @@ def test_old_stamp_files_without_a_unit_are_refused(tmp_path: Path) -> None:
     assert "does not tell the unit" in report.failed[0].reason
 
 
+def clam_patches(path: Path, corners: Any, **said: Any) -> Path:
+    """CLAM's file of patches of one slide, and its features beside it."""
+    for folder in ("patches", "h5_files"):
+        (path / folder).mkdir(parents=True, exist_ok=True)
+    with h5py.File(path / "patches/s.h5", "w") as file:
+        dataset = file.create_dataset("coords", data=corners)
+        dataset.attrs.update({"patch_level": 0, "downsample": np.ones(2), **said})
+    with h5py.File(path / "h5_files/s.h5", "w") as file:
+        file["coords"] = np.asarray(corners, np.int32)
+        file["features"] = np.ones((len(corners), 4), np.float32)
+    return path / "h5_files"
+
+
+def read_footprint(patches: Path) -> int:
+    """Side in level-0 pixels that TRIDENT reads of a patch, by its own formula."""
+    with h5py.File(patches) as file:
+        said = file["coords"].attrs
+        scale = (10 / said["target_magnification"]) / (10 / said["level0_magnification"])
+        return round(said["patch_size"] * scale)
+
+
+def test_trident_gets_the_file_of_patches_that_its_tools_ask_for(tmp_path: Path) -> None:
+    corners = [[0, 0], [112, 0], [0, 112]]
+    source = clam_patches(tmp_path / "clam", corners, patch_size=112)
+    convert([source], "trident", tmp_path / "out")
+    patches = tmp_path / "out/patches/s_patches.h5"
+    assert content(patches)["coords"].tolist() == corners
+    with h5py.File(patches) as file:
+        said = dict(file["coords"].attrs)
+    assert (said["patch_size"], said["patch_size_level0"], said["name"]) == (112, 112, "s")
+    assert "level0_magnification" not in said  # nothing tells it
+    convert([source], "trident", tmp_path / "known", slide_mpp=0.5)
+    assert read_footprint(tmp_path / "known/patches/s_patches.h5") == 112
+
+
+@pytest.mark.parametrize(("mpp", "um"), [(0.2325, 112.0), (0.499, 112.0), (0.7, 256.0), (0.13, 56)])
+def test_trident_reads_the_footprint_of_the_source_at_any_resolution(
+    tmp_path: Path, mpp: float, um: float
+) -> None:
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file["feats"], file["coords"] = np.ones((2, 3), np.float16), np.array([[0, 0], [um, 0]])
+        file.attrs.update(unit="um", tile_size_um=um, tile_size_px=224, extractor="x")
+    convert([tmp_path / "s.h5"], "trident", tmp_path / "out", slide_mpp=mpp)
+    assert read_footprint(tmp_path / "out/patches/s_patches.h5") == round(um / mpp)
+
+
+def test_features_of_two_encoders_share_their_patches_and_no_others(tmp_path: Path) -> None:
+    write_bag(tmp_path / "a/s.h5", encoder="a")
+    write_bag(tmp_path / "b/s.h5", encoder="b", seed=1)
+    write_bag(tmp_path / "c/s.h5", encoder="c", num_patches=7)
+    out = tmp_path / "out"
+    for name in "ab":
+        assert convert([tmp_path / name], "trident", out).num_converted == 1
+    (failed,) = convert([tmp_path / "c"], "trident", out).failed
+    assert "features_a, features_b stand on other patches of this slide" in failed.reason
+    assert not (out / "features_c").exists()
+    assert len(content(out / "patches/s_patches.h5")["coords"]) == 20
+
+
+def test_the_type_of_features_can_be_asked_for(tmp_path: Path) -> None:
+    path = write_bag(tmp_path / "a.h5")
+    half = tmp_path / "half/features_test_encoder"
+    convert([path], "trident", half.parent, dtype="float16")
+    assert content(half / "a.h5")["features"].dtype == np.float16
+    for dtype in (None, "float32"):
+        convert([half], "trident", tmp_path / str(dtype), dtype=dtype)
+        made = tmp_path / str(dtype) / "features_test_encoder/a.h5"
+        assert content(made)["features"].dtype == (dtype or "float16")
+    with pytest.raises(UsageError, match="'stamp' keeps features in float16, not in float32"):
+        convert([path], "stamp", tmp_path / "out", slide_mpp=0.5, dtype="float32")
+
+
+def test_stamp_files_claim_the_first_version_of_their_layout(tmp_path: Path) -> None:
+    """STAMP refuses a file of a version above its own."""
+    convert([write_bag(tmp_path / "a.h5")], "stamp", tmp_path / "out", slide_mpp=0.5)
+    with h5py.File(tmp_path / "out/test_encoder/a.h5") as file:
+        assert file.attrs["stamp_version"] == "2.0.0"
+
+
 def test_what_is_there_is_kept_until_overwritten(tmp_path: Path) -> None:
     path = write_bag(tmp_path / "a.h5", seed=0)
     made = tmp_path / "out/features_test_encoder/a.h5"

@@ -11,6 +11,7 @@ from slide_files import FEATURES, draw_slides
 
 from tcssa.errors import MissingDataError
 from tcssa.features import find_bags
+from tcssa.features.convert import convert
 from tcssa.slides import extract
 from tcssa.slides.extraction.verify import verify
 
@@ -124,6 +125,49 @@ def test_genuine_jobs_of_trident_are_checked_too() -> None:
     report = verify(require_shared("interop/trident/job"))
     assert report.num_features > 0
     assert not report.faults
+
+
+def as_trident(path: Path, patches: Path) -> None:
+    """Features as TRIDENT makes them of our patches, whose attributes it copies to its corners."""
+    path.parent.mkdir(exist_ok=True)
+    with h5py.File(patches) as ours, h5py.File(path, "w") as file:
+        corners = ours["coords"]
+        coords = file.create_dataset("coords", data=corners[:])
+        coords.attrs.update(corners.attrs)
+        features = file.create_dataset("features", data=np.ones((len(corners), 8), np.float32))
+        features.attrs.update(name=path.stem, savetodir=str(path.parent), encoder="tiny")
+
+
+def test_what_trident_made_of_our_patches_is_sound(job: Path) -> None:
+    grid = job / FEATURES.partition("/")[0]
+    name = find_bags([job / FEATURES])[0].slide_id
+    path = grid / f"features_tiny/{name}.h5"
+    as_trident(path, grid / f"patches/{name}_patches.h5")
+    report = verify(job, repair=True)
+    assert (report.num_features, report.faults, report.without_grid) == (6, [], [])
+    with h5py.File(path, "r+") as file:
+        file["coords"][0] += 1
+    (fault,) = verify(job).faults
+    assert "row 0 is another patch" in fault.reason
+
+
+@pytest.mark.parametrize("grid", [".", "20x_224px_0px_overlap"])
+def test_a_conversion_is_sound(finished_job: Path, tmp_path: Path, grid: str) -> None:
+    """Ours, through a layout that forgets, and of a file that knows no places."""
+    job, stamp = tmp_path / "job", tmp_path / "stamp"
+    convert([finished_job], "stamp", stamp)
+    convert([finished_job], "trident", job / grid)
+    convert([stamp], "trident", tmp_path / "back" / grid)
+    np.save(tmp_path / "s.npy", np.ones((3, 4), np.float32))
+    convert([tmp_path / "s.npy"], "trident", job / grid)
+    report = verify(job)
+    assert (report.num_features, report.faults) == (6, [])
+    assert [path.name for path in report.without_grid] == ["s.h5"]
+    report = verify(tmp_path / "back")
+    assert (report.num_features, report.faults, report.without_grid) == (5, [], [])
+    with h5py.File(next(job.rglob("features_eff*/*.h5")), "r+") as file:
+        not_finite(file)
+    assert len(verify(job).faults) == 1
 
 
 def test_a_folder_without_features_is_no_job(tmp_path: Path) -> None:
