@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Self
 
 from tcssa.errors import FeatureFileError
+from tcssa.features.lazyslide_store import is_store
 
 SEPARATOR = "::"
-STORE_SUFFIX = ".zarr"
-"""Suffix of a LazySlide store, which is a folder."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,6 @@ class BagRef:
 
     def __str__(self) -> str:
         return str(self.address)
-
-
-def is_store(path: Path) -> bool:
-    """Tell whether a path may be a LazySlide store; OME-Zarr is a slide, not a store."""
-    name = path.name.lower()
-    return name.endswith(STORE_SUFFIX) and not name.endswith(".ome.zarr") and path.is_dir()
 
 
 def choose_set(ref: BagRef, names: list[str]) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tcssa.errors import MissingDataError, UsageError
-from tcssa.features.feature_set_path import STORE_SUFFIX, BagRef, is_store
+from tcssa.features.feature_set_path import BagRef
+from tcssa.features.lazyslide_store import STORE_SUFFIX, is_store
 from tcssa.features.readers.patch_table import is_patch_table
 from tcssa.features.readers.registry import SUFFIXES, TABLE_SUFFIX
 from tcssa.features.tables import site_of

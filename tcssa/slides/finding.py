@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tcssa.errors import SlideError, printable
+from tcssa.features.lazyslide_store import is_lazyslide
 from tcssa.files.boundary import is_folder
 from tcssa.files.dicom import SUFFIX as DICOM_SUFFIX
 from tcssa.files.dicom import dicom_series
@@ -32,7 +33,8 @@ _HIDDEN_FOLDER = "hidden folders"
 _REPEATED = "links to folders that are searched already"
 _NO_DICOM_SLIDE = "DICOM files, which are no slide images (of another kind, labels or overviews)"
 _LABELS = "images of OME-Zarr stores are labels or thumbnails"
-_REMARKS_ONLY = (_HIDDEN_FOLDER, _REPEATED)
+_FEATURES = "stores of LazySlide, which hold features"
+_REMARKS_ONLY = (_HIDDEN_FOLDER, _REPEATED, _FEATURES)
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,9 @@ def search(root: Path) -> Findings:
             findings.leave_out(here, _REPEATED)
             continue
         seen.add((status.st_dev, status.st_ino))
+        if here != root and is_lazyslide(here):
+            findings.leave_out(here, _FEATURES)
+            continue
         findings.slides.extend(_slides_among(here, files, findings))
         if here.suffix.lower() == _ZARR_SUFFIX or is_zarr_node(here):
             findings.slides.extend(_slides_of_store(here, findings))

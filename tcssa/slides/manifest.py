@@ -15,6 +15,8 @@ from pathlib import Path, PureWindowsPath
 from typing import Literal, Self
 
 from tcssa.errors import MissingDataError, SlideError, TableError, UsageError
+from tcssa.errors import MissingDataError, TableError, UsageError
+from tcssa.features.lazyslide_store import is_lazyslide
 from tcssa.features.tables import find_column, slide_name
 from tcssa.files.boundary import is_folder, reading
 from tcssa.files.checksums import fingerprint
@@ -156,14 +158,34 @@ def find_slides(
 
 
 def are_slides(place: Path | str) -> bool:
-    """Tell whether a user's path is a slide, or a folder of slides and not of features."""
+    """Tell whether a user's path is a slide or a folder of slides, and not features.
+
+    Raises:
+        UsageError: A folder holds both.
+    """
     if is_remote(str(place)):
         return True
     path = local_path(place)
+    if is_lazyslide(path):
+        return False
     if not path.is_dir() or is_slide_folder(path):
         return path.is_dir() or path.suffix.lower() in SLIDE_SUFFIXES
-    holds_features = any(path.rglob("*.h5")) or any(path.glob("*.pt")) or any(path.glob("*.npy"))
-    return not holds_features and bool(search(path).slides)
+    slides, features = search(path).slides, next(_features_below(path), None)
+    if slides and features:
+        raise UsageError(
+            f"{path} holds slides ({slides[0].path.relative_to(path)}) and features "
+            f"({features.relative_to(path)})",
+            hint="name the folder of the ones you mean, or a pattern in quotes, as "
+            f"'{path / ('*' + features.suffix)}'",
+        )
+    return bool(slides)
+
+
+def _features_below(folder: Path) -> Iterator[Path]:
+    for pattern in ("*.pt", "*.npy"):
+        yield from folder.glob(pattern)
+    yield from filter(is_lazyslide, folder.glob("*.zarr"))
+    yield from folder.rglob("*.h5")
 
 
 def read_manifest(path: Path, folders: Sequence[Path] = ()) -> list[SlideFile]:

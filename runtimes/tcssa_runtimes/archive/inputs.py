@@ -11,7 +11,7 @@ from typing import Self
 
 from tcssa.errors import MissingDataError, TableError, UsageError
 from tcssa.features import BagRef, find_bags
-from tcssa.features.feature_set_path import is_store
+from tcssa.features.lazyslide_store import is_store
 from tcssa.files.table import read_table
 from tcssa.files.text import lines_of, read_text
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from tcssa.errors import FeatureFileError
 from tcssa.features.feature_set_path import BagRef, choose_set
+from tcssa.features.lazyslide_store import feature_tables
 from tcssa.files.boundary import UnsoundError, reading, require_file
 from tcssa.files.text import read_json
 from tcssa.files.zarr_store import open_array, require_files
@@ -58,7 +59,7 @@ def read_store(ref: BagRef) -> LazySlideFeatures:
         require(package, _EXTRA)
     path = ref.path
     facts = _root_attributes(path)
-    regions = _feature_tables(path)
+    regions = feature_tables(path)
     model = choose_set(ref, list(regions))
     region = regions[model]
     table = path / "tables" / f"{model}_{region}"
@@ -110,18 +111,6 @@ def _root_attributes(path: Path) -> dict[str, Any]:
         reason = "is no LazySlide store (no zarr.json with attributes)"
         raise FeatureFileError(path, reason, hint="known are stores of Zarr version 3")
     return attributes
-
-
-def _feature_tables(path: Path) -> dict[str, str]:
-    """Map each model to the region of tiles that its features are of."""
-    regions = sorted((shape.parent.name for shape in path.glob("shapes/*/shapes.parquet")), key=len)
-    found: dict[str, str] = {}
-    for table in sorted(path.glob("tables/*/X")):
-        for region in regions:
-            model = table.parent.name.removesuffix(f"_{region}")
-            if model != table.parent.name:
-                found[model] = region
-    return found
 
 
 def _positions(path: Path, tile_ids: NDArray[Any], keys: NDArray[Any]) -> NDArray[np.intp]:

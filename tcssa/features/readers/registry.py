@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from tcssa.errors import FeatureFileError
 from tcssa.features.bag import Bag
-from tcssa.features.feature_set_path import STORE_SUFFIX, BagRef, is_store
+from tcssa.features.feature_set_path import BagRef
+from tcssa.features.lazyslide_store import STORE_SUFFIX, is_store
 from tcssa.features.readers.array_files import read_npy, read_pt
 from tcssa.features.readers.hdf5 import read_hdf5
 from tcssa.features.readers.lazyslide import read_store
