@@ -5,6 +5,7 @@ nox -s quick        tests of parts that take a minute and a half together, for e
 nox -s bench        the benchmarks, for a quiet machine
 nox -s fuzz         damaged files against every reader; about an hour on two cores
 nox -s learn_to_see a real language model learns to see slides
+nox -s clients      other people's programs read our files, and we theirs (several GB)
 nox -s encoders     timm and open_clip encoders on the CUDA build of torch (several GB)
 """
 
@@ -17,6 +18,7 @@ nox.options.sessions = ["lint", "types", "wheel", "tests", "matrix"]
 nox.options.error_on_missing_interpreters = True
 
 CONSTRAINED = ("-c", "constraints.txt")
+TORCHVISION = ("torch==2.14.1", "torchvision==0.29.1")
 SOURCES = ("tcssa", "tcssa_cli", "exporters", "runtimes", "tests", "benchmarks", "fuzz", "tools",
            "noxfile.py")  # fmt: skip
 
@@ -112,10 +114,24 @@ def fuzz(session: nox.Session) -> None:
 @nox.session
 def encoders(session: nox.Session) -> None:
     """The real timm and open_clip, which need torchvision, and so the CUDA build of torch."""
-    without_torch = Path(session.create_tmp()) / "constraints.txt"
+    session.install("-c", _without_torch(session), "-e", ".[dev,encoders]")
+    session.install(*TORCHVISION)  # last: the line above may replace them
+    session.run("pytest", "tests/tcssa/encoders", *session.posargs)
+
+
+@nox.session
+def clients(session: nox.Session) -> None:
+    """Programs from PyPI that take our files, unmodified; LazySlide needs torchvision."""
+    session.install("-c", _without_torch(session), "-e", ".[dev]")
+    session.install("lazyslide", "torchmil", "openvino", "duckdb", "datasets")
+    session.install(*TORCHVISION)
+    session.run("pytest", "tests/clients", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+def _without_torch(session: nox.Session) -> str:
+    """Write the constraints without torch's, whose CUDA build torchvision needs."""
+    path = Path(session.create_tmp()) / "constraints.txt"
     pins = Path("constraints.txt").read_text(encoding="utf-8").splitlines()
     kept = [pin for pin in pins if not pin.startswith("torch==")]
-    without_torch.write_text("\n".join(kept), encoding="utf-8")
-    session.install("-c", str(without_torch), "-e", ".[dev,encoders]")
-    session.install("torch==2.14.1", "torchvision==0.29.1")  # last: the line above may replace them
-    session.run("pytest", "tests/tcssa/encoders", *session.posargs)
+    path.write_text("\n".join(kept), encoding="utf-8")
+    return str(path)

@@ -15,7 +15,6 @@ from pathlib import Path, PureWindowsPath
 from typing import Literal, Self
 
 from tcssa.errors import MissingDataError, SlideError, TableError, UsageError
-from tcssa.errors import MissingDataError, TableError, UsageError
 from tcssa.features.lazyslide_store import is_lazyslide
 from tcssa.features.tables import find_column, slide_name
 from tcssa.files.boundary import is_folder, reading

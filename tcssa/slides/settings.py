@@ -75,6 +75,11 @@ class ExtractSettings(Section):
         default=False,
         description="Take --slide-mpp also for slides that state another resolution.",
     )
+    trident_scale: bool = Field(
+        default=False,
+        description="Lay the grid as TRIDENT does: level 0 counts as 40x, 20x or another round "
+        "magnification, so that TRIDENT reads the same patches; --mpp is then met roughly.",
+    )
     resample: Resample = Field(
         default="area",
         description="How patches are resized: area, which is fast, and exact for whole multiples; "

@@ -50,8 +50,8 @@ _SETTINGS = (
         panel="Patches",
         names=(
             "mpp", "magnification", "patch_size", "overlap", "stride", "slide_mpp", "fallback_mpp",
-            "force_mpp", "resample", "tissue", "mask", "mask_class", "mask_background",
-            "mask_origin", "keep_pen", "min_tissue", "max_failed",
+            "force_mpp", "trident_scale", "resample", "tissue", "mask", "mask_class",
+            "mask_background", "mask_origin", "keep_pen", "min_tissue", "max_failed",
         ),
         completed={"tissue": lambda: ["otsu", "texture", "all"]},
     ),

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.errors import UsageError
+from tcssa.features.magnification import nominal_magnification
 from tcssa.slides.tissue.tissue import Tissue
 
 _BLOCK_PX = 2048
@@ -29,22 +30,31 @@ class GridSpec:
         overlap: Pixels that neighbouring patches share, at ``mpp``.
         mpp: Resolution asked for, in µm per pixel.
         mpp_level0: Level-0 resolution of the slide, in µm per pixel.
+        trident_scale: Whether level 0 counts as the magnification that TRIDENT assigns to it.
     """
 
     patch_size: int
     overlap: int
     mpp: float
     mpp_level0: float
+    trident_scale: bool = False
+
+    @property
+    def downsample(self) -> float:
+        """Level-0 pixels a pixel of a patch, a real number."""
+        if self.trident_scale:
+            return self.mpp * nominal_magnification(self.mpp_level0) / 10
+        return self.mpp / self.mpp_level0
 
     @property
     def side(self) -> float:
         """Side of a patch in level-0 pixels, a real number."""
-        return self.patch_size * self.mpp / self.mpp_level0
+        return self.patch_size * self.downsample
 
     @property
     def step(self) -> float:
         """Distance between neighbouring corners in level-0 pixels, a real number."""
-        return (self.patch_size - self.overlap) * self.mpp / self.mpp_level0
+        return (self.patch_size - self.overlap) * self.downsample
 
     @property
     def patch_size_level0(self) -> int:

@@ -123,7 +123,8 @@ def plan_slide(
         remarks = (*opened.remarks, *_remarks_on(resolution))
         if slide.mpp is None and not settings.force_mpp:
             _require_agreement(slide, resolution)
-        spec = GridSpec(settings.patch_size, settings.overlap, settings.mpp, resolution.mpp)
+        grid = settings.patch_size, settings.overlap, settings.mpp, resolution.mpp
+        spec = GridSpec(*grid, trident_scale=settings.trident_scale)
         thumbnail = thumbnail_of(opened, resolution.mpp)
         ground = Ground(thumbnail, opened.dimensions, opened.bounds)
     mask = _mask_of(slide, settings, ground, say)

@@ -56,6 +56,7 @@ def params_of(slide: SlideFile, settings: ExtractSettings, encoder: EncoderSpec)
         **({"mask_background": settings.mask_background} if settings.mask_background else {}),
         **({} if settings.mask_origin == "auto" else {"mask_origin": settings.mask_origin}),
         **({} if settings.scene is None else {"scene": settings.scene}),
+        **({"trident_scale": True} if settings.trident_scale else {}),
     }
 
 
@@ -114,9 +115,9 @@ def _refusal(path: Path, stored: object, params: Params) -> UsageError:
     try:
         before = json.loads(str(stored))
         changed = {
-            name: f"{name} = {before.get(name)} (now {value})"
-            for name, value in params.items()
-            if before.get(name) != value
+            name: f"{name} = {before.get(name)} (now {params.get(name)})"
+            for name in dict.fromkeys([*params, *before.keys()])
+            if before.get(name) != params.get(name)
         }
     except (ValueError, AttributeError):
         reason, changed = "were not made by tcssa extract", {}

@@ -51,6 +51,16 @@ def test_a_slide_of_0265_mpp_is_not_read_as_025() -> None:
     assert corners[-1, 0] == round(102 * 966.0377358)  # rounding errors do not add up
 
 
+@pytest.mark.parametrize("mpp_level0", [0.2325, 0.25, 0.265, 0.499, 0.5482, 0.121])
+@pytest.mark.parametrize("mpp", [0.5, 0.7])
+def test_on_tridents_scale_a_patch_is_what_trident_reads(mpp_level0: float, mpp: float) -> None:
+    spec = GridSpec(224, 0, mpp, mpp_level0, trident_scale=True)
+    source, target = nominal_magnification(mpp_level0), magnification(mpp)
+    assert spec.patch_size_level0 == round(224 * (10 / target) / (10 / source))
+    assert spec.step == pytest.approx(spec.side)
+    assert spec.mpp_effective == pytest.approx(spec.patch_size_level0 * mpp_level0 / 224)
+
+
 def test_patches_lie_wholly_inside_and_exact_fits_are_kept() -> None:
     spec = GridSpec(100, 0, 0.5, 0.5)
     assert len(spec.corners(300, 200)) == 6

@@ -46,6 +46,22 @@ def test_patches_are_those_of_the_tissue_and_their_corners_are_kept(tmp_path: Pa
         assert file["coords"].attrs["level0_width"] == 512
 
 
+def test_a_grid_on_tridents_scale_is_kept_apart(tmp_path: Path) -> None:
+    slide = SlideFile.at(half_tissue(tmp_path).path, mpp=0.465)
+    plan, settings, layout = planned(slide, tmp_path / "job", trident_scale=True)
+    assert (plan.spec.patch_size_level0, plan.corners[:, 0].max()) == (64, 192)
+    with h5py.File(layout.patches_file("s1")) as file:
+        said = file["coords"].attrs
+        read = said["patch_size"] * said["level0_magnification"] / said["target_magnification"]
+        assert read == said["patch_size_level0"] == 64
+        assert said["mpp_effective"] == pytest.approx(0.465)
+    exact = planned(slide, tmp_path / "exact")[0]
+    assert exact.spec.patch_size_level0 == 69  # TRIDENT would read 64 of them
+    spec = encoder_spec(settings.encoder, None)
+    assert params_of(slide, settings, spec)["trident_scale"] is True
+    assert "trident_scale" not in params_of(slide, ExtractSettings(), spec)
+
+
 def test_pictures_and_outlines_show_the_slide(tmp_path: Path) -> None:
     _, _, layout = planned(half_tissue(tmp_path), tmp_path / "job")
     picture = cv2.imread(str(layout.thumbnail_file("s1")))
