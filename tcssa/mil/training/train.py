@@ -70,23 +70,7 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> RunMetrics:
         hint="call it without torchrun; tcssa sweep runs several trainings side by side",
     )
     settings = settings.resolved()
-    cohort = read_cohort(settings.cohort)
-    require_learnable(settings.model.name, cohort.feature_dim, cohort.task)
-    folds = make_folds(
-        cohort.slides,
-        cohort.task,
-        settings.train.folds,
-        settings.train.seed,
-        settings.split,
-        skip_missing=settings.cohort.skip_missing,
-        tell=cohort.readings.append,
-    )
-    for reading in cohort.readings:
-        reporter.note(reading)
-    unused = unused_slides(cohort.slides, folds)
-    confounds = site_confounds(folds, cohort.task)
-    for sentence in _cohort_warnings(cohort, unused, confounds, settings.split.group_by):
-        reporter.warn(sentence)
+    cohort, folds, unused, confounds = _divided(settings, reporter)
     fingerprint = cohort.fingerprint(with_places=settings.model.spatial is not None)
     if _is_complete(settings, cohort, fingerprint, out):
         reporter.note(f"{out} is complete already; nothing to do")
@@ -125,6 +109,30 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> RunMetrics:
             (out / f"fold-{index}" / CHECKPOINT_FILE).unlink(missing_ok=True)
     write_run(out, {**run, "complete": True})
     return metrics
+
+
+def _divided(
+    settings: MilSettings, reporter: Reporter
+) -> tuple[Cohort, list[Fold], list[str], Mapping[str, SiteConfound]]:
+    """Read and divide the cohort; return it, its folds, slides in none, and confounding sites."""
+    cohort = read_cohort(settings.cohort)
+    require_learnable(settings.model.name, cohort.feature_dim, cohort.task)
+    folds = make_folds(
+        cohort.slides,
+        cohort.task,
+        settings.train.folds,
+        settings.train.seed,
+        settings.split,
+        skip_missing=settings.cohort.skip_missing,
+        tell=cohort.readings.append,
+    )
+    for reading in cohort.readings:
+        reporter.note(reading)
+    unused = unused_slides(cohort.slides, folds)
+    confounds = site_confounds(folds, cohort.task)
+    for sentence in _cohort_warnings(cohort, unused, confounds, settings.split.group_by):
+        reporter.warn(sentence)
+    return cohort, folds, unused, confounds
 
 
 def _warn_of_collapse(results: Sequence[FoldResult], top_k: int, reporter: Reporter) -> None:
