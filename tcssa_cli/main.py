@@ -23,6 +23,7 @@ from tcssa_cli.commands import (
     evaluate,
     export,
     extract,
+    heatmap,
     import_bags,
     inspect,
     inspect_slots,
@@ -60,6 +61,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "compare": compare.compare,
     },
     "Use a trained model": {
+        "heatmap": heatmap.heatmap,
         "ask": ask.ask,
         "export": export.export,
         "encode": encode.encode,

@@ -12,17 +12,13 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
-from matplotlib.font_manager import fontManager
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from tcssa.files import atomic
+from tcssa.reports.figures import families
 
 _MOST_NAMED = 12
-_WIDE_FONTS = (
-    "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei",
-    "Microsoft YaHei", "PingFang SC", "Hiragino Sans", "Malgun Gothic", "Arial Unicode MS",
-)  # fmt: skip
 
 
 def draw_slot_map(
@@ -73,19 +69,12 @@ def draw_slot_map(
         right.add_collection(PatchCollection(squares, facecolor=colours[slot], alpha=0.55, lw=0))
     _add_legend(right, labels, colours)
     # titles are what people and models write: in any language, and a $ is a $
-    families = _families()
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10, family=families, parse_math=False)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10, family=families(), parse_math=False)
     right.set_title(f"{len(slots)} patches, {len(used)} slots", fontsize=10)
     with atomic.replacing(path) as temporary, warnings.catch_warnings():
         # of a script without any font here: boxes in the picture say so
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(temporary, dpi=120, format="png")
-
-
-def _families() -> list[str]:
-    """List Matplotlib's own font, and installed fonts of wide coverage for what it lacks."""
-    installed = {font.name for font in fontManager.ttflist}
-    return ["DejaVu Sans", *(name for name in _WIDE_FONTS if name in installed)]
 
 
 def _add_legend(

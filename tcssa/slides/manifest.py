@@ -187,6 +187,22 @@ def _features_below(folder: Path) -> Iterator[Path]:
     yield from folder.rglob("*.h5")
 
 
+def are_all_slides(places: Sequence[str]) -> bool:
+    """Tell whether a user's paths are slides and folders of slides, and not features.
+
+    Raises:
+        UsageError: Some are slides and some are not.
+    """
+    slides = [place for place in places if are_slides(place)]
+    if slides and len(slides) < len(places):
+        other = next(place for place in places if place not in slides)
+        raise UsageError(
+            f"{slides[0]} is a slide or a folder of slides, and {other} is not",
+            hint="give slides and features in two calls",
+        )
+    return bool(slides)
+
+
 def read_manifest(path: Path, folders: Sequence[Path] = ()) -> list[SlideFile]:
     """Read a manifest.
 

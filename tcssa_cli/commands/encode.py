@@ -12,7 +12,7 @@ from rich.console import Console
 
 from tcssa.budgets import Budget, parse_budget
 from tcssa.config.settings import Section, resolve
-from tcssa.errors import UsageError, counted
+from tcssa.errors import counted
 from tcssa.slides.settings import ExtractSettings
 from tcssa_cli.commands.extract import report_data, show_report
 from tcssa_cli.options import BudgetOption, DebugFlag, JsonFlag, encoder_names
@@ -116,7 +116,9 @@ def encode(
     """
     output, places = Output(as_json), inputs or []
     common: dict[str, Any] = {"manifest": manifest, "budget": parse_budget(budget)}
-    if _are_slides(places):
+    from tcssa.slides.manifest import are_all_slides
+
+    if are_all_slides(places):
         refuse_others(_GROUPS, ["slides"], flags, f"{places[0]} is a slide or a folder of slides")
         extraction = dict(flags["slides"], device=device, overwrite=overwrite or None)
         config = extraction.pop("extract_config")
@@ -175,24 +177,6 @@ def _data(out: Path, report: EncodeReport) -> dict[str, Any]:
         "gb_per_s": report.gb_per_s,
         "shares": report.shares(),
     }
-
-
-def _are_slides(inputs: list[str]) -> bool:
-    """Tell whether the inputs are slides.
-
-    Raises:
-        UsageError: Some inputs are slides and some are not.
-    """
-    from tcssa.slides.manifest import are_slides
-
-    slides = [place for place in inputs if are_slides(place)]
-    if slides and len(slides) < len(inputs):
-        other = next(place for place in inputs if place not in slides)
-        raise UsageError(
-            f"{slides[0]} is a slide or a folder of slides, and {other} is not",
-            hint="encode slides and features in two calls",
-        )
-    return bool(slides)
 
 
 def _encode_slides(

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from tcssa.mil.methods.base import OneByOne
+from tcssa.mil.methods.base import OneByOne, PatchParts
 
 _QUERY_ROWS = 2048
 """Patches whose similarity to all others is held at once: memory grows with N, not with N²."""
@@ -48,12 +49,24 @@ class ABMILX(OneByOne):
 
     def classify(self, bag: Tensor) -> Tensor:
         """See `OneByOne.classify`."""
-        parts = self.embed(bag).unflatten(1, (self.num_heads, -1)).transpose(0, 1)  # [h, N, d]
-        scores = self.score(parts)  # [h, N, 1]
-        scores = scores + self._correction(parts, scores)
-        pooled = scores.softmax(dim=1).mT @ parts  # [h, 1, d]
+        parts, attention = self._attended(bag)
+        pooled = attention.mT @ parts  # [h, 1, d]
         logits: Tensor = self.out(self.proj(pooled.flatten()))
         return logits
+
+    def by_patch(self, bag: Tensor, coords: Tensor | None = None) -> PatchParts:
+        """See `BagClassifier.by_patch`; constants are shared by the mean attention of the heads."""
+        parts, attention = self._attended(bag)
+        mean = attention.mean(dim=0)  # [N, 1]
+        own = F.linear((attention * parts).transpose(0, 1).flatten(1), self.proj.weight)
+        constant = self.out(self.proj.bias)
+        return PatchParts(F.linear(own, self.out.weight) + mean * constant, mean.squeeze(1))
+
+    def _attended(self, bag: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the embedding by heads, [h, N, d], and the attention of each, [h, N, 1]."""
+        parts = self.embed(bag).unflatten(1, (self.num_heads, -1)).transpose(0, 1)
+        scores = self.score(parts)
+        return parts, (scores + self._correction(parts, scores)).softmax(dim=1)
 
     def _correction(self, parts: Tensor, scores: Tensor) -> Tensor:
         """Compute each patch's correction from the scores of patches like it, [h, N, 1]."""

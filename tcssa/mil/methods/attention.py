@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from tcssa.mil.methods.base import PatchParts
+
 
 class GatedAttention(nn.Module):
     """Scores a_j = w (tanh(V h_j) · σ(U h_j)), eq. 9; as many rows of w as heads.
@@ -42,3 +44,14 @@ def pool(scores: Tensor, hidden: Tensor) -> Tensor:
         One mean a head, [heads, dim].
     """
     return scores.softmax(dim=1) @ hidden
+
+
+def parts_of(scores: Tensor, patch_logits: Tensor) -> PatchParts:
+    """Divide the logits of attended patches among them: attention times the patch's own logits.
+
+    Args:
+        scores: Scores before the softmax over patches, [1, N], or [C, N] with one for each logit.
+        patch_logits: The logits that each patch has as a bag of its own, bias included, [N, C].
+    """
+    weights = scores.softmax(dim=1)
+    return PatchParts(weights.T * patch_logits, weights.mean(dim=0))

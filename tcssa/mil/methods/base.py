@@ -32,6 +32,16 @@ class BagsLogits:
     """Sums of the routing, for methods with slots; the balance loss is computed from them."""
 
 
+@dataclass(frozen=True)
+class PatchParts:
+    """A bag's logits as a sum of parts, one a patch."""
+
+    logits: Tensor
+    """[N, O]; summed over the patches they are the bag's logits."""
+    attention: Tensor
+    """How much each patch counts, [N]; sums to 1."""
+
+
 class BagClassifier(nn.Module, ABC):
     """A method: bags to logits, and the loss it is trained with.
 
@@ -63,6 +73,17 @@ class BagClassifier(nn.Module, ABC):
             labels: Classes of the bags, [B], or whatever the task's loss takes; given in training,
                 for methods whose loss looks at patches.
         """
+
+    def by_patch(self, bag: Tensor, coords: Tensor | None = None) -> PatchParts | None:
+        """Divide a bag's logits among its patches, exactly; None where they do not divide.
+
+        They do where the last step over the patches is a weighted sum, and what follows is linear.
+
+        Args:
+            bag: Patch features, [N, D], float32.
+            coords: Corners of the patches, [N, 2], for a method that `reads_coords`.
+        """
+        return None
 
     def loss(self, output: BagsLogits, labels: Tensor) -> Tensor:
         """Compute the training loss, 0-dim: the task's loss and the method's own.

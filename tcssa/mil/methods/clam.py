@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tcssa.mil.methods.attention import GatedAttention, pool
-from tcssa.mil.methods.base import BagClassifier, BagsLogits
+from tcssa.mil.methods.attention import GatedAttention, parts_of, pool
+from tcssa.mil.methods.base import BagClassifier, BagsLogits, PatchParts
 from tcssa.mil.methods.pooling import embedding
 
 BAG_WEIGHT = 0.7
@@ -77,6 +77,11 @@ class CLAM(BagClassifier):
                 losses.append(self.instance_loss(scores, hidden, int(labels[index])))
         extra = torch.stack(losses).mean() if losses else None
         return BagsLogits(torch.stack(logits), extra)
+
+    def by_patch(self, bag: Tensor, coords: Tensor | None = None) -> PatchParts:
+        """See `BagClassifier.by_patch`; attention, of the class's branch, times own logits."""
+        hidden = self.embed(bag)
+        return parts_of(self.attention(hidden), hidden @ self.out.T + self.out_bias)
 
     def loss(self, output: BagsLogits, labels: Tensor) -> Tensor:
         """See `BagClassifier.loss`; this is c1 · bag loss + (1 − c1) · instance loss."""

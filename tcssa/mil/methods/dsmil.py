@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tcssa.mil.methods.base import BagClassifier, BagsLogits
+from tcssa.mil.methods.base import BagClassifier, BagsLogits, PatchParts
 
 _QUERY_DIM = 128
 
@@ -52,11 +52,28 @@ class DSMIL(BagClassifier):
     def streams(self, bag: Tensor) -> Streams:
         """Compute both streams' scores of one bag [N, D]."""
         scores = self.instance(bag)
-        critical = scores.argmax(dim=0)
-        queries = self.query(bag)
-        likeness = queries @ queries[critical].T / _QUERY_DIM**0.5
-        pooled = likeness.softmax(dim=0).T @ bag
+        pooled = self._likeness(bag, scores.argmax(dim=0)).T @ bag
         return Streams(scores.max(dim=0).values, self.bag(pooled.unsqueeze(0)).flatten())
+
+    def by_patch(self, bag: Tensor, coords: Tensor | None = None) -> PatchParts:
+        """See `BagClassifier.by_patch`.
+
+        Half of a logit is the critical patch's; the other half is divided by likeness to the
+        critical patches.
+        """
+        largest = self.instance(bag).max(dim=0)
+        likeness = self._likeness(bag, largest.indices)  # [N, C]
+        parts = torch.einsum("nk,nd,ckd->nc", likeness, bag, self.bag.weight)
+        assert self.bag.bias is not None
+        parts = parts + likeness * self.bag.bias
+        parts[largest.indices, torch.arange(parts.shape[1], device=bag.device)] += largest.values
+        return PatchParts(parts / 2, likeness.mean(dim=1))
+
+    def _likeness(self, bag: Tensor, critical: Tensor) -> Tensor:
+        """Return the attention of each class's critical patch to all patches, [N, C]."""
+        queries = self.query(bag)
+        likeness: Tensor = queries @ queries[critical].T / _QUERY_DIM**0.5
+        return likeness.softmax(dim=0)
 
     def forward(self, bags: Sequence[Tensor], labels: Tensor | None = None) -> BagsLogits:
         """See `BagClassifier.forward`; the logits are the mean of both streams."""

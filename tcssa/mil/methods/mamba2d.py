@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tcssa.errors import ShapeError, UsageError
-from tcssa.mil.methods.attention import pool
-from tcssa.mil.methods.base import BagsLogits, PlacedClassifier
+from tcssa.mil.methods.attention import parts_of, pool
+from tcssa.mil.methods.base import BagsLogits, PatchParts, PlacedClassifier
 from tcssa.mil.methods.grid import PatchGrid
 from tcssa.mil.methods.scan import selective_scan_2d
 
@@ -119,13 +119,24 @@ class Mamba2D(PlacedClassifier):
         return BagsLogits(torch.stack([self._classify(bag.float(), at) for bag, at in pairs]))
 
     def _classify(self, bag: Tensor, coords: Tensor) -> Tensor:
+        hidden = self._scanned(bag, coords)
+        logits: Tensor = self.out(pool(self.score(hidden).T, hidden)[0])
+        return logits
+
+    def by_patch(self, bag: Tensor, coords: Tensor | None = None) -> PatchParts:
+        """See `BagClassifier.by_patch`; a patch stands for what the scan made of its cell."""
+        if coords is None:
+            raise UsageError("2dmamba reads where patches lie", hint="give coords with the bags")
+        hidden = self._scanned(bag, coords)
+        return parts_of(self.score(hidden).T, self.out(hidden))
+
+    def _scanned(self, bag: Tensor, coords: Tensor) -> Tensor:
         if len(coords) != len(bag):
             raise ShapeError(f"a bag has {len(bag)} patches, but {len(coords)} coords")
         grid = PatchGrid.of(coords)
         tokens = self.block(grid.place(self.embed(bag).float(), self.empty))
-        hidden = self.norm(grid.read(tokens))
-        logits: Tensor = self.out(pool(self.score(hidden).T, hidden)[0])
-        return logits
+        hidden: Tensor = self.norm(grid.read(tokens))
+        return hidden
 
 
 def _at_least_float32(value: Tensor) -> Tensor:

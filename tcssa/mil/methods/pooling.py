@@ -6,10 +6,11 @@ learned embedding, as is usual in pathology.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
-from tcssa.mil.methods.attention import GatedAttention, pool
-from tcssa.mil.methods.base import OneByOne
+from tcssa.mil.methods.attention import GatedAttention, parts_of, pool
+from tcssa.mil.methods.base import OneByOne, PatchParts
 
 
 def embedding(feature_dim: int, embed_dim: int, dropout: float) -> nn.Sequential:
@@ -45,6 +46,11 @@ class MeanPooling(OneByOne):
         logits: Tensor = self.out(self.embed(bag).mean(dim=0))
         return logits
 
+    def by_patch(self, bag: Tensor, coords: Tensor | None = None) -> PatchParts:
+        """See `BagClassifier.by_patch`; all patches count alike."""
+        equal = bag.new_zeros(1, len(bag))
+        return parts_of(equal, self.out(self.embed(bag)))
+
 
 class MaxPooling(MeanPooling):
     """Takes for each class the largest logit of any patch."""
@@ -53,6 +59,15 @@ class MaxPooling(MeanPooling):
         """See `OneByOne.classify`."""
         patch_logits: Tensor = self.out(self.embed(bag))
         return patch_logits.max(dim=0).values
+
+    def by_patch(self, bag: Tensor, coords: Tensor | None = None) -> PatchParts:
+        """See `BagClassifier.by_patch`; a logit belongs to the one patch that has it."""
+        largest = self.out(self.embed(bag)).max(dim=0)
+        parts = bag.new_zeros(len(bag), len(largest.values))
+        parts[largest.indices, torch.arange(parts.shape[1], device=bag.device)] = largest.values
+        attention = bag.new_zeros(len(bag))
+        counts = torch.ones_like(largest.values) / parts.shape[1]
+        return PatchParts(parts, attention.index_add(0, largest.indices, counts))
 
 
 class ABMIL(OneByOne):
@@ -84,3 +99,8 @@ class ABMIL(OneByOne):
         hidden = self.embed(bag)
         logits: Tensor = self.out(pool(self.attention(hidden), hidden)[0])
         return logits
+
+    def by_patch(self, bag: Tensor, coords: Tensor | None = None) -> PatchParts:
+        """See `BagClassifier.by_patch`; attention times the patch's own logits."""
+        hidden = self.embed(bag)
+        return parts_of(self.attention(hidden), self.out(hidden))

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tcssa.mil.methods.attention import pool
-from tcssa.mil.methods.base import OneByOne
+from tcssa.mil.methods.attention import parts_of, pool
+from tcssa.mil.methods.base import OneByOne, PatchParts
 from tcssa.mil.methods.pooling import embedding
 from tcssa.mil.methods.regions import Regions
 
@@ -144,6 +144,15 @@ class RRTMIL(OneByOne):
 
     def classify(self, bag: Tensor) -> Tensor:
         """See `OneByOne.classify`."""
-        hidden = self.norm(self.across(self.regional(self.embed(bag))))
+        hidden = self._embedded(bag)
         logits: Tensor = self.out(pool(self.attention(hidden).T, hidden)[0])
         return logits
+
+    def by_patch(self, bag: Tensor, coords: Tensor | None = None) -> PatchParts:
+        """See `BagClassifier.by_patch`; a patch stands for what it became among the others."""
+        hidden = self._embedded(bag)
+        return parts_of(self.attention(hidden).T, self.out(hidden))
+
+    def _embedded(self, bag: Tensor) -> Tensor:
+        hidden: Tensor = self.norm(self.across(self.regional(self.embed(bag))))
+        return hidden

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from tcssa.errors import SlideError
 from tcssa.files import atomic
-from tcssa.mil.slots.places import Places
 from tcssa.mil.slots.routed import RoutedSlide
 from tcssa.mil.training.prototypes import PrototypePatch
+from tcssa.slides.image.places import Places
 from tcssa.slides.image.slide import Slide
 
 PER_SLOT = 6

@@ -36,6 +36,7 @@ from tcssa.mil.results.metrics_file import METRICS_FILE, read_fold_metrics
 from tcssa.mil.slots import plots, tables
 from tcssa.mil.slots.ablation import ablation_of
 from tcssa.mil.slots.association import association_of
+from tcssa.mil.slots.colours import Colours, slot_colours
 from tcssa.mil.slots.embedding import Method, embed, require_method
 from tcssa.mil.slots.exemplars import (
     Exemplar,
@@ -48,7 +49,6 @@ from tcssa.mil.slots.inspection import SlotInspection
 from tcssa.mil.slots.maps import draw_map, write_geojson
 from tcssa.mil.slots.meaning import meaning_of
 from tcssa.mil.slots.patch_labels import read_patch_labels
-from tcssa.mil.slots.places import Colours, Places, picture_of, read_places, slot_colours
 from tcssa.mil.slots.report import write_page_of
 from tcssa.mil.slots.routed import RoutedSlide, route
 from tcssa.mil.slots.stability import silhouettes_of, stability_of
@@ -57,6 +57,7 @@ from tcssa.mil.training.prototypes import read_prototypes
 from tcssa.mil.training.train import SPLITS_FILE
 from tcssa.reporter import Reporter
 from tcssa.run import CHECKPOINT_FILE
+from tcssa.slides.image.places import Places, picture_of, read_places
 from tcssa.slides.manifest import find_slides
 
 

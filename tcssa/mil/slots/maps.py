@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from tcssa.files import atomic
-from tcssa.mil.slots.places import Colours, Places
+from tcssa.mil.slots.colours import Colours
 from tcssa.mil.slots.routed import RoutedSlide
+from tcssa.reports.patches_geojson import write_detections
 from tcssa.reports.slot_map import draw_slot_map
+from tcssa.slides.image.places import Places
 from tcssa.slides.image.small_picture import Picture
 
 
@@ -62,29 +61,12 @@ def write_geojson(path: Path, routed: RoutedSlide, places: Places, colours: Colo
     if routed.salience is not None:
         for each, factor in zip(measured, routed.salience.tolist(), strict=True):
             each["salience"] = factor
-    rows = zip(places.coords.tolist(), routed.slots.tolist(), measured, strict=True)
-    features = [
-        _detection(x, y, places.side, slots[0], each, colours) for (x, y), slots, each in rows
-    ]
-    atomic.write_text(path, json.dumps({"type": "FeatureCollection", "features": features}))
-
-
-def _detection(
-    x: float, y: float, side: int, slot: int, measured: dict[str, float], colours: Colours
-) -> dict[str, Any]:
-    right, bottom = x + side, y + side
-    return {
-        "type": "Feature",
-        "geometry": {
-            "type": "Polygon",
-            "coordinates": [[[x, y], [right, y], [right, bottom], [x, bottom], [x, y]]],
-        },
-        "properties": {
-            "objectType": "detection",
-            "classification": {
-                "name": f"slot {slot}",
-                "color": [round(255 * part) for part in colours[slot]],
-            },
-            "measurements": measured,
-        },
-    }
+    names = {slot: f"slot {slot}" for slot in colours}
+    write_detections(
+        path,
+        places.coords,
+        places.side,
+        [names[slot] for slot in routed.first.tolist()],
+        measured,
+        colours={names[slot]: colour for slot, colour in colours.items()},
+    )

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from tcssa.errors import FileError, TableError
 from tcssa.files.limits import SLIDE_SIDE
-from tcssa.mil.slots.places import Places
 from tcssa.reporter import Reporter
+from tcssa.slides.image.places import Places
 from tcssa.slides.tissue.outlines import filled, read_labelled_outlines
 
 UNKNOWN = -1

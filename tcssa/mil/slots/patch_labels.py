@@ -13,9 +13,9 @@ from tcssa.errors import TableError
 from tcssa.features.tables import find_column, slide_name
 from tcssa.files.table import number, read_table
 from tcssa.mil.slots.outlined_patches import UNKNOWN, read_outlined
-from tcssa.mil.slots.places import Places
 from tcssa.mil.slots.routed import RoutedSlide
 from tcssa.reporter import Reporter
+from tcssa.slides.image.places import Places
 
 _SLIDE = ("slide_id", "slide", "filename")
 _PATCH, _X, _Y = ("patch", "row"), ("x", "coord_x"), ("y", "coord_y")

@@ -16,8 +16,8 @@ from tcssa.files import atomic
 from tcssa.mil.results.history import Epoch
 from tcssa.mil.slots.ablation import SlotAblation
 from tcssa.mil.slots.association import FoldAssociations
+from tcssa.mil.slots.colours import Colours
 from tcssa.mil.slots.embedding import Embedding
-from tcssa.mil.slots.places import Colours
 from tcssa.mil.slots.utilisation import SlotsInUse, TokenCosine
 from tcssa.statistics.metrics import Floats
 

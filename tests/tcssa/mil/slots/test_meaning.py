@@ -13,9 +13,9 @@ from tcssa.errors import FileError, TableError
 from tcssa.mil.slots.meaning import information, meaning_of, stability
 from tcssa.mil.slots.outlined_patches import UNKNOWN
 from tcssa.mil.slots.patch_labels import read_patch_labels
-from tcssa.mil.slots.places import Places
 from tcssa.mil.slots.routed import RoutedSlide, route
 from tcssa.reporter import Silent
+from tcssa.slides.image.places import Places
 
 
 def routed(counts: list[int], name: str = "s") -> RoutedSlide:

@@ -1,14 +1,11 @@
-"""Locations of a slide's patches, a small picture of the slide, and the colours of slots."""
+"""Locations of a slide's patches, and a small picture of the slide in the same frame."""
 
 from __future__ import annotations
 
-import colorsys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from matplotlib import colormaps
 from numpy.typing import NDArray
 
 from tcssa.errors import MissingMppError
@@ -17,7 +14,6 @@ from tcssa.slides.image.slide import Slide
 from tcssa.slides.image.small_picture import Picture, grid_picture, picture_beside
 from tcssa.slides.image.thumbnail import thumbnail_of
 
-_GOLDEN = 0.618034
 _ASSUMED_MPP = 0.25
 """Assumed for a slide that states none; it only decides how large its picture is."""
 
@@ -30,10 +26,12 @@ class Places:
     """Top-left corners, [N, 2]."""
     side: int
     """Side of a patch, in level-0 pixels."""
+    mpp: float | None = None
+    """Micrometres per level-0 pixel, if that is known."""
 
     def from_own_corner(self) -> Places:
         """Return the patches relative to their common top-left corner, the frame of their grid."""
-        return Places(self.coords - self.coords.min(axis=0), self.side)
+        return replace(self, coords=self.coords - self.coords.min(axis=0))
 
 
 def read_places(features: Path) -> Places | str:
@@ -46,7 +44,7 @@ def read_places(features: Path) -> Places | str:
             return "its coordinates are not in level-0 pixels"
         if side is None:
             return "its features do not say how large a patch is"
-    return Places(coords, side)
+        return Places(coords, side, bag.um_per_coord)
 
 
 def picture_of(features: Path, slide: Path | None, places: Places) -> tuple[Picture, bool]:
@@ -74,24 +72,3 @@ def picture_of(features: Path, slide: Path | None, places: Places) -> tuple[Pict
             mpp = _ASSUMED_MPP
         thumbnail = thumbnail_of(opened, mpp)
     return Picture(thumbnail.pixels, thumbnail.scale), True
-
-
-Colours = Mapping[int, tuple[float, float, float]]
-
-
-def slot_colours(slots_by_mass: Sequence[int]) -> Colours:
-    """Choose one colour for every slot of a fold, the same on all its slides.
-
-    The slots with the most mass get the most distinct colours.
-
-    Args:
-        slots_by_mass: All slots, the one with the most mass first.
-    """
-    table = colormaps["tab20"]
-    # its strong colours first, its pale ones after them
-    named = [table(i)[:3] for i in (*range(0, 20, 2), *range(1, 20, 2))]
-    more = [
-        colorsys.hsv_to_rgb(i * _GOLDEN % 1, 0.5 + 0.4 * (i % 2), 0.5 + 0.4 * (i // 2 % 2))
-        for i in range(max(0, len(slots_by_mass) - len(named)))
-    ]
-    return dict(zip(slots_by_mass, [*named, *more], strict=False))

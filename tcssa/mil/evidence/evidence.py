@@ -1,0 +1,102 @@
+"""The evidence of patches, by whichever scheme the method allows.
+
+======================================  ============================================================
+method                                  evidence of a patch
+======================================  ============================================================
+tcssa                                   its part of the logits, gates held (`slot_evidence`)
+abmil, abmilx, clam, dsmil, rrt,        its attention times its own logits, exactly
+2dmamba, mean, max                      (`BagClassifier.by_patch`)
+all others, a user's own among them     occlusion in blocks (`occlusion`)
+an ensemble of folds                    the mean of its members' evidence
+======================================  ============================================================
+
+The first two add up: the sum over the patches is the slide's logits. Occlusion need not.
+
+Shapes: N patches, O outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tcssa.mil.classifier.ensemble import Ensemble
+from tcssa.mil.classifier.slide_classifier import SlideClassifier
+from tcssa.mil.evidence.occlusion import occluded
+from tcssa.mil.evidence.slot_evidence import slot_parts
+from tcssa.mil.methods import BagClassifier
+
+Floats = NDArray[np.float64]
+Scheme = Literal["gates held", "exact", "occlusion"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The evidence of a slide's patches."""
+
+    parts: Floats
+    """For each output, [N, O]; positive where a patch raises it."""
+    attention: Floats | None
+    """How much each patch counts whatever it says, [N]; sums to 1. None for occlusion."""
+    logits: Floats
+    """The slide's outputs, [O]."""
+    scheme: Scheme
+
+    @property
+    def adds_up(self) -> bool:
+        """True where the parts sum to the logits."""
+        return self.scheme != "occlusion"
+
+
+def evidence_of(model: BagClassifier, bag: Tensor, coords: Tensor | None = None) -> Evidence:
+    """Compute the evidence of every patch of one slide.
+
+    Args:
+        model: The classifier, in evaluation mode, on the device of the bag.
+        bag: Patch features, [N, D], N at least 1.
+        coords: Corners of the patches, [N, 2]; required if the model reads them, otherwise used
+            to occlude patches that lie together.
+
+    Raises:
+        NonFiniteFeatureError: A patch has a NaN or an infinity.
+    """
+    bag = bag.float()
+    at = coords if model.reads_coords else None
+    if isinstance(model, Ensemble):
+        members = (cast(BagClassifier, member) for member in model.members)
+        return _mean([evidence_of(member, bag, coords) for member in members])
+    if isinstance(model, SlideClassifier):
+        found = slot_parts(model, bag, at)
+        return _evidence(found.logits, found.attention, found.logits.sum(dim=0), "gates held")
+    with torch.no_grad():
+        exact = model.by_patch(bag, at)
+        if exact is not None:
+            return _evidence(exact.logits, exact.attention, exact.logits.sum(dim=0), "exact")
+        parts, logits = occluded(model, bag, coords)
+    return _evidence(parts, None, logits, "occlusion")
+
+
+def _mean(each: Sequence[Evidence]) -> Evidence:
+    attention = [one.attention for one in each if one.attention is not None]
+    return Evidence(
+        np.mean([one.parts for one in each], axis=0),
+        np.mean(attention, axis=0) if attention else None,
+        np.mean([one.logits for one in each], axis=0),
+        each[0].scheme,
+    )
+
+
+def _evidence(parts: Tensor, attention: Tensor | None, logits: Tensor, scheme: Scheme) -> Evidence:
+    return Evidence(
+        _plain(parts), None if attention is None else _plain(attention), _plain(logits), scheme
+    )
+
+
+def _plain(values: Tensor) -> Floats:
+    return values.detach().double().cpu().numpy()

@@ -1,0 +1,66 @@
+"""Quantities that evidence is for: one a class, or one a target, linear in the logits.
+
+=================  =================================================================================
+kind of label      quantity
+=================  =================================================================================
+classes            for each class its logit minus the mean of the other classes' logits: what a
+                   constant added to all logits, which changes no probability, leaves as it is
+grades, survival   the mean of the outputs: a higher grade, or a higher hazard in every span
+several targets    those of each target
+=================  =================================================================================
+
+A quantity of evidence that adds up adds up too.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tcssa.mil.tasks import MilTask
+from tcssa.mil.tasks.classes import Classes
+from tcssa.mil.tasks.multitask import Several
+from tcssa.mil.tasks.ordinal import Ordinal
+
+Floats = NDArray[np.float64]
+
+
+def quantities_of(task: MilTask) -> dict[str, Floats]:
+    """Return the quantities of a task by name, each as factors of the outputs, [O]."""
+    if isinstance(task, Several):
+        return _of_several(task)
+    count = len(task.outputs)
+    if isinstance(task, Classes) and not isinstance(task, Ordinal):
+        others = 1 / max(1, count - 1)
+        contrast = (1 + others) * np.eye(count) - others
+        return dict(zip(task.outputs, contrast, strict=True))
+    name = "higher grade" if isinstance(task, Ordinal) else "higher risk"
+    return {name if task.kind in ("ordinal", "survival") else task.kind: np.full(count, 1 / count)}
+
+
+def leading(task: MilTask, logits: Floats) -> list[str]:
+    """Name the quantities that a slide's prediction rests on: the predicted class, of each target.
+
+    Args:
+        task: The kind of label.
+        logits: Outputs of the slide, [O].
+    """
+    if isinstance(task, Several):
+        found, begin = [], 0
+        for target, part in task.tasks.items():
+            end = begin + len(part.outputs)
+            found += [f"{target}: {name}" for name in leading(part, logits[begin:end])]
+            begin = end
+        return found
+    names = list(quantities_of(task))
+    return names if len(names) == 1 else [names[int(logits.argmax())]]
+
+
+def _of_several(task: Several) -> dict[str, Floats]:
+    found, begin, total = {}, 0, len(task.outputs)
+    for target, part in task.tasks.items():
+        end = begin + len(part.outputs)
+        for name, factors in quantities_of(part).items():
+            found[f"{target}: {name}"] = np.pad(factors, (begin, total - end))
+        begin = end
+    return found

@@ -1,0 +1,153 @@
+"""Heat maps of slides by a finished run.
+
+::
+
+    OUT/
+      report.html                 all maps, and how to read them
+      heatmaps.csv failed.csv     the slides, and those that something went wrong with
+      maps/S.png                  the slide beside its evidence and its attention
+      evidence/S.csv              evidence for every class, patch by patch
+      geojson/S.geojson           the same for QuPath
+      overlays/S.ome.tif          the same as a pyramid of numbers
+      patches/S.jpg               patches with the most evidence for and against
+      slides/S.json               what each slide's files were made from; by it runs resume
+      job/                        features of slides that were extracted on the way
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tcssa.compute.devices import resolve_device
+from tcssa.errors import DiskFullError, TcssaError, counted
+from tcssa.files import atomic
+from tcssa.mil.heatmaps.page import PAGE_FILE, write_page_of
+from tcssa.mil.heatmaps.pictures import Look
+from tcssa.mil.heatmaps.records import Record
+from tcssa.mil.heatmaps.sources import Failure, Source
+from tcssa.mil.heatmaps.work import Work
+from tcssa.mil.results.finished import FinishedRun
+from tcssa.mil.tasks import MilTask
+from tcssa.reporter import Reporter
+
+Step = Callable[[Source], Record]
+
+
+@dataclass
+class Heatmaps:
+    """Result of a drawing: every slide's record, and the slides that failed."""
+
+    folder: Path
+    records: list[Record] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
+    num_skipped: int = 0
+    """Slides that an earlier run drew in the same way."""
+
+    @property
+    def page(self) -> Path:
+        """The page to look at."""
+        return self.folder / PAGE_FILE
+
+
+def draw_heatmaps(
+    trained: FinishedRun,
+    sources: Sequence[Source],
+    out: Path,
+    reporter: Reporter,
+    *,
+    look: Look | None = None,
+    failed: Sequence[Failure] = (),
+    overwrite: bool = False,
+    device: str = "auto",
+    model: str | None = None,
+) -> Heatmaps:
+    """Compute the evidence of slides' patches and draw it; slides that are done are skipped.
+
+    Args:
+        trained: The run.
+        sources: The slides.
+        out: Folder to write.
+        reporter: Told of progress, and of what is left out.
+        look: What is drawn, and how.
+        failed: Slides that failed before, to be named with the others.
+        overwrite: Draw slides again that are done.
+        device: Device that the model runs on.
+        model: The run's method, if it is the user's own code (``module:factory``).
+
+    Raises:
+        UsageError: The run has no class of a name in ``look``.
+        CheckpointError: The model is damaged, or names code that ``model`` does not name.
+        DiskFullError: There is no space left; finished slides are kept.
+    """
+    look = look or Look()
+    work = Work(trained, out, look, overwrite, resolve_device(device), model)
+    found = Heatmaps(out, failed=list(failed))
+    done = _attempt("computing evidence", sources, work.evidence, found, reporter)
+    together = work.values_of_all(done) if look.same_scale else None
+    known = {record.slide_id for record in done}
+    drawable = [source for source in sources if source.slide_id in known]
+    found.records = _attempt(
+        "drawing", drawable, lambda source: work.draw(source, together), found, reporter
+    )
+    found.num_skipped = work.num_skipped
+    _tell(found, sources, look, reporter)
+    _write_tables(found, work.model.task)
+    reasons = [(each.slide_id, each.reason) for each in found.failed]
+    write_page_of(out, trained, found.records, reasons, look)
+    return found
+
+
+def _attempt(
+    what: str, sources: Sequence[Source], step: Step, found: Heatmaps, reporter: Reporter
+) -> list[Record]:
+    """Take a step with each slide; slides that it fails for are named in ``found``."""
+    records = []
+    with reporter.task(what, len(sources), "slides") as task:
+        for source in sources:
+            try:
+                records.append(step(source))
+            except DiskFullError:
+                raise
+            except TcssaError as error:
+                found.failed.append(Failure(source.slide_id, str(error), error.hint))
+            task.advance()
+    return records
+
+
+def _tell(found: Heatmaps, sources: Sequence[Source], look: Look, reporter: Reporter) -> None:
+    """Warn of slides that lack something: places of patches, a picture, their own file."""
+    drawn = {record.slide_id for record in found.records if record.pictures}
+    has_files = look.crops > 0 and any(source.slide is not None for source in sources)
+    lacking = {
+        "without a map, since the features do not say where patches lie": [
+            record.slide_id for record in found.records if not record.pictures
+        ],
+        "drawn on the grid of patches, for want of a thumbnail or a slide": [
+            record.slide_id for record in found.records if not record.on_slide
+        ],
+        "without pictures of patches, since their own files are not at hand": [
+            source.slide_id
+            for source in sources
+            if has_files and source.slide is None and source.slide_id in drawn
+        ],
+    }
+    for what, slides in lacking.items():
+        if slides:
+            more = f" and {len(slides) - 5} more" if len(slides) > 5 else ""
+            names = ", ".join(slides[:5])
+            reporter.warn(f"{counted(len(slides), 'slide')} {what}: {names}{more}")
+
+
+def _write_tables(found: Heatmaps, task: MilTask) -> None:
+    """Write the tables of slides that are drawn, and of those that failed."""
+    rows = [
+        [record.slide_id, record.num_patches, "; ".join(record.leading), *record.predicted,
+         record.scheme, *(record.pictures[:1] or [""])]
+        for record in found.records
+    ]  # fmt: skip
+    header = ["slide_id", "num_patches", "leading", *task.value_columns, "scheme", "map"]
+    atomic.write_csv(found.folder / "heatmaps.csv", header, rows)
+    failed = [[each.slide_id, each.reason, each.hint] for each in found.failed]
+    atomic.write_csv(found.folder / "failed.csv", ["slide_id", "reason", "hint"], failed)

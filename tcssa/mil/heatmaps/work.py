@@ -1,0 +1,162 @@
+"""The work on one slide at a time: its evidence, and its pictures, unless they are there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tcssa.errors import FeatureDimError, FeatureFileError, UsageError
+from tcssa.features import open_bag
+from tcssa.files.checksums import fingerprint, params_hash
+from tcssa.mil.bags.bag_store import BagStore
+from tcssa.mil.classifier.classify_bags import check_coords
+from tcssa.mil.classifier.final_model import load_final
+from tcssa.mil.cohort.cohort import CohortSlide
+from tcssa.mil.evidence import evidence_of
+from tcssa.mil.evidence.quantities import quantities_of
+from tcssa.mil.heatmaps.pictures import Look, draw_slide
+from tcssa.mil.heatmaps.records import Record
+from tcssa.mil.heatmaps.scales import Floats
+from tcssa.mil.heatmaps.slide_map import SlideMap
+from tcssa.mil.heatmaps.sources import Source
+from tcssa.mil.heatmaps.tables import read_evidence, write_evidence
+from tcssa.mil.methods import BagClassifier
+from tcssa.mil.results.finished import FinishedRun
+from tcssa.slides.image.places import Places, read_places
+
+
+class Work:
+    """The model and what is done with it, slide by slide."""
+
+    def __init__(
+        self,
+        trained: FinishedRun,
+        out: Path,
+        look: Look,
+        overwrite: bool,
+        device: torch.device,
+        model: str | None,
+    ) -> None:
+        self.trained, self.out, self.look = trained, out, look
+        self.overwrite, self.device = overwrite, device
+        self.model: BagClassifier = load_final(trained, model)
+        self.model.to(device).eval()
+        self.names = list(quantities_of(self.model.task))
+        unknown = [name for name in look.shown if name not in self.names]
+        if unknown:
+            raise UsageError(
+                f"the run knows no {', '.join(unknown)}", hint=f"it knows {', '.join(self.names)}"
+            )
+        self.store = BagStore(cache_bytes=0, half=trained.is_rounded)
+        self.num_skipped = 0
+        """Slides that an earlier run drew in the same way."""
+
+    def evidence(self, source: Source) -> Record:
+        """Compute the evidence of a slide and write it, if that is not done."""
+        features = [source.bag.name, fingerprint(source.bag.file)]
+        made_from = params_hash({"model": self.trained.checkpoint_sha256, "features": features})
+        path = self._record_file(source)
+        record = None if self.overwrite else Record.read(path)
+        if record is not None and record.made_from == made_from and self._table(source).is_file():
+            return record
+        slide = self._opened(source)
+        check_coords(self.model, [slide])
+        bag = self.store.get(slide).to(self.device)
+        coords = self.store.coords(slide) if slide.has_coords else None
+        evidence = evidence_of(self.model, bag, coords)
+        slide_map = SlideMap.of(evidence, self.model.task)
+        write_evidence(self._table(source), slide_map, _places(source))
+        record = Record(
+            slide_id=source.slide_id,
+            made_from=made_from,
+            num_patches=slide.num_patches,
+            scheme=evidence.scheme,
+            logits=evidence.logits.tolist(),
+            predicted=list(self.model.task.values(torch.from_numpy(evidence.logits))),
+            leading=slide_map.leading,
+        )
+        record.write(path)
+        return record
+
+    def values_of_all(self, records: Sequence[Record]) -> dict[str, Floats]:
+        """Return the values of all slides' patches by name, for a scale that they share."""
+        each = [self._read(record).values for record in records]
+        return {name: np.concatenate([v[name] for v in each]) for name in (each[0] if each else ())}
+
+    def draw(self, source: Source, together: dict[str, Floats] | None) -> Record:
+        """Draw a slide, if that is not done.
+
+        Args:
+            source: The slide, whose evidence was computed.
+            together: Values of all slides by name, if they share one scale.
+        """
+        record = Record.read(self._record_file(source))
+        assert record is not None
+        shared = {
+            name: hashlib.sha256(values.tobytes()).hexdigest()
+            for name, values in (together or {}).items()
+        }
+        drawn_from = params_hash(
+            {
+                "look": self.look,
+                "shared": shared,
+                "slide": str(source.slide),
+                "of": record.made_from,
+            }
+        )
+        files = [self.out / name for name in record.pictures]
+        if record.drawn_from == drawn_from and all(file.is_file() for file in files):
+            self.num_skipped += 1
+            return record
+        places = _places(source)
+        made: list[Path] = []
+        on_slide = True
+        if places is not None:
+            slide_map = self._read(record)
+            made, on_slide = draw_slide(self.out, source, slide_map, places, self.look, together)
+        pictures = [str(file.relative_to(self.out)) for file in made]
+        record = record.model_copy(
+            update={"drawn_from": drawn_from, "pictures": pictures, "on_slide": on_slide}
+        )
+        record.write(self._record_file(source))
+        return record
+
+    def _opened(self, source: Source) -> CohortSlide:
+        with open_bag(source.bag) as bag:
+            if bag.num_patches == 0:
+                raise FeatureFileError(bag.path, "has no patches")
+            if bag.feature_dim != self.trained.feature_dim:
+                raise FeatureDimError(bag.path, self.trained.feature_dim, bag.feature_dim)
+            if bag.encoder and self.trained.encoder and bag.encoder != self.trained.encoder:
+                raise FeatureFileError(
+                    bag.path,
+                    f"has features of {bag.encoder!r}, the run those of {self.trained.encoder!r}",
+                    hint=f"extract the slide with --encoder {self.trained.encoder}",
+                )
+            return CohortSlide(
+                source.slide_id,
+                source.slide_id,
+                0,
+                bag.path,
+                bag.num_patches,
+                has_coords=bag.coords is not None,
+                um_per_coord=bag.um_per_coord,
+            )
+
+    def _read(self, record: Record) -> SlideMap:
+        return read_evidence(self.out / "evidence" / f"{record.slide_id}.csv", record.leading)
+
+    def _table(self, source: Source) -> Path:
+        return self.out / "evidence" / f"{source.slide_id}.csv"
+
+    def _record_file(self, source: Source) -> Path:
+        return self.out / "slides" / f"{source.slide_id}.json"
+
+
+def _places(source: Source) -> Places | None:
+    places = read_places(source.bag.address)
+    return None if isinstance(places, str) else places
