@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.files.boundary import UnsoundError
-
-LABEL = re.compile(r"-?\d+(\.\d+)?(,-?\d+(\.\d+)?)*")
-"""A label in words of the user: a number, or one for each channel."""
+from tcssa.files.mask_label import LABEL
 
 
 class LabelRule:

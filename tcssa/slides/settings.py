@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from tcssa.config.settings import Section
-from tcssa.files.label_rule import LABEL
+from tcssa.files.mask_label import LABEL
 from tcssa.plugins import OnlyByUser, is_imported, is_own_encoder
 
 MIN_MPP, MAX_MPP = 0.05, 20.0

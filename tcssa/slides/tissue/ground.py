@@ -27,7 +27,7 @@ class MaskRules:
 
     Attributes:
         background: Labels of pictures that are no tissue, in place of 0; see
-            `tcssa.files.label_rule.LABEL`.
+            `tcssa.files.mask_label.LABEL`.
         classes: Classes of outlines, or labels of pictures, that are tissue; none for all.
         origin: Corner from which masks count, where a slide states its bounds.
     """
