@@ -28,6 +28,7 @@ from tcssa_cli.commands import (
     inspect,
     inspect_slots,
     merge,
+    predict,
     presets,
     sweep,
     train_mil,
@@ -61,6 +62,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "compare": compare.compare,
     },
     "Use a trained model": {
+        "predict": predict.predict,
         "heatmap": heatmap.heatmap,
         "ask": ask.ask,
         "export": export.export,

@@ -24,6 +24,11 @@ class Ensemble(BagClassifier):
         self.reads_coords = any(member.reads_coords for member in members)
         self.needs_microns = any(member.needs_microns for member in members)
 
+    @property
+    def classifiers(self) -> list[BagClassifier]:
+        """The members, as what they are."""
+        return [member for member in self.members if isinstance(member, BagClassifier)]
+
     def forward(
         self,
         bags: Sequence[Tensor],

@@ -183,6 +183,36 @@ class MilTask(ABC):
     def value_columns(self) -> list[str]:
         """The columns of the predicted numbers in a table of predictions."""
 
+    @property
+    @abstractmethod
+    def decision_columns(self) -> list[str]:
+        """The columns of what is read off the predicted numbers, such as the predicted class."""
+
+    @abstractmethod
+    def decision_cells(self, values: Sequence[float]) -> list[object]:
+        """Return the cells for `decision_columns`, of the predicted numbers [V] of one slide."""
+
+    @property
+    def agreement_columns(self) -> list[str]:
+        """The columns that say how far several models agree; see `agreement_cells`."""
+        return [name.replace("predicted", "agreement") for name in self.decision_columns]
+
+    def agreement_cells(
+        self, values: Sequence[float], others: Sequence[Sequence[float]]
+    ) -> list[object]:
+        """Return the cells for `agreement_columns`: the share of models that decide alike.
+
+        Args:
+            values: The predicted numbers [V] of one slide.
+            others: The same of other models, at least of one.
+        """
+        decided = self.decision_cells(values)
+        votes = zip(*map(self.decision_cells, others), strict=True)
+        return [
+            sum(vote == own for vote in of_column) / len(others)
+            for own, of_column in zip(decided, votes, strict=True)
+        ]
+
     @abstractmethod
     def label_cells(self, prediction: Prediction) -> list[object]:
         """Return a prediction's cells for `label_columns`."""

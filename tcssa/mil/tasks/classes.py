@@ -103,10 +103,19 @@ class Classes(MilTask):
         counts = count_pairs(truth, self.decide(values), num_classes, num_classes)
         return {"confusion": counts.tolist()}
 
+    @property
+    def decision_columns(self) -> list[str]:
+        """The predicted class."""
+        return ["predicted"]
+
+    def decision_cells(self, values: Sequence[float]) -> list[object]:
+        """Return the name of the predicted class."""
+        (predicted,) = self.decide(np.array([values]))
+        return [self.classes[predicted]]
+
     def label_cells(self, prediction: Prediction) -> list[object]:
         """Return the names of the true and of the predicted class."""
-        (predicted,) = self.decide(np.array([prediction.probs]))
-        return [self.classes[prediction.label], self.classes[predicted]]
+        return [self.classes[prediction.label], *self.decision_cells(prediction.probs)]
 
     def read_truth(self, row: Mapping[str, str]) -> Truth:
         """Read the class; see `MilTask.read_truth`."""

@@ -166,6 +166,24 @@ class Several(MilTask):
         """The value columns of every target, prefixed with its name."""
         return [f"{name}_{c}" for name, task in self.tasks.items() for c in task.value_columns]
 
+    @property
+    def decision_columns(self) -> list[str]:
+        """The predicted class of every target, prefixed with its name."""
+        return [f"{name}_{c}" for name, task in self.tasks.items() for c in task.decision_columns]
+
+    def decision_cells(self, values: Sequence[float]) -> list[object]:
+        """Return the predicted class of every target."""
+        return [
+            cell
+            for name, part in self._parts()
+            for cell in self.tasks[name].decision_cells(values[part])
+        ]
+
+    @property
+    def agreement_columns(self) -> list[str]:
+        """The agreement on every target, prefixed with its name."""
+        return [f"{name}_agreement" for name in self.tasks]
+
     def label_cells(self, prediction: Prediction) -> list[object]:
         """Return true and predicted class of every target; an unknown true class is empty."""
         cells: list[object] = []

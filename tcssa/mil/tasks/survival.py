@@ -154,11 +154,31 @@ class Survival(MilTask):
         """The columns of S_k; the spans differ between folds and are kept in their checkpoints."""
         return [f"survival_{k + 1}" for k in range(self.num_spans)]
 
+    @property
+    def decision_columns(self) -> list[str]:
+        """The risk."""
+        return ["risk"]
+
+    def decision_cells(self, values: Sequence[float]) -> list[object]:
+        """Return the risk."""
+        return [repr(_risk_of(values))]
+
+    @property
+    def agreement_columns(self) -> list[str]:
+        """The range of the models' risks."""
+        return ["risk_low", "risk_high"]
+
+    def agreement_cells(
+        self, values: Sequence[float], others: Sequence[Sequence[float]]
+    ) -> list[object]:
+        """Return the lowest and the highest risk of several models; see `MilTask`."""
+        risks = [_risk_of(other) for other in others]
+        return [min(risks), max(risks)]
+
     def label_cells(self, prediction: Prediction) -> list[object]:
         """Return time, event and risk."""
         time, event = _time_and_event(prediction)
-        (risk,) = _risk(np.array([prediction.probs]))
-        return [repr(time), int(event), repr(float(risk))]
+        return [repr(time), int(event), *self.decision_cells(prediction.probs)]
 
     def read_truth(self, row: Mapping[str, str]) -> Truth:
         """Read time and event; see `MilTask.read_truth`."""
@@ -231,6 +251,10 @@ def _risk(surviving: Floats) -> Floats:
     """Compute the risk, one minus the mean survival over the spans, [S, K] to [S]."""
     risk: Floats = 1 - surviving.mean(axis=1)
     return risk
+
+
+def _risk_of(surviving: Sequence[float]) -> float:
+    return float(_risk(np.array([surviving]))[0])
 
 
 def _halves(

@@ -12,6 +12,7 @@
       report.html               all of this on one page
       fold-0/ …                 checkpoint.safetensors, history.csv, utilisation.csv, metrics.json
       final/                    checkpoint.safetensors of the model trained on all patients
+      training_patches.safetensors  mean and spread of the patches, to tell others from them
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from tcssa.files import atomic
 from tcssa.files.checksums import file_sha256
 from tcssa.files.yaml_file import read_yaml_mapping
 from tcssa.mil.bags.bag_store import BagStore, open_store, rounds
+from tcssa.mil.bags.familiar import FAMILIAR_FILE, Familiar
 from tcssa.mil.classifier.classifiers import require_learnable
 from tcssa.mil.cohort.cohort import Cohort, listed, read_cohort
 from tcssa.mil.cohort.site_confounding import SiteConfound, site_confounds
@@ -100,6 +102,9 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> RunMetrics:
         ]
         if refit:
             final = train_final(cohort, folds, results, settings, out, store, reporter, task)
+    if not (out / FAMILIAR_FILE).exists():
+        used = [slide for slide in cohort.slides if slide.slide_id not in unused]
+        Familiar.of(used, store, settings.train.seed).save(out)
     metrics = sum_up(results, cohort, settings, confounds, out, final)
     _warn_of_collapse(results, settings.model.top_k, reporter)
     run |= {**_selected(results, final, out), "skipped": cohort.skipped}

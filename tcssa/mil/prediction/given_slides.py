@@ -1,0 +1,135 @@
+"""The slides to predict: their feature files opened, and checked against the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tcssa.errors import FeatureDimError, FileError, MissingExtraError, TcssaError, UsageError
+from tcssa.features import BagRef, open_bag
+from tcssa.features.tables import patient_of, read_slides
+from tcssa.mil.cohort.cohort import CohortSlide
+from tcssa.mil.prediction.slide_model import GivenSlide, SlideModel
+from tcssa.reporter import Reporter
+
+
+@dataclass(frozen=True)
+class FailedSlide:
+    """A slide that could not be predicted."""
+
+    slide_id: str
+    path: Path
+    reason: str
+    hint: str | None = None
+
+    @classmethod
+    def of(cls, slide_id: str, path: Path, error: TcssaError) -> FailedSlide:
+        """Return the failure that an error is.
+
+        Args:
+            slide_id: The slide.
+            path: Its file.
+            error: What went wrong.
+        """
+        reason = error.reason if isinstance(error, FileError) else str(error)
+        return cls(slide_id, path, reason, error.hint)
+
+
+def read_cases(table: Path) -> dict[str, str]:
+    """Read the patients of slides, from a table with the columns of a label table.
+
+    Returns:
+        case_id by slide_id, of the slides for which the table or a TCGA barcode gives it.
+
+    Raises:
+        TableError: The table is faulty.
+    """
+    rows = read_slides(table, [], lambda _: None, hint="its columns are slide_id and case_id")
+    return {row.slide_id: row.case_id for row in rows if row.case_is_known}
+
+
+def open_slides(
+    bags: Sequence[BagRef], model: SlideModel, cases: Mapping[str, str], reporter: Reporter
+) -> tuple[list[GivenSlide], list[FailedSlide]]:
+    """Open the feature files, and return those of slides that can be predicted, and the others.
+
+    Args:
+        bags: The feature files.
+        model: What predicts them.
+        cases: Patients by slide_id; for other slides they are taken from a TCGA barcode, else each
+            slide is a patient of its own.
+        reporter: Warned of slides whose encoder is not known.
+
+    Raises:
+        UsageError: Two files are of one slide, or features are of another encoder than the model's.
+        FeatureDimError: Features are of another length.
+    """
+    _require_distinct(bags)
+    slides: list[GivenSlide] = []
+    failed: list[FailedSlide] = []
+    unnamed: list[str] = []
+    for ref in bags:
+        try:
+            given, encoder = _open(ref, model, cases)
+        except (FeatureDimError, MissingExtraError, UsageError):
+            raise
+        except TcssaError as error:
+            failed.append(FailedSlide.of(ref.slide_id, ref.address, error))
+            continue
+        if given is None:
+            failed.append(FailedSlide(ref.slide_id, ref.address, "holds no patches"))
+            continue
+        slides.append(given)
+        if encoder is None and model.encoder is not None:
+            unnamed.append(ref.slide_id)
+    if unnamed:
+        reporter.warn(
+            f"the features of {len(unnamed)} of {len(slides)} slides do not name their encoder; "
+            f"they are taken to be of {model.encoder}, as the model's: {', '.join(unnamed[:5])}"
+        )
+    return slides, failed
+
+
+def _open(
+    ref: BagRef, model: SlideModel, cases: Mapping[str, str]
+) -> tuple[GivenSlide | None, str | None]:
+    """Open one file; return the slide, None if it has no patches, and its encoder."""
+    with open_bag(ref) as bag:
+        encoder = bag.encoder
+        if encoder and model.encoder and encoder != model.encoder:
+            raise UsageError(
+                f"the model was trained on features of {model.encoder!r}, {bag.path} is of "
+                f"{encoder!r}",
+                hint=f"extract the slides with --encoder {model.encoder}",
+            )
+        if bag.num_patches == 0:
+            return None, encoder
+        if bag.feature_dim != model.feature_dim:
+            raise FeatureDimError(bag.path, model.feature_dim, bag.feature_dim)
+        derived = patient_of(ref.slide_id)
+        slide = CohortSlide(
+            ref.slide_id,
+            cases.get(ref.slide_id, derived),
+            0,
+            bag.path,
+            bag.num_patches,
+            has_coords=bag.coords is not None,
+            um_per_coord=bag.um_per_coord,
+            stored_as=np.dtype(bag.features.dtype).name,
+        )
+        known = ref.slide_id in cases or derived != ref.slide_id
+        return GivenSlide(slide, ref, known), encoder
+
+
+def _require_distinct(bags: Sequence[BagRef]) -> None:
+    seen: dict[str, BagRef] = {}
+    for bag in bags:
+        other = seen.setdefault(bag.slide_id, bag)
+        if other is not bag:
+            raise UsageError(
+                f"two files are of slide {bag.slide_id!r}: {other} and {bag}",
+                hint="give one of them",
+            )

@@ -1,0 +1,199 @@
+"""Prediction of slides without labels.
+
+::
+
+    OUT/
+      predictions.csv    a row a slide: each class's probability, the predicted class, the folds'
+                         agreement, N, the share of patches unlike those of training
+      cases.csv          the same, a row a patient, if asked for
+      failed.csv         slides that could not be predicted, with the reason; only if there are any
+      report.html        all of this on one page
+      prediction.json    what predicted, and which kind of label
+      outputs/S.json     the model's outputs of each slide, by which a second call resumes
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tcssa.errors import DiskFullError, FeatureFileError, TcssaError, counted
+from tcssa.features import BagRef
+from tcssa.files import atomic
+from tcssa.mil.prediction.given_slides import FailedSlide, open_slides
+from tcssa.mil.prediction.predicted_rows import (
+    Columns,
+    PredictedRow,
+    by_case,
+    write_cases,
+    write_slides,
+)
+from tcssa.mil.prediction.read_ahead import Loaded, read_ahead
+from tcssa.mil.prediction.slide_model import GivenSlide, SlideModel
+from tcssa.mil.prediction.stored_outputs import (
+    StoredOutputs,
+    outputs_folder,
+    read_outputs,
+    write_outputs,
+)
+from tcssa.mil.tasks.serialization import task_facts
+from tcssa.reporter import Reporter
+
+PREDICTIONS_FILE, CASES_FILE, FAILED_FILE = "predictions.csv", "cases.csv", "failed.csv"
+_FACTS_FILE = "prediction.json"
+
+
+@dataclass
+class Predicted:
+    """The predictions of slides, as the tables hold them."""
+
+    folder: Path
+    model: SlideModel
+    slides: list[PredictedRow] = field(default_factory=list)
+    cases: list[PredictedRow] | None = None
+    """One row a patient, if asked for."""
+    num_done_before: int = 0
+    failed: list[FailedSlide] = field(default_factory=list)
+
+    @property
+    def columns(self) -> Columns:
+        """What computes the cells of rows."""
+        return Columns(self.model.task)
+
+    def facts(self) -> dict[str, Any]:
+        """Return the content of ``prediction.json``."""
+        model = self.model
+        return {
+            "model": model.name,
+            "model_sha256": model.sha256,
+            "folds": model.num_folds,
+            "encoder": model.encoder,
+            "feature_dim": model.feature_dim,
+            "task": model.task.facts(),
+            **task_facts(model.task),
+            "num_slides": len(self.slides),
+            "num_failed": len(self.failed),
+        }
+
+
+def predict(
+    model: SlideModel,
+    bags: Sequence[BagRef],
+    out: Path,
+    reporter: Reporter,
+    *,
+    cases: Mapping[str, str] | None = None,
+    with_cases: bool = False,
+    overwrite: bool = False,
+    failed: Sequence[FailedSlide] = (),
+) -> Predicted:
+    """Predict slides, and write the predictions.
+
+    Slides that this model has predicted from the same features are not predicted again.
+
+    Args:
+        model: What predicts.
+        bags: The slides' feature files.
+        out: Folder to write to.
+        reporter: Told of progress, and warned of slides that fail.
+        cases: Patients by slide_id; see `open_slides`.
+        with_cases: Also write one row a patient.
+        overwrite: Predict slides again that are done already.
+        failed: Slides that failed before they had features.
+
+    Raises:
+        UsageError: Two files are of one slide, or features are of another encoder than the model's.
+        FeatureDimError: Features are of another length.
+        DiskFullError: There is no space left; finished slides are kept.
+    """
+    given, unusable = open_slides(bags, model, cases or {}, reporter)
+    found = Predicted(out, model, failed=[*failed, *unusable])
+    for slide in unusable:
+        _tell_failure(slide, reporter)
+    atomic.discard_leftovers(outputs_folder(out))
+    atomic.discard_leftovers(out)
+    stored = {} if overwrite else _done(given, out, model)
+    found.num_done_before = len(stored)
+    stored |= _predict_all([s for s in given if s.ref not in stored], found, reporter)
+    found.slides = [
+        PredictedRow(name, s.slide.case_id, [name], done.num_patches, done.outputs)
+        for s in given
+        for name, done in [(s.ref.slide_id, stored.get(s.ref))]
+        if done is not None
+    ]
+    if with_cases:
+        found.cases = by_case(found.slides)
+        _tell_unknown(given, reporter)
+    _write(found)
+    return found
+
+
+def _done(given: Sequence[GivenSlide], out: Path, model: SlideModel) -> dict[BagRef, StoredOutputs]:
+    found = {slide.ref: read_outputs(out, slide.ref, model.sha256) for slide in given}
+    return {ref: stored for ref, stored in found.items() if stored is not None}
+
+
+def _tell_unknown(given: Sequence[GivenSlide], reporter: Reporter) -> None:
+    unknown = sum(not slide.case_is_known for slide in given)
+    if unknown:
+        reporter.warn(
+            f"no patient is known for {counted(unknown, 'slide')}: each counts as a patient of its "
+            "own; give a table of slide_id and case_id with --cases"
+        )
+
+
+def _predict_all(
+    slides: Sequence[GivenSlide], found: Predicted, reporter: Reporter
+) -> dict[BagRef, StoredOutputs]:
+    """Predict slides one by one, while the next one is read."""
+    done = {}
+    with reporter.task("predicting", len(slides), "slides") as task:
+        for given, reading in read_ahead(slides):
+            try:
+                done[given.ref] = _predict_one(given, reading.result(), found)
+            except DiskFullError:
+                raise
+            except TcssaError as error:
+                found.failed.append(FailedSlide.of(given.ref.slide_id, given.ref.address, error))
+                _tell_failure(found.failed[-1], reporter)
+            task.advance()
+    return done
+
+
+def _predict_one(given: GivenSlide, loaded: Loaded, found: Predicted) -> StoredOutputs:
+    model = found.model
+    outputs = model.predict(loaded.slide)
+    if not np.isfinite([outputs.final, *outputs.folds]).all():
+        raise FeatureFileError(given.ref.address, "the model's outputs are not finite numbers")
+    return write_outputs(
+        found.folder,
+        given.ref,
+        outputs,
+        stat=loaded.stat,
+        model_sha256=model.sha256,
+        input_hash=loaded.content,
+        num_patches=len(loaded.slide.features),
+    )
+
+
+def _tell_failure(failed: FailedSlide, reporter: Reporter) -> None:
+    reporter.warn(f"{failed.slide_id} was not predicted: {failed.reason}")
+
+
+def _write(found: Predicted) -> None:
+    """Write the tables, the page, and ``prediction.json`` as the last."""
+    out = found.folder
+    write_slides(out / PREDICTIONS_FILE, found.slides, found.columns)
+    if found.cases is not None:
+        write_cases(out / CASES_FILE, found.cases, found.columns)
+    failures = [[each.slide_id, each.path, each.reason] for each in found.failed]
+    if failures:
+        atomic.write_csv(out / FAILED_FILE, ["slide_id", "path", "reason"], failures)
+    else:
+        (out / FAILED_FILE).unlink(missing_ok=True)
+    atomic.write_text(out / _FACTS_FILE, json.dumps(found.facts(), indent=2) + "\n")

@@ -1,0 +1,115 @@
+"""A finished run as a model of slides: its final model, and its folds beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tcssa.compute.devices import resolve_device
+from tcssa.files.checksums import file_sha256, params_hash
+from tcssa.mil.bags.familiar import FAMILIAR_FILE, Familiar
+from tcssa.mil.bags.rounding import to_half
+from tcssa.mil.classifier.classifiers import load_classifier
+from tcssa.mil.classifier.classify_bags import check_coords
+from tcssa.mil.classifier.ensemble import Ensemble
+from tcssa.mil.classifier.final_model import fold_checkpoints, load_final
+from tcssa.mil.methods import BagClassifier
+from tcssa.mil.prediction.slide_model import Outputs, ReadSlide
+from tcssa.mil.results.finished import FINAL_FOLDER, FinishedRun
+from tcssa.reporter import Reporter
+from tcssa.run import CHECKPOINT_FILE
+from tcssa.training import autocast
+
+
+class RunModel:
+    """See `SlideModel`; of every method that train-mil trains.
+
+    Args:
+        run: The run.
+        reporter: Warned where the folds' weights are gone.
+        device: Device to predict on.
+        model: The run's method, if it is the user's own code (``module:factory``).
+
+    Raises:
+        CheckpointError: A checkpoint is damaged, or names code that ``model`` does not name.
+    """
+
+    def __init__(
+        self,
+        run: FinishedRun,
+        reporter: Reporter,
+        *,
+        device: str = "auto",
+        model: str | None = None,
+    ) -> None:
+        self._device = resolve_device(device)
+        final = load_final(run, model)
+        folds = _folds_kept(run, reporter)
+        if isinstance(final, Ensemble):  # its outputs are the mean of the folds'
+            self._final, members = None, final.classifiers
+        else:
+            self._final = final.to(self._device)
+            members = [load_classifier(path, model) for path in folds]
+        self._folds: list[BagClassifier] = [member.to(self._device) for member in members]
+        self._half, self._precision = run.is_rounded, run.settings.train.precision
+        self._familiar = Familiar.read(run.folder, run.feature_dim)
+        self.name = f"{run.folder.resolve().name}, {_named(self._final, len(self._folds))}"
+        self.task = final.task
+        self.feature_dim, self.encoder = run.feature_dim, run.encoder
+        self.num_folds = len(self._folds)
+        files = [*folds, run.folder / FINAL_FOLDER / CHECKPOINT_FILE, run.folder / FAMILIAR_FILE]
+        self.sha256 = params_hash(
+            {str(f.relative_to(run.folder)): file_sha256(f) for f in files if f.exists()}
+        )
+
+    @torch.no_grad()
+    def predict(self, slide: ReadSlide) -> Outputs:
+        """See `SlideModel.predict`."""
+        bag = self._bag(slide)
+        places = None
+        if slide.corners is not None:
+            um = slide.slide.um_per_coord or 1.0
+            places = torch.from_numpy(slide.corners.astype(np.float64) * um)
+        folds = [self._outputs(fold, bag, places, slide) for fold in self._folds]
+        if self._final is None:
+            final = torch.stack(folds).mean(0)
+        else:
+            final = self._outputs(self._final, bag, places, slide)
+        unlike = None if self._familiar is None else self._familiar.unlike(slide.features)
+        return Outputs(final.tolist(), [fold.tolist() for fold in folds], unlike)
+
+    def _bag(self, slide: ReadSlide) -> Tensor:
+        """Return the features as training saw such: rounded, where it rounded."""
+        features = slide.features
+        if self._half:
+            rounded = to_half(features)
+            features = rounded.features if rounded.too_large_row is None else features
+        return torch.from_numpy(features).to(self._device)
+
+    def _outputs(
+        self, model: BagClassifier, bag: Tensor, places: Tensor | None, slide: ReadSlide
+    ) -> Tensor:
+        check_coords(model, [slide.slide])
+        with autocast(self._device, self._precision):
+            found = model([bag], None, [places]) if model.reads_coords else model([bag])
+        outputs: Tensor = found.logits[0].float().cpu()
+        return outputs
+
+
+def _folds_kept(run: FinishedRun, reporter: Reporter) -> list[Path]:
+    """Return the checkpoints of the folds; an empty list where some are gone."""
+    if run.settings.train.keep == "final":
+        return []
+    paths = fold_checkpoints(run)
+    missing = [path for path in paths if not path.is_file()]
+    if missing and run.settings.train.final == "refit":
+        reporter.warn(f"{missing[0]} is gone: how far the folds agree cannot be told")
+        return []
+    return paths
+
+
+def _named(final: BagClassifier | None, num_folds: int) -> str:
+    return f"mean of {num_folds} folds" if final is None else "final model"

@@ -1,0 +1,168 @@
+"""Slides without labels through a run: tables, patients, resuming, and what fails."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from cohorts import small_run, write_cohort
+from factories import write_bag
+
+from tcssa.errors import FeatureDimError, UsageError
+from tcssa.features import find_bags
+from tcssa.mil.bags.familiar import FAMILIAR_FILE
+from tcssa.mil.prediction.given_slides import read_cases
+from tcssa.mil.prediction.predict import Predicted, predict
+from tcssa.mil.prediction.run_model import RunModel
+from tcssa.mil.results.finished import read_finished
+from tcssa.mil.training.train import train
+from tcssa.reporter import Silent
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    train(small_run(write_cohort(folder)), folder / "run", Silent())
+    return folder / "run"
+
+
+@pytest.fixture
+def slides(tmp_path: Path) -> Path:
+    """Four new slides, of classes a, b, a, b; the first two of one TCGA patient."""
+    names = ["TCGA-AA-0001-01Z-00-DX1", "TCGA-AA-0001-01Z-00-DX2", "n2", "n3"]
+    for i, name in enumerate(names):
+        write_bag(tmp_path / "new" / f"{name}.h5", 30 + i, seed=50 + i, shift=0.9 * (i % 2))
+    return tmp_path / "new"
+
+
+def predicted(
+    run: Path, slides: Path, out: Path, reporter: Silent | None = None, **more: Any
+) -> Predicted:
+    reporter = reporter or Silent()
+    return predict(
+        RunModel(read_finished(run), reporter), find_bags([slides]), out, reporter, **more
+    )
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_the_table_has_probabilities_class_agreement_and_patches(
+    run: Path, slides: Path, tmp_path: Path
+) -> None:
+    found = predicted(run, slides, tmp_path / "out")
+    assert not found.failed
+    rows = {row["slide_id"]: row for row in table(tmp_path / "out" / "predictions.csv")}
+    assert [*rows] == ["TCGA-AA-0001-01Z-00-DX1", "TCGA-AA-0001-01Z-00-DX2", "n2", "n3"]
+    assert rows["TCGA-AA-0001-01Z-00-DX2"]["case_id"] == "TCGA-AA-0001"
+    assert rows["n3"]["case_id"] == "n3"
+    assert (rows["n2"]["predicted"], rows["n3"]["predicted"]) == ("a", "b")
+    assert rows["n3"]["num_patches"] == "33"
+    for row in rows.values():
+        assert float(row["prob_a"]) + float(row["prob_b"]) == pytest.approx(1)
+        assert 0 <= float(row["unlike_share"]) < 0.2
+        assert float(row["agreement"]) in (0, 1 / 3, 2 / 3, 1)
+
+
+def test_a_patient_is_the_mean_of_the_logits(run: Path, slides: Path, tmp_path: Path) -> None:
+    reporter = Silent()
+    found = predicted(run, slides, tmp_path / "out", reporter, with_cases=True)
+    rows = {row["case_id"]: row for row in table(tmp_path / "out" / "cases.csv")}
+    assert [*rows] == ["TCGA-AA-0001", "n2", "n3"]
+    both = rows["TCGA-AA-0001"]
+    assert (both["num_slides"], both["num_patches"]) == ("2", "61")
+    logits = torch.tensor([row.outputs.final for row in found.slides[:2]], dtype=torch.float64)
+    assert float(both["prob_b"]) == pytest.approx(logits.mean(0).softmax(0)[1].item())
+    assert any("no patient is known for 2 slides" in text for text in reporter.warnings)
+
+
+def test_a_table_names_the_patients(run: Path, slides: Path, tmp_path: Path) -> None:
+    (tmp_path / "cases.csv").write_text("slide_id,case_id\nn2,p\nn3,p\n")
+    cases = read_cases(tmp_path / "cases.csv")
+    found = predicted(run, slides, tmp_path / "out", cases=cases, with_cases=True)
+    assert found.cases is not None
+    assert [(row.name, len(row.slides)) for row in found.cases] == [("TCGA-AA-0001", 2), ("p", 2)]
+
+
+def test_finished_slides_are_not_predicted_again(
+    run: Path, slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    predicted(run, slides, out)
+    before = (out / "predictions.csv").read_bytes()
+    write_bag(slides / "n3.h5", 33, seed=99)  # another content
+    (out / "outputs" / "n2.json").write_text("{}")  # damaged
+    calls: list[str] = []
+    original = RunModel.predict
+
+    def counting(self: RunModel, slide: Any) -> Any:
+        calls.append(slide.slide.slide_id)
+        return original(self, slide)
+
+    monkeypatch.setattr(RunModel, "predict", counting)
+    assert predicted(run, slides, out).num_done_before == 2
+    assert sorted(calls) == ["n2", "n3"]
+    calls.clear()
+    (slides / "n2.h5").touch()  # of another time, and of the same content
+    assert predicted(run, slides, out).num_done_before == 4
+    assert predicted(run, slides, out, overwrite=True).num_done_before == 0
+    assert (out / "predictions.csv").read_bytes() != before
+
+
+def test_a_slide_that_fails_is_named_and_the_others_are_predicted(
+    run: Path, slides: Path, tmp_path: Path
+) -> None:
+    (slides / "broken.h5").write_bytes(b"no HDF5")
+    write_bag(slides / "empty.h5", 0)
+    with h5py.File(write_bag(slides / "nan.h5", 9), "r+") as file:
+        file["features"][4, 2] = np.nan
+    reporter = Silent()
+    found = predicted(run, slides, tmp_path / "out", reporter)
+    assert sorted(failed.slide_id for failed in found.failed) == ["broken", "empty", "nan"]
+    assert len(found.slides) == 4
+    rows = {row["slide_id"]: row["reason"] for row in table(tmp_path / "out" / "failed.csv")}
+    assert rows["empty"] == "holds no patches"
+    assert "row 4" in rows["nan"]
+    assert sum("was not predicted" in text for text in reporter.warnings) == 3
+    for name in rows:
+        (slides / f"{name}.h5").unlink()
+    predicted(run, slides, tmp_path / "out")
+    assert not (tmp_path / "out" / "failed.csv").exists()
+
+
+def test_features_of_another_encoder_or_length_are_refused(
+    run: Path, slides: Path, tmp_path: Path
+) -> None:
+    write_bag(slides / "other.h5", 5, encoder="another")
+    with pytest.raises(UsageError, match=r"was trained on features of 'test_encoder'.*'another'"):
+        predicted(run, slides, tmp_path / "out")
+    write_bag(slides / "other.h5", 5, feature_dim=12)
+    with pytest.raises(FeatureDimError, match="D = 12, expected D = 16"):
+        predicted(run, slides, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_encoder_that_is_not_named_is_warned_of(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    np.save(tmp_path / "new" / "plain.npy", np.ones((5, 16), np.float32))
+    reporter = Silent()
+    assert len(predicted(run, tmp_path / "new", tmp_path / "out", reporter).slides) == 1
+    assert any("do not name their encoder" in text for text in reporter.warnings)
+
+
+def test_runs_without_folds_or_statistic_leave_the_columns_empty(
+    slides: Path, tmp_path: Path
+) -> None:
+    settings = small_run(write_cohort(tmp_path), keep="final", epochs=2)
+    train(settings, tmp_path / "run", Silent())
+    (tmp_path / "run" / FAMILIAR_FILE).unlink()
+    predicted(tmp_path / "run", slides, tmp_path / "out")
+    row = table(tmp_path / "out" / "predictions.csv")[0]
+    assert (row["agreement"], row["unlike_share"]) == ("", "")
+    assert json.loads((tmp_path / "out" / "prediction.json").read_text())["folds"] == 0
