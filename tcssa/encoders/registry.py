@@ -79,6 +79,11 @@ def list_encoders() -> list[EncoderFacts]:
     ]  # fmt: skip
 
 
+def is_encoder_name(name: str) -> bool:
+    """Tell whether a name is one of an encoder, or begins as those of a family do."""
+    return name in _EMBEDDED or name in ENTRIES or name.startswith(tuple(_FAMILIES))
+
+
 def encoder_spec(name: str, weights: Path | None = None) -> EncoderSpec:
     """Find an encoder without loading it.
 

@@ -80,6 +80,21 @@ def index_bags(folder: Path) -> dict[str, BagRef]:
     return index
 
 
+def features_folder(folder: Path) -> Path:
+    """Return the folder that holds the feature files themselves, of those that a job folder has.
+
+    A run keeps it: other features that are made in the same job later do not take its place.
+
+    Raises:
+        MissingDataError: The folder does not exist, or holds no feature file.
+        UsageError: A job folder holds several sets of features.
+    """
+    given = BagRef.parse(folder)
+    if not given.path.is_dir() or is_store(given.path):
+        return folder
+    return BagRef(_bags_below(given.path)[0].parent, given.set_name).address
+
+
 def _bags_below(folder: Path) -> list[Path]:
     bags = _bags_in(folder)
     if bags:

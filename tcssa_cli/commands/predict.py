@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,12 +13,15 @@ from pydantic import Field
 from rich.console import Console
 
 from tcssa.config.settings import Section
-from tcssa.errors import counted
-from tcssa_cli.options import DebugFlag, DeviceOption, JsonFlag
+from tcssa.errors import UsageError, counted
+from tcssa_cli.options import DebugFlag, DeviceOption, JsonFlag, TorchDevice, encoder_names
 from tcssa_cli.output import Output, make_table, show_failures
-from tcssa_cli.settings_flags import Flags, given, with_flags
+from tcssa_cli.settings_flags import Flags, given, refuse_others, with_flags
 
 if TYPE_CHECKING:
+    from tcssa.features import BagRef
+    from tcssa.features.extraction_record import ExtractionRecord
+    from tcssa.mil.prediction.given_slides import FailedSlide
     from tcssa.mil.prediction.predict import Predicted
     from tcssa.mil.prediction.predicted_rows import PredictedRow
     from tcssa.mil.prediction.slide_model import SlideModel
@@ -34,7 +39,46 @@ class RunOptions(Section):
     )
 
 
-_GROUPS = (Flags(RunOptions, at="run", panel="Runs of train-mil"),)
+class ArtefactOptions(Section):
+    """Options for artefacts."""
+
+    runtime: Literal["auto", "onnx", "onnx-trt", "trt"] = Field(
+        default="auto", description="What runs the artefact; auto: ONNX Runtime or TensorRT."
+    )
+    allow_cpu: bool = Field(
+        default=False,
+        description="Run on the CPU, with a warning, if the GPU asked for is not available.",
+    )
+
+
+class SlideOptions(Section):
+    """Options for slides, whose features are extracted on the way."""
+
+    extract_config: Path | None = Field(
+        default=None,
+        description="YAML file with settings of tcssa extract. [default: those of the features "
+        "that the run was trained on]",
+    )
+    encoder: str | None = Field(
+        default=None, description="Patch encoder. [default: the one that the model names]"
+    )
+    weights: Path | None = Field(
+        default=None, description="File of the encoder's weights; see tcssa extract."
+    )
+    fallback_mpp: float | None = Field(
+        default=None,
+        description="Level-0 resolution of the slides that state none, in µm per pixel.",
+    )
+    manifest: Path | None = Field(
+        default=None, description="Table of slides, and their resolution (mpp) if they state none."
+    )
+
+
+_GROUPS = (
+    Flags(RunOptions, at="run", panel="Runs of train-mil"),
+    Flags(ArtefactOptions, at="artefact", panel="Artefacts"),
+    Flags(SlideOptions, at="slides", panel="Slides", completed={"encoder": encoder_names}),
+)
 
 
 @with_flags(*_GROUPS)
@@ -49,13 +93,14 @@ def predict(
         ),
     ],
     inputs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="FEATURES",
-            help="Feature files of any layout that is read, or folders of them.",
+            metavar="SLIDES|FEATURES",
+            help="Slides and folders of slides, or feature files of any layout that is read and "
+            "folders of them.",
             show_default=False,
         ),
-    ],
+    ] = None,
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
     by: Annotated[
@@ -65,7 +110,7 @@ def predict(
     cases: Annotated[
         Path | None,
         typer.Option(
-            help="Table of slide_id and case_id. [default: patients are taken from TCGA barcodes]"
+            help=r"Table of slide_id and case_id. \[default: patients of TCGA barcodes alone]"
         ),
     ] = None,
     device: DeviceOption = "auto",
@@ -77,37 +122,98 @@ def predict(
 ) -> None:
     """Predict slides that have no labels, with a trained classifier.
 
-    Slides that this model has predicted from the same features are not predicted again. A slide
-    that cannot be predicted is named at the end; the others are predicted.
+    Slides are extracted with the encoder, and at the resolution, of the features that the run was
+    trained on. What is done already is not done again. A slide that cannot be predicted is named
+    at the end; the others are predicted.
 
     Examples:
-        tcssa predict run job --out predicted
+        tcssa predict run slides/ --out predicted
         tcssa predict run job --out predicted --by case --cases patients.csv
+        tcssa predict artefact job --out predicted
     """
     output = Output(as_json)
-    from tcssa.features import find_bags
     from tcssa.mil.prediction.given_slides import read_cases
     from tcssa.mil.prediction.predict import predict as predict_slides
 
-    found = predict_slides(
-        _open_run(model, given(RunOptions, flags["run"]), output, device),
-        find_bags([Path(place) for place in inputs]),
-        out,
-        output,
-        cases=None if cases is None else read_cases(cases),
-        with_cases=by == "case",
-        overwrite=overwrite,
-    )
+    known = None if cases is None else read_cases(cases)
+    with _opened(model, flags, output, device) as (opened, made):
+        bags, failed = _bags(inputs or [], flags, model, opened, made, out, output, device)
+        found = predict_slides(
+            opened,
+            bags,
+            out,
+            output,
+            cases=known,
+            with_cases=by == "case",
+            overwrite=overwrite,
+            failed=failed,
+        )
     output.result(_data(found), lambda console: _show(console, found))
     if found.failed:
         raise typer.Exit(1)
 
 
-def _open_run(run: Path, options: RunOptions, output: Output, device: str) -> SlideModel:
-    from tcssa.mil.prediction.run_model import RunModel
-    from tcssa.mil.results.finished import read_finished
+@contextmanager
+def _opened(
+    model: Path, flags: dict[str, Any], output: Output, device: TorchDevice
+) -> Iterator[tuple[SlideModel, ExtractionRecord]]:
+    """Open what predicts, and yield it with what is known of its features."""
+    from tcssa.artefact import is_artefact
+    from tcssa.features.extraction_record import ExtractionRecord
 
-    return RunModel(read_finished(run), output, device=device, model=options.model)
+    if is_artefact(model):
+        from tcssa_runtimes import open_runtime
+        from tcssa_runtimes.prediction.artefact_model import ArtefactModel
+
+        refuse_others(_GROUPS, ("artefact", "slides"), flags, f"{model} is an artefact")
+        if device == "mps":
+            raise UsageError("artefacts run on the CPU or on CUDA, not on mps")
+        options = given(ArtefactOptions, flags["artefact"])
+        with open_runtime(model, options.runtime, device, allow_cpu=options.allow_cpu) as runtime:
+            for note in runtime.notes:
+                output.warn(note)
+            yield ArtefactModel(runtime), ExtractionRecord()
+    else:
+        from tcssa.mil.prediction.run_model import RunModel
+        from tcssa.mil.results.finished import read_finished
+
+        refuse_others(_GROUPS, ("run", "slides"), flags, f"{model} is no artefact")
+        run = read_finished(model)
+        own = given(RunOptions, flags["run"]).model
+        yield RunModel(run, output, device=device, model=own), run.extraction
+
+
+def _bags(
+    inputs: list[str],
+    flags: dict[str, Any],
+    model: Path,
+    opened: SlideModel,
+    made: ExtractionRecord,
+    out: Path,
+    output: Output,
+    device: TorchDevice,
+) -> tuple[list[BagRef], list[FailedSlide]]:
+    """Return the feature files, of slides after extracting them, and the slides that have none."""
+    from tcssa.features import find_bags
+    from tcssa.slides.manifest import are_all_slides
+
+    options = given(SlideOptions, flags["slides"])
+    if not inputs and options.manifest is None:
+        raise UsageError("no slides were given", hint="give slides, or features, behind the model")
+    if options.manifest is None and not are_all_slides(inputs):
+        refuse_others(_GROUPS, ("run", "artefact"), flags, "the inputs are feature files")
+        return find_bags([Path(place) for place in inputs]), []
+    from tcssa.mil.prediction.slide_extraction import extract_slides, extraction_settings
+    from tcssa.slides import find_slides
+
+    told = {"device": "cpu" if device == "mps" else device} | options.model_dump(
+        include={"encoder", "weights", "fallback_mpp"}
+    )
+    settings = extraction_settings(
+        model, opened.encoder, made, output, flags=told, config=options.extract_config
+    )
+    files = find_slides(inputs, options.manifest, reporter=output)
+    return extract_slides(files, out / "job", settings, output)
 
 
 def _data(found: Predicted) -> dict[str, Any]:
@@ -130,7 +236,7 @@ def _show(console: Console, found: Predicted) -> None:
     rows = found.slides if found.cases is None else found.cases
     if rows:
         what = "slide" if found.cases is None else "patient"
-        header = [what, *found.columns.header]
+        header = [what, *map(_short, found.columns.header)]
         cells = [_cells(row, found) for row in rows[:_MOST_ROWS]]
         console.print(make_table(None, header, cells))
     if len(rows) > _MOST_ROWS:
@@ -140,6 +246,13 @@ def _show(console: Console, found: Predicted) -> None:
         f"{counted(len(found.slides), 'slide')} predicted by {found.model.name} "
         f"({found.num_done_before} done before), {len(found.failed)} failed: {found.folder}",
         soft_wrap=True,
+    )
+
+
+def _short(column: str) -> str:
+    """Return the header of a column in the terminal, which is narrow."""
+    return {"num_patches": "patches", "unlike_share": "unlike"}.get(
+        column, column.removeprefix("prob_")
     )
 
 

@@ -18,6 +18,7 @@ from tcssa.errors import (
     counted,
 )
 from tcssa.features import Bag, BagRef, LabelledSlide, index_bags, open_bag
+from tcssa.features.extraction_record import ExtractionRecord
 from tcssa.features.name_matching import by_barcode, matched_names, nearest, shown
 from tcssa.files.checksums import file_sha256, params_hash
 from tcssa.mil.settings import CohortSettings
@@ -67,6 +68,8 @@ class Cohort:
     """The kind of label."""
     readings: list[str] = field(default_factory=list)
     """What was read in one of several ways, in sentences."""
+    extraction: ExtractionRecord = field(default_factory=ExtractionRecord)
+    """How the patches were made, as far as all files state it alike."""
 
     def unknown_labels(self) -> list[str]:
         """Return a sentence for each of several targets that is not known for some slides."""
@@ -151,6 +154,7 @@ def read_cohort(data: CohortSettings, *, task: MilTask | None = None) -> Cohort:
         skipped=dict(sorted((skipped | unlabelled).items())),
         task=task,
         readings=readings + by_barcode(names, "features"),
+        extraction=ExtractionRecord.agreed([bag.extraction for bag in opened]),
     )
 
 
@@ -200,6 +204,7 @@ class _Opened(NamedTuple):
     encoder: str | None
     sample: str
     patient_is_known: bool
+    extraction: ExtractionRecord
 
 
 def _open_bags(
@@ -229,7 +234,7 @@ def _open_bags(
                 truth=row.label,
             )
             facts = (bag.feature_dim, bag.encoder, _sample(bag), row.case_is_known)
-            opened.append(_Opened(slide, *facts))
+            opened.append(_Opened(slide, *facts, ExtractionRecord.of(bag.attributes)))
     return opened, skipped
 
 

@@ -65,13 +65,13 @@ def evaluate(
 
     Without a new cohort, every test slide is predicted again by the fold that did not know it.
     A new cohort is predicted by the final model: the one trained on all patients, or the mean of
-    the folds' logits.
+    the folds' logits. Features without labels are those of the run's own cohort, which moved.
 
     Args:
         run: The directory of a finished run.
         reporter: Told of progress.
         labels: Label table of a new cohort.
-        features: Folder of the new cohort's features.
+        features: Folder of the new cohort's features; without ``labels``, where the run's own are.
         out: Folder to write to; one below the run if not given.
         device: Device to predict on.
         allow_overlap: Score a new cohort even if it shares patients with the run's own.
@@ -86,19 +86,21 @@ def evaluate(
     Raises:
         RunError: The run is not finished, a file of it is damaged, or its own labels or features
             have changed.
-        UsageError: Only one of labels and features is given, or the new features are of another
-            encoder.
+        UsageError: Labels are given without features, or the new features are of another encoder.
         CheckpointError: A checkpoint is damaged, or names code that ``model`` does not name.
         SplitError: The new cohort shares patients with the run's own, which is not allowed.
         FeatureDimError: The new features are of another length.
     """
     trained = read_finished(run)
-    if (labels is None) != (features is None):
-        raise UsageError("a new cohort needs both --labels and --features")
+    if labels is not None and features is None:
+        raise UsageError(
+            "a new cohort needs both --labels and --features",
+            hint="--features alone says where the run's own features are now",
+        )
     where = resolve_device(device)
     models = _Models(trained, read_parts(run / SPLITS_FILE), model, where, reporter)
     if labels is None or features is None:
-        own = read_own_cohort(trained)
+        own = read_own_cohort(trained, features)
         return _write(out or run / "eval", models, own, models.predict_test(own))
     given = {"labels": labels, "features": features, "skip_missing": skip_missing}
     given["slide_table"] = slide_table
@@ -193,20 +195,28 @@ def _origins(
     }
 
 
-def read_own_cohort(trained: FinishedRun) -> Cohort:
+def read_own_cohort(trained: FinishedRun, features: Path | None = None) -> Cohort:
     """Read the cohort that a run was trained on, from the paths in its settings.
+
+    Args:
+        trained: The run.
+        features: Where its features are now, if they were moved.
 
     Raises:
         RunError: Labels or features differ from those the run was trained on.
         TcssaError: Labels or features cannot be read; see `read_cohort`.
     """
-    cohort = read_cohort(trained.settings.cohort)
+    settings = trained.settings.cohort
+    if features is not None:
+        settings = settings.model_copy(update={"features": features})
+    cohort = read_cohort(settings)
     with_places = trained.settings.model.spatial is not None
     if cohort.fingerprint(with_places=with_places) != trained.fingerprint:
         raise RunError(
             trained.folder,
             "its labels or features are not the ones it was trained on",
-            hint="restore them, or give a new cohort with --labels and --features",
+            hint="restore them, say where they are now with --features alone, or give a new cohort "
+            "with --labels and --features",
         )
     return cohort
 

@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from tcssa.mil.prediction.predicted_rows import (
     write_cases,
     write_slides,
 )
+from tcssa.mil.prediction.prediction_page import thumbnail, write_prediction_page
 from tcssa.mil.prediction.read_ahead import Loaded, read_ahead
 from tcssa.mil.prediction.slide_model import GivenSlide, SlideModel
 from tcssa.mil.prediction.stored_outputs import (
@@ -43,6 +44,7 @@ from tcssa.mil.prediction.stored_outputs import (
 )
 from tcssa.mil.tasks.serialization import task_facts
 from tcssa.reporter import Reporter
+from tcssa.reports.html_page import Picture
 
 PREDICTIONS_FILE, CASES_FILE, FAILED_FILE = "predictions.csv", "cases.csv", "failed.csv"
 _FACTS_FILE = "prediction.json"
@@ -129,7 +131,8 @@ def predict(
     if with_cases:
         found.cases = by_case(found.slides)
         _tell_unknown(given, reporter)
-    _write(found)
+    named = {bag.slide_id: bag for bag in bags}
+    _write(found, lambda slide_id: thumbnail(named[slide_id], reporter))
     return found
 
 
@@ -185,7 +188,7 @@ def _tell_failure(failed: FailedSlide, reporter: Reporter) -> None:
     reporter.warn(f"{failed.slide_id} was not predicted: {failed.reason}")
 
 
-def _write(found: Predicted) -> None:
+def _write(found: Predicted, picture_of: Callable[[str], Picture | None]) -> None:
     """Write the tables, the page, and ``prediction.json`` as the last."""
     out = found.folder
     write_slides(out / PREDICTIONS_FILE, found.slides, found.columns)
@@ -196,4 +199,7 @@ def _write(found: Predicted) -> None:
         atomic.write_csv(out / FAILED_FILE, ["slide_id", "path", "reason"], failures)
     else:
         (out / FAILED_FILE).unlink(missing_ok=True)
-    atomic.write_text(out / _FACTS_FILE, json.dumps(found.facts(), indent=2) + "\n")
+    facts, failed = found.facts(), found.failed
+    columns, slides, cases = found.columns, found.slides, found.cases
+    write_prediction_page(out, columns, slides, cases, failed, facts, picture_of)
+    atomic.write_text(out / _FACTS_FILE, json.dumps(facts, indent=2) + "\n")

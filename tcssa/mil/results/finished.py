@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tcssa.config.settings import read_resolved
 from tcssa.errors import RunError
+from tcssa.features.extraction_record import ExtractionRecord
 from tcssa.files.boundary import reading
 from tcssa.files.text import validated
 from tcssa.mil.settings import MilSettings
@@ -39,6 +40,7 @@ class _Run(BaseModel):
     cohort: _Cohort
     checkpoint_sha256: str
     rounding: dict[str, Any] | None = None
+    extraction: ExtractionRecord = ExtractionRecord()
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class FinishedRun:
         encoder: Encoder of its features; None if unknown.
         checkpoint_sha256: Hash of the checkpoint that was selected for the run.
         is_rounded: Whether it was trained on features rounded to float16.
+        extraction: How its patches were made, as far as their files state it.
     """
 
     folder: Path
@@ -64,6 +67,7 @@ class FinishedRun:
     encoder: str | None
     checkpoint_sha256: str
     is_rounded: bool
+    extraction: ExtractionRecord
 
 
 def read_finished(folder: Path) -> FinishedRun:
@@ -88,4 +92,5 @@ def read_finished(folder: Path) -> FinishedRun:
         run.cohort.encoder,
         run.checkpoint_sha256,
         run.rounding is not None,
+        run.extraction,
     )

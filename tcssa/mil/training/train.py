@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from tcssa.compute import launcher
-from tcssa.config.settings import RESOLVED_FILE, section_of, write_resolved
+from tcssa.config.settings import RESOLVED_FILE, read_resolved, section_of, write_resolved
 from tcssa.config.settings_diff import differences
-from tcssa.errors import RunError, counted
+from tcssa.errors import RunError, UsageError, counted
+from tcssa.features import features_folder
 from tcssa.files import atomic
 from tcssa.files.checksums import file_sha256
 from tcssa.files.yaml_file import read_yaml_mapping
@@ -71,7 +72,7 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> RunMetrics:
         "train-mil trains in one process",
         hint="call it without torchrun; tcssa sweep runs several trainings side by side",
     )
-    settings = settings.resolved()
+    settings = _with_own_features(settings.resolved(), out, reporter)
     cohort, folds, unused, confounds = _divided(settings, reporter)
     fingerprint = cohort.fingerprint(with_places=settings.model.spatial is not None)
     if _is_complete(settings, cohort, fingerprint, out):
@@ -85,6 +86,7 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> RunMetrics:
     run: dict[str, Any] = {
         "kind": KIND,
         "cohort": fingerprint,
+        "extraction": cohort.extraction.stated(),
         "init_sha256": None if init is None else file_sha256(init),
         "unused": unused,
         "readings": cohort.readings,
@@ -138,6 +140,30 @@ def _divided(
     for sentence in _cohort_warnings(cohort, unused, confounds, settings.split.group_by):
         reporter.warn(sentence)
     return cohort, folds, unused, confounds
+
+
+def _with_own_features(settings: MilSettings, out: Path, reporter: Reporter) -> MilSettings:
+    """Name the very folder of the features, since a job may get another beside it later.
+
+    Raises:
+        MissingDataError: The folder does not exist, or holds no feature file.
+        UsageError: A job holds several sets of features, and the run was begun with none of them.
+    """
+    given = settings.cohort.features
+    if given is None:
+        return settings
+    try:
+        folder = features_folder(given)
+    except UsageError:
+        if begun_run(out, KIND) is None:
+            raise
+        begun_with = read_resolved(out, MilSettings, RunError).cohort.features
+        if begun_with is None or not begun_with.is_relative_to(given) or begun_with == given:
+            raise
+        folder = begun_with
+        reporter.note(f"{given} holds several sets of features; the run was begun with {folder}")
+    cohort = settings.cohort.model_copy(update={"features": folder})
+    return settings.model_copy(update={"cohort": cohort})
 
 
 def _warn_of_collapse(results: Sequence[FoldResult], top_k: int, reporter: Reporter) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tcssa.encoders.registry import encoder_names
+from tcssa.encoders.registry import is_encoder_name
 from tcssa.errors import SlideError, UsageError
 from tcssa.reporter import Reporter
 from tcssa.slides import ExtractSettings, extract
@@ -45,8 +45,7 @@ def extract_slide(
             "be encoded for it",
             hint="extract the slide with that encoder, and give --features",
         )
-    families = tuple(name.partition("<")[0] for name in encoder_names() if "<" in name)
-    if encoder not in encoder_names() and not encoder.startswith(families):
+    if not is_encoder_name(encoder):
         raise UsageError(
             f"the run's features were made with {encoder!r}, which tcssa cannot load",
             hint="extract the slide with that encoder, and give --features",

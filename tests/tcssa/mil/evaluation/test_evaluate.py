@@ -1,5 +1,6 @@
 """Scoring a run again, and on slides it has never seen."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,30 @@ def test_features_of_another_length_are_refused(run: Path, tmp_path: Path) -> No
 def test_labels_alone_are_not_a_cohort(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="both --labels and --features"):
         evaluate(run, Silent(), labels=tmp_path / "labels.csv")
+
+
+def test_features_alone_are_the_run_s_own_that_moved(run: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(run.parent / "features", moved)
+    done = evaluate(run, Silent(), features=moved, out=tmp_path / "out")
+    assert done.metrics["pooled"] == read_metrics(run).pooled
+    write_bag(moved / "s03.h5", 23, seed=77)
+    with pytest.raises(RunError, match="not the ones it was trained on"):
+        evaluate(run, Silent(), features=moved, out=tmp_path / "out")
+
+
+def test_a_second_grid_in_the_same_job_changes_nothing(tmp_path: Path) -> None:
+    cohort = write_cohort(tmp_path)
+    grid, job = Path("20x_224px_0px_overlap") / "features_test_encoder", tmp_path / "job"
+    shutil.move(tmp_path / "features", job / grid)
+    settings = small_run(cohort.model_copy(update={"features": job}), epochs=2)
+    train(settings, tmp_path / "run", Silent())
+    write_bag(job / "10x_224px_0px_overlap" / "features_test_encoder" / "s00.h5")
+    done = evaluate(tmp_path / "run", Silent(), out=tmp_path / "out")
+    assert done.metrics["pooled"] == read_metrics(tmp_path / "run").pooled
+    assert train(settings, tmp_path / "run", Silent()) == read_metrics(tmp_path / "run")
+    with pytest.raises(UsageError, match="several sets of features"):
+        train(settings, tmp_path / "another", Silent())
 
 
 def test_an_unfinished_or_foreign_folder_is_no_run(run: Path, tmp_path: Path) -> None:

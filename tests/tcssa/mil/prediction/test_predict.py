@@ -3,14 +3,16 @@
 import csv
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
 import pytest
 import torch
-from cohorts import small_run, write_cohort
+from cohorts import small_run, write_cohort, write_survival
 from factories import write_bag
+from html_pages import read_page
+from PIL import Image
 
 from tcssa.errors import FeatureDimError, UsageError
 from tcssa.features import find_bags
@@ -28,6 +30,28 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     train(small_run(write_cohort(folder)), folder / "run", Silent())
     return folder / "run"
+
+
+@pytest.mark.parametrize("kind", ["survival", "ordinal"])
+def test_other_kinds_of_label_have_their_own_columns(
+    kind: Literal["survival", "ordinal"], tmp_path: Path
+) -> None:
+    cohort = write_survival(tmp_path) if kind == "survival" else write_cohort(tmp_path)
+    grades = None if kind == "survival" else ["a", "b"]
+    settings = small_run(cohort.model_copy(update={"kind": kind, "classes": grades}), epochs=1)
+    train(settings, tmp_path / "run", Silent())
+    found = predicted(tmp_path / "run", tmp_path / "features", tmp_path / "out", with_cases=True)
+    assert not found.failed
+    row = table(tmp_path / "out" / "predictions.csv")[0]
+    if kind == "survival":
+        survival = [float(row[f"survival_{k}"]) for k in (1, 2, 3, 4)]
+        assert float(row["risk"]) == pytest.approx(1 - np.mean(survival))
+        assert float(row["risk_low"]) <= float(row["risk_high"])
+    else:
+        assert row["predicted"] in "ab"
+        assert 0 <= float(row["agreement"]) <= 1
+    shown = read_page(tmp_path / "out" / "report.html").text
+    assert ("The highest risks come first" in shown) == (kind == "survival")
 
 
 @pytest.fixture
@@ -68,6 +92,30 @@ def test_the_table_has_probabilities_class_agreement_and_patches(
         assert float(row["prob_a"]) + float(row["prob_b"]) == pytest.approx(1)
         assert 0 <= float(row["unlike_share"]) < 0.2
         assert float(row["agreement"]) in (0, 1 / 3, 2 / 3, 1)
+
+
+def test_the_page_shows_slides_with_their_thumbnails_and_what_failed(
+    run: Path, slides: Path, tmp_path: Path
+) -> None:
+    features = tmp_path / "job" / "20x_224px_0px_overlap" / "features_test_encoder"
+    features.parent.mkdir(parents=True)
+    slides.rename(features)
+    (features / "<broken>.h5").write_bytes(b"no HDF5")
+    for name, content in (("n2", None), ("n3", b"no picture")):
+        thumbnail = tmp_path / "job" / "thumbnails" / f"{name}.jpg"
+        thumbnail.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (900, 600), "purple").save(thumbnail)
+        if content is not None:
+            thumbnail.write_bytes(content)
+    reporter = Silent()
+    predicted(run, features, tmp_path / "out", reporter, with_cases=True)
+    page = read_page(tmp_path / "out" / "report.html")
+    assert "Predictions by run, final model" in page.text
+    assert str(page.attributes("img")[0]["alt"]).startswith("n2: a (a ")
+    assert len(page.attributes("img")) == 1
+    assert any("no picture of n3" in text for text in reporter.warnings)
+    assert any(cells[0] == "<broken>" for cells in page.cells)
+    assert sum(cells[0] in ("TCGA-AA-0001", "n2", "n3") for cells in page.cells) == 5
 
 
 def test_a_patient_is_the_mean_of_the_logits(run: Path, slides: Path, tmp_path: Path) -> None:

@@ -1,0 +1,131 @@
+"""Writer of the page of predictions: tables, and the slides' pictures."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from tcssa.errors import SlideError
+from tcssa.features import BagRef
+from tcssa.files.picture import read_rgb
+from tcssa.mil.prediction.given_slides import FailedSlide
+from tcssa.mil.prediction.predicted_rows import Columns, PredictedRow
+from tcssa.reporter import Reporter
+from tcssa.reports.html_page import Picture, number, write_page
+
+REPORT_FILE = "report.html"
+MOST_SHOWN = 200
+"""Slides with a picture, and rows of a table, on a page that still opens; the tables hold all."""
+_PICTURE_PX = 320
+
+
+def write_prediction_page(
+    folder: Path,
+    columns: Columns,
+    slides: Sequence[PredictedRow],
+    cases: Sequence[PredictedRow] | None,
+    failed: Sequence[FailedSlide],
+    facts: Mapping[str, Any],
+    picture_of: Callable[[str], Picture | None],
+) -> None:
+    """Write the page, atomically.
+
+    Args:
+        folder: Folder of the predictions.
+        columns: Computes the cells of rows.
+        slides: The slides.
+        cases: The patients, if they were asked for.
+        failed: The slides that could not be predicted.
+        facts: The content of ``prediction.json``.
+        picture_of: Returns the picture of a slide_id, a thumbnail or a map over it; None if the
+            slide has none.
+    """
+    order, ranked = _ranked(slides, columns)
+    shown = ranked[:MOST_SHOWN]
+    write_page(
+        folder / REPORT_FILE,
+        Path(__file__).with_suffix(".html"),
+        task=columns.task,
+        facts=facts,
+        header=columns.header,
+        order=order,
+        slides=[[row.name, *_texts(row, columns)] for row in shown],
+        cases=None if cases is None else [[row.name, *_texts(row, columns)] for row in cases],
+        num_slides=len(slides),
+        most=MOST_SHOWN,
+        failed=failed,
+        pictures=[
+            (picture, _caption(row, columns))
+            for row in shown
+            if (picture := picture_of(row.name)) is not None
+        ],
+    )
+
+
+def _ranked(slides: Sequence[PredictedRow], columns: Columns) -> tuple[str, Sequence[PredictedRow]]:
+    """Return the slides that are to be looked at first, and a sentence about their order."""
+    values = {row.name: columns.values(row.outputs.final) for row in slides}
+    if columns.task.kind in ("classes", "ordinal"):
+        certain = sorted(slides, key=lambda row: max(values[row.name]))
+        return "The least certain come first.", certain
+    if columns.task.kind == "survival":
+        by_risk = sorted(slides, key=lambda row: fmean(values[row.name]))
+        return "The highest risks come first.", by_risk
+    return "In the order of their names.", slides
+
+
+def _texts(row: PredictedRow, columns: Columns) -> list[str]:
+    values = [number(value) for value in columns.values(row.outputs.final)]
+    others = [*columns.decided(row), *columns.agreement(row)]
+    unlike = "" if row.outputs.unlike is None else f"{row.outputs.unlike:.3f}"
+    return [*values, *map(_text, others), str(row.num_patches), unlike]
+
+
+def _text(cell: object) -> str:
+    if cell is None:
+        return ""
+    return number(cell) if isinstance(cell, float) else str(cell)
+
+
+def _caption(row: PredictedRow, columns: Columns) -> str:
+    decided = ", ".join(map(_text, columns.decided(row)))
+    values = zip(columns.task.value_columns, columns.values(row.outputs.final), strict=True)
+    shown = ", ".join(f"{name.removeprefix('prob_')} {number(value, 2)}" for name, value in values)
+    return f"{row.name}: {decided} ({shown})"
+
+
+def thumbnail(bag: BagRef, reporter: Reporter) -> Picture | None:
+    """Return a small picture of a slide, from the job folder that its features lie in.
+
+    Args:
+        bag: The feature file.
+        reporter: Warned of a thumbnail that is damaged.
+    """
+    above = bag.path.resolve().parents
+    path = above[min(2, len(above) - 1)] / "thumbnails" / f"{bag.slide_id}.jpg"
+    if not path.is_file():
+        return None
+    try:
+        return _small(path)
+    except SlideError as error:
+        reporter.warn(f"the page shows no picture of {bag.slide_id}: {error}")
+        return None
+
+
+def _small(path: Path) -> Picture:
+    """Return a picture that is small enough for hundreds on a page.
+
+    Raises:
+        SlideError: The file is no picture, or is damaged.
+    """
+    from PIL import Image
+
+    picture, content = Image.fromarray(read_rgb(path, SlideError)), io.BytesIO()
+    picture.thumbnail((_PICTURE_PX, _PICTURE_PX))
+    picture.save(content, "JPEG", quality=80)
+    data = base64.b64encode(content.getvalue()).decode("ascii")
+    return Picture(f"data:image/jpeg;base64,{data}")

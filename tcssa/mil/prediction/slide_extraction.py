@@ -1,0 +1,145 @@
+"""The features of slides, made as those were that a model was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tcssa.config.settings import resolve
+from tcssa.encoders.registry import encoder_spec, is_encoder_name
+from tcssa.errors import RunError, UsageError
+from tcssa.features import BagRef
+from tcssa.features.extraction_record import ExtractionRecord
+from tcssa.mil.prediction.given_slides import FailedSlide
+from tcssa.plugins import is_own_encoder, require_told
+from tcssa.reporter import Reporter
+from tcssa.slides import ExtractSettings, extract
+from tcssa.slides.extraction.job_layout import JobLayout
+from tcssa.slides.extraction.report import SlideResult
+from tcssa.slides.manifest import SlideFile
+from tcssa.slides.settings import ENCODER_OPTION
+
+_TISSUE = ("otsu", "texture", "all")
+_GRID = ("mpp", "patch_size")
+
+
+def extraction_settings(
+    model: Path,
+    encoder: str | None,
+    made: ExtractionRecord,
+    reporter: Reporter,
+    *,
+    flags: Mapping[str, Any],
+    config: Path | None = None,
+) -> ExtractSettings:
+    """Return the settings under which slides are extracted for a model.
+
+    Args:
+        model: The run or artefact, for messages.
+        encoder: Encoder of the features it was trained on, if known.
+        made: How these features were made, as far as it is known.
+        reporter: Warned of everything that is not as in training, or not known.
+        flags: Settings that the user gave.
+        config: A file of settings that the user gave.
+
+    Raises:
+        UsageError: The encoder is not known, tcssa cannot load it, or the user gave another one.
+        RunError: The encoder is code or a repository of a user's choice, and the user did not name
+            it.
+    """
+    told = flags.get("encoder")
+    if encoder is None and told is None:
+        raise UsageError(
+            f"{model} does not say which encoder its features were made with, so slides cannot be "
+            "encoded for it",
+            hint="name it with --encoder, or extract the slides and give their features",
+        )
+    if is_own_encoder(encoder):
+        require_told(encoder, told, model, ENCODER_OPTION, RunError)
+    known = {"encoder": encoder, **made.stated()}
+    known.pop("encoder_weights", None)
+    if known.get("tissue") not in _TISSUE:
+        known.pop("tissue", None)
+    settings = resolve(
+        ExtractSettings, flags=flags, config=config, preset=lambda given: _not_in(known, given)
+    )
+    if encoder is not None and settings.encoder != encoder:
+        raise UsageError(
+            f"{model} was trained on features of {encoder!r}, not of {settings.encoder!r}",
+            hint=f"leave --encoder out, or give --encoder {encoder}",
+        )
+    if not is_encoder_name(settings.encoder):
+        raise UsageError(
+            f"the features of {model} were made with {settings.encoder!r}, which tcssa cannot load",
+            hint="extract the slides with that encoder, and give their features",
+        )
+    for doubt in _doubts(settings, made):
+        reporter.warn(doubt)
+    return settings
+
+
+def _not_in(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what the user gives by another name."""
+    other_names = {"mpp": "magnification", "overlap": "stride"}
+    return {
+        name: value
+        for name, value in known.items()
+        if value is not None and given.get(other_names.get(name, "")) is None
+    }
+
+
+def _doubts(settings: ExtractSettings, made: ExtractionRecord) -> list[str]:
+    """List what is not as in training, or not known to be."""
+    stated, now = made.stated(), settings.model_dump()
+    weights = encoder_spec(settings.encoder, settings.weights).weights_hash
+    now["encoder_weights"] = weights
+    doubts = [
+        f"the model was trained on features of {name} = {value}, the slides are extracted with "
+        f"{now[name]}"
+        for name, value in stated.items()
+        if now[name] != value
+    ]
+    unknown = [name for name in _GRID if name not in stated]
+    if unknown:
+        taken = ", ".join(f"{name} = {now[name]}" for name in unknown)
+        doubts.append(
+            "the patches that the model was trained on do not say, or not all alike, their "
+            f"{' and '.join(unknown)}; taken: {taken}; give others in a file with --extract-config"
+        )
+    return doubts
+
+
+def extract_slides(
+    slides: Sequence[SlideFile], job: Path, settings: ExtractSettings, reporter: Reporter
+) -> tuple[list[BagRef], list[FailedSlide]]:
+    """Extract slides, and return their feature files, and the slides that have none.
+
+    Args:
+        slides: The slides.
+        job: The job folder; slides that are done there already are not extracted again.
+        settings: Settings of the extraction.
+        reporter: Told of progress and warnings.
+
+    Raises:
+        UsageError: Features that are there already were made with other parameters.
+        DeviceError: The device is not available.
+        DiskFullError: There is no space left; what is finished is kept.
+    """
+    layout = JobLayout.of(job, settings)
+    bags: list[BagRef] = []
+    failed: list[FailedSlide] = []
+    for result in extract(slides, job, settings, reporter).slides:
+        if result.status in ("done", "skipped") and result.num_patches:
+            bags.append(BagRef(layout.features_file(result.slide_id)))
+        else:
+            failed.append(FailedSlide(result.slide_id, result.path, _why(result), result.hint))
+            reporter.warn(f"{result.slide_id} was not predicted: {failed[-1].reason}")
+    return bags, failed
+
+
+def _why(result: SlideResult) -> str:
+    if result.status == "taken":
+        return "another process is extracting it; give the command again when it is done"
+    reason = (result.reason or "holds no tissue").removeprefix(f"{result.path}: ")
+    return reason.removesuffix(f" ({result.hint})")

@@ -1,0 +1,91 @@
+"""Exported classifiers predict as the run does, and as its evaluation."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from cohorts import small_run, write_cohort
+from exports import Exported
+from factories import write_bag
+
+from tcssa.artefact import Artefact
+from tcssa.errors import ArtefactError
+from tcssa.features import find_bags
+from tcssa.mil.evaluation.evaluate import evaluate
+from tcssa.mil.prediction.predict import predict
+from tcssa.mil.prediction.run_model import RunModel
+from tcssa.mil.results.finished import read_finished
+from tcssa.mil.training.train import train
+from tcssa.reporter import Silent
+from tcssa_exporters import export_model, open_source
+from tcssa_runtimes import open_runtime
+from tcssa_runtimes.prediction.artefact_model import ArtefactModel
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    train(small_run(write_cohort(folder), epochs=4), folder / "run", Silent())
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def new(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Slides that the run does not know, among them one of a single patch, with their labels."""
+    folder = tmp_path_factory.mktemp("new")
+    rows = ["slide_id,case_id,label"]
+    for i, num_patches in enumerate([1, 25, 60, 300]):
+        write_bag(folder / "job" / f"n{i}.h5", num_patches, seed=70 + i, shift=0.6 * (i % 2))
+        rows.append(f"n{i},q{i},{'ab'[i % 2]}")
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def probabilities(folder: Path) -> dict[str, list[float]]:
+    with (folder / "predictions.csv").open(newline="") as stream:
+        return {
+            row["slide_id"]: [float(row["prob_a"]), float(row["prob_b"])]
+            for row in csv.DictReader(stream)
+        }
+
+
+@pytest.mark.parametrize("graph", ["full", "chunked"])
+def test_predict_eval_and_the_artefact_give_the_same_probabilities(
+    run: Path, new: Path, tmp_path: Path, graph: str
+) -> None:
+    labels, features = new / "labels.csv", new / "job"
+    evaluate(run, Silent(), labels=labels, features=features, out=tmp_path / "eval")
+    bags = find_bags([features])
+    predict(RunModel(read_finished(run), Silent()), bags, tmp_path / "predicted", Silent())
+    export_model(open_source(run, "classifier"), tmp_path / "artefact", graph=graph)
+    with open_runtime(tmp_path / "artefact") as runtime:
+        predict(ArtefactModel(runtime), bags, tmp_path / "deployed", Silent())
+
+    by_eval = probabilities(tmp_path / "eval")
+    by_run = probabilities(tmp_path / "predicted")
+    by_artefact = probabilities(tmp_path / "deployed")
+    assert len(by_eval) == 4
+    assert by_run == by_eval
+    tolerance = Artefact.read(tmp_path / "artefact").parity.tolerance
+    assert by_artefact.keys() == by_run.keys()
+    for slide, expected in by_run.items():
+        assert by_artefact[slide] == pytest.approx(expected, abs=tolerance)
+
+
+def test_an_artefact_knows_no_folds_and_no_training_patches(
+    run: Path, new: Path, tmp_path: Path
+) -> None:
+    export_model(open_source(run, "classifier"), tmp_path / "artefact")
+    with open_runtime(tmp_path / "artefact") as runtime:
+        found = predict(
+            ArtefactModel(runtime), find_bags([new / "job"]), tmp_path / "out", Silent()
+        )
+    assert found.model.name == "artefact, onnx (cpu)"
+    cells = dict(zip(found.columns.header, found.columns.cells(found.slides[0]), strict=True))
+    assert cells["agreement"] is None
+    assert cells["unlike_share"] is None
+
+
+def test_an_artefact_of_slots_predicts_nothing(exported: Exported) -> None:
+    with open_runtime(exported()) as runtime, pytest.raises(ArtefactError, match="ends with slots"):
+        ArtefactModel(runtime)
