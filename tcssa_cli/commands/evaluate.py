@@ -62,8 +62,8 @@ def evaluate(
     features: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Patch features of a new cohort, or of the benchmark's slides; there repeat it "
-            "for more folders."
+            help="Patch features of a new cohort; of a MIL run without --labels: where its own are "
+            "now. Or those of the benchmark's slides; there repeat it for more folders."
         ),
     ] = None,
     out: Annotated[
@@ -77,7 +77,7 @@ def evaluate(
     """Score a run: a slide classifier on a cohort, or a slide language model on a benchmark.
 
     MIL runs (train-mil): without --labels, every test slide is predicted again by the fold that
-    did not train on it. On a new cohort, the probabilities of all folds are averaged.
+    did not train on it. A new cohort is predicted by the run's final model.
 
     VQA runs (train-vqa) need --benchmark and --features. After an interruption, run the same
     command again to go on.

@@ -135,7 +135,7 @@ def predict(
     from tcssa.mil.prediction.given_slides import read_cases
     from tcssa.mil.prediction.predict import predict as predict_slides
 
-    known = None if cases is None else read_cases(cases)
+    known = None if cases is None else read_cases(cases, output)
     with _opened(model, flags, output, device) as (opened, made):
         bags, failed = _bags(inputs or [], flags, model, opened, made, out, output, device)
         found = predict_slides(

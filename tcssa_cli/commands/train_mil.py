@@ -115,6 +115,7 @@ def train_mil(
     stated = expectations(settings, metrics.pooled)
     result = {"run": str(out), **metrics.to_dict(), "expected": [row.to_dict() for row in stated]}
     output.result(result, lambda console: _show(console, out, metrics, stated))
+    output.hint(f"next: tcssa predict {out} SLIDES --out PREDICTED, for slides without labels")
     if settings.model.name == "tcssa":
         if metrics.task.kind == "classes":  # which slots are set against
             output.hint(f"next: tcssa inspect slots {out} --out SLOTS, to see what the slots hold")

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
-from command_line import Run
+from command_line import SMALL, Run
 from factories import write_bag
+from slide_files import draw_slides
 
 
 @pytest.fixture
@@ -27,6 +28,32 @@ def test_a_run_predicts_and_names_what_failed(
     assert "2 slides predicted by run, final model (2 done before), 1 failed" in again.stdout
     assert "failed  " in again.stdout
     assert (tmp_path / "out" / "cases.csv").exists()
+
+
+def test_slides_are_extracted_and_predicted_in_one_command(tcssa: Run, tmp_path: Path) -> None:
+    encoder = "efficientnet_lite0_random"
+    rows = ["slide_id,label"]
+    for i in range(9):
+        bag = tmp_path / "features" / f"s{i}.h5"
+        write_bag(bag, 8, feature_dim=1280, seed=i, shift=0.9 * (i % 2), encoder=encoder)
+        rows.append(f"s{i},{'ab'[i % 2]}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    data = ["--labels", tmp_path / "labels.csv", "--features", tmp_path / "features"]
+    run, out = tmp_path / "run", tmp_path / "out"
+    assert tcssa("train-mil", *data, *SMALL, "--epochs", 1, "--out", run).code == 0
+    draw_slides(tmp_path / "slides", 1, width=784, height=784)
+    (tmp_path / "slides" / "broken.tif").write_bytes(b"no slide")
+
+    done = tcssa("predict", run, tmp_path / "slides", "--out", out, "--json")
+    assert done.code == 1
+    assert [row["name"] for row in done.json["slides"]] == ["D-00"]
+    assert 0 <= done.json["slides"][0]["unlike_share"] <= 1
+    assert [failed["slide_id"] for failed in done.json["failed"]] == ["broken"]
+    assert any("taken: mpp = 0.5, patch_size = 224" in text for text in done.json["warnings"])
+    assert "data:image/jpeg" in (out / "report.html").read_text()
+    again = tcssa("predict", run, tmp_path / "slides", "--out", out, "--json")
+    assert again.json["num_done_before"] == 1
+    assert again.json["slides"] == done.json["slides"]
 
 
 def test_what_does_not_go_together_is_refused(

@@ -10,7 +10,9 @@ import numpy as np
 
 from tcssa.errors import FeatureDimError, FileError, MissingExtraError, TcssaError, UsageError
 from tcssa.features import BagRef, open_bag
-from tcssa.features.tables import patient_of, read_slides
+from tcssa.features.name_matching import by_barcode, matched_names
+from tcssa.features.slide_table import LabelColumn, SlideTable
+from tcssa.features.tables import CASE_COLUMNS, patient_of
 from tcssa.mil.cohort.cohort import CohortSlide
 from tcssa.mil.prediction.slide_model import GivenSlide, SlideModel
 from tcssa.reporter import Reporter
@@ -38,8 +40,12 @@ class FailedSlide:
         return cls(slide_id, path, reason, error.hint)
 
 
-def read_cases(table: Path) -> dict[str, str]:
+def read_cases(table: Path, reporter: Reporter) -> dict[str, str]:
     """Read the patients of slides, from a table with the columns of a label table.
+
+    Args:
+        table: CSV or TSV with the columns ``slide_id`` and ``case_id``, or usual names for them.
+        reporter: Told which columns were taken, where there is a choice.
 
     Returns:
         case_id by slide_id, of the slides for which the table or a TCGA barcode gives it.
@@ -47,7 +53,11 @@ def read_cases(table: Path) -> dict[str, str]:
     Raises:
         TableError: The table is faulty.
     """
-    rows = read_slides(table, [], lambda _: None, hint="its columns are slide_id and case_id")
+    slides = SlideTable.read(table)
+    slides.require([LabelColumn("case_id", CASE_COLUMNS)])
+    for reading in slides.readings:
+        reporter.note(reading)
+    rows = slides.labels([], lambda _: None).slides
     return {row.slide_id: row.case_id for row in rows if row.case_is_known}
 
 
@@ -68,6 +78,10 @@ def open_slides(
         FeatureDimError: Features are of another length.
     """
     _require_distinct(bags)
+    names = matched_names([bag.slide_id for bag in bags], cases)
+    for reading in by_barcode(names, "patients"):
+        reporter.note(reading)
+    cases = {slide: cases[name] for slide, name in names.items()}
     slides: list[GivenSlide] = []
     failed: list[FailedSlide] = []
     unnamed: list[str] = []

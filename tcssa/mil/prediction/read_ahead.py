@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tcssa.errors import NonFiniteFeatureError
+from tcssa.errors import FeatureFileError, NonFiniteFeatureError
 from tcssa.features import open_bag
 from tcssa.features.content import ContentHash
+from tcssa.files.boundary import reading
 from tcssa.mil.prediction.slide_model import GivenSlide, ReadSlide
 
 
@@ -46,7 +47,8 @@ def _load(given: GivenSlide) -> Loaded:
         FeatureFileError: The file cannot be read.
         NonFiniteFeatureError: A feature is NaN or infinite; the error names file and row.
     """
-    stat = given.ref.file.stat()
+    with reading(given.ref.address, FeatureFileError):
+        stat = given.ref.file.stat()
     with open_bag(given.ref) as bag:
         features, corners = np.array(bag.read(), order="C"), bag.read_coords()
     finite = np.isfinite(features)

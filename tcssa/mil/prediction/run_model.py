@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tcssa.compute.devices import resolve_device
-from tcssa.files.checksums import file_sha256, params_hash
+from tcssa.files.checksums import file_sha256
 from tcssa.mil.bags.familiar import FAMILIAR_FILE, Familiar
 from tcssa.mil.bags.rounding import to_half
 from tcssa.mil.classifier.classifiers import load_classifier
@@ -61,9 +62,8 @@ class RunModel:
         self.feature_dim, self.encoder = run.feature_dim, run.encoder
         self.num_folds = len(self._folds)
         files = [*folds, run.folder / FINAL_FOLDER / CHECKPOINT_FILE, run.folder / FAMILIAR_FILE]
-        self.sha256 = params_hash(
-            {str(f.relative_to(run.folder)): file_sha256(f) for f in files if f.exists()}
-        )
+        hashes = [f"{f.relative_to(run.folder)} {file_sha256(f)}" for f in files if f.exists()]
+        self.sha256 = hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
     @torch.no_grad()
     def predict(self, slide: ReadSlide) -> Outputs:

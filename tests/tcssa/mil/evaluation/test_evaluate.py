@@ -78,7 +78,7 @@ def test_the_page_of_new_slides_shows_the_run_s_own_beside_them(run: Path, tmp_p
     ours, own = (pooled["auc"]["value"] for pooled in both)
     (row,) = (cells for cells in page.cells if cells[0] == "AUC")
     assert (row[1], row[3]) == (f"{ours:.3f}", f"{own:.3f}")
-    assert "The outputs of all 3 folds were averaged" in page.text
+    assert "They were predicted by the run's final model" in page.text
     assert "trained on 9 patients of this cohort" in page.text
     assert "n9" in page.text
     assert str(labels) in page.text

@@ -14,11 +14,12 @@ from factories import write_bag
 from html_pages import read_page
 from PIL import Image
 
-from tcssa.errors import FeatureDimError, UsageError
+from tcssa.errors import FeatureDimError, TableError, UsageError
 from tcssa.features import find_bags
 from tcssa.mil.bags.familiar import FAMILIAR_FILE
+from tcssa.mil.evaluation.evaluate import evaluate
 from tcssa.mil.prediction.given_slides import read_cases
-from tcssa.mil.prediction.predict import Predicted, predict
+from tcssa.mil.prediction.predict import PREDICTIONS_FILE, Predicted, predict
 from tcssa.mil.prediction.run_model import RunModel
 from tcssa.mil.results.finished import read_finished
 from tcssa.mil.training.train import train
@@ -132,10 +133,13 @@ def test_a_patient_is_the_mean_of_the_logits(run: Path, slides: Path, tmp_path: 
 
 def test_a_table_names_the_patients(run: Path, slides: Path, tmp_path: Path) -> None:
     (tmp_path / "cases.csv").write_text("slide_id,case_id\nn2,p\nn3,p\n")
-    cases = read_cases(tmp_path / "cases.csv")
+    cases = read_cases(tmp_path / "cases.csv", Silent())
     found = predicted(run, slides, tmp_path / "out", cases=cases, with_cases=True)
     assert found.cases is not None
     assert [(row.name, len(row.slides)) for row in found.cases] == [("TCGA-AA-0001", 2), ("p", 2)]
+    (tmp_path / "cases.csv").write_text("slide_id,label\nn2,a\n")
+    with pytest.raises(TableError, match="needs the columns slide_id and case_id"):
+        read_cases(tmp_path / "cases.csv", Silent())
 
 
 def test_finished_slides_are_not_predicted_again(
@@ -202,6 +206,30 @@ def test_an_encoder_that_is_not_named_is_warned_of(run: Path, tmp_path: Path) ->
     reporter = Silent()
     assert len(predicted(run, tmp_path / "new", tmp_path / "out", reporter).slides) == 1
     assert any("do not name their encoder" in text for text in reporter.warnings)
+
+
+def test_an_ensemble_of_a_method_that_reads_places_predicts_as_eval(
+    slides: Path, tmp_path: Path
+) -> None:
+    settings = small_run(write_cohort(tmp_path, 9), final="ensemble", epochs=1)
+    model = settings.model.model_copy(update={"name": "2dmamba"})
+    train(settings.model_copy(update={"model": model}), tmp_path / "run", Silent())
+    rows = [f"{path.stem},{'ab'[i % 2]}" for i, path in enumerate(sorted(slides.iterdir()))]
+    (tmp_path / "new.csv").write_text("\n".join(["slide_id,label", *rows]))
+    evaluate(
+        tmp_path / "run", Silent(), labels=tmp_path / "new.csv", features=slides,
+        out=tmp_path / "eval",
+    )  # fmt: skip
+    np.save(slides / "placeless.npy", np.ones((5, 16), np.float32))
+    found = predicted(tmp_path / "run", slides, tmp_path / "out")
+    assert found.model.name == "run, mean of 3 folds"
+    assert [failed.slide_id for failed in found.failed] == ["placeless"]
+    assert "have no coords" in found.failed[0].reason
+    by_eval, ours = (
+        table(tmp_path / "eval" / "predictions.csv"),
+        table(found.folder / PREDICTIONS_FILE),
+    )
+    assert [row["prob_b"] for row in ours] == [row["prob_b"] for row in by_eval]
 
 
 def test_runs_without_folds_or_statistic_leave_the_columns_empty(

@@ -23,6 +23,14 @@ from tcssa.reporter import Silent
 TASK = Several({"ER": Classes(("neg", "pos")), "grade": Classes(("1", "2", "3"))})
 
 
+def test_models_agree_on_each_target_by_itself() -> None:
+    one, other = (0.9, 0.1, 0.2, 0.3, 0.5), (0.8, 0.2, 0.7, 0.2, 0.1)
+    assert TASK.decision_columns == ["ER_predicted", "grade_predicted"]
+    assert TASK.decision_cells(one) == ["neg", "3"]
+    assert TASK.agreement_columns == ["ER_agreement", "grade_agreement"]
+    assert TASK.agreement_cells(one, [one, other, other, other]) == [1, 0.25]
+
+
 def slide(er: int | None, grade: int | None, outputs: torch.Tensor) -> Prediction:
     truth = tuple(None if value is None else float(value) for value in (er, grade))
     return Prediction("s", "c", TASK.label_of(truth), TASK.values(outputs), truth=truth)
