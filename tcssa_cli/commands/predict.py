@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tcssa.mil.prediction.predict import Predicted
     from tcssa.mil.prediction.predicted_rows import PredictedRow
     from tcssa.mil.prediction.slide_model import SlideModel
+    from tcssa.mil.results.finished import FinishedRun
 
 _MOST_ROWS = 40
 
@@ -156,8 +158,8 @@ def predict(
 @contextmanager
 def _opened(
     model: Path, flags: dict[str, Any], output: Output, device: TorchDevice
-) -> Iterator[tuple[SlideModel, ExtractionRecord]]:
-    """Open what predicts, and yield it with what is known of its features."""
+) -> Iterator[tuple[SlideModel, Callable[[], ExtractionRecord]]]:
+    """Open what predicts, and yield it with what tells how its features were made."""
     from tcssa.artefact import is_artefact
     from tcssa.features.extraction_record import ExtractionRecord
 
@@ -172,7 +174,7 @@ def _opened(
         with open_runtime(model, options.runtime, device, allow_cpu=options.allow_cpu) as runtime:
             for note in runtime.notes:
                 output.warn(note)
-            yield ArtefactModel(runtime), ExtractionRecord()
+            yield ArtefactModel(runtime), ExtractionRecord
     else:
         from tcssa.mil.prediction.run_model import RunModel
         from tcssa.mil.results.finished import read_finished
@@ -180,7 +182,13 @@ def _opened(
         refuse_others(_GROUPS, ("run", "slides"), flags, f"{model} is no artefact")
         run = read_finished(model)
         own = given(RunOptions, flags["run"]).model
-        yield RunModel(run, output, device=device, model=own), run.extraction
+        yield RunModel(run, output, device=device, model=own), partial(_made, run)
+
+
+def _made(run: FinishedRun) -> ExtractionRecord:
+    from tcssa.mil.prediction.slide_extraction import extraction_of
+
+    return extraction_of(run)
 
 
 def _bags(
@@ -188,7 +196,7 @@ def _bags(
     flags: dict[str, Any],
     model: Path,
     opened: SlideModel,
-    made: ExtractionRecord,
+    made: Callable[[], ExtractionRecord],
     out: Path,
     output: Output,
     device: TorchDevice,
@@ -210,7 +218,7 @@ def _bags(
         include={"encoder", "weights", "fallback_mpp"}
     )
     settings = extraction_settings(
-        model, opened.encoder, made, output, flags=told, config=options.extract_config
+        model, opened.encoder, made(), output, flags=told, config=options.extract_config
     )
     files = find_slides(inputs, options.manifest, reporter=output)
     return extract_slides(files, out / "job", settings, output)

@@ -44,14 +44,18 @@ def test_slides_are_extracted_and_predicted_in_one_command(tcssa: Run, tmp_path:
     draw_slides(tmp_path / "slides", 1, width=784, height=784)
     (tmp_path / "slides" / "broken.tif").write_bytes(b"no slide")
 
-    done = tcssa("predict", run, tmp_path / "slides", "--out", out, "--json")
+    unknown = tcssa("predict", run, tmp_path / "slides", "--out", out)
+    assert unknown.code == 2
+    assert "does not say how the patches of its training were cut" in unknown.stderr
+    (tmp_path / "extract.yaml").write_text("{mpp: 0.5, patch_size: 224, overlap: 0}\n")
+    arguments = [run, tmp_path / "slides", "--extract-config", tmp_path / "extract.yaml"]
+    done = tcssa("predict", *arguments, "--out", out, "--json")
     assert done.code == 1
     assert [row["name"] for row in done.json["slides"]] == ["D-00"]
     assert 0 <= done.json["slides"][0]["unlike_share"] <= 1
     assert [failed["slide_id"] for failed in done.json["failed"]] == ["broken"]
-    assert any("taken: mpp = 0.5, patch_size = 224" in text for text in done.json["warnings"])
     assert "data:image/jpeg" in (out / "report.html").read_text()
-    again = tcssa("predict", run, tmp_path / "slides", "--out", out, "--json")
+    again = tcssa("predict", *arguments, "--out", out, "--json")
     assert again.json["num_done_before"] == 1
     assert again.json["slides"] == done.json["slides"]
 

@@ -8,10 +8,11 @@ from typing import Any
 
 from tcssa.config.settings import resolve
 from tcssa.encoders.registry import encoder_spec, is_encoder_name
-from tcssa.errors import RunError, UsageError
-from tcssa.features import BagRef
+from tcssa.errors import RunError, TcssaError, UsageError
+from tcssa.features import BagRef, find_bags, open_bag
 from tcssa.features.extraction_record import ExtractionRecord
 from tcssa.mil.prediction.given_slides import FailedSlide
+from tcssa.mil.results.finished import FinishedRun
 from tcssa.plugins import is_own_encoder, require_told
 from tcssa.reporter import Reporter
 from tcssa.slides import ExtractSettings, extract
@@ -21,7 +22,26 @@ from tcssa.slides.manifest import SlideFile
 from tcssa.slides.settings import ENCODER_OPTION
 
 _TISSUE = ("otsu", "texture", "all")
-_GRID = ("mpp", "patch_size")
+_GRID = {"mpp": "magnification", "patch_size": "", "overlap": "stride"}
+"""Settings that patches are cut by, and by which other names a user may give them."""
+
+
+def extraction_of(run: FinishedRun) -> ExtractionRecord:
+    """Return how the features of a run were made.
+
+    Of a run that is older than the record, its features are asked, if they are still there.
+    """
+    features = run.settings.cohort.features
+    if run.extraction.stated() or features is None:
+        return run.extraction
+    records = []
+    try:
+        for ref in find_bags([features]):
+            with open_bag(ref) as bag:
+                records.append(ExtractionRecord.of(bag.attributes))
+    except TcssaError:
+        return run.extraction
+    return ExtractionRecord.agreed(records)
 
 
 def extraction_settings(
@@ -44,7 +64,8 @@ def extraction_settings(
         config: A file of settings that the user gave.
 
     Raises:
-        UsageError: The encoder is not known, tcssa cannot load it, or the user gave another one.
+        UsageError: The encoder is not known, tcssa cannot load it, or the user gave another one; or
+            neither the model nor the user says how patches are cut.
         RunError: The encoder is code or a repository of a user's choice, and the user did not name
             it.
     """
@@ -61,9 +82,13 @@ def extraction_settings(
     known.pop("encoder_weights", None)
     if known.get("tissue") not in _TISSUE:
         known.pop("tissue", None)
-    settings = resolve(
-        ExtractSettings, flags=flags, config=config, preset=lambda given: _not_in(known, given)
-    )
+    given: dict[str, Any] = {}
+
+    def as_in_training(by_user: Mapping[str, Any]) -> dict[str, Any]:
+        given.update(by_user)
+        return {name: value for name, value in known.items() if not _is_given(name, given)}
+
+    settings = resolve(ExtractSettings, flags=flags, config=config, preset=as_in_training)
     if encoder is not None and settings.encoder != encoder:
         raise UsageError(
             f"{model} was trained on features of {encoder!r}, not of {settings.encoder!r}",
@@ -74,40 +99,32 @@ def extraction_settings(
             f"the features of {model} were made with {settings.encoder!r}, which tcssa cannot load",
             hint="extract the slides with that encoder, and give their features",
         )
+    unknown = [name for name in _GRID if name not in known and not _is_given(name, given)]
+    if unknown:
+        raise UsageError(
+            f"{model} does not say how the patches of its training were cut ({', '.join(unknown)})",
+            hint="state it with --extract-config FILE, a YAML of settings of tcssa extract, or "
+            "extract the slides first and give their features",
+        )
     for doubt in _doubts(settings, made):
         reporter.warn(doubt)
     return settings
 
 
-def _not_in(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what the user gives by another name."""
-    other_names = {"mpp": "magnification", "overlap": "stride"}
-    return {
-        name: value
-        for name, value in known.items()
-        if value is not None and given.get(other_names.get(name, "")) is None
-    }
+def _is_given(name: str, given: Mapping[str, Any]) -> bool:
+    return any(given.get(each) is not None for each in (name, _GRID.get(name, "")))
 
 
 def _doubts(settings: ExtractSettings, made: ExtractionRecord) -> list[str]:
-    """List what is not as in training, or not known to be."""
-    stated, now = made.stated(), settings.model_dump()
+    """List what is not as in training."""
     weights = encoder_spec(settings.encoder, settings.weights).weights_hash
-    now["encoder_weights"] = weights
-    doubts = [
+    now = {**settings.model_dump(), "encoder_weights": weights}
+    return [
         f"the model was trained on features of {name} = {value}, the slides are extracted with "
         f"{now[name]}"
-        for name, value in stated.items()
+        for name, value in made.stated().items()
         if now[name] != value
     ]
-    unknown = [name for name in _GRID if name not in stated]
-    if unknown:
-        taken = ", ".join(f"{name} = {now[name]}" for name in unknown)
-        doubts.append(
-            "the patches that the model was trained on do not say, or not all alike, their "
-            f"{' and '.join(unknown)}; taken: {taken}; give others in a file with --extract-config"
-        )
-    return doubts
 
 
 def extract_slides(

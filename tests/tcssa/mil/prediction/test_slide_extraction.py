@@ -41,10 +41,18 @@ def test_what_differs_from_training_or_is_not_known_is_warned_of(tmp_path: Path)
     assert found.mpp == 0.5
     assert "features of mpp = 1.0, the slides are extracted with 0.5" in reporter.warnings[0]
     reporter = Silent()
-    settings(ENCODER, ExtractionRecord(encoder_weights="other", tissue="mine:find"), reporter)
+    other = MADE.model_copy(update={"encoder_weights": "other", "tissue": "mine:find"})
+    settings(ENCODER, other, reporter)
     assert any("encoder_weights = other" in text for text in reporter.warnings)
     assert any("tissue = mine:find" in text for text in reporter.warnings)
-    assert any("mpp and patch_size; taken: mpp = 0.5" in text for text in reporter.warnings)
+
+
+def test_how_patches_are_cut_is_never_guessed(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"patches of its training were cut \(mpp, patch_size"):
+        settings(ENCODER, ExtractionRecord())
+    (tmp_path / "extract.yaml").write_text("magnification: 20\npatch_size: 112\nstride: 112\n")
+    found = settings(ENCODER, ExtractionRecord(), config=tmp_path / "extract.yaml")
+    assert (found.mpp, found.patch_size, found.overlap) == (0.5, 112, 0)
 
 
 def test_another_encoder_is_refused() -> None:
