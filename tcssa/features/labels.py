@@ -52,9 +52,22 @@ def read_classes(
         label_names: Other spellings of labels.
         skip_missing: Leave out slides of no class, or of another one.
     """
-    wanted = LabelColumn("label", (label_column,) if label_column else LABEL_COLUMNS)
-    (column,) = table.require(
-        [wanted], "name the label's column with --label-column if it has another name"
-    )
+    column = column_of_label(table, label_column)
     read_class = ClassNames(classes, label_names, table.cells(column))
     return table.labels([column], lambda cells: read_class(cells[0]), skip_missing=skip_missing)
+
+
+def column_of_label(table: SlideTable, named: str | None) -> str:
+    """Return the column of the one label of each slide.
+
+    Args:
+        table: The table of slides.
+        named: The column that the user named; None looks for the usual names.
+
+    Raises:
+        TableError: There is none.
+    """
+    wanted = LabelColumn("label", (named,) if named else LABEL_COLUMNS)
+    hint = "name the label's column with --label-column if it has another name"
+    (column,) = table.require([wanted], hint)
+    return column

@@ -33,10 +33,10 @@ class CohortSettings(Section):
     features: Path | None = Field(
         default=None, description="Folder of patch features, one file a slide, or a job folder."
     )
-    kind: Literal["classes", "ordinal", "survival"] = Field(
+    kind: Literal["classes", "ordinal", "regression", "survival"] = Field(
         default="classes",
-        description="What a label is: one of several classes, one of several grades in order, or "
-        "the time to an event that is censored for some.",
+        description="What a label is: one of several classes, one of several grades in order, a "
+        "number, or the time to an event that is censored for some.",
     )
     label_column: str | None = Field(
         default=None, description="Column of the label. [default: label]"

@@ -54,7 +54,7 @@ def _show(console: Console, scores: dict[str, Any], headline: str, title: str) -
 
 def _interval(score: dict[str, float | None]) -> str:
     if score["value"] is None:
-        return "not defined: a class is missing"
+        return "not defined: a class is missing, or all values are equal"
     if score["low"] is None:
         return "not defined: too few patients"
     return f"{score['low']:.3f} – {score['high']:.3f}"

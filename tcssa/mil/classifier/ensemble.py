@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -37,4 +38,8 @@ class Ensemble(BagClassifier):
     ) -> BagsLogits:
         """Classify bags; see `PlacedClassifier.forward`."""
         given = (bags, labels) if coords is None else (bags, labels, coords)
-        return BagsLogits(torch.stack([member(*given).logits for member in self.members]).mean(0))
+        logits = [
+            member.task.on_scale_of(self.task, member(*given).logits)
+            for member in cast(Iterable[BagClassifier], self.members)
+        ]
+        return BagsLogits(torch.stack(logits).mean(0))

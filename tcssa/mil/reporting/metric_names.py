@@ -6,6 +6,10 @@ from collections.abc import Iterable, Mapping
 
 _TITLES = {
     "c_index": "c-index",
+    "r2": "R²",
+    "pearson": "Pearson r",
+    "spearman": "Spearman ρ",
+    "mean_absolute_error": "mean absolute error (low is good)",
     "auc": "AUC",
     "balanced_accuracy": "balanced accuracy",
     "macro_f1": "macro F1",

@@ -1,4 +1,4 @@
-"""Kinds of label: classes, grades in order, survival, or several labels at once.
+"""Kinds of label: classes, grades in order, a number, survival, or several labels at once.
 
 A task defines how a row of the label table is read, how many outputs a method has and what they
 mean, the loss that they are trained with, the metrics of predictions, and how folds are stratified.
@@ -11,6 +11,7 @@ from tcssa.mil.tasks.multitask import Several
 from tcssa.mil.tasks.ordinal import Ordinal
 from tcssa.mil.tasks.prediction import Truth
 from tcssa.mil.tasks.reading import read_task
+from tcssa.mil.tasks.regression import Regression
 from tcssa.mil.tasks.serialization import task_from_facts
 from tcssa.mil.tasks.survival import Survival
 
@@ -18,6 +19,7 @@ __all__ = [
     "Classes",
     "MilTask",
     "Ordinal",
+    "Regression",
     "Several",
     "Stratum",
     "Survival",

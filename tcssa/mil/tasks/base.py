@@ -86,7 +86,7 @@ class MilTask(ABC):
 
     @abstractmethod
     def targets(self, slides: Sequence[Labelled]) -> Tensor:
-        """Return the labels of a batch as `losses` takes them, int64, [B] or [B, …]."""
+        """Return the labels of a batch as `losses` takes them, [B] or [B, …]."""
 
     @abstractmethod
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -109,6 +109,15 @@ class MilTask(ABC):
     @abstractmethod
     def values(self, outputs: Tensor) -> tuple[float, ...]:
         """Turn one slide's outputs [O] into the numbers that are predicted, [V]."""
+
+    def on_scale_of(self, other: MilTask, outputs: Tensor) -> Tensor:
+        """Return outputs as those of another fold's task, so that they can be averaged.
+
+        Args:
+            other: A task of the same kind and labels, fitted on another training part.
+            outputs: Outputs of a method that learnt this task, [B, O].
+        """
+        return outputs
 
     @abstractmethod
     def validation_loss(self, predictions: Sequence[Prediction]) -> float:

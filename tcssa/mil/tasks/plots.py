@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from tcssa.errors import counted
 from tcssa.mil.tasks.concordance import Curve
 from tcssa.reports.figures import INK, save_figure
 from tcssa.statistics.metrics import Floats, Ints
@@ -64,6 +65,27 @@ def plot_confusion(path: Path, matrix: Sequence[Sequence[int]], classes: Sequenc
     axes.set_xticks(ticks, classes, rotation=20, ha="right")
     axes.set_yticks(ticks, classes)
     axes.set(xlabel="predicted", ylabel="true", title="Confusion")
+    save_figure(figure, path)
+
+
+def plot_scatter(path: Path, truth: Floats, values: Floats, r2: float | None) -> None:
+    """Plot predicted over true numbers.
+
+    Args:
+        path: The file of the plot.
+        truth: True numbers, [S].
+        values: Predicted numbers, [S].
+        r2: The share of variance that is explained, or None if it is not defined.
+    """
+    figure = Figure(figsize=(4.5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.scatter(truth, values, s=14, alpha=0.6, color=INK, edgecolors="none")
+    ends = [float(end(np.concatenate([truth, values]))) for end in (np.min, np.max)]
+    axes.plot(ends, ends, color="grey", linewidth=0.8, linestyle=":")
+    share = "" if r2 is None else f", R² = {r2:.3f}"
+    title = f"{counted(len(truth), 'slide')}{share}"
+    axes.set(xlabel="true", ylabel="predicted", aspect="equal", title=title)
+    axes.spines[["top", "right"]].set_visible(False)
     save_figure(figure, path)
 
 

@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tcssa.errors import TableError, UsageError, counted
 from tcssa.features import LabelledSlide
-from tcssa.features.class_names import ClassNames, MissingLabelError, UnusableLabelError
-from tcssa.features.labels import read_classes
+from tcssa.features.class_names import (
+    ClassNames,
+    MissingLabelError,
+    UnusableLabelError,
+    missing,
+)
+from tcssa.features.labels import column_of_label, read_classes
 from tcssa.features.slide_table import LabelColumn, SlideTable
-from tcssa.files.table import number
+from tcssa.files.table import is_missing, number
 from tcssa.mil.settings import CohortSettings
 from tcssa.mil.tasks.base import MilTask
 from tcssa.mil.tasks.classes import Classes
 from tcssa.mil.tasks.multitask import Several
 from tcssa.mil.tasks.ordinal import Ordinal
 from tcssa.mil.tasks.prediction import Truth
+from tcssa.mil.tasks.regression import Regression, read_value
 from tcssa.mil.tasks.survival import Survival
 from tcssa.mil.tasks.survival_columns import survival_columns
 
 _KINDS: dict[str, type[Classes]] = {"classes": Classes, "ordinal": Ordinal}
+
+
+_TIMES = "its columns are time and event: --time-column, --event-column"
+_NOT_OF_SURVIVAL = {"--target": _TIMES, "--class": _TIMES, "--label-column": _TIMES}
+_NOT_OF_NUMBERS = {
+    "--target": "one number is learnt: name its column with --label-column",
+    "--class": "labels are numbers; for classes or grades take another --kind",
+    "names for labels (label_names)": "labels are numbers; take the names out of the settings",
+}
 
 
 class TaskLabels(NamedTuple):
@@ -51,8 +66,11 @@ def read_task(data: CohortSettings, known: MilTask | None = None) -> TaskLabels:
     assert data.labels is not None  # the cohort requires it
     read: Callable[[CohortSettings, SlideTable, MilTask | None], TaskLabels] = _read_classes
     if data.kind == Survival.kind:
-        _require_meaning(data)
+        _require_meaning(data, _NOT_OF_SURVIVAL)
         read = _read_survival
+    elif data.kind == Regression.kind:
+        _require_meaning(data, _NOT_OF_NUMBERS)
+        read = _read_numbers
     elif data.targets:
         read = _read_several
     table = SlideTable.read(
@@ -174,24 +192,45 @@ class _Target:
         return [f"target {self._name}: {found} of other classes count as unknown: {names}"]
 
 
-def _require_meaning(data: CohortSettings) -> None:
-    """Refuse settings that have no meaning for survival.
+def _require_meaning(data: CohortSettings, unfit: Mapping[str, str]) -> None:
+    """Refuse settings that have no meaning for a kind of label.
+
+    Args:
+        data: Settings of the cohort.
+        unfit: Options without a meaning, each with what to do instead.
 
     Raises:
-        UsageError: One of them is given.
+        UsageError: One of them is given, or two that contradict each other.
     """
     flags = {"--target": data.targets, "--class": data.classes, "--label-column": data.label_column}
-    given = [flag for flag, value in flags.items() if value]
-    if given:
-        raise UsageError(
-            f"{given[0]} has no meaning with --kind survival",
-            hint="its columns are time and event: --time-column, --event-column",
-        )
+    flags["names for labels (label_names)"] = data.label_names
+    for flag, hint in unfit.items():
+        if flags[flag]:
+            raise UsageError(f"{flag} has no meaning with --kind {data.kind}", hint=hint)
     if data.event_column and data.censorship_column:
         raise UsageError(
             "--event-column and --censorship-column are both given",
             hint="one says 1 where the event happened, the other 1 where it did not: give one",
         )
+
+
+def _read_numbers(data: CohortSettings, table: SlideTable, known: MilTask | None) -> TaskLabels:
+    column = column_of_label(table, data.label_column)
+    rows, left_out = table.labels([column], _number_in, skip_missing=data.skip_missing)
+    labels = [row.label for row in rows]
+    if known is None and len(set(labels)) < 2:
+        what = f"all slides have one label, {labels[0]:g}" if labels else "no slide has a label"
+        raise TableError(table.path, [what])
+    task = known if isinstance(known, Regression) else Regression.of_labels(labels)
+    slides = [_labelled(row, (row.label,)) for row in rows]
+    return TaskLabels(task, slides, left_out, table.readings)
+
+
+def _number_in(cells: Sequence[str]) -> float:
+    (cell,) = cells
+    if is_missing(cell):
+        raise MissingLabelError(missing("label", cell))
+    return read_value("label", cell)
 
 
 def _read_survival(data: CohortSettings, table: SlideTable, known: MilTask | None) -> TaskLabels:

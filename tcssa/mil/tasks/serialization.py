@@ -13,6 +13,7 @@ from tcssa.mil.tasks.base import MilTask
 from tcssa.mil.tasks.classes import Classes
 from tcssa.mil.tasks.multitask import Several
 from tcssa.mil.tasks.ordinal import Ordinal
+from tcssa.mil.tasks.regression import Regression
 from tcssa.mil.tasks.survival import Survival
 
 _MOST_SPANS = 10_000
@@ -63,6 +64,25 @@ class _SurvivalFacts(_Facts):
         return Survival(self.num_spans, tuple(self.edges))
 
 
+class _RegressionFacts(_Facts):
+    """Facts of a number."""
+
+    kind: Literal["regression"]
+    cuts: list[FiniteFloat]
+    mean: FiniteFloat
+    sd: FiniteFloat = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _require_rising(self) -> Self:
+        if any(b <= a for a, b in itertools.pairwise(self.cuts)):
+            raise ValueError("the cuts between ranges do not rise")
+        return self
+
+    def task(self) -> Regression:
+        """Return the task of this number."""
+        return Regression(tuple(self.cuts), self.mean, self.sd)
+
+
 class _SeveralFacts(_Facts):
     """Facts of several labels at once."""
 
@@ -74,9 +94,10 @@ class _SeveralFacts(_Facts):
         return Several({name: target.task() for name, target in self.targets.items()})
 
 
-_KINDS: dict[str, type[_ClassFacts | _SurvivalFacts | _SeveralFacts]] = {
+_KINDS: dict[str, type[_ClassFacts | _RegressionFacts | _SurvivalFacts | _SeveralFacts]] = {
     Classes.kind: _ClassFacts,
     Ordinal.kind: _ClassFacts,
+    Regression.kind: _RegressionFacts,
     Survival.kind: _SurvivalFacts,
     Several.kind: _SeveralFacts,
 }

@@ -19,16 +19,18 @@ from tcssa.mil.methods import BagClassifier, BagsLogits, PlacedClassifier
 from tcssa.mil.methods.pooling import MeanPooling
 from tcssa.mil.methods.registry import METHODS
 from tcssa.mil.settings import ModelSettings
-from tcssa.mil.tasks import Classes, MilTask, Ordinal, Several, Survival
+from tcssa.mil.tasks import Classes, MilTask, Ordinal, Regression, Several, Survival
 from tcssa.mil.tasks.prediction import Prediction
 
 TASKS: dict[str, MilTask] = {
     "ordinal": Ordinal(("0", "1", "2")),
+    "regression": Regression((2.0, 5.0), mean=4.0, sd=2.5),
     "survival": Survival(num_spans=3, edges=(1.0, 2.0)),
     "several": Several({"a": Classes(("x", "y")), "b": Ordinal(("0", "1", "2"))}),
 }
 TRUTHS = {
     "ordinal": [(0.0,), (2.0,)],
+    "regression": [(1.5,), (7.0,)],
     "survival": [(0.5, 1.0), (9.0, 0.0)],
     "several": [(1.0, None), (0.0, 2.0)],
 }
