@@ -202,8 +202,12 @@ def _require_meaning(data: CohortSettings, unfit: Mapping[str, str]) -> None:
     Raises:
         UsageError: One of them is given, or two that contradict each other.
     """
-    flags = {"--target": data.targets, "--class": data.classes, "--label-column": data.label_column}
-    flags["names for labels (label_names)"] = data.label_names
+    flags: dict[str, object] = {
+        "--target": data.targets,
+        "--class": data.classes,
+        "--label-column": data.label_column,
+        "names for labels (label_names)": data.label_names,
+    }
     for flag, hint in unfit.items():
         if flags[flag]:
             raise UsageError(f"{flag} has no meaning with --kind {data.kind}", hint=hint)
