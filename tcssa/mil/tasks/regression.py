@@ -113,8 +113,7 @@ class Regression(MilTask):
         """Compute the mean of Huber's loss."""
         rows = self.scored(predictions)
         outputs, targets = map(self._standardised, (rows.values[:, 0], rows.truth))
-        losses = F.huber_loss(torch.from_numpy(outputs), torch.from_numpy(targets))
-        return float(losses)
+        return float(F.huber_loss(torch.from_numpy(outputs), torch.from_numpy(targets)))
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
