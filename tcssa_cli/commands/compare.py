@@ -26,7 +26,7 @@ def compare(
         str | None,
         typer.Option(
             help="Figure to compare: auc, auprc, balanced_accuracy, macro_f1, accuracy, brier, … "
-            r"\[default: auc; for grades weighted_kappa; for survival c_index]"
+            r"\[default: auc; for grades weighted_kappa; for numbers r2; for survival c_index]"
         ),
     ] = None,
     target: Annotated[

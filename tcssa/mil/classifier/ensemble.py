@@ -38,8 +38,8 @@ class Ensemble(BagClassifier):
     ) -> BagsLogits:
         """Classify bags; see `PlacedClassifier.forward`."""
         given = (bags, labels) if coords is None else (bags, labels, coords)
-        logits = [
-            member.task.on_scale_of(self.task, member(*given).logits)
-            for member in cast(Iterable[BagClassifier], self.members)
-        ]
+        logits = []
+        for member in cast(Iterable[BagClassifier], self.members):
+            factor, shift = member.task.scale_on(self.task)
+            logits.append(member(*given).logits * factor + shift)
         return BagsLogits(torch.stack(logits).mean(0))

@@ -17,8 +17,8 @@ Shapes: N patches, O outputs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 import numpy as np
@@ -69,17 +69,28 @@ def evidence_of(model: BagClassifier, bag: Tensor, coords: Tensor | None = None)
     bag = bag.float()
     at = coords if model.reads_coords else None
     if isinstance(model, Ensemble):
-        members = (cast(BagClassifier, member) for member in model.members)
-        return _mean([evidence_of(member, bag, coords) for member in members])
+        each = []
+        for member in cast(Iterable[BagClassifier], model.members):
+            found = evidence_of(member, bag, coords)
+            each.append(_scaled(found, *member.task.scale_on(model.task)))
+        return _mean(each)
     if isinstance(model, SlideClassifier):
-        found = slot_parts(model, bag, at)
-        return _evidence(found.logits, found.attention, found.logits.sum(dim=0), "gates held")
+        slots = slot_parts(model, bag, at)
+        return _evidence(slots.logits, slots.attention, slots.logits.sum(dim=0), "gates held")
     with torch.no_grad():
         exact = model.by_patch(bag, at)
         if exact is not None:
             return _evidence(exact.logits, exact.attention, exact.logits.sum(dim=0), "exact")
         parts, logits = occluded(model, bag, coords)
     return _evidence(parts, None, logits, "occlusion")
+
+
+def _scaled(one: Evidence, factor: float, shift: float) -> Evidence:
+    """Return evidence for other outputs, factor × output + shift; the shift goes by attention."""
+    parts = one.parts * factor
+    if one.attention is not None:
+        parts = parts + shift * one.attention[:, None]
+    return replace(one, parts=parts, logits=one.logits * factor + shift)
 
 
 def _mean(each: Sequence[Evidence]) -> Evidence:

@@ -6,6 +6,7 @@ kind of label      quantity
 classes            for each class its logit minus the mean of the other classes' logits: what a
                    constant added to all logits, which changes no probability, leaves as it is
 grades, survival   the mean of the outputs: a higher grade, or a higher hazard in every span
+numbers            the output, in SDs of the labels of the training part: a higher number
 several targets    those of each target
 =================  =================================================================================
 
@@ -23,6 +24,7 @@ from tcssa.mil.tasks.multitask import Several
 from tcssa.mil.tasks.ordinal import Ordinal
 
 Floats = NDArray[np.float64]
+_HIGHER = {"ordinal": "higher grade", "regression": "higher number", "survival": "higher risk"}
 
 
 def quantities_of(task: MilTask) -> dict[str, Floats]:
@@ -34,8 +36,7 @@ def quantities_of(task: MilTask) -> dict[str, Floats]:
         others = 1 / max(1, count - 1)
         contrast = (1 + others) * np.eye(count) - others
         return dict(zip(task.outputs, contrast, strict=True))
-    name = "higher grade" if isinstance(task, Ordinal) else "higher risk"
-    return {name if task.kind in ("ordinal", "survival") else task.kind: np.full(count, 1 / count)}
+    return {_HIGHER.get(task.kind, task.kind): np.full(count, 1 / count)}
 
 
 def leading(task: MilTask, logits: Floats) -> list[str]:

@@ -110,14 +110,13 @@ class MilTask(ABC):
     def values(self, outputs: Tensor) -> tuple[float, ...]:
         """Turn one slide's outputs [O] into the numbers that are predicted, [V]."""
 
-    def on_scale_of(self, other: MilTask, outputs: Tensor) -> Tensor:
-        """Return outputs as those of another fold's task, so that they can be averaged.
+    def scale_on(self, other: MilTask) -> tuple[float, float]:
+        """Return the factor and the shift that turn this task's outputs into another fold's.
 
         Args:
             other: A task of the same kind and labels, fitted on another training part.
-            outputs: Outputs of a method that learnt this task, [B, O].
         """
-        return outputs
+        return 1.0, 0.0
 
     @abstractmethod
     def validation_loss(self, predictions: Sequence[Prediction]) -> float:

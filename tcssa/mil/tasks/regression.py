@@ -104,10 +104,10 @@ class Regression(MilTask):
         """Compute the number in the label's unit."""
         return (float(outputs) * self.sd + self.mean,)
 
-    def on_scale_of(self, other: MilTask, outputs: Tensor) -> Tensor:
-        """See `MilTask.on_scale_of`; each fold has a mean and an SD of its own."""
+    def scale_on(self, other: MilTask) -> tuple[float, float]:
+        """See `MilTask.scale_on`; each fold has a mean and an SD of its own."""
         assert isinstance(other, Regression)
-        return (outputs * self.sd + (self.mean - other.mean)) / other.sd
+        return self.sd / other.sd, (self.mean - other.mean) / other.sd
 
     def validation_loss(self, predictions: Sequence[Prediction]) -> float:
         """Compute the mean of Huber's loss."""

@@ -12,6 +12,7 @@ from tcssa.mil.classifier.ensemble import Ensemble
 from tcssa.mil.classifier.slide_classifier import ClassifierConfig, SlideClassifier
 from tcssa.mil.evidence import evidence_of
 from tcssa.mil.methods import METHODS, OneByOne, build_method
+from tcssa.mil.tasks import Regression
 
 DIM, CLASSES = 16, ["a", "b", "c"]
 SHAPES = {
@@ -83,6 +84,19 @@ def test_a_patch_has_its_own_evidence_wherever_it_stands() -> None:
     assert found.attention is not None
     per_weight = found.parts / found.attention[:, None]
     assert per_weight.std(axis=0).min() > 0.1, "evidence is more than a share by weight"
+
+
+def test_evidence_of_numbers_is_on_the_scale_of_the_ensemble() -> None:
+    members = [build_method("abmil", DIM, 1).eval() for _ in range(2)]
+    for member, scale in zip(members, [(10.0, 2.0), (50.0, 8.0)], strict=True):
+        member.task = Regression(mean=scale[0], sd=scale[1])
+    model, bag = Ensemble(members).eval(), make_features(20)
+    found = evidence_of(model, bag)
+    np.testing.assert_allclose(found.parts.sum(axis=0), logits_of(model, bag), atol=1e-4)
+    each = [member.task.values(torch.tensor(logits_of(member, bag)))[0] for member in members]
+    assert model.task.values(torch.tensor(found.logits)) == pytest.approx(
+        (np.mean(each),), rel=1e-5
+    )
 
 
 def test_evidence_of_an_ensemble_is_the_mean_of_its_members() -> None:

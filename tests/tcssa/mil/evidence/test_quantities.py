@@ -3,7 +3,7 @@
 import numpy as np
 
 from tcssa.mil.evidence.quantities import leading, quantities_of
-from tcssa.mil.tasks import Classes, Ordinal, Several, Survival
+from tcssa.mil.tasks import Classes, Ordinal, Regression, Several, Survival
 
 
 def test_evidence_for_a_class_is_against_the_mean_of_the_others() -> None:
@@ -17,7 +17,8 @@ def test_a_constant_on_all_logits_is_no_evidence() -> None:
         assert factors @ np.array([7.0, 7.0]) == 0
 
 
-def test_grades_and_survival_have_one_quantity() -> None:
+def test_grades_numbers_and_survival_have_one_quantity() -> None:
+    assert quantities_of(Regression()) == {"higher number": np.ones(1)}
     assert list(quantities_of(Ordinal(("0", "1", "2")))) == ["higher grade"]
     found = quantities_of(Survival(num_spans=4, edges=(1.0, 2.0, 3.0)))
     np.testing.assert_allclose(found["higher risk"], np.full(4, 0.25))
