@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import cast
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +38,7 @@ class Ensemble(BagClassifier):
         """Classify bags; see `PlacedClassifier.forward`."""
         given = (bags, labels) if coords is None else (bags, labels, coords)
         logits = []
-        for member in cast(Iterable[BagClassifier], self.members):
+        for member in self.classifiers:
             factor, shift = member.task.scale_on(self.task)
             logits.append(member(*given).logits * factor + shift)
         return BagsLogits(torch.stack(logits).mean(0))

@@ -17,9 +17,9 @@ Shapes: N patches, O outputs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 import torch
@@ -70,7 +70,7 @@ def evidence_of(model: BagClassifier, bag: Tensor, coords: Tensor | None = None)
     at = coords if model.reads_coords else None
     if isinstance(model, Ensemble):
         each = []
-        for member in cast(Iterable[BagClassifier], model.members):
+        for member in model.classifiers:
             found = evidence_of(member, bag, coords)
             each.append(_scaled(found, *member.task.scale_on(model.task)))
         return _mean(each)

@@ -75,6 +75,9 @@ def _ranked(slides: Sequence[PredictedRow], columns: Columns) -> tuple[str, Sequ
     if columns.task.kind == "survival":
         by_risk = sorted(slides, key=lambda row: fmean(values[row.name]))
         return "The highest risks come first.", by_risk
+    if columns.task.kind == "regression":
+        by_number = sorted(slides, key=lambda row: -values[row.name][0])
+        return "The largest numbers come first.", by_number
     return "In the order of their names.", slides
 
 

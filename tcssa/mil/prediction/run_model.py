@@ -95,7 +95,8 @@ class RunModel:
         check_coords(model, [slide.slide])
         with autocast(self._device, self._precision):
             found = model([bag], None, [places]) if model.reads_coords else model([bag])
-        outputs: Tensor = found.logits[0].float().cpu()
+        factor, shift = model.task.scale_on(self.task)  # each fold has a scale of its own
+        outputs: Tensor = found.logits[0].float().cpu() * factor + shift
         return outputs
 
 

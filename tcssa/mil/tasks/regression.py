@@ -142,6 +142,27 @@ class Regression(MilTask):
         """The predicted number, in the label's unit."""
         return ["predicted"]
 
+    @property
+    def decision_columns(self) -> list[str]:
+        """None: the predicted number decides nothing more."""
+        return []
+
+    def decision_cells(self, values: Sequence[float]) -> list[object]:
+        """Return no cells."""
+        return []
+
+    @property
+    def agreement_columns(self) -> list[str]:
+        """The range of the models' numbers."""
+        return ["predicted_low", "predicted_high"]
+
+    def agreement_cells(
+        self, values: Sequence[float], others: Sequence[Sequence[float]]
+    ) -> list[object]:
+        """Return the lowest and the highest number of several models; see `MilTask`."""
+        numbers = [other[0] for other in others]
+        return [min(numbers), max(numbers)]
+
     def label_cells(self, prediction: Prediction) -> list[object]:
         """Return the label."""
         return [repr(_label(prediction.truth))]

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from cohorts import small_run, write_cohort, write_survival
+from cohorts import small_run, write_cohort, write_labelled, write_survival
 from factories import write_bag
 from html_pages import read_page
 from PIL import Image
@@ -242,3 +242,34 @@ def test_runs_without_folds_or_statistic_leave_the_columns_empty(
     row = table(tmp_path / "out" / "predictions.csv")[0]
     assert (row["agreement"], row["unlike_share"]) == ("", "")
     assert json.loads((tmp_path / "out" / "prediction.json").read_text())["folds"] == 0
+
+
+@pytest.mark.parametrize("final", ["refit", "ensemble"])
+def test_numbers_are_in_the_labels_unit_between_those_of_the_folds(
+    final: str, tmp_path: Path
+) -> None:
+    shifts = np.linspace(0, 2, 12)
+    labels = [{"label": f"{1000 + 100 * shift:.1f}"} for shift in shifts]
+    cohort = write_labelled(tmp_path, labels, shifts.tolist())
+    settings = small_run(cohort.model_copy(update={"kind": "regression"}), epochs=2, final=final)
+    train(settings, tmp_path / "run", Silent())
+    assert not predicted(tmp_path / "run", tmp_path / "features", tmp_path / "out").failed
+    rows = table(tmp_path / "out" / "predictions.csv")
+    told = {row["slide_id"]: float(row["predicted"]) for row in rows}
+    scored = evaluate(
+        tmp_path / "run",
+        Silent(),
+        labels=tmp_path / "labels.csv",
+        features=tmp_path / "features",
+        allow_overlap=True,
+    )
+    same = {
+        row["slide_id"]: float(row["predicted"]) for row in table(scored.folder / "predictions.csv")
+    }
+    assert told == pytest.approx(same)
+    assert all(900 < value < 1300 for value in told.values())
+    for row in rows:
+        low, high = float(row["predicted_low"]), float(row["predicted_high"])
+        assert low <= high
+        if final == "ensemble":
+            assert low - 1e-6 <= float(row["predicted"]) <= high + 1e-6
