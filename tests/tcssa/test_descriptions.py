@@ -250,13 +250,13 @@ def test_sizes_that_an_artefact_claims_are_compared_with_its_graph(
     exported: Exported, tmp_path: Path
 ) -> None:
     shutil.copytree(exported(), tmp_path / "a")
-    claim(tmp_path / "a", feature_dim=17)
+    claim(tmp_path / "a", feature_dim=17, slot_dim=17)
     with (
         pytest.raises(ArtefactError, match=r"model\.onnx: its inputs are not those"),
         open_runtime(tmp_path / "a"),
     ):
         pass
-    claim(tmp_path / "a", feature_dim=10**9)
+    claim(tmp_path / "a", feature_dim=10**9, slot_dim=10**9)
     with pytest.raises(ArtefactError, match="claims 6,000,000,000 numbers"):
         open_runtime(tmp_path / "a")
 
