@@ -6,6 +6,7 @@ that ``import tcssa`` and ``tcssa --help`` stay quick.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 from tcssa.version import __version__
@@ -19,6 +20,22 @@ if TYPE_CHECKING:
         SlotState,
         load_compressor,
     )
+    from tcssa.features import open_bag
+    from tcssa.front_door import extract, train
+    from tcssa.mil.prediction.trained_classifier import load_classifier
+
+_HOMES = {
+    "BagsOutput": "tcssa.compressor",
+    "CompressorConfig": "tcssa.compressor",
+    "CompressorOutput": "tcssa.compressor",
+    "SlotCompressor": "tcssa.compressor",
+    "SlotState": "tcssa.compressor",
+    "extract": "tcssa.front_door",
+    "load_classifier": "tcssa.mil.prediction.trained_classifier",
+    "load_compressor": "tcssa.compressor",
+    "open_bag": "tcssa.features",
+    "train": "tcssa.front_door",
+}
 
 __all__ = [
     "BagsOutput",
@@ -27,15 +44,17 @@ __all__ = [
     "SlotCompressor",
     "SlotState",
     "__version__",
+    "extract",
+    "load_classifier",
     "load_compressor",
+    "open_bag",
+    "train",
 ]
 
 
 def __getattr__(name: str) -> object:
-    if name in __all__:
-        from tcssa import compressor
-
-        return getattr(compressor, name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'tcssa' has no attribute {name!r}")
 
 

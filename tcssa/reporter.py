@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
@@ -51,7 +52,7 @@ class _SilentTask:
 
 
 class Silent:
-    """A reporter that remembers warnings and says nothing; the default in notebooks and tests."""
+    """A reporter that remembers warnings and says nothing; for scripts and tests."""
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
@@ -67,3 +68,16 @@ class Silent:
     def warn(self, text: str) -> None:
         """See `Reporter.warn`."""
         self.warnings.append(text)
+
+
+class Printed(Silent):
+    """A reporter that also writes remarks and warnings to stderr; that of calls in a notebook."""
+
+    def note(self, text: str) -> None:
+        """See `Reporter.note`."""
+        sys.stderr.write(f"{text}\n")
+
+    def warn(self, text: str) -> None:
+        """See `Reporter.warn`."""
+        super().warn(text)
+        sys.stderr.write(f"warning: {text}\n")

@@ -68,13 +68,14 @@ class SlotCompressor(nn.Module):
     def forward(
         self, features: Tensor, mask: Tensor | None = None, coords: Tensor | None = None
     ) -> CompressorOutput:
-        """Compress one batch of bags.
+        """Compress one batch of bags, or one bag.
 
         A bag's result is the same alone, in any batch and in any order of its patches. Features of
         padding are never read.
 
         Args:
-            features: Patch features [B, N, P], of any floating type.
+            features: Patch features [B, N, P], of any floating type; or those of one bag, [N, P],
+                for which mask, coords and all results have no first axis either.
             mask: True where a patch is real, [B, N]; None means all are.
             coords: Where patches lie, (x, y) in µm, [B, N, 2]; a model with places needs them, any
                 other ignores them.
@@ -85,6 +86,12 @@ class SlotCompressor(nn.Module):
             NonFiniteFeatureError: A real patch has a NaN or an infinity; the error names bag and
                 row.
         """
+        if features.dim() == 2:
+            return self.forward(
+                features[None],
+                None if mask is None else mask[None],
+                None if coords is None else coords[None],
+            ).of_bag(0)
         self._check_features(features, num_dims=3)
         if coords is not None and coords.shape != (*features.shape[:2], 2):
             raise ShapeError(f"coords must be {[*features.shape[:2], 2]}, got {list(coords.shape)}")

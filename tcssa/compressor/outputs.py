@@ -5,7 +5,8 @@ Shapes: B bags, N patches, D features, K slots, T = top_k.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from torch import Tensor
 
@@ -14,7 +15,7 @@ from tcssa.compressor.balance import RoutingSums
 
 @dataclass(frozen=True)
 class CompressorOutput:
-    """Result of compressing a batch of bags."""
+    """Result of compressing a batch of bags, or of one bag [N, P], without the axis B."""
 
     slots: Tensor
     """[B, K, D]."""
@@ -33,6 +34,20 @@ class CompressorOutput:
     def aux_loss(self) -> Tensor:
         """The balance loss over all real patches, 0-dim, float32."""
         return self.routing.balance_loss()
+
+    def of_bag(self, bag: int) -> Self:
+        """Return one bag's slots, masses, assignments, weights and salience, without the axis B.
+
+        The sums of the routing stay those of all bags.
+        """
+        return replace(
+            self,
+            slots=self.slots[bag],
+            mass=self.mass[bag],
+            assignments=self.assignments[bag],
+            weights=self.weights[bag],
+            salience=None if self.salience is None else self.salience[bag],
+        )
 
 
 @dataclass(frozen=True)

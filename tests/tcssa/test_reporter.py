@@ -1,8 +1,8 @@
-"""The reporter that says nothing."""
+"""The reporters that say nothing, and that write to stderr."""
 
 import pytest
 
-from tcssa.reporter import Reporter, Silent
+from tcssa.reporter import Printed, Reporter, Silent
 
 
 def work(reporter: Reporter) -> int:
@@ -36,3 +36,11 @@ def test_each_reporter_has_warnings_of_its_own() -> None:
     first, second = Silent(), Silent()
     first.warn("mine")
     assert second.warnings == []
+
+
+def test_what_is_printed_is_kept_too(capsys: pytest.CaptureFixture[str]) -> None:
+    reporter = Printed()
+    work(reporter)
+    assert reporter.warnings == ["one slide is blurred", "one slide is empty"]
+    said = "half done\nwarning: one slide is blurred\nwarning: one slide is empty\n"
+    assert capsys.readouterr() == ("", said)

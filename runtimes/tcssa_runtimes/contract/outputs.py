@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.moments import VECTOR_LENGTH
+from tcssa.optional import require
 
 if TYPE_CHECKING:
     from tcssa.moments import SlotMoments
@@ -139,3 +140,20 @@ class EncodedSlide:
     def spread(self) -> NDArray[np.float64] | None:
         """Return the weighted standard deviation of the positions, [K, 2]; see `centroids`."""
         return None if self.places is None else self.places.spread()
+
+    def to_dataframe(self) -> Any:  # pandas is optional
+        """Return a table (`pandas.DataFrame`) of the slots, one row each, indexed by ``slot``.
+
+        Its columns are ``mass``, the slot's features ``f0, f1, …``, and where positions were given
+        ``x``, ``y``, ``spread_x`` and ``spread_y``; these are NaN for an empty slot.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        columns = {"mass": self.mass}
+        for centre, names in ((self.centroids, "x y"), (self.spread, "spread_x spread_y")):
+            if centre is not None:
+                columns |= dict(zip(names.split(), centre.T, strict=True))
+        columns |= {f"f{d}": column for d, column in enumerate(self.slots.T)}
+        table = require("pandas", "pandas").DataFrame(columns)
+        return table.rename_axis("slot")

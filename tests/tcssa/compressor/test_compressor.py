@@ -223,11 +223,29 @@ def test_uniform_routing_has_a_loss_of_top_k() -> None:
 
 @pytest.mark.parametrize(
     ("shape", "message"),
-    [((2, 5, 8), r"\[B, N, 16\], got \[2, 5, 8\]"), ((5, 16), "got"), ((0, 5, 16), "no bag")],
+    [
+        ((2, 5, 8), r"\[B, N, 16\], got \[2, 5, 8\]"),
+        ((16,), "got"),
+        ((5, 8), "got"),
+        ((0, 5, 16), "no bag"),
+    ],
 )
 def test_wrong_shapes_are_named(shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(ShapeError, match=message):
         make_compressor()(torch.zeros(shape))
+
+
+@torch.no_grad()
+def test_one_bag_is_a_batch_of_one_without_its_axis() -> None:
+    model, bag = make_compressor(salience=True), make_features(9)
+    mask = torch.arange(9) < 7
+    for real in (None, mask):
+        one, batch = model(bag, real), model(bag[None], None if real is None else real[None])
+        for name in ("slots", "mass", "assignments", "weights", "salience"):
+            assert torch.equal(getattr(one, name), getattr(batch, name)[0]), name
+        assert torch.equal(one.aux_loss, batch.aux_loss)
+    assert one.slots.shape == (model.config.num_slots, 16)
+    assert one.assignments.shape == (9, 2)
 
 
 def test_a_mask_of_another_shape_or_type_is_refused() -> None:

@@ -1,0 +1,142 @@
+"""The commands as calls: `extract` and `train`, with the settings that their flags have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tcssa.config.presets import named_defaults
+from tcssa.config.settings import Section, resolve
+from tcssa.errors import UnknownNameError, UsageError
+from tcssa.mil.settings import MilSettings
+from tcssa.reporter import Printed, Reporter
+from tcssa.slides.manifest import SlideFile, find_slides
+from tcssa.slides.settings import ExtractSettings
+
+if TYPE_CHECKING:
+    from tcssa.mil.results.metrics_file import RunMetrics
+    from tcssa.slides import ExtractReport
+
+_SPELLED = {"model": ("model", "name"), "splits": ("split", "files")}
+"""Flags that are not the name of a setting; ``model={…}`` is the section."""
+
+
+def extract(
+    slides: Sequence[SlideFile | Path | str] | Path | str,
+    out: Path | str,
+    *,
+    manifest: Path | str | None = None,
+    config: Path | str | None = None,
+    reporter: Reporter | None = None,
+    **settings: Any,  # checked by `ExtractSettings`
+) -> ExtractReport:
+    """Extract the patch features of slides, as ``tcssa extract`` does.
+
+    Args:
+        slides: Slides, folders of slides and addresses, or one of them.
+        out: The job folder.
+        manifest: Table of slides, and of their resolution where they state none.
+        config: YAML file of settings.
+        reporter: Receives warnings and failed slides; None prints them.
+        **settings: Fields of `tcssa.slides.ExtractSettings`, named as the flags: ``mpp=0.5``.
+
+    Returns:
+        The result of every slide, and ``features_folder``.
+
+    Raises:
+        UsageError: A setting is unknown or not valid, or ``out`` was made with other parameters.
+        MissingDataError: There is no slide.
+    """
+    from tcssa.slides import extract as extract_slides
+
+    reporter = reporter or Printed()
+    resolved = resolve(ExtractSettings, flags=settings, config=_path(config))
+    given = [slides] if isinstance(slides, str | Path) else slides
+    known = [slide for slide in given if isinstance(slide, SlideFile)]
+    paths = [slide for slide in given if not isinstance(slide, SlideFile)]
+    found = find_slides(paths, _path(manifest), reporter=reporter) if paths or not known else []
+    report = extract_slides([*known, *found], out, resolved, reporter)
+    for slide in report.failed:
+        reporter.warn(f"failed: {slide.path}: {slide.reason}")
+    return report
+
+
+def train(
+    *,
+    out: Path | str,
+    config: Path | str | None = None,
+    data_root: Path | str | None = None,
+    reporter: Reporter | None = None,
+    **settings: Any,  # checked by `MilSettings`
+) -> RunMetrics:
+    """Train a slide classifier, cross-validated by patient, as ``tcssa train-mil`` does.
+
+    Args:
+        out: The run directory; a run that was interrupted goes on.
+        config: YAML file of settings.
+        data_root: Folder of the data of a preset (``dataset="nsclc"``).
+        reporter: Receives remarks and warnings; None prints them.
+        **settings: ``labels``, ``features`` and further settings, flat as the flags are
+            (``epochs=5``, ``model="abmil"``, ``splits="folder"``) or by section
+            (``train={"epochs": 5}``, ``model={"name": "abmil"}``).
+
+    Returns:
+        Metrics of the folds, and pooled over all test slides.
+
+    Raises:
+        UsageError: A setting is unknown, not valid, or given twice.
+        RunError: ``out`` holds a run of other settings or another cohort.
+        TcssaError: The cohort is faulty.
+    """
+    from tcssa.mil.training.train import train as train_run
+
+    resolved = resolve(
+        MilSettings,
+        flags=by_section(settings),
+        config=_path(config),
+        preset=partial(named_defaults, data_root=_path(data_root)),
+    )
+    return train_run(resolved, Path(out), reporter or Printed())
+
+
+def by_section(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Sort settings of a training that are flat, by section, or both, into their sections.
+
+    Args:
+        settings: Values by name.
+
+    Returns:
+        The same values, nested as `MilSettings`.
+
+    Raises:
+        UsageError: A name is unknown, or a setting is given both flat and in its section.
+    """
+    sections = {
+        name: field.annotation
+        for name, field in MilSettings.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+    }
+    places = {name: (at, name) for at, kind in sections.items() for name in kind.model_fields}
+    places |= {name: (name,) for name in MilSettings.model_fields if name not in sections}
+    del places["name"], places["files"]
+    places |= _SPELLED
+    nested: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Section):
+            value = value.model_dump(exclude_unset=True)
+        is_section = name in sections and isinstance(value, Mapping)
+        if not is_section and name not in places:
+            raise UnknownNameError("setting", name, {*places, *sections})
+        *section, field = (name, None) if is_section else places[name]
+        given = value if is_section else {field: value}
+        inner = nested.setdefault(section[0], {}) if section else nested
+        if twice := sorted(inner.keys() & given.keys()):
+            raise UsageError(f"{twice[0]} is given twice: by itself and in {section[0]}={{…}}")
+        inner |= given
+    return nested
+
+
+def _path(path: Path | str | None) -> Path | None:
+    return None if path is None else Path(path)

@@ -1,0 +1,130 @@
+"""A finished run as an object that classifies slides one at a time, for notebooks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tcssa.compute.devices import resolve_device
+from tcssa.errors import FeatureDimError, FeatureFileError, UsageError
+from tcssa.features import Bag, BagRef, open_bag
+from tcssa.mil.bags.bag_store import BagStore
+from tcssa.mil.classifier.final_model import load_final
+from tcssa.mil.cohort.cohort import CohortSlide
+from tcssa.mil.results.finished import read_finished
+from tcssa.mil.training.fit import predict
+from tcssa.reporter import Printed, Reporter
+
+
+@dataclass(frozen=True)
+class SlidePrediction:
+    """What a run says of one slide."""
+
+    slide_id: str
+    probabilities: dict[str, float]
+    """By class or grade; of several targets by target and class (``grade_prob_high``); of survival
+    those of outliving each span (``survival_1``)."""
+    decisions: dict[str, str]
+    """What follows from them: ``predicted``, the class or grade, one of each of several targets
+    (``grade_predicted``); of survival ``risk``."""
+
+    @property
+    def predicted(self) -> str:
+        """The predicted class or grade; all decisions, in order, where there are several."""
+        return ", ".join(self.decisions.values())
+
+
+class TrainedClassifier:
+    """The final model of a finished run; see `load_classifier`.
+
+    Args:
+        run: The run directory.
+        device: Device to predict on.
+        model: The run's method, if it is the user's own code.
+        reporter: Warned of features that do not name their encoder.
+    """
+
+    def __init__(self, run: Path, device: str, model: str | None, reporter: Reporter) -> None:
+        self._run, self._reporter = read_finished(run), reporter
+        self._device = resolve_device(device)
+        self._model = load_final(self._run, model).to(self._device)
+        self.task = self._model.task
+
+    def predict(self, bag: Bag | BagRef | Path | str) -> SlidePrediction:
+        """Predict one slide, as ``tcssa eval`` predicts those of a new cohort.
+
+        Args:
+            bag: Its feature file, or what `open_bag` returned; the features are read from the file.
+
+        Raises:
+            FeatureFileError: The file cannot be read, or holds no patches.
+            FeatureDimError: The features are of another length than the run's.
+            UsageError: The features are of another encoder than the run's.
+            NonFiniteFeatureError: A feature is NaN or infinite.
+            MissingDataError: The method reads coordinates, and the file has none.
+        """
+        if not isinstance(bag, Bag):
+            with open_bag(bag) as opened:
+                return self.predict(opened)
+        self._check(bag)
+        slide = CohortSlide(
+            bag.slide_id,
+            bag.slide_id,
+            0,
+            bag.path,
+            bag.num_patches,
+            has_coords=bag.coords is not None,
+            um_per_coord=bag.um_per_coord,
+        )
+        store = BagStore(0, half=self._run.is_rounded)
+        precision = self._run.settings.train.precision
+        (found,) = predict(self._model, [slide], store, self._device, precision)
+        names = [column.removeprefix("prob_") for column in self.task.value_columns]
+        cells = map(str, self.task.decision_cells(found.probs))
+        return SlidePrediction(
+            bag.slide_id,
+            dict(zip(names, found.probs, strict=True)),
+            dict(zip(self.task.decision_columns, cells, strict=True)),
+        )
+
+    def _check(self, bag: Bag) -> None:
+        """Require patches of the run's length and encoder."""
+        own = self._run.encoder
+        if bag.encoder and own and bag.encoder != own:
+            raise UsageError(
+                f"the run was trained on features of {own!r}, {bag.path} is of {bag.encoder!r}",
+                hint=f"extract the slide with the encoder {own}",
+            )
+        if not bag.num_patches:
+            raise FeatureFileError(bag.path, "holds no patches", hint="look at the slide's tissue")
+        if bag.feature_dim != self._run.feature_dim:
+            raise FeatureDimError(bag.path, self._run.feature_dim, bag.feature_dim)
+        if own and not bag.encoder:
+            self._reporter.warn(
+                f"{bag.path} does not name the encoder of its features; taken to be of {own}"
+            )
+
+
+def load_classifier(
+    run: Path | str,
+    *,
+    device: str = "auto",
+    model: str | None = None,
+    reporter: Reporter | None = None,
+) -> TrainedClassifier:
+    """Load the model with which a finished run predicts new slides.
+
+    It is the one trained on all patients, or the mean of the folds' logits.
+
+    Args:
+        run: The run directory of ``tcssa train-mil`` or `tcssa.train`.
+        device: Device to predict on; auto takes a GPU if there is one.
+        model: The run's method, if it is the user's own code (``module:factory``).
+        reporter: Receives warnings; None prints them.
+
+    Raises:
+        RunError: The run is not finished, or a file of it is damaged.
+        CheckpointError: A checkpoint is damaged, or names code that ``model`` does not name.
+        DeviceError: The device is not available.
+    """
+    return TrainedClassifier(Path(run), device, model, reporter or Printed())
