@@ -118,23 +118,28 @@ def by_section(settings: Mapping[str, Any]) -> dict[str, Any]:
         for name, field in MilSettings.model_fields.items()
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
     }
-    places = {name: (at, name) for at, kind in sections.items() for name in kind.model_fields}
-    places |= {name: (name,) for name in MilSettings.model_fields if name not in sections}
+    places: dict[str, tuple[str | None, str]] = {
+        name: (at, name) for at, kind in sections.items() for name in kind.model_fields
+    }
+    places |= {name: (None, name) for name in MilSettings.model_fields if name not in sections}
     del places["name"], places["files"]
     places |= _SPELLED
     nested: dict[str, Any] = {}
     for name, value in settings.items():
-        if isinstance(value, Section):
-            value = value.model_dump(exclude_unset=True)
-        is_section = name in sections and isinstance(value, Mapping)
-        if not is_section and name not in places:
+        values = value.model_dump(exclude_unset=True) if isinstance(value, Section) else value
+        if name in sections and isinstance(values, Mapping):
+            section: str | None = name
+        elif name in places:
+            section, field = places[name]
+            values = {field: values}
+        elif name in sections:
+            raise UsageError(f"{name} is a section of settings: give {name}={{…}}")
+        else:
             raise UnknownNameError("setting", name, {*places, *sections})
-        *section, field = (name, None) if is_section else places[name]
-        given = value if is_section else {field: value}
-        inner = nested.setdefault(section[0], {}) if section else nested
-        if twice := sorted(inner.keys() & given.keys()):
-            raise UsageError(f"{twice[0]} is given twice: by itself and in {section[0]}={{…}}")
-        inner |= given
+        inner = nested if section is None else nested.setdefault(section, {})
+        if twice := sorted(inner.keys() & values.keys()):
+            raise UsageError(f"{twice[0]} is given twice: by itself and in {section}={{…}}")
+        inner.update(values)
     return nested
 
 

@@ -61,6 +61,11 @@ def test_a_setting_given_twice_is_refused() -> None:
             by_section(given)
 
 
+def test_a_section_is_no_value() -> None:
+    with pytest.raises(UsageError, match=r"train is a section of settings: give train=\{…\}"):
+        by_section({"train": 5})
+
+
 @pytest.mark.parametrize("name", ["epoch", "name", "files"])
 def test_a_setting_that_there_is_not_is_named_with_those_near(name: str) -> None:
     with pytest.raises(UnknownNameError, match=f"unknown setting '{name}'") as caught:
