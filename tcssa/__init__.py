@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         load_compressor,
     )
     from tcssa.features import open_bag
-    from tcssa.front_door import extract, train
+    from tcssa.front_door import extract, heatmap, train
     from tcssa.mil.prediction.trained_classifier import load_classifier
 
 _HOMES = {
@@ -31,6 +31,7 @@ _HOMES = {
     "SlotCompressor": "tcssa.compressor",
     "SlotState": "tcssa.compressor",
     "extract": "tcssa.front_door",
+    "heatmap": "tcssa.front_door",
     "load_classifier": "tcssa.mil.prediction.trained_classifier",
     "load_compressor": "tcssa.compressor",
     "open_bag": "tcssa.features",
@@ -45,6 +46,7 @@ __all__ = [
     "SlotState",
     "__version__",
     "extract",
+    "heatmap",
     "load_classifier",
     "load_compressor",
     "open_bag",

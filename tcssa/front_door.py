@@ -1,4 +1,4 @@
-"""The commands as calls: `extract` and `train`, with the settings that their flags have."""
+"""The commands as calls: `extract`, `train` and `heatmap`, with the settings that flags have."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from tcssa.config.settings import Section, resolve
 from tcssa.errors import UnknownNameError, UsageError
 from tcssa.mil.settings import MilSettings
 from tcssa.reporter import Printed, Reporter
-from tcssa.slides.manifest import SlideFile, find_slides
+from tcssa.slides.manifest import SlideFile, are_all_slides, find_slides
 from tcssa.slides.settings import ExtractSettings
 
 if TYPE_CHECKING:
+    from tcssa.mil.heatmaps.heatmaps import Heatmaps
+    from tcssa.mil.heatmaps.sources import Failure
     from tcssa.mil.results.metrics_file import RunMetrics
     from tcssa.slides import ExtractReport
 
@@ -99,6 +101,67 @@ def train(
         preset=partial(named_defaults, data_root=_path(data_root)),
     )
     return train_run(resolved, Path(out), reporter or Printed())
+
+
+def heatmap(
+    run: Path | str,
+    inputs: Sequence[Path | str] | Path | str,
+    out: Path | str | None = None,
+    *,
+    slides: Path | str | None = None,
+    device: str = "auto",
+    model: str | None = None,
+    reporter: Reporter | None = None,
+    **look: Any,  # checked by `Look`
+) -> Heatmaps:
+    """Draw what in a slide speaks for a class, as ``tcssa heatmap`` does.
+
+    Args:
+        run: The finished run.
+        inputs: Slides, which are extracted as the run's features were, or features; or one of them.
+        out: Folder to write; None takes ``heatmaps`` below the run.
+        slides: Beside features, the folder of the slides' own files.
+        device: Device that the models run on.
+        model: The run's method, if it is the user's own code (``module:factory``).
+        reporter: Receives warnings and failed slides; None prints them.
+        **look: Fields of `tcssa.mil.heatmaps.pictures.Look`: ``shown=("LUSC",)``, ``crops=0``.
+
+    Returns:
+        The records of the slides, with the names of their pictures, and the page to look at.
+
+    Raises:
+        RunError: The run is not finished, or does not say how its features were extracted.
+        UsageError: Slides and features are given together, or ``slides`` beside slides.
+    """
+    from tcssa.mil.heatmaps.heatmaps import draw_heatmaps
+    from tcssa.mil.heatmaps.pictures import Look
+    from tcssa.mil.heatmaps.sources import of_features, of_slides
+    from tcssa.mil.results.finished import read_finished
+
+    reporter, trained = reporter or Printed(), read_finished(Path(run))
+    places = list(map(str, [inputs] if isinstance(inputs, str | Path) else inputs))
+    folder = Path(run) / "heatmaps" if out is None else Path(out)
+    failed: list[Failure] = []
+    if not are_all_slides(places):
+        sources = of_features(places, _path(slides))
+    elif slides is not None:
+        raise UsageError(f"slides={slides} is for features, and {places[0]} is a slide or slides")
+    else:
+        settings = resolve(ExtractSettings, flags={"device": device})
+        sources, failed = of_slides(places, folder, trained, settings, reporter)
+    found = draw_heatmaps(
+        trained,
+        sources,
+        folder,
+        reporter,
+        look=Look(**look),
+        failed=failed,
+        device=device,
+        model=model,
+    )
+    for each in found.failed:
+        reporter.warn(f"failed: {each.slide_id}: {each.reason}")
+    return found
 
 
 def by_section(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,19 +5,21 @@ import sys
 from pathlib import Path
 
 import pytest
-from cohorts import write_cohort
+from cohorts import small_run, write_cohort
+from factories import write_bag
 
 import tcssa
 from tcssa.config.settings import Section
 from tcssa.errors import UnknownNameError, UsageError
 from tcssa.front_door import by_section
 from tcssa.mil.settings import MilSettings, ModelSettings
+from tcssa.mil.training.train import train
 from tcssa.reporter import Silent
 from tcssa.run import read_run
 
 
 def test_dir_shows_the_front_door() -> None:
-    names = {"open_bag", "extract", "train", "load_classifier", "load_compressor"}
+    names = {"open_bag", "extract", "train", "heatmap", "load_classifier", "load_compressor"}
     assert names <= set(dir(tcssa))
     assert all(getattr(tcssa, name) for name in dir(tcssa))
 
@@ -109,3 +111,21 @@ def test_slides_that_fail_are_printed(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_a_wrong_setting_of_an_extraction_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"mppp: is no setting; did you mean mpp\?"):
         tcssa.extract(tmp_path, tmp_path / "job", mppp=1)
+
+
+def test_a_heat_map_takes_two_arguments(tmp_path: Path) -> None:
+    cohort = write_cohort(tmp_path)
+    run = str(tmp_path / "run")
+    train(small_run(cohort, epochs=1), Path(run), Silent())
+    reporter = Silent()
+    assert cohort.features
+    found = tcssa.heatmap(run, str(cohort.features / "s00.h5"), reporter=reporter)
+    assert found.folder == tmp_path / "run" / "heatmaps"
+    assert [record.slide_id for record in found.records] == ["s00"]
+    assert (found.folder / found.records[0].pictures[0]).exists()
+    write_bag(tmp_path / "narrow.h5", feature_dim=8)
+    tcssa.heatmap(run, [tmp_path / "narrow.h5"], tmp_path / "out", reporter=reporter, crops=0)
+    assert reporter.warnings[-1].startswith("failed: narrow: ")
+    (tmp_path / "new.svs").write_bytes(b"")
+    with pytest.raises(UsageError, match="is for features"):
+        tcssa.heatmap(run, tmp_path / "new.svs", slides=tmp_path)
