@@ -14,7 +14,7 @@ from tcssa.features.name_matching import by_barcode, matched_names
 from tcssa.features.slide_table import LabelColumn, SlideTable
 from tcssa.features.tables import CASE_COLUMNS, patient_of
 from tcssa.mil.cohort.cohort import CohortSlide
-from tcssa.mil.prediction.slide_model import GivenSlide, SlideModel
+from tcssa.mil.prediction.slide_model import GivenSlide, SlideModel, TrainedOn
 from tcssa.reporter import Reporter
 
 
@@ -87,7 +87,7 @@ def open_slides(
     unnamed: list[str] = []
     for ref in bags:
         try:
-            given, encoder = _open(ref, model, cases)
+            given, encoder = open_slide(ref, model, cases)
         except (FeatureDimError, MissingExtraError, UsageError):
             raise
         except TcssaError as error:
@@ -107,10 +107,24 @@ def open_slides(
     return slides, failed
 
 
-def _open(
-    ref: BagRef, model: SlideModel, cases: Mapping[str, str]
+def open_slide(
+    ref: BagRef, model: TrainedOn, cases: Mapping[str, str]
 ) -> tuple[GivenSlide | None, str | None]:
-    """Open one file; return the slide, None if it has no patches, and its encoder."""
+    """Open one feature file.
+
+    Args:
+        ref: The file.
+        model: What is to predict it.
+        cases: Patients by slide_id.
+
+    Returns:
+        The slide, None if it has no patches, and its encoder.
+
+    Raises:
+        FeatureFileError: The file cannot be read.
+        UsageError: The features are of another encoder than the model's.
+        FeatureDimError: The features are of another length.
+    """
     with open_bag(ref) as bag:
         encoder = bag.encoder
         if encoder and model.encoder and encoder != model.encoder:

@@ -45,6 +45,18 @@ class Outputs:
     """Share of patches unlike those of training; None where no statistic of these is known."""
 
 
+class TrainedOn(Protocol):
+    """Says which features a model was trained on."""
+
+    @property
+    def feature_dim(self) -> int:
+        """Return their length D."""
+
+    @property
+    def encoder(self) -> str | None:
+        """Return their encoder, if known."""
+
+
 class SlideModel(Protocol):
     """Predicts slides one by one."""
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tcssa.compute.devices import resolve_device
-from tcssa.errors import FeatureDimError, FeatureFileError, UsageError
-from tcssa.features import Bag, BagRef, open_bag
+from tcssa.errors import FeatureFileError
+from tcssa.features import Bag, BagRef
 from tcssa.mil.bags.bag_store import BagStore
 from tcssa.mil.classifier.final_model import load_final
-from tcssa.mil.cohort.cohort import CohortSlide
+from tcssa.mil.prediction.given_slides import open_slide
 from tcssa.mil.results.finished import read_finished
 from tcssa.mil.training.fit import predict
 from tcssa.reporter import Printed, Reporter
@@ -63,46 +63,26 @@ class TrainedClassifier:
             NonFiniteFeatureError: A feature is NaN or infinite.
             MissingDataError: The method reads coordinates, and the file has none.
         """
-        if not isinstance(bag, Bag):
-            with open_bag(bag) as opened:
-                return self.predict(opened)
-        self._check(bag)
-        slide = CohortSlide(
-            bag.slide_id,
-            bag.slide_id,
-            0,
-            bag.path,
-            bag.num_patches,
-            has_coords=bag.coords is not None,
-            um_per_coord=bag.um_per_coord,
-        )
+        ref = bag.ref if isinstance(bag, Bag) else bag
+        ref = ref if isinstance(ref, BagRef) else BagRef.parse(ref)
+        given, encoder = open_slide(ref, self._run, {})
+        if given is None:
+            raise FeatureFileError(ref.address, "holds no patches")
+        if self._run.encoder and not encoder:
+            self._reporter.warn(
+                f"{ref.address} does not name the encoder of its features; "
+                f"taken to be of {self._run.encoder}"
+            )
         store = BagStore(0, half=self._run.is_rounded)
         precision = self._run.settings.train.precision
-        (found,) = predict(self._model, [slide], store, self._device, precision)
+        (found,) = predict(self._model, [given.slide], store, self._device, precision)
         names = [column.removeprefix("prob_") for column in self.task.value_columns]
         cells = map(str, self.task.decision_cells(found.probs))
         return SlidePrediction(
-            bag.slide_id,
+            ref.slide_id,
             dict(zip(names, found.probs, strict=True)),
             dict(zip(self.task.decision_columns, cells, strict=True)),
         )
-
-    def _check(self, bag: Bag) -> None:
-        """Require patches of the run's length and encoder."""
-        own = self._run.encoder
-        if bag.encoder and own and bag.encoder != own:
-            raise UsageError(
-                f"the run was trained on features of {own!r}, {bag.path} is of {bag.encoder!r}",
-                hint=f"extract the slide with the encoder {own}",
-            )
-        if not bag.num_patches:
-            raise FeatureFileError(bag.path, "holds no patches", hint="look at the slide's tissue")
-        if bag.feature_dim != self._run.feature_dim:
-            raise FeatureDimError(bag.path, self._run.feature_dim, bag.feature_dim)
-        if own and not bag.encoder:
-            self._reporter.warn(
-                f"{bag.path} does not name the encoder of its features; taken to be of {own}"
-            )
 
 
 def load_classifier(
