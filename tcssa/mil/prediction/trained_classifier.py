@@ -23,15 +23,16 @@ class SlidePrediction:
     slide_id: str
     probabilities: dict[str, float]
     """By class or grade; of several targets by target and class (``grade_prob_high``); of survival
-    those of outliving each span (``survival_1``)."""
+    those of outliving each span (``survival_1``). Of labels that are numbers there is none, but the
+    number itself (``predicted``)."""
     decisions: dict[str, str]
     """What follows from them: ``predicted``, the class or grade, one of each of several targets
-    (``grade_predicted``); of survival ``risk``."""
+    (``grade_predicted``); of survival ``risk``; none of a number."""
 
     @property
     def predicted(self) -> str:
-        """The predicted class or grade; all decisions, in order, where there are several."""
-        return ", ".join(self.decisions.values())
+        """The predicted class, grade, risk or number; of several targets all classes, in order."""
+        return ", ".join(self.decisions.values() or map(str, self.probabilities.values()))
 
 
 class TrainedClassifier:

@@ -87,3 +87,11 @@ def test_several_targets_are_decided_one_by_one(tmp_path: Path) -> None:
     assert found.probabilities["grade_prob_h"] + found.probabilities["grade_prob_l"] == (
         pytest.approx(1)
     )
+
+
+def test_a_number_is_itself(tmp_path: Path) -> None:
+    cohort = write_labelled(tmp_path, [{"label": f"{i}.5"} for i in range(18)], [0.1] * 18)
+    run = trained(cohort.model_copy(update={"kind": "regression"}), tmp_path)
+    found = tcssa.load_classifier(run).predict(write_bag(tmp_path / "new.h5"))
+    (value,) = found.probabilities.values()
+    assert float(found.predicted) == value
