@@ -17,7 +17,7 @@ from tcssa.slides.settings import ExtractSettings
 
 if TYPE_CHECKING:
     from tcssa.mil.heatmaps.heatmaps import Heatmaps
-    from tcssa.mil.heatmaps.sources import Failure
+    from tcssa.mil.prediction.given_slides import FailedSlide
     from tcssa.mil.results.metrics_file import RunMetrics
     from tcssa.slides import ExtractReport
 
@@ -135,20 +135,20 @@ def heatmap(
     """
     from tcssa.mil.heatmaps.heatmaps import draw_heatmaps
     from tcssa.mil.heatmaps.pictures import Look
-    from tcssa.mil.heatmaps.sources import of_features, of_slides
+    from tcssa.mil.heatmaps.sources import JOB_FOLDER, of_features, of_slides
     from tcssa.mil.results.finished import read_finished
 
     reporter, trained = reporter or Printed(), read_finished(Path(run))
     places = list(map(str, [inputs] if isinstance(inputs, str | Path) else inputs))
     folder = Path(run) / "heatmaps" if out is None else Path(out)
-    failed: list[Failure] = []
+    failed: list[FailedSlide] = []
     if not are_all_slides(places):
         sources = of_features(places, _path(slides))
     elif slides is not None:
         raise UsageError(f"slides={slides} is for features, and {places[0]} is a slide or slides")
     else:
-        settings = resolve(ExtractSettings, flags={"device": device})
-        sources, failed = of_slides(places, folder, trained, settings, reporter)
+        flags = {"device": device}
+        sources, failed = of_slides(places, folder / JOB_FOLDER, trained, reporter, flags=flags)
     found = draw_heatmaps(
         trained,
         sources,

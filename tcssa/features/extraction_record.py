@@ -36,7 +36,9 @@ class ExtractionRecord(BaseModel):
         """
         power = attributes.get("target_magnification")
         said: dict[str, Any] = {name: attributes.get(name) for name in ("patch_size", "overlap")}
-        if isinstance(power, int | float) and power > 0:
+        if "mpp_target" in attributes:
+            said["mpp"] = attributes["mpp_target"]
+        elif isinstance(power, int | float) and power > 0:
             said["mpp"] = 10 / power
         try:
             params = json.loads(attributes.get("params", "{}"))

@@ -9,16 +9,16 @@ import typer
 from pydantic import Field
 from rich.console import Console
 
-from tcssa.config.settings import Section, resolve
+from tcssa.config.settings import Section
 from tcssa.errors import counted
-from tcssa.slides.settings import ExtractSettings
 from tcssa_cli.options import DebugFlag, DeviceOption, JsonFlag, encoder_names
 from tcssa_cli.output import Output, show_failures
 from tcssa_cli.settings_flags import Flags, given, refuse_others, with_flags
 
 if TYPE_CHECKING:
     from tcssa.mil.heatmaps.heatmaps import Heatmaps
-    from tcssa.mil.heatmaps.sources import Failure, Source
+    from tcssa.mil.heatmaps.sources import Source
+    from tcssa.mil.prediction.given_slides import FailedSlide
     from tcssa.mil.results.finished import FinishedRun
 
 
@@ -132,8 +132,8 @@ def _sources(
     flags: dict[str, Any],
     device: str,
     output: Output,
-) -> tuple[list[Source], list[Failure]]:
-    from tcssa.mil.heatmaps.sources import of_features, of_slides
+) -> tuple[list[Source], list[FailedSlide]]:
+    from tcssa.mil.heatmaps.sources import JOB_FOLDER, of_features, of_slides
     from tcssa.slides.manifest import are_all_slides
 
     if not are_all_slides(inputs):
@@ -142,8 +142,8 @@ def _sources(
     refuse_others(_SOURCES, ["slides"], flags, f"{inputs[0]} is a slide or a folder of slides")
     extraction = dict(flags["slides"], device=device)
     config = extraction.pop("extract_config")
-    settings = resolve(ExtractSettings, config=config, flags=extraction)
-    return of_slides(inputs, out, trained, settings, output)
+    job = out / JOB_FOLDER
+    return of_slides(inputs, job, trained, output, flags=extraction, config=config)
 
 
 def _plain(found: Heatmaps) -> dict[str, Any]:

@@ -167,13 +167,13 @@ def test_an_unknown_class_is_one_line(trained: Path, tmp_path: Path, tcssa: Run)
     assert "it knows a, b" in found.stderr
 
 
-def test_slides_need_a_run_that_says_how_patches_were_cut(
+def test_slides_need_a_run_whose_features_can_be_made_here(
     trained: Path, tmp_path: Path, tcssa: Run
 ) -> None:
     found = tcssa("heatmap", trained / "tcssa", trained / "slides", "--out", tmp_path / "out")
-    assert found.code == 1
-    assert "do not say how patches were cut" in found.stderr
-    assert "--extract-config" in found.stderr
+    assert found.code == 2
+    assert "which tcssa cannot load" in found.stderr
+    assert "give their features" in found.stderr
 
 
 def test_slides_are_extracted_as_the_run_s_features_were(tmp_path: Path, tcssa: Run) -> None:

@@ -26,8 +26,9 @@ from tcssa.files import atomic
 from tcssa.mil.heatmaps.page import PAGE_FILE, write_page_of
 from tcssa.mil.heatmaps.pictures import Look
 from tcssa.mil.heatmaps.records import Record
-from tcssa.mil.heatmaps.sources import Failure, Source
+from tcssa.mil.heatmaps.sources import Source
 from tcssa.mil.heatmaps.work import Work
+from tcssa.mil.prediction.given_slides import FailedSlide
 from tcssa.mil.results.finished import FinishedRun
 from tcssa.mil.tasks import MilTask
 from tcssa.reporter import Reporter
@@ -41,7 +42,7 @@ class Heatmaps:
 
     folder: Path
     records: list[Record] = field(default_factory=list)
-    failed: list[Failure] = field(default_factory=list)
+    failed: list[FailedSlide] = field(default_factory=list)
     num_skipped: int = 0
     """Slides that an earlier run drew in the same way."""
 
@@ -58,7 +59,7 @@ def draw_heatmaps(
     reporter: Reporter,
     *,
     look: Look | None = None,
-    failed: Sequence[Failure] = (),
+    failed: Sequence[FailedSlide] = (),
     overwrite: bool = False,
     device: str = "auto",
     model: str | None = None,
@@ -111,7 +112,7 @@ def _attempt(
             except DiskFullError:
                 raise
             except TcssaError as error:
-                found.failed.append(Failure(source.slide_id, str(error), error.hint))
+                found.failed.append(FailedSlide.of(source.slide_id, source.bag.path, error))
             task.advance()
     return records
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tcssa.errors import RunError, TcssaError, UsageError
-from tcssa.features import BagRef, find_bags, open_bag
+from tcssa.errors import UsageError
+from tcssa.features import BagRef, find_bags
+from tcssa.mil.prediction.given_slides import FailedSlide
+from tcssa.mil.prediction.slide_extraction import (
+    extract_slides,
+    extraction_of,
+    extraction_settings,
+)
 from tcssa.mil.results.finished import FinishedRun
-from tcssa.plugins import is_own_encoder, require_told
 from tcssa.reporter import Reporter
-from tcssa.slides.extraction.extraction import extract
 from tcssa.slides.manifest import find_slides
-from tcssa.slides.settings import ENCODER_OPTION, ExtractSettings
 
 JOB_FOLDER = "job"
-_GRID = {"mpp": "mpp_target", "patch_size": "patch_size", "overlap": "overlap"}
-"""Settings that patches are cut by, and the attributes of a feature file that hold them."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,6 @@ class Source:
     def slide_id(self) -> str:
         """The slide's name."""
         return self.bag.slide_id
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A slide that something went wrong with."""
-
-    slide_id: str
-    reason: str
-    hint: str | None = None
 
 
 def of_features(features: Sequence[Path | str], slides: Path | None) -> list[Source]:
@@ -68,76 +61,37 @@ def of_features(features: Sequence[Path | str], slides: Path | None) -> list[Sou
 
 def of_slides(
     slides: Sequence[str],
-    out: Path,
+    job: Path,
     trained: FinishedRun,
-    settings: ExtractSettings,
     reporter: Reporter,
-) -> tuple[list[Source], list[Failure]]:
+    *,
+    flags: Mapping[str, Any],
+    config: Path | None = None,
+) -> tuple[list[Source], list[FailedSlide]]:
     """Extract slides as the run's own features were extracted.
 
     Args:
         slides: Slide files, folders of slides, or remote addresses.
-        out: Folder in which the job is written.
+        job: Job folder of the extraction.
         trained: The run, whose features are the model for what the settings leave open.
-        settings: Settings of the extraction.
-        reporter: Told of progress, and of the settings that were taken from the run.
+        reporter: Told of progress, and warned of what is not as in training.
+        flags: Settings of the extraction that the user gave.
+        config: A file of such settings.
 
     Returns:
         The slides that have features, and those that have none.
 
     Raises:
-        RunError: The settings leave open how patches are cut, and the run's features do not say.
+        UsageError: Neither the run nor the settings say how patches are cut.
+        RunError: The encoder is code of a user's choice, and the user did not name it.
     """
-    settings = _as_trained(trained, settings, reporter)
-    report = extract(find_slides(slides), out / JOB_FOLDER, settings, reporter)
-    found, failures = [], []
-    for each in report.slides:
-        if each.status in ("done", "skipped"):
-            path = report.features_folder / f"{each.slide_id}.h5"
-            slide = each.path if each.path.exists() else None  # a remote one was a copy
-            found.append(Source(BagRef(path), slide))
-        else:
-            reason = each.reason or {"empty": "no patch holds tissue"}.get(each.status, each.status)
-            failures.append(Failure(each.slide_id, reason, each.hint))
-    return found, failures
-
-
-def _as_trained(
-    trained: FinishedRun, settings: ExtractSettings, reporter: Reporter
-) -> ExtractSettings:
-    given = settings.model_fields_set
-    update: dict[str, object] = {}
-    if "encoder" not in given and trained.encoder is not None:
-        if is_own_encoder(trained.encoder):
-            require_told(trained.encoder, None, trained.folder, ENCODER_OPTION, RunError)
-        update["encoder"] = trained.encoder
-    open_ones = {name: noted for name, noted in _GRID.items() if name not in given}
-    if open_ones:
-        noted = _attributes(trained)
-        lacking = [name for name, attribute in open_ones.items() if attribute not in noted]
-        if lacking:
-            raise RunError(
-                trained.folder,
-                f"its features do not say how patches were cut ({', '.join(lacking)})",
-                hint="state it with --extract-config FILE, a YAML of settings of tcssa extract, "
-                "or extract first and give the features",
-            )
-        update |= {name: noted[attribute] for name, attribute in open_ones.items()}
-    said = ", ".join(f"{name} {value}" for name, value in update.items())
-    reporter.note(f"slides are extracted as the run's features were: {said}")
-    return ExtractSettings.model_validate({**settings.model_dump(exclude_unset=True), **update})
-
-
-def _attributes(trained: FinishedRun) -> dict[str, object]:
-    """Return the attributes of one of the run's own feature files, {} where none can be read."""
-    folder = trained.settings.cohort.features
-    try:
-        with open_bag(find_bags([] if folder is None else [folder])[0]) as bag:
-            found = {
-                name: bag.attributes[name] for name in _GRID.values() if name in bag.attributes
-            }
-    except (TcssaError, IndexError):
-        return {}
-    return {
-        name: value.item() if hasattr(value, "item") else value for name, value in found.items()
-    }
+    files = find_slides(slides)
+    made = extraction_of(trained)
+    settings = extraction_settings(
+        trained.folder, trained.encoder, made, reporter, flags=flags, config=config
+    )
+    bags, failed = extract_slides(files, job, settings, reporter)
+    paths = {each.slide_id: each.path for each in files}
+    # a remote slide was a copy
+    at_hand = {name: Path(path) for name, path in paths.items() if Path(path).exists()}
+    return [Source(ref, at_hand.get(ref.slide_id)) for ref in bags], failed

@@ -106,6 +106,10 @@ def extraction_settings(
             hint="state it with --extract-config FILE, a YAML of settings of tcssa extract, or "
             "extract the slides first and give their features",
         )
+    taken = {name: known[name] for name in _GRID if not _is_given(name, given)}
+    if taken:
+        said = ", ".join(f"{name} {value}" for name, value in taken.items())
+        reporter.note(f"slides are extracted as the features of {model} were: {said}")
     for doubt in _doubts(settings, made):
         reporter.warn(doubt)
     return settings
@@ -151,7 +155,7 @@ def extract_slides(
             bags.append(BagRef(layout.features_file(result.slide_id)))
         else:
             failed.append(FailedSlide(result.slide_id, result.path, _why(result), result.hint))
-            reporter.warn(f"{result.slide_id} was not predicted: {failed[-1].reason}")
+            reporter.warn(f"{result.slide_id} has no features: {failed[-1].reason}")
     return bags, failed
 
 

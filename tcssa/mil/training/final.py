@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from tcssa.compressor.checkpoint import config_from_facts, read_tensors
-from tcssa.errors import RunError
+from tcssa.errors import RunError, counted
 from tcssa.files import atomic
 from tcssa.files.text import read_model
 from tcssa.mil.bags.bag_store import BagStore
@@ -133,7 +133,8 @@ def train_final(
     atomic.write_text(folder / _FACTS_FILE, final.model_dump_json() + "\n")
     (folder / PROGRESS_FILE).unlink(missing_ok=True)
     reporter.note(
-        f"final model: trained on all {len(slides)} slides for {epochs} epochs, the median of the "
+        f"final model: trained on all {counted(len(slides), 'slide')} for "
+        f"{counted(epochs, 'epoch')}, the median of the "
         "folds'; the folds' figures estimate it"
     )
     return final

@@ -137,9 +137,9 @@ def test_a_block_that_the_tree_does_not_name_is_missed(tmp_path: Path) -> None:
     [
         (np.zeros((6, 1), np.int64), r"coords must be \[N, 2\]"),
         (np.zeros((6, 3), np.int64), r"coords must be \[N, 2\]"),
-        (np.zeros(6, np.int64), "expected 2 dimensions"),
-        (np.zeros((6, 2, 2), np.int64), "expected 2 dimensions"),
-        (np.array(b"x"), "expected 2 dimensions"),
+        (np.zeros(6, np.int64), r"of shape \[6\], expected \[N, 2\]"),
+        (np.zeros((6, 2, 2), np.int64), r"of shape \[6, 2, 2\], expected \[N, 2\]"),
+        (np.array(b"x"), "must be integers or unsigned integers"),
         (np.full((6, 2), b"7"), "must be integers or unsigned integers or floating point"),
         (h5py.Empty("f"), "is no array"),
     ],
