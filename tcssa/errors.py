@@ -56,7 +56,7 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def _plural(noun: str) -> str:
-    return f"{noun}es" if noun.endswith(("s", "ch", "x")) else f"{noun}s"
+    return f"{noun}es" if noun.endswith(("s", "tch", "x")) else f"{noun}s"
 
 
 class TcssaError(Exception):

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tcssa.errors import CheckpointError, RunError
+from tcssa.errors import CheckpointError, RunError, UsageError
 from tcssa.files import atomic
 from tcssa.files.boundary import reading
 from tcssa.files.names import FileName
@@ -43,6 +43,27 @@ def write_run(folder: Path, content: dict[str, Any]) -> None:
     """
     stamped = {"schema_version": SCHEMA_VERSION, "tcssa_version": __version__, **content}
     atomic.write_text(folder / RUN_FILE, json.dumps(stamped, indent=2) + "\n")
+
+
+def require_own_folder(folder: Path, own: str) -> None:
+    """Refuse a folder that another command has written, whose files would be overwritten.
+
+    Args:
+        folder: The folder to write.
+        own: Name of the file by which the command knows its own folders.
+
+    Raises:
+        UsageError: It is a run, an artefact, or the output of another command.
+    """
+    written = {
+        RUN_FILE: "is a run",
+        "artefact.json": "is an artefact",
+        "prediction.json": "holds what tcssa predict wrote",
+        "heatmaps.csv": "holds what tcssa heatmap wrote",
+    }
+    for name, what in written.items():
+        if name != own and (folder / name).exists():
+            raise UsageError(f"{folder} {what}", hint="give another --out")
 
 
 def shows_run(folder: Path) -> bool:

@@ -59,6 +59,13 @@ class SlideOptions(Section):
         "were extracted]",
     )
     encoder: str | None = Field(default=None, description="Patch encoder. [default: the run's]")
+    weights: Path | None = Field(
+        default=None, description="File of the encoder's weights; see tcssa extract."
+    )
+    fallback_mpp: float | None = Field(
+        default=None,
+        description="Level-0 resolution of the slides that state none, in µm per pixel.",
+    )
 
 
 _LOOK = Flags(LookOptions, at="look", panel="Pictures", spelled={"shown": "--class"})
@@ -105,7 +112,9 @@ def heatmap(
     from tcssa.mil.heatmaps.heatmaps import draw_heatmaps
     from tcssa.mil.heatmaps.pictures import Look
     from tcssa.mil.results.finished import read_finished
+    from tcssa.run import require_own_folder
 
+    require_own_folder(out, "heatmaps.csv")
     trained = read_finished(run)
     sources, failed = _sources(trained, inputs, out, flags, device, output)
     look = given(LookOptions, flags["look"]).model_dump()

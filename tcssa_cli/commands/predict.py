@@ -134,12 +134,20 @@ def predict(
         tcssa predict artefact job --out predicted
     """
     output = Output(as_json)
+    from tcssa.artefact import is_artefact
+    from tcssa.mil.prediction.doubts import warn_of_doubts
     from tcssa.mil.prediction.given_slides import read_cases
     from tcssa.mil.prediction.predict import predict as predict_slides
+    from tcssa.mil.results.finished import read_finished
+    from tcssa.run import require_own_folder
+
+    require_own_folder(out, "prediction.json")
 
     known = None if cases is None else read_cases(cases, output)
     with _opened(model, flags, output, device) as (opened, made):
         bags, failed = _bags(inputs or [], flags, model, opened, made, out, output, device)
+        if not is_artefact(model):
+            warn_of_doubts(read_finished(model), bags, output)
         found = predict_slides(
             opened,
             bags,

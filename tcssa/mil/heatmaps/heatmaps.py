@@ -28,6 +28,7 @@ from tcssa.mil.heatmaps.pictures import Look
 from tcssa.mil.heatmaps.records import Record
 from tcssa.mil.heatmaps.sources import Source
 from tcssa.mil.heatmaps.work import Work
+from tcssa.mil.prediction.doubts import warn_of_doubts
 from tcssa.mil.prediction.given_slides import FailedSlide
 from tcssa.mil.results.finished import FinishedRun
 from tcssa.mil.tasks import MilTask
@@ -83,6 +84,7 @@ def draw_heatmaps(
         DiskFullError: There is no space left; finished slides are kept.
     """
     look = look or Look()
+    warn_of_doubts(trained, [source.bag for source in sources], reporter)
     work = Work(trained, out, look, overwrite, resolve_device(device), model)
     found = Heatmaps(out, failed=list(failed))
     done = _attempt("computing evidence", sources, work.evidence, found, reporter)

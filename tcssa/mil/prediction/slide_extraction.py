@@ -155,7 +155,6 @@ def extract_slides(
             bags.append(BagRef(layout.features_file(result.slide_id)))
         else:
             failed.append(FailedSlide(result.slide_id, result.path, _why(result), result.hint))
-            reporter.warn(f"{result.slide_id} has no features: {failed[-1].reason}")
     return bags, failed
 
 

@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -135,6 +136,10 @@ def _divided(
     )
     for reading in cohort.readings:
         reporter.note(reading)
+    if cohort.task.kind in ("classes", "ordinal"):
+        sizes = Counter(slide.label for slide in cohort.slides)
+        names = enumerate(cohort.task.label_names)
+        reporter.note("slides: " + ", ".join(f"{name} {sizes[label]}" for label, name in names))
     unused = unused_slides(cohort.slides, folds)
     confounds = site_confounds(folds, cohort.task)
     for sentence in _cohort_warnings(cohort, unused, confounds, settings.split.group_by):

@@ -79,6 +79,5 @@ def test_slides_that_have_no_features_are_named(tmp_path: Path) -> None:
     )
     assert [bag.slide_id for bag in bags] == [tissue.stem]
     assert sorted(each.slide_id for each in failed) == ["broken", "glass"]
-    assert sum("has no features" in text for text in reporter.warnings) == 2
     with open_bag(bags[0]) as bag:
         assert ExtractionRecord.of(bag.attributes).mpp == 1.0

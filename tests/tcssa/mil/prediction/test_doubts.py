@@ -1,0 +1,69 @@
+"""What a run warns of before it predicts slides: its own patients, and patches of another width."""
+
+import json
+from pathlib import Path
+
+import h5py
+import pytest
+from cohorts import small_run, write_cohort
+from factories import write_bag
+
+from tcssa.errors import UsageError
+from tcssa.features import find_bags
+from tcssa.mil.prediction.doubts import warn_of_doubts
+from tcssa.mil.results.finished import read_finished
+from tcssa.mil.training.train import train
+from tcssa.reporter import Silent
+from tcssa.run import require_own_folder
+
+
+def state(path: Path, mpp: float, patch_size: int) -> None:
+    """Let a feature file say how its patches were cut."""
+    with h5py.File(path, "r+") as file:
+        made = {"mpp": mpp, "patch_size": patch_size, "overlap": 0}
+        file["features"].attrs["params"] = json.dumps(made)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    cohort = write_cohort(folder)
+    for path in (folder / "features").glob("*.h5"):
+        state(path, 0.5, 224)
+    train(small_run(cohort, epochs=1), folder / "run", Silent())
+    return folder / "run"
+
+
+def warnings(run: Path, places: list[Path]) -> list[str]:
+    reporter = Silent()
+    warn_of_doubts(read_finished(run), find_bags(places), reporter)
+    return reporter.warnings
+
+
+def test_slides_that_the_run_was_trained_on_are_no_test(run: Path) -> None:
+    (warning,) = warnings(run, [run.parent / "features"])
+    assert "18 of 18 slides are of patients that the run was trained on" in warning
+    assert "s00, s01, s02, s03, s04 and 13 more" in warning
+
+
+@pytest.mark.parametrize(
+    ("mpp", "patch_size", "doubtful"), [(0.5, 224, False), (1.0, 112, False), (1.0, 224, True)]
+)
+def test_patches_of_another_width_are_named(
+    run: Path, tmp_path: Path, mpp: float, patch_size: int, doubtful: bool
+) -> None:
+    path = write_bag(tmp_path / "new" / "n.h5", 20, seed=5)
+    state(path, mpp, patch_size)
+    found = warnings(run, [tmp_path / "new"])
+    assert bool(found) == doubtful
+    if doubtful:
+        assert "patches 112 µm wide, and those of 1 of 1 slide are of another width" in found[0]
+
+
+def test_a_folder_of_another_command_is_not_written_to(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is a run"):
+        require_own_folder(run, "prediction.json")
+    (tmp_path / "heatmaps.csv").touch()
+    require_own_folder(tmp_path, "heatmaps.csv")
+    with pytest.raises(UsageError, match="holds what tcssa heatmap wrote"):
+        require_own_folder(tmp_path, "prediction.json")
