@@ -91,7 +91,7 @@ def test_a_run_of_own_code_trains_resumes_and_is_scored_if_named(
     settings = settings.model_copy(update={"model": ModelSettings(name=NAME)})
     run = tmp_path / "run"
     train(settings, run, Silent())
-    assert train(settings, run, Silent())["pooled"]  # the settings in its folder do not hinder it
+    assert train(settings, run, Silent()).pooled  # the settings in its folder do not hinder it
     assert imported()
     with pytest.raises(CheckpointError, match="names 'leaves_a_trace:make'"):
         evaluate(run, Silent(), device="cpu")
