@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import NoDecode
 
 from tcssa.config.settings import Section, absolute, read_resolved, section_of
@@ -253,6 +253,13 @@ class EvalOptions(Section):
     batch_size: int = Field(
         default=16, ge=1, description="Prompts read at a time; does not change the answers."
     )
+
+    @model_validator(mode="after")
+    def _require_shown_options(self) -> Self:
+        """Refuse to permute options that the method does not show."""
+        if self.permute and self.method == "text":
+            raise ValueError("--permute has no meaning with --method text, which shows no options")
+        return self
 
 
 class VqaSettings(Section):

@@ -1,18 +1,16 @@
 """Texts' likelihoods: equal to brute force, whatever is asked beside them."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 from vqa_runs import load_tiny_vqa
 
-from tcssa.errors import TcssaError, UsageError
-from tcssa.reporter import Silent
+from tcssa.errors import TcssaError
 from tcssa.vqa.answering.prefill import Prompt
 from tcssa.vqa.answering.text_likelihood import TextLikelihood
 from tcssa.vqa.conversation import Turn
-from tcssa.vqa.evaluation.evaluate import evaluate
 from tcssa.vqa.model.run import LoadedVqa
 from tcssa.vqa.settings import EvalOptions
 
@@ -88,13 +86,6 @@ def test_the_answer_is_the_text_and_what_ends_it(loaded: LoadedVqa) -> None:
         method.reply([], [["alone"]])
 
 
-def test_options_that_are_not_shown_have_no_order(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--permute has no meaning with --method text"):
-        evaluate(
-            tmp_path,
-            "wsi-vqa",
-            tmp_path,
-            tmp_path,
-            Silent(),
-            EvalOptions(method="text", permute=True),
-        )  # fmt: skip
+def test_options_that_are_not_shown_have_no_order() -> None:
+    with pytest.raises(ValidationError, match="--permute has no meaning with --method text"):
+        EvalOptions(method="text", permute=True)
