@@ -65,6 +65,6 @@ def test_the_table_names_what_is_not_finished(
     assert table().count("unfinished") == 4
     run = script.run_folder(tmp_path, "digits", "mean", 0)
     metrics = train(script.settings(digits, "mean", 0, quick=True), run, Silent())
-    accuracy = metrics["pooled"]["accuracy"]["value"]
+    accuracy = metrics.pooled["accuracy"]["value"]
     assert f"| mean | {accuracy:.3f} |" in table()
     assert table().count("unfinished") == 2
