@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from rich.markup import escape
 
 from tcssa.config.presets import preset_names
-from tcssa.config.settings import Section
 
 TorchDevice = Literal["auto", "cpu", "cuda", "mps"]
 """Devices for torch."""
@@ -68,23 +67,6 @@ DataRootOption = Annotated[
 
 _WIDEST_CHOICES = 20
 """Characters of choices that fit the help's narrow column at 80 columns."""
-
-
-class LanguageModelOptions(Section):
-    """Options for a run's language model."""
-
-    llm: str | None = Field(
-        default=None,
-        description="Folder, GGUF file or name of the language model. [default: the one that the "
-        "run was trained with]",
-    )
-    allow_hub: bool = Field(
-        default=False, description="Allow the language model to be downloaded from its hub."
-    )
-    trust_remote_code: bool = Field(
-        default=False,
-        description="Run code that comes with the language model. Only if you trust it.",
-    )
 
 
 def encoder_names() -> list[str]:

@@ -17,7 +17,7 @@ from tcssa.errors import (
 )
 from tcssa.features.bag_metadata import describe
 from tcssa.features.feature_set_path import BagRef
-from tcssa.features.folder import find_bags
+from tcssa.features.folder import by_slide, find_bags
 from tcssa.features.opening import open_bag
 from tcssa.features.written_layouts import LAYOUTS, Layout
 from tcssa.files import atomic
@@ -100,7 +100,7 @@ def convert(
         )
     reporter = reporter or Silent()
     refs = find_bags(sources)
-    _require_distinct(refs)
+    by_slide(refs, "give one of them, or convert them into different folders")
     for folder in out.glob("*/"):  # every layout keeps its files one folder down
         atomic.discard_leftovers(folder)
     report = ConvertReport()
@@ -152,14 +152,3 @@ def _convert_one(
 
 def _reason(error: TcssaError) -> str:
     return error.reason if isinstance(error, FileError) else str(error)
-
-
-def _require_distinct(refs: Iterable[BagRef]) -> None:
-    seen: dict[str, BagRef] = {}
-    for ref in refs:
-        other = seen.setdefault(ref.slide_id, ref)
-        if other is not ref:
-            raise UsageError(
-                f"two files are of slide {ref.slide_id!r}: {other} and {ref}",
-                hint="give one of them, or convert them into different folders",
-            )

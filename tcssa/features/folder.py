@@ -69,13 +69,25 @@ def index_bags(folder: Path) -> dict[str, BagRef]:
         MissingDataError: The folder does not exist, or holds no feature file.
         UsageError: Two files are of the same slide, or a job folder holds several sets of features.
     """
+    return by_slide(find_bags([folder]), "keep one of them in the folder")
+
+
+def by_slide(bags: Iterable[BagRef], hint: str = "give one of them") -> dict[str, BagRef]:
+    """Map the slide_id of each feature file to it, in their order.
+
+    Args:
+        bags: The feature files.
+        hint: What to do where two are of one slide.
+
+    Raises:
+        UsageError: Two files are of the same slide.
+    """
     index: dict[str, BagRef] = {}
-    for ref in find_bags([folder]):
+    for ref in bags:
         other = index.setdefault(ref.slide_id, ref)
         if other is not ref:
             raise UsageError(
-                f"two files hold features of slide {ref.slide_id!r}: {other} and {ref}",
-                hint="keep one of them in the folder",
+                f"two files are of slide {ref.slide_id!r}: {other} and {ref}", hint=hint
             )
     return index
 

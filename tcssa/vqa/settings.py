@@ -223,6 +223,23 @@ class VqaTrainSettings(Section):
         return absolute(self, "from_run").model_copy(update={"lr": self.peak_lr})
 
 
+class LanguageModelOptions(Section):
+    """Options for a run's language model."""
+
+    llm: str | None = Field(
+        default=None,
+        description="Folder, GGUF file or name of the language model. [default: the one that the "
+        "run was trained with]",
+    )
+    allow_hub: bool = Field(
+        default=False, description="Allow the language model to be downloaded from its hub."
+    )
+    trust_remote_code: bool = Field(
+        default=False,
+        description="Run code that comes with the language model. Only if you trust it.",
+    )
+
+
 class EvalOptions(Section):
     """Options of putting a benchmark to a model."""
 

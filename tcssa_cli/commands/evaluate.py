@@ -12,7 +12,7 @@ import typer
 from tcssa.compute.launcher import require_one_process
 from tcssa.errors import UsageError
 from tcssa.run import read_run
-from tcssa.vqa.settings import BenchmarkKind, EvalOptions
+from tcssa.vqa.settings import BenchmarkKind, EvalOptions, LanguageModelOptions
 from tcssa_cli.commands.evaluate_mil import CohortOptions, evaluate_mil
 from tcssa_cli.commands.evaluate_vqa import (
     BenchmarkOptions,
@@ -20,7 +20,7 @@ from tcssa_cli.commands.evaluate_vqa import (
     evaluate_predictions,
     evaluate_vqa,
 )
-from tcssa_cli.options import DebugFlag, DeviceOption, JsonFlag, LanguageModelOptions
+from tcssa_cli.options import DebugFlag, DeviceOption, JsonFlag
 from tcssa_cli.output import Output
 from tcssa_cli.settings_flags import Flags, refuse_others, with_flags
 

@@ -11,8 +11,7 @@ from rich.console import Console
 
 from tcssa.config.settings import Section
 from tcssa.errors import UsageError, counted
-from tcssa.vqa.settings import BenchmarkKind, EvalOptions
-from tcssa_cli.options import LanguageModelOptions
+from tcssa.vqa.settings import BenchmarkKind, EvalOptions, LanguageModelOptions
 from tcssa_cli.output import Output, make_table
 from tcssa_cli.settings_flags import given
 

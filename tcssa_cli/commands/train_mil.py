@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from tcssa.compute.launcher import is_main_process
 from tcssa.config.presets import named_defaults
 from tcssa.config.settings import resolve
 from tcssa.mil.reporting.metric_names import titles, written
@@ -110,8 +109,6 @@ def train_mil(
     from tcssa.mil.training.train import train
 
     metrics = train(settings, out, output)
-    if not is_main_process():
-        return
     stated = expectations(settings, metrics.pooled)
     result = {"run": str(out), **metrics.to_dict(), "expected": [row.to_dict() for row in stated]}
     output.result(result, lambda console: _show(console, out, metrics, stated))

@@ -11,6 +11,7 @@ from typing import Self
 
 from tcssa.errors import MissingDataError, TableError, UsageError
 from tcssa.features import BagRef, find_bags
+from tcssa.features.folder import by_slide
 from tcssa.features.lazyslide_store import is_store
 from tcssa.files.table import read_table
 from tcssa.files.text import lines_of, read_text
@@ -73,7 +74,7 @@ def archive(inputs: Iterable[Path], manifest: Path | None = None) -> list[BagRef
             "no features were given", hint="give files or folders, or a table with --manifest"
         )
     bags = find_bags(given)
-    _require_distinct(bags)
+    by_slide(bags, "give one of them, or encode them into different folders")
     return bags
 
 
@@ -127,14 +128,3 @@ def _expanded(path: Path) -> list[Path]:
     if not found:
         raise MissingDataError(f"{pattern}: nothing matches this pattern")
     return found
-
-
-def _require_distinct(bags: Sequence[BagRef]) -> None:
-    seen: dict[str, BagRef] = {}
-    for bag in bags:
-        other = seen.setdefault(bag.slide_id, bag)
-        if other is not bag:
-            raise UsageError(
-                f"two files are of slide {bag.slide_id!r}: {other} and {bag}",
-                hint="give one of them, or encode them into different folders",
-            )

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tcssa.errors import UsageError
 from tcssa.features import BagRef, find_bags
+from tcssa.features.folder import by_slide
 from tcssa.mil.prediction.given_slides import FailedSlide
 from tcssa.mil.prediction.slide_extraction import (
     extract_slides,
@@ -48,14 +48,7 @@ def of_features(features: Sequence[Path | str], slides: Path | None) -> list[Sou
         UsageError: Two files are of the same slide.
     """
     files = {} if slides is None else {each.slide_id: each.path for each in find_slides([slides])}
-    bags: dict[str, BagRef] = {}
-    for ref in find_bags(Path(place) for place in features):
-        other = bags.setdefault(ref.slide_id, ref)
-        if other is not ref:
-            raise UsageError(
-                f"two files hold features of slide {ref.slide_id!r}: {other} and {ref}",
-                hint="give one of them",
-            )
+    bags = by_slide(find_bags(Path(place) for place in features))
     return [Source(ref, files.get(name)) for name, ref in bags.items()]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from tcssa.errors import FeatureDimError, FileError, MissingExtraError, TcssaError, UsageError
 from tcssa.features import BagRef, open_bag
+from tcssa.features.folder import by_slide
 from tcssa.features.name_matching import by_barcode, matched_names
 from tcssa.features.slide_table import LabelColumn, SlideTable
 from tcssa.features.tables import CASE_COLUMNS, patient_of
@@ -77,7 +78,7 @@ def open_slides(
         UsageError: Two files are of one slide, or features are of another encoder than the model's.
         FeatureDimError: Features are of another length.
     """
-    _require_distinct(bags)
+    by_slide(bags)
     names = matched_names([bag.slide_id for bag in bags], cases)
     for reading in by_barcode(names, "patients"):
         reporter.note(reading)
@@ -150,14 +151,3 @@ def open_slide(
         )
         known = ref.slide_id in cases or derived != ref.slide_id
         return GivenSlide(slide, ref, known), encoder
-
-
-def _require_distinct(bags: Sequence[BagRef]) -> None:
-    seen: dict[str, BagRef] = {}
-    for bag in bags:
-        other = seen.setdefault(bag.slide_id, bag)
-        if other is not bag:
-            raise UsageError(
-                f"two files are of slide {bag.slide_id!r}: {other} and {bag}",
-                hint="give one of them",
-            )

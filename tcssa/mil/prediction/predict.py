@@ -64,7 +64,7 @@ class Predicted:
 
     @property
     def columns(self) -> Columns:
-        """What computes the cells of rows."""
+        """The columns of the tables, with the cells of rows."""
         return Columns(self.model.task)
 
     def facts(self) -> dict[str, Any]:

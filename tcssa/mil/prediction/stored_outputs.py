@@ -35,7 +35,7 @@ class StoredOutputs(BaseModel):
 
     @property
     def outputs(self) -> Outputs:
-        """What the model says."""
+        """The model's outputs."""
         return Outputs(self.final, self.folds, self.unlike)
 
     def is_of(self, bag: BagRef, model_sha256: str) -> bool:

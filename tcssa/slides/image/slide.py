@@ -71,7 +71,7 @@ class Slide:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What the reader left out or took for granted, to be told to the user."""
+        """Remarks of the reader on what it left out or took for granted, for the user."""
         return tuple(getattr(self._backend, "remarks", ()))
 
     @property

@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from tcssa.config.settings import Section
+from tcssa.vqa.settings import LanguageModelOptions
 
 
-class AskSettings(Section):
+class AskSettings(LanguageModelOptions):
     """Settings of a question about one slide."""
 
     explain: bool = Field(
@@ -31,18 +31,6 @@ class AskSettings(Section):
         default=128, ge=1, description="Longest generated answer, in tokens."
     )
     batch_size: int = Field(default=16, ge=1, description="Prompts read at a time.")
-    llm: str | None = Field(
-        default=None,
-        description="Folder, GGUF file or name of the language model. [default: the one that the "
-        "run was trained with]",
-    )
-    allow_hub: bool = Field(
-        default=False, description="Allow the language model to be downloaded from its hub."
-    )
-    trust_remote_code: bool = Field(
-        default=False,
-        description="Run code that comes with the language model. Only if you trust it.",
-    )
     encoder: str | None = Field(
         default=None,
         description="The run's encoder for --slide, if it is python:… or hf:…. Code that only the "

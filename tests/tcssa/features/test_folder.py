@@ -41,7 +41,7 @@ def test_a_job_of_several_encoders_is_ambiguous(tmp_path: Path) -> None:
 def test_two_files_of_one_slide_are_named(tmp_path: Path) -> None:
     write_bag(tmp_path / "s.h5")
     write_bag(tmp_path / "s.hdf5")
-    with pytest.raises(UsageError, match="two files hold features of slide 's'"):
+    with pytest.raises(UsageError, match="two files are of slide 's'"):
         index_bags(tmp_path)
 
 
