@@ -131,16 +131,19 @@ def heatmap(
 
     Raises:
         RunError: The run is not finished, or does not say how its features were extracted.
-        UsageError: Slides and features are given together, or ``slides`` beside slides.
+        UsageError: Slides and features are given together, ``slides`` beside slides, or ``out`` is
+            a run, an artefact, or another command's folder.
     """
     from tcssa.mil.heatmaps.heatmaps import draw_heatmaps
     from tcssa.mil.heatmaps.pictures import Look
     from tcssa.mil.heatmaps.sources import JOB_FOLDER, of_features, of_slides
     from tcssa.mil.results.finished import read_finished
+    from tcssa.run import require_own_folder
 
     reporter, trained = reporter or Printed(), read_finished(Path(run))
     places = list(map(str, [inputs] if isinstance(inputs, str | Path) else inputs))
     folder = Path(run) / "heatmaps" if out is None else Path(out)
+    require_own_folder(folder, "heatmaps.csv")
     failed: list[FailedSlide] = []
     if not are_all_slides(places):
         sources = of_features(places, _path(slides))

@@ -76,6 +76,20 @@ class SlideOptions(Section):
     )
 
 
+class PatientOptions(Section):
+    """Options for rows of patients."""
+
+    by: Literal["slide", "case"] = Field(
+        default="slide",
+        description="case: also write one row a patient, the mean of the slides' logits.",
+    )
+    cases: Path | None = Field(
+        default=None,
+        description="Table of slide_id and case_id. [default: patients of TCGA barcodes alone]",
+    )
+
+
+_PATIENTS = Flags(PatientOptions, at="patients", panel="Patients")
 _GROUPS = (
     Flags(RunOptions, at="run", panel="Runs of train-mil"),
     Flags(ArtefactOptions, at="artefact", panel="Artefacts"),
@@ -83,7 +97,7 @@ _GROUPS = (
 )
 
 
-@with_flags(*_GROUPS)
+@with_flags(_PATIENTS, *_GROUPS)
 def predict(
     flags: dict[str, Any],
     model: Annotated[
@@ -105,16 +119,6 @@ def predict(
     ] = None,
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
-    by: Annotated[
-        Literal["slide", "case"],
-        typer.Option(help="case: also write one row a patient, the mean of the slides' logits."),
-    ] = "slide",
-    cases: Annotated[
-        Path | None,
-        typer.Option(
-            help=r"Table of slide_id and case_id. \[default: patients of TCGA barcodes alone]"
-        ),
-    ] = None,
     device: DeviceOption = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Predict slides again that are done already.")
@@ -143,7 +147,8 @@ def predict(
 
     require_own_folder(out, "prediction.json")
 
-    known = None if cases is None else read_cases(cases, output)
+    patients = given(PatientOptions, flags["patients"])
+    known = None if patients.cases is None else read_cases(patients.cases, output)
     with _opened(model, flags, output, device) as (opened, made):
         bags, failed = _bags(inputs or [], flags, model, opened, made, out, output, device)
         if not is_artefact(model):
@@ -154,7 +159,7 @@ def predict(
             out,
             output,
             cases=known,
-            with_cases=by == "case",
+            with_cases=patients.by == "case",
             overwrite=overwrite,
             failed=failed,
         )
