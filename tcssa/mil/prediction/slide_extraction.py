@@ -89,16 +89,7 @@ def extraction_settings(
         return {name: value for name, value in known.items() if not _is_given(name, given)}
 
     settings = resolve(ExtractSettings, flags=flags, config=config, preset=as_in_training)
-    if encoder is not None and settings.encoder != encoder:
-        raise UsageError(
-            f"{model} was trained on features of {encoder!r}, not of {settings.encoder!r}",
-            hint=f"leave --encoder out, or give --encoder {encoder}",
-        )
-    if not is_encoder_name(settings.encoder):
-        raise UsageError(
-            f"the features of {model} were made with {settings.encoder!r}, which tcssa cannot load",
-            hint="extract the slides with that encoder, and give their features",
-        )
+    _require_encoder(model, encoder, settings)
     unknown = [name for name in _GRID if name not in known and not _is_given(name, given)]
     if unknown:
         raise UsageError(
@@ -113,6 +104,20 @@ def extraction_settings(
     for doubt in _doubts(settings, made):
         reporter.warn(doubt)
     return settings
+
+
+def _require_encoder(model: Path, encoder: str | None, settings: ExtractSettings) -> None:
+    """Require the encoder of the training features, and one that tcssa can load."""
+    if encoder is not None and settings.encoder != encoder:
+        raise UsageError(
+            f"{model} was trained on features of {encoder!r}, not of {settings.encoder!r}",
+            hint=f"leave --encoder out, or give --encoder {encoder}",
+        )
+    if not is_encoder_name(settings.encoder):
+        raise UsageError(
+            f"the features of {model} were made with {settings.encoder!r}, which tcssa cannot load",
+            hint="extract the slides with that encoder, and give their features",
+        )
 
 
 def _is_given(name: str, given: Mapping[str, Any]) -> bool:
