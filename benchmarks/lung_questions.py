@@ -213,7 +213,7 @@ def write_benchmark(path: Path, rows: Sequence[tuple[View, Asked]]) -> None:
 
 
 @dataclass(frozen=True)
-class _Slide:
+class Slide:
     """A slide's patches, and which of them are of tumour."""
 
     slide_id: str
@@ -241,7 +241,7 @@ class _Slide:
             file["features"].attrs["encoder"] = "efficientnet_lite0"
 
 
-def read_slides(features: Path) -> Iterator[_Slide]:
+def read_slides(features: Path) -> Iterator[Slide]:
     """Read the slides of a job, with the patches of each that are tumour."""
     rows = read_table(TILES).rows.values()
     tumour_tiles = {row["slide_id"]: set(row["tumour_tiles"].split()) for row in rows}
@@ -251,4 +251,4 @@ def read_slides(features: Path) -> Iterator[_Slide]:
         assert corners is not None
         tiles = (corners - BORDER_PX) // TILE_PX
         is_tumour = np.array([f"r{y}c{x}" in tumour_tiles[slide_id] for x, y in tiles])
-        yield _Slide(slide_id, rows, corners, is_tumour)
+        yield Slide(slide_id, rows, corners, is_tumour)

@@ -16,6 +16,7 @@ from factories import write_bag
 from html_pages import read_page
 from slide_files import draw_slides, write_slide
 
+from tcssa.mil.evidence.reference import REFERENCE_FILE
 from tcssa_cli.main import run as run_tcssa
 
 SIDE = 224
@@ -72,14 +73,16 @@ def test_every_slide_has_its_files(drawn: Path) -> None:
     assert sum(tag == "img" for tag, _ in page.tags) == 4
 
 
-def test_evidence_sums_to_the_slide_s_log_odds(drawn: Path) -> None:
+def test_evidence_sums_to_the_slide_s_log_odds_less_those_compared_with(drawn: Path) -> None:
     for slide in rows_of(drawn / "heatmaps.csv"):
         rows = rows_of(drawn / "evidence" / f"{slide['slide_id']}.csv")
         assert len(rows) == int(slide["num_patches"])
         log_odds = np.log(float(slide["prob_b"]) / float(slide["prob_a"]))
         for name, sign in (("b", 1), ("a", -1)):
             total = sum(float(row[f"evidence for {name}"]) for row in rows)
-            assert total == pytest.approx(sign * log_odds, abs=1e-4)
+            compared = float(slide[f"compared for {name}"])
+            assert total == pytest.approx(sign * log_odds - compared, abs=1e-4)
+            assert compared < 0, "slides of the other class speak against it"
         assert sum(float(row["attention"]) for row in rows) == pytest.approx(len(rows), rel=1e-4)
         assert slide["leading"] == ("b" if log_odds > 0 else "a")
 
@@ -141,6 +144,21 @@ def test_attention_methods_and_one_scale_for_all(trained: Path, tmp_path: Path, 
     shared = tcssa(*base, "--same-scale", "--scale", "value", "--class", "a")
     assert shared.json["skipped"] == 0
     assert tcssa(*base, "--same-scale", "--scale", "value", "--class", "a").json["skipped"] == 2
+
+
+def test_a_run_that_holds_nothing_to_compare_with_says_so(
+    trained: Path, tmp_path: Path, tcssa: Run
+) -> None:
+    shutil.copytree(trained / "abmil", tmp_path / "run")
+    (tmp_path / "run" / REFERENCE_FILE).unlink()
+    found = tcssa("heatmap", tmp_path / "run", trained / "new", "--out", tmp_path / "out")
+    assert found.code == 0
+    assert "no training slides to compare with" in found.stderr
+    (first, *_) = rows_of(tmp_path / "out" / "heatmaps.csv")
+    assert not any(column.startswith("compared") for column in first)
+    rows = rows_of(tmp_path / "out" / "evidence" / "s00.csv")
+    log_odds = np.log(float(first["prob_b"]) / float(first["prob_a"]))
+    assert sum(float(row["evidence for b"]) for row in rows) == pytest.approx(log_odds, abs=1e-4)
 
 
 def test_a_broken_slide_is_named_and_the_others_are_drawn(

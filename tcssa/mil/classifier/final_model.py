@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tcssa.errors import RunError
@@ -28,7 +29,20 @@ def load_final(run: FinishedRun, model: str | None = None) -> BagClassifier:
     """
     if run.settings.train.final == "refit":
         return load_classifier(run.folder / FINAL_FOLDER / CHECKPOINT_FILE, model)
-    return Ensemble([load_classifier(path, model) for path in fold_checkpoints(run)]).eval()
+    return load_ensemble(fold_checkpoints(run), model)
+
+
+def load_ensemble(checkpoints: Sequence[Path], model: str | None = None) -> Ensemble:
+    """Load the mean of several folds' logits; in evaluation mode, on the CPU.
+
+    Args:
+        checkpoints: The folds' checkpoints.
+        model: See `load_final`.
+
+    Raises:
+        CheckpointError: See `load_final`.
+    """
+    return Ensemble([load_classifier(path, model) for path in checkpoints]).eval()
 
 
 def fold_checkpoints(run: FinishedRun) -> list[Path]:

@@ -85,6 +85,13 @@ def evidence_of(model: BagClassifier, bag: Tensor, coords: Tensor | None = None)
     return _evidence(parts, None, logits, "occlusion")
 
 
+def divides(model: BagClassifier) -> bool:
+    """Tell whether the evidence of a classifier's patches adds up to its logits."""
+    if isinstance(model, Ensemble):
+        return all(divides(member) for member in model.classifiers)
+    return isinstance(model, SlideClassifier) or type(model).by_patch is not BagClassifier.by_patch
+
+
 def _scaled(one: Evidence, factor: float, shift: float) -> Evidence:
     """Return evidence for other outputs, factor × output + shift; the shift goes by attention."""
     parts = one.parts * factor

@@ -10,15 +10,19 @@ numbers            the output, in SDs of the labels of the training part: a high
 several targets    those of each target
 =================  =================================================================================
 
-A quantity of evidence that adds up adds up too.
+A quantity of evidence that adds up adds up too. That of a class is drawn in comparison with slides
+of the other classes (`tcssa.mil.evidence.reference`).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.mil.tasks import MilTask
+from tcssa.mil.tasks.base import Row
 from tcssa.mil.tasks.classes import Classes
 from tcssa.mil.tasks.multitask import Several
 from tcssa.mil.tasks.ordinal import Ordinal
@@ -37,6 +41,26 @@ def quantities_of(task: MilTask) -> dict[str, Floats]:
         contrast = (1 + others) * np.eye(count) - others
         return dict(zip(task.outputs, contrast, strict=True))
     return {_HIGHER.get(task.kind, task.kind): np.full(count, 1 / count)}
+
+
+def others_of(task: MilTask, rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Return for each quantity of a class the slides of the other classes of its target.
+
+    Args:
+        task: The kind of label.
+        rows: Slides with their labels.
+    """
+    if isinstance(task, Several):
+        return {
+            f"{target}: {name}": others
+            for target, seen in task.views(rows).items()
+            for name, others in others_of(task.tasks[target], seen).items()
+        }
+    if not isinstance(task, Classes) or isinstance(task, Ordinal):
+        return {}
+    return {
+        name: [row for row in rows if row.label != index] for index, name in enumerate(task.classes)
+    }
 
 
 def leading(task: MilTask, logits: Floats) -> list[str]:

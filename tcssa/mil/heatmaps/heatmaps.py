@@ -86,6 +86,11 @@ def draw_heatmaps(
     look = look or Look()
     warn_of_doubts(trained, [source.bag for source in sources], reporter)
     work = Work(trained, out, look, overwrite, resolve_device(device), model)
+    if work.lacks_reference:
+        reporter.warn(
+            f"{trained.folder} is of an older version, and has no training slides to compare with: "
+            "evidence for a class may lie on normal tissue; train it anew"
+        )
     found = Heatmaps(out, failed=list(failed))
     done = _attempt("computing evidence", sources, work.evidence, found, reporter)
     together = work.values_of_all(done) if look.same_scale else None
@@ -145,12 +150,15 @@ def _tell(found: Heatmaps, sources: Sequence[Source], look: Look, reporter: Repo
 
 def _write_tables(found: Heatmaps, task: MilTask) -> None:
     """Write the tables of slides that are drawn, and of those that failed."""
+    compared = sorted({name for record in found.records for name in record.compared})
     rows = [
         [record.slide_id, record.num_patches, "; ".join(record.leading), *record.predicted,
-         record.scheme, *(record.pictures[:1] or [""])]
+         record.scheme, *(record.pictures[:1] or [""]),
+         *(record.compared.get(name, "") for name in compared)]
         for record in found.records
     ]  # fmt: skip
     header = ["slide_id", "num_patches", "leading", *task.value_columns, "scheme", "map"]
+    header += [f"compared for {name}" for name in compared]
     atomic.write_csv(found.folder / "heatmaps.csv", header, rows)
     failed = [[each.slide_id, each.reason, each.hint] for each in found.failed]
     atomic.write_csv(found.folder / "failed.csv", ["slide_id", "reason", "hint"], failed)

@@ -26,6 +26,9 @@ class Record(BaseModel):
     """The numbers that the task makes of the logits."""
     leading: list[str]
     """The quantities that the prediction rests on."""
+    compared: dict[str, float] = {}
+    """What the evidence for a class is compared with: evidence sums to the slide's quantity minus
+    this mean of other slides."""
     drawn_from: str | None = None
     """Hash of what the pictures depend on; None before they are drawn."""
     pictures: list[str] = []

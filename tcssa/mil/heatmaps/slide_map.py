@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from tcssa.mil.evidence import Evidence
+from tcssa.mil.evidence import Evidence, Reference
 from tcssa.mil.evidence.quantities import leading, quantities_of
 from tcssa.mil.heatmaps.drawing import Layer
 from tcssa.mil.heatmaps.scales import Floats, Scale, ScaleName
@@ -29,15 +29,18 @@ class SlideMap:
     """The quantities that the slide's prediction rests on."""
 
     @classmethod
-    def of(cls, evidence: Evidence, task: MilTask) -> Self:
+    def of(cls, evidence: Evidence, task: MilTask, reference: Reference | None = None) -> Self:
         """Name the evidence of a slide.
 
         Args:
             evidence: The evidence for each output.
             task: The kind of label.
+            reference: What the evidence is compared with; None compares with nothing.
         """
         named = {name: evidence.parts @ each for name, each in quantities_of(task).items()}
         attention = evidence.attention
+        if reference is not None and attention is not None:
+            named = reference.compared(named, attention)
         times_mean = None if attention is None else attention * len(attention)
         return cls(named, times_mean, leading(task, evidence.logits))
 

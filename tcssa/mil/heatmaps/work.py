@@ -16,8 +16,9 @@ from tcssa.mil.bags.bag_store import BagStore
 from tcssa.mil.classifier.classify_bags import check_coords
 from tcssa.mil.classifier.final_model import load_final
 from tcssa.mil.cohort.cohort import CohortSlide
-from tcssa.mil.evidence import evidence_of
-from tcssa.mil.evidence.quantities import quantities_of
+from tcssa.mil.evidence import Reference, evidence_of
+from tcssa.mil.evidence.evidence import divides
+from tcssa.mil.evidence.quantities import others_of, quantities_of
 from tcssa.mil.heatmaps.pictures import Look, draw_slide
 from tcssa.mil.heatmaps.records import Record
 from tcssa.mil.heatmaps.scales import Floats
@@ -45,6 +46,7 @@ class Work:
         self.overwrite, self.device = overwrite, device
         self.model: BagClassifier = load_final(trained, model)
         self.model.to(device).eval()
+        self.reference = Reference.read(trained.folder, self.model.task)
         self.names = list(quantities_of(self.model.task))
         unknown = [name for name in look.shown if name not in self.names]
         if unknown:
@@ -55,10 +57,23 @@ class Work:
         self.num_skipped = 0
         """Slides that an earlier run drew in the same way."""
 
+    @property
+    def lacks_reference(self) -> bool:
+        """True where evidence for classes could be compared, but the run holds nothing to do so."""
+        could = divides(self.model) and bool(others_of(self.model.task, []))
+        return could and self.reference is None
+
     def evidence(self, source: Source) -> Record:
         """Compute the evidence of a slide and write it, if that is not done."""
         features = [source.bag.name, fingerprint(source.bag.file)]
-        made_from = params_hash({"model": self.trained.checkpoint_sha256, "features": features})
+        compared = {} if self.reference is None else self.reference.sums
+        made_from = params_hash(
+            {
+                "model": self.trained.checkpoint_sha256,
+                "features": features,
+                "compared": compared,
+            }
+        )
         path = self._record_file(source)
         record = None if self.overwrite else Record.read(path)
         if record is not None and record.made_from == made_from and self._table(source).is_file():
@@ -68,7 +83,7 @@ class Work:
         bag = self.store.get(slide).to(self.device)
         coords = self.store.coords(slide) if slide.has_coords else None
         evidence = evidence_of(self.model, bag, coords)
-        slide_map = SlideMap.of(evidence, self.model.task)
+        slide_map = SlideMap.of(evidence, self.model.task, self.reference)
         write_evidence(self._table(source), slide_map, _places(source))
         record = Record(
             slide_id=source.slide_id,
@@ -78,6 +93,7 @@ class Work:
             logits=evidence.logits.tolist(),
             predicted=list(self.model.task.values(torch.from_numpy(evidence.logits))),
             leading=slide_map.leading,
+            compared=compared,
         )
         record.write(path)
         return record

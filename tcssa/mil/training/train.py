@@ -13,6 +13,7 @@
       fold-0/ …                 checkpoint.safetensors, history.csv, utilisation.csv, metrics.json
       final/                    checkpoint.safetensors of the model trained on all patients
       training_patches.safetensors  mean and spread of the patches, to tell others from them
+      evidence_reference.safetensors  what the evidence for each class is compared with
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from tcssa.compute import launcher
+from tcssa.compute.devices import resolve_device
 from tcssa.config.settings import RESOLVED_FILE, read_resolved, section_of, write_resolved
 from tcssa.config.settings_diff import differences
 from tcssa.errors import RunError, UsageError, counted
@@ -33,10 +35,13 @@ from tcssa.files.checksums import file_sha256
 from tcssa.files.yaml_file import read_yaml_mapping
 from tcssa.mil.bags.bag_store import BagStore, open_store, rounds
 from tcssa.mil.bags.familiar import FAMILIAR_FILE, Familiar
-from tcssa.mil.classifier.classifiers import require_learnable
-from tcssa.mil.cohort.cohort import Cohort, listed, read_cohort
+from tcssa.mil.classifier.classifiers import load_classifier, require_learnable
+from tcssa.mil.classifier.final_model import load_ensemble
+from tcssa.mil.cohort.cohort import Cohort, CohortSlide, listed, read_cohort
 from tcssa.mil.cohort.site_confounding import SiteConfound, site_confounds
 from tcssa.mil.cohort.splits import Fold, make_folds, unused_slides, write_splits
+from tcssa.mil.evidence.reference import REFERENCE_FILE, Reference
+from tcssa.mil.methods import BagClassifier
 from tcssa.mil.results.finished import FINAL_FOLDER, KIND
 from tcssa.mil.results.metrics_file import METRICS_FILE, FinalModel, RunMetrics, read_metrics
 from tcssa.mil.settings import MilSettings
@@ -105,9 +110,8 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> RunMetrics:
         ]
         if refit:
             final = train_final(cohort, folds, results, settings, out, store, reporter, task)
-    if not (out / FAMILIAR_FILE).exists():
-        used = [slide for slide in cohort.slides if slide.slide_id not in unused]
-        Familiar.of(used, store, settings.train.seed).save(out)
+    used = [slide for slide in cohort.slides if slide.slide_id not in unused]
+    _measure(used, settings, len(folds), out, store, reporter)
     metrics = sum_up(results, cohort, settings, confounds, out, final)
     _warn_of_collapse(results, settings.model.top_k, reporter)
     run |= {**_selected(results, final, out), "skipped": cohort.skipped}
@@ -169,6 +173,29 @@ def _with_own_features(settings: MilSettings, out: Path, reporter: Reporter) -> 
         reporter.note(f"{given} holds several sets of features; the run was begun with {folder}")
     cohort = settings.cohort.model_copy(update={"features": folder})
     return settings.model_copy(update={"cohort": cohort})
+
+
+def _measure(
+    slides: Sequence[CohortSlide],
+    settings: MilSettings,
+    num_folds: int,
+    out: Path,
+    store: BagStore,
+    reporter: Reporter,
+) -> None:
+    """Measure what new slides are compared with: training patches, and the evidence of slides."""
+    if not (out / FAMILIAR_FILE).exists():
+        Familiar.of(slides, store, settings.train.seed).save(out)
+    if (out / REFERENCE_FILE).exists():
+        return
+    own = settings.model.name
+    model: BagClassifier
+    if settings.train.final == "refit":
+        model = load_classifier(out / FINAL_FOLDER / CHECKPOINT_FILE, own)
+    else:
+        model = load_ensemble([out / f"fold-{i}" / CHECKPOINT_FILE for i in range(num_folds)], own)
+    device = resolve_device(settings.train.device)
+    Reference.of(model.to(device), slides, store, device, reporter).save(out)
 
 
 def _warn_of_collapse(results: Sequence[FoldResult], top_k: int, reporter: Reporter) -> None:
