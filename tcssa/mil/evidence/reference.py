@@ -157,7 +157,8 @@ class _Order:
     def curve(self, evidence: Floats) -> Floats:
         """Return G of this slide."""
         sums = np.cumsum(np.bincount(self._group, evidence))
-        return np.interp(_SHARES, self._ends, np.concatenate([[0.0], sums]))
+        found: Floats = np.interp(_SHARES, self._ends, np.concatenate([[0.0], sums]))
+        return found
 
     def shares(self, curve: Floats) -> Floats:
         """Return each patch's part of a curve, [N]."""
