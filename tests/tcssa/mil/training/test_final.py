@@ -9,9 +9,12 @@ from cohorts import small_run, write_cohort
 
 from tcssa import load_compressor
 from tcssa.errors import RunError
+from tcssa.mil.bags.bag_store import BagStore
 from tcssa.mil.classifier.classifiers import load_classifier
 from tcssa.mil.classifier.final_model import fold_checkpoints, load_final
+from tcssa.mil.cohort.cohort import read_cohort
 from tcssa.mil.evaluation.evaluate import evaluate
+from tcssa.mil.evidence import Reference
 from tcssa.mil.results.finished import read_finished
 from tcssa.mil.results.history import Epoch
 from tcssa.mil.results.metrics_file import FinalModel, read_metrics
@@ -88,7 +91,13 @@ def test_the_folds_can_be_the_final_model(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "final").exists()
     bag = torch.randn(9, 16, generator=torch.Generator().manual_seed(0))
     folds = [load_classifier(path)([bag]).logits for path in fold_checkpoints(finished)]
-    assert torch.allclose(load_final(finished)([bag]).logits, torch.stack(folds).mean(0))
+    final = load_final(finished)
+    assert torch.allclose(final([bag]).logits, torch.stack(folds).mean(0))
+    cohort = read_cohort(settings.cohort).slides
+    measured = Reference.of(final, cohort, BagStore(0), torch.device("cpu"), Silent())
+    stored = Reference.read(finished.folder, finished.task)
+    assert stored is not None
+    assert stored.sums == pytest.approx(measured.sums, abs=1e-5)
 
 
 def test_only_the_final_weights_stay_if_asked(tmp_path: Path) -> None:
