@@ -95,7 +95,9 @@ def _artefact(path: Path) -> Inspected | None:
         f"artefact: {artefact.what}, {artefact.graph}, for {artefact.format}",
         facts,
         {"Tensors": tensors, "Files": files},
-        f"tcssa encode FEATURES --model {path} --out ENCODED",
+        f"tcssa predict {path} SLIDES --out PREDICTED"
+        if artefact.what == "classifier"
+        else f"tcssa encode FEATURES --model {path} --out ENCODED",
     )
 
 

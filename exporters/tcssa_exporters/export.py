@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack
 
 from tcssa.artefact import Artefact, ModelFile, Parity, ParityRow
+from tcssa.errors import UsageError
 from tcssa.files.checksums import file_sha256
 from tcssa.reporter import Reporter, Silent, Task
 from tcssa_exporters.metadata import onnx_metadata
@@ -73,8 +74,8 @@ def export_model(
         The description, as written to ``artefact.json``.
 
     Raises:
-        UsageError: Options contradict each other, a target cannot be built for, or ``out`` is in
-            use.
+        UsageError: Options contradict each other or the model, a target cannot be built for, or
+            ``out`` is in use.
         MissingExtraError: The TensorRT asked for is not installed.
         DeviceError: Full TensorRT was asked for on a machine without a GPU.
         ParityError: The exported model differs from torch.
@@ -82,6 +83,12 @@ def export_model(
     """
     kind = "onnx" if format == "onnx" else flavour(format)
     options = ExportOptions.resolve(kind, request)
+    if source.others and source.config.spatial and options.graph == "chunked":
+        raise UsageError(
+            "each model of an ensemble places its slots about a centre of its own, which a chunked "
+            "pair cannot state",
+            hint="leave --graph chunked out, or export one fold",
+        )
     if options.format != "onnx":
         check_targets(options.format, options.targets, options.precision.name)
     if not options.runs_here():
@@ -226,7 +233,7 @@ class _Export:
 
     def _artefact(self, models: dict[str, ModelFile], parity: Parity) -> Artefact:
         source, options = self.source, self.options
-        config = source.compressor.config
+        config = source.config
         return Artefact(
             format="onnx",
             what=source.what,
@@ -236,6 +243,7 @@ class _Export:
             slot_dim=config.feature_dim,
             num_slots=config.num_slots,
             top_k=config.top_k,
+            members=len(source.members),
             salience=config.salience,
             nested=config.nested,
             auto_share=config.auto_share,

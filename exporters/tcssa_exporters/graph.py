@@ -36,6 +36,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -114,6 +115,7 @@ class PartialGraph(nn.Module):
     """
 
     slot_ids: Tensor
+    num_members = 1
 
     def __init__(
         self,
@@ -235,6 +237,19 @@ def takes_mass(head: nn.Module) -> bool:
     return bool(getattr(head, "needs_mass", False))
 
 
+class Partial(Protocol):
+    """A graph that turns patches into means: `PartialGraph`, or those of an ensemble's members."""
+
+    num_members: int
+    """Models whose slots stand side by side."""
+
+    def __call__(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        """See `PartialGraph.forward`."""
+
+    def spread(self, chosen_BNT: Tensor, weights_BNT: Tensor) -> Tensor:
+        """See `PartialGraph.spread`."""
+
+
 class FullGraph(nn.Module):
     """`PartialGraph` and `FinishGraph` in one pass over whole bags.
 
@@ -243,7 +258,7 @@ class FullGraph(nn.Module):
         finish: Turns means into slots and the outputs of heads.
     """
 
-    def __init__(self, partial: PartialGraph, finish: FinishGraph) -> None:
+    def __init__(self, partial: Partial, finish: FinishGraph) -> None:
         super().__init__()
         self.partial = partial
         self.finish = finish
@@ -269,7 +284,10 @@ class FullGraph(nn.Module):
         if self.places is not None and coords is not None:
             assignments, weights = routing[0].clamp(min=0), routing[1]
             counted = weights if len(routing) == 2 else weights * routing[2].unsqueeze(2)
-            moments = self.places(self.partial.spread(assignments, counted), mass, coords)
+            dense, count = self.partial.spread(assignments, counted), self.partial.num_members
+            # each member has a mass centre of its own
+            of_each = zip(dense.chunk(count, dim=2), mass.chunk(count, dim=1), strict=True)
+            moments = torch.cat([self.places(*weights, coords) for weights in of_each], dim=1)
         slots, *heads = self.finish(mean, mass if self.finish.needs_mass else None, moments)
         return slots, mass, *routing, *heads
 

@@ -33,7 +33,7 @@ def onnx_metadata(part: Part, source: ExportSource, options: ExportOptions) -> d
     Returns:
         Facts as text, by names that begin with ``tcssa.``; absent facts are left out.
     """
-    config = source.compressor.config
+    config = source.config
     embeds = config.embedded_from is not None
     stages = options.precision.stages(head=bool(source.heads), embedding=embeds)
     facts: dict[str, str | int | None] = {
@@ -45,6 +45,7 @@ def onnx_metadata(part: Part, source: ExportSource, options: ExportOptions) -> d
         "slot_dim": config.feature_dim if embeds else None,
         "num_slots": config.num_slots,
         "top_k": config.top_k,
+        "members": len(source.members) if source.others else None,
         **{f"precision.{stage}": dtype for stage, dtype in stages.items()},
         "patches.min": options.patches.min,
         "patches.opt": options.patches.opt,

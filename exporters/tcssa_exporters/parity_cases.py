@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -36,16 +36,17 @@ class Case(NamedTuple):
         return places
 
 
-def cases(model: SlotCompressor, *, large_bag: bool = False) -> Iterator[Case]:
+def cases(models: Sequence[SlotCompressor], *, large_bag: bool = False) -> Iterator[Case]:
     """Yield the batches.
 
     Args:
-        model: The model; it sets P, and its gate tells where patches tie between two slots.
+        models: The model, or an ensemble's members: they set P, and the gate of each tells where
+            patches tie between two slots.
         large_bag: Whether to add a bag of 100,000 patches, whose shares are so small that 16-bit
             formats need care.
     """
     rng = np.random.default_rng(0)
-    feature_dim = model.config.patch_dim
+    feature_dim = models[0].config.patch_dim
 
     def normal(*shape: int) -> NDArray[np.float32]:
         return rng.standard_normal((*shape, feature_dim), dtype=np.float32)
@@ -60,9 +61,10 @@ def cases(model: SlotCompressor, *, large_bag: bool = False) -> Iterator[Case]:
     yield Case("empty slots", np.repeat(normal(1, 1), many, axis=1), np.array([many]))
     yield Case("all-zero features", np.zeros((1, 1000, feature_dim), np.float32), np.array([1000]))
     yield Case("large magnitudes", 100 * normal(1, 1000), np.array([1000]))
-    if model.config.top_k < model.config.num_slots:
-        border = _on_the_border(model, normal(_BORDER_PATCHES))
-        yield Case("ties", border[None], np.array([_BORDER_PATCHES]))
+    for model in models:
+        if model.config.top_k < model.config.num_slots:
+            border = _on_the_border(model, normal(_BORDER_PATCHES))
+            yield Case("ties", border[None], np.array([_BORDER_PATCHES]))
     if large_bag:
         yield Case("large bag", normal(1, _LARGE_BAG), np.array([_LARGE_BAG]))
 

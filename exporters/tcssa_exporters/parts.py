@@ -14,7 +14,8 @@ from tcssa_exporters.options import ExportOptions
 if TYPE_CHECKING:
     from torch import nn
 
-    from tcssa_exporters.graph import FinishGraph
+    from tcssa_exporters.ensemble import SideBySide
+    from tcssa_exporters.graph import FinishGraph, PartialGraph
     from tcssa_exporters.source import ExportSource
 
 Range = tuple[int, int, int]
@@ -59,15 +60,10 @@ class Part:
 
 def make_parts(source: ExportSource, options: ExportOptions) -> list[Part]:
     """Build the full graph, or the two of a chunked pair; the source is not changed."""
-    from tcssa_exporters import graph
+    from tcssa_exporters.graph import FullGraph
 
-    partial, finish = graph.build_graphs(
-        source.compressor,
-        source.heads,
-        options.precision.dtype,
-        for_onnx_runtime=not options.is_engine,
-    )
-    config = source.compressor.config
+    partial, finish = _graphs(source, options)
+    config = source.config
     slots, dim, top_k = config.num_slots, config.feature_dim, config.top_k
 
     def inputs(patches: int | str) -> tuple[NamedTensor, ...]:
@@ -100,7 +96,7 @@ def make_parts(source: ExportSource, options: ExportOptions) -> list[Part]:
     if options.chunk_patches is None:
         outputs = (centers("slots", "batch"), *routing("patches"), *heads("batch"))
         given = (*inputs("patches"), *([coords] if config.spatial else []))
-        return [Part("full", graph.FullGraph(partial, finish), given, outputs)]
+        return [Part("full", FullGraph(partial, finish), given, outputs)]
     # an engine is fastest at one size; on a CPU a slide's last chunk need not be padded to it
     rows = options.chunk_patches if options.is_engine else "patches"
     return [
@@ -116,6 +112,22 @@ def make_parts(source: ExportSource, options: ExportOptions) -> list[Part]:
             (centers("slots", "slides"), *heads("slides")),
         ),
     ]
+
+
+def _graphs(
+    source: ExportSource, options: ExportOptions
+) -> tuple[PartialGraph | SideBySide, FinishGraph]:
+    """Build both halves of the model, or of an ensemble's members side by side."""
+    from tcssa_exporters import graph
+    from tcssa_exporters.ensemble import side_by_side
+
+    halves = [
+        graph.build_graphs(
+            compressor, heads, options.precision.dtype, for_onnx_runtime=not options.is_engine
+        )
+        for compressor, heads in source.members
+    ]
+    return halves[0] if len(halves) == 1 else side_by_side(halves, list(source.heads))
 
 
 def _head_shapes(finish: FinishGraph, slots: int, dim: int) -> list[tuple[int, ...]]:

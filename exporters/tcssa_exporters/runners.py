@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.errors import ParityError, one_line
-from tcssa_exporters.verify import Arrays, Run, slot_vectors
+from tcssa_exporters.expected import slot_vectors
+from tcssa_exporters.verify import Arrays, Run
 
 Call = Callable[[Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]]
 """Function that runs one graph, from inputs by name to outputs by name."""

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tcssa.artefact import What
-from tcssa.errors import CheckpointError, UsageError
+from tcssa.errors import CheckpointError, UsageError, counted
 from tcssa.files.checksums import file_sha256
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from tcssa import SlotCompressor
+    from tcssa import CompressorConfig, SlotCompressor
     from tcssa.compressor.checkpoint import LoadedCompressor
 
 _VQA_COMPRESSOR = "compressor.safetensors"
 _VQA_PROJECTOR = "projector.safetensors"
+
+
+class Member(NamedTuple):
+    """One model of an ensemble."""
+
+    compressor: SlotCompressor
+    heads: Mapping[str, nn.Module]
+    """Modules that take slots [S, K, D], by the name of their output."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,34 @@ class ExportSource:
     """Length H of a projector's tokens."""
     head_sha256: str | None = None
     """Hash of the projector's file, if it has one of its own."""
+    others: tuple[Member, ...] = ()
+    """The members of an ensemble after the first, whose outputs are averaged with its own."""
+    taken: str | None = None
+    """What was taken of a run that has no one final model, in words."""
+
+    @property
+    def members(self) -> list[Member]:
+        """The models: one, or those of an ensemble."""
+        return [Member(self.compressor, self.heads), *self.others]
+
+    @property
+    def config(self) -> CompressorConfig:
+        """The compressor's configuration; of an ensemble that of all members side by side.
+
+        Its weights hold the members' salience (`tcssa_exporters.ensemble`), and its slots cannot be
+        folded into fewer ones.
+        """
+        config, count = self.compressor.config, len(self.members)
+        if count == 1:
+            return config
+        return config.model_copy(
+            update={
+                "num_slots": count * config.num_slots,
+                "top_k": count * config.top_k,
+                "salience": False,
+                "nested": False,
+            }
+        )
 
 
 def open_source(
@@ -52,7 +89,9 @@ def open_source(
 
     Args:
         model: A run of train-mil or train-vqa, a fold, a safetensors checkpoint of ours, or the
-            reference's ``best_model.pth`` or ``moe_compressor.pt``.
+            reference's ``best_model.pth`` or ``moe_compressor.pt``. Of a run without a final model
+            a classifier is the ensemble of its folds, as in ``predict``; anything else is of the
+            fold with the lowest validation loss.
         what: ``compressor`` ends with slots, ``classifier`` with logits, ``projector`` with tokens
             of a language model.
         projector: The projector's file; None takes the one of the train-vqa run.
@@ -66,6 +105,7 @@ def open_source(
             wrong length, there is no projector, or the model does not end with logits of classes.
     """
     from tcssa.compressor import open_checkpoint
+    from tcssa.mil.results.finished import FINAL_FOLDER
 
     model = Path(model)
     if projector is not None and what != "projector":
@@ -74,11 +114,48 @@ def open_source(
         raise UsageError("--class has a meaning only with --what classifier")
     run_of_vqa = (model / _VQA_PROJECTOR).is_file()
     loaded = open_checkpoint(model / _VQA_COMPRESSOR if run_of_vqa else model)
+    # of a run without a final model a fold stands for it
+    is_fold = loaded.path.parent.parent == model and loaded.path.parent.name != FINAL_FOLDER
     if what == "classifier":
-        return _classifier(loaded, list(classes or []))
+        source = _classifier(loaded, list(classes or []))
+        return _ensemble(source, model) if is_fold else source
     if what == "projector":
         return _projector(loaded, projector or (model / _VQA_PROJECTOR if run_of_vqa else None))
-    return ExportSource(loaded.model, loaded.sha256, loaded.encoder)
+    taken = None
+    if is_fold:
+        taken = (
+            f"{model} has no final model: this is the compressor of {loaded.path.parent.name}, the "
+            "fold with the lowest validation loss (slots of several models have no mean)"
+        )
+    return ExportSource(loaded.model, loaded.sha256, loaded.encoder, taken=taken)
+
+
+def _ensemble(first: ExportSource, run: Path) -> ExportSource:
+    """Return the ensemble of a run's folds, in their order.
+
+    Raises:
+        CheckpointError: A fold's checkpoint is missing or damaged, or not of the others' shape.
+    """
+    from tcssa.compressor.checkpoint import require_fit
+    from tcssa.mil.classifier.final_model import fold_checkpoints
+    from tcssa.mil.classifier.slide_classifier import SlideClassifier
+    from tcssa.mil.results.finished import read_finished
+
+    folds = fold_checkpoints(read_finished(run))
+    models = [SlideClassifier.load(path) for path in folds]
+    for path, model in zip(folds, models, strict=True):
+        require_fit(models[0].state_dict(), model.state_dict(), path)
+    members = [Member(model.compressor, {"logits": model.head}) for model in models]
+    hashes = " ".join(file_sha256(path) for path in folds)
+    return replace(
+        first,
+        compressor=members[0].compressor,
+        heads=members[0].heads,
+        checkpoint_sha256=hashlib.sha256(hashes.encode()).hexdigest(),
+        others=tuple(members[1:]),
+        taken=f"the mean of {counted(len(folds), 'fold')}, which predict and eval take too; for "
+        f"one fold alone give {folds[0].parent}",
+    )
 
 
 def _classifier(loaded: LoadedCompressor, classes: list[str]) -> ExportSource:

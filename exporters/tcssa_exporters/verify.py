@@ -3,16 +3,13 @@
 A single failed comparison fails the export. Values alone would not be enough: routing is a choice,
 and a wrong second slot of a few patches is lost in the average of thousands. So assignments are
 compared too, and may differ only where torch's own choice is almost a tie. Values are then compared
-with torch's results for the same routing.
-
-Torch computes in float32 whatever the exported model's precision, on the features as that model
-gets them: rounded to float16 if it takes float16.
+with torch's results for the same routing. The members of an ensemble are computed one by one and
+joined as its graphs join them.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,18 +17,12 @@ from numpy.typing import NDArray
 
 from tcssa.artefact import ParityRow
 from tcssa.errors import ParityError
-from tcssa.moments import SlotMoments
+from tcssa_exporters.expected import Outputs, TorchModel
 from tcssa_exporters.parity_cases import Case, cases
 from tcssa_exporters.precision import PRECISIONS, Precision
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from tcssa import SlotCompressor
     from tcssa_exporters.source import ExportSource
-
-UNDECIDED_MARGIN = 1e-4
-"""Two logits closer than this, relative to the patch's largest (at least 1), are a tie."""
 
 _ROUTING_TOLERANCE = PRECISIONS["fp32"].tolerance
 """Tolerance of masses and routing weights, which are float32 in every precision. As exponentials
@@ -41,8 +32,7 @@ _SALIENCE_LOGIT = 20.0
 """Scale of salience, whose exponent is a logit of at most that size."""
 
 Arrays = Mapping[str, NDArray[Any]]
-"""Outputs by name: slots [B, K, D], mass [B, K], assignments and weights [B, N, T], salience [B, N]
-if the model has one, and the outputs of the heads."""
+"""An exported model's outputs by name; see `tcssa_exporters.expected.Outputs`."""
 
 Run = Callable[[NDArray[Any], NDArray[np.int64], NDArray[np.float64] | None], Arrays]
 """Function that runs an exported model on features [B, N, D], lengths [B] and, if the model has
@@ -50,7 +40,7 @@ places, coords [B, N, 2] in µm."""
 
 
 class Verifier:
-    """Holds the torch model, and compares exported models with it.
+    """Holds the torch model, or an ensemble's, and compares exported models with it.
 
     Args:
         source: The model; it is copied to the CPU in float32 and not changed.
@@ -59,10 +49,8 @@ class Verifier:
 
     def __init__(self, source: ExportSource, precision: Precision) -> None:
         self.precision = precision
-        self.model: SlotCompressor = copy.deepcopy(source.compressor).float().cpu().eval()
-        self.heads: dict[str, nn.Module] = {
-            name: copy.deepcopy(head).float().cpu().eval() for name, head in source.heads.items()
-        }
+        self.models = [TorchModel(member) for member in source.members]
+        self.heads, self.spatial = list(source.heads), source.config.spatial
 
     def verify(
         self,
@@ -91,7 +79,7 @@ class Verifier:
         """
         return [
             self._compare(run, case, runner)
-            for case in cases(self.model, large_bag=large_bag)
+            for case in cases([each.model for each in self.models], large_bag=large_bag)
             if (max_patches is None or case.features.shape[1] <= max_patches)
             and (max_batch is None or len(case.lengths) <= max_batch)
         ]
@@ -100,25 +88,35 @@ class Verifier:
         features = case.features.astype(self.precision.input)
         batch, num_patches, _ = features.shape
         where = f"case {case.name!r} (B = {batch}, N = {num_patches}, {runner})"
-        coords = case.coords if self.model.config.spatial else None
+        coords = case.coords if self.spatial else None
         found = run(features, case.lengths, coords)
-        expected = self._expected(features, case.lengths, coords)
-        seen = self._seen(features)
-        logits = self._logits(seen)
+        models = self.models
+        expected = self._joined([each.outputs(features, case.lengths, coords) for each in models])
         _require_shapes(found, expected, where)
         alike = (found["assignments"] == expected["assignments"]).all(axis=2)
         if not np.array_equal(found["assignments"] < 0, expected["assignments"] < 0):
             raise ParityError(f"{where}: padding is routed, or patches are not")
+        logits = [each.logits(features) for each in models]
         if not alike.all():
-            self._require_undecided(found["assignments"][~alike], logits[~alike], where)
-            expected = self._expected_of_routing(found["assignments"], seen, logits, coords)
-        sharpness = float(np.abs(logits).max())
+            chosen = self._of_members(found["assignments"])
+            for each, slots, of_each in zip(models, chosen, logits, strict=True):
+                each.require_undecided(slots[~alike], of_each[~alike], where)
+            expected = self._joined(
+                [
+                    each.outputs_of_routing(slots, features, coords)
+                    for each, slots in zip(models, chosen, strict=True)
+                ]
+            )
+        sharpness = max(float(np.abs(each).max()) for each in logits)
         check = _Comparison(where)
         check.compare("mass", found, expected, _ROUTING_TOLERANCE, sharpness)
-        check.compare("weights", found, expected, _ROUTING_TOLERANCE, sharpness)
+        # an ensemble's weights hold the salience
+        joint = max(sharpness, _SALIENCE_LOGIT) if len(models) > 1 else sharpness
+        check.compare("weights", found, expected, _ROUTING_TOLERANCE, joint)
         if "salience" in expected:
             check.compare("salience", found, expected, _ROUTING_TOLERANCE, _SALIENCE_LOGIT)
-        rounding = self._rounding(features) / max(1.0, float(np.abs(expected["slots"]).max()))
+        rounding = max(each.rounding(features) for each in models)
+        rounding /= max(1.0, float(np.abs(expected["slots"]).max()))
         for name in ("slots", *self.heads):
             check.compare(name, found, expected, max(self.precision.tolerance, rounding))
         real = np.arange(num_patches) < case.lengths[:, None]
@@ -134,190 +132,31 @@ class Verifier:
             share_of_tolerance=check.worst,
         )
 
-    def _expected(
-        self,
-        features: NDArray[Any],
-        lengths: NDArray[np.int64],
-        coords: NDArray[np.float64] | None,
-    ) -> dict[str, NDArray[Any]]:
-        """Compute torch's outputs for a padded batch."""
-        import torch
+    def _joined(self, outputs: Sequence[Outputs]) -> Outputs:
+        """Join the members' outputs as the graph of an ensemble gives them."""
+        if len(outputs) == 1:
+            return outputs[0]
+        for index, member in enumerate(outputs):
+            if "salience" in member:
+                member["weights"] = member["weights"] * member.pop("salience")[:, :, None]
+            chosen = member["assignments"]
+            shifted = chosen + index * member["slots"].shape[1]
+            member["assignments"] = np.where(chosen < 0, chosen, shifted)
+        joined = {
+            name: np.concatenate([member[name] for member in outputs], axis=axis)
+            for name, axis in (("slots", 1), ("mass", 1), ("assignments", 2), ("weights", 2))
+        }
+        for name in self.heads:
+            joined[name] = np.mean([member[name] for member in outputs], axis=0)
+        return joined
 
-        mask = torch.arange(features.shape[1]) < torch.from_numpy(lengths).unsqueeze(1)
-        with torch.no_grad():
-            places = None if coords is None else torch.from_numpy(coords)
-            output = self.model(torch.from_numpy(features), mask, places)
-        return self._outputs(
-            output.slots, output.mass, output.assignments, output.weights, output.salience
-        )
-
-    def _seen(self, features: NDArray[Any]) -> NDArray[Any]:
-        """Return patches [B, N, D] as the gate sees them: embedded, if the model embeds them."""
-        import torch
-
-        if self.model.embed is None:
-            return features
-        with torch.no_grad():
-            bags = [self.model.embedded(torch.from_numpy(bag)) for bag in features]
-        seen: NDArray[Any] = torch.stack(bags).numpy()
-        return seen
-
-    def _logits(self, features: NDArray[Any]) -> NDArray[np.float32]:
-        """Compute the gate's logits, [B, N, K], of patches as it sees them."""
-        import torch
-
-        gate = self.model.router.gate
-        with torch.no_grad():
-            bags = [gate(torch.from_numpy(bag).float()) for bag in features]
-        logits: NDArray[np.float32] = torch.stack(bags).numpy()
-        return logits
-
-    def _rounding(self, features: NDArray[Any]) -> float:
-        """Bound how far float32 logits alone may move a slot, whoever computes them.
-
-        A slot is a mean of patches weighted by exponentials of their logits: an error δ of a logit
-        is a relative error δ of a weight, and of softmax up to 2δ. Two patches with such weights
-        differ by twice the largest feature at most, and torch and the exported model both err. This
-        counts only where features are so large that logits are in the hundreds. Where the model
-        embeds its patches, what it makes of them is rounded too.
-
-        Args:
-            features: The batch as the exported model gets it, [B, N, D].
-        """
-        import torch
-
-        router, embed = self.model.router, self.model.embed
-        seen = torch.from_numpy(self._seen(features)).float()
-        lines = [(router.gate.weight, router.gate.bias, 2)]
-        if router.salience is not None:
-            lines.append((router.salience.weight, router.salience.bias, 1))
-        error = off = 0.0
-        with torch.no_grad():
-            exact_seen = seen.double()
-            if embed is not None:
-                patches = torch.from_numpy(features).double()
-                exact_seen = (patches @ embed.weight.double().T + embed.bias.double()).relu()
-                off = float((seen - exact_seen).abs().amax())
-            for weight, bias, times in lines:
-                exact = exact_seen @ weight.double().T + bias.double()
-                error += times * float((seen @ weight.T + bias - exact).abs().amax())
-        return 4 * error * float(seen.abs().amax()) + 2 * off
-
-    def _outputs(
-        self,
-        slots: Tensor,
-        mass: Tensor,
-        assignments: Tensor,
-        weights: Tensor,
-        salience: Tensor | None,
-    ) -> dict[str, NDArray[Any]]:
-        """Return torch's outputs as arrays, including those of the heads."""
-        import torch
-
-        from tcssa_exporters.graph import takes_mass
-
-        with torch.no_grad():
-            made = {
-                name: head(slots, mass) if takes_mass(head) else head(slots)
-                for name, head in self.heads.items()
-            }
-        made |= {"slots": slots, "mass": mass, "assignments": assignments, "weights": weights}
-        if salience is not None:
-            made["salience"] = salience
-        return {name: value.numpy() for name, value in made.items()}
-
-    def _expected_of_routing(
-        self,
-        assignments: NDArray[np.int64],
-        features: NDArray[Any],
-        logits: NDArray[np.float32],
-        coords: NDArray[np.float64] | None,
-    ) -> dict[str, NDArray[Any]]:
-        """Compute torch's outputs for a given routing, with -1 for padding.
-
-        The features are as the gate sees them.
-        """
-        import torch
-
-        from tcssa.compressor.state import normalise
-
-        chosen = torch.from_numpy(assignments)
-        probs = torch.from_numpy(logits).softmax(dim=2).gather(2, chosen.clamp(min=0))
-        weights = torch.where(chosen < 0, 0.0, probs)
-        salience, counted = None, weights
-        if self.model.router.salience is not None:
-            with torch.no_grad():
-                salience = self.model.router.salience(torch.from_numpy(features).float())
-            salience = torch.where(chosen[:, :, 0] < 0, 0.0, salience)
-            counted = weights * salience.unsqueeze(2)
-        dense = torch.zeros(logits.shape).scatter_add_(2, chosen.clamp(min=0), counted)
-        sums = torch.stack(
-            [
-                w.double().T @ torch.from_numpy(bag).double()
-                for w, bag in zip(dense, features, strict=True)
-            ]
-        )
-        mass = dense.double().sum(dim=1)
-        with torch.no_grad():
-            centers = normalise(sums, mass).float()
-            if self.model.places is not None and coords is not None:
-                vectors = slot_vectors(assignments, counted.numpy(), coords, logits.shape[2])
-                centers = centers + self.model.places(torch.from_numpy(vectors))
-            slots = self.model.experts(centers)
-        return self._outputs(slots, mass.float(), chosen, weights, salience)
-
-    def _require_undecided(
-        self, chosen: NDArray[np.int64], logits: NDArray[np.float32], where: str
-    ) -> None:
-        """Raise unless each of these patches chose distinct slots that tie with torch's choice.
-
-        Args:
-            chosen: Slots of the patches that differ, [M, T].
-            logits: Torch's logits, [M, K].
-            where: The case, for errors.
-
-        Raises:
-            ParityError: A patch goes to fewer than T slots, or to one whose logit differs from that
-                of torch's choice by `UNDECIDED_MARGIN` or more.
-        """
-        top_k = self.model.config.top_k
-        if any(len(set(row)) < top_k for row in chosen.tolist()):
-            raise ParityError(f"{where}: patches go to fewer than {top_k} slots each")
-        # in the order of the choice, each slot's logit must tie with that of torch's choice
-        best = -np.sort(-logits, axis=1)[:, :top_k]
-        gap = np.abs(np.take_along_axis(logits, chosen, axis=1) - best).max(axis=1)
-        gap /= np.maximum(1, np.abs(best).max(axis=1))
-        decided = int((gap >= UNDECIDED_MARGIN).sum())
-        if decided:
-            raise ParityError(
-                f"{where}: {decided} patches go to other slots than in torch, "
-                f"with logits up to {float(gap.max()):.3g} apart"
-            )
-
-
-def slot_vectors(
-    assignments: NDArray[np.int64],
-    weights: NDArray[np.float32],
-    coords: NDArray[np.float64],
-    num_slots: int,
-) -> NDArray[np.float32]:
-    """Compute the moments of each bag's slots that a model with places takes.
-
-    Args:
-        assignments: Slots of each patch, [B, N, T]; -1 for padding.
-        weights: Weight of each patch in each of them, [B, N, T], salience included.
-        coords: Positions of patches in µm, [B, N, 2].
-        num_slots: Number of slots, K.
-
-    Returns:
-        Moments [B, K, M].
-    """
-    found = []
-    for slots, weight, at in zip(assignments, weights, coords, strict=True):
-        real = slots[:, 0] >= 0
-        moments = SlotMoments.of(slots[real], weight[real], at[real], num_slots, mpp=1.0)
-        found.append(moments.vectors())
-    return np.stack(found)
+    def _of_members(self, assignments: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Split assignments [B, N, M·T] into those of the members, each among its own slots."""
+        num_slots = self.models[0].model.config.num_slots
+        parts = np.split(assignments, len(self.models), axis=2)
+        return [
+            np.where(part < 0, part, part - index * num_slots) for index, part in enumerate(parts)
+        ]
 
 
 class _Comparison:

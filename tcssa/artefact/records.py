@@ -109,6 +109,9 @@ class ArtefactRecord(_Record):
     """Length of a slot: that of a patch, unless the model embeds its patches first."""
     num_slots: Size
     top_k: Size
+    members: Size = 1
+    """Models of an ensemble, of each of which ``num_slots`` and ``top_k`` hold an equal part: their
+    slots stand side by side, and ``logits`` are the mean of theirs."""
     precision: dict[str, str]
     """Number format of each stage: input, embedding where there is one, gate, pooling, experts, and
     head where there is one."""

@@ -68,6 +68,11 @@ def require_one_model(artefact: ArtefactRecord) -> None:
         raise ValueError("chunk_patches must be stated of a chunked pair, and of no other graph")
     if artefact.top_k > artefact.num_slots:
         raise ValueError(f"top_k = {artefact.top_k} of {artefact.num_slots} slots")
+    if artefact.num_slots % artefact.members or artefact.top_k % artefact.members:
+        raise ValueError(
+            f"{artefact.members} members do not share {artefact.num_slots} slots and "
+            f"top_k = {artefact.top_k}"
+        )
     wanted = graphs_of(artefact)
     if artefact.models.keys() != wanted.keys():
         found = ", ".join(artefact.models) or "none"

@@ -99,8 +99,11 @@ def _export_trained(
     triton, overwrite = options.triton, common.overwrite
     if triton is not None:
         check_triton(common.format, out.name, triton, options.graph, overwrite=overwrite)
+    source = open_source(model, what, projector=options.projector, classes=options.classes)
+    if source.taken:
+        output.note(source.taken)
     artefact = export_model(
-        open_source(model, what, projector=options.projector, classes=options.classes),
+        source,
         out,
         format=common.format,
         overwrite=overwrite,
@@ -127,7 +130,10 @@ def _export_trained(
     )
     for folder in models:
         output.note(f"Triton model: {folder}")
-    output.hint(f"next: tcssa encode FEATURES --model {out} --out DIR")
+    if what == "classifier":
+        output.hint(f"next: tcssa predict {out} SLIDES --out DIR")
+    if artefact.members == 1:
+        output.hint(f"next: tcssa encode FEATURES --model {out} --out DIR")
 
 
 def show_artefact(console: Console, folder: Path, artefact: Artefact) -> None:
@@ -167,10 +173,12 @@ def show_artefact(console: Console, folder: Path, artefact: Artefact) -> None:
         scratch = model.build.get("scratch_bytes")
         needs = "" if scratch is None else f", scratch memory {int(scratch) / 1e6:.0f} MB"
         console.print(f"{name}: {model.file}, {size:.1f} MB{needs}", soft_wrap=True)
+    members = f"{artefact.members} models side by side, " if artefact.members > 1 else ""
     lengths = dict.fromkeys([str(artefact.feature_dim), str(artefact.slot_dim)])  # patches, slots
     target = f" for {', '.join(artefact.gpu_targets)}" if artefact.gpu_targets else ""
     console.print(
-        f"{folder}: {artefact.format}{target}, {artefact.what}, K = {artefact.num_slots}, "
-        f"D = {' to '.join(lengths)}, encoder {escape(printable(artefact.encoder or 'unknown'))}",
+        f"{folder}: {artefact.format}{target}, {artefact.what}, {members}"
+        f"K = {artefact.num_slots}, D = {' to '.join(lengths)}, "
+        f"encoder {escape(printable(artefact.encoder or 'unknown'))}",
         soft_wrap=True,
     )

@@ -15,10 +15,11 @@ from torch import Tensor
 from tcssa import SlotCompressor
 from tcssa.errors import ParityError
 from tcssa_exporters import export_compressor, graph
+from tcssa_exporters.expected import TorchModel
 from tcssa_exporters.graph import PartialGraph
 from tcssa_exporters.parity_cases import cases
 from tcssa_exporters.precision import PRECISIONS
-from tcssa_exporters.source import ExportSource
+from tcssa_exporters.source import ExportSource, Member
 from tcssa_exporters.verify import Arrays, Run, Verifier
 
 Sums = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -158,7 +159,7 @@ def test_limits_of_an_engine_leave_larger_cases_out() -> None:
 
 
 def test_the_cases_are_those_promised() -> None:
-    made = list(cases(make_compressor(), large_bag=True))
+    made = list(cases([make_compressor()], large_bag=True))
     sizes = {(len(case.lengths), case.features.shape[1]) for case in made}
     assert {(b, n) for b in (1, 3) for n in (1, 2, 7, 1000, 20_000)} <= sizes
     promised = {"empty slots", "all-zero features", "large magnitudes", "ties", "large bag"}
@@ -182,12 +183,12 @@ def test_what_float32_itself_moves_by_at_large_magnitudes_is_allowed() -> None:
     with torch.no_grad():
         model.router.gate.weight.mul_(4)
         model.router.salience.weight.normal_(std=0.3)
-    verifier = Verifier(ExportSource(model, "hash"), PRECISIONS["fp32"])
+    torch_model = TorchModel(Member(model, {}))
     features = np.random.default_rng(0).standard_normal((1, 500, 64), dtype=np.float32)
     exact = copy.deepcopy(model).double()
     for scale, least, most in ((1, 0.0, 1e-4), (100, 1e-3, 10.0)):
         bag = torch.from_numpy(scale * features)
         moved = (model.router.gate(bag) - exact.router.gate(bag.double())).abs().max()
-        allowed = verifier._rounding(scale * features)
+        allowed = torch_model.rounding(scale * features)
         assert least < allowed < most
         assert allowed > float(moved.detach()) * float(bag.abs().max())

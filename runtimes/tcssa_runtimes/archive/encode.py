@@ -34,6 +34,7 @@ from tcssa_runtimes.archive.slot_files import (
 )
 from tcssa_runtimes.archive.writer_pool import Background
 from tcssa_runtimes.contract.base import Runtime
+from tcssa_runtimes.contract.checks import require_own_slots
 
 _WRITERS = 4
 """Threads that write; several, since each spends most of its time waiting for the disk."""
@@ -133,13 +134,14 @@ def encode(
     Raises:
         MissingDataError: A path does not exist, or a folder holds no feature file.
         TableError: The manifest is faulty.
-        UsageError: No input was given, two of the files are of the same slide, or the memory is
-            too small.
+        UsageError: No input was given, two of the files are of the same slide, the memory is too
+            small, or the model is an ensemble.
         DeviceError: The runtime's device is not available.
         DiskFullError: There is no space left; finished slides are kept.
     """
     begin = time.perf_counter()
     reporter = reporter or Silent()
+    require_own_slots(runtime.facts)
     report = EncodeReport(runtime.name, readers=readers)
     refs = archive(bags, manifest)
     if shard is not None:

@@ -37,6 +37,7 @@ from tcssa_runtimes.archive.slot_files import (
     write_slide_features,
 )
 from tcssa_runtimes.contract.base import Runtime
+from tcssa_runtimes.contract.checks import require_own_slots
 from tcssa_runtimes.contract.slide_accumulator import SlideAccumulator
 
 
@@ -47,9 +48,13 @@ class SlotFiles:
         out: Slots go to ``OUT/slide_features_tcssa/S.h5``, as those of
             `tcssa_runtimes.archive.encode`.
         runtime: The model; it is open.
+
+    Raises:
+        UsageError: The model is an ensemble.
     """
 
     def __init__(self, out: Path, runtime: Runtime) -> None:
+        require_own_slots(runtime.facts)
         self.out, self._runtime = out, runtime
         self._written: dict[Path, EncodedFacts] = {}
         atomic.discard_leftovers(out / FOLDER)

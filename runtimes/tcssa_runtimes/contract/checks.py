@@ -13,6 +13,7 @@ from tcssa.errors import (
     FeatureFileError,
     NonFiniteFeatureError,
     ShapeError,
+    UsageError,
 )
 from tcssa_runtimes.contract.chunks import Features
 from tcssa_runtimes.contract.model_info import ModelFacts
@@ -43,6 +44,19 @@ def require_fitting(facts: ModelFacts, path: Path, feature_dim: int, encoder: st
             path,
             f"its features are of {encoder!r}, the model was trained on {facts.encoder!r}",
             hint="use features of the encoder that the model was trained on",
+        )
+
+
+def require_own_slots(facts: ModelFacts) -> None:
+    """Refuse an ensemble where slots are to be kept: its members' stand side by side.
+
+    Raises:
+        UsageError: The model is an ensemble.
+    """
+    if facts.members > 1:
+        raise UsageError(
+            f"{facts.path} holds the slots of {facts.members} models, and classifies slides only",
+            hint="give it to tcssa predict; for slots export one model: --what compressor",
         )
 
 

@@ -52,6 +52,8 @@ class ModelFacts:
     """Whether the model takes patch positions, in µm."""
     finish_takes_mass: bool = False
     """Whether the graph ``finish`` of a chunked pair takes the masses too."""
+    members: int = 1
+    """Models of an ensemble, whose slots stand side by side."""
     heads: tuple[str, ...] = ()
     """Outputs of the model beside slots: ``logits``, ``tokens``, or none."""
     classes: tuple[str, ...] | None = None
@@ -85,6 +87,7 @@ class ModelFacts:
             auto_share=artefact.auto_share,
             spatial=artefact.spatial,
             finish_takes_mass=artefact.head_takes_mass,
+            members=artefact.members,
             heads=_HEADS[artefact.what],
             classes=None if artefact.classes is None else tuple(artefact.classes),
         )

@@ -9,7 +9,7 @@ from exports import Exported
 from factories import write_bag
 
 from tcssa.artefact import Artefact
-from tcssa.errors import ArtefactError
+from tcssa.errors import ArtefactError, UsageError
 from tcssa.features import find_bags
 from tcssa.mil.evaluation.evaluate import evaluate
 from tcssa.mil.prediction.predict import predict
@@ -19,14 +19,25 @@ from tcssa.mil.training.train import train
 from tcssa.reporter import Silent
 from tcssa_exporters import export_model, open_source
 from tcssa_runtimes import open_runtime
+from tcssa_runtimes.archive.encode import encode
+from tcssa_runtimes.archive.slot_sink import SlotFiles
 from tcssa_runtimes.prediction.artefact_model import ArtefactModel
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("run")
-    train(small_run(write_cohort(folder), epochs=4), folder / "run", Silent())
-    return folder / "run"
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A run for each kind of final model."""
+    folder = tmp_path_factory.mktemp("runs")
+    cohort = write_cohort(folder)
+    for final in ("refit", "ensemble", "none"):
+        settings = small_run(cohort, epochs=4 if final == "refit" else 2, final=final)
+        train(settings, folder / final, Silent())
+    return {run.name: run for run in folder.iterdir() if (run / "run.json").exists()}
+
+
+@pytest.fixture(scope="module")
+def run(runs: dict[str, Path]) -> Path:
+    return runs["refit"]
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +60,14 @@ def probabilities(folder: Path) -> dict[str, list[float]]:
         }
 
 
-@pytest.mark.parametrize("graph", ["full", "chunked"])
+@pytest.mark.parametrize(
+    ("final", "graph"),
+    [("refit", "full"), ("refit", "chunked"), ("ensemble", "full"), ("none", "chunked")],
+)
 def test_predict_eval_and_the_artefact_give_the_same_probabilities(
-    run: Path, new: Path, tmp_path: Path, graph: str
+    runs: dict[str, Path], new: Path, tmp_path: Path, final: str, graph: str
 ) -> None:
+    run = runs[final]
     labels, features = new / "labels.csv", new / "job"
     evaluate(run, Silent(), labels=labels, features=features, out=tmp_path / "eval")
     bags = find_bags([features])
@@ -66,7 +81,9 @@ def test_predict_eval_and_the_artefact_give_the_same_probabilities(
     by_artefact = probabilities(tmp_path / "deployed")
     assert len(by_eval) == 4
     assert by_run == by_eval
-    tolerance = Artefact.read(tmp_path / "artefact").parity.tolerance
+    artefact = Artefact.read(tmp_path / "artefact")
+    assert (artefact.members, artefact.num_slots) == ((1, 4) if final == "refit" else (3, 12))
+    tolerance = artefact.parity.tolerance
     assert by_artefact.keys() == by_run.keys()
     for slide, expected in by_run.items():
         assert by_artefact[slide] == pytest.approx(expected, abs=tolerance)
@@ -89,3 +106,17 @@ def test_an_artefact_knows_no_folds_and_no_training_patches(
 def test_an_artefact_of_slots_predicts_nothing(exported: Exported) -> None:
     with open_runtime(exported()) as runtime, pytest.raises(ArtefactError, match="ends with slots"):
         ArtefactModel(runtime)
+
+
+def test_slots_of_an_ensemble_are_not_encoded(
+    runs: dict[str, Path], new: Path, tmp_path: Path
+) -> None:
+    export_model(open_source(runs["ensemble"], "classifier"), tmp_path / "artefact")
+    with (
+        open_runtime(tmp_path / "artefact") as runtime,
+        pytest.raises(UsageError, match="slots of 3 models"),
+    ):
+        encode(find_bags([new / "job"]), tmp_path / "out", runtime)
+    with open_runtime(tmp_path / "artefact") as runtime, pytest.raises(UsageError):
+        SlotFiles(tmp_path / "out", runtime)
+    assert not (tmp_path / "out").exists()
