@@ -23,9 +23,20 @@ from tcssa.version import __version__
 SCHEMA_VERSION = 1
 RUN_FILE = "run.json"
 CHECKPOINT_FILE = "checkpoint.safetensors"
+PREDICTION_FILE, HEATMAPS_FILE = "prediction.json", "heatmaps.csv"
 ONE_FOLDER_HINT = "--out must be one folder that all processes see"
 SHOWN_WITHIN_S = 90.0
 """Longest delay before a network disk shows a file that another machine wrote, in seconds."""
+
+
+_WRITTEN = {
+    RUN_FILE: "is a run",
+    "artefact.json": "is an artefact",
+    PREDICTION_FILE: "holds what tcssa predict wrote",
+    HEATMAPS_FILE: "holds what tcssa heatmap wrote",
+}
+"""Folders of commands, by the file that each is known by."""
+_FEATURES = "holds features of slides"
 
 
 class _Selected(BaseModel):
@@ -55,13 +66,7 @@ def require_own_folder(folder: Path, own: str) -> None:
     Raises:
         UsageError: It is a run, an artefact, or the output of another command.
     """
-    written = {
-        RUN_FILE: "is a run",
-        "artefact.json": "is an artefact",
-        "prediction.json": "holds what tcssa predict wrote",
-        "heatmaps.csv": "holds what tcssa heatmap wrote",
-    }
-    for name, what in written.items():
+    for name, what in _WRITTEN.items():
         if name != own and (folder / name).exists():
             raise UsageError(f"{folder} {what}", hint="give another --out")
 
@@ -88,9 +93,7 @@ def read_run(folder: Path) -> dict[str, Any]:
     with reading(folder, RunError):
         is_there = path.exists()
     if not is_there:
-        raise RunError(
-            folder, f"is no run directory (no {RUN_FILE})", hint="make one: tcssa train-mil"
-        )
+        raise _no_run(folder)
     content: dict[str, Any] = read_json(path, RunError, top=dict)
     if content.get("schema_version") != SCHEMA_VERSION:
         found = content.get("schema_version")
@@ -100,6 +103,27 @@ def read_run(folder: Path) -> dict[str, Any]:
             hint="use the tcssa version that made it",
         )
     return content
+
+
+def _no_run(folder: Path) -> RunError:
+    """Return the error of what is no run; it says what the folder is, where its files tell."""
+    known = {
+        **_WRITTEN,
+        CHECKPOINT_FILE: "is one model of a run",
+        "sweep.csv": "holds the runs of a sweep",
+        "slide_features_tcssa": "holds slides that tcssa encode encoded",
+        "features_*": _FEATURES,
+        "*/features_*": _FEATURES,
+        "*.h5": _FEATURES,
+        "*.pt": _FEATURES,
+    }
+    reason = f"is no run directory (no {RUN_FILE})"
+    found = next((what for name, what in known.items() if any(folder.glob(name))), None)
+    if found is None:
+        return RunError(folder, reason, hint="make one: tcssa train-mil")
+    run = folder.parent if (folder.parent / RUN_FILE).exists() else None
+    hint = f"give the run: {run}" if run else "give the folder that tcssa train-mil wrote"
+    return RunError(folder, f"{reason}: it {found}", hint=hint)
 
 
 def selected_checkpoint(folder: Path) -> Path:

@@ -51,7 +51,7 @@ def inspect(path: Path) -> Inspected:
     raise UsageError(
         f"{path} is nothing that tcssa knows",
         hint="known are artefacts, runs, checkpoints, projectors, feature files and folders of "
-        "them, and encoded slides",
+        "them, encoded slides, and what predict and heatmap write",
     )
 
 
@@ -196,6 +196,32 @@ def _encoded_archive(path: Path) -> Inspected | None:
     return Inspected(path, "encoded archive", facts)
 
 
+def _predictions(path: Path) -> Inspected | None:
+    from tcssa.errors import RunError
+    from tcssa.files.text import read_json
+    from tcssa.run import PREDICTION_FILE
+
+    if not (path / PREDICTION_FILE).is_file():
+        return None
+    facts = _flat(read_json(path / PREDICTION_FILE, RunError, top=dict))
+    return Inspected(path, "predictions", {**facts, "files": _tables_and_pages(path)})
+
+
+def _heat_maps(path: Path) -> Inspected | None:
+    from tcssa.files.table import read_table
+    from tcssa.run import HEATMAPS_FILE
+
+    if not (path / HEATMAPS_FILE).is_file():
+        return None
+    table = read_table(path / HEATMAPS_FILE, delimiter=",", may_be_empty=True)
+    facts: Facts = {"slides": len(table.rows), "files": _tables_and_pages(path)}
+    return Inspected(path, "heat maps", facts)
+
+
+def _tables_and_pages(path: Path) -> list[str]:
+    return sorted(file.name for file in path.iterdir() if file.suffix in (".csv", ".html"))
+
+
 def _bag(path: Path) -> Inspected | None:
     from tcssa.features import BagRef, open_bag
     from tcssa.features.readers.registry import SUFFIXES, TABLE_SUFFIX
@@ -250,6 +276,8 @@ _KINDS: list[Callable[[Path], Inspected | None]] = [
     _checkpoint,
     _encoded_slide,
     _encoded_archive,
+    _predictions,
+    _heat_maps,
     _bag,
     _folder_of_bags,
 ]

@@ -96,16 +96,23 @@ def sweep(
         raise typer.Exit(1)
 
 
+_OTHERS = {"balanced_accuracy": "bal. acc.", "effective_slots": "slots in use"}
+"""Columns after the headline, which not every kind of label and not every method has."""
+
+
 def _show(console: Console, result: SweepResult) -> None:
     if result.rows:
         headline = result.headline
+        others = [name for name in _OTHERS if any(row.get(name) is not None for row in result.rows)]
         settings = list(dict.fromkeys(n for row in result.rows for n in _settings(row, headline)))
         rows = [
-            [row.get(name, "–") for name in settings] + _figures(row, headline)
+            [row.get(name, "–") for name in settings]
+            + _figures(row, headline)
+            + [row.get(name, "–") for name in others]
             for row in result.rows
         ]
-        figures = [f"{written(headline)} (95 %)", "folds, mean ± SD", "bal. acc.", "slots in use"]
-        header = [*settings, *figures]
+        figures = [f"{written(headline)} (95 %)", "folds, mean ± SD"]
+        header = [*settings, *figures, *(_OTHERS[name] for name in others)]
         console.print(make_table(counted(len(rows), "run"), header, rows))
     show_failures(console, [(reason, name, None) for name, reason in result.failed], "not trained")
     console.print(f"table: {result.out / 'sweep.csv'}", soft_wrap=True)
@@ -118,11 +125,10 @@ def _settings(row: dict[str, Any], headline: str) -> list[str]:
 
 
 def _figures(row: dict[str, Any], headline: str) -> list[Any]:
-    others = [row.get("balanced_accuracy", "–"), row["effective_slots"]]
     value, low, high = (row[f"{headline}{end}"] for end in ("", "_low", "_high"))
     if value is None:
-        return ["not defined", "–", *others]
+        return ["not defined", "–"]
     interval = "" if low is None else f" ({low:.3f} – {high:.3f})"
     mean, deviation = row[f"{headline}_fold_mean"], row[f"{headline}_fold_sd"]
     folds = "–" if mean is None else f"{mean:.3f} ± {deviation or 0:.3f}"
-    return [f"{value:.3f}{interval}", folds, *others]
+    return [f"{value:.3f}{interval}", folds]

@@ -39,6 +39,32 @@ def test_a_folder_without_run_and_a_run_of_another_schema_are_refused(tmp_path: 
         read_run(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("file", "what"),
+    [
+        ("artefact.json", "it is an artefact"),
+        ("prediction.json", "it holds what tcssa predict wrote"),
+        ("sweep.csv", "it holds the runs of a sweep"),
+        ("slide_features_tcssa/a.h5", "it holds slides that tcssa encode encoded"),
+        ("20x/features_uni/a.h5", "it holds features of slides"),
+        ("a.h5", "it holds features of slides"),
+    ],
+)
+def test_what_is_no_run_is_named_for_what_it_is(file: str, what: str, tmp_path: Path) -> None:
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).touch()
+    with pytest.raises(RunError, match=what):
+        read_run(tmp_path)
+
+
+def test_one_model_of_a_run_names_its_run(tmp_path: Path) -> None:
+    fold(tmp_path, "fold-1")
+    write_run(tmp_path, {"complete": True})
+    with pytest.raises(RunError) as caught:
+        read_run(tmp_path / "fold-1")
+    assert caught.value.hint == f"give the run: {tmp_path}"
+
+
 def test_a_run_stands_for_its_selected_fold_and_a_fold_for_itself(tmp_path: Path) -> None:
     for name in ("fold-0", "fold-1"):
         fold(tmp_path, name)

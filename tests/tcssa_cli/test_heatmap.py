@@ -58,6 +58,13 @@ def drawn(trained: Path) -> Path:
     return out
 
 
+def test_inspect_knows_the_folder(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_tcssa(["inspect", str(drawn), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["kind"], found["facts"]["slides"]) == ("heat maps", 2)
+    assert {"heatmaps.csv", "report.html"} <= set(found["facts"]["files"])
+
+
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))

@@ -39,6 +39,7 @@ def test_a_run_of_survival_is_evaluated_swept_and_not_taken_for_classes(
     swept = tcssa("sweep", "--config", config, "--over", "num_slots=4", "--out", tmp_path / "sweep")
     assert swept.code == 0
     assert "c-index (95 %)" in swept.stdout
+    assert "bal. acc." not in swept.stdout
     assert (tmp_path / "sweep" / "c_index_by_slots.png").exists()
     header = (tmp_path / "sweep" / "sweep.csv").read_text().splitlines()[0]
     assert header.startswith("num_slots,c_index,c_index_low,c_index_high,")

@@ -22,6 +22,10 @@ def test_a_run_predicts_and_names_what_failed(
     assert done.code == 0
     assert [row["name"] for row in done.json["slides"]] == ["n0", "n1"]
     assert done.json["classes"] == ["a", "b"]
+    row = done.json["slides"][0]
+    assert row["prob_a"] + row["prob_b"] == pytest.approx(1)
+    found = tcssa("inspect", tmp_path / "out", "--json").json
+    assert (found["kind"], found["facts"]["num_slides"]) == ("predictions", 2)
     (new / "broken.h5").write_bytes(b"no HDF5")
     again = tcssa("predict", trained / "run", new, "--out", tmp_path / "out", "--by", "case")
     assert again.code == 1

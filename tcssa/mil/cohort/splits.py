@@ -23,6 +23,7 @@ from tcssa.mil.cohort.official_splits import parts_of_slides
 from tcssa.mil.cohort.split_files import PARTS, Parts, read_parts
 from tcssa.mil.settings import SplitSettings
 from tcssa.mil.tasks import MilTask
+from tcssa.mil.tasks.reading import numeric_classes
 
 
 @dataclass(frozen=True)
@@ -275,7 +276,8 @@ def _require_groups(
             raise SplitError(
                 f"{stratum.name} has {count} {settings.group_by}{'' if count == 1 else 's'}, "
                 f"{num_folds} folds need at least {least}",
-                hint=_FEW + (", or use fewer --folds (at least 3)" if num_folds > 3 else ""),
+                hint="; ".join([*numeric_classes(divider.task), _FEW])
+                + (", or use fewer --folds (at least 3)" if num_folds > 3 else ""),
             )
 
 

@@ -85,7 +85,7 @@ class Columns:
 
     def cells(self, row: PredictedRow) -> list[object]:
         """Return the cells of a row, in the order of `header`."""
-        values = [repr(value) for value in self.values(row.outputs.final)]
+        values = self.values(row.outputs.final)
         decided = [*self.decided(row), *self.agreement(row)]
         return [*values, *decided, row.num_patches, row.outputs.unlike]
 

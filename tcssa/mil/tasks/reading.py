@@ -40,6 +40,10 @@ _NOT_OF_NUMBERS = {
 }
 
 
+_MOST_NUMERIC = 10
+"""Most whole numbers that are read as names of classes without a word."""
+
+
 class TaskLabels(NamedTuple):
     """What a label table holds."""
 
@@ -89,7 +93,21 @@ def _read_classes(data: CohortSettings, table: SlideTable, known: MilTask | None
     )
     task = _task(data, table.path, [row.label for row in rows], known)
     slides = [_labelled(row, (float(task.classes.index(row.label)),)) for row in rows]
-    return TaskLabels(task, slides, left_out, table.readings)
+    numeric = [] if known or data.classes else numeric_classes(task)
+    return TaskLabels(task, slides, left_out, table.readings + numeric)
+
+
+def numeric_classes(task: MilTask) -> list[str]:
+    """Return a sentence on classes that look like numbers: fractions, or many; else nothing."""
+    names = task.label_names
+    numbers = [value for is_word, value, _ in map(_natural, names) if not is_word]
+    is_few = len(names) <= _MOST_NUMERIC and all(value.is_integer() for value in numbers)
+    if task.kind != Classes.kind or len(numbers) < len(names) or is_few:
+        return []
+    return [
+        f"the {len(names)} different labels are numbers, and each is taken for a class: "
+        "--kind regression learns them as numbers"
+    ]
 
 
 def _task(

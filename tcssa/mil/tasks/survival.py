@@ -161,7 +161,7 @@ class Survival(MilTask):
 
     def decision_cells(self, values: Sequence[float]) -> list[object]:
         """Return the risk."""
-        return [repr(_risk_of(values))]
+        return [_risk_of(values)]
 
     @property
     def agreement_columns(self) -> list[str]:

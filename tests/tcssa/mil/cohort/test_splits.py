@@ -52,6 +52,13 @@ def test_a_class_with_one_patient_is_named() -> None:
         make_folds(slides, Classes(("common", "rare")), 5, 0)
 
 
+def test_a_class_for_every_number_is_sent_to_regression() -> None:
+    slides = slides_of([(i, 1) for i in range(12)])
+    with pytest.raises(SplitError) as caught:
+        make_folds(slides, Classes(tuple(f"{i}.5" for i in range(12))), 5, 0)
+    assert "--kind regression" in str(caught.value.hint)
+
+
 def test_a_planted_leak_is_named() -> None:
     one, two, three = slides_of([(0, 2), (1, 1)])
     with pytest.raises(SplitError, match="1 patient in both train and test: p0"):

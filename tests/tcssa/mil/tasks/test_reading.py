@@ -29,6 +29,18 @@ def test_a_missing_label_is_no_class_and_no_grade(tmp_path: Path, word: str, kin
     assert list(found.left_out) == ["S1"]
 
 
+@pytest.mark.parametrize(
+    ("labels", "is_told"),
+    [("0.5 1 2", True), (" ".join(map(str, range(11))), True), ("0 1 2", False), ("1 2 x", False)],
+)
+def test_classes_that_look_like_numbers_are_told(
+    tmp_path: Path, labels: str, is_told: bool
+) -> None:
+    rows = [f"S{i},{label}" for i, label in enumerate(labels.split())]
+    text = "\n".join(["slide_id,label", *rows])
+    assert any("--kind regression" in told for told in read(tmp_path, text).readings) == is_told
+
+
 @pytest.mark.parametrize("word", WORDS)
 def test_a_missing_target_is_unknown(tmp_path: Path, word: str) -> None:
     text = f"slide_id,ER,PR\nS0,pos,{word}\nS1,neg,1\nS2,{word},0\n"
