@@ -54,6 +54,13 @@ class ExtractionRecord(BaseModel):
         alike = {name: v for name, v in first.items() if all(each[name] == v for each in facts)}
         return cls.model_validate(alike)
 
+    @property
+    def patch_um(self) -> float | None:
+        """Width of a patch in µm, None where it is not known."""
+        if self.mpp is None or self.patch_size is None:
+            return None
+        return self.mpp * self.patch_size
+
     def stated(self) -> dict[str, Any]:
         """Return the facts that are known."""
         return self.model_dump(exclude_none=True)

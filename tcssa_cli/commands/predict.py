@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tcssa.mil.prediction.predict import Predicted
     from tcssa.mil.prediction.predicted_rows import PredictedRow
     from tcssa.mil.prediction.slide_model import SlideModel
+    from tcssa.mil.prediction.slide_pictures import MapMaker
     from tcssa.mil.results.finished import FinishedRun
 
 _MOST_ROWS = 40
@@ -138,21 +139,16 @@ def predict(
         tcssa predict artefact job --out predicted
     """
     output = Output(as_json)
-    from tcssa.artefact import is_artefact
-    from tcssa.mil.prediction.doubts import warn_of_doubts
     from tcssa.mil.prediction.given_slides import read_cases
     from tcssa.mil.prediction.predict import predict as predict_slides
-    from tcssa.mil.results.finished import read_finished
     from tcssa.run import require_own_folder
 
     require_own_folder(out, "prediction.json")
 
     patients = given(PatientOptions, flags["patients"])
     known = None if patients.cases is None else read_cases(patients.cases, output)
-    with _opened(model, flags, output, device) as (opened, made):
+    with _opened(model, flags, output, device) as (opened, made, maps):
         bags, failed = _bags(inputs or [], flags, model, opened, made, out, output, device)
-        if not is_artefact(model):
-            warn_of_doubts(read_finished(model), bags, output)
         found = predict_slides(
             opened,
             bags,
@@ -162,6 +158,7 @@ def predict(
             with_cases=patients.by == "case",
             overwrite=overwrite,
             failed=failed,
+            maps=maps,
         )
     output.result(_data(found), lambda console: _show(console, found))
     if found.failed:
@@ -171,8 +168,8 @@ def predict(
 @contextmanager
 def _opened(
     model: Path, flags: dict[str, Any], output: Output, device: TorchDevice
-) -> Iterator[tuple[SlideModel, Callable[[], ExtractionRecord]]]:
-    """Open what predicts, and yield it with what tells how its features were made."""
+) -> Iterator[tuple[SlideModel, Callable[[], ExtractionRecord], MapMaker | None]]:
+    """Open what predicts, and yield it, what tells how its features were made, and draws maps."""
     from tcssa.artefact import is_artefact
     from tcssa.features.extraction_record import ExtractionRecord
 
@@ -187,15 +184,17 @@ def _opened(
         with open_runtime(model, options.runtime, device, allow_cpu=options.allow_cpu) as runtime:
             for note in runtime.notes:
                 output.warn(note)
-            yield ArtefactModel(runtime), ExtractionRecord
+            yield ArtefactModel(runtime), ExtractionRecord, None
     else:
+        from tcssa.mil.heatmaps.small_maps import SmallMaps
         from tcssa.mil.prediction.run_model import RunModel
         from tcssa.mil.results.finished import read_finished
 
         refuse_others(_GROUPS, ("run", "slides"), flags, f"{model} is no artefact")
         run = read_finished(model)
         own = given(RunOptions, flags["run"]).model
-        yield RunModel(run, output, device=device, model=own), partial(_made, run)
+        opened = RunModel(run, output, device=device, model=own)
+        yield opened, partial(_made, run), SmallMaps(opened)
 
 
 def _made(run: FinishedRun) -> ExtractionRecord:

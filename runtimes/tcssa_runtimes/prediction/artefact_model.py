@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tcssa.errors import ArtefactError
-from tcssa.mil.prediction.slide_model import Outputs, ReadSlide
+from tcssa.mil.prediction.slide_model import GivenSlide, Outputs, ReadSlide
 from tcssa.mil.tasks import Classes, MilTask
 from tcssa_runtimes.contract.base import Runtime
 from tcssa_runtimes.contract.checks import require_places
@@ -34,6 +36,10 @@ class ArtefactModel:
         self.task: MilTask = Classes(facts.classes)
         self.feature_dim, self.encoder = facts.feature_dim, facts.encoder
         self.sha256, self.num_folds = facts.sha256, 0
+
+    def doubts(self, slides: Sequence[GivenSlide]) -> list[str]:
+        """See `SlideModel.doubts`; an artefact does not say which slides it was trained on."""
+        return []
 
     def predict(self, slide: ReadSlide) -> Outputs:
         """See `SlideModel.predict`."""

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from tcssa.mil.classifier.ensemble import Ensemble
 from tcssa.mil.classifier.slide_classifier import SlideClassifier
-from tcssa.mil.evidence.occlusion import occluded
+from tcssa.mil.evidence.occlusion import MOST_BLOCKS, occluded
 from tcssa.mil.evidence.slot_evidence import slot_parts
 from tcssa.mil.methods import BagClassifier
 
@@ -54,7 +54,13 @@ class Evidence:
         return self.scheme != "occlusion"
 
 
-def evidence_of(model: BagClassifier, bag: Tensor, coords: Tensor | None = None) -> Evidence:
+def evidence_of(
+    model: BagClassifier,
+    bag: Tensor,
+    coords: Tensor | None = None,
+    *,
+    most_blocks: int = MOST_BLOCKS,
+) -> Evidence:
     """Compute the evidence of every patch of one slide.
 
     Args:
@@ -62,6 +68,7 @@ def evidence_of(model: BagClassifier, bag: Tensor, coords: Tensor | None = None)
         bag: Patch features, [N, D], N at least 1.
         coords: Corners of the patches, [N, 2]; required if the model reads them, otherwise used
             to occlude patches that lie together.
+        most_blocks: Most blocks of occlusion, a power of two.
 
     Raises:
         NonFiniteFeatureError: A patch has a NaN or an infinity.
@@ -71,7 +78,7 @@ def evidence_of(model: BagClassifier, bag: Tensor, coords: Tensor | None = None)
     if isinstance(model, Ensemble):
         each = []
         for member in model.classifiers:
-            found = evidence_of(member, bag, coords)
+            found = evidence_of(member, bag, coords, most_blocks=most_blocks)
             each.append(_scaled(found, *member.task.scale_on(model.task)))
         return _mean(each)
     if isinstance(model, SlideClassifier):
@@ -81,7 +88,7 @@ def evidence_of(model: BagClassifier, bag: Tensor, coords: Tensor | None = None)
         exact = model.by_patch(bag, at)
         if exact is not None:
             return _evidence(exact.logits, exact.attention, exact.logits.sum(dim=0), "exact")
-        parts, logits = occluded(model, bag, coords)
+        parts, logits = occluded(model, bag, coords, most_blocks)
     return _evidence(parts, None, logits, "occlusion")
 
 
@@ -90,6 +97,18 @@ def divides(model: BagClassifier) -> bool:
     if isinstance(model, Ensemble):
         return all(divides(member) for member in model.classifiers)
     return isinstance(model, SlideClassifier) or type(model).by_patch is not BagClassifier.by_patch
+
+
+def passes(model: BagClassifier, most_blocks: int = MOST_BLOCKS) -> int:
+    """Return about how many classifications of a slide its evidence takes as long as.
+
+    Args:
+        model: The classifier.
+        most_blocks: Most blocks of occlusion.
+    """
+    if isinstance(model, Ensemble):
+        return sum(passes(member, most_blocks) for member in model.classifiers)
+    return 3 if divides(model) else most_blocks + 1
 
 
 def _scaled(one: Evidence, factor: float, shift: float) -> Evidence:

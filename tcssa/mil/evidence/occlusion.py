@@ -17,13 +17,16 @@ MOST_BLOCKS = 128
 
 
 @torch.no_grad()
-def occluded(model: BagClassifier, bag: Tensor, coords: Tensor | None) -> tuple[Tensor, Tensor]:
+def occluded(
+    model: BagClassifier, bag: Tensor, coords: Tensor | None, most_blocks: int = MOST_BLOCKS
+) -> tuple[Tensor, Tensor]:
     """Compute the effect of each patch on the logits.
 
     Args:
         model: Any classifier in evaluation mode, on the device of the bag.
         bag: Patch features, [N, D].
         coords: Corners of the patches, [N, 2], if they are known.
+        most_blocks: Most blocks, a power of two.
 
     Returns:
         The effects, [N, O], and the logits of the whole slide, [O].
@@ -33,7 +36,7 @@ def occluded(model: BagClassifier, bag: Tensor, coords: Tensor | None) -> tuple[
     if len(bag) == 1:  # nothing is left without it
         parts[0] = logits
         return parts, logits
-    for block in blocks(bag, coords):
+    for block in blocks(bag, coords, most_blocks):
         is_left = torch.ones(len(bag), dtype=torch.bool, device=bag.device)
         is_left[block] = False
         without = _classify(model, bag[is_left], None if coords is None else coords[is_left])
@@ -41,22 +44,23 @@ def occluded(model: BagClassifier, bag: Tensor, coords: Tensor | None) -> tuple[
     return parts, logits
 
 
-def blocks(bag: Tensor, coords: Tensor | None) -> list[Tensor]:
-    """Divide the rows of a bag into at most `MOST_BLOCKS` blocks of nearly equal size.
+def blocks(bag: Tensor, coords: Tensor | None, most_blocks: int = MOST_BLOCKS) -> list[Tensor]:
+    """Divide the rows of a bag into blocks of nearly equal size.
 
     Args:
         bag: Patch features, [N, D].
         coords: Corners by which the longer side is halved again and again, [N, 2]; None divides
             the rows in their order.
+        most_blocks: Most blocks, a power of two; a bag of no more rows is divided row by row.
     """
     rows = torch.arange(len(bag), device=bag.device)
-    if len(bag) <= MOST_BLOCKS:
+    if len(bag) <= most_blocks:
         return list(rows.unsqueeze(1))
     if coords is None:
-        return list(rows.tensor_split(MOST_BLOCKS))
+        return list(rows.tensor_split(most_blocks))
     coords = coords.to(bag.device)
     found = [rows]
-    while len(found) < MOST_BLOCKS:  # a power of two
+    while len(found) < most_blocks:
         found = [half for block in found for half in _halves(block, coords)]
     return found
 

@@ -19,7 +19,7 @@ from tcssa.slides.image.places import Places
 from tcssa.slides.image.small_picture import Picture
 
 _PANEL_IN, _BAR_IN = 4.6, 0.16
-_OPACITY = 0.65
+OPACITY = 0.65
 _BAR_SHARE = 0.3
 """Longest part of the picture's width that the scale bar takes."""
 
@@ -67,7 +67,7 @@ def draw_heatmap(
         colours = colormaps[layer.scale.colours]
         shown = raster(layer.scale(layer.values), places, picture.scale, (height, width))
         painted = colours(np.nan_to_num(shown))
-        painted[..., 3] = _OPACITY * np.isfinite(shown)
+        painted[..., 3] = OPACITY * np.isfinite(shown)
         each.imshow(painted)
         each.set_title(layer.title, fontsize=10, family=families(), parse_math=False)
         ticks = layer.scale.ticks

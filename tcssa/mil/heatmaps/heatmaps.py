@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from tcssa.compute.devices import resolve_device
 from tcssa.errors import DiskFullError, TcssaError, counted
@@ -28,13 +29,13 @@ from tcssa.mil.heatmaps.pictures import Look
 from tcssa.mil.heatmaps.records import Record
 from tcssa.mil.heatmaps.sources import Source
 from tcssa.mil.heatmaps.work import Work
-from tcssa.mil.prediction.doubts import warn_of_doubts
+from tcssa.mil.prediction.doubts import doubts_about
 from tcssa.mil.prediction.given_slides import FailedSlide
 from tcssa.mil.results.finished import FinishedRun
 from tcssa.mil.tasks import MilTask
 from tcssa.reporter import Reporter
 
-Step = Callable[[Source], Record]
+Outcome = TypeVar("Outcome")
 
 
 @dataclass
@@ -84,7 +85,6 @@ def draw_heatmaps(
         DiskFullError: There is no space left; finished slides are kept.
     """
     look = look or Look()
-    warn_of_doubts(trained, [source.bag for source in sources], reporter)
     work = Work(trained, out, look, overwrite, resolve_device(device), model)
     if work.lacks_reference:
         reporter.warn(
@@ -92,7 +92,11 @@ def draw_heatmaps(
             "evidence for a class may lie on normal tissue; train it anew"
         )
     found = Heatmaps(out, failed=list(failed))
-    done = _attempt("computing evidence", sources, work.evidence, found, reporter)
+    opened = _attempt("opening", sources, work.open, found, reporter)
+    for doubt in doubts_about(trained, opened):
+        reporter.warn(doubt)
+    usable = [source for source in sources if source.slide_id in work.opened]
+    done = _attempt("computing evidence", usable, work.evidence, found, reporter)
     together = work.values_of_all(done) if look.same_scale else None
     known = {record.slide_id for record in done}
     drawable = [source for source in sources if source.slide_id in known]
@@ -108,20 +112,24 @@ def draw_heatmaps(
 
 
 def _attempt(
-    what: str, sources: Sequence[Source], step: Step, found: Heatmaps, reporter: Reporter
-) -> list[Record]:
+    what: str,
+    sources: Sequence[Source],
+    step: Callable[[Source], Outcome],
+    found: Heatmaps,
+    reporter: Reporter,
+) -> list[Outcome]:
     """Take a step with each slide; slides that it fails for are named in ``found``."""
-    records = []
+    outcomes = []
     with reporter.task(what, len(sources), "slides") as task:
         for source in sources:
             try:
-                records.append(step(source))
+                outcomes.append(step(source))
             except DiskFullError:
                 raise
             except TcssaError as error:
                 found.failed.append(FailedSlide.of(source.slide_id, source.bag.path, error))
             task.advance()
-    return records
+    return outcomes
 
 
 def _tell(found: Heatmaps, sources: Sequence[Source], look: Look, reporter: Reporter) -> None:

@@ -7,14 +7,48 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import torch
 
-from tcssa.mil.evidence import Evidence, Reference
+from tcssa.mil.bags.bag_store import BagStore
+from tcssa.mil.classifier.classify_bags import check_coords
+from tcssa.mil.cohort.cohort import CohortSlide
+from tcssa.mil.evidence import Evidence, Reference, evidence_of
+from tcssa.mil.evidence.occlusion import MOST_BLOCKS
 from tcssa.mil.evidence.quantities import leading, quantities_of
 from tcssa.mil.heatmaps.drawing import Layer
 from tcssa.mil.heatmaps.scales import Floats, Scale, ScaleName
+from tcssa.mil.methods import BagClassifier
 from tcssa.mil.tasks import MilTask
 
 ATTENTION = "attention"
+
+
+def slide_evidence(
+    model: BagClassifier,
+    slide: CohortSlide,
+    store: BagStore,
+    device: torch.device,
+    *,
+    most_blocks: int = MOST_BLOCKS,
+) -> Evidence:
+    """Read a slide and compute the evidence of its patches.
+
+    Args:
+        model: The classifier, in evaluation mode, on the device.
+        slide: The slide, opened.
+        store: Reads its features as training did.
+        device: Device to compute on.
+        most_blocks: See `evidence_of`.
+
+    Raises:
+        MissingDataError: The method reads coordinates, and the file has none.
+        FeatureFileError: The file cannot be read.
+        NonFiniteFeatureError: A patch has a NaN or an infinity.
+    """
+    check_coords(model, [slide])
+    bag = store.get(slide).to(device)
+    coords = store.coords(slide) if slide.has_coords else None
+    return evidence_of(model, bag, coords, most_blocks=most_blocks)
 
 
 @dataclass(frozen=True)

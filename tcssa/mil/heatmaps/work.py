@@ -9,23 +9,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tcssa.errors import FeatureDimError, FeatureFileError, UsageError
-from tcssa.features import open_bag
+from tcssa.errors import FeatureFileError, UsageError
 from tcssa.files.checksums import fingerprint, params_hash
 from tcssa.mil.bags.bag_store import BagStore
-from tcssa.mil.classifier.classify_bags import check_coords
 from tcssa.mil.classifier.final_model import load_final
-from tcssa.mil.cohort.cohort import CohortSlide
-from tcssa.mil.evidence import Reference, evidence_of
+from tcssa.mil.evidence import Reference
 from tcssa.mil.evidence.evidence import divides
 from tcssa.mil.evidence.quantities import others_of, quantities_of
 from tcssa.mil.heatmaps.pictures import Look, draw_slide
 from tcssa.mil.heatmaps.records import Record
 from tcssa.mil.heatmaps.scales import Floats
-from tcssa.mil.heatmaps.slide_map import SlideMap
+from tcssa.mil.heatmaps.slide_map import SlideMap, slide_evidence
 from tcssa.mil.heatmaps.sources import Source
 from tcssa.mil.heatmaps.tables import read_evidence, write_evidence
 from tcssa.mil.methods import BagClassifier
+from tcssa.mil.prediction.given_slides import open_slide
+from tcssa.mil.prediction.slide_model import GivenSlide
 from tcssa.mil.results.finished import FinishedRun
 from tcssa.slides.image.places import Places, read_places
 
@@ -54,6 +53,7 @@ class Work:
                 f"the run knows no {', '.join(unknown)}", hint=f"it knows {', '.join(self.names)}"
             )
         self.store = BagStore(cache_bytes=0, half=trained.is_rounded)
+        self.opened: dict[str, GivenSlide] = {}
         self.num_skipped = 0
         """Slides that an earlier run drew in the same way."""
 
@@ -62,6 +62,14 @@ class Work:
         """True where evidence for classes could be compared, but the run holds nothing to do so."""
         could = divides(self.model) and bool(others_of(self.model.task, []))
         return could and self.reference is None
+
+    def open(self, source: Source) -> GivenSlide:
+        """Open a slide's features, and see that they fit the run."""
+        given, _ = open_slide(source.bag, self.trained, {})
+        if given is None:
+            raise FeatureFileError(source.bag.address, "has no patches")
+        self.opened[source.slide_id] = given
+        return given
 
     def evidence(self, source: Source) -> Record:
         """Compute the evidence of a slide and write it, if that is not done."""
@@ -78,11 +86,8 @@ class Work:
         record = None if self.overwrite else Record.read(path)
         if record is not None and record.made_from == made_from and self._table(source).is_file():
             return record
-        slide = self._opened(source)
-        check_coords(self.model, [slide])
-        bag = self.store.get(slide).to(self.device)
-        coords = self.store.coords(slide) if slide.has_coords else None
-        evidence = evidence_of(self.model, bag, coords)
+        slide = self.opened[source.slide_id].slide
+        evidence = slide_evidence(self.model, slide, self.store, self.device)
         slide_map = SlideMap.of(evidence, self.model.task, self.reference)
         write_evidence(self._table(source), slide_map, _places(source))
         record = Record(
@@ -140,28 +145,6 @@ class Work:
         )
         record.write(self._record_file(source))
         return record
-
-    def _opened(self, source: Source) -> CohortSlide:
-        with open_bag(source.bag) as bag:
-            if bag.num_patches == 0:
-                raise FeatureFileError(bag.path, "has no patches")
-            if bag.feature_dim != self.trained.feature_dim:
-                raise FeatureDimError(bag.path, self.trained.feature_dim, bag.feature_dim)
-            if bag.encoder and self.trained.encoder and bag.encoder != self.trained.encoder:
-                raise FeatureFileError(
-                    bag.path,
-                    f"has features of {bag.encoder!r}, the run those of {self.trained.encoder!r}",
-                    hint=f"extract the slide with --encoder {self.trained.encoder}",
-                )
-            return CohortSlide(
-                source.slide_id,
-                source.slide_id,
-                0,
-                bag.path,
-                bag.num_patches,
-                has_coords=bag.coords is not None,
-                um_per_coord=bag.um_per_coord,
-            )
 
     def _read(self, record: Record) -> SlideMap:
         return read_evidence(self.out / "evidence" / f"{record.slide_id}.csv", record.leading)

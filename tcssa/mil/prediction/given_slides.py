@@ -10,6 +10,7 @@ import numpy as np
 
 from tcssa.errors import FeatureDimError, FileError, MissingExtraError, TcssaError, UsageError
 from tcssa.features import BagRef, open_bag
+from tcssa.features.extraction_record import ExtractionRecord
 from tcssa.features.folder import by_slide
 from tcssa.features.name_matching import by_barcode, matched_names
 from tcssa.features.slide_table import LabelColumn, SlideTable
@@ -150,4 +151,5 @@ def open_slide(
             stored_as=np.dtype(bag.features.dtype).name,
         )
         known = ref.slide_id in cases or derived != ref.slide_id
-        return GivenSlide(slide, ref, known), encoder
+        patch_um = ExtractionRecord.of(bag.attributes).patch_um
+        return GivenSlide(slide, ref, known, patch_um), encoder

@@ -10,12 +10,13 @@
       report.html        all of this on one page
       prediction.json    what predicted, and which kind of label
       outputs/S.json     the model's outputs of each slide, by which a second call resumes
+      maps/S.jpg         small maps of the slides that come first on the page
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,15 @@ from tcssa.mil.prediction.predicted_rows import (
     write_cases,
     write_slides,
 )
-from tcssa.mil.prediction.prediction_page import thumbnail, write_prediction_page
+from tcssa.mil.prediction.prediction_page import write_prediction_page
 from tcssa.mil.prediction.read_ahead import Loaded, read_ahead
 from tcssa.mil.prediction.slide_model import GivenSlide, SlideModel
+from tcssa.mil.prediction.slide_pictures import (
+    MAPS_FOLDER,
+    MapMaker,
+    SlidePictures,
+    map_file,
+)
 from tcssa.mil.prediction.stored_outputs import (
     StoredOutputs,
     outputs_folder,
@@ -44,7 +51,6 @@ from tcssa.mil.prediction.stored_outputs import (
 )
 from tcssa.mil.tasks.serialization import task_facts
 from tcssa.reporter import Reporter
-from tcssa.reports.html_page import Picture
 
 PREDICTIONS_FILE, CASES_FILE, FAILED_FILE = "predictions.csv", "cases.csv", "failed.csv"
 _FACTS_FILE = "prediction.json"
@@ -93,6 +99,7 @@ def predict(
     with_cases: bool = False,
     overwrite: bool = False,
     failed: Sequence[FailedSlide] = (),
+    maps: MapMaker | None = None,
 ) -> Predicted:
     """Predict slides, and write the predictions.
 
@@ -107,6 +114,7 @@ def predict(
         with_cases: Also write one row a patient.
         overwrite: Predict slides again that are done already.
         failed: Slides that failed before they had features.
+        maps: Draws maps for the page, of the slides that come first there.
 
     Raises:
         UsageError: Two files are of one slide, or features are of another encoder than the model's.
@@ -115,9 +123,12 @@ def predict(
     """
     given, unusable = open_slides(bags, model, cases or {}, reporter)
     found = Predicted(out, model, failed=[*failed, *unusable])
+    for doubt in model.doubts(given):
+        reporter.warn(doubt)
     for slide in unusable:
         _tell_failure(slide, reporter)
     atomic.discard_leftovers(outputs_folder(out))
+    atomic.discard_leftovers(out / MAPS_FOLDER)
     atomic.discard_leftovers(out)
     stored = {} if overwrite else _done(given, out, model)
     found.num_done_before = len(stored)
@@ -131,8 +142,8 @@ def predict(
     if with_cases:
         found.cases = by_case(found.slides)
         _tell_unknown(given, reporter)
-    named = {bag.slide_id: bag for bag in bags}
-    _write(found, lambda slide_id: thumbnail(named[slide_id], reporter))
+    predicted = [slide for slide in given if slide.ref in stored]
+    _write(found, SlidePictures(out, predicted, max(1, model.num_folds), maps, reporter))
     return found
 
 
@@ -173,6 +184,7 @@ def _predict_one(given: GivenSlide, loaded: Loaded, found: Predicted) -> StoredO
     outputs = model.predict(loaded.slide)
     if not np.isfinite([outputs.final, *outputs.folds]).all():
         raise FeatureFileError(given.ref.address, "the model's outputs are not finite numbers")
+    map_file(found.folder, given.ref.slide_id).unlink(missing_ok=True)  # it was of other outputs
     return write_outputs(
         found.folder,
         given.ref,
@@ -188,7 +200,7 @@ def _tell_failure(failed: FailedSlide, reporter: Reporter) -> None:
     reporter.warn(f"{failed.slide_id} was not predicted: {failed.reason}")
 
 
-def _write(found: Predicted, picture_of: Callable[[str], Picture | None]) -> None:
+def _write(found: Predicted, pictures: SlidePictures) -> None:
     """Write the tables, the page, and ``prediction.json`` as the last."""
     out = found.folder
     write_slides(out / PREDICTIONS_FILE, found.slides, found.columns)
@@ -201,5 +213,5 @@ def _write(found: Predicted, picture_of: Callable[[str], Picture | None]) -> Non
         (out / FAILED_FILE).unlink(missing_ok=True)
     facts, failed = found.facts(), found.failed
     columns, slides, cases = found.columns, found.slides, found.cases
-    write_prediction_page(out, columns, slides, cases, failed, facts, picture_of)
+    write_prediction_page(out, columns, slides, cases, failed, facts, pictures)
     atomic.write_text(out / _FACTS_FILE, json.dumps(facts, indent=2) + "\n")

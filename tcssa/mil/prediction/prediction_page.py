@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from tcssa.errors import SlideError
-from tcssa.features import BagRef
-from tcssa.files.picture import read_rgb
 from tcssa.mil.prediction.given_slides import FailedSlide
 from tcssa.mil.prediction.predicted_rows import Columns, PredictedRow
-from tcssa.reporter import Reporter
-from tcssa.reports.html_page import Picture, number, write_page
+from tcssa.mil.prediction.slide_pictures import SlidePictures
+from tcssa.reports.html_page import number, write_page
 
 REPORT_FILE = "report.html"
 MOST_SHOWN = 200
 """Slides with a picture, and rows of a table, on a page that still opens; the tables hold all."""
-_PICTURE_PX = 320
 
 
 def write_prediction_page(
@@ -30,7 +24,7 @@ def write_prediction_page(
     cases: Sequence[PredictedRow] | None,
     failed: Sequence[FailedSlide],
     facts: Mapping[str, Any],
-    picture_of: Callable[[str], Picture | None],
+    pictures: SlidePictures,
 ) -> None:
     """Write the page, atomically.
 
@@ -41,11 +35,13 @@ def write_prediction_page(
         cases: The patients, if they were asked for.
         failed: The slides that could not be predicted.
         facts: The content of ``prediction.json``.
-        picture_of: Returns the picture of a slide_id, a thumbnail or a map over it; None if the
-            slide has none.
+        pictures: The slides' pictures: maps of those that come first, thumbnails of the others.
     """
     order, ranked = _ranked(slides, columns)
     shown = ranked[:MOST_SHOWN]
+    figures = [
+        (picture, _caption(row, columns)) for row in shown if (picture := pictures(row.name))
+    ]
     write_page(
         folder / REPORT_FILE,
         Path(__file__).with_suffix(".html"),
@@ -58,11 +54,8 @@ def write_prediction_page(
         num_slides=len(slides),
         most=MOST_SHOWN,
         failed=failed,
-        pictures=[
-            (picture, _caption(row, columns))
-            for row in shown
-            if (picture := picture_of(row.name)) is not None
-        ],
+        figures=figures,
+        pictures=pictures,
     )
 
 
@@ -99,36 +92,3 @@ def _caption(row: PredictedRow, columns: Columns) -> str:
     values = zip(columns.task.value_columns, columns.values(row.outputs.final), strict=True)
     shown = ", ".join(f"{name.removeprefix('prob_')} {number(value, 2)}" for name, value in values)
     return f"{row.name}: {decided} ({shown})"
-
-
-def thumbnail(bag: BagRef, reporter: Reporter) -> Picture | None:
-    """Return a small picture of a slide, from the job folder that its features lie in.
-
-    Args:
-        bag: The feature file.
-        reporter: Warned of a thumbnail that is damaged.
-    """
-    above = bag.path.resolve().parents
-    path = above[min(2, len(above) - 1)] / "thumbnails" / f"{bag.slide_id}.jpg"
-    if not path.is_file():
-        return None
-    try:
-        return _small(path)
-    except SlideError as error:
-        reporter.warn(f"the page shows no picture of {bag.slide_id}: {error}")
-        return None
-
-
-def _small(path: Path) -> Picture:
-    """Return a picture that is small enough for hundreds on a page.
-
-    Raises:
-        SlideError: The file is no picture, or is damaged.
-    """
-    from PIL import Image
-
-    picture, content = Image.fromarray(read_rgb(path, SlideError)), io.BytesIO()
-    picture.thumbnail((_PICTURE_PX, _PICTURE_PX))
-    picture.save(content, "JPEG", quality=80)
-    data = base64.b64encode(content.getvalue()).decode("ascii")
-    return Picture(f"data:image/jpeg;base64,{data}")

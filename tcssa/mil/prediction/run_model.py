@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from tcssa.mil.classifier.classify_bags import check_coords
 from tcssa.mil.classifier.ensemble import Ensemble
 from tcssa.mil.classifier.final_model import fold_checkpoints, load_final
 from tcssa.mil.methods import BagClassifier
-from tcssa.mil.prediction.slide_model import Outputs, ReadSlide
+from tcssa.mil.prediction.doubts import doubts_about
+from tcssa.mil.prediction.slide_model import GivenSlide, Outputs, ReadSlide
 from tcssa.mil.results.finished import FINAL_FOLDER, FinishedRun
 from tcssa.reporter import Reporter
 from tcssa.run import CHECKPOINT_FILE
@@ -46,24 +48,30 @@ class RunModel:
         device: str = "auto",
         model: str | None = None,
     ) -> None:
-        self._device = resolve_device(device)
-        final = load_final(run, model)
+        self.run, self.device = run, resolve_device(device)
+        self.final: BagClassifier = load_final(run, model)
+        """What predicts; an ensemble where no final model was trained."""
         folds = _folds_kept(run, reporter)
-        if isinstance(final, Ensemble):  # its outputs are the mean of the folds'
-            self._final, members = None, final.classifiers
+        self.final.to(self.device).eval()
+        self._is_mean = isinstance(self.final, Ensemble)  # its outputs are the mean of the folds'
+        if isinstance(self.final, Ensemble):
+            members: Sequence[BagClassifier] = self.final.classifiers
         else:
-            self._final = final.to(self._device)
             members = [load_classifier(path, model) for path in folds]
-        self._folds: list[BagClassifier] = [member.to(self._device) for member in members]
-        self._half, self._precision = run.is_rounded, run.settings.train.precision
+        self._folds: list[BagClassifier] = [member.to(self.device) for member in members]
+        self.is_rounded, self._precision = run.is_rounded, run.settings.train.precision
         self._familiar = Familiar.read(run.folder, run.feature_dim)
-        self.name = f"{run.folder.resolve().name}, {_named(self._final, len(self._folds))}"
-        self.task = final.task
+        self.name = f"{run.folder.resolve().name}, {_named(self._is_mean, len(self._folds))}"
+        self.task = self.final.task
         self.feature_dim, self.encoder = run.feature_dim, run.encoder
         self.num_folds = len(self._folds)
         files = [*folds, run.folder / FINAL_FOLDER / CHECKPOINT_FILE, run.folder / FAMILIAR_FILE]
         hashes = [f"{f.relative_to(run.folder)} {file_sha256(f)}" for f in files if f.exists()]
         self.sha256 = hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+
+    def doubts(self, slides: Sequence[GivenSlide]) -> list[str]:
+        """See `SlideModel.doubts`."""
+        return doubts_about(self.run, slides)
 
     @torch.no_grad()
     def predict(self, slide: ReadSlide) -> Outputs:
@@ -74,26 +82,26 @@ class RunModel:
             um = slide.slide.um_per_coord or 1.0
             places = torch.from_numpy(slide.corners.astype(np.float64) * um)
         folds = [self._outputs(fold, bag, places, slide) for fold in self._folds]
-        if self._final is None:
+        if self._is_mean:
             final = torch.stack(folds).mean(0)
         else:
-            final = self._outputs(self._final, bag, places, slide)
+            final = self._outputs(self.final, bag, places, slide)
         unlike = None if self._familiar is None else self._familiar.unlike(slide.features)
         return Outputs(final.tolist(), [fold.tolist() for fold in folds], unlike)
 
     def _bag(self, slide: ReadSlide) -> Tensor:
         """Return the features as training saw such: rounded, where it rounded."""
         features = slide.features
-        if self._half:
+        if self.is_rounded:
             rounded = to_half(features)
             features = rounded.features if rounded.too_large_row is None else features
-        return torch.from_numpy(features).to(self._device)
+        return torch.from_numpy(features).to(self.device)
 
     def _outputs(
         self, model: BagClassifier, bag: Tensor, places: Tensor | None, slide: ReadSlide
     ) -> Tensor:
         check_coords(model, [slide.slide])
-        with autocast(self._device, self._precision):
+        with autocast(self.device, self._precision):
             found = model([bag], None, [places]) if model.reads_coords else model([bag])
         factor, shift = model.task.scale_on(self.task)  # each fold has a scale of its own
         outputs: Tensor = found.logits[0].float().cpu() * factor + shift
@@ -112,5 +120,5 @@ def _folds_kept(run: FinishedRun, reporter: Reporter) -> list[Path]:
     return paths
 
 
-def _named(final: BagClassifier | None, num_folds: int) -> str:
-    return f"mean of {num_folds} folds" if final is None else "final model"
+def _named(is_mean: bool, num_folds: int) -> str:
+    return f"mean of {num_folds} folds" if is_mean else "final model"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,6 +21,8 @@ class GivenSlide:
     """Its label is of no meaning."""
     ref: BagRef
     case_is_known: bool
+    patch_um: float | None = None
+    """Width of a patch in µm, if the file says how its patches were cut."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,9 @@ class SlideModel(Protocol):
     sha256: str
     """Hash of the model's files: another one predicts anew."""
     num_folds: int
+
+    def doubts(self, slides: Sequence[GivenSlide]) -> list[str]:
+        """Say what is doubtful about predicting slides, a sentence each; see `doubts_about`."""
 
     def predict(self, slide: ReadSlide) -> Outputs:
         """Predict one slide.

@@ -10,6 +10,7 @@ from tcssa.errors import FeatureFileError
 from tcssa.features import Bag, BagRef
 from tcssa.mil.bags.bag_store import BagStore
 from tcssa.mil.classifier.final_model import load_final
+from tcssa.mil.prediction.doubts import doubts_about
 from tcssa.mil.prediction.given_slides import open_slide
 from tcssa.mil.results.finished import read_finished
 from tcssa.mil.training.fit import predict
@@ -42,7 +43,8 @@ class TrainedClassifier:
         run: The run directory.
         device: Device to predict on.
         model: The run's method, if it is the user's own code.
-        reporter: Warned of features that do not name their encoder.
+        reporter: Warned of what is doubtful about a slide: its patient was trained on, its patches
+            are of another width, its file does not name the encoder of its features.
     """
 
     def __init__(self, run: Path, device: str, model: str | None, reporter: Reporter) -> None:
@@ -69,6 +71,8 @@ class TrainedClassifier:
         given, encoder = open_slide(ref, self._run, {})
         if given is None:
             raise FeatureFileError(ref.address, "holds no patches")
+        for doubt in doubts_about(self._run, [given]):
+            self._reporter.warn(doubt)
         if self._run.encoder and not encoder:
             self._reporter.warn(
                 f"{ref.address} does not name the encoder of its features; "

@@ -10,7 +10,8 @@ from factories import write_bag
 
 from tcssa.errors import UsageError
 from tcssa.features import find_bags
-from tcssa.mil.prediction.doubts import warn_of_doubts
+from tcssa.mil.prediction.doubts import doubts_about
+from tcssa.mil.prediction.given_slides import open_slide
 from tcssa.mil.results.finished import read_finished
 from tcssa.mil.training.train import train
 from tcssa.reporter import Silent
@@ -35,9 +36,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def warnings(run: Path, places: list[Path]) -> list[str]:
-    reporter = Silent()
-    warn_of_doubts(read_finished(run), find_bags(places), reporter)
-    return reporter.warnings
+    trained = read_finished(run)
+    opened = [open_slide(ref, trained, {})[0] for ref in find_bags(places)]
+    return doubts_about(trained, [given for given in opened if given is not None])
 
 
 def test_slides_that_the_run_was_trained_on_are_no_test(run: Path) -> None:

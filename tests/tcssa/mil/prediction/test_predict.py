@@ -14,13 +14,19 @@ from factories import write_bag
 from html_pages import read_page
 from PIL import Image
 
-from tcssa.errors import FeatureDimError, TableError, UsageError
+from tcssa.errors import FeatureDimError, SlideError, TableError, UsageError
 from tcssa.features import find_bags
+from tcssa.files.picture import read_rgb
 from tcssa.mil.bags.familiar import FAMILIAR_FILE
+from tcssa.mil.classifier.ensemble import Ensemble
 from tcssa.mil.evaluation.evaluate import evaluate
+from tcssa.mil.evidence import passes
+from tcssa.mil.heatmaps.small_maps import SmallMaps
+from tcssa.mil.methods.registry import build_method
 from tcssa.mil.prediction.given_slides import read_cases
 from tcssa.mil.prediction.predict import PREDICTIONS_FILE, Predicted, predict
 from tcssa.mil.prediction.run_model import RunModel
+from tcssa.mil.prediction.slide_model import GivenSlide
 from tcssa.mil.results.finished import read_finished
 from tcssa.mil.training.train import train
 from tcssa.reporter import Silent
@@ -112,11 +118,63 @@ def test_the_page_shows_slides_with_their_thumbnails_and_what_failed(
     predicted(run, features, tmp_path / "out", reporter, with_cases=True)
     page = read_page(tmp_path / "out" / "report.html")
     assert "Predictions by run, final model" in page.text
-    assert str(page.attributes("img")[0]["alt"]).startswith("n2: a (a ")
-    assert len(page.attributes("img")) == 1
+    shown = {str(image["alt"]).partition(":")[0] for image in page.attributes("img")}
+    assert shown == {*(path.stem for path in features.glob("[Tn]*.h5"))}  # others: their patches
+    assert "a model without evidence of patches" in page.text
     assert any("no picture of n3" in text for text in reporter.warnings)
     assert any(cells[0] == "<broken>" for cells in page.cells)
     assert sum(cells[0] in ("TCGA-AA-0001", "n2", "n3") for cells in page.cells) == 5
+
+
+def test_the_page_has_maps_of_evidence_which_are_drawn_once(
+    run: Path, slides: Path, tmp_path: Path
+) -> None:
+    model, out = RunModel(read_finished(run), Silent()), tmp_path / "out"
+    found = predict(model, find_bags([slides]), out, Silent(), maps=SmallMaps(model))
+    maps = sorted((out / "maps").iterdir())
+    assert [path.stem for path in maps] == sorted(row.name for row in found.slides)
+    pixels = read_rgb(maps[0], SlideError).astype(int)
+    side = (pixels.shape[1] - 8) // 2
+    colour = np.ptp(pixels, axis=2)
+    assert colour[:, :side].max() < 20 < colour[:, -side:].max()  # the grid is grey, its map is not
+    shown = read_page(out / "report.html").text
+    assert "4 of 4 slides, the first ones of the table, with a map" in shown
+    again = predict(model, find_bags([slides]), out, Silent(), maps=Counted(1))
+    assert again.num_done_before == 4
+    assert read_page(out / "report.html").attributes("img")[3]["src"]
+    write_bag(slides / "n2.h5", 40, seed=9)
+    fresh = Counted(1)
+    predict(model, find_bags([slides]), out, Silent(), maps=fresh)
+    assert fresh.drawn == ["n2"]
+
+
+class Counted:
+    """Draws nothing, and remembers what it was asked for."""
+
+    shows = "Maps."
+
+    def __init__(self, passes: int) -> None:
+        self.passes = passes
+        self.drawn: list[str] = []
+
+    def draw(self, given: GivenSlide) -> np.ndarray:
+        self.drawn.append(given.ref.slide_id)
+        return np.zeros((8, 8, 3), np.uint8)
+
+
+@pytest.mark.parametrize(("passes", "drawn"), [(1, 4), (3000, 2), (10**6, 1)])
+def test_maps_take_no_longer_than_predicting_or_a_moment(
+    run: Path, slides: Path, tmp_path: Path, passes: int, drawn: int
+) -> None:
+    maker = Counted(passes)
+    predicted(run, slides, tmp_path / "out", maps=maker)
+    assert len(maker.drawn) == drawn
+
+
+def test_methods_say_how_long_their_evidence_takes() -> None:
+    exact, occluded = (build_method(name, 8, 2) for name in ("abmil", "transmil"))
+    assert passes(exact, 32) == 3
+    assert passes(Ensemble([occluded, exact]), 32) == 36
 
 
 def test_a_patient_is_the_mean_of_the_logits(run: Path, slides: Path, tmp_path: Path) -> None:

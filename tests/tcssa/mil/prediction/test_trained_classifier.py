@@ -50,6 +50,13 @@ def test_a_path_and_an_open_bag_are_the_same_slide(run: str, tmp_path: Path) -> 
         assert classifier.predict(bag) == classifier.predict(path)
 
 
+def test_a_slide_that_was_trained_on_is_doubtful(run: str) -> None:
+    reporter = Silent()
+    features = Path(run).parent / "features"
+    tcssa.load_classifier(run, reporter=reporter).predict(features / "s00.h5")
+    assert "1 of 1 slide are of patients that the run was trained on" in reporter.warnings[0]
+
+
 def test_features_that_do_not_fit_are_refused(run: str, tmp_path: Path) -> None:
     classifier = tcssa.load_classifier(run)
     with pytest.raises(FeatureDimError, match="D = 8, expected D = 16"):
