@@ -98,6 +98,14 @@ def encode(
         ),
     ] = "auto",
     budget: BudgetOption = None,
+    assignments: Annotated[
+        bool,
+        typer.Option(
+            "--assignments",
+            help="Keep which slots each patch went to, of which tcssa heatmap draws without "
+            "features; about 15 bytes a patch.",
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Encode slides again that are done already.")
     ] = False,
@@ -113,9 +121,14 @@ def encode(
         tcssa encode job --model artefact --out encoded
         tcssa encode slides/ --model run --out encoded
         tcssa encode job --model artefact --out encoded --shard 1/8
+        tcssa encode job --model run --out encoded --assignments
     """
     output, places = Output(as_json), inputs or []
-    common: dict[str, Any] = {"manifest": manifest, "budget": parse_budget(budget)}
+    common: dict[str, Any] = {
+        "manifest": manifest,
+        "budget": parse_budget(budget),
+        "assignments": assignments,
+    }
     from tcssa.slides.manifest import are_all_slides
 
     if are_all_slides(places):
@@ -140,6 +153,7 @@ def _encode_features(
     *,
     manifest: Path | None,
     budget: Budget | None,
+    assignments: bool,
     device: Device,
     overwrite: bool,
 ) -> None:
@@ -158,6 +172,7 @@ def _encode_features(
         shard=part,
         memory_mb=options.memory,
         readers=options.readers,
+        assignments=assignments,
         overwrite=overwrite,
     )
     output.result(
@@ -188,13 +203,21 @@ def _encode_slides(
     *,
     manifest: Path | None,
     budget: Budget | None,
+    assignments: bool,
 ) -> None:
     from tcssa.slides import find_slides
     from tcssa_runtimes.archive.compress_slides import compress_slides
 
     files = find_slides(inputs, manifest, reporter=output)
     report, index = compress_slides(
-        files, out, model, settings, output, slots_out=out, budget=budget
+        files,
+        out,
+        model,
+        settings,
+        output,
+        slots_out=out,
+        budget=budget,
+        assignments=assignments,
     )
     output.result(
         {**report_data(report), "folder": out, "index": index},

@@ -81,8 +81,9 @@ def heatmap(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="SLIDES|FEATURES",
-            help="Slides and folders of slides, which are extracted on the way; or features.",
+            metavar="SLIDES|FEATURES|ARCHIVE",
+            help="Slides and folders of slides, which are extracted on the way; features; or what "
+            "tcssa encode --assignments wrote, which is drawn without features.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
@@ -107,6 +108,7 @@ def heatmap(
         tcssa heatmap run slides/ --out heatmaps
         tcssa heatmap run job --slides slides/ --out heatmaps --class LUSC
         tcssa heatmap run job --out heatmaps --same-scale
+        tcssa heatmap run encoded --out heatmaps
     """
     output = Output(as_json)
     from tcssa.mil.heatmaps.heatmaps import draw_heatmaps
@@ -142,9 +144,13 @@ def _sources(
     device: str,
     output: Output,
 ) -> tuple[list[Source], list[FailedSlide]]:
-    from tcssa.mil.heatmaps.sources import JOB_FOLDER, of_features, of_slides
+    from tcssa.mil.heatmaps.sources import JOB_FOLDER, of_archive, of_features, of_slides
     from tcssa.slides.manifest import are_all_slides
+    from tcssa_runtimes.archive.stored_slides import find_stored, read_stored
 
+    if (archive := find_stored(inputs)) is not None:
+        refuse_others(_SOURCES, ["features"], flags, "the inputs are files of slots")
+        return of_archive(archive, flags["features"]["slides"], read_stored), []
     if not are_all_slides(inputs):
         refuse_others(_SOURCES, ["features"], flags, "the inputs are features")
         return of_features(inputs, flags["features"]["slides"]), []

@@ -28,6 +28,7 @@ def compress_slides(
     keep_features: bool = False,
     slots_out: Path | None = None,
     budget: Budget | None = None,
+    assignments: bool = False,
 ) -> tuple[ExtractReport, Path]:
     """Extract patches, encode and compress them, and write each slide's slots.
 
@@ -43,6 +44,7 @@ def compress_slides(
             of the grid, where features are too.
         budget: Number of slots that a slide is folded to, for a model with nested budgets; None
             keeps all.
+        assignments: Keep which slots each patch went to, of which heat maps are drawn.
 
     Returns:
         The outcome of every slide, and the path of the slots' index.
@@ -65,7 +67,9 @@ def compress_slides(
             if is_own_encoder(trained_on):
                 require_told(trained_on, None, model, ENCODER_OPTION, ArtefactError)
             settings = settings.model_copy(update={"encoder": trained_on})
-        slots = SlotFiles(slots_out or JobLayout.of(out, settings).grid, runtime)
+        slots = SlotFiles(
+            slots_out or JobLayout.of(out, settings).grid, runtime, assignments=assignments
+        )
         try:
             report = extract(
                 slides, out, settings, reporter, keep_features=keep_features, more_sinks=[slots]

@@ -114,6 +114,7 @@ def encode(
     shard: Shard | None = None,
     memory_mb: int = 2048,
     readers: int = 2,
+    assignments: bool = False,
     overwrite: bool = False,
 ) -> EncodeReport:
     """Encode feature files into ``OUT/slide_features_tcssa/S.h5``; ``OUT/index.csv`` lists them.
@@ -129,6 +130,8 @@ def encode(
             encodes all.
         memory_mb: Memory that features may take, in 10^6 bytes.
         readers: Number of threads that read.
+        assignments: Keep which slots each patch went to, of which heat maps are drawn; slides that
+            are done without are encoded again.
         overwrite: Encode slides again that are done already.
 
     Raises:
@@ -148,7 +151,7 @@ def encode(
         refs = shard.of(refs)
     atomic.discard_leftovers(out / FOLDER)
     atomic.discard_leftovers(out)
-    rows = {} if overwrite else _find_done(refs, out, runtime)
+    rows = {} if overwrite else _find_done(refs, out, runtime, assignments=assignments)
     to_do = [ref for ref in refs if ref not in rows]
     report.num_skipped = len(rows)
     if to_do:
@@ -156,7 +159,7 @@ def encode(
             for note in runtime.notes:
                 reporter.warn(note)
             report.runtime, report.notes = runtime.name, list(runtime.notes)
-            run = _Run(to_do, out, runtime, reporter, report)
+            run = _Run(to_do, out, runtime, reporter, report, assignments)
             rows |= run.encode_all(memory_mb * 1_000_000)
     suffix = "" if shard is None else shard.suffix
     write_index(out / f"index{suffix}.csv", rows.values())
@@ -174,6 +177,7 @@ class _Run:
     runtime: Runtime
     reporter: Reporter
     report: EncodeReport
+    assignments: bool
     _written: dict[BagRef, EncodedFacts] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     """Guards the rows and the counts of the report, which several writers add to."""
@@ -222,6 +226,8 @@ class _Run:
             runtime=self.runtime.name,
             classes=facts.classes,
             budget=self.runtime.budget,
+            assignments=header.frame if self.assignments else None,
+            more=header.extent if self.assignments else None,
         )
         with self._lock:
             self._written[header.bag] = row
@@ -236,13 +242,17 @@ class _Run:
         self.reporter.warn(f"{path.name} was not encoded: {reason}")
 
 
-def _find_done(bags: Sequence[BagRef], out: Path, runtime: Runtime) -> dict[BagRef, EncodedFacts]:
+def _find_done(
+    bags: Sequence[BagRef], out: Path, runtime: Runtime, *, assignments: bool
+) -> dict[BagRef, EncodedFacts]:
     """Read the files of slides that need not be encoded again."""
     done = {}
     for bag in bags:
         facts = read_facts(slide_features_path(out, bag.slide_id))
         try:
             if facts is None or facts.budget != runtime.budget_text:
+                continue
+            if assignments and not facts.has_assignments:
                 continue
             if facts.origin.is_of(bag, runtime.facts.sha256) and (
                 not runtime.facts.spatial or facts.um_per_coord == _um_per_coord(bag)

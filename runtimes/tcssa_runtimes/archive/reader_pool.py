@@ -14,7 +14,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -24,13 +24,16 @@ from tcssa.errors import FeatureFileError, ShapeError, UsageError
 from tcssa.features import Bag, BagRef, open_bag
 from tcssa.features.content import ContentHash
 from tcssa.features.readers.registry import LOADED_WHOLE
+from tcssa.features.writer import Attribute
 from tcssa_runtimes.archive.memory_budget import Budget, CancelledError
 from tcssa_runtimes.archive.slot_files import Positions
+from tcssa_runtimes.archive.stored_routing import PatchFrame
 from tcssa_runtimes.contract.base import Runtime
 from tcssa_runtimes.contract.checks import check_size, require_fitting, require_places
 from tcssa_runtimes.contract.chunks import Features
 
 _FLOAT32_BYTES = 4
+EXTENT = ("level0_width", "level0_height")
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,10 @@ class SlideHeader:
     """Unit and point of the coords; None where there are none."""
     mpp: float | None = None
     """Microns per unit of the coords, where the file states it."""
+    frame: PatchFrame = field(default_factory=PatchFrame)
+    """What the coords are in."""
+    extent: dict[str, Attribute] = field(default_factory=dict)
+    """Width and height of level 0, where the file states them."""
 
 
 @dataclass(frozen=True)
@@ -276,7 +283,7 @@ def _require_room(bag: BagRef, num_bytes: int, budget: Budget) -> None:
 def _header(bag: Bag, stat: os.stat_result) -> tuple[SlideHeader, NDArray[Any] | None]:
     """Read the header of a bag, and its coordinates as they are stored."""
     stored = bag.read_coords()
-    coords, positions = None, None
+    coords, positions, frame = None, None, PatchFrame()
     if stored is not None:
         coords = stored.astype(np.float64)
         size = bag.patch_size_level0
@@ -285,6 +292,8 @@ def _header(bag: Bag, stat: os.stat_result) -> tuple[SlideHeader, NDArray[Any] |
         if size is not None:
             coords += float(size) / 2
         positions = Positions(bag.coords_unit, "corner" if size is None else "centre")
+        side = None if size is None else float(size)
+        frame = PatchFrame(bag.coords_unit, side, bag.um_per_coord)
     header = SlideHeader(
         bag=bag.ref,
         stat=stat,
@@ -294,5 +303,7 @@ def _header(bag: Bag, stat: os.stat_result) -> tuple[SlideHeader, NDArray[Any] |
         coords=coords,
         positions=positions,
         mpp=bag.um_per_coord,
+        frame=frame,
+        extent={name: bag.attributes[name] for name in EXTENT if name in bag.attributes},
     )
     return header, stored

@@ -12,6 +12,10 @@ with places adds ``waves`` (K, W, 2) float64, the real and the imaginary part of
 of the same coordinates (`tcssa.moments`), with the attribute ``um_per_coord``, in ``unfolded`` too.
 A model with a head adds ``logits`` (C,) with the attribute ``classes``, or ``tokens`` (K, H).
 
+With ``encode --assignments`` the group ``patches`` keeps which slots each patch went to, and where
+it lies (`tcssa_runtimes.archive.stored_routing`), and ``features`` has the attributes
+``level0_width`` and ``level0_height`` where the input states them.
+
 Slots made in one pass with the features (`tcssa_runtimes.archive.slot_sink`) also have
 ``failed_coords``, the corners of patches that could not be read, where there are any.
 
@@ -41,6 +45,7 @@ from tcssa.files.boundary import UnsoundError
 from tcssa.files.hdf5 import attributes, find_object, hdf5_file, numbers
 from tcssa.moments import SlotMoments
 from tcssa.version import __version__
+from tcssa_runtimes.archive.stored_routing import PATCHES, PatchFrame, write_routing
 from tcssa_runtimes.contract.outputs import EncodedSlide
 
 Floats = NDArray[np.floating]
@@ -109,6 +114,8 @@ class EncodedFacts:
     """The budget that was requested, as text; None where none was."""
     um_per_coord: float | None
     """Microns per unit of the coordinates, of a model with places; None of any other."""
+    has_assignments: bool = False
+    """Whether it keeps the slots of each patch."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +149,7 @@ def write_slide_features(
     classes: Sequence[str] | None = None,
     budget: Budget | None = None,
     failed_coords: NDArray[np.int64] | None = None,
+    assignments: PatchFrame | None = None,
     more: Mapping[str, Attribute] | None = None,
 ) -> EncodedFacts:
     """Write an encoded slide, atomically; the same content gives the same bytes.
@@ -157,6 +165,7 @@ def write_slide_features(
         budget: The budget that was requested, if any.
         failed_coords: Corners of patches that could not be read, ``[n, 2]``, where slots were made
             from the slide itself.
+        assignments: Keep the slots of each patch; what the positions are in.
         more: Further attributes.
 
     Returns:
@@ -174,10 +183,13 @@ def write_slide_features(
         origin=origin,
         budget=None if budget is None else str(budget),
         um_per_coord=None if slide.places is None else slide.places.mpp,
+        has_assignments=assignments is not None,
     )
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
         _write_slots(file, slide, positions, classes or ())
+        if assignments is not None and slide.routing is not None:
+            write_routing(file, slide.routing, assignments)
         if failed_coords is not None:
             file.create_dataset("failed_coords", data=failed_coords)
         file["features"].attrs.update({**_attributes(facts, encoder), **(more or {})})
@@ -279,6 +291,7 @@ def facts_in(path: Path, file: h5py.File) -> EncodedFacts:
         runtime=str(said["runtime"]),
         budget=str(said["budget"]) if "budget" in said else None,
         um_per_coord=None if waves is None else float(attributes(waves)["um_per_coord"]),
+        has_assignments=find_object(file, PATCHES) is not None,
         origin=Origin(
             model_sha256=str(said["model_sha256"]),
             input_name=str(said["input_name"]),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tcssa.encoders.base import Encoder, EncoderSpec
 from tcssa.errors import FeatureFileError, UsageError
 from tcssa.features.content import ContentHash
+from tcssa.features.writer import Attribute
 from tcssa.files import atomic
 from tcssa.files.boundary import reading
 from tcssa.files.checksums import params_hash
@@ -27,6 +28,7 @@ from tcssa.slides.extraction.resume import Params
 from tcssa.slides.manifest import SlideFile
 from tcssa_runtimes.archive.archive_index import write_index
 from tcssa_runtimes.archive.launch_scheduler import SLIDES_AT_ONCE
+from tcssa_runtimes.archive.reader_pool import EXTENT
 from tcssa_runtimes.archive.slot_files import (
     FOLDER,
     EncodedFacts,
@@ -36,6 +38,7 @@ from tcssa_runtimes.archive.slot_files import (
     slide_features_path,
     write_slide_features,
 )
+from tcssa_runtimes.archive.stored_routing import PatchFrame
 from tcssa_runtimes.contract.base import Runtime
 from tcssa_runtimes.contract.checks import require_own_slots
 from tcssa_runtimes.contract.slide_accumulator import SlideAccumulator
@@ -48,14 +51,15 @@ class SlotFiles:
         out: Slots go to ``OUT/slide_features_tcssa/S.h5``, as those of
             `tcssa_runtimes.archive.encode`.
         runtime: The model; it is open.
+        assignments: Keep which slots each patch went to.
 
     Raises:
         UsageError: The model is an ensemble.
     """
 
-    def __init__(self, out: Path, runtime: Runtime) -> None:
+    def __init__(self, out: Path, runtime: Runtime, *, assignments: bool = False) -> None:
         require_own_slots(runtime.facts)
-        self.out, self._runtime = out, runtime
+        self.out, self._runtime, self._assignments = out, runtime, assignments
         self._written: dict[Path, EncodedFacts] = {}
         atomic.discard_leftovers(out / FOLDER)
 
@@ -81,6 +85,8 @@ class SlotFiles:
             other = "of patches made with other parameters"
         elif made.get("budget") != self._runtime.budget_text:
             other = "of another budget"
+        elif self._assignments and not require_facts(path).has_assignments:
+            other = "without the assignments of patches"
         if other:
             hint = "give --overwrite to make them again, or another --out"
             raise UsageError(f"{path}: these slots are {other}", hint=hint)
@@ -125,7 +131,8 @@ class SlotFiles:
             plan: The slide and its patches.
             encoder: The encoder of the features that are to come.
         """
-        return SlotFile(self.out, self._runtime, plan, encoder, self._written)
+        keep = self._assignments
+        return SlotFile(self.out, self._runtime, plan, encoder, self._written, assignments=keep)
 
     def write_index(self) -> Path:
         """Write the index of all slides with slots here, other processes' too; return its path."""
@@ -145,8 +152,11 @@ class SlotFile:
         plan: SlidePlan,
         encoder: Encoder,
         written: dict[Path, EncodedFacts],
+        *,
+        assignments: bool,
     ) -> None:
         self._out, self._runtime, self._plan = out, runtime, plan
+        self._assignments = assignments
         self._encoder, self._written = encoder, written
         self._content = ContentHash(encoder.feature_dim)
         self._coords: list[NDArray[np.int64]] = []
@@ -190,6 +200,8 @@ class SlotFile:
         slide = self._slide.finish(filled_to=SLIDES_AT_ONCE)
         coords = np.concatenate(self._coords)
         name, facts = self._plan.slide.slide_id, self._runtime.facts
+        side, mpp = self._plan.spec.patch_size_level0, self._plan.resolution.mpp
+        extent: dict[str, Attribute] = dict(zip(EXTENT, self._plan.dimensions, strict=True))
         path = slide_features_path(self._out, name)
         self._written[path] = write_slide_features(
             path,
@@ -201,11 +213,13 @@ class SlotFile:
             classes=facts.classes,
             budget=self._runtime.budget,
             failed_coords=np.concatenate(self._failed) if self._failed else None,
+            assignments=PatchFrame("level0_px", side, mpp) if self._assignments else None,
             more={
                 "params_hash": params_hash(self._plan.params),
                 "n_failed": sum(map(len, self._failed)),
                 "mpp_level0": self._plan.resolution.mpp,
                 "mpp_effective": self._plan.spec.mpp_effective,
+                **(extent if self._assignments else {}),
             },
         )
 

@@ -30,6 +30,7 @@ from tcssa_runtimes.contract.launch import Computed, Launch
 from tcssa_runtimes.contract.model_info import ModelFacts
 from tcssa_runtimes.contract.outputs import EncodedSlide, Means, Refined, RuntimeOutput
 from tcssa_runtimes.contract.padding import batch_places
+from tcssa_runtimes.contract.routing import Routing
 from tcssa_runtimes.contract.slide_sums import ChunkSums, SlideSums, counted
 
 
@@ -182,6 +183,7 @@ class ModelRunner(ABC):
                 num_patches=slide.num_patches,
                 means=means.means[s, : slide.num_slots],
                 unfolded=None if slide is sums[s] else sums[s],
+                routing=Routing.joined(sums[s].routing) if sums[s].routing else None,
                 logits=None if found.logits is None else found.logits[s],
                 tokens=None if found.tokens is None else found.tokens[s, : slide.num_slots],
             )
@@ -228,6 +230,13 @@ class ModelRunner(ABC):
             num_patches,
             logits=output.logits,
             tokens=output.tokens,
+            routing=Routing.of(
+                output.assignments,
+                output.weights,
+                output.salience,
+                positions,
+                self.facts.num_slots,
+            ),
         )
 
     def _whole_features(self, parts: Sequence[Chunk], num_patches: int) -> Features:

@@ -18,6 +18,7 @@ from tcssa.optional import require
 
 if TYPE_CHECKING:
     from tcssa.moments import SlotMoments
+    from tcssa_runtimes.contract.routing import Routing
     from tcssa_runtimes.contract.slide_sums import SlideSums
 
 
@@ -127,6 +128,8 @@ class EncodedSlide:
     """Logits of a classifier, [C]; None for other models."""
     tokens: NDArray[np.float32] | None = None
     """Tokens of a projector, [K, H]; None for other models."""
+    routing: Routing | None = None
+    """Which of all the model's slots each patch went to; None of sums that were merged."""
 
     @property
     def centroids(self) -> NDArray[np.float64] | None:

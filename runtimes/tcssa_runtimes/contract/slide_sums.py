@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tcssa.budgets import fold
 from tcssa.errors import NonFiniteFeatureError, ShapeError
 from tcssa.moments import NEEDS_PLACES, Floats, SlotMoments
+from tcssa_runtimes.contract.routing import Routing
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class SlideSums:
     mass: NDArray[np.float32] = field(init=False)
     places: SlotMoments | None = field(init=False)
     """Moments of the positions of each slot's patches; None where there are none."""
+    routing: list[Routing] = field(init=False, default_factory=list)
+    """Routing of the patches of each chunk, as far as these sums are of chunks alone."""
 
     def __post_init__(self) -> None:
         self.weighted_sum = np.zeros((self.num_slots, self.feature_dim), np.float32)
@@ -89,6 +92,9 @@ class SlideSums:
         self.weighted_sum += chunk.weighted_sum
         self.mass += chunk.mass
         self.num_patches += len(chunk.weights)
+        self.routing.append(
+            Routing.of(chunk.assignments, chunk.weights, chunk.salience, positions, self.num_slots)
+        )
         if self.places is not None:
             assert positions is not None  # every chunk of the slide comes with them
             weights = counted(chunk.weights, chunk.salience)
@@ -100,6 +106,7 @@ class SlideSums:
         self.weighted_sum += other.weighted_sum
         self.mass += other.mass
         self.num_patches += other.num_patches
+        self.routing = []
         if self.places is not None and other.places is not None:
             self.places = self.places.merge(other.places)
         else:

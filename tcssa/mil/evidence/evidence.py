@@ -4,13 +4,14 @@
 method                                  evidence of a patch
 ======================================  ============================================================
 tcssa                                   its part of the logits, gates held (`slot_evidence`)
+tcssa, from an archive of slots         its share, by weight, of its slots' parts (`by_slot`)
 abmil, abmilx, clam, dsmil, rrt,        its attention times its own logits, exactly
 2dmamba, mean, max                      (`BagClassifier.by_patch`)
 all others, a user's own among them     occlusion in blocks (`occlusion`)
 an ensemble of folds                    the mean of its members' evidence
 ======================================  ============================================================
 
-The first two add up: the sum over the patches is the slide's logits. Occlusion need not.
+All but occlusion add up: the sum over the patches is the slide's logits.
 
 Shapes: N patches, O outputs.
 """
@@ -26,14 +27,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tcssa.compressor.state import SlotState
 from tcssa.mil.classifier.ensemble import Ensemble
 from tcssa.mil.classifier.slide_classifier import SlideClassifier
 from tcssa.mil.evidence.occlusion import MOST_BLOCKS, occluded
-from tcssa.mil.evidence.slot_evidence import slot_parts
+from tcssa.mil.evidence.slot_evidence import parts_by_slot, slot_parts
 from tcssa.mil.methods import BagClassifier
 
 Floats = NDArray[np.float64]
-Scheme = Literal["gates held", "exact", "occlusion"]
+Scheme = Literal["gates held", "by slot", "exact", "occlusion"]
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,24 @@ def divides(model: BagClassifier) -> bool:
     if isinstance(model, Ensemble):
         return all(divides(member) for member in model.classifiers)
     return isinstance(model, SlideClassifier) or type(model).by_patch is not BagClassifier.by_patch
+
+
+def by_slot(
+    model: SlideClassifier, state: SlotState, assignments: Tensor, weights: Tensor
+) -> Evidence:
+    """Compute the evidence of patches whose features are gone; see `parts_by_slot`.
+
+    Args:
+        model: The classifier, in evaluation mode, on the device of the state.
+        state: The sums of all K slots of the model.
+        assignments: Slots of each patch, [N, T].
+        weights: Weight of each patch in these, salience included, [N, T].
+
+    Raises:
+        ShapeError: The model has places, and the state none in µm.
+    """
+    slots = parts_by_slot(model, state, assignments, weights)
+    return _evidence(slots.logits, slots.attention, slots.logits.sum(dim=0), "by slot")
 
 
 def passes(model: BagClassifier, most_blocks: int = MOST_BLOCKS) -> int:

@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from tcssa.compressor.router import salient
-from tcssa.compressor.state import folded
+from tcssa.compressor.state import SlotState, folded
 from tcssa.mil.classifier.slide_classifier import SlideClassifier
 from tcssa.mil.methods.base import PatchParts
 
@@ -62,9 +62,8 @@ def slot_parts(model: SlideClassifier, bag: Tensor, coords: Tensor | None = None
     with torch.enable_grad(), _GatesHeld():
         slots = compressor.refine([replace(state, weighted_sum=sums)])
         logits = model.head(slots, state.mass.unsqueeze(0))[0]
-    mass_share = dense.sum(dim=1) / state.mass.sum()
+    within, mass_share = _shares(dense, state.mass)
     is_used = state.mass > 0
-    within = dense / torch.where(is_used, state.mass, torch.ones_like(state.mass))
     parts = []
     for logit in logits:
         by_sum, by_slot = torch.autograd.grad(logit, (sums, slots), retain_graph=True)
@@ -74,6 +73,46 @@ def slot_parts(model: SlideClassifier, bag: Tensor, coords: Tensor | None = None
         rest = logit.detach() - of_slots.sum()
         parts.append(own + within @ constants + mass_share * rest)
     return PatchParts(torch.stack(parts, dim=1), mass_share)
+
+
+def parts_by_slot(
+    model: SlideClassifier, state: SlotState, assignments: Tensor, weights: Tensor
+) -> PatchParts:
+    """Divide the logits of one slide over its slots, and each slot's part by weight alone.
+
+    It needs no features. The parts sum to the logits, as `slot_parts` do; patches of a slot differ
+    by their weights only.
+
+    Args:
+        model: Model in evaluation mode, on the device of the state.
+        state: The sums of all K slots of the model.
+        assignments: Slots of each patch, [N, T].
+        weights: Weight of each patch in these, salience included, [N, T].
+
+    Raises:
+        ShapeError: The model has places, and the state none in µm.
+    """
+    compressor = model.compressor
+    dense = weights.new_zeros(len(weights), len(state.mass)).scatter(1, assignments, weights)
+    state = compressor.folded(state, model.budget)
+    dense = folded(dense.T, len(state.mass)).T
+    slots = compressor.finish(state).unsqueeze(0).requires_grad_()
+    with torch.enable_grad(), _GatesHeld():
+        logits = model.head(slots, state.mass.unsqueeze(0))[0]
+    within, mass_share = _shares(dense, dense.sum(dim=0))
+    is_used = state.mass > 0
+    parts = []
+    for logit in logits:
+        (by_slot,) = torch.autograd.grad(logit, slots, retain_graph=True)
+        of_slots = (by_slot * slots.detach()).sum(dim=2)[0] * is_used
+        parts.append(within @ of_slots + mass_share * (logit.detach() - of_slots.sum()))
+    return PatchParts(torch.stack(parts, dim=1), mass_share)
+
+
+def _shares(dense: Tensor, mass: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each patch's share of each slot's mass, [N, K], and of the slide's, [N]."""
+    within = dense / torch.where(mass > 0, mass, torch.ones_like(mass))
+    return within, dense.sum(dim=1) / mass.sum()
 
 
 class _GatesHeld(TorchFunctionMode):

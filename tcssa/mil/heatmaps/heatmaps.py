@@ -10,6 +10,7 @@
       geojson/S.geojson           the same for QuPath
       overlays/S.ome.tif          the same as a pyramid of numbers
       patches/S.jpg               patches with the most evidence for and against
+      slots/S.png                 the first slot of each patch, of an encoded archive
       slides/S.json               what each slide's files were made from; by it runs resume
       job/                        features of slides that were extracted on the way
 """

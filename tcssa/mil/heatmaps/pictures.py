@@ -14,6 +14,7 @@ from tcssa.mil.heatmaps.scales import Floats, ScaleName
 from tcssa.mil.heatmaps.slide_map import SlideMap
 from tcssa.mil.heatmaps.sources import Source
 from tcssa.mil.heatmaps.tables import write_geojson
+from tcssa.reports.slot_map import draw_slot_map
 from tcssa.slides.image.places import Places, picture_of
 
 GRID = "grid of patches"
@@ -74,6 +75,18 @@ def draw_slide(
     draw_heatmap(files["maps"], picture, drawn, layers, title=title, shows=shows)
     write_geojson(files["geojson"], slide_map, places, names[0])
     write_overlay(files["overlays"], slide_map.values, places, _extent(source, places))
+    if source.read_stored is not None:
+        files["slots"] = out / "slots" / f"{slide_id}.png"
+        first = source.read_stored().assignments[:, 0]
+        draw_slot_map(
+            files["slots"],
+            picture.pixels,
+            picture.scale,
+            drawn.coords,
+            drawn.side,
+            first,
+            title=f"{slide_id}, slots",
+        )
     if source.slide is not None and look.crops:
         order = slide_map.order(names[0])
         ends = [order[: look.crops], order[: -look.crops - 1 : -1]]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tcssa.features import BagRef, find_bags
 from tcssa.features.folder import by_slide
+from tcssa.mil.heatmaps.stored_slide import StoredSlide
 from tcssa.mil.prediction.given_slides import FailedSlide
 from tcssa.mil.prediction.slide_extraction import (
     extract_slides,
@@ -17,6 +19,7 @@ from tcssa.mil.prediction.slide_extraction import (
 )
 from tcssa.mil.results.finished import FinishedRun
 from tcssa.reporter import Reporter
+from tcssa.slides.image.places import Places, read_places
 from tcssa.slides.manifest import find_slides
 
 JOB_FOLDER = "job"
@@ -29,11 +32,39 @@ class Source:
     bag: BagRef
     slide: Path | None
     """The slide's file, None where it is not at hand."""
+    read_stored: Callable[[], StoredSlide] | None = None
+    """Reads the slide from a file of its slots, which ``bag`` is then; None for features."""
 
     @property
     def slide_id(self) -> str:
         """The slide's name."""
         return self.bag.slide_id
+
+    def places(self) -> Places | str:
+        """Read where the patches lie, or return a short reason why that is not known."""
+        if self.read_stored is not None:
+            return self.read_stored().places
+        return read_places(self.bag.address)
+
+
+def of_archive(
+    files: Sequence[Path], slides: Path | None, read: Callable[[Path], StoredSlide]
+) -> list[Source]:
+    """Return slides of an encoded archive.
+
+    Args:
+        files: The files of slots.
+        slides: Folder of the slides' own files, if it is at hand.
+        read: Reads such a file.
+
+    Raises:
+        UsageError: Two files are of the same slide.
+    """
+    at_hand = _files_of(slides)
+    return [
+        Source(ref, at_hand.get(name), partial(read, ref.path))
+        for name, ref in by_slide([BagRef(path) for path in files]).items()
+    ]
 
 
 def of_features(features: Sequence[Path | str], slides: Path | None) -> list[Source]:
@@ -47,9 +78,13 @@ def of_features(features: Sequence[Path | str], slides: Path | None) -> list[Sou
         MissingDataError: A path does not exist, or a folder is empty.
         UsageError: Two files are of the same slide.
     """
-    files = {} if slides is None else {each.slide_id: each.path for each in find_slides([slides])}
+    files = _files_of(slides)
     bags = by_slide(find_bags(Path(place) for place in features))
     return [Source(ref, files.get(name)) for name, ref in bags.items()]
+
+
+def _files_of(slides: Path | None) -> Mapping[str, Path]:
+    return {} if slides is None else {each.slide_id: each.path for each in find_slides([slides])}
 
 
 def of_slides(

@@ -10,9 +10,13 @@ import numpy as np
 import torch
 
 from tcssa.errors import FeatureFileError, UsageError
+from tcssa.features.tables import patient_of
 from tcssa.files.checksums import fingerprint, params_hash
 from tcssa.mil.bags.bag_store import BagStore
+from tcssa.mil.classifier.classifiers import TCSSA
 from tcssa.mil.classifier.final_model import load_final
+from tcssa.mil.classifier.slide_classifier import SlideClassifier
+from tcssa.mil.cohort.cohort import CohortSlide
 from tcssa.mil.evidence import Reference
 from tcssa.mil.evidence.evidence import divides
 from tcssa.mil.evidence.quantities import others_of, quantities_of
@@ -21,12 +25,12 @@ from tcssa.mil.heatmaps.records import Record
 from tcssa.mil.heatmaps.scales import Floats
 from tcssa.mil.heatmaps.slide_map import SlideMap, slide_evidence
 from tcssa.mil.heatmaps.sources import Source
+from tcssa.mil.heatmaps.stored_slide import stored_evidence
 from tcssa.mil.heatmaps.tables import read_evidence, write_evidence
 from tcssa.mil.methods import BagClassifier
 from tcssa.mil.prediction.given_slides import open_slide
 from tcssa.mil.prediction.slide_model import GivenSlide
 from tcssa.mil.results.finished import FinishedRun
-from tcssa.slides.image.places import Places, read_places
 
 
 class Work:
@@ -65,7 +69,9 @@ class Work:
 
     def open(self, source: Source) -> GivenSlide:
         """Open a slide's features, and see that they fit the run."""
-        given, _ = open_slide(source.bag, self.trained, {})
+        given = self._stored(source)
+        if given is None:
+            given, _ = open_slide(source.bag, self.trained, {})
         if given is None:
             raise FeatureFileError(source.bag.address, "has no patches")
         self.opened[source.slide_id] = given
@@ -87,9 +93,14 @@ class Work:
         if record is not None and record.made_from == made_from and self._table(source).is_file():
             return record
         slide = self.opened[source.slide_id].slide
-        evidence = slide_evidence(self.model, slide, self.store, self.device)
+        if source.read_stored is None:
+            evidence = slide_evidence(self.model, slide, self.store, self.device)
+        else:
+            assert isinstance(self.model, SlideClassifier)  # as `_stored` saw
+            evidence = stored_evidence(self.model, source.read_stored(), self.device)
         slide_map = SlideMap.of(evidence, self.model.task, self.reference)
-        write_evidence(self._table(source), slide_map, _places(source))
+        places = source.places()
+        write_evidence(self._table(source), slide_map, None if isinstance(places, str) else places)
         record = Record(
             slide_id=source.slide_id,
             made_from=made_from,
@@ -133,10 +144,10 @@ class Work:
         if record.drawn_from == drawn_from and all(file.is_file() for file in files):
             self.num_skipped += 1
             return record
-        places = _places(source)
+        places = source.places()
         made: list[Path] = []
         on_slide = True
-        if places is not None:
+        if not isinstance(places, str):
             slide_map = self._read(record)
             made, on_slide = draw_slide(self.out, source, slide_map, places, self.look, together)
         pictures = [str(file.relative_to(self.out)) for file in made]
@@ -146,6 +157,24 @@ class Work:
         record.write(self._record_file(source))
         return record
 
+    def _stored(self, source: Source) -> GivenSlide | None:
+        """Open a slide of an encoded archive; None where the source is features."""
+        if source.read_stored is None:
+            return None
+        if not isinstance(self.model, SlideClassifier):
+            name = self.trained.settings.model.name
+            what = f"a run of --model {name}" if name != TCSSA else "an ensemble of folds"
+            raise FeatureFileError(
+                source.bag.path,
+                f"is of slots, and {self.trained.folder} is {what}, which has no slots of its own",
+                hint="give the slide's features",
+            )
+        num_patches = source.read_stored().num_patches
+        name, case = source.slide_id, patient_of(source.slide_id)
+        return GivenSlide(
+            CohortSlide(name, case, 0, source.bag.path, num_patches), source.bag, True
+        )
+
     def _read(self, record: Record) -> SlideMap:
         return read_evidence(self.out / "evidence" / f"{record.slide_id}.csv", record.leading)
 
@@ -154,8 +183,3 @@ class Work:
 
     def _record_file(self, source: Source) -> Path:
         return self.out / "slides" / f"{source.slide_id}.json"
-
-
-def _places(source: Source) -> Places | None:
-    places = read_places(source.bag.address)
-    return None if isinstance(places, str) else places

@@ -33,7 +33,7 @@ class Picture:
 
 
 def picture_beside(features: Path) -> Picture | None:
-    """Read the thumbnail of a slide from the job folder that its features lie in.
+    """Read the thumbnail of a slide from the job folder that its features or slots lie in.
 
     Returns:
         The picture; None if there is no thumbnail, the features do not state the width of level 0,
@@ -45,8 +45,10 @@ def picture_beside(features: Path) -> Picture | None:
     above = features.resolve().parents
     if len(above) < 3:
         return None
-    thumbnail = above[2] / "thumbnails" / f"{features.stem}.jpg"
-    if not thumbnail.is_file():
+    # features are in a folder of the grid; slots may be in one of the job itself
+    beside = [above[up] / "thumbnails" / f"{features.stem}.jpg" for up in (2, 1)]
+    thumbnail = next((path for path in beside if path.is_file()), None)
+    if thumbnail is None:
         return None
     with open_bag(features) as bag, reading(features, FeatureFileError):
         width = float(bag.attributes.get("level0_width", 0))
