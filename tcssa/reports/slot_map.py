@@ -21,8 +21,22 @@ from tcssa.reports.figures import families
 _MOST_NAMED = 12
 
 
-def draw_slot_map(
-    path: Path,
+def draw_slot_map(path: Path, *slide: Any, **how: Any) -> None:
+    """Write `slot_map_figure` as PNG, atomically.
+
+    Args:
+        path: The PNG.
+        *slide: See `slot_map_figure`.
+        **how: See `slot_map_figure`.
+    """
+    figure = slot_map_figure(*slide, **how)
+    with atomic.replacing(path) as temporary, warnings.catch_warnings():
+        # of a script without any font here: boxes in the picture say so
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(temporary, dpi=120, format="png")
+
+
+def slot_map_figure(
     thumbnail: NDArray[np.uint8],
     level0_per_pixel: float,
     coords: NDArray[Any],
@@ -32,13 +46,12 @@ def draw_slot_map(
     title: str,
     labels: Mapping[int, str] | None = None,
     colours: Mapping[int, tuple[float, float, float]] | None = None,
-) -> None:
+) -> Figure:
     """Draw a slide beside the same slide with patches coloured by their first slot.
 
     Slots have no names: a colour says that patches share a slot, not what tissue it is.
 
     Args:
-        path: The PNG to write.
         thumbnail: The slide, [H, W, 3].
         level0_per_pixel: Level-0 pixels per pixel of the thumbnail.
         coords: Top-left corners of the patches in level-0 pixels, [N, 2].
@@ -71,10 +84,7 @@ def draw_slot_map(
     # titles are what people and models write: in any language, and a $ is a $
     figure.suptitle(title, x=0.01, ha="left", fontsize=10, family=families(), parse_math=False)
     right.set_title(f"{len(slots)} patches, {len(used)} slots", fontsize=10)
-    with atomic.replacing(path) as temporary, warnings.catch_warnings():
-        # of a script without any font here: boxes in the picture say so
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure.savefig(temporary, dpi=120, format="png")
+    return figure
 
 
 def _add_legend(

@@ -47,6 +47,16 @@ class FeatureOptions(Section):
     readers: int = Field(default=2, ge=1, description="Threads that read.")
 
 
+class ContentOptions(Section):
+    """Options for what is kept of a slide."""
+
+    assignments: bool = Field(
+        default=False,
+        description="Keep which slots each patch went to, 14 to 16 bytes a patch: tcssa heatmap "
+        "then draws without features.",
+    )
+
+
 class SlideOptions(Section):
     """Options for slides, which are extracted on the way."""
 
@@ -63,13 +73,14 @@ class SlideOptions(Section):
     )
 
 
+_CONTENT = Flags(ContentOptions, at="content")
 _GROUPS = (
     Flags(FeatureOptions, at="features", panel="Feature files"),
     Flags(SlideOptions, at="slides", panel="Slides", completed={"encoder": encoder_names}),
 )
 
 
-@with_flags(*_GROUPS)
+@with_flags(_CONTENT, *_GROUPS)
 def encode(
     flags: dict[str, Any],
     inputs: Annotated[
@@ -98,14 +109,6 @@ def encode(
         ),
     ] = "auto",
     budget: BudgetOption = None,
-    assignments: Annotated[
-        bool,
-        typer.Option(
-            "--assignments",
-            help="Keep which slots each patch went to, of which tcssa heatmap draws without "
-            "features; about 15 bytes a patch.",
-        ),
-    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Encode slides again that are done already.")
     ] = False,
@@ -124,11 +127,8 @@ def encode(
         tcssa encode job --model run --out encoded --assignments
     """
     output, places = Output(as_json), inputs or []
-    common: dict[str, Any] = {
-        "manifest": manifest,
-        "budget": parse_budget(budget),
-        "assignments": assignments,
-    }
+    common: dict[str, Any] = {"manifest": manifest, "budget": parse_budget(budget)}
+    common |= given(ContentOptions, flags["content"]).model_dump()
     from tcssa.slides.manifest import are_all_slides
 
     if are_all_slides(places):

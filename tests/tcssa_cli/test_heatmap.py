@@ -240,3 +240,36 @@ def test_features_without_places_have_a_table_and_no_map(
     rows = rows_of(tmp_path / "out" / "evidence" / "s00.csv")
     assert len(rows) == len(features)
     assert rows[0]["x"] == ""
+
+
+def test_an_encoded_archive_is_drawn_without_features(
+    trained: Path, drawn: Path, tmp_path: Path, tcssa: Run
+) -> None:
+    encode = ["encode", trained / "new", "--model", trained / "tcssa", "--out", tmp_path / "slots"]
+    assert tcssa(*encode, "--assignments").code == 0
+    draw = ["heatmap", trained / "tcssa", tmp_path / "slots", "--out", tmp_path / "out"]
+    found = tcssa(*draw, "--json")
+    assert found.code == 0
+    assert {slide["scheme"] for slide in found.json["slides"]} == {"by slot"}
+    columns = ("slide_id", "num_patches", "leading", "prob_a", "prob_b")
+    of_features = rows_of(drawn / "heatmaps.csv")
+    for row, own in zip(rows_of(tmp_path / "out" / "heatmaps.csv"), of_features, strict=True):
+        assert [row[name] for name in columns[:3]] == [own[name] for name in columns[:3]]
+        assert float(row["prob_b"]) == pytest.approx(float(own["prob_b"]), abs=1e-4)
+    kept, whole = (rows_of(folder / "evidence" / "s00.csv") for folder in (tmp_path / "out", drawn))
+    assert [(row["x"], row["y"]) for row in kept] == [(row["x"], row["y"]) for row in whole]
+    for name in ("slots/s00.png", "maps/s00.png", "geojson/s01.geojson", "overlays/s01.ome.tif"):
+        assert (tmp_path / "out" / name).is_file()
+    assert tcssa(*draw, "--json").json["skipped"] == 2
+    other = tcssa("heatmap", trained / "abmil", tmp_path / "slots", "--out", tmp_path / "other")
+    assert other.code == 1
+    assert "a run of --model abmil, which has no slots of its own" in " ".join(other.stdout.split())
+
+
+def test_an_archive_of_another_model_is_refused(trained: Path, tmp_path: Path, tcssa: Run) -> None:
+    fold = trained / "tcssa" / "fold-0" / "checkpoint.safetensors"
+    encode = ["encode", trained / "new", "--model", fold, "--out", tmp_path / "slots"]
+    assert tcssa(*encode, "--assignments").code == 0
+    found = tcssa("heatmap", trained / "tcssa", tmp_path / "slots", "--out", tmp_path / "out")
+    assert found.code == 1
+    assert "its slots are not those that the run's model makes" in " ".join(found.stdout.split())

@@ -130,8 +130,7 @@ def encode(
             encodes all.
         memory_mb: Memory that features may take, in 10^6 bytes.
         readers: Number of threads that read.
-        assignments: Keep which slots each patch went to, of which heat maps are drawn; slides that
-            are done without are encoded again.
+        assignments: Keep the slots of each patch; slides that are done without are encoded again.
         overwrite: Encode slides again that are done already.
 
     Raises:

@@ -91,7 +91,7 @@ def read_routing(file: h5py.File, num_patches: int, num_slots: int) -> StoredRou
     if find_object(group, "salience") is not None:
         salience = numbers(group, "salience", kinds="f", ndim=1)[:]
     if find_object(group, "coords") is not None:
-        coords = numbers(group, "coords", kinds="if", ndim=2)[:].astype(np.float64)
+        coords = numbers(group, "coords", kinds="if", ndim=2)[:]
     counted = [each for each in (weights, salience) if each is not None]
     if (
         slots.shape != weights.shape

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tcssa.files import atomic
 from tcssa.moments import VECTOR_LENGTH
 from tcssa.optional import require
+from tcssa_runtimes.contract.slot_picture import slot_picture
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from tcssa.moments import SlotMoments
     from tcssa_runtimes.contract.routing import Routing
     from tcssa_runtimes.contract.slide_sums import SlideSums
@@ -153,10 +158,57 @@ class EncodedSlide:
         Raises:
             MissingExtraError: pandas is not installed.
         """
-        columns = {"mass": self.mass}
-        for centre, names in ((self.centroids, "x y"), (self.spread, "spread_x spread_y")):
-            if centre is not None:
-                columns |= dict(zip(names.split(), centre.T, strict=True))
+        columns = self._places_and_mass()
         columns |= {f"f{d}": column for d, column in enumerate(self.slots.T)}
         table = require("pandas", "pandas").DataFrame(columns)
         return table.rename_axis("slot")
+
+    def to_anndata(self) -> Any:  # anndata is optional
+        """Return the slots as `anndata.AnnData`: an observation a slot, in ``X`` its features.
+
+        Where positions were given, ``obsm["spatial"]`` holds the centroids and ``obsm["spread"]``
+        the deviations, NaN for an empty slot. ``obs`` has the mass, and the columns of the
+        positions; ``layers["means"]`` the slots before their experts, if they are known;
+        ``uns["tcssa"]`` the number of patches, and the logits of a classifier.
+
+        Raises:
+            MissingExtraError: anndata is not installed.
+        """
+        anndata, pandas = require("anndata", "anndata"), require("pandas", "anndata")
+        names = [f"slot{k}" for k in range(len(self.mass))]
+        facts: dict[str, Any] = {"num_patches": self.num_patches}
+        if self.logits is not None:
+            facts["logits"] = self.logits
+        places = {"spatial": self.centroids, "spread": self.spread}
+        return anndata.AnnData(
+            X=self.slots,
+            obs=pandas.DataFrame(self._places_and_mass(), index=names),
+            var=pandas.DataFrame(index=[f"f{d}" for d in range(self.slots.shape[1])]),
+            obsm={name: values for name, values in places.items() if values is not None},
+            layers={} if self.means is None else {"means": self.means},
+            uns={"tcssa": facts},
+        )
+
+    def plot(self, path: Path | str | None = None, *, patch_size: float | None = None) -> Image:
+        """Return a picture of which slot each patch went to, which a notebook shows.
+
+        Args:
+            path: PNG to write too.
+            patch_size: Side of a patch, in the unit in which positions were given; None takes the
+                step of their grid.
+
+        Raises:
+            UsageError: No positions were given.
+        """
+        picture = slot_picture(self.routing, patch_size)
+        if path is not None:
+            with atomic.replacing(Path(path)) as temporary:
+                picture.save(temporary, "PNG")
+        return picture
+
+    def _places_and_mass(self) -> dict[str, NDArray[Any]]:
+        columns: dict[str, NDArray[Any]] = {"mass": self.mass}
+        for centre, names in ((self.centroids, "x y"), (self.spread, "spread_x spread_y")):
+            if centre is not None:
+                columns |= dict(zip(names.split(), centre.T, strict=True))
+        return columns

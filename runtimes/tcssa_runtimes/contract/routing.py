@@ -23,7 +23,7 @@ class Routing:
     """Routing probabilities P̃ of these slots, [N, T]."""
     salience: NDArray[np.float16] | None = None
     """Factor of each patch's weights in all sums, [N]; None where the model has none."""
-    positions: NDArray[np.float64] | None = None
+    positions: NDArray[Any] | None = None
     """Positions of the patches as they were given, [N, 2]; None where none were."""
 
     @classmethod
@@ -32,7 +32,7 @@ class Routing:
         assignments: NDArray[Any],
         weights: NDArray[Any],
         salience: NDArray[Any] | None,
-        positions: NDArray[np.float64] | None,
+        positions: NDArray[Any] | None,
         num_slots: int,
     ) -> Self:
         """Return the routing of some patches.

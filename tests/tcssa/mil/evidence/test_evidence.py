@@ -7,10 +7,12 @@ from factories import make_features, square
 from torch import Tensor
 
 from tcssa.compressor import CompressorConfig, SlotCompressor
+from tcssa.compressor.router import salient
 from tcssa.errors import NonFiniteFeatureError
 from tcssa.mil.classifier.ensemble import Ensemble
 from tcssa.mil.classifier.slide_classifier import ClassifierConfig, SlideClassifier
 from tcssa.mil.evidence import evidence_of
+from tcssa.mil.evidence.evidence import by_slot
 from tcssa.mil.methods import METHODS, OneByOne, build_method
 from tcssa.mil.tasks import Regression
 
@@ -140,3 +142,22 @@ def test_a_patch_that_is_not_finite_is_named() -> None:
     bag[3, 1] = torch.nan
     with pytest.raises(NonFiniteFeatureError, match="row 3"):
         evidence_of(make_tcssa(), bag)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_evidence_from_slots_alone_sums_to_the_logits_slot_by_slot(shape: str) -> None:
+    model, bag = make_tcssa("attention", **SHAPES[shape]), make_features(30)
+    coords = square(len(bag))
+    (whole,) = model.compressor.aggregate([bag], [coords])
+    weights = salient(whole.weights, whole.salience)
+    found = by_slot(model, whole.state, whole.assignments, weights)
+    own = evidence_of(model, bag, coords)
+    np.testing.assert_allclose(found.logits, own.logits, atol=1e-4)
+    np.testing.assert_allclose(found.parts.sum(axis=0), own.logits, atol=1e-4)
+    assert own.attention is not None
+    np.testing.assert_allclose(found.attention, own.attention, rtol=1e-4)
+    if shape == "one slot":
+        for slot in range(8):
+            of_slot = (whole.assignments[:, 0] == slot).numpy()
+            together = own.parts[of_slot].sum(axis=0)
+            np.testing.assert_allclose(found.parts[of_slot].sum(axis=0), together, atol=1e-4)
