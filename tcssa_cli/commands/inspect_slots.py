@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -22,17 +23,19 @@ class SlotOptions(Section):
     """Options for what is looked at, and drawn."""
 
     features: Path | None = Field(
-        default=None, description="The run's features, if they were moved."
+        default=None,
+        description="The run's features, if they were moved; or features of any other slides, "
+        "which the run's final model then sees.",
     )
     slides: Path | None = Field(
         default=None, description="Folder of the slides, to show patches and to draw maps on."
     )
     slide_ids: list[str] = Field(
         default=[],
-        description="Name of a test slide to draw a map of; repeat it for more. [default: the "
+        description="Name of a slide to draw a map of; repeat it for more. [default: the "
         "first of each class and fold]",
     )
-    all_maps: bool = Field(default=False, description="Draw maps of all test slides.")
+    all_maps: bool = Field(default=False, description="Draw maps of all slides.")
     patch_labels: Path | None = Field(
         default=None,
         description="What patches show: a table with slide_id, label, and patch (row from 0) or x, "
@@ -66,10 +69,12 @@ def inspect_slots(
     """Show what the slots of a run hold: use, similarity, labels, ablation, maps, example patches.
 
     The test slides of every fold are seen with that fold's model; nothing is averaged over folds.
+    Any other slides, by --features, are seen with the run's final model.
 
     Examples:
         tcssa inspect slots run --out slots
         tcssa inspect slots run --slides slides/ --slide S1 --out slots
+        tcssa inspect slots run --features new-job --slides new-slides/ --out slots
     """
     output, options = Output(as_json), given(SlotOptions, flags).model_dump()
     from tcssa.mil.slots import inspect_slots as look_at
@@ -96,16 +101,20 @@ def _rows(found: SlotInspection) -> list[dict[str, Any]]:
     meaning = {each.fold: each for each in found.meaning}
     return [
         {
-            "fold": use.fold,
-            "test_slides": use.num_slides,
+            "fold": use.fold if found.has_labels else "final",
+            ("test_slides" if found.has_labels else "slides"): use.num_slides,
             "effective_slots": round(use.effective_slots, 2),
             "largest_share": round(use.largest_share, 4),
             "dead_slots": use.dead,
             "first_weight": round(use.first_weight, 4),
-            "associated_slots": [row.slot for row in fold.slots if row.q_value < FDR],
+            **(
+                {"associated_slots": [row.slot for row in fold.slots if row.q_value < FDR]}
+                if fold
+                else {}
+            ),
             **({"information": meaning[use.fold].information} if meaning else {}),
         }
-        for use, fold in zip(found.use, found.association, strict=True)
+        for use, fold in zip_longest(found.use, found.association)
     ]
 
 
@@ -113,7 +122,13 @@ def _show(console: Console, found: SlotInspection) -> None:
     rows = _rows(found)
     cells = [[_text(value) for value in row.values()] for row in rows]
     header = [name.replace("_", " ") for name in rows[0]]
-    console.print(make_table(f"slots of {found.run.name}, on test slides", header, cells))
+    console.print(
+        make_table(
+            f"slots of {found.run.name}, on {'test' if found.has_labels else 'other'} slides",
+            header,
+            cells,
+        )
+    )
     if found.agreement is not None:
         console.print(
             f"{len(found.stability)} pairs of models agree on {found.agreement:.0%} of patches, "

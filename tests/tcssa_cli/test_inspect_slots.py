@@ -13,7 +13,7 @@ from cohorts import write_cohort
 from command_line import SMALL, Run
 from html_pages import read_page
 from slide_files import write_slide
-from slot_runs import plant
+from slot_runs import plant, planted_model
 
 from tcssa.mil.training.prototypes import PrototypePatch, write_prototypes
 from tcssa_cli.main import run as run_tcssa
@@ -167,7 +167,7 @@ def test_missing_slides_and_thumbnails_are_counted_and_named(tcssa: Run, planted
     done = tcssa("inspect", "slots", planted / "run", *arguments)
     assert done.code == 0
     told = "\n".join(done.json["warnings"])
-    assert "no crops of 1 test slides: s17 (no slide file)" in told
+    assert "no crops of 1 slide: s17 (no slide file)" in told
     assert "1 maps are drawn on the grid of patches" in told
     assert [Path(path).name for path in done.json["maps"]] == ["s17.png"]
     assert all(fold["dead_slots"] == [3] for fold in done.json["folds"])
@@ -215,3 +215,32 @@ def test_a_path_needs_no_name_of_a_command(tcssa: Run, planted: Path) -> None:
     assert short.json == tcssa("inspect", "path", planted / "run", "--json").json
     assert tcssa("inspect", "--json", planted / "run").json == short.json
     assert tcssa("inspect").code == 2
+
+
+def test_slides_that_are_not_the_run_s_own_are_seen_by_its_final_model(
+    planted: Path, tmp_path: Path, tcssa: Run
+) -> None:
+    planted_model(num_classes=2).save(planted / "run" / "final" / "checkpoint.safetensors")
+    for number, name in enumerate(("new0", "new1", "s03")):
+        source = planted / "features" / f"s{number:02d}.h5"
+        (tmp_path / "new").mkdir(exist_ok=True)
+        shutil.copy(source, tmp_path / "new" / f"{name}.h5")
+    found = tcssa(
+        "inspect", "slots", planted / "run", "--features", tmp_path / "new", "--all-maps",
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert found.code == 0
+    told = " ".join(found.stderr.split())
+    assert "holds 1 of the 18 slides of the run's cohort: its 3 slides are seen by" in told
+    assert "1 of 3 slides are of patients that the run was trained on" in told
+    slides = rows_of(tmp_path / "out" / "slides.csv")
+    assert [row["slide_id"] for row in slides] == ["new0", "new1", "s03"]
+    assert {row["label"] for row in slides} == {""}
+    assert {path.name for path in (tmp_path / "out" / "maps" / "final").glob("*.png")} == {
+        "new0.png", "new1.png", "s03.png"
+    }  # fmt: skip
+    assert rows_of(tmp_path / "out" / "association.csv") == []
+    page = read_page(tmp_path / "out" / "slots.html").text
+    assert "3 slides beside the run's own, seen with its final model" in page
+    assert "log-odds of the predicted class" in page
+    assert "Slots and the label" not in page

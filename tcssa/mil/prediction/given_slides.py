@@ -16,7 +16,7 @@ from tcssa.features.name_matching import by_barcode, matched_names
 from tcssa.features.slide_table import LabelColumn, SlideTable
 from tcssa.features.tables import CASE_COLUMNS, patient_of
 from tcssa.mil.cohort.cohort import CohortSlide
-from tcssa.mil.prediction.slide_model import GivenSlide, SlideModel, TrainedOn
+from tcssa.mil.prediction.slide_model import GivenSlide, TrainedOn
 from tcssa.reporter import Reporter
 
 
@@ -64,7 +64,7 @@ def read_cases(table: Path, reporter: Reporter) -> dict[str, str]:
 
 
 def open_slides(
-    bags: Sequence[BagRef], model: SlideModel, cases: Mapping[str, str], reporter: Reporter
+    bags: Sequence[BagRef], model: TrainedOn, cases: Mapping[str, str], reporter: Reporter
 ) -> tuple[list[GivenSlide], list[FailedSlide]]:
     """Open the feature files, and return those of slides that can be predicted, and the others.
 

@@ -1,5 +1,7 @@
 """A whole inspection: every fold's test slides through its model, tables, pictures, one page.
 
+Or slides that are not the run's own, through its final model (`tcssa.mil.slots.given`).
+
 ::
 
     OUT/
@@ -29,8 +31,6 @@ from tcssa.mil.classifier.classifiers import TCSSA
 from tcssa.mil.classifier.classify_bags import places_of
 from tcssa.mil.classifier.slide_classifier import SlideClassifier
 from tcssa.mil.cohort.cohort import Cohort, CohortSlide, listed
-from tcssa.mil.cohort.split_files import read_parts
-from tcssa.mil.evaluation.evaluate import read_own_cohort
 from tcssa.mil.results.finished import FinishedRun, read_finished
 from tcssa.mil.results.metrics_file import METRICS_FILE, read_fold_metrics
 from tcssa.mil.slots import plots, tables
@@ -45,16 +45,16 @@ from tcssa.mil.slots.exemplars import (
     prototype_exemplars,
     write_sheet,
 )
+from tcssa.mil.slots.given import slides_of
 from tcssa.mil.slots.inspection import SlotInspection
 from tcssa.mil.slots.maps import draw_map, write_geojson
 from tcssa.mil.slots.meaning import meaning_of
 from tcssa.mil.slots.patch_labels import read_patch_labels
 from tcssa.mil.slots.report import write_page_of
-from tcssa.mil.slots.routed import RoutedSlide, route
+from tcssa.mil.slots.routed import FINAL, RoutedSlide, model_folder, model_name, route
 from tcssa.mil.slots.stability import silhouettes_of, stability_of
 from tcssa.mil.slots.utilisation import cosine_of, use_of
 from tcssa.mil.training.prototypes import read_prototypes
-from tcssa.mil.training.train import SPLITS_FILE
 from tcssa.reporter import Reporter
 from tcssa.run import CHECKPOINT_FILE
 from tcssa.slides.image.places import Places, picture_of, read_places
@@ -82,10 +82,11 @@ def inspect_slots(
         run: The run directory of train-mil.
         out: Folder for the tables, the pictures and the page.
         reporter: Receives progress, and a warning about everything that is left out.
-        features: Where the run's features are now, if they were moved.
+        features: Where the run's features are now, if they were moved; or features of other slides,
+            which the final model sees.
         slides: Folder of the slides, for exemplar crops and for pictures to draw maps on.
-        slide_ids: Test slides to draw maps of; if none is given, the first of each class and fold.
-        all_maps: Draw maps of all test slides.
+        slide_ids: Slides to draw maps of; if none is given, the first of each class and fold.
+        all_maps: Draw maps of all slides.
         patch_labels: A table of patch labels, or a folder of outlines; see `read_patch_labels`.
         against: Another run of the same cohort and folds, such as of another seed, whose slots are
             matched with this one's; None matches the folds of this one with each other.
@@ -96,19 +97,27 @@ def inspect_slots(
     Raises:
         RunError: The run is not finished, is of a method without slots, or its cohort changed.
         MissingDataError: The features or the folder of slides are missing.
-        UsageError: A slide in ``slide_ids`` is not a test slide of the run.
+        UsageError: A slide in ``slide_ids`` is not among the slides.
     """
     require_method(embedding)
     trained = _read_tcssa_run(run, features)
-    cohort, model = read_own_cohort(trained), trained.settings.model
+    given, model = slides_of(trained, features, reporter), trained.settings.model
     files = {} if slides is None else {s.slide_id: s.path for s in find_slides([slides])}
-    folds = _test_slides(run, cohort, reporter)
-    chosen = _slides_to_map(folds, slide_ids, all_maps)
-    found = SlotInspection(run, out, cohort.classes, model.pool, model.num_slots, model.top_k)
+    _require_known(given.folds, slide_ids)
+    found = SlotInspection(
+        run,
+        out,
+        list(trained.task.label_names),
+        model.pool,
+        model.num_slots,
+        model.top_k,
+        has_labels=given.cohort is not None,
+    )
     store, where = BagStore(cache_bytes=0, half=trained.is_rounded), resolve_device(device)
-    _route_all(found, folds, store, where, reporter)
+    _route_all(found, given.folds, store, where, reporter)
+    chosen = _slides_to_map(found.slides, slide_ids, all_maps)
     places = _places(found.slides, reporter)
-    _sum_up(found, cohort, places, reporter)
+    _sum_up(found, given.cohort, places, reporter)
     if patch_labels is not None:
         _add_meaning(found, patch_labels, places, reporter)
     found.stability = stability_of(found, store, against, where)
@@ -145,39 +154,29 @@ def _read_tcssa_run(run: Path, features: Path | None) -> FinishedRun:
     return replace(trained, settings=settings.model_copy(update={"cohort": cohort}))
 
 
-def _test_slides(run: Path, cohort: Cohort, reporter: Reporter) -> dict[int, list[CohortSlide]]:
-    """Return the test slides of every fold; warn of folds without any, which are left out."""
-    folds = {
-        index: [slide for slide in cohort.slides if parts.get(slide.slide_id) == "test"]
-        for index, parts in enumerate(read_parts(run / SPLITS_FILE))
-    }
-    without = [index for index, slides in folds.items() if not slides]
-    if without:
-        reporter.warn(f"folds without test slides are left out: {without}")
-    if len(without) == len(folds):
-        raise RunError(run, "has no test slides to look at")
-    return {index: slides for index, slides in folds.items() if slides}
+def _require_known(folds: Mapping[int, Sequence[CohortSlide]], slide_ids: Sequence[str]) -> None:
+    known = {slide.slide_id for slides in folds.values() for slide in slides}
+    if unknown := sorted(set(slide_ids) - known):
+        are_own = FINAL not in folds
+        raise UsageError(
+            f"no {'test ' if are_own else ''}slides of {'this run' if are_own else '--features'}: "
+            f"{', '.join(unknown)}",
+            hint="splits.csv of the run lists them" if are_own else "give names of feature files",
+        )
 
 
 def _slides_to_map(
-    folds: Mapping[int, Sequence[CohortSlide]], slide_ids: Sequence[str], all_maps: bool
+    slides: Sequence[RoutedSlide], slide_ids: Sequence[str], all_maps: bool
 ) -> set[tuple[int, str]]:
     """Return fold and slide_id of the slides to draw maps of."""
-    every = {(fold, slide.slide_id) for fold, slides in folds.items() for slide in slides}
-    unknown = sorted(set(slide_ids) - {slide_id for _, slide_id in every})
-    if unknown:
-        raise UsageError(
-            f"no test slides of this run: {', '.join(unknown)}",
-            hint="splits.csv of the run lists them",
-        )
+    every = {(routed.fold, routed.slide.slide_id) for routed in slides}
     if all_maps:
         return every
     if slide_ids:
         return {(fold, slide_id) for fold, slide_id in every if slide_id in slide_ids}
     first: dict[tuple[int, int], str] = {}
-    for fold, slides in folds.items():
-        for slide in slides:
-            first.setdefault((fold, slide.label), slide.slide_id)
+    for routed in slides:
+        first.setdefault((routed.fold, routed.slide.label), routed.slide.slide_id)
     return {(fold, slide_id) for (fold, _), slide_id in first.items()}
 
 
@@ -189,15 +188,18 @@ def _route_all(
     reporter: Reporter,
 ) -> None:
     total = sum(map(len, folds.values()))
-    with reporter.task("routing test slides", total, "slides") as task:
+    with reporter.task("routing slides", total, "slides") as task:
         for fold, slides in folds.items():
-            folder = found.run / f"fold-{fold}"
+            folder = found.run / model_folder(fold)
             model = SlideClassifier.load(folder / CHECKPOINT_FILE).to(where)
             is_noted = (folder / METRICS_FILE).exists()
             found.epochs[fold] = read_fold_metrics(folder).epochs if is_noted else []
             for (slide,), (bag,) in store.batches([[slide] for slide in slides]):
                 places = places_of(model, [slide], store)
-                found.slides.append(route(model, bag.to(where), slide, fold, places))
+                routed = route(model, bag.to(where), slide, fold, places)
+                if not found.has_labels:  # what is predicted stands for what is not known
+                    routed = replace(routed, slide=replace(slide, label=routed.predicted))
+                found.slides.append(routed)
                 task.advance()
 
 
@@ -225,7 +227,7 @@ def _prototypes_of(
     paths = {slide.slide_id: slide.path for slide in cohort.slides}
     known, exemplars = dict(places), []
     for fold in found.epochs:
-        prototypes = read_prototypes(found.run / f"fold-{fold}")
+        prototypes = read_prototypes(found.run / model_folder(fold))
         for slide_id in {each.slide_id for each in prototypes} & (paths.keys() - known.keys()):
             place = read_places(paths[slide_id])
             if isinstance(place, Places):
@@ -235,14 +237,16 @@ def _prototypes_of(
 
 
 def _sum_up(
-    found: SlotInspection, cohort: Cohort, places: Mapping[str, Places], reporter: Reporter
+    found: SlotInspection, cohort: Cohort | None, places: Mapping[str, Places], reporter: Reporter
 ) -> None:
-    found.exemplars = _prototypes_of(found, cohort, places)
+    if cohort is not None:
+        found.exemplars = _prototypes_of(found, cohort, places)
     for fold in found.epochs:
         slides = [routed for routed in found.slides if routed.fold == fold]
         found.use.append(use_of(slides))
         found.cosine.append(cosine_of(slides))
-        found.association.append(association_of(slides, len(found.classes)))
+        if found.has_labels:
+            found.association.append(association_of(slides, len(found.classes)))
         found.ablation.append(ablation_of(slides))
         found.exemplars += choose_exemplars(slides, places)
     untested = [fold.fold for fold in found.association if not fold.slots]
@@ -271,7 +275,7 @@ def _write_tables(found: SlotInspection, colours: Mapping[int, Colours]) -> None
     out, pictures = found.folder, found.folder / "plots"
     tables.write_epochs(out / "epochs.csv", found.epochs)
     tables.write_use(out, found.use, found.silhouettes)
-    tables.write_slides(out, found.slides, found.classes)
+    tables.write_slides(out, found.slides, found.classes, has_labels=found.has_labels)
     tables.write_cosine(out / "cosine.csv", found.cosine)
     tables.write_association(out / "association.csv", found.association, found.classes)
     tables.write_ablation(out / "ablation.csv", found.ablation)
@@ -281,7 +285,8 @@ def _write_tables(found: SlotInspection, colours: Mapping[int, Colours]) -> None
     plots.plot_epochs(pictures / "epochs.png", found.epochs)
     plots.plot_use(pictures / "use.png", found.use)
     plots.plot_cosine(pictures / "cosine.png", found.cosine)
-    plots.plot_association(pictures / "association.png", found.association, found.classes)
+    if found.has_labels:
+        plots.plot_association(pictures / "association.png", found.association, found.classes)
     plots.plot_ablation(pictures / "ablation.png", found.ablation)
     if found.embedding is not None:
         tables.write_embedding(out / "embedding.csv", found.embedding)
@@ -311,9 +316,10 @@ def _draw_maps(
             grids.append(slide_id)
         # the origin of a grid of patches is its own corner, not the slide's
         drawn = place if is_slide else place.from_own_corner()
-        stem = found.folder / "maps" / f"fold-{routed.fold}" / slide_id
+        stem = found.folder / "maps" / model_folder(routed.fold) / slide_id
         label = found.classes[routed.slide.label]
-        title = f"{slide_id}, {label}, fold {routed.fold}"
+        said = label if found.has_labels else f"predicted {label}"
+        title = f"{slide_id}, {said}, {model_name(routed.fold)}"
         png = stem.with_name(f"{slide_id}.png")
         draw_map(png, routed, drawn, picture, of_slot, title)
         write_geojson(stem.with_name(f"{slide_id}.geojson"), routed, place, of_slot)
@@ -332,10 +338,10 @@ def _draw_sheets(found: SlotInspection, files: Mapping[str, Path], reporter: Rep
     names = [routed.slide.slide_id for routed in found.slides]
     lacking = {name: "no slide file" for name in names if name not in files} | failed
     if lacking:
-        reporter.warn(f"no crops of {len(lacking)} test slides: {listed(lacking)}")
+        reporter.warn(f"no crops of {counted(len(lacking), 'slide')}: {listed(lacking)}")
     for use in found.use:
         of_fold = {e: pixels for e, pixels in crops.items() if e.fold == use.fold}
         if of_fold:
-            sheet = found.folder / "exemplars" / f"fold-{use.fold}.jpg"
+            sheet = found.folder / "exemplars" / f"{model_folder(use.fold)}.jpg"
             write_sheet(sheet, of_fold, use.by_mass, use.mass_share)
             found.sheets.append(sheet)

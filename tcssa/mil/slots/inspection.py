@@ -25,6 +25,8 @@ class SlotInspection:
     pool: str
     num_slots: int
     top_k: int
+    has_labels: bool = True
+    """False of slides that are not the run's own: what the model predicts stands for the label."""
     epochs: dict[int, list[Epoch]] = field(default_factory=dict)
     slides: list[RoutedSlide] = field(default_factory=list)
     use: list[SlotsInUse] = field(default_factory=list)

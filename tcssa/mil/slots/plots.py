@@ -18,6 +18,7 @@ from tcssa.mil.slots.ablation import SlotAblation
 from tcssa.mil.slots.association import FoldAssociations
 from tcssa.mil.slots.colours import Colours
 from tcssa.mil.slots.embedding import Embedding
+from tcssa.mil.slots.routed import model_name
 from tcssa.mil.slots.utilisation import SlotsInUse, TokenCosine
 from tcssa.statistics.metrics import Floats
 
@@ -46,7 +47,7 @@ def plot_epochs(path: Path, folds: Mapping[int, Sequence[Epoch]]) -> None:
     for axes, (name, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
         for fold, epochs in folds.items():
             values = [getattr(row.slots, name) for row in epochs if row.slots]
-            axes.plot(values, label=f"fold {fold}")
+            axes.plot(values, label=model_name(fold))
         axes.set(xlabel="epoch", title=title)
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -73,7 +74,8 @@ def plot_use(path: Path, folds: Sequence[SlotsInUse]) -> None:
         axes.set(
             xlabel="slot",
             ylabel="share of mass",
-            title=f"fold {use.fold}: {use.effective_slots:.1f} effective, {len(use.dead)} dead",
+            title=f"{model_name(use.fold)}: {use.effective_slots:.1f} effective, "
+            f"{len(use.dead)} dead",
         )
     _save(figure, path)
 
@@ -91,7 +93,7 @@ def plot_cosine(path: Path, folds: Sequence[TokenCosine]) -> None:
         axes.set_facecolor("lightgrey")
         image = axes.imshow(cosine.mean, cmap="RdBu_r", vmin=-1, vmax=1, aspect="equal")
         between = "" if cosine.between is None else f": {cosine.between:.2f} between slots"
-        axes.set(xlabel="slot", ylabel="slot", title=f"fold {cosine.fold}{between}")
+        axes.set(xlabel="slot", ylabel="slot", title=f"{model_name(cosine.fold)}{between}")
     if image is not None:
         figure.colorbar(image, ax=panels, shrink=0.6, label="cosine")
     _save(figure, path)
@@ -117,7 +119,7 @@ def plot_association(path: Path, folds: Sequence[FoldAssociations], classes: Seq
             xlabel="slot",
             ylabel=f"AUC for {classes[1]}" if len(classes) == 2 else "AUC, farthest class",
             ylim=(-0.03, 1.03),
-            title=f"fold {fold.fold}: {counts}",
+            title=f"{model_name(fold.fold)}: {counts}",
         )
     _save(figure, path)
 
@@ -142,7 +144,7 @@ def plot_ablation(path: Path, folds: Sequence[Sequence[SlotAblation]]) -> None:
             linewidth=1,
         )
         axes.axhline(0, color="grey", linewidth=0.8, linestyle=":")
-        axes.set(xlabel="slot", ylabel="change of log-odds", title=f"fold {rows[0].fold}")
+        axes.set(xlabel="slot", ylabel="change of log-odds", title=model_name(rows[0].fold))
     _save(figure, path)
 
 
@@ -165,7 +167,7 @@ def plot_embedding(path: Path, embedding: Embedding, colours: Mapping[int, Colou
             members = xy[inside & (first == slot)]
             if len(members) >= _LEAST_NAMED * inside.sum():
                 _name_heap(axes, members, slot, of_slot[slot])
-        axes.set(xticks=[], yticks=[], title=f"fold {fold}: {inside.sum()} patches")
+        axes.set(xticks=[], yticks=[], title=f"{model_name(fold)}: {inside.sum()} patches")
         axes.spines[["left", "bottom"]].set_visible(False)  # the plane has no axes
     _save(figure, path)
 

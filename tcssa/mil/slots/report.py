@@ -9,6 +9,7 @@ from tcssa.mil.slots.ablation import SlotAblation
 from tcssa.mil.slots.association import FoldAssociations, SlotAssociation
 from tcssa.mil.slots.inspection import SlotInspection
 from tcssa.mil.slots.plots import FDR
+from tcssa.mil.slots.routed import model_name
 from tcssa.reports.html_page import write_page
 
 _LEAST_ROWS = 3
@@ -21,6 +22,7 @@ def write_page_of(found: SlotInspection) -> None:
         found.page,
         Path(__file__).with_suffix(".html"),
         found=found,
+        named=model_name,
         plots=found.folder / "plots",
         num_slides=sum(use.num_slides for use in found.use),
         limits=list(dict.fromkeys(_limits(found.association))),

@@ -19,6 +19,18 @@ from tcssa.mil.classifier.slide_classifier import SlideClassifier
 from tcssa.mil.cohort.cohort import CohortSlide
 
 Floats = NDArray[np.float64]
+FINAL = -1
+"""Stands in place of a fold for the final model, which sees slides that are not the run's own."""
+
+
+def model_name(fold: int) -> str:
+    """Name the model of a fold, or the final one."""
+    return "final model" if fold == FINAL else f"fold {fold}"
+
+
+def model_folder(fold: int) -> str:
+    """Name the folder of a fold's model, or of the final one."""
+    return "final" if fold == FINAL else f"fold-{fold}"
 
 
 @dataclass(frozen=True)

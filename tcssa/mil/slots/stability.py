@@ -15,7 +15,7 @@ from tcssa.mil.bags.bag_store import BagStore
 from tcssa.mil.classifier.slide_classifier import SlideClassifier
 from tcssa.mil.slots.inspection import SlotInspection
 from tcssa.mil.slots.meaning import SlotStability, stability
-from tcssa.mil.slots.routed import RoutedSlide
+from tcssa.mil.slots.routed import RoutedSlide, model_folder, model_name
 from tcssa.run import CHECKPOINT_FILE
 from tcssa.statistics.metrics import Ints
 
@@ -41,7 +41,7 @@ def stability_of(
         CheckpointError: A checkpoint is damaged.
     """
     patches = _sample(found.slides, store, MAX_PATCHES)
-    folds = {f"fold {fold}": found.run / f"fold-{fold}" for fold in found.epochs}
+    folds = {model_name(fold): found.run / model_folder(fold) for fold in found.epochs}
     firsts = {name: _first_slots(folder, patches, device) for name, folder in folds.items()}
     if against is None:
         pairs = list(combinations(firsts, 2))
@@ -83,7 +83,7 @@ def silhouettes_of(
     for fold in found.epochs:
         of_fold = [routed for routed in found.slides if routed.fold == fold]
         patches = _sample(of_fold, store, _MOST_FOR_SILHOUETTE)
-        first = _first_slots(found.run / f"fold-{fold}", patches, device)
+        first = _first_slots(found.run / model_folder(fold), patches, device)
         is_defined = 1 < len(np.unique(first)) < len(first)
         scores[fold] = float(silhouette_score(patches.numpy(), first)) if is_defined else None
     return scores

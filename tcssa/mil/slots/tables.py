@@ -75,18 +75,22 @@ def write_use(
     atomic.write_csv(folder / "slots.csv", ["fold", "slot", *_OF_SLOT], of_slots)
 
 
-def write_slides(folder: Path, slides: Sequence[RoutedSlide], classes: Sequence[str]) -> None:
+def write_slides(
+    folder: Path, slides: Sequence[RoutedSlide], classes: Sequence[str], *, has_labels: bool = True
+) -> None:
     """Write ``slides.csv``, and ``slide_slots.csv`` with the mass of every slot of every slide.
 
     Args:
         folder: Folder of both.
         slides: Test slides of all folds.
         classes: Names of the classes.
+        has_labels: Whether their labels are known; if not, the column is empty.
     """
     rows, of_slots = [], []
     for routed in slides:
         who = [routed.fold, routed.slide.slide_id, routed.slide.case_id]
-        classed = [classes[routed.slide.label], classes[routed.predicted]]
+        label = classes[routed.slide.label] if has_labels else ""
+        classed = [label, classes[routed.predicted]]
         empty = int((routed.mass == 0).sum())
         confidence = [float(routed.weights[:, 0].mean()), routed.entropy]
         rows.append([*who, *classed, len(routed.slots), empty, *confidence])
