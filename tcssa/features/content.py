@@ -52,3 +52,25 @@ def content_hash(bag: BagRef | Path) -> str:
         for begin in range(0, opened.num_patches, _ROWS):
             content.add(opened.read(begin, begin + _ROWS))
         return content.digest(opened.read_coords())
+
+
+def is_unchanged(bag: BagRef, name: str, num_bytes: int, mtime_ns: int, content: str) -> bool:
+    """Tell whether a feature file is what something was made of.
+
+    A file of the same name, size and time is taken to be the same, as build tools do; otherwise,
+    as for a copy of another time, the content is compared.
+
+    Args:
+        bag: The file.
+        name: Its name then.
+        num_bytes: Its size then.
+        mtime_ns: Its time of change then.
+        content: Its `content_hash` then.
+
+    Raises:
+        FeatureFileError: The content cannot be read.
+    """
+    if bag.name != name:
+        return False
+    stat = bag.file.stat()
+    return (stat.st_size, stat.st_mtime_ns) == (num_bytes, mtime_ns) or content_hash(bag) == content

@@ -124,11 +124,10 @@ def encode(
         tcssa encode job --model artefact --out encoded
         tcssa encode slides/ --model run --out encoded
         tcssa encode job --model artefact --out encoded --shard 1/8
-        tcssa encode job --model run --out encoded --assignments
     """
     output, places = Output(as_json), inputs or []
-    common: dict[str, Any] = {"manifest": manifest, "budget": parse_budget(budget)}
-    common |= given(ContentOptions, flags["content"]).model_dump()
+    content = given(ContentOptions, flags["content"]).model_dump()
+    common: dict[str, Any] = {"manifest": manifest, "budget": parse_budget(budget), **content}
     from tcssa.slides.manifest import are_all_slides
 
     if are_all_slides(places):

@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 
 from tcssa.budgets import Budget
 from tcssa.errors import FeatureFileError
-from tcssa.features.content import content_hash
+from tcssa.features.content import is_unchanged
 from tcssa.features.feature_set_path import BagRef
 from tcssa.features.writer import Attribute
 from tcssa.files import atomic
@@ -81,9 +81,6 @@ class Origin:
     def is_of(self, bag: BagRef, model_sha256: str) -> bool:
         """Tell whether encoding a bag with a model would give the same slots.
 
-        A file of the same name, size and time is taken to be the same, as build tools do;
-        otherwise, as for a copy of another time, the content is compared.
-
         Args:
             bag: The feature file.
             model_sha256: Hash of the model's files.
@@ -91,12 +88,8 @@ class Origin:
         Raises:
             FeatureFileError: The content cannot be read.
         """
-        if (self.model_sha256, self.input_name) != (model_sha256, bag.name):
-            return False
-        stat = bag.file.stat()
-        if (self.input_bytes, self.input_mtime_ns) == (stat.st_size, stat.st_mtime_ns):
-            return True
-        return self.input_hash == content_hash(bag)
+        known = (self.input_name, self.input_bytes, self.input_mtime_ns, self.input_hash)
+        return self.model_sha256 == model_sha256 and is_unchanged(bag, *known)
 
 
 @dataclass(frozen=True, eq=False)

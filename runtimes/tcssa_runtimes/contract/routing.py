@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 class Routing:
     """Slots of each patch, how much it counts there, and where it lies."""
 
-    slots: NDArray[np.uint8] | NDArray[np.uint16]
-    """Slots of each patch, most probable first, [N, T]; uint16 from 257 slots on."""
+    slots: NDArray[Any]
+    """Slots of each patch, most probable first, [N, T]; uint8, from 257 slots on uint16."""
     weights: NDArray[np.float16]
     """Routing probabilities P̃ of these slots, [N, T]."""
     salience: NDArray[np.float16] | None = None

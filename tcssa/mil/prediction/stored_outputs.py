@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from tcssa.errors import FileError, RunError
 from tcssa.features import BagRef
-from tcssa.features.content import content_hash
+from tcssa.features.content import is_unchanged
 from tcssa.files import atomic
 from tcssa.files.text import read_model
 from tcssa.mil.prediction.slide_model import Outputs
@@ -41,9 +41,6 @@ class StoredOutputs(BaseModel):
     def is_of(self, bag: BagRef, model_sha256: str) -> bool:
         """Tell whether predicting a bag with a model would give the same outputs.
 
-        A file of the same name, size and time is taken to be the same, as in ``encode``; otherwise
-        the content is compared.
-
         Args:
             bag: The feature file.
             model_sha256: Hash of the model's files.
@@ -51,12 +48,8 @@ class StoredOutputs(BaseModel):
         Raises:
             FeatureFileError: The content cannot be read.
         """
-        if (self.model_sha256, self.input_name) != (model_sha256, bag.name):
-            return False
-        stat = bag.file.stat()
-        if (self.input_bytes, self.input_mtime_ns) == (stat.st_size, stat.st_mtime_ns):
-            return True
-        return self.input_hash == content_hash(bag)
+        known = (self.input_name, self.input_bytes, self.input_mtime_ns, self.input_hash)
+        return self.model_sha256 == model_sha256 and is_unchanged(bag, *known)
 
 
 def write_outputs(

@@ -82,14 +82,12 @@ def inspect_slots(
         run: The run directory of train-mil.
         out: Folder for the tables, the pictures and the page.
         reporter: Receives progress, and a warning about everything that is left out.
-        features: Where the run's features are now, if they were moved; or features of other slides,
-            which the final model sees.
+        features: Where the run's features are now; or those of other slides, for the final model.
         slides: Folder of the slides, for exemplar crops and for pictures to draw maps on.
         slide_ids: Slides to draw maps of; if none is given, the first of each class and fold.
         all_maps: Draw maps of all slides.
         patch_labels: A table of patch labels, or a folder of outlines; see `read_patch_labels`.
-        against: Another run of the same cohort and folds, such as of another seed, whose slots are
-            matched with this one's; None matches the folds of this one with each other.
+        against: Another run of the same folds, to match slots with; None matches this one's folds.
         embedding: Method that projects patches into the plane.
         seed: Seed of the sample of patches and of the embedding.
         device: Device that the models run on.
@@ -101,18 +99,12 @@ def inspect_slots(
     """
     require_method(embedding)
     trained = _read_tcssa_run(run, features)
-    given, model = slides_of(trained, features, reporter), trained.settings.model
+    given = slides_of(trained, features, reporter)
     files = {} if slides is None else {s.slide_id: s.path for s in find_slides([slides])}
     _require_known(given.folds, slide_ids)
-    found = SlotInspection(
-        run,
-        out,
-        list(trained.task.label_names),
-        model.pool,
-        model.num_slots,
-        model.top_k,
-        has_labels=given.cohort is not None,
-    )
+    model, classes = trained.settings.model, list(trained.task.label_names)
+    found = SlotInspection(run, out, classes, model.pool, model.num_slots, model.top_k)
+    found.has_labels = given.cohort is not None
     store, where = BagStore(cache_bytes=0, half=trained.is_rounded), resolve_device(device)
     _route_all(found, given.folds, store, where, reporter)
     chosen = _slides_to_map(found.slides, slide_ids, all_maps)
@@ -282,10 +274,10 @@ def _write_tables(found: SlotInspection, colours: Mapping[int, Colours]) -> None
     tables.write_meaning(out / "meaning.csv", found.meaning, found.patch_labels)
     tables.write_stability(out / "stability.csv", found.stability)
     tables.write_exemplars(out / "exemplars.csv", found.exemplars)
-    plots.plot_epochs(pictures / "epochs.png", found.epochs)
     plots.plot_use(pictures / "use.png", found.use)
     plots.plot_cosine(pictures / "cosine.png", found.cosine)
     if found.has_labels:
+        plots.plot_epochs(pictures / "epochs.png", found.epochs)
         plots.plot_association(pictures / "association.png", found.association, found.classes)
     plots.plot_ablation(pictures / "ablation.png", found.ablation)
     if found.embedding is not None:

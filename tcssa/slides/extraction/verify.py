@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -198,9 +199,21 @@ def _check_places(grid: Path, coords: NDArray[Any], failed: NDArray[np.int64]) -
 def _check_slots(path: Path, _: VerifyReport) -> None:
     with hdf5_file(path, FeatureFileError) as file:
         slots, mass = numbers(file, "features", ndim=2)[:], numbers(file, "mass", ndim=1)[:]
+        _check_assignments(file)
         if not attributes(file["features"])["complete"]:
             raise UnsoundError("was not written to its end")
     if not (np.isfinite(slots).all() and np.isfinite(mass).all()):
         raise UnsoundError("holds values that are not finite")
     if (mass < 0).any() or slots.shape[0] != len(mass):
         raise UnsoundError("its mass makes no sense")
+
+
+def _check_assignments(file: h5py.File) -> None:
+    """Require that the slots of patches, where they are kept, are of all patches, and finite."""
+    if find_object(file, "patches") is None:
+        return
+    slots = numbers(file, "patches/slots", kinds="u", ndim=2)
+    weights = numbers(file, "patches/weights", ndim=2)[:]
+    expected = int(attributes(file["features"])["num_patches"])
+    if slots.shape != weights.shape or len(weights) != expected or not np.isfinite(weights).all():
+        raise UnsoundError("its assignments of patches make no sense")

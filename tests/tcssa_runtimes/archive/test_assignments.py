@@ -11,6 +11,7 @@ from factories import make_compressor, write_bag
 from tcssa.compressor import save_compressor
 from tcssa.errors import FeatureFileError
 from tcssa.features import open_bag
+from tcssa.slides.extraction.verify import verify
 from tcssa_runtimes import EncodeReport, encode, open_runtime
 from tcssa_runtimes.archive.slot_files import FOLDER, require_facts
 from tcssa_runtimes.archive.stored_slides import find_stored, read_stored
@@ -98,3 +99,13 @@ def test_an_archive_is_told_from_features(bag: Path, checkpoint: Path) -> None:
     assert find_stored([str(path), str(bag)]) is None
     (path.parents[1] / "features_test").mkdir()
     assert find_stored([str(path.parents[1])]) is None
+
+
+def test_verify_reads_the_assignments(bag: Path, checkpoint: Path) -> None:
+    _, path = encoded(checkpoint, bag)
+    job = path.parents[2]  # whose only grid is the archive
+    assert verify(job).faults == []
+    with h5py.File(path, "r+") as file:
+        file["patches/weights"][0] = np.nan
+    (fault,) = verify(job).faults
+    assert fault.reason == "its assignments of patches make no sense"
