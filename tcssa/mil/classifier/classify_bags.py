@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from tcssa.errors import MissingDataError
 from tcssa.mil.bags.bag_store import BagStore
 from tcssa.mil.cohort.cohort import CohortSlide
 from tcssa.mil.methods import BagClassifier, BagsLogits
+from tcssa.mil.tasks.prediction import Prediction
+from tcssa.training import autocast
 
 _NAMED = 5
 
@@ -73,3 +76,37 @@ def classify(
     coords = places_of(model, slides, store)
     output: BagsLogits = model(bags, labels) if coords is None else model(bags, labels, coords)
     return output
+
+
+@torch.no_grad()
+def predict(
+    model: BagClassifier,
+    slides: Sequence[CohortSlide],
+    store: BagStore,
+    device: torch.device,
+    precision: str = "fp32",
+    fold: int | None = None,
+) -> list[Prediction]:
+    """Predict slides one by one, so that no prediction depends on the others.
+
+    Args:
+        model: The classifier; it is put into evaluation mode.
+        slides: The slides.
+        store: Reads their features.
+        device: The model's device.
+        precision: Number format, ``fp32`` or ``bf16``.
+        fold: Number of the fold that is noted in the predictions; None for none.
+
+    Raises:
+        MissingDataError: The method reads coordinates that some slides lack.
+    """
+    model.eval()
+    check_coords(model, slides)
+    predictions = []
+    for (slide,), (bag,) in store.batches([[slide] for slide in slides]):
+        with autocast(device, precision):
+            logits = classify(model, [slide], [bag.to(device, non_blocking=True)], store).logits
+        values = model.task.values(logits[0])
+        who = (slide.slide_id, slide.case_id, slide.label)
+        predictions.append(Prediction(*who, values, fold, slide.truth))
+    return predictions

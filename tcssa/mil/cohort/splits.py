@@ -25,6 +25,9 @@ from tcssa.mil.settings import SplitSettings
 from tcssa.mil.tasks import MilTask
 from tcssa.mil.tasks.reading import numeric_classes
 
+SPLITS_FILE = "splits.csv"
+"""File in a run directory: each slide's part in every fold."""
+
 
 @dataclass(frozen=True)
 class Fold:

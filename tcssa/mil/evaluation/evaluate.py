@@ -16,10 +16,11 @@ from tcssa.errors import FeatureDimError, RunError, SplitError, UsageError, coun
 from tcssa.files import atomic
 from tcssa.mil.bags.bag_store import BagStore
 from tcssa.mil.classifier.classifiers import load_classifier
+from tcssa.mil.classifier.classify_bags import predict
 from tcssa.mil.classifier.final_model import fold_checkpoints, load_final
 from tcssa.mil.cohort.cohort import Cohort, listed, read_cohort
 from tcssa.mil.cohort.split_files import Parts, read_parts
-from tcssa.mil.cohort.splits import read_split_cases
+from tcssa.mil.cohort.splits import SPLITS_FILE, read_split_cases
 from tcssa.mil.evaluation.evaluation_page import write_evaluation_page
 from tcssa.mil.methods import BagClassifier
 from tcssa.mil.results.finished import FinishedRun, read_finished
@@ -29,8 +30,6 @@ from tcssa.mil.settings import CohortSettings
 from tcssa.mil.tasks import MilTask
 from tcssa.mil.tasks.prediction import Prediction
 from tcssa.mil.tasks.serialization import task_facts
-from tcssa.mil.training.fit import predict
-from tcssa.mil.training.train import SPLITS_FILE
 from tcssa.reporter import Reporter
 
 _PREDICTED_BY = {"refit": "final model", "ensemble": "mean of folds", "none": "mean of folds"}

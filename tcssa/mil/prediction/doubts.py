@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from tcssa.errors import counted
 from tcssa.features.tables import patient_of
 from tcssa.mil.cohort.split_files import read_parts
-from tcssa.mil.cohort.splits import read_split_cases
+from tcssa.mil.cohort.splits import SPLITS_FILE, read_split_cases
 from tcssa.mil.prediction.slide_model import GivenSlide
 from tcssa.mil.results.finished import FinishedRun
-from tcssa.mil.training.train import SPLITS_FILE
 
 _NAMED = 5
 _LARGEST_DIFFERENCE = 0.1

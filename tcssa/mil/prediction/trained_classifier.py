@@ -9,11 +9,11 @@ from tcssa.compute.devices import resolve_device
 from tcssa.errors import FeatureFileError
 from tcssa.features import Bag, BagRef
 from tcssa.mil.bags.bag_store import BagStore
+from tcssa.mil.classifier.classify_bags import predict
 from tcssa.mil.classifier.final_model import load_final
 from tcssa.mil.prediction.doubts import doubts_about
 from tcssa.mil.prediction.given_slides import open_slide
 from tcssa.mil.results.finished import read_finished
-from tcssa.mil.training.fit import predict
 from tcssa.reporter import Printed, Reporter
 
 

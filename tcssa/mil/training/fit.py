@@ -30,11 +30,10 @@ from tcssa.files.boundary import UnsoundError, reading
 from tcssa.files.torch_file import read_torch_file
 from tcssa.mil.bags.bag_store import BagStore
 from tcssa.mil.classifier.classifiers import build_classifier
-from tcssa.mil.classifier.classify_bags import check_coords, classify
+from tcssa.mil.classifier.classify_bags import check_coords, classify, predict
 from tcssa.mil.classifier.slide_classifier import SlideClassifier
 from tcssa.mil.cohort.cohort import Cohort, CohortSlide
 from tcssa.mil.cohort.splits import Fold
-from tcssa.mil.methods import BagClassifier
 from tcssa.mil.results.history import Epoch, SlotUse
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.tasks.prediction import Prediction
@@ -323,40 +322,6 @@ class FoldFit:
                     for state in last_states
                 ],
             )
-
-
-@torch.no_grad()
-def predict(
-    model: BagClassifier,
-    slides: Sequence[CohortSlide],
-    store: BagStore,
-    device: torch.device,
-    precision: str = "fp32",
-    fold: int | None = None,
-) -> list[Prediction]:
-    """Predict slides one by one, so that no prediction depends on the others.
-
-    Args:
-        model: The classifier; it is put into evaluation mode.
-        slides: The slides.
-        store: Reads their features.
-        device: The model's device.
-        precision: Number format, ``fp32`` or ``bf16``.
-        fold: Number of the fold that is noted in the predictions; None for none.
-
-    Raises:
-        MissingDataError: The method reads coordinates that some slides lack.
-    """
-    model.eval()
-    check_coords(model, slides)
-    predictions = []
-    for (slide,), (bag,) in store.batches([[slide] for slide in slides]):
-        with autocast(device, precision):
-            logits = classify(model, [slide], [bag.to(device, non_blocking=True)], store).logits
-        values = model.task.values(logits[0])
-        who = (slide.slide_id, slide.case_id, slide.label)
-        predictions.append(Prediction(*who, values, fold, slide.truth))
-    return predictions
 
 
 def average(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -39,7 +39,13 @@ from tcssa.mil.classifier.classifiers import load_classifier, require_learnable
 from tcssa.mil.classifier.final_model import load_ensemble
 from tcssa.mil.cohort.cohort import Cohort, CohortSlide, listed, read_cohort
 from tcssa.mil.cohort.site_confounding import SiteConfound, site_confounds
-from tcssa.mil.cohort.splits import Fold, make_folds, unused_slides, write_splits
+from tcssa.mil.cohort.splits import (
+    SPLITS_FILE,
+    Fold,
+    make_folds,
+    unused_slides,
+    write_splits,
+)
 from tcssa.mil.evidence.reference import REFERENCE_FILE, Reference
 from tcssa.mil.methods import BagClassifier
 from tcssa.mil.results.finished import FINAL_FOLDER, KIND
@@ -53,7 +59,6 @@ from tcssa.reporter import Reporter, Task
 from tcssa.run import CHECKPOINT_FILE, write_run
 from tcssa.training import begun_run, changed_settings, require_unchanged
 
-SPLITS_FILE = "splits.csv"
 _FREE_TO_CHANGE = {
     "train": ("device", "cache_gb", "feature_cache", "readers", "checkpoint_every_s"),
     "cohort": ("labels", "slide_table", "features"),  # their content counts, not where it lies
