@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tcssa.budgets import SMALLEST, budgets_of
 from tcssa.config.recipes import RecipeName, recipe_settings
 from tcssa.config.settings import Section, absolute, section_of
+from tcssa.mil.calibration.rule import YOUDEN, ThresholdRule
 from tcssa.plugins import OnlyByUser, is_imported
 
 MODEL_OPTION = "--model"
@@ -225,6 +226,17 @@ class TrainSettings(Section):
         default=False,
         description="Draw the slides of an epoch so that all classes are equally frequent.",
     )
+    class_weights: Literal["none", "balanced"] = Field(
+        default="none",
+        description="Weights of classes in the loss: none, or balanced, by which all classes weigh "
+        "the same however rare.",
+    )
+    threshold: str = Field(
+        default=YOUDEN,
+        description="Of two classes, the probability from which a slide counts as of the second: "
+        "chosen on validation slides by Youden's index (youden) or for a wanted sensitivity "
+        "(sensitivity=0.95), or given (0.5).",
+    )
     folds: int = Field(
         default=5, ge=3, description="Folds of the cross-validation, split by patient."
     )
@@ -259,6 +271,23 @@ class TrainSettings(Section):
     checkpoint_every_s: float = Field(
         default=120.0, ge=0, description="Seconds between checkpoints that a killed run resumes at."
     )
+
+    @field_validator("threshold", mode="before")
+    @classmethod
+    def _require_rule(cls, value: Any) -> str:  # a file may hold a number
+        """Refuse a threshold that is neither a rule nor a probability."""
+        ThresholdRule.parse(str(value))
+        return str(value)
+
+    @model_validator(mode="after")
+    def _require_balanced_once(self) -> Self:
+        """Refuse to make rare classes count more in two ways at once."""
+        if self.balanced_sampling and self.class_weights == "balanced":
+            raise ValueError(
+                "balanced sampling and balanced class weights both make classes count alike: "
+                "choose one"
+            )
+        return self
 
 
 class MilSettings(Section):

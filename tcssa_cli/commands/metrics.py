@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tcssa.errors import counted
+from tcssa.mil.reporting.decision_rows import decisions, scaling
 from tcssa.mil.reporting.metric_names import titles
 from tcssa_cli.output import make_table
 
@@ -23,6 +24,7 @@ def show_metrics(console: Console, pooled: dict[str, Any], task: MilTask) -> Non
         task: The kind of label.
     """
     _show(console, pooled, task.headline, f"Test: {_size(pooled)}")
+    _show_decisions(console, pooled)
     if "num_events" in pooled:
         console.print(f"{counted(pooled['num_events'], 'patient')} had an event")
     if pooled.get("log_rank_p") is not None:
@@ -38,6 +40,7 @@ def show_metrics(console: Console, pooled: dict[str, Any], task: MilTask) -> Non
             console.print(f"{target}: not known for any test slide")
         else:
             _show(console, scores, task.headline, f"{target}: {_size(scores)}")
+            _show_decisions(console, scores)
 
 
 def _size(scores: dict[str, Any]) -> str:
@@ -50,6 +53,18 @@ def _show(console: Console, scores: dict[str, Any], headline: str, title: str) -
         for name, shown in titles(scores, headline).items()
     ]
     console.print(make_table(title, ["", "value", "95 % interval, by patient"], rows))
+
+
+def _show_decisions(console: Console, scores: dict[str, Any]) -> None:
+    """Print sensitivity and specificity, and what temperature scaling changes, if there are any."""
+    tables = {("sensitivity", "specificity"): decisions, ("unscaled", "scaled"): scaling}
+    for (one, other), rows_of in tables.items():
+        rows = [
+            [name, first["value"], _interval(first), second["value"], _interval(second)]
+            for name, first, second in rows_of(scores)
+        ]
+        if rows:
+            console.print(make_table(None, ["", one, "95 %", other, "95 %"], rows))
 
 
 def _interval(score: dict[str, float | None]) -> str:

@@ -22,6 +22,7 @@ from tcssa_cli.settings_flags import Flags, given, refuse_others, with_flags
 if TYPE_CHECKING:
     from tcssa.features import BagRef
     from tcssa.features.extraction_record import ExtractionRecord
+    from tcssa.mil.calibration.calibration import Calibrations
     from tcssa.mil.prediction.given_slides import FailedSlide
     from tcssa.mil.prediction.predict import Predicted
     from tcssa.mil.prediction.predicted_rows import PredictedRow
@@ -39,6 +40,11 @@ class RunOptions(Section):
         default=None,
         description="MODULE:FACTORY of a run of your own method, as given in training. Code that "
         "only the run names is not imported.",
+    )
+    calibrated: bool = Field(
+        default=False,
+        description="Show probabilities scaled by the run's temperature; the predicted class "
+        "stays.",
     )
 
 
@@ -139,8 +145,10 @@ def predict(
         tcssa predict artefact job --out predicted
     """
     output = Output(as_json)
+    from tcssa.artefact import is_artefact
     from tcssa.mil.prediction.given_slides import read_cases
     from tcssa.mil.prediction.predict import predict as predict_slides
+    from tcssa.mil.results.metrics_file import read_metrics
     from tcssa.run import require_own_folder
 
     require_own_folder(out, "prediction.json")
@@ -149,6 +157,7 @@ def predict(
     known = None if patients.cases is None else read_cases(patients.cases, output)
     with _opened(model, flags, output, device) as (opened, made, maps):
         bags, failed = _bags(inputs or [], flags, model, opened, made, out, output, device)
+        calibrations = {} if is_artefact(model) else read_metrics(model).calibration
         found = predict_slides(
             opened,
             bags,
@@ -159,6 +168,8 @@ def predict(
             overwrite=overwrite,
             failed=failed,
             maps=maps,
+            calibrations=calibrations,
+            is_scaled=given(RunOptions, flags["run"]).calibrated,
         )
     output.result(_data(found), lambda console: _show(console, found))
     if found.failed:
@@ -259,6 +270,8 @@ def _show(console: Console, found: Predicted) -> None:
         header = [what, *map(_short, found.columns.header)]
         cells = [_cells(row, found) for row in rows[:_MOST_ROWS]]
         console.print(make_table(None, header, cells))
+    for reading in found.columns.readings():
+        console.print(reading)
     if len(rows) > _MOST_ROWS:
         console.print(f"and {len(rows) - _MOST_ROWS} more, in the table")
     show_failures(console, [(each.reason, each.path, each.hint) for each in found.failed])
@@ -278,6 +291,6 @@ def _short(column: str) -> str:
 
 def _cells(row: PredictedRow, found: Predicted) -> list[object]:
     columns = found.columns
-    numbers = list(columns.values(row.outputs.final))
+    numbers = list(columns.shown(row))
     decided = [*columns.decided(row), *columns.agreement(row)]
     return [row.name, *numbers, *decided, row.num_patches, row.outputs.unlike]

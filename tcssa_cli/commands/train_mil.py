@@ -12,6 +12,7 @@ from rich.console import Console
 
 from tcssa.config.presets import named_defaults
 from tcssa.config.settings import resolve
+from tcssa.errors import counted
 from tcssa.mil.reporting.metric_names import titles, written
 from tcssa.mil.settings import (
     CohortSettings,
@@ -122,6 +123,8 @@ def train_mil(
 
 
 def _show(console: Console, out: Path, metrics: RunMetrics, stated: Sequence[Expectation]) -> None:
+    from tcssa.mil.calibration.calibration import LABEL
+
     task = metrics.task
     shown = list(titles(task.metrics, task.headline))[:2]
     rows = [
@@ -139,6 +142,13 @@ def _show(console: Console, out: Path, metrics: RunMetrics, stated: Sequence[Exp
     header = ["fold", "epoch", "val loss", *tested, "slots in use", "test slides"]
     console.print(make_table("Folds", header, rows))
     show_metrics(console, metrics.pooled, task)
+    for target, one in metrics.calibration.items():
+        of_target = "" if target == LABEL else f" of {target}"
+        at = "" if one.threshold is None else f"threshold {one.threshold:.3f} ({one.rule}), "
+        console.print(
+            f"new slides{of_target}: {at}temperature {one.temperature:.3f}, "
+            f"from {counted(one.num_slides, 'validation prediction')}"
+        )
     if stated:
         header = ["", "here, pooled", "stated", "by whom", "but"]
         expected = [

@@ -72,19 +72,27 @@ def build_classifier(
     return model
 
 
-def require_learnable(name: str, feature_dim: int, task: MilTask) -> None:
+def require_learnable(name: str, feature_dim: int, task: MilTask, *, weighed: bool = False) -> None:
     """Check, before anything is written, that a method can learn this kind of label.
 
     Args:
         name: The method.
         feature_dim: D of the cohort's features.
         task: The kind of label to learn.
+        weighed: Whether classes have weights in the loss.
 
     Raises:
-        UsageError: The method learns classes only, and the labels are of another kind.
+        UsageError: The method learns classes only, and the labels are of another kind; or its loss
+            does not know the weights.
     """
-    if name != TCSSA and not is_plain(task):
-        _require_learnable(build_method(name, feature_dim, len(task.outputs)), name, task)
+    if name != TCSSA and (weighed or not is_plain(task)):
+        model = build_method(name, feature_dim, len(task.outputs))
+        _require_learnable(model, name, task)
+        if weighed and not model.weighs_classes:
+            raise UsageError(
+                f"{name} has a loss of its own, in which --class-weights has no part",
+                hint="leave it out; --balanced-sampling draws rare classes more often",
+            )
 
 
 def _require_learnable(model: BagClassifier, name: str, task: MilTask) -> None:

@@ -15,6 +15,7 @@ from tcssa.compute.devices import resolve_device
 from tcssa.errors import FeatureDimError, RunError, SplitError, UsageError, counted
 from tcssa.files import atomic
 from tcssa.mil.bags.bag_store import BagStore
+from tcssa.mil.calibration.figures import with_decisions
 from tcssa.mil.classifier.classifiers import load_classifier
 from tcssa.mil.classifier.classify_bags import predict
 from tcssa.mil.classifier.final_model import fold_checkpoints, load_final
@@ -26,6 +27,8 @@ from tcssa.mil.methods import BagClassifier
 from tcssa.mil.results.finished import FinishedRun, read_finished
 from tcssa.mil.results.metrics_file import METRICS_FILE, read_metrics
 from tcssa.mil.results.prediction_tables import write_predictions
+from tcssa.mil.review.pictures import Pictures
+from tcssa.mil.review.review import PICTURES_FOLDER, review
 from tcssa.mil.settings import CohortSettings
 from tcssa.mil.tasks import MilTask
 from tcssa.mil.tasks.prediction import Prediction
@@ -142,6 +145,18 @@ class _Models:
         """Predict slides with the final model."""
         return self._predictor(load_final(self.trained, self.model))(cohort.slides)
 
+    def pictures(self, folder: Path, cohort: Cohort) -> Pictures:
+        """Return what draws slides with the evidence of the model that predicted them."""
+
+        def load(fold: int | None) -> BagClassifier:
+            if fold is None:
+                return load_final(self.trained, self.model)
+            return load_classifier(fold_checkpoints(self.trained)[fold], self.model)
+
+        slides = {slide.slide_id: slide for slide in cohort.slides}
+        store = BagStore(0, half=self.trained.is_rounded)
+        return Pictures(folder, slides, load, store, self.device, self.reporter)
+
     def _predictor(self, model: BagClassifier) -> Callable[..., list[Prediction]]:
         """Return `predict` with a classifier of the run."""
         # a run trained on rounded features is tested on such
@@ -159,18 +174,23 @@ def _write(
     remarks: Sequence[str] = (),
 ) -> Evaluation:
     """Score predictions, and write them with plots and page; ``labels`` are of a new cohort."""
-    trained, task = models.trained, cohort.task
+    trained, task, seed = models.trained, cohort.task, models.trained.settings.train.seed
+    training = read_metrics(trained.folder)
+    pooled = with_decisions(
+        task.score(predictions, seed=seed), task, predictions, training.calibration_of, seed=seed
+    )
     metrics = {
         **task_facts(task),
-        "pooled": task.score(predictions, seed=trained.settings.train.seed),
+        "pooled": pooled,
         "skipped": cohort.skipped,
         "readings": cohort.readings,
         **_origins(trained, len(models.folds), cohort, labels),
     }
     write_predictions(folder / "predictions.csv", predictions, task)
     task.draw(folder, predictions, metrics["pooled"])
-    training = None if labels is None else read_metrics(trained.folder)
-    write_evaluation_page(folder, task, metrics, training, remarks)
+    found = review(folder, task, predictions, models.pictures(folder / PICTURES_FOLDER, cohort))
+    of_new = None if labels is None else training
+    write_evaluation_page(folder, task, metrics, of_new, remarks, found)
     atomic.write_text(folder / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")  # the last
     return Evaluation(folder, task, metrics)
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tcssa.mil.reporting import decision_rows
 from tcssa.mil.reporting.cohort_facts import cohort_facts
 from tcssa.mil.reporting.metric_names import titles
 from tcssa.mil.results.metrics_file import RunMetrics
+from tcssa.mil.review.review import Review
 from tcssa.mil.tasks import MilTask
 from tcssa.mil.training.report import REPORT_FILE
 from tcssa.reports.html_page import write_page
@@ -20,6 +22,7 @@ def write_evaluation_page(
     metrics: Mapping[str, Any],
     training: RunMetrics | None,
     remarks: Sequence[str],
+    review: Review | None,
 ) -> None:
     """Write an evaluation's page, atomically.
 
@@ -29,6 +32,7 @@ def write_evaluation_page(
         metrics: The content of the evaluation's ``metrics.json``.
         training: The results of the run if the slides are new, else None.
         remarks: Warnings that limit what the metrics mean.
+        review: The wrong predictions; None where labels are no classes.
     """
     captions = {folder / name: caption for name, caption in task.captions.items()}
     write_page(
@@ -39,6 +43,8 @@ def write_evaluation_page(
         remarks=remarks,
         task=task,
         titles=titles,
+        rows_of=decision_rows,
+        review=review,
         pictures=[(path, text) for path, text in captions.items() if path.exists()],
         origins=list(_origins(metrics)),
     )

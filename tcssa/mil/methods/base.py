@@ -46,11 +46,13 @@ class BagClassifier(nn.Module, ABC):
     """A method: bags to logits, and the loss it is trained with.
 
     A method with a loss of its own computes it by ``self.task.loss`` and sets
-    ``only_classes = False``; otherwise it is trained on classes alone.
+    ``only_classes = False``; otherwise it is trained on classes alone, without weights of classes.
     """
 
     only_classes: ClassVar[bool] = False
     """Whether its loss is defined only for classes that exclude each other."""
+    weighs_classes: ClassVar[bool] = True
+    """Whether its loss is made of the task's, which knows the weights of classes."""
     task: MilTask = Classes()
     """The meaning of the outputs; set by the builder of the model."""
     reads_coords: bool = False
@@ -59,10 +61,10 @@ class BagClassifier(nn.Module, ABC):
     """Whether these positions must be in µm."""
 
     def __init_subclass__(cls, **options: Any) -> None:  # options of other base classes
-        """Set ``only_classes`` for a subclass with its own loss that does not set it itself."""
+        """Set what a subclass with its own loss does not say itself: it knows classes only."""
         super().__init_subclass__(**options)
         if "loss" in vars(cls) and "only_classes" not in vars(cls):
-            cls.only_classes = True
+            cls.only_classes, cls.weighs_classes = True, False
 
     @abstractmethod
     def forward(self, bags: Sequence[Tensor], labels: Tensor | None = None) -> BagsLogits:

@@ -85,7 +85,7 @@ class CLAM(BagClassifier):
 
     def loss(self, output: BagsLogits, labels: Tensor) -> Tensor:
         """See `BagClassifier.loss`; this is c1 · bag loss + (1 − c1) · instance loss."""
-        bag_loss = F.cross_entropy(output.logits.float(), labels)
+        bag_loss = self.task.loss(output.logits.float(), labels)
         assert output.extra_loss is not None  # labels were given
         return BAG_WEIGHT * bag_loss + (1 - BAG_WEIGHT) * output.extra_loss
 

@@ -23,9 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from tcssa.errors import DiskFullError, FeatureFileError, TcssaError, counted
+from tcssa.errors import DiskFullError, FeatureFileError, TcssaError, UsageError, counted
 from tcssa.features import BagRef
 from tcssa.files import atomic
+from tcssa.mil.calibration.calibration import Calibrations
 from tcssa.mil.prediction.given_slides import FailedSlide, open_slides
 from tcssa.mil.prediction.predicted_rows import (
     Columns,
@@ -65,13 +66,17 @@ class Predicted:
     slides: list[PredictedRow] = field(default_factory=list)
     cases: list[PredictedRow] | None = None
     """One row a patient, if asked for."""
+    calibrations: Calibrations = field(default_factory=dict)
+    """Thresholds and temperatures by target; empty where the model has none."""
+    is_scaled: bool = False
+    """Whether the probabilities that are shown are scaled by temperature."""
     num_done_before: int = 0
     failed: list[FailedSlide] = field(default_factory=list)
 
     @property
     def columns(self) -> Columns:
         """The columns of the tables, with the cells of rows."""
-        return Columns(self.model.task)
+        return Columns(self.model.task, self.calibrations, self.is_scaled)
 
     def facts(self) -> dict[str, Any]:
         """Return the content of ``prediction.json``."""
@@ -84,6 +89,8 @@ class Predicted:
             "feature_dim": model.feature_dim,
             "task": model.task.facts(),
             **task_facts(model.task),
+            "calibration": {name: one.model_dump() for name, one in self.calibrations.items()},
+            "calibrated": self.is_scaled,
             "num_slides": len(self.slides),
             "num_failed": len(self.failed),
         }
@@ -100,6 +107,8 @@ def predict(
     overwrite: bool = False,
     failed: Sequence[FailedSlide] = (),
     maps: MapMaker | None = None,
+    calibrations: Calibrations | None = None,
+    is_scaled: bool = False,
 ) -> Predicted:
     """Predict slides, and write the predictions.
 
@@ -115,14 +124,26 @@ def predict(
         overwrite: Predict slides again that are done already.
         failed: Slides that failed before they had features.
         maps: Draws maps for the page, of the slides that come first there.
+        calibrations: Thresholds and temperatures by target, where the model has some.
+        is_scaled: Show probabilities scaled by temperature; the predicted class stays.
 
     Raises:
-        UsageError: Two files are of one slide, or features are of another encoder than the model's.
+        UsageError: Two files are of one slide, features are of another encoder than the model's, or
+            there is no temperature to scale with.
         FeatureDimError: Features are of another length.
         DiskFullError: There is no space left; finished slides are kept.
     """
+    calibrations = calibrations or {}
+    if is_scaled and not calibrations:
+        raise UsageError(
+            f"{model.name} has no temperature to scale with",
+            hint="runs of classes and grades have one, if they were not made by an older tcssa; "
+            "leave --calibrated out",
+        )
     given, unusable = open_slides(bags, model, cases or {}, reporter)
-    found = Predicted(out, model, failed=[*failed, *unusable])
+    found = Predicted(
+        out, model, calibrations=calibrations, is_scaled=is_scaled, failed=[*failed, *unusable]
+    )
     for doubt in model.doubts(given):
         reporter.warn(doubt)
     for slide in unusable:

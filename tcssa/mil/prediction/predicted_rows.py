@@ -7,13 +7,21 @@ are of its folds; each slide counts the same, whatever its size.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from tcssa.files import atomic
+from tcssa.mil.calibration.calibration import (
+    LABEL,
+    Calibration,
+    Calibrations,
+    Target,
+    targets_of,
+)
+from tcssa.mil.calibration.temperature import scaled
 from tcssa.mil.prediction.slide_model import Outputs
 from tcssa.mil.tasks import MilTask
 
@@ -57,24 +65,72 @@ def _joined(case_id: str, rows: Sequence[PredictedRow]) -> PredictedRow:
 
 @dataclass(frozen=True)
 class Columns:
-    """The cells of rows, as the task computes them from the outputs."""
+    """The cells of rows, as the task computes them from the outputs.
+
+    The predicted class is that of the probabilities as they are, also where scaled ones are shown.
+    """
 
     task: MilTask
+    calibrations: Calibrations = field(default_factory=dict)
+    """Thresholds and temperatures by target; empty where the model has none."""
+    is_scaled: bool = False
+    """Whether the probabilities that are shown are scaled by temperature."""
 
     @property
     def header(self) -> list[str]:
         """The names of `cells`."""
         task = self.task
-        decided = [*task.value_columns, *task.decision_columns, *task.agreement_columns]
-        return [*decided, "num_patches", UNLIKE_COLUMN]
+        decided = [*task.decision_columns, *self._thresholds, *task.agreement_columns]
+        return [*task.value_columns, *decided, "num_patches", UNLIKE_COLUMN]
+
+    @property
+    def _thresholds(self) -> dict[str, tuple[Target, Calibration]]:
+        """The targets with a threshold, by the name of their column."""
+        return {
+            "at_threshold" if name == LABEL else f"{name}_at_threshold": (target, one)
+            for name, target in targets_of(self.task).items()
+            if (one := self.calibrations.get(name)) and one.threshold is not None
+        }
+
+    def readings(self) -> list[str]:
+        """Say in sentences how probabilities are shown and read; none without a calibration."""
+        found = []
+        if self.calibrations:
+            how = "scaled by the run's temperature" if self.is_scaled else "not scaled"
+            found.append(
+                f"Probabilities are {how}; predicted is the most probable class (of grades the "
+                "median) of unscaled ones."
+            )
+        for column, (target, one) in self._thresholds.items():
+            found.append(
+                f"{column}: {target.task.classes[1]} from an unscaled probability of "
+                f"{one.threshold:.3f} on ({one.rule}, chosen on the run's validation slides)."
+            )
+        return found
 
     def values(self, outputs: Sequence[float]) -> tuple[float, ...]:
         """Return the predicted numbers, such as probabilities, of a model's outputs [O]."""
         return self.task.values(torch.tensor(outputs, dtype=torch.float64))
 
+    def shown(self, row: PredictedRow) -> tuple[float, ...]:
+        """Return the predicted numbers as they are shown: scaled, if that is asked for."""
+        values = np.array(self.values(row.outputs.final))
+        for name, target in targets_of(self.task).items():
+            if self.is_scaled and (one := self.calibrations.get(name)):
+                values[target.part] = scaled(values[target.part], one.temperature)
+        return tuple(values.tolist())
+
     def decided(self, row: PredictedRow) -> list[object]:
-        """Return the predicted class, or what else the task reads off the numbers."""
-        return self.task.decision_cells(self.values(row.outputs.final))
+        """Return the predicted class, or what else the task reads off the numbers.
+
+        Of two classes the class at the threshold follows.
+        """
+        values = self.values(row.outputs.final)
+        at = [
+            target.task.classes[int(one.positive(np.array([values[target.part]]))[0])]
+            for target, one in self._thresholds.values()
+        ]
+        return [*self.task.decision_cells(values), *at]
 
     def agreement(self, row: PredictedRow) -> list[object]:
         """Return how far the folds agree; empty cells where there are none."""
@@ -85,7 +141,7 @@ class Columns:
 
     def cells(self, row: PredictedRow) -> list[object]:
         """Return the cells of a row, in the order of `header`."""
-        values = self.values(row.outputs.final)
+        values = self.shown(row)
         decided = [*self.decided(row), *self.agreement(row)]
         return [*values, *decided, row.num_patches, row.outputs.unlike]
 

@@ -46,6 +46,7 @@ def write_prediction_page(
         folder / REPORT_FILE,
         Path(__file__).with_suffix(".html"),
         task=columns.task,
+        readings=columns.readings(),
         facts=facts,
         header=columns.header,
         order=order,
@@ -75,7 +76,7 @@ def _ranked(slides: Sequence[PredictedRow], columns: Columns) -> tuple[str, Sequ
 
 
 def _texts(row: PredictedRow, columns: Columns) -> list[str]:
-    values = [number(value) for value in columns.values(row.outputs.final)]
+    values = [number(value) for value in columns.shown(row)]
     others = [*columns.decided(row), *columns.agreement(row)]
     unlike = "" if row.outputs.unlike is None else f"{row.outputs.unlike:.3f}"
     return [*values, *map(_text, others), str(row.num_patches), unlike]
@@ -89,6 +90,6 @@ def _text(cell: object) -> str:
 
 def _caption(row: PredictedRow, columns: Columns) -> str:
     decided = ", ".join(map(_text, columns.decided(row)))
-    values = zip(columns.task.value_columns, columns.values(row.outputs.final), strict=True)
+    values = zip(columns.task.value_columns, columns.shown(row), strict=True)
     shown = ", ".join(f"{name.removeprefix('prob_')} {number(value, 2)}" for name, value in values)
     return f"{row.name}: {decided} ({shown})"

@@ -16,6 +16,7 @@ from pydantic import (
 
 from tcssa.errors import RunError
 from tcssa.files.text import first_fault, read_model
+from tcssa.mil.calibration.calibration import Calibration
 from tcssa.mil.reporting.metric_names import titles
 from tcssa.mil.results.history import Epoch, ValScored
 from tcssa.mil.tasks import MilTask
@@ -49,6 +50,8 @@ class FoldScores(ValScored):
     test: dict[str, float | None]
     """Metrics of the test part; None where one is not defined."""
     num_test_slides: int
+    calibration: dict[str, Calibration] = Field(default={})
+    """Threshold and temperature of its model, by target; none in runs of before."""
 
 
 class FinalModel(BaseModel):
@@ -77,6 +80,9 @@ class RunMetrics(BaseModel):
     folds: list[FoldScores] = Field(min_length=1)
     final: FinalModel | None = None
     """The model trained on all patients, which the figures estimate; None without one."""
+    calibration: dict[str, Calibration] = {}
+    """Threshold and temperature of the model that predicts new slides, by target, from the
+    validation predictions of all folds; none in runs of before."""
 
     @model_validator(mode="before")
     @classmethod
@@ -105,6 +111,12 @@ class RunMetrics(BaseModel):
             raise ValueError(f"its confusion is not of {num_labels} labels")
         return self
 
+    def calibration_of(self, fold: int | None) -> dict[str, Calibration]:
+        """Return the calibration of a fold's model, of None that of the one for new slides."""
+        if fold is None:
+            return self.calibration
+        return next((one.calibration for one in self.folds if one.fold == fold), {})
+
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``metrics.json``."""
         return {**task_facts(self.task), **self.model_dump(exclude={"task"})}
@@ -125,6 +137,20 @@ class _Score(BaseModel):
         return self
 
 
+class _Rates(BaseModel):
+    """How many of a class are found, and how many others are left alone."""
+
+    sensitivity: _Score
+    specificity: _Score
+
+
+class _AtThreshold(_Rates):
+    """The same at a threshold."""
+
+    positive: str
+    rule: str
+
+
 class _Figures(BaseModel):
     """Metrics of some slides: a `_Score` under the name of each metric, and details."""
 
@@ -133,6 +159,10 @@ class _Figures(BaseModel):
     num_slides: int
     num_cases: int
     confusion: list[list[int]] = []
+    by_class: dict[str, _Rates] = {}
+    at_threshold: _AtThreshold | None = None
+    unscaled: dict[str, _Score] = {}
+    scaled: dict[str, _Score] = {}
     num_events: int | None = None
     log_rank_p: float | None = None
     targets: dict[str, _Figures | None] = {}
@@ -156,6 +186,7 @@ class FoldMetrics(BaseModel):
     epochs: list[Epoch] = Field(min_length=1)
     best_epoch: int = Field(ge=0)
     test: dict[str, float | None]
+    calibration: dict[str, Calibration] = {}
 
     @model_validator(mode="after")
     def _require_alike(self) -> FoldMetrics:

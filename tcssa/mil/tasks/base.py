@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tcssa.errors import UsageError
 from tcssa.files.table import numbers
 from tcssa.mil.tasks.prediction import Prediction, Truth
 from tcssa.statistics.intervals import interval
@@ -109,6 +110,20 @@ class MilTask(ABC):
     @abstractmethod
     def values(self, outputs: Tensor) -> tuple[float, ...]:
         """Turn one slide's outputs [O] into the numbers that are predicted, [V]."""
+
+    def weighted(self, slides: Sequence[Labelled]) -> Self:
+        """Return the task with a loss in which all classes weigh the same.
+
+        Args:
+            slides: The training part, whose frequencies are balanced.
+
+        Raises:
+            UsageError: The labels are not of classes.
+        """
+        raise UsageError(
+            f"--class-weights has no meaning with --kind {self.kind}: it has no classes",
+            hint="leave it out",
+        )
 
     def scale_on(self, other: MilTask) -> tuple[float, float]:
         """Return the factor and the shift that turn this task's outputs into another fold's.

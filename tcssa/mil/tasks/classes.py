@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ class Classes(MilTask):
     headline: ClassVar[str] = "auc"
 
     classes: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
+    """Weight of a slide of each class in the loss; none: all weigh the same. No part of `facts`."""
 
     @property
     def label_columns(self) -> list[str]:
@@ -63,21 +65,41 @@ class Classes(MilTask):
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """See `MilTask.losses`; the loss is the cross-entropy."""
-        return F.cross_entropy(outputs, targets, reduction="none")
+        return self.weigh(F.cross_entropy(outputs, targets, reduction="none"), targets)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """See `MilTask.loss`; one call, which rounds differently from a mean of `losses`."""
+        if self.weights:
+            return super().loss(outputs, targets)
         return F.cross_entropy(outputs, targets)
+
+    def weigh(self, losses: Tensor, targets: Tensor) -> Tensor:
+        """Multiply the losses of slides [B] by the weights of their classes [B].
+
+        Args:
+            losses: Loss of each slide.
+            targets: Class of each slide.
+        """
+        return losses * losses.new_tensor(self.weights)[targets] if self.weights else losses
+
+    def weighted(self, slides: Sequence[Labelled]) -> Self:
+        """See `MilTask.weighted`; the mean weight of the slides is 1, of absent classes it is 0."""
+        counts = np.bincount([slide.label for slide in slides], minlength=len(self.classes))
+        present = np.count_nonzero(counts)
+        weights = [len(slides) / (present * count) if count else 0.0 for count in counts.tolist()]
+        return replace(self, weights=tuple(weights))
 
     def values(self, outputs: Tensor) -> tuple[float, ...]:
         """Compute the probabilities of the classes."""
         return tuple(outputs.cpu().double().softmax(dim=0).tolist())
 
     def validation_loss(self, predictions: Sequence[Prediction]) -> float:
-        """Compute the mean of −log of the true class's probability."""
-        return sum(-math.log(max(row.probs[row.label], _SMALLEST)) for row in predictions) / len(
-            predictions
-        )
+        """Compute the mean of −log of the true class's probability, weighted as in training."""
+        weights = self.weights or (1.0,) * len(self.classes)
+        return sum(
+            -weights[row.label] * math.log(max(row.probs[row.label], _SMALLEST))
+            for row in predictions
+        ) / len(predictions)
 
     def decide(self, values: Floats) -> NDArray[np.int64]:
         """Return the predicted class of each row of probabilities, [S, C] to [S]."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
@@ -78,6 +78,13 @@ class Several(MilTask):
         sizes = [len(task.outputs) for task in self.tasks.values()]
         return torch.split(outputs, sizes, dim=-1)
 
+    def weighted(self, slides: Sequence[Labelled]) -> Self:
+        """See `MilTask.weighted`; the classes of each target by its own frequencies."""
+        views = self.views(slides)
+        return replace(
+            self, tasks={name: task.weighted(views[name]) for name, task in self.tasks.items()}
+        )
+
     def values(self, outputs: Tensor) -> tuple[float, ...]:
         """Compute the probabilities of all targets, one target after another."""
         parts = zip(self.tasks.values(), self._split(outputs), strict=True)
@@ -99,10 +106,10 @@ class Several(MilTask):
         """Return for each target the rows where it is known, as if it were their only label."""
         return {
             name: [_viewed(row, index, part) for row in rows if row.truth[index] is not None]
-            for index, (name, part) in enumerate(self._parts())
+            for index, (name, part) in enumerate(self.parts())
         }
 
-    def _parts(self) -> Iterator[tuple[str, slice]]:
+    def parts(self) -> Iterator[tuple[str, slice]]:
         """Yield every target's name, and the slice of its probabilities among all."""
         begin = 0
         for name, task in self.tasks.items():
@@ -117,7 +124,7 @@ class Several(MilTask):
     def _macro(self, metric: str) -> Metric:
         def macro(truth: NDArray[Any], values: Floats) -> float | None:
             scores = []
-            for index, (name, part) in enumerate(self._parts()):
+            for index, (name, part) in enumerate(self.parts()):
                 known = ~np.isnan(truth[:, index])
                 if not known.any():
                     return None
@@ -175,7 +182,7 @@ class Several(MilTask):
         """Return the predicted class of every target."""
         return [
             cell
-            for name, part in self._parts()
+            for name, part in self.parts()
             for cell in self.tasks[name].decision_cells(values[part])
         ]
 
@@ -187,7 +194,7 @@ class Several(MilTask):
     def label_cells(self, prediction: Prediction) -> list[object]:
         """Return true and predicted class of every target; an unknown true class is empty."""
         cells: list[object] = []
-        for index, (name, part) in enumerate(self._parts()):
+        for index, (name, part) in enumerate(self.parts()):
             known = prediction.truth[index] is not None
             # the class of an unknown label is never shown
             stated = prediction if known else replace(prediction, truth=(0.0,) * len(self.tasks))

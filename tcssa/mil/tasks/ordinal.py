@@ -45,7 +45,8 @@ class Ordinal(Classes):
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """See `MilTask.losses`; the loss is −log of the true grade's probability."""
-        return -log_stopped(outputs).gather(1, targets.unsqueeze(1)).squeeze(1)
+        losses = -log_stopped(outputs).gather(1, targets.unsqueeze(1)).squeeze(1)
+        return self.weigh(losses, targets)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """See `MilTask.loss`; the mean over slides."""

@@ -114,6 +114,8 @@ class FoldFit:
         self.train = settings.train
         self.device = resolve_device(self.train.device)
         self.task = cohort.task.fitted(fold.train)
+        if self.train.class_weights == "balanced":
+            self.task = self.task.weighted(fold.train)
         self._seed("weights")
         model = build_classifier(settings.model, cohort.feature_dim, self.task, cohort.encoder)
         check_coords(model, cohort.slides)

@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 from tcssa.errors import RunError
 from tcssa.files import atomic
+from tcssa.mil.calibration.calibration import Calibrations, calibrate
+from tcssa.mil.calibration.figures import with_decisions
 from tcssa.mil.classifier.classifiers import MethodFacts, save_classifier
 from tcssa.mil.cohort.cohort import Cohort
 from tcssa.mil.cohort.site_confounding import SiteConfound
@@ -33,6 +36,9 @@ from tcssa.mil.training.fit import PROGRESS_FILE, FoldFit
 from tcssa.reporter import Reporter
 from tcssa.run import CHECKPOINT_FILE
 
+VALIDATION_FILE = "validation.csv"
+"""Predictions of a fold's validation slides, by the epoch that was chosen on them."""
+
 
 @dataclass(frozen=True)
 class FoldResult:
@@ -41,8 +47,12 @@ class FoldResult:
     index: int
     epochs: list[Epoch]
     best_epoch: int
+    val: list[Prediction]
     test: list[Prediction]
     scores: dict[str, float | None]
+    """Metrics of the test part."""
+    calibration: Calibrations
+    """Threshold and temperature, from the validation part."""
 
     @property
     def best(self) -> Epoch:
@@ -62,6 +72,7 @@ def write_fold(result: FoldResult, fit: FoldFit, folder: Path, reporter: Reporte
     cohort = fit.cohort
     save_model(fit, folder)
     write_history(folder, result.epochs)
+    write_predictions(folder / VALIDATION_FILE, result.val, cohort.task)
     write_predictions(folder / "predictions.csv", result.test, cohort.task)
     headline = cohort.task.headline
     score = result.scores[headline]
@@ -79,6 +90,7 @@ def write_fold(result: FoldResult, fit: FoldFit, folder: Path, reporter: Reporte
         "best_epoch": result.best_epoch,
         "epochs": [epoch.model_dump() for epoch in result.epochs],
         "test": result.scores,
+        "calibration": _plain(result.calibration),
     }
     atomic.write_text(folder / METRICS_FILE, json.dumps(content) + "\n")
     (folder / PROGRESS_FILE).unlink(missing_ok=True)
@@ -111,13 +123,21 @@ def read_fold(folder: Path, index: int, task: MilTask) -> FoldResult:
 
     Raises:
         RunError: The fold's ``metrics.json`` is damaged or lacks a metric of the task.
-        TableError: The fold's table of predictions is damaged.
+        TableError: A table of the fold's predictions is damaged.
     """
     noted = read_fold_metrics(folder)
     if missing := [name for name in task.metrics if name not in noted.test]:
         raise RunError(folder / METRICS_FILE, f"lacks {', '.join(missing)}")
-    test = read_predictions(folder / "predictions.csv", task)
-    return FoldResult(index, noted.epochs, noted.best_epoch, test, noted.test)
+    val, test = (
+        read_predictions(folder / name, task) for name in (VALIDATION_FILE, "predictions.csv")
+    )
+    return FoldResult(
+        index, noted.epochs, noted.best_epoch, val, test, noted.test, noted.calibration
+    )
+
+
+def _plain(calibration: Calibrations) -> dict[str, dict[str, Any]]:
+    return {name: one.model_dump() for name, one in calibration.items()}
 
 
 def sum_up(
@@ -140,7 +160,15 @@ def sum_up(
     """
     task = cohort.task
     predictions = [row for result in results for row in result.test]
-    pooled = task.score(predictions, seed=settings.train.seed)
+    seed, rule = settings.train.seed, settings.train.threshold
+    pooled = with_decisions(
+        task.score(predictions, seed=seed),
+        task,
+        predictions,
+        lambda fold: {} if fold is None else results[fold].calibration,
+        seed=seed,
+    )
+    val = [row for result in results for row in result.val]
     lookups = {target: asdict(confound) for target, confound in confounds.items()}
     metrics = RunMetrics(
         task=task,
@@ -149,6 +177,7 @@ def sum_up(
         site_lookup=lookups.get("", lookups) or None,
         folds=[_scores_of(result, task) for result in results],
         final=final,
+        calibration=calibrate(task, val, rule, lambda fault: None),  # told fold by fold
     )
     write_predictions(out / "predictions.csv", predictions, task)
     task.draw(out / "plots", predictions, pooled)
@@ -171,6 +200,7 @@ def _scores_of(result: FoldResult, task: MilTask) -> FoldScores:
         effective_slots=best.slots.effective_slots if best.slots else None,
         test={name: result.scores[name] for name in task.metrics},
         num_test_slides=len(result.test),
+        calibration=result.calibration,
     )
 
 

@@ -9,13 +9,16 @@ from typing import Any
 import yaml
 
 from tcssa.config.presets import DEFAULT_METHOD
+from tcssa.mil.calibration.calibration import LABEL
+from tcssa.mil.reporting import decision_rows
 from tcssa.mil.reporting.cohort_facts import cohort_facts
 from tcssa.mil.reporting.metric_names import titles, written
 from tcssa.mil.reporting.published_figures import expectations
 from tcssa.mil.results.metrics_file import RunMetrics
+from tcssa.mil.review.review import Review
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.tasks.serialization import is_plain
-from tcssa.reports.html_page import write_page
+from tcssa.reports.html_page import number, write_page
 
 REPORT_FILE = "report.html"
 
@@ -26,7 +29,11 @@ _CAPTIONS = {
 
 
 def write_report(
-    out: Path, settings: MilSettings, metrics: RunMetrics, run: Mapping[str, Any]
+    out: Path,
+    settings: MilSettings,
+    metrics: RunMetrics,
+    run: Mapping[str, Any],
+    review: Review | None,
 ) -> None:
     """Write a run's page, atomically.
 
@@ -35,6 +42,7 @@ def write_report(
         settings: The settings of the run.
         metrics: The results of the run.
         run: The content of ``run.json``.
+        review: The wrong predictions; None where labels are no classes.
     """
     task = metrics.task
     captions = {out / "plots" / name: text for name, text in (task.captions | _CAPTIONS).items()}
@@ -49,6 +57,9 @@ def write_report(
         task=task,
         titles=titles,
         written=written,
+        rows_of=decision_rows,
+        review=review,
+        calibrations=list(_calibrations(metrics)),
         stated=expectations(settings, metrics.pooled),
         lookups=_lookups(metrics.site_lookup),
         pictures=[(path, text) for path, text in captions.items() if path.exists()],
@@ -56,6 +67,16 @@ def write_report(
         can_inspect=of_tcssa and is_plain(task),
         origins=list(_origins(run)),
     )
+
+
+def _calibrations(metrics: RunMetrics) -> Iterator[list[str]]:
+    """Yield a row for each model and target: threshold, temperature, and what they rest on."""
+    of_models = {f"fold {fold.fold}": fold.calibration for fold in metrics.folds}
+    for model, found in {**of_models, "new slides": metrics.calibration}.items():
+        for target, one in found.items():
+            name = model if target == LABEL else f"{model}, {target}"
+            threshold = "–" if one.threshold is None else number(one.threshold)
+            yield [name, threshold, number(one.temperature), str(one.num_slides)]
 
 
 def _lookups(stated: Mapping[str, Any] | None) -> Mapping[str, Mapping[str, Any]]:

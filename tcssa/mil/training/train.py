@@ -35,6 +35,8 @@ from tcssa.files.checksums import file_sha256
 from tcssa.files.yaml_file import read_yaml_mapping
 from tcssa.mil.bags.bag_store import BagStore, open_store, rounds
 from tcssa.mil.bags.familiar import FAMILIAR_FILE, Familiar
+from tcssa.mil.calibration.calibration import calibrate, targets_of
+from tcssa.mil.calibration.rule import YOUDEN
 from tcssa.mil.classifier.classifiers import load_classifier, require_learnable
 from tcssa.mil.classifier.final_model import load_ensemble
 from tcssa.mil.cohort.cohort import Cohort, CohortSlide, listed, read_cohort
@@ -50,10 +52,18 @@ from tcssa.mil.evidence.reference import REFERENCE_FILE, Reference
 from tcssa.mil.methods import BagClassifier
 from tcssa.mil.results.finished import FINAL_FOLDER, KIND
 from tcssa.mil.results.metrics_file import METRICS_FILE, FinalModel, RunMetrics, read_metrics
+from tcssa.mil.review.pictures import Pictures
+from tcssa.mil.review.review import PICTURES_FOLDER, Review, review
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.training.final import train_final
 from tcssa.mil.training.fit import PROGRESS_FILE, FoldFit
-from tcssa.mil.training.fold_results import FoldResult, read_fold, sum_up, write_fold
+from tcssa.mil.training.fold_results import (
+    VALIDATION_FILE,
+    FoldResult,
+    read_fold,
+    sum_up,
+    write_fold,
+)
 from tcssa.mil.training.report import write_report
 from tcssa.reporter import Reporter, Task
 from tcssa.run import CHECKPOINT_FILE, write_run
@@ -120,7 +130,9 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> RunMetrics:
     metrics = sum_up(results, cohort, settings, confounds, out, final)
     _warn_of_collapse(results, settings.model.top_k, reporter)
     run |= {**_selected(results, final, out), "skipped": cohort.skipped}
-    write_report(out, settings, metrics, run)
+    write_report(
+        out, settings, metrics, run, _reviewed(cohort, results, settings, out, store, reporter)
+    )
     if settings.train.keep == "final":
         for index in range(len(folds)):
             (out / f"fold-{index}" / CHECKPOINT_FILE).unlink(missing_ok=True)
@@ -133,7 +145,7 @@ def _divided(
 ) -> tuple[Cohort, list[Fold], list[str], Mapping[str, SiteConfound]]:
     """Read and divide the cohort; return it, its folds, slides in none, and confounding sites."""
     cohort = read_cohort(settings.cohort)
-    require_learnable(settings.model.name, cohort.feature_dim, cohort.task)
+    _require_learnable(settings, cohort)
     folds = make_folds(
         cohort.slides,
         cohort.task,
@@ -154,6 +166,24 @@ def _divided(
     for sentence in _cohort_warnings(cohort, unused, confounds, settings.split.group_by):
         reporter.warn(sentence)
     return cohort, folds, unused, confounds
+
+
+def _require_learnable(settings: MilSettings, cohort: Cohort) -> None:
+    """Refuse a method and settings that have no meaning for the labels.
+
+    Raises:
+        UsageError: They have none.
+    """
+    weighed = settings.train.class_weights == "balanced"
+    require_learnable(settings.model.name, cohort.feature_dim, cohort.task, weighed=weighed)
+    if weighed:
+        cohort.task.weighted(cohort.slides)  # refused where there are no classes
+    targets = targets_of(cohort.task).values()
+    if settings.train.threshold != YOUDEN and not any(len(t.task.classes) == 2 for t in targets):
+        raise UsageError(
+            f"--threshold is of two classes, and the labels are {cohort.task.sentence()}",
+            hint="leave it out",
+        )
 
 
 def _with_own_features(settings: MilSettings, out: Path, reporter: Reporter) -> MilSettings:
@@ -201,6 +231,26 @@ def _measure(
         model = load_ensemble([out / f"fold-{i}" / CHECKPOINT_FILE for i in range(num_folds)], own)
     device = resolve_device(settings.train.device)
     Reference.of(model.to(device), slides, store, device, reporter).save(out)
+
+
+def _reviewed(
+    cohort: Cohort,
+    results: Sequence[FoldResult],
+    settings: MilSettings,
+    out: Path,
+    store: BagStore,
+    reporter: Reporter,
+) -> Review | None:
+    """Write the wrong predictions of all folds, with pictures; see `review`."""
+    pictures = Pictures(
+        out / PICTURES_FOLDER,
+        {slide.slide_id: slide for slide in cohort.slides},
+        lambda fold: load_classifier(out / f"fold-{fold}" / CHECKPOINT_FILE, settings.model.name),
+        store,
+        resolve_device(settings.train.device),
+        reporter,
+    )
+    return review(out, cohort.task, [row for result in results for row in result.test], pictures)
 
 
 def _warn_of_collapse(results: Sequence[FoldResult], top_k: int, reporter: Reporter) -> None:
@@ -294,8 +344,11 @@ def _fit_or_read(
     reporter: Reporter,
     task: Task,
 ) -> FoldResult:
-    """Train and test a fold, or read its result if ``metrics.json``, written last, exists."""
-    if (folder / METRICS_FILE).exists():
+    """Train and test a fold, or read its result if ``metrics.json``, written last, exists.
+
+    Folds of before that left no validation predictions are trained again.
+    """
+    if (folder / METRICS_FILE).exists() and (folder / VALIDATION_FILE).exists():
         (folder / PROGRESS_FILE).unlink(missing_ok=True)  # a kill may have come in between
         task.skip(settings.train.epochs)
         return read_fold(folder, index, cohort.task)
@@ -304,8 +357,14 @@ def _fit_or_read(
     fit = FoldFit(cohort, fold, index, settings, folder, store)
     progress = fit.run(task)
     task.skip(settings.train.epochs - len(progress.epochs))
-    test = fit.predict(fold.test, fold=index)
+    val, test = (fit.predict(part, fold=index) for part in (fold.val, fold.test))
     scores = cohort.task.point_scores(test)
-    result = FoldResult(index, progress.epochs, progress.best_epoch, test, scores)
+    calibration = calibrate(
+        cohort.task,
+        val,
+        settings.train.threshold,
+        lambda fault: reporter.warn(f"fold {index}: {fault}"),
+    )
+    result = FoldResult(index, progress.epochs, progress.best_epoch, val, test, scores, calibration)
     write_fold(result, fit, folder, reporter)
     return result

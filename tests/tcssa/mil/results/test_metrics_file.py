@@ -58,7 +58,9 @@ def test_what_is_written_is_read_back_with_its_task(tmp_path: Path, task: MilTas
 
 def test_the_file_states_plain_classes_by_their_names_and_validation_scores_one_by_one() -> None:
     content = metrics_of(Classes(("a", "b"))).to_dict()
-    assert list(content) == ["classes", "pooled", "over_folds", "site_lookup", "folds", "final"]
+    assert list(content) == [
+        "classes", "pooled", "over_folds", "site_lookup", "folds", "final", "calibration",
+    ]  # fmt: skip
     assert content["classes"] == ["a", "b"]
     assert content["folds"][0]["val_auc"] is None
     assert list(content["folds"][0])[:4] == ["fold", "best_epoch", "val_loss", "val_auc"]

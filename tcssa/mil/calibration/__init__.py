@@ -1,0 +1,1 @@
+"""Thresholds and temperatures of a model's probabilities, learnt on validation slides."""

@@ -1,0 +1,105 @@
+"""Pictures of wrongly classified slides: the slide beside the evidence for the predicted class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import torch
+
+from tcssa.errors import DiskFullError, TcssaError
+from tcssa.mil.bags.bag_store import BagStore
+from tcssa.mil.calibration.calibration import targets_of
+from tcssa.mil.classifier.ensemble import Ensemble
+from tcssa.mil.classifier.slide_classifier import SlideClassifier
+from tcssa.mil.cohort.cohort import CohortSlide
+from tcssa.mil.evidence import evidence_of
+from tcssa.mil.heatmaps.drawing import Layer, draw_heatmap
+from tcssa.mil.heatmaps.pictures import GRID
+from tcssa.mil.heatmaps.slide_map import SlideMap
+from tcssa.mil.methods import BagClassifier
+from tcssa.mil.review.wrong_slides import WrongSlide
+from tcssa.reporter import Reporter
+from tcssa.slides.image.places import picture_of, read_places
+
+
+class Pictures:
+    """Draws slides with the evidence of the model that predicted them.
+
+    Args:
+        folder: Folder of the pictures; those of before are removed.
+        slides: The slides of the cohort by slide_id.
+        load: Returns the model of a fold, of None the one that predicts new slides.
+        store: Reads the features.
+        device: Device to compute on.
+        reporter: Warned of slides that cannot be drawn.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        slides: Mapping[str, CohortSlide],
+        load: Callable[[int | None], BagClassifier],
+        store: BagStore,
+        device: torch.device,
+        reporter: Reporter,
+    ) -> None:
+        self._folder, self._slides, self._load = folder, slides, load
+        self._store, self._device, self._reporter = store, device, reporter
+        for path in folder.glob("*.png"):
+            path.unlink()
+
+    def draw(self, wrong: Sequence[WrongSlide]) -> list[Path | None]:
+        """Draw slides; None for one of which it is not known where its patches lie.
+
+        Models are loaded one after another. Where evidence takes occlusion, which is slow, the
+        slide alone is drawn.
+        """
+        found: list[Path | None] = [None] * len(wrong)
+        order = sorted(range(len(wrong)), key=lambda i: (wrong[i].row.fold or 0, i))
+        for fold, ranks in groupby(order, key=lambda i: wrong[i].row.fold):
+            model = self._load(fold).to(self._device).eval()
+            for rank in ranks:
+                try:
+                    found[rank] = self._draw(rank, wrong[rank], model)
+                except DiskFullError:
+                    raise
+                except TcssaError as error:
+                    name = wrong[rank].row.slide_id
+                    self._reporter.warn(f"the page shows no picture of {name}: {error}")
+        return found
+
+    def _draw(self, rank: int, wrong: WrongSlide, model: BagClassifier) -> Path | None:
+        slide = self._slides.get(wrong.row.slide_id)
+        places = "" if slide is None else read_places(slide.path)
+        if slide is None or isinstance(places, str):
+            return None
+        picture, is_slide = picture_of(slide.path, None, places)
+        path = self._folder / f"{rank + 1:02d}-{slide.slide_id}.png"
+        draw_heatmap(
+            path,
+            picture,
+            places if is_slide else places.from_own_corner(),
+            self._layers(wrong, slide, model),
+            title=wrong.caption,
+            shows="slide" if is_slide else GRID,
+        )
+        return path
+
+    def _layers(self, wrong: WrongSlide, slide: CohortSlide, model: BagClassifier) -> list[Layer]:
+        if not divides_quickly(model):
+            return []
+        coords = self._store.coords(slide) if slide.has_coords else None
+        evidence = evidence_of(model, self._store.get(slide).to(self._device), coords)
+        slide_map = SlideMap.of(evidence, model.task)
+        of_target = slide_map.leading[list(targets_of(model.task)).index(wrong.target)]
+        return slide_map.layers([of_target])[:1]
+
+
+def divides_quickly(model: BagClassifier) -> bool:
+    """Tell whether a model's logits divide among the patches, without occlusion."""
+    if isinstance(model, Ensemble):
+        return all(map(divides_quickly, model.classifiers))
+    is_divided = type(model).by_patch is not BagClassifier.by_patch
+    return is_divided or isinstance(model, SlideClassifier)
