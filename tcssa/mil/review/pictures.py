@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from tcssa.errors import DiskFullError, TcssaError
+from tcssa.files import atomic
 from tcssa.mil.bags.bag_store import BagStore
 from tcssa.mil.calibration.calibration import targets_of
 from tcssa.mil.classifier.ensemble import Ensemble
 from tcssa.mil.classifier.slide_classifier import SlideClassifier
 from tcssa.mil.cohort.cohort import CohortSlide
 from tcssa.mil.evidence import evidence_of
-from tcssa.mil.heatmaps.drawing import Layer, draw_heatmap
-from tcssa.mil.heatmaps.pictures import GRID
+from tcssa.mil.heatmaps.drawing import Layer
+from tcssa.mil.heatmaps.side_by_side import side_by_side
 from tcssa.mil.heatmaps.slide_map import SlideMap
 from tcssa.mil.methods import BagClassifier
 from tcssa.mil.review.wrong_slides import WrongSlide
 from tcssa.reporter import Reporter
 from tcssa.slides.image.places import picture_of, read_places
+
+_SIDE_PX = 420
+"""Longest side of a slide in a picture, which has it twice."""
 
 
 class Pictures:
@@ -47,7 +53,7 @@ class Pictures:
     ) -> None:
         self._folder, self._slides, self._load = folder, slides, load
         self._store, self._device, self._reporter = store, device, reporter
-        for path in folder.glob("*.png"):
+        for path in folder.glob("*.jpg"):
             path.unlink()
 
     def draw(self, wrong: Sequence[WrongSlide]) -> list[Path | None]:
@@ -76,15 +82,12 @@ class Pictures:
         if slide is None or isinstance(places, str):
             return None
         picture, is_slide = picture_of(slide.path, None, places)
-        path = self._folder / f"{rank + 1:02d}-{slide.slide_id}.png"
-        draw_heatmap(
-            path,
-            picture,
-            places if is_slide else places.from_own_corner(),
-            self._layers(wrong, slide, model),
-            title=wrong.caption,
-            shows="slide" if is_slide else GRID,
-        )
+        # the origin of a grid of patches is its own corner, not the slide's
+        drawn = places if is_slide else places.from_own_corner()
+        pixels = side_by_side(picture, drawn, self._layers(wrong, slide, model), _SIDE_PX)
+        path, content = self._folder / f"{rank + 1:02d}-{slide.slide_id}.jpg", io.BytesIO()
+        Image.fromarray(pixels).save(content, "JPEG", quality=85)
+        atomic.write_bytes(path, content.getvalue())
         return path
 
     def _layers(self, wrong: WrongSlide, slide: CohortSlide, model: BagClassifier) -> list[Layer]:

@@ -64,9 +64,8 @@ def test_more_classes_have_rates_each_and_no_threshold() -> None:
 
 def test_several_targets_are_read_each_by_itself() -> None:
     task = Several({"er": TWO, "grade": Classes(("1", "2", "3"))})
-    probs = [
-        (*p, *q) for p, q in zip(PROBS, [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 0)], strict=True)
-    ]
+    grades = [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 0)]
+    probs = [(*one, *other) for one, other in zip(PROBS, grades, strict=True)]
     tested = rows(task, probs, [(0, 0), (0, 1), (1, 2), (1, None)])
     found = calibrate(task, tested, "sensitivity=1", refuse)
     assert found["er"].threshold == pytest.approx(0.3)

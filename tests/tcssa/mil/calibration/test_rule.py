@@ -23,7 +23,7 @@ def test_it_is_read_as_it_is_written(text: str, rule: ThresholdRule) -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "1", "2", "nan", "specificity=0.9", "sensitivity=1.1"])
 def test_anything_else_is_refused_in_one_line(text: str) -> None:
-    with pytest.raises(UsageError, match="a threshold is youden, a probability such as 0.5"):
+    with pytest.raises(UsageError, match="a threshold is youden, a probability such as"):
         validate(TrainSettings, {"threshold": text})
 
 
