@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tcssa.mil.calibration.calibration import Calibrations
     from tcssa.mil.prediction.given_slides import FailedSlide
     from tcssa.mil.prediction.predict import Predicted
-    from tcssa.mil.prediction.predicted_rows import PredictedRow
+    from tcssa.mil.prediction.predicted_rows import Columns, PredictedRow
     from tcssa.mil.prediction.slide_model import SlideModel
     from tcssa.mil.prediction.slide_pictures import MapMaker
     from tcssa.mil.results.finished import FinishedRun
@@ -267,10 +267,11 @@ def _show(console: Console, found: Predicted) -> None:
     rows = found.slides if found.cases is None else found.cases
     if rows:
         what = "slide" if found.cases is None else "patient"
-        header = [what, *map(_short, found.columns.header)]
-        cells = [_cells(row, found) for row in rows[:_MOST_ROWS]]
+        columns = found.columns.narrowed(rows)
+        header = [what, *map(_short, columns.header)]
+        cells = [_cells(row, columns) for row in rows[:_MOST_ROWS]]
         console.print(make_table(None, header, cells))
-    for reading in found.columns.readings():
+    for reading in found.columns.narrowed(rows).readings():
         console.print(reading)
     if len(rows) > _MOST_ROWS:
         console.print(f"and {len(rows) - _MOST_ROWS} more, in the table")
@@ -284,13 +285,12 @@ def _show(console: Console, found: Predicted) -> None:
 
 def _short(column: str) -> str:
     """Return the header of a column in the terminal, which is narrow."""
-    return {"num_patches": "patches", "unlike_share": "unlike"}.get(
+    return {"num_patches": "patches", "unlike_share": "unlike", "at_threshold": "at thr."}.get(
         column, column.removeprefix("prob_")
     )
 
 
-def _cells(row: PredictedRow, found: Predicted) -> list[object]:
-    columns = found.columns
+def _cells(row: PredictedRow, columns: Columns) -> list[object]:
     numbers = list(columns.shown(row))
-    decided = [*columns.decided(row), *columns.agreement(row)]
+    decided = [*columns.decided(row), *columns.at_thresholds(row), *columns.agreement(row)]
     return [row.name, *numbers, *decided, row.num_patches, row.outputs.unlike]

@@ -22,7 +22,7 @@ def write_evaluation_page(
     metrics: Mapping[str, Any],
     training: RunMetrics | None,
     remarks: Sequence[str],
-    review: Review | None,
+    review: Review | None = None,
 ) -> None:
     """Write an evaluation's page, atomically.
 

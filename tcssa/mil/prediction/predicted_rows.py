@@ -7,7 +7,7 @@ are of its folds; each slide counts the same, whatever its size.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -75,12 +75,14 @@ class Columns:
     """Thresholds and temperatures by target; empty where the model has none."""
     is_scaled: bool = False
     """Whether the probabilities that are shown are scaled by temperature."""
+    has_thresholds: bool = True
+    """Whether the classes at the thresholds are shown."""
 
     @property
     def header(self) -> list[str]:
         """The names of `cells`."""
-        task = self.task
-        decided = [*task.decision_columns, *self._thresholds, *task.agreement_columns]
+        task, thresholds = self.task, self._thresholds if self.has_thresholds else {}
+        decided = [*task.decision_columns, *thresholds, *task.agreement_columns]
         return [*task.value_columns, *decided, "num_patches", UNLIKE_COLUMN]
 
     @property
@@ -92,6 +94,21 @@ class Columns:
             if (one := self.calibrations.get(name)) and one.threshold is not None
         }
 
+    def narrowed(self, rows: Sequence[PredictedRow]) -> Columns:
+        """Return the columns as people see them: without classes at thresholds if none differs."""
+        return replace(self, has_thresholds=any(map(self.differs, rows)))
+
+    def differs(self, row: PredictedRow) -> bool:
+        """Tell whether a class at a threshold is not the predicted one."""
+        if not self.has_thresholds:
+            return False
+        values = np.array(self.values(row.outputs.final))
+        predicted = [
+            target.task.decision_cells(values[target.part])[0]
+            for target, _ in self._thresholds.values()
+        ]
+        return predicted != self.at_thresholds(row)
+
     def readings(self) -> list[str]:
         """Say in sentences how probabilities are shown and read; none without a calibration."""
         found = []
@@ -102,9 +119,11 @@ class Columns:
                 "median) of unscaled ones."
             )
         for column, (target, one) in self._thresholds.items():
+            name = target.task.classes[1]
+            same = "" if self.has_thresholds else ". Here this is the predicted class everywhere"
             found.append(
-                f"{column}: {target.task.classes[1]} from an unscaled probability of "
-                f"{one.threshold:.3f} on ({one.rule}, chosen on the run's validation slides)."
+                f"{column}: {name} from an unscaled probability of {one.threshold:.3f} on "
+                f"({one.rule}, on the run's validation slides){same}."
             )
         return found
 
@@ -121,16 +140,18 @@ class Columns:
         return tuple(values.tolist())
 
     def decided(self, row: PredictedRow) -> list[object]:
-        """Return the predicted class, or what else the task reads off the numbers.
+        """Return the predicted class, or what else the task reads off the numbers."""
+        return self.task.decision_cells(self.values(row.outputs.final))
 
-        Of two classes the class at the threshold follows.
-        """
-        values = self.values(row.outputs.final)
-        at = [
-            target.task.classes[int(one.positive(np.array([values[target.part]]))[0])]
+    def at_thresholds(self, row: PredictedRow) -> list[object]:
+        """Return the class at the threshold, of every target of two classes."""
+        if not self.has_thresholds:
+            return []
+        values = np.array([self.values(row.outputs.final)])
+        return [
+            target.task.classes[one.positive(values[:, target.part]).item()]
             for target, one in self._thresholds.values()
         ]
-        return [*self.task.decision_cells(values), *at]
 
     def agreement(self, row: PredictedRow) -> list[object]:
         """Return how far the folds agree; empty cells where there are none."""
@@ -142,7 +163,7 @@ class Columns:
     def cells(self, row: PredictedRow) -> list[object]:
         """Return the cells of a row, in the order of `header`."""
         values = self.shown(row)
-        decided = [*self.decided(row), *self.agreement(row)]
+        decided = [*self.decided(row), *self.at_thresholds(row), *self.agreement(row)]
         return [*values, *decided, row.num_patches, row.outputs.unlike]
 
 

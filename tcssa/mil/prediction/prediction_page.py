@@ -37,6 +37,7 @@ def write_prediction_page(
         facts: The content of ``prediction.json``.
         pictures: The slides' pictures: maps of those that come first, thumbnails of the others.
     """
+    columns = columns.narrowed([*slides, *(cases or [])])
     order, ranked = _ranked(slides, columns)
     shown = ranked[:MOST_SHOWN]
     figures = [
@@ -77,7 +78,7 @@ def _ranked(slides: Sequence[PredictedRow], columns: Columns) -> tuple[str, Sequ
 
 def _texts(row: PredictedRow, columns: Columns) -> list[str]:
     values = [number(value) for value in columns.shown(row)]
-    others = [*columns.decided(row), *columns.agreement(row)]
+    others = [*columns.decided(row), *columns.at_thresholds(row), *columns.agreement(row)]
     unlike = "" if row.outputs.unlike is None else f"{row.outputs.unlike:.3f}"
     return [*values, *map(_text, others), str(row.num_patches), unlike]
 
@@ -90,6 +91,8 @@ def _text(cell: object) -> str:
 
 def _caption(row: PredictedRow, columns: Columns) -> str:
     decided = ", ".join(map(_text, columns.decided(row)))
+    if columns.differs(row):
+        decided += f", at the threshold {', '.join(map(_text, columns.at_thresholds(row)))}"
     values = zip(columns.task.value_columns, columns.shown(row), strict=True)
     shown = ", ".join(f"{name.removeprefix('prob_')} {number(value, 2)}" for name, value in values)
     return f"{row.name}: {decided} ({shown})"

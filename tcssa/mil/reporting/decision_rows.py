@@ -30,4 +30,4 @@ def scaling(scores: Mapping[str, Any]) -> list[Row]:
         scores: Figures of one label, as in ``metrics.json``.
     """
     before, after = scores.get("unscaled", {}), scores.get("scaled", {})
-    return [(written(name), before[name], after[name]) for name in before]
+    return [(written(name), before[name], after[name]) for name in before if name in after]

@@ -53,6 +53,8 @@ class Pictures:
     ) -> None:
         self._folder, self._slides, self._load = folder, slides, load
         self._store, self._device, self._reporter = store, device, reporter
+        self.are_alone = False
+        """Whether slides were drawn without evidence, which their method gives slowly only."""
         for path in folder.glob("*.jpg"):
             path.unlink()
 
@@ -92,6 +94,7 @@ class Pictures:
 
     def _layers(self, wrong: WrongSlide, slide: CohortSlide, model: BagClassifier) -> list[Layer]:
         if not divides_quickly(model):
+            self.are_alone = True
             return []
         coords = self._store.coords(slide) if slide.has_coords else None
         evidence = evidence_of(model, self._store.get(slide).to(self._device), coords)

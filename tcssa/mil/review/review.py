@@ -24,11 +24,13 @@ class Review:
     wrong: list[WrongSlide]
     shown: list[Path | None]
     """Pictures of the first of them; None where there is none."""
+    are_alone: bool
+    """Whether the pictures show no evidence; see `Pictures`."""
 
     @property
     def header(self) -> list[str]:
         """The columns of `rows`."""
-        return ["slide", "is", "predicted", "with", *(["of"] if self._several else [])]
+        return ["slide", "is", "predicted", "probability", *(["of"] if self._several else [])]
 
     @property
     def rows(self) -> list[list[str]]:
@@ -72,4 +74,4 @@ def review(
     wrong = wrong_slides(task, predictions)
     shown = pictures.draw(wrong[:MOST_SHOWN])
     write_wrong(folder / WRONG_FILE, wrong, shown)
-    return Review(wrong, shown)
+    return Review(wrong, shown, pictures.are_alone)

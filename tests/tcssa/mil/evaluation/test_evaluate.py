@@ -11,6 +11,7 @@ from html_pages import read_page
 from tcssa.errors import FeatureDimError, RunError, SplitError, UsageError
 from tcssa.mil.evaluation.evaluate import evaluate
 from tcssa.mil.results.metrics_file import read_metrics
+from tcssa.mil.results.prediction_tables import read_predictions
 from tcssa.mil.settings import CohortSettings
 from tcssa.mil.training.train import train
 from tcssa.reporter import Silent
@@ -53,6 +54,20 @@ def test_a_new_cohort_is_predicted_by_all_folds(run: Path, tmp_path: Path) -> No
     assert done.folder == tmp_path / "out"
     assert done.metrics["pooled"]["auc"]["value"] > 0.9
     assert done.metrics["pooled"]["num_slides"] == 10
+
+
+def test_new_slides_are_read_at_the_threshold_of_the_run(run: Path, tmp_path: Path) -> None:
+    labels, features = new_cohort(tmp_path)
+    done = evaluate(run, Silent(), labels=labels, features=features, out=tmp_path / "out")
+    threshold = read_metrics(run).calibration["label"].threshold
+    assert threshold is not None
+    rows = read_predictions(tmp_path / "out" / "predictions.csv", done.task)
+    found = [row.probs[1] >= threshold for row in rows if row.label == 1]
+    at = done.metrics["pooled"]["at_threshold"]
+    assert at["sensitivity"]["value"] == sum(found) / len(found)
+    page = read_page(tmp_path / "out" / "report.html")
+    assert any(cells[0] == "b at threshold" for cells in page.cells)
+    assert any(cells[0] == "calibration error" for cells in page.cells)
 
 
 def test_the_page_of_the_own_slides_shows_their_figures(run: Path) -> None:

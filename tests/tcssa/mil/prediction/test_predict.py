@@ -28,6 +28,7 @@ from tcssa.mil.prediction.predict import PREDICTIONS_FILE, Predicted, predict
 from tcssa.mil.prediction.run_model import RunModel
 from tcssa.mil.prediction.slide_model import GivenSlide
 from tcssa.mil.results.finished import read_finished
+from tcssa.mil.results.metrics_file import read_metrics
 from tcssa.mil.training.train import train
 from tcssa.reporter import Silent
 
@@ -99,6 +100,42 @@ def test_the_table_has_probabilities_class_agreement_and_patches(
         assert float(row["prob_a"]) + float(row["prob_b"]) == pytest.approx(1)
         assert 0 <= float(row["unlike_share"]) < 0.2
         assert float(row["agreement"]) in (0, 1 / 3, 2 / 3, 1)
+
+
+def test_the_class_at_the_threshold_stands_beside_the_predicted_one(
+    run: Path, slides: Path, tmp_path: Path
+) -> None:
+    own = read_metrics(run).calibration["label"]
+    given = {"label": own.model_copy(update={"threshold": 0.999999})}
+    found = predicted(run, slides, tmp_path / "out", calibrations=given)
+    rows = {row["slide_id"]: row for row in table(tmp_path / "out" / "predictions.csv")}
+    assert (rows["n3"]["predicted"], rows["n3"]["at_threshold"]) == ("b", "a")
+    assert found.facts()["calibration"]["label"]["threshold"] == 0.999999
+    page = read_page(tmp_path / "out" / "report.html")
+    assert "at_threshold: b from an unscaled probability of 1.000" in page.text
+    assert "at_threshold" in page.cells[0]
+    given = {"label": own.model_copy(update={"threshold": 0.5})}  # where both are the same
+    predicted(run, slides, tmp_path / "out", calibrations=given)
+    page = read_page(tmp_path / "out" / "report.html")
+    assert "at_threshold" not in page.cells[0]
+    assert "Here this is the predicted class everywhere" in page.text
+
+
+def test_scaled_probabilities_are_shown_if_asked_for_and_change_no_class(
+    run: Path, slides: Path, tmp_path: Path
+) -> None:
+    given = read_metrics(run).calibration
+    predicted(run, slides, tmp_path / "out", calibrations=given)
+    plain = table(tmp_path / "out" / "predictions.csv")
+    found = predicted(run, slides, tmp_path / "out", calibrations=given, is_scaled=True)
+    assert found.num_done_before == 4
+    for before, after in zip(plain, table(tmp_path / "out" / "predictions.csv"), strict=True):
+        assert before["predicted"] == after["predicted"]
+        assert before["agreement"] == after["agreement"]
+        logits = [np.log(float(row["prob_b"]) / float(row["prob_a"])) for row in (before, after)]
+        assert logits[1] == pytest.approx(logits[0] / given["label"].temperature)
+    with pytest.raises(UsageError, match="no temperature to scale with"):
+        predicted(run, slides, tmp_path / "out", is_scaled=True)
 
 
 def test_the_page_shows_slides_with_their_thumbnails_and_what_failed(

@@ -13,6 +13,7 @@ from tcssa.mil.classifier.classifiers import (
     MethodFacts,
     build_classifier,
     load_classifier,
+    require_learnable,
     save_classifier,
 )
 from tcssa.mil.methods import BagClassifier, BagsLogits, PlacedClassifier
@@ -93,3 +94,58 @@ def test_a_loss_of_classes_is_refused_for_others(name: str) -> None:
     assert build_classifier(settings(name), 16, Classes(("x", "y")), None)
     with pytest.raises(UsageError, match="cannot learn labels of kind ordinal"):
         build_classifier(settings(name), 16, TASKS["ordinal"], None)
+
+
+def labelled(task: MilTask, truths: list[tuple[float | None, ...]]) -> list[Prediction]:
+    return [Prediction("s", "c", task.label_of(truth), (), truth=truth) for truth in truths]
+
+
+@pytest.mark.parametrize("task", [Classes(("x", "y")), Ordinal(("x", "y"))])
+def test_balanced_classes_weigh_the_same_however_rare(task: Classes) -> None:
+    rare = labelled(task, [(0.0,), (0.0,), (0.0,), (1.0,)])
+    weighted = task.weighted(rare)
+    assert weighted.weights == (4 / 6, 4 / 2)
+    outputs = torch.randn(4, len(task.outputs), generator=torch.Generator().manual_seed(0))
+    targets = task.targets(rare)
+    losses = task.losses(outputs, targets)
+    expected = (losses[:3].mean() + losses[3]) / 2
+    assert weighted.loss(outputs, targets) == pytest.approx(float(expected))
+    probs = [Prediction("s", "c", row.label, task.values(out), truth=row.truth)
+             for row, out in zip(rare, outputs, strict=True)]  # fmt: skip
+    assert weighted.validation_loss(probs) == pytest.approx(float(expected), rel=1e-5)
+    assert weighted.facts() == task.facts()
+
+
+def test_each_target_is_balanced_by_its_own_frequencies() -> None:
+    task = Several({"a": Classes(("x", "y")), "b": Classes(("0", "1", "2"))})
+    rows = labelled(task, [(0.0, 2.0), (0.0, None), (1.0, 2.0), (0.0, 1.0)])
+    weights = {name: part.weights for name, part in task.weighted(rows).tasks.items()}
+    assert weights == {"a": (4 / 6, 4 / 2), "b": (0, 3 / 2, 3 / 4)}
+
+
+@pytest.mark.parametrize("name", ["clam_sb", "dsmil"])
+def test_losses_of_methods_know_the_weights(name: str) -> None:
+    task = Classes(("x", "y"))
+    rows = labelled(task, [(0.0,), (1.0,)])
+    bags = [make_features(9, seed=1), make_features(12, seed=2)]
+    losses = []
+    for weights in ((), (0.5, 3.0)):
+        torch.manual_seed(0)
+        model = build_classifier(settings(name), 16, Classes(task.classes, weights), None).eval()
+        labels = task.targets(rows)
+        losses.append(float(model.loss(model(bags, labels), labels).detach()))
+    assert losses[1] != pytest.approx(losses[0])
+
+
+@pytest.mark.parametrize("kind", ["survival", "regression"])
+def test_labels_without_classes_cannot_be_balanced(kind: str) -> None:
+    with pytest.raises(UsageError, match=f"no meaning with --kind {kind}: it has no classes"):
+        TASKS[kind].weighted([])
+
+
+def test_a_loss_that_asks_no_task_takes_no_weights() -> None:
+    name = f"{__name__}:own_loss"
+    require_learnable(name, 16, Classes(("x", "y")))
+    with pytest.raises(UsageError, match="has a loss of its own, in which --class-weights has no"):
+        require_learnable(name, 16, Classes(("x", "y")), weighed=True)
+    require_learnable("clam_sb", 16, Classes(("x", "y")), weighed=True)
