@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -67,7 +68,7 @@ def _show_decisions(console: Console, scores: dict[str, Any]) -> None:
             console.print(make_table(None, ["", one, "95 %", other, "95 %"], rows))
 
 
-def _interval(score: dict[str, float | None]) -> str:
+def _interval(score: Mapping[str, float | None]) -> str:
     if score["value"] is None:
         return "not defined: a class is missing, or all values are equal"
     if score["low"] is None:

@@ -63,20 +63,13 @@ class Predicted:
 
     folder: Path
     model: SlideModel
+    columns: Columns
+    """The columns of the tables, with the cells of rows."""
     slides: list[PredictedRow] = field(default_factory=list)
     cases: list[PredictedRow] | None = None
     """One row a patient, if asked for."""
-    calibrations: Calibrations = field(default_factory=dict)
-    """Thresholds and temperatures by target; empty where the model has none."""
-    is_scaled: bool = False
-    """Whether the probabilities that are shown are scaled by temperature."""
     num_done_before: int = 0
     failed: list[FailedSlide] = field(default_factory=list)
-
-    @property
-    def columns(self) -> Columns:
-        """The columns of the tables, with the cells of rows."""
-        return Columns(self.model.task, self.calibrations, self.is_scaled)
 
     def facts(self) -> dict[str, Any]:
         """Return the content of ``prediction.json``."""
@@ -89,8 +82,10 @@ class Predicted:
             "feature_dim": model.feature_dim,
             "task": model.task.facts(),
             **task_facts(model.task),
-            "calibration": {name: one.model_dump() for name, one in self.calibrations.items()},
-            "calibrated": self.is_scaled,
+            "calibration": {
+                name: one.model_dump() for name, one in self.columns.calibrations.items()
+            },
+            "calibrated": self.columns.is_scaled,
             "num_slides": len(self.slides),
             "num_failed": len(self.failed),
         }
@@ -133,17 +128,11 @@ def predict(
         FeatureDimError: Features are of another length.
         DiskFullError: There is no space left; finished slides are kept.
     """
-    calibrations = calibrations or {}
-    if is_scaled and not calibrations:
-        raise UsageError(
-            f"{model.name} has no temperature to scale with",
-            hint="runs of classes and grades have one, if they were not made by an older tcssa; "
-            "leave --calibrated out",
-        )
+    columns = Columns(model.task, calibrations or {}, is_scaled)
+    if is_scaled:
+        _require_temperature(model, columns)
     given, unusable = open_slides(bags, model, cases or {}, reporter)
-    found = Predicted(
-        out, model, calibrations=calibrations, is_scaled=is_scaled, failed=[*failed, *unusable]
-    )
+    found = Predicted(out, model, columns, failed=[*failed, *unusable])
     for doubt in model.doubts(given):
         reporter.warn(doubt)
     for slide in unusable:
@@ -166,6 +155,15 @@ def predict(
     predicted = [slide for slide in given if slide.ref in stored]
     _write(found, SlidePictures(out, predicted, max(1, model.num_folds), maps, reporter))
     return found
+
+
+def _require_temperature(model: SlideModel, columns: Columns) -> None:
+    if not columns.calibrations:
+        raise UsageError(
+            f"{model.name} has no temperature to scale with",
+            hint="runs of classes and grades have one, if they were not made by an older tcssa; "
+            "leave --calibrated out",
+        )
 
 
 def _done(given: Sequence[GivenSlide], out: Path, model: SlideModel) -> dict[BagRef, StoredOutputs]:

@@ -8,6 +8,7 @@
       splits.csv                slide, patient, label, and its part in every fold
       metrics.json              pooled over all test slides, with intervals; and fold by fold
       predictions.csv           every slide, predicted by the fold that did not know it
+      wrong.csv wrong/          slides that were classified wrongly, and pictures of the first
       plots/                    roc, confusion, training, utilisation
       report.html               all of this on one page
       fold-0/ …                 checkpoint.safetensors, history.csv, utilisation.csv, metrics.json
@@ -130,9 +131,8 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> RunMetrics:
     metrics = sum_up(results, cohort, settings, confounds, out, final)
     _warn_of_collapse(results, settings.model.top_k, reporter)
     run |= {**_selected(results, final, out), "skipped": cohort.skipped}
-    write_report(
-        out, settings, metrics, run, _reviewed(cohort, results, settings, out, store, reporter)
-    )
+    reviewed = _reviewed(cohort, results, settings, out, store, reporter)
+    write_report(out, settings, metrics, run, reviewed)
     if settings.train.keep == "final":
         for index in range(len(folds)):
             (out / f"fold-{index}" / CHECKPOINT_FILE).unlink(missing_ok=True)
