@@ -145,10 +145,8 @@ def predict(
         tcssa predict artefact job --out predicted
     """
     output = Output(as_json)
-    from tcssa.artefact import is_artefact
     from tcssa.mil.prediction.given_slides import read_cases
     from tcssa.mil.prediction.predict import predict as predict_slides
-    from tcssa.mil.results.metrics_file import read_metrics
     from tcssa.run import require_own_folder
 
     require_own_folder(out, "prediction.json")
@@ -157,7 +155,6 @@ def predict(
     known = None if patients.cases is None else read_cases(patients.cases, output)
     with _opened(model, flags, output, device) as (opened, made, maps):
         bags, failed = _bags(inputs or [], flags, model, opened, made, out, output, device)
-        calibrations = {} if is_artefact(model) else read_metrics(model).calibration
         found = predict_slides(
             opened,
             bags,
@@ -168,12 +165,20 @@ def predict(
             overwrite=overwrite,
             failed=failed,
             maps=maps,
-            calibrations=calibrations,
+            calibrations=_calibrations(model),
             is_scaled=given(RunOptions, flags["run"]).calibrated,
         )
     output.result(_data(found), lambda console: _show(console, found))
     if found.failed:
         raise typer.Exit(1)
+
+
+def _calibrations(model: Path) -> Calibrations:
+    """Return the thresholds and temperatures of a run; artefacts have none."""
+    from tcssa.artefact import is_artefact
+    from tcssa.mil.results.metrics_file import read_metrics
+
+    return {} if is_artefact(model) else read_metrics(model).calibration
 
 
 @contextmanager

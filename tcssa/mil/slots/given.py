@@ -12,12 +12,12 @@ from tcssa.mil.classifier.final_model import load_final
 from tcssa.mil.classifier.slide_classifier import SlideClassifier
 from tcssa.mil.cohort.cohort import Cohort, CohortSlide, listed
 from tcssa.mil.cohort.split_files import read_parts
+from tcssa.mil.cohort.splits import SPLITS_FILE
 from tcssa.mil.evaluation.evaluate import read_own_cohort
 from tcssa.mil.prediction.doubts import doubts_about
 from tcssa.mil.prediction.given_slides import open_slides
 from tcssa.mil.results.finished import FinishedRun
 from tcssa.mil.slots.routed import FINAL
-from tcssa.mil.training.train import SPLITS_FILE
 from tcssa.reporter import Reporter
 
 
