@@ -104,7 +104,7 @@ class Columns:
             return False
         values = np.array(self.values(row.outputs.final))
         predicted = [
-            target.task.decision_cells(values[target.part])[0]
+            target.task.decision_cells(values[target.part].tolist())[0]
             for target, _ in self._thresholds.values()
         ]
         return predicted != self.at_thresholds(row)
