@@ -23,6 +23,7 @@ from tcssa.mil.cohort.cohort import Cohort, listed, read_cohort
 from tcssa.mil.cohort.split_files import Parts, read_parts
 from tcssa.mil.cohort.splits import SPLITS_FILE, read_split_cases
 from tcssa.mil.evaluation.evaluation_page import write_evaluation_page
+from tcssa.mil.evidence import Reference
 from tcssa.mil.methods import BagClassifier
 from tcssa.mil.results.finished import FinishedRun, read_finished
 from tcssa.mil.results.metrics_file import METRICS_FILE, read_metrics
@@ -155,7 +156,8 @@ class _Models:
 
         slides = {slide.slide_id: slide for slide in cohort.slides}
         store = BagStore(0, half=self.trained.is_rounded)
-        return Pictures(folder, slides, load, store, self.device, self.reporter)
+        reference = Reference.read(self.trained.folder, self.trained.task)
+        return Pictures(folder, slides, load, store, self.device, self.reporter, reference)
 
     def _predictor(self, model: BagClassifier) -> Callable[..., list[Prediction]]:
         """Return `predict` with a classifier of the run."""

@@ -14,10 +14,9 @@ from tcssa.errors import DiskFullError, TcssaError
 from tcssa.files import atomic
 from tcssa.mil.bags.bag_store import BagStore
 from tcssa.mil.calibration.calibration import targets_of
-from tcssa.mil.classifier.ensemble import Ensemble
-from tcssa.mil.classifier.slide_classifier import SlideClassifier
 from tcssa.mil.cohort.cohort import CohortSlide
-from tcssa.mil.evidence import evidence_of
+from tcssa.mil.evidence import Reference, evidence_of
+from tcssa.mil.evidence.evidence import divides
 from tcssa.mil.heatmaps.drawing import Layer
 from tcssa.mil.heatmaps.side_by_side import side_by_side
 from tcssa.mil.heatmaps.slide_map import SlideMap
@@ -40,6 +39,8 @@ class Pictures:
         store: Reads the features.
         device: Device to compute on.
         reporter: Warned of slides that cannot be drawn.
+        reference: What the evidence of the model for new slides is compared with, if there is
+            something; folds' models have none.
     """
 
     def __init__(
@@ -50,9 +51,11 @@ class Pictures:
         store: BagStore,
         device: torch.device,
         reporter: Reporter,
+        reference: Reference | None = None,
     ) -> None:
         self._folder, self._slides, self._load = folder, slides, load
         self._store, self._device, self._reporter = store, device, reporter
+        self._reference = reference
         self.are_alone = False
         """Whether slides were drawn without evidence, which their method gives slowly only."""
         for path in folder.glob("*.jpg"):
@@ -93,19 +96,12 @@ class Pictures:
         return path
 
     def _layers(self, wrong: WrongSlide, slide: CohortSlide, model: BagClassifier) -> list[Layer]:
-        if not divides_quickly(model):
+        if not divides(model):
             self.are_alone = True
             return []
         coords = self._store.coords(slide) if slide.has_coords else None
         evidence = evidence_of(model, self._store.get(slide).to(self._device), coords)
-        slide_map = SlideMap.of(evidence, model.task)
+        reference = self._reference if wrong.row.fold is None else None
+        slide_map = SlideMap.of(evidence, model.task, reference)
         of_target = slide_map.leading[list(targets_of(model.task)).index(wrong.target)]
         return slide_map.layers([of_target])[:1]
-
-
-def divides_quickly(model: BagClassifier) -> bool:
-    """Tell whether a model's logits divide among the patches, without occlusion."""
-    if isinstance(model, Ensemble):
-        return all(map(divides_quickly, model.classifiers))
-    is_divided = type(model).by_patch is not BagClassifier.by_patch
-    return is_divided or isinstance(model, SlideClassifier)

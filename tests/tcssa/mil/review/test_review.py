@@ -13,9 +13,7 @@ from PIL import Image
 
 from tcssa.errors import UsageError
 from tcssa.mil.evaluation.evaluate import evaluate
-from tcssa.mil.methods.registry import build_method
 from tcssa.mil.results.metrics_file import read_metrics
-from tcssa.mil.review.pictures import divides_quickly
 from tcssa.mil.settings import CohortSettings, MilSettings
 from tcssa.mil.training.train import train
 from tcssa.reporter import Silent
@@ -75,11 +73,6 @@ def test_the_class_weights_and_the_threshold_are_of_the_run(run: tuple[MilSettin
     assert "threshold: youden" in text
 
 
-def test_evidence_that_takes_occlusion_is_left_to_heatmap() -> None:
-    assert divides_quickly(build_method("abmil", 16, 2))
-    assert not divides_quickly(build_method("transmil", 16, 2))
-
-
 def test_a_threshold_without_two_classes_is_refused(tmp_path: Path) -> None:
     cohort = write_cohort(tmp_path)
     table = tmp_path / "labels.csv"
@@ -88,3 +81,11 @@ def test_a_threshold_without_two_classes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--threshold is of two classes, and the labels are"):
         train(settings, tmp_path / "run", Silent())
     assert not (tmp_path / "run").exists()
+
+
+def test_evidence_that_takes_occlusion_is_left_to_heatmap(tmp_path: Path) -> None:
+    settings = small_run(placed_cohort(tmp_path), epochs=1, final="none")
+    method = settings.model.model_copy(update={"name": "transmil"})
+    train(settings.model_copy(update={"model": method}), tmp_path / "run", Silent())
+    assert wrong_of(tmp_path / "run")
+    assert "tcssa heatmap draws it" in read_page(tmp_path / "run" / "report.html").text
