@@ -1,6 +1,7 @@
-"""Sessions that CI runs: lint, types, wheel, tests, matrix; and by name what takes longer.
+"""Sessions that CI runs: lint, types, docs, wheel, tests, matrix; and by name what takes longer.
 
 nox                 everything that must pass before a submission
+nox -s docs         the site, strictly: build/site/index.html
 nox -s quick        tests of parts that take a minute and a half together, for every change
 nox -s bench        the benchmarks, for a quiet machine
 nox -s fuzz         damaged files against every reader; about an hour on two cores
@@ -14,13 +15,13 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2024.4.15"
-nox.options.sessions = ["lint", "types", "wheel", "tests", "matrix"]
+nox.options.sessions = ["lint", "types", "docs", "wheel", "tests", "matrix"]
 nox.options.error_on_missing_interpreters = True
 
 CONSTRAINED = ("-c", "constraints.txt")
 TORCHVISION = ("torch==2.14.1", "torchvision==0.29.1")
 SOURCES = ("tcssa", "tcssa_cli", "exporters", "runtimes", "tests", "benchmarks", "fuzz", "tools",
-           "noxfile.py")  # fmt: skip
+           "docs", "noxfile.py")  # fmt: skip
 
 
 @nox.session
@@ -35,6 +36,13 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     session.install(*CONSTRAINED, "-e", ".[dev]")
     session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The site of the documentation in build/site; a link that leads nowhere fails."""
+    session.install(*CONSTRAINED, "-e", ".[docs]")
+    session.run("sphinx-build", "-W", "--keep-going", "-q", "docs", "build/site", *session.posargs)
 
 
 @nox.session

@@ -23,6 +23,7 @@ for name in (
 ):
     importlib.import_module(name)
 
+highlight_language = "text"  # of blocks that name none: output, layouts of folders
 project = "tcssa"
 author = project_copyright = "The tcssa developers"
 version = release = tcssa.__version__
@@ -34,6 +35,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
+    "calls",
     "command_options",
     "repository_files",
 ]
@@ -54,4 +56,3 @@ html_title = f"tcssa {release}"
 html_show_sphinx = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-copybutton_prompt_text = "$ "

@@ -14,7 +14,7 @@ from sphinx.application import Sphinx
 DOCS = Path(__file__).resolve().parents[1]
 ROOT = DOCS.parent
 SHOWN = {ROOT / f"{page.upper()}.md": page for page in ("contributing", "security", "changelog")}
-"""Files beside ``docs/`` that are pages of the site too: ``docs/`` has a stub that links to each."""
+"""Files beside ``docs/`` that are pages too; a stub in ``docs/`` links to each."""
 
 _LINK = re.compile(r"(?<=\]\()([^)\s:#]+)(?=[)#])")
 
