@@ -1,7 +1,7 @@
-"""Sessions that CI runs: lint, types, docs, wheel, tests, matrix; and by name what takes longer.
+"""Sessions that CI runs: lint, types, wheel, tests, matrix; and by name what takes longer.
 
 nox                 everything that must pass before a submission
-nox -s docs         the site, strictly: build/site/index.html
+nox -s docs         the site, strictly: build/site/index.html; a test builds it too
 nox -s quick        tests of parts that take a minute and a half together, for every change
 nox -s bench        the benchmarks, for a quiet machine
 nox -s fuzz         damaged files against every reader; about an hour on two cores
@@ -15,7 +15,7 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2024.4.15"
-nox.options.sessions = ["lint", "types", "docs", "wheel", "tests", "matrix"]
+nox.options.sessions = ["lint", "types", "wheel", "tests", "matrix"]
 nox.options.error_on_missing_interpreters = True
 
 CONSTRAINED = ("-c", "constraints.txt")

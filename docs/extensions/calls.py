@@ -8,7 +8,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 _BEFORE_NAPOLEON = 400
-_BOUNDED = re.compile(r"Annotated\[([^,\[\]]+), [^\[\]]*\]")
+_BOUNDED = re.compile(r"Annotated\[([^,\[\]]+(?:\[[^\]]*\])?), [^\[\]]*\]")
 
 
 def setup(app: Sphinx) -> None:
