@@ -1,11 +1,11 @@
-"""Draws a slide beside its slots and its evidence, by the model of the fold that tested it.
+"""Draws a slide beside its slots and its evidence, by the model of a run that had not seen it.
 
     tcssa extract COHORT --magnification 40 --out job
-    tcssa train-mil --labels COHORT/labels.csv --features job --num-slots 8 --out run
-    python benchmarks/slots_and_evidence.py --run run --job job --slide LC-001c11 --out FILE
+    tcssa train-mil --labels LABELS --features job --num-slots 8 --out run
+    python benchmarks/slots_and_evidence.py --run run --job job --slide LC-6f1259 --out FILE
 
-The picture of the README is made so, of the 40 lung slides. Slots have numbers and no names: a
-colour says that patches share a first slot.
+The picture of the README is made so, of the 40 lung slides, LABELS being the cohort's without that
+slide. Slots have numbers and no names: a colour says that patches share a first slot.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from matplotlib.patches import Patch
 from tcssa.features import find_bags, open_bag
 from tcssa.mil.classifier.classifiers import load_classifier
 from tcssa.mil.cohort.split_files import read_parts
-from tcssa.mil.evidence import evidence_of
+from tcssa.mil.evidence import Reference, evidence_of
 from tcssa.mil.heatmaps.drawing import raster
 from tcssa.mil.heatmaps.slide_map import SlideMap
 from tcssa.mil.slots.colours import slot_colours
@@ -41,9 +41,8 @@ def main() -> None:
     parser.add_argument("--slide", required=True, help="slide_id")
     parser.add_argument("--out", type=Path, required=True, help="picture to write")
     arguments = parser.parse_args()
-    parts = read_parts(arguments.run / "splits.csv")
-    (fold,) = [fold for fold, each in enumerate(parts) if each[arguments.slide] == "test"]
-    model = load_classifier(arguments.run / f"fold-{fold}" / "checkpoint.safetensors")
+    assert all(arguments.slide not in fold for fold in read_parts(arguments.run / "splits.csv"))
+    model = load_classifier(arguments.run / "final" / "checkpoint.safetensors")
     (bag,) = [bag for bag in find_bags([arguments.job]) if bag.slide_id == arguments.slide]
     with open_bag(bag) as opened:
         features = torch.from_numpy(opened.read())
@@ -57,7 +56,8 @@ def main() -> None:
         painted[..., 3] = OPACITY * np.isfinite(shown)
         axes.imshow(painted)
 
-    drawn = SlideMap.of(evidence_of(model, features), model.task)
+    reference = Reference.read(arguments.run, model.task)
+    drawn = SlideMap.of(evidence_of(model, features), model.task, reference)
     layer = drawn.layers()[0]
     with torch.no_grad():
         output = model.compressor(features)

@@ -50,6 +50,7 @@ def _notebook(notebook: Mapping[str, Any]) -> Iterator[str]:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if "image/png" in data:
-                yield f"![What the cell drew](data:image/png;base64,{''.join(data['image/png']).strip()})"
+                drawn = "".join(data["image/png"]).strip()
+                yield f"![What the cell drew](data:image/png;base64,{drawn})"
             else:
                 yield f"```text\n{''.join(output.get('text', data.get('text/plain', '')))}\n```"

@@ -56,7 +56,7 @@ def test_trust_a_number(
     matplotlib.use("agg")
     names = run(cells, num_slides=24, epochs=2)
     assert [run.name for run in names["found"].runs] == ["run-tcssa", "run-abmil", "run-mean"]
-    assert names["evidence"].shape == names["marked"].shape
+    assert names["parts"].shape == names["marked"].shape
     printed = capsys.readouterr().out
     assert without_figures(printed) == without_figures(texts)
 
