@@ -42,7 +42,9 @@ def types(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The site of the documentation in build/site; a link that leads nowhere fails."""
     session.install(*CONSTRAINED, "-e", ".[docs]")
-    session.run("sphinx-build", "-W", "--keep-going", "-q", "docs", "build/site", *session.posargs)
+    # -E: what was built before does not know that an option has changed
+    strictly = ("-E", "-W", "--keep-going", "-q")
+    session.run("sphinx-build", *strictly, "docs", "build/site", *session.posargs)
 
 
 @nox.session

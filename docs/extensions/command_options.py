@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from tcssa_cli.main import app as tcssa
 
 PLAIN = "Arguments and options"
 """Heading of what stands in no panel."""
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
 
 def setup(app: Sphinx) -> None:
@@ -52,11 +54,11 @@ def _entry(option: str, help_text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Turn the text of a terminal into Markdown: nothing in it is markup."""
+    """Turn the text of a terminal into Markdown: nothing in it is markup; options are code."""
     text = text.replace("\\[", "[")
     for sign in "\\`*_<>[]$#":
         text = text.replace(sign, f"\\{sign}")
-    return text
+    return _OPTION.sub(r"`\g<0>`", text)
 
 
 def _complete(text: list[str], lines: Mapping[str, Any] | list[str] | None) -> None:

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("sphinx")
-
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("sphinx")  # of the extra docs, which dev has
     folder = tmp_path_factory.mktemp("site")
     command = ["-m", "sphinx", "-W", "--keep-going", "-q", "-d", folder / "trees", DOCS, folder]
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
@@ -29,6 +28,7 @@ def test_a_command_s_page_ends_with_its_options(site: Path) -> None:
     extract = shown(site / "extract.html").partition("All options")[2]
     assert "--mpp &lt;float&gt;" in extract
     assert "[default: 0.5]" in extract
+    assert "In place of --overlap" in extract  # two dashes, as one types them
     assert "--patch-labels" in shown(site / "inspect-slots.html").partition("All options")[2]
 
 
