@@ -63,11 +63,14 @@ TEMPLATE = """\
 """What Qwen3's chat template does with turns that use no tools and think nothing."""
 
 
-def tiny_qwen3(path: Path, seed: int = 0) -> Path:
-    """Write a folder with a random Qwen3 (2 layers, width 64) and `qwen3_tokenizer`."""
+def tiny_qwen3(path: Path, seed: int = 0, tokenizer: Any = None) -> Path:
+    """Write a folder with a random Qwen3 (2 layers, width 64) and a tokenizer, of bytes by default.
+
+    The real vocabulary, 151,936 tokens, would be nearly all of the model, and of each test's time.
+    """
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    tokenizer = qwen3_tokenizer()
+    tokenizer = tokenizer or byte_tokenizer()
     torch.manual_seed(seed)
     config = Qwen3Config(
         vocab_size=384 if len(tokenizer) < 384 else 151_936,

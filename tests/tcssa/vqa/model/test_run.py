@@ -12,7 +12,7 @@ from factories import make_compressor, make_features
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from vqa_models import tiny_qwen3, wake_lora
+from vqa_models import qwen3_tokenizer, tiny_qwen3, wake_lora
 
 from tcssa.compressor import load_compressor
 from tcssa.errors import CheckpointError, LlmError, RunError
@@ -93,21 +93,25 @@ def test_a_loaded_run_saves_to_the_same_bytes(tmp_path: Path, tiny_llm: LoadedLL
     assert loaded.fingerprint() == load_vqa(tmp_path / "again", device="cpu").fingerprint()
 
 
-def test_the_adapter_holds_lora_and_no_embeddings(tmp_path: Path, tiny_llm: LoadedLLM) -> None:
-    make_run(tmp_path / "run", tiny_llm)
+@pytest.fixture
+def real_vocabulary(tmp_path: Path) -> LoadedLLM:
+    """A tiny Qwen3 of 151,936 tokens, where the real tokenizer is at hand."""
+    return load_llm(str(tiny_qwen3(tmp_path / "llm", tokenizer=qwen3_tokenizer())))
+
+
+def test_the_vocabulary_keeps_its_size_and_the_adapter_holds_no_embeddings(
+    tmp_path: Path, real_vocabulary: LoadedLLM
+) -> None:
+    before = real_vocabulary.model.get_input_embeddings().weight.shape
+    make_run(tmp_path / "run", real_vocabulary)
+    loaded = load_vqa(tmp_path / "run", device="cpu")
+    assert loaded.model.llm.get_input_embeddings().weight.shape == before
+    assert len(loaded.prompts.tokenizer) == len(real_vocabulary.tokenizer)
     tensors = load_file(tmp_path / "run" / "adapter" / "adapter_model.safetensors")
     assert len(tensors) == 2 * 7 * 2  # layers, linear layers in each, matrices
     assert all(".lora_A." in name or ".lora_B." in name for name in tensors)
     size = (tmp_path / "run" / "adapter" / "adapter_model.safetensors").stat().st_size
     assert size < 100_000  # the embeddings alone would be 39 MB
-
-
-def test_the_vocabulary_keeps_its_size(tmp_path: Path, tiny_llm: LoadedLLM) -> None:
-    before = tiny_llm.model.get_input_embeddings().weight.shape
-    make_run(tmp_path / "run", tiny_llm)
-    loaded = load_vqa(tmp_path / "run", device="cpu")
-    assert loaded.model.llm.get_input_embeddings().weight.shape == before
-    assert len(loaded.prompts.tokenizer) == len(tiny_llm.tokenizer)
 
 
 def test_projector_and_compressor_stand_at_the_top_for_export(
