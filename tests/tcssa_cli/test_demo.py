@@ -1,4 +1,4 @@
-"""The whole chain on smaller slides and few epochs; nox -s wheel runs it as users do."""
+"""The whole chain on smaller slides, slots and folds; nox -s wheel runs it as users do."""
 
 from functools import partial
 from pathlib import Path
@@ -13,8 +13,10 @@ from tcssa.synthetic.spec import SlideSpec
 def test_demo_runs_the_whole_chain(
     tcssa: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cohort, "SlideSpec", partial(SlideSpec, width=1024, height=800))
-    monkeypatch.setenv("TCSSA_TRAIN__EPOCHS", "6")
+    monkeypatch.setattr(cohort, "SlideSpec", partial(SlideSpec, width=640, height=560))
+    small = {"TRAIN__EPOCHS": 2, "TRAIN__FOLDS": 3, "MODEL__NUM_SLOTS": 6, "MODEL__HIDDEN_DIM": 16}
+    for name, value in small.items():
+        monkeypatch.setenv(f"TCSSA_{name}", str(value))
     done = tcssa("demo", "--out", tmp_path, "--slides", "18", "--json")
     assert done.code == 0
     assert done.json["num_patches"] >= 18

@@ -36,7 +36,8 @@ def test_a_run_of_survival_is_evaluated_swept_and_not_taken_for_classes(
     assert refused.code == 2
     assert "learnt labels of kind survival" in refused.stderr
     config = survival / "config.resolved.yaml"
-    swept = tcssa("sweep", "--config", config, "--over", "num_slots=4", "--out", tmp_path / "sweep")
+    flags = ("--over", "num_slots=4", "--jobs", 2, "--out", tmp_path / "sweep")
+    swept = tcssa("sweep", "--config", config, *flags)
     assert swept.code == 0
     assert "c-index (95 %)" in swept.stdout
     assert "bal. acc." not in swept.stdout

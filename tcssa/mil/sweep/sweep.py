@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tcssa.compute import launcher
+from tcssa.compute.devices import num_cores
 from tcssa.config.settings import validate
 from tcssa.errors import TcssaError, UnknownNameError, UsageError
 from tcssa.files import atomic
@@ -184,7 +184,7 @@ def _train_all(
     todo: Sequence[tuple[Point, MilSettings]], runs: Path, jobs: int
 ) -> Iterator[tuple[str, _Trained | str]]:
     """Yield the names of runs with their outcome, or the reason for having none, as they end."""
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = max(1, num_cores() // jobs)
     # spawn, since torch's threads do not survive a fork
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:

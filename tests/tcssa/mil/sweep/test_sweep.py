@@ -1,10 +1,13 @@
 """Sweeps: which runs they consist of, what is kept, what fails."""
 
 import csv
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
 import pytest
+import torch
 from cohorts import small_run, write_cohort
 from html_pages import read_page
 
@@ -12,6 +15,22 @@ from tcssa.config.settings import read_yaml
 from tcssa.errors import UnknownNameError, UsageError
 from tcssa.mil.sweep.sweep import parse_axis, points, sweep
 from tcssa.reporter import Silent
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A run takes one thread: more would wait for those of the other tests."""
+    threads = torch.get_num_threads()
+    monkeypatch.setattr("tcssa.mil.sweep.sweep.num_cores", lambda: 1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are trained in this process; a process of their own takes seconds to import torch."""
+    pool = "tcssa.mil.sweep.sweep.ProcessPoolExecutor"
+    monkeypatch.setattr(pool, lambda jobs, mp_context: ThreadPoolExecutor(jobs))
 
 
 def names(*axes: str) -> list[str]:
@@ -45,7 +64,9 @@ def test_axes_that_make_no_sense() -> None:
         points([])
 
 
-def test_a_sweep_goes_on_grows_and_tells_what_failed(tmp_path: Path) -> None:
+def test_a_sweep_goes_on_grows_and_tells_what_failed(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     settings = small_run(write_cohort(tmp_path), epochs=1)
     out = tmp_path / "sweep"
     with pytest.raises(UsageError, match="num_slots"):
@@ -60,6 +81,7 @@ def test_a_sweep_goes_on_grows_and_tells_what_failed(tmp_path: Path) -> None:
     page = read_page(out / "sweep.html")
     assert [cells[0] for cells in page.cells] == ["num_slots", "2", "4"]
     assert len(page.attributes("img")) == 1
+    request.getfixturevalue("one_process")
     before = {path: path.stat().st_mtime_ns for path in (out / "runs").glob("*/run.json")}
     again = sweep(settings, [parse_axis("num_slots=2,4,3")], out)
     assert again.rows[:2] == first.rows
@@ -73,6 +95,7 @@ def test_a_sweep_goes_on_grows_and_tells_what_failed(tmp_path: Path) -> None:
     assert "model=mean,folds=40" in read_page(out / "sweep.html").text
 
 
+@pytest.mark.usefixtures("one_process")
 def test_what_runs_warn_of_is_told_once_with_the_runs(tmp_path: Path) -> None:
     data = write_cohort(tmp_path)
     with h5py.File(tmp_path / "features" / "s07.h5", "r+") as file:
@@ -85,6 +108,7 @@ def test_what_runs_warn_of_is_told_once_with_the_runs(tmp_path: Path) -> None:
     assert "s07 (row 3 has a value beyond float16)" in text
 
 
+@pytest.mark.usefixtures("one_process")
 def test_each_method_may_have_settings_of_its_own(tmp_path: Path) -> None:
     settings = small_run(write_cohort(tmp_path), epochs=1)
     train = settings.train.model_copy(update={"weight_decay": 0.5})

@@ -42,9 +42,9 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """25 good slides and five bad ones, each bad in its own way."""
+    """Ten good slides and five bad ones, each bad in its own way."""
     folder = tmp_path_factory.mktemp("cohort")
-    good = sorted(require_shared("cohorts/lung").glob("*.tif"))[:25]
+    good = sorted(require_shared("cohorts/lung").glob("*.tif"))[:10]
     for slide in good:
         (folder / slide.name).symlink_to(slide)
     (folder / "a_text.svs").write_text("no slide")
@@ -90,18 +90,18 @@ def test_a_cohort_with_five_bad_slides_killed_twice_equals_an_undisturbed_run(
     cohort: Path, tmp_path: Path
 ) -> None:
     job = tmp_path / "job"
-    for target in (6, 15):
+    for target in (2, 5):
         process = start(job, cohort)
         deadline = time.monotonic() + 120
         while num_done(job) < target and time.monotonic() < deadline:
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        assert target <= num_done(job) < 25
+        assert target <= num_done(job) < 10
     last = extract([cohort], job)
     assert {slide.slide_id for slide in last.failed} == BAD.keys()
-    assert last.count("done") + last.count("skipped") == 25
-    assert last.count("skipped") >= 15
+    assert last.count("done") + last.count("skipped") == 10
+    assert last.count("skipped") >= 5
 
     whole = extract([cohort], tmp_path / "whole")
     for slide in whole.failed:
@@ -116,7 +116,7 @@ def test_a_cohort_with_five_bad_slides_killed_twice_equals_an_undisturbed_run(
 def test_processes_that_are_given_the_same_slides_share_them(cohort: Path, tmp_path: Path) -> None:
     slides = tmp_path / "slides"
     slides.mkdir()
-    for slide in sorted(cohort.glob("LC-*.tif"))[:10]:
+    for slide in cohort.glob("LC-*.tif"):
         (slides / slide.name).symlink_to(slide.resolve())
     (slides / "bad.svs").write_text("no slide")
     job = tmp_path / "job"

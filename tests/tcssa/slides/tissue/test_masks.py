@@ -103,9 +103,7 @@ def test_a_picture_of_one_label_is_reported_with_both_counts(
 def test_what_was_passed_over_is_told_reported_and_kept(tmp_path: Path) -> None:
     slide = write_slide(tmp_path / "s1.tif", stained(224, 448))
     content = [feature(polygon([[0, 0], [224, 0], [224, 224], [0, 224]])), feature(None)]
-    settings = ExtractSettings(
-        encoder="efficientnet_lite0_random", mask=write(tmp_path / "s1.geojson", content)
-    )
+    settings = ExtractSettings(mask=write(tmp_path / "s1.geojson", content))
     reporter = Silent()
     report = extract([slide], tmp_path / "job", settings, reporter)
     (result,) = report.slides
