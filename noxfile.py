@@ -6,6 +6,7 @@ nox -s quick        tests of parts that take a minute and a half together, for e
 nox -s bench        the benchmarks, for a quiet machine
 nox -s fuzz         damaged files against every reader; about an hour on two cores
 nox -s learn_to_see a real language model learns to see slides
+nox -s ray          workers on a Ray cluster of this machine that loses nodes
 nox -s clients      other people's programs read our files, and we theirs (several GB)
 nox -s encoders     timm and open_clip encoders on the CUDA build of torch (several GB)
 """
@@ -54,7 +55,9 @@ def tests(session: nox.Session) -> None:
     one_thread = {"OMP_NUM_THREADS": "1"}
     # a file's tests go to one of them, so that what the file's fixtures make is made once
     parallel = ("-n", "2", "--dist", "loadfile")
-    session.run("pytest", *parallel, "-m", "not matrix", *session.posargs, env=one_thread)
+    session.run(
+        "pytest", *parallel, "-m", "not matrix and not ray", *session.posargs, env=one_thread
+    )
 
 
 @nox.session
@@ -74,6 +77,13 @@ def matrix(session: nox.Session) -> None:
     """An engine of every precision and shape, built by the real TensorRT-RTX."""
     session.install(*CONSTRAINED, "-e", ".[dev]")
     session.run("pytest", "-m", "matrix", "tests/tcssa_exporters", *session.posargs)
+
+
+@nox.session
+def ray(session: nox.Session) -> None:
+    """Several nodes of a real Ray cluster, some of which are lost on the way."""
+    session.install(*CONSTRAINED, "-e", ".[dev,ray]")
+    session.run("pytest", "-m", "ray", *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session

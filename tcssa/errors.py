@@ -74,6 +74,18 @@ class TcssaError(Exception):
         if line != message:
             self.add_note(message)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the error as it is: its class may take other arguments than its message."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(
+    kind: type[TcssaError], args: tuple[object, ...], state: dict[str, object]
+) -> TcssaError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
 
 class UsageError(TcssaError):
     """The request itself makes no sense: an option, a setting or a combination of them."""
@@ -235,7 +247,7 @@ class DivergedError(TcssaError):
 
 
 class ProcessesError(TcssaError):
-    """One of the processes of a training is gone, or they contradict each other."""
+    """One of several processes is gone, or they contradict each other."""
 
 
 class ShapeError(TcssaError):

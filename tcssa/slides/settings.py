@@ -155,7 +155,7 @@ class ExtractSettings(Section):
         ge=1,
         description="Patches the encoder takes at a time. [default: chosen for the device]",
     )
-    num_workers: int | None = Field(
+    readers: int | None = Field(
         default=None,
         ge=1,
         description="Threads that decode patches. [default: one per core, at most 8]",

@@ -14,11 +14,13 @@ from tcssa.budgets import parse_budget
 from tcssa.config.settings import Section, resolve
 from tcssa.errors import UsageError, counted
 from tcssa.slides.settings import ExtractSettings
+from tcssa_cli.crew_options import CREW, CrewOptions, engine_of, shares_data, show_shares
 from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag, encoder_names
 from tcssa_cli.output import Output, make_table, show_failures
 from tcssa_cli.settings_flags import Flags, given, with_flags
 
 if TYPE_CHECKING:
+    from tcssa.crew.dispatcher import Engine
     from tcssa.slides import ExtractReport
     from tcssa.slides.manifest import SlideFile
 
@@ -58,7 +60,7 @@ _SETTINGS = (
     Flags(
         ExtractSettings,
         panel="Encoder and speed",
-        names=("encoder", "weights", "dtype", "batch_size", "num_workers", "device"),
+        names=("encoder", "weights", "dtype", "batch_size", "readers", "device"),
         completed={"encoder": encoder_names},
     ),
     Flags(
@@ -71,7 +73,7 @@ _SETTINGS = (
 )  # fmt: skip
 
 
-@with_flags(*_SETTINGS, Flags(SlotOptions, at="slots", panel="Slots"))
+@with_flags(*_SETTINGS, CREW, Flags(SlotOptions, at="slots", panel="Slots"))
 def extract(
     out: Annotated[Path, typer.Option("--out", "-o", help="Job folder to write.")],
     flags: dict[str, Any],
@@ -107,8 +109,10 @@ def extract(
         tcssa extract slides/ --out job
         tcssa extract slides/ --out job --encoder uni_v2 --mpp 0.5
         tcssa extract --manifest slides.csv --out job --compress run
+        tcssa extract slides/ --out job --gpus all
     """
     output, slots = Output(as_json), given(SlotOptions, flags.pop("slots"))
+    crew = given(CrewOptions, flags.pop("crew"))
     if not slides and manifest is None:
         raise UsageError("no slides were given", hint="name slides, folders, or a --manifest")
     for flag, is_given in (("--budget", slots.budget), ("--no-features", slots.no_features)):
@@ -118,7 +122,10 @@ def extract(
     from tcssa.slides import find_slides
 
     files = find_slides(slides or [], manifest, names, output)
-    report, index = _extract(files, out, settings, output, slots)
+    engine = engine_of(crew)
+    if crew.engine == "ray":  # actors have folders of their own
+        files, out = [file.absolute() for file in files], out.absolute()
+    report, index = _extract(files, out, settings, output, slots, engine)
     features = None if slots.no_features else report.features_folder
     output.result(
         {**report_data(report), "features": features, "index": index},
@@ -136,12 +143,13 @@ def _extract(
     settings: ExtractSettings,
     output: Output,
     slots: SlotOptions,
+    engine: Engine | None,
 ) -> tuple[ExtractReport, Path | None]:
     """Extract slides; return the report, and the table of their slots if these are made."""
     if slots.compress is None:
         from tcssa.slides import extract as extract_slides
 
-        return extract_slides(files, out, settings, output), None
+        return extract_slides(files, out, settings, output, engine=engine), None
     from tcssa_runtimes.archive.compress_slides import compress_slides
 
     return compress_slides(
@@ -152,6 +160,7 @@ def _extract(
         output,
         keep_features=not slots.no_features,
         budget=parse_budget(slots.budget),
+        engine=engine,
     )
 
 
@@ -201,6 +210,7 @@ def show_report(
         )
         shares = ", ".join(f"{name} {share:.0%}" for name, share in report.shares.items())
         console.print(f"busy, of this time: {shares}")
+    show_shares(console, report.workers)
 
 
 def report_data(report: ExtractReport) -> dict[str, object]:
@@ -213,4 +223,5 @@ def report_data(report: ExtractReport) -> dict[str, object]:
         "patches_per_s": report.patches_per_s,
         "device": report.device,
         "shares": report.shares,
+        "workers": shares_data(report.workers),
     }

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 from tcssa.budgets import Budget
+from tcssa.crew.dispatcher import Engine
 from tcssa.errors import ArtefactError
 from tcssa.plugins import is_own_encoder, require_told
 from tcssa.reporter import Reporter, Silent
 from tcssa.slides.extraction.extraction import extract
 from tcssa.slides.extraction.job_layout import JobLayout
 from tcssa.slides.extraction.report import ExtractReport
+from tcssa.slides.extraction.sinks import SlideSink
 from tcssa.slides.manifest import SlideFile
 from tcssa.slides.settings import ENCODER_OPTION, ExtractSettings
 from tcssa_runtimes.archive.slot_sink import SlotFiles
 from tcssa_runtimes.backends.open_runtime import open_runtime
+from tcssa_runtimes.contract.base import Runtime
 
 
 def compress_slides(
@@ -29,6 +34,7 @@ def compress_slides(
     slots_out: Path | None = None,
     budget: Budget | None = None,
     assignments: bool = False,
+    engine: Engine | None = None,
 ) -> tuple[ExtractReport, Path]:
     """Extract patches, encode and compress them, and write each slide's slots.
 
@@ -45,6 +51,7 @@ def compress_slides(
         budget: Number of slots that a slide is folded to, for a model with nested budgets; None
             keeps all.
         assignments: Keep which slots each patch went to, of which heat maps are drawn.
+        engine: Starts workers that share the slides; None works in this process alone.
 
     Returns:
         The outcome of every slide, and the path of the slots' index.
@@ -58,8 +65,9 @@ def compress_slides(
         DiskFullError: There is no space left; finished slides are kept.
     """
     settings, reporter = settings or ExtractSettings(), reporter or Silent()
-    with open_runtime(model, device=settings.device) as runtime:
-        runtime.set_budget(budget)
+    runtime = _with_budget(model, settings, budget)
+    # where workers compute, this process only looks at what the model is
+    with runtime if engine is None else nullcontext():
         for note in runtime.notes:
             reporter.warn(note)
         trained_on = runtime.facts.encoder
@@ -67,13 +75,40 @@ def compress_slides(
             if is_own_encoder(trained_on):
                 require_told(trained_on, None, model, ENCODER_OPTION, ArtefactError)
             settings = settings.model_copy(update={"encoder": trained_on})
-        slots = SlotFiles(
-            slots_out or JobLayout.of(out, settings).grid, runtime, assignments=assignments
-        )
+        folder = slots_out or JobLayout.of(out, settings).grid
+        slots = SlotFiles(folder, runtime, assignments=assignments)
         try:
             report = extract(
-                slides, out, settings, reporter, keep_features=keep_features, more_sinks=[slots]
+                slides,
+                out,
+                settings,
+                reporter,
+                keep_features=keep_features,
+                more_sinks=[slots],
+                engine=engine,
+                open_sinks=_SlotsOf(model, folder, budget, assignments),
             )
         finally:
             index = slots.write_index()
     return report, index
+
+
+@dataclass(frozen=True)
+class _SlotsOf:
+    """Opens the sink of slots in a worker."""
+
+    model: Path
+    folder: Path
+    budget: Budget | None
+    assignments: bool
+
+    @contextmanager
+    def __call__(self, settings: ExtractSettings) -> Iterator[Sequence[SlideSink]]:
+        with _with_budget(self.model, settings, self.budget) as runtime:
+            yield [SlotFiles(self.folder, runtime, assignments=self.assignments)]
+
+
+def _with_budget(model: Path, settings: ExtractSettings, budget: Budget | None) -> Runtime:
+    runtime = open_runtime(model, device=settings.device)
+    runtime.set_budget(budget)
+    return runtime

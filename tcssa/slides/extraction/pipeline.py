@@ -7,7 +7,7 @@ and batches do not depend on timing.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -68,7 +68,7 @@ def ahead(items: Iterable[T], number: int) -> Iterator[T]:
 
 
 def planned(
-    slides: Sequence[SlideFile],
+    slides: Iterable[SlideFile],
     plan: Callable[[SlideFile], Planned | SlideResult],
     pool: ThreadPoolExecutor,
 ) -> Iterator[PlannedSlide]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from tcssa.crew.dispatcher import Share
 from tcssa.files import atomic
 from tcssa.files.table import read_table
 
@@ -48,11 +50,9 @@ class SlideResult:
 
 
 @dataclass
-class ExtractReport:
-    """Results of all slides, in the order they were given, and their totals."""
+class LoopFigures:
+    """Figures of one process's work on slides."""
 
-    features_folder: Path
-    slides: list[SlideResult] = field(default_factory=list)
     seconds: float = 0.0
     """Time the slides took; loading the encoder is not counted."""
     num_encoded: int = 0
@@ -62,6 +62,34 @@ class ExtractReport:
     shares: dict[str, float] = field(default_factory=dict)
     """Shares of the time: ``wait``, ``encode`` and ``write`` of the thread that encodes, and
     ``decode`` of the threads that read, averaged over them."""
+
+
+@dataclass
+class ExtractReport(LoopFigures):
+    """Results of all slides, in the order they were given, and their totals."""
+
+    features_folder: Path = field(kw_only=True)
+    slides: list[SlideResult] = field(default_factory=list)
+    workers: list[Share] = field(default_factory=list)
+    """What each worker did, where several shared the slides."""
+
+    def take_figures(self, figures: LoopFigures) -> None:
+        """Take the figures of the one process that worked."""
+        self.seconds, self.num_encoded = figures.seconds, figures.num_encoded
+        self.device, self.shares = figures.device, figures.shares
+
+    def add_up(self, shares: Sequence[Share]) -> None:
+        """Take the figures of several workers: sums of their patches, means of their shares."""
+        self.workers = list(shares)
+        ended = [share.report for share in shares if share.report is not None]
+        self.num_encoded = sum(slide.num_patches for slide in self.slides if slide.status == "done")
+        devices = Counter(figures.device for figures in ended if figures.device is not None)
+        self.device = ", ".join(f"{n} x {name}" for name, n in devices.items()) or None
+        names = dict.fromkeys(name for figures in ended for name in figures.shares)
+        self.shares = {
+            name: sum(figures.shares.get(name, 0.0) for figures in ended) / len(ended)
+            for name in names
+        }
 
     def count(self, status: Status) -> int:
         """Count the slides with this status."""

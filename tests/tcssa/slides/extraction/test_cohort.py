@@ -24,7 +24,7 @@ CODE = """
 import json, sys
 from tcssa.slides import ExtractSettings, extract, find_slides
 slides = find_slides([sys.argv[2]])
-report = extract(slides, sys.argv[1], ExtractSettings(num_workers=1))
+report = extract(slides, sys.argv[1], ExtractSettings(readers=1))
 print(json.dumps({slide.slide_id: slide.status for slide in report.slides}))
 """
 

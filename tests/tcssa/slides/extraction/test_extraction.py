@@ -259,7 +259,7 @@ def test_a_second_run_does_nothing(
 
 
 def test_speed_options_are_no_other_parameters(lung: list[Path], lung_job: Path) -> None:
-    settings = ExtractSettings(batch_size=3, num_workers=1, device="cpu", max_failed=0.5)
+    settings = ExtractSettings(batch_size=3, readers=1, device="cpu", max_failed=0.5)
     assert extract(lung, lung_job, settings).count("skipped") == len(lung)
 
 
@@ -300,7 +300,7 @@ def test_features_of_another_tool_are_not_taken_for_finished(
 def test_features_do_not_depend_on_batch_threads_or_neighbours(
     lung: list[Path], lung_job: Path, tmp_path: Path
 ) -> None:
-    settings = ExtractSettings(batch_size=5, num_workers=3)
+    settings = ExtractSettings(batch_size=5, readers=3)
     extract(lung[1:2], tmp_path, settings)
     features, coords, _ = read_bag(tmp_path, lung[1].stem)
     expected, places, _ = read_bag(lung_job, lung[1].stem)

@@ -81,7 +81,7 @@ def test_a_slide_and_the_same_slide_resampled_to_another_pyramid_give_the_same_f
 PEAK = """
 import sys
 from tcssa.slides import ExtractSettings, extract
-settings = ExtractSettings(mpp=4.0, patch_size=896, num_workers=1, device="cpu")
+settings = ExtractSettings(mpp=4.0, patch_size=896, readers=1, device="cpu")
 report = extract([sys.argv[1]], sys.argv[2], settings)
 status = open("/proc/self/status").read()
 print(report.num_patches, *[l.split()[1] for l in status.splitlines() if l.startswith("VmHWM")])

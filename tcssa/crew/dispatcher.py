@@ -1,0 +1,264 @@
+"""The dispatcher's side of a crew: it hands out items and outlives its workers.
+
+Items are handed out one by one, as workers ask for them, so a slow worker gets fewer. What a dead
+worker held goes to the others. An item whose worker died goes back to the list; after a second
+death a worker gets it alone; after a third it is lost, and named.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol
+
+from tcssa.crew.member import Asks, Done, Ends, Fails, Item, Job, Message, Row, Says
+from tcssa.errors import ProcessesError, counted
+from tcssa.files.locks import STALE_S
+from tcssa.reporter import Reporter, Task
+
+_WAIT_S = 1.0
+_MOST_DEATHS = 3
+_ASK_AGAIN_S = 10.0
+
+
+class GoneError(Exception):
+    """A worker is dead; the message says how it ended."""
+
+
+class Worker(Protocol):
+    """A worker, as its dispatcher sees it."""
+
+    name: str
+    """Where it runs, as ``GPU 0``."""
+
+    def receive(self) -> Sequence[Message]:
+        """Return what it has sent.
+
+        Raises:
+            GoneError: It is dead, and all it sent was received.
+        """
+
+    def give(self, items: Sequence[Any]) -> None:
+        """Send the items that it asked for; none say that there are no more."""
+
+    def stop(self) -> None:
+        """End it, whatever it does."""
+
+
+class Engine(Protocol):
+    """What starts workers."""
+
+    num_workers: int
+    device: str
+    """Device that each computes on, ``cuda`` or ``cpu``."""
+    cores: int
+    """Cores that each has."""
+
+    def start(self, place: int, job: Job[Any, Any]) -> Worker:
+        """Start a worker.
+
+        Args:
+            place: Its place, from 0 to ``num_workers`` - 1; one that died is free again.
+            job: The job that it does.
+        """
+
+    def wait(self, workers: Sequence[Worker], seconds: float) -> Sequence[Worker]:
+        """Wait until workers have sent something or are dead; return these.
+
+        Args:
+            workers: All that run.
+            seconds: How long to wait at most.
+        """
+
+
+@dataclass
+class Share:
+    """One worker's part in the work."""
+
+    worker: str
+    num_slides: int = 0
+    report: Any = None
+    """Figures of its work; None if it died, or had not begun when all was done."""
+    died: bool = False
+
+
+@dataclass
+class _Place(Generic[Item]):
+    """A worker at work."""
+
+    worker: Worker
+    share: Share
+    held: dict[str, Item] = field(default_factory=dict)
+    """Items it was given and is not done with."""
+    alone: Item | None = None
+    """The only item that it is to get."""
+    has_begun: bool = False
+    """It has asked for items: its model is loaded."""
+
+
+class Dispatcher(Generic[Item, Row]):
+    """Does a job on all items with the workers of an engine.
+
+    Args:
+        job: The job.
+        items: The items.
+        engine: Starts the workers.
+        on_row: Called with the result of each item.
+        reporter: Told of deaths, and of what workers say.
+        task: Advances by one for each item.
+    """
+
+    def __init__(
+        self,
+        job: Job[Item, Row],
+        items: Sequence[Item],
+        engine: Engine,
+        on_row: Callable[[Row], None],
+        reporter: Reporter,
+        task: Task,
+    ) -> None:
+        self._job, self._engine = job, engine
+        self._on_row, self._reporter, self._task = on_row, reporter, task
+        self._list = deque(items)
+        self._num_left = len(items)
+        self._suspects: deque[Item] = deque()
+        self._later: list[tuple[float, Item]] = []
+        self._deaths: Counter[str] = Counter()
+        self._died_at: dict[str, float] = {}
+        self._said: set[str] = set()
+        self._barren = 0
+        """Workers in a row that died before they asked for anything."""
+        self._places: dict[int, _Place[Item]] = {}
+
+    def run(self) -> list[Share]:
+        """Work until every item has a result; return the share of each worker.
+
+        Raises:
+            TcssaError: A worker ended with an error that is not the fault of one item.
+            ProcessesError: Workers die before they begin.
+        """
+        shares: list[Share] = []
+        try:
+            while self._num_left or any(place.has_begun for place in self._places.values()):
+                self._take_up_waiting()
+                self._start_workers(shares)
+                self._hear_all()
+        finally:
+            for place in self._places.values():
+                place.worker.stop()
+        return shares
+
+    def _hear_all(self) -> None:
+        """Wait until workers have something to tell, and hear it."""
+        if not self._places:
+            time.sleep(_WAIT_S)  # all that is left waits for its time
+            return
+        numbers = {id(place.worker): number for number, place in self._places.items()}
+        running = [place.worker for place in self._places.values()]
+        for worker in self._engine.wait(running, _WAIT_S):
+            self._hear(numbers[id(worker)])
+
+    def _take_up_waiting(self) -> None:
+        now = time.monotonic()
+        self._list.extend(item for when, item in self._later if when <= now)
+        self._later = [(when, item) for when, item in self._later if when > now]
+
+    def _start_workers(self, shares: list[Share]) -> None:
+        """Fill places that are free, as far as there are items for them."""
+        free = [n for n in range(self._engine.num_workers) if n not in self._places]
+        num_wanted = len(self._suspects) + len(self._list)
+        for place in free[:num_wanted]:
+            worker = self._engine.start(place, self._job)
+            share = Share(worker.name)
+            shares.append(share)
+            alone = self._suspects.popleft() if self._suspects else None
+            self._places[place] = _Place(worker, share, alone=alone)
+
+    def _hear(self, number: int) -> None:
+        place = self._places[number]
+        try:
+            messages = place.worker.receive()
+        except GoneError as death:
+            place.worker.stop()  # it may live, out of reach
+            del self._places[number]
+            place.share.died = True
+            self._bury(place, str(death))
+            return
+        for message in messages:
+            match message:
+                case Asks(wanted):
+                    self._give(place, wanted)
+                case Done(slide_id, row):
+                    self._record(place, slide_id, row)
+                case Says(kind, text):
+                    self._say(place, kind, text)
+                case Ends(report):
+                    place.share.report = report
+                    place.worker.stop()
+                    del self._places[number]
+                    for item in place.held.values():
+                        self._lose(item, "its worker ended without a result of it")
+                case Fails(error):
+                    raise error
+
+    def _give(self, place: _Place[Item], wanted: int) -> None:
+        self._barren, place.has_begun = 0, True
+        if place.alone is not None:
+            items = [] if place.held or place.share.num_slides else [place.alone]
+        else:
+            items = [self._list.popleft() for _ in range(min(wanted, len(self._list)))]
+        place.held |= {item.slide_id: item for item in items}
+        place.worker.give(items)
+
+    def _record(self, place: _Place[Item], slide_id: str, row: Row) -> None:
+        item = place.held.pop(slide_id)
+        place.share.num_slides += 1
+        # the lock of a worker that died on another machine must grow old
+        waits_until = self._died_at.get(slide_id, -math.inf) + STALE_S + 3 * _ASK_AGAIN_S
+        if self._job.is_taken(row) and time.monotonic() < waits_until:
+            self._later.append((time.monotonic() + _ASK_AGAIN_S, item))
+            return
+        self._end(row)
+
+    def _say(self, place: _Place[Item], kind: str, text: str) -> None:
+        if kind == "describe":
+            self._task.describe(f"{place.worker.name}: {text}")
+        elif text not in self._said:  # every worker says the same of its encoder
+            self._said.add(text)
+            (self._reporter.warn if kind == "warn" else self._reporter.note)(text)
+
+    def _bury(self, place: _Place[Item], how: str) -> None:
+        """Give back what a dead worker held."""
+        name, held = place.worker.name, list(place.held.values())
+        if not held and place.share.num_slides == 0:
+            self._barren += 1
+            if place.alone is not None:
+                self._suspects.appendleft(place.alone)
+            if self._barren >= _MOST_DEATHS:
+                raise ProcessesError(
+                    f"{name} ended before it began ({how}), {self._barren} times in a row",
+                    hint="run with one process to see why; it may be memory",
+                )
+        handed = f"; it held {counted(len(held), 'slide')}, for the others now" if held else ""
+        self._reporter.warn(f"{name} ended ({how}){handed}")
+        for item in reversed(held):
+            self._deaths[item.slide_id] += 1
+            self._died_at[item.slide_id] = time.monotonic()
+            deaths = self._deaths[item.slide_id]
+            if deaths >= _MOST_DEATHS:
+                self._lose(item, f"its worker ended {deaths} times ({how})")
+            elif deaths == _MOST_DEATHS - 1:
+                self._suspects.append(item)
+            else:
+                self._list.appendleft(item)
+
+    def _lose(self, item: Item, reason: str) -> None:
+        self._end(self._job.lost(item, reason))
+
+    def _end(self, row: Row) -> None:
+        self._on_row(row)
+        self._num_left -= 1
+        self._task.advance()

@@ -1,0 +1,88 @@
+"""An extraction that several workers share, as each of them does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from tcssa.crew.dispatcher import Engine
+from tcssa.crew.member import Job
+from tcssa.encoders import encoder_spec
+from tcssa.reporter import Reporter
+from tcssa.slides.extraction.feature_files import FeatureFiles
+from tcssa.slides.extraction.job_layout import JobLayout
+from tcssa.slides.extraction.report import LoopFigures, SlideResult
+from tcssa.slides.extraction.sinks import SlideSink
+from tcssa.slides.extraction.slide_loop import work_on_slides
+from tcssa.slides.manifest import SlideFile
+from tcssa.slides.settings import ExtractSettings
+
+OpenSinks = Callable[[ExtractSettings], AbstractContextManager[Sequence[SlideSink]]]
+"""Opens sinks in a worker, with the settings that hold there; it is sent there, so it pickles."""
+
+
+@dataclass(frozen=True)
+class ExtractJob(Job[SlideFile, SlideResult]):
+    """Slides to features, and to what further sinks make of them."""
+
+    out: Path
+    settings: ExtractSettings
+    keep_features: bool
+    open_sinks: OpenSinks | None
+
+    @classmethod
+    def of(
+        cls,
+        out: Path,
+        settings: ExtractSettings,
+        engine: Engine,
+        keep_features: bool,
+        open_sinks: OpenSinks | None,
+    ) -> Self:
+        """Return the job of an engine's workers, who divide its cores.
+
+        Args:
+            out: Folder of the job.
+            settings: Settings of the whole extraction.
+            engine: Starts the workers.
+            keep_features: Whether features are written.
+            open_sinks: Opens further sinks.
+        """
+        here = {"device": engine.device, "readers": settings.readers or engine.cores}
+        return cls(out, settings.model_copy(update=here), keep_features, open_sinks)
+
+    def work(
+        self,
+        items: Iterator[SlideFile],
+        done: Callable[[str, SlideResult], None],
+        reporter: Reporter,
+    ) -> LoopFigures:
+        """See `tcssa.crew.member.Job.work`."""
+        settings = self.settings
+        layout = JobLayout.of(self.out, settings)
+        spec = encoder_spec(settings.encoder, settings.weights)
+        opened = nullcontext(()) if self.open_sinks is None else self.open_sinks(settings)
+        with opened as more, reporter.task("extracting", None, "slides") as task:
+            sinks = [*([FeatureFiles(layout, settings)] if self.keep_features else []), *more]
+            return work_on_slides(
+                items,
+                settings,
+                layout,
+                spec,
+                sinks,
+                lambda result: done(result.slide_id, result),
+                reporter,
+                task,
+            )
+
+    def lost(self, item: SlideFile, reason: str) -> SlideResult:
+        """See `tcssa.crew.member.Job.lost`."""
+        result = SlideResult(item.slide_id, item.path, "failed")
+        return replace(result, reason=reason, hint="extract it alone to see why")
+
+    def is_taken(self, row: SlideResult) -> bool:
+        """See `tcssa.crew.member.Job.is_taken`."""
+        return row.status == "taken"
