@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from tcssa.errors import DeviceError
@@ -38,7 +37,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def num_cores() -> int:
-    """Count the cores this process may use, fewer than the machine's in a container or a job."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Count the cores this process may use: those of a job, or a container's share of them."""
+    from joblib import cpu_count  # knows affinity (Slurm) and cgroups (Kubernetes)
+
+    return int(cpu_count())

@@ -7,7 +7,6 @@ really uses are checked.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tcssa.artefact import MANIFEST_FILE, Artefact, TensorSpec
+from tcssa.compute.devices import num_cores
 from tcssa.compute.onnx_support import preload_cuda
 from tcssa.errors import ArtefactError, DeviceError, one_line
 from tcssa.files.boundary import reading
@@ -222,8 +222,7 @@ def _options(ort: Any) -> Any:  # onnxruntime has no types
     slides: without it two cores encoded 389,000 patches a second instead of 280,000.
     """
     options = ort.SessionOptions()
-    if hasattr(os, "sched_getaffinity"):  # on Linux
-        options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    options.intra_op_num_threads = num_cores()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 
