@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -40,11 +41,12 @@ class CrewOptions(Section):
 CREW = Flags(CrewOptions, at="crew", panel="Several workers")
 
 
-def engine_of(options: CrewOptions) -> Engine | None:
+def engine_of(options: CrewOptions, device: str) -> Engine | None:
     """Return what starts the workers; None where this process works alone.
 
     Args:
         options: The command's options.
+        device: What ``--device`` says.
 
     Raises:
         UsageError: The options contradict each other.
@@ -54,6 +56,15 @@ def engine_of(options: CrewOptions) -> Engine | None:
         raise UsageError(
             "--gpus and --workers were both given", hint="--gpus is for GPUs, --workers for the CPU"
         )
+    engine = _engine(options)
+    if engine is not None and device not in ("auto", engine.device):
+        raise UsageError(
+            f"--device {device} contradicts workers on {engine.device}", hint="leave --device out"
+        )
+    return engine
+
+
+def _engine(options: CrewOptions) -> Engine | None:
     if options.engine == "ray":
         if options.gpus not in (None, "all"):
             raise UsageError("--gpus of a Ray cluster are all of them", hint="leave --gpus out")
@@ -69,6 +80,16 @@ def engine_of(options: CrewOptions) -> Engine | None:
     if options.workers is not None:
         return LocalProcesses(cpu_seats(options.workers))
     return LocalProcesses(gpu_seats(options.gpus or "all"))
+
+
+def where_workers_find(place: str, options: CrewOptions) -> str:
+    """Return a place on disk as all workers find it: on a cluster, by its whole path.
+
+    Args:
+        place: A path, a pattern or an address.
+        options: The command's options.
+    """
+    return str(Path(place).absolute()) if options.engine == "ray" and "://" not in place else place
 
 
 def show_shares(console: Console, shares: list[Share]) -> None:

@@ -12,7 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol
+from typing import Any, Generic, Literal, Protocol
 
 from tcssa.crew.member import Asks, Done, Ends, Fails, Item, Job, Message, Row, Says
 from tcssa.errors import ProcessesError, counted
@@ -52,8 +52,8 @@ class Engine(Protocol):
     """What starts workers."""
 
     num_workers: int
-    device: str
-    """Device that each computes on, ``cuda`` or ``cpu``."""
+    device: Literal["cpu", "cuda"]
+    """Device that each computes on."""
     cores: int
     """Cores that each has."""
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, Literal
 
 from tcssa.compute.devices import num_cores
 from tcssa.crew.dispatcher import GoneError, Worker
@@ -34,7 +34,7 @@ class LocalProcesses:
 
     def __init__(self, seats: Sequence[Seat]) -> None:
         self.num_workers = len(seats)
-        self.device = "cuda" if seats[0].gpu else "cpu"
+        self.device: Literal["cpu", "cuda"] = "cuda" if seats[0].gpu else "cpu"
         self.cores = max(1, num_cores() // len(seats))
         self._seats = seats
         # a new interpreter for each: CUDA and threads do not survive a fork

@@ -11,7 +11,7 @@ import os
 import queue
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from tcssa.crew.dispatcher import GoneError, Worker
 from tcssa.crew.member import Ends, Fails, Job, Message, serve
@@ -38,7 +38,7 @@ class RayActors:
     def __init__(self, address: str | None, workers: int | None, cores: int = 1) -> None:
         self._ray = _connected(address)
         self.cores = cores
-        self.device = "cuda" if workers is None else "cpu"
+        self.device: Literal["cpu", "cuda"] = "cuda" if workers is None else "cpu"
         self.num_workers = workers or int(self._ray.cluster_resources().get("GPU", 0))
         if not self.num_workers:
             raise DeviceError(

@@ -65,10 +65,6 @@ class SlideFile:
         path = Path(plain_address(source)) if source else local_path(place)
         return cls(path, slide_id or _as_text(_slide_id(path)), mpp, source)
 
-    def absolute(self) -> Self:
-        """Return the same slide by a path that holds in every working folder."""
-        return self if self.source is not None else replace(self, path=self.path.absolute())
-
     @contextmanager
     def local(self, cache: SlideCache) -> Iterator[SlideFile]:
         """Yield the same slide as a file of this machine, which stays there within the block.

@@ -15,11 +15,20 @@ from tcssa.config.settings import Section, resolve
 from tcssa.errors import counted
 from tcssa.slides.settings import ExtractSettings
 from tcssa_cli.commands.extract import report_data, show_report
+from tcssa_cli.crew_options import (
+    CREW,
+    CrewOptions,
+    engine_of,
+    shares_data,
+    show_shares,
+    where_workers_find,
+)
 from tcssa_cli.options import BudgetOption, DebugFlag, JsonFlag, encoder_names
 from tcssa_cli.output import Output, show_failures
 from tcssa_cli.settings_flags import Flags, given, refuse_others, with_flags
 
 if TYPE_CHECKING:
+    from tcssa.crew.dispatcher import Engine
     from tcssa_runtimes import EncodeReport
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -80,7 +89,7 @@ _GROUPS = (
 )
 
 
-@with_flags(_CONTENT, *_GROUPS)
+@with_flags(_CONTENT, CREW, *_GROUPS)
 def encode(
     flags: dict[str, Any],
     inputs: Annotated[
@@ -124,10 +133,15 @@ def encode(
         tcssa encode job --model artefact --out encoded
         tcssa encode slides/ --model run --out encoded
         tcssa encode job --model artefact --out encoded --shard 1/8
+        tcssa encode job --model artefact --out encoded --gpus all
     """
     output, places = Output(as_json), inputs or []
     content = given(ContentOptions, flags["content"]).model_dump()
+    crew = given(CrewOptions, flags["crew"])
+    places = [where_workers_find(place, crew) for place in places]
+    out, model = (Path(where_workers_find(str(path), crew)) for path in (out, model))
     common: dict[str, Any] = {"manifest": manifest, "budget": parse_budget(budget), **content}
+    common["engine"] = engine_of(crew, device)
     from tcssa.slides.manifest import are_all_slides
 
     if are_all_slides(places):
@@ -155,9 +169,11 @@ def _encode_features(
     assignments: bool,
     device: Device,
     overwrite: bool,
+    engine: Engine | None,
 ) -> None:
     from tcssa_runtimes import Shard, open_runtime
     from tcssa_runtimes import encode as encode_bags
+    from tcssa_runtimes.archive.shared_job import ModelChoice
 
     part = None if options.shard is None else Shard.parse(options.shard)
     runtime = open_runtime(model, options.runtime, device, allow_cpu=options.allow_cpu)
@@ -173,6 +189,8 @@ def _encode_features(
         readers=options.readers,
         assignments=assignments,
         overwrite=overwrite,
+        engine=engine,
+        model=ModelChoice(model, options.runtime, options.allow_cpu, budget),
     )
     output.result(
         _data(out, report),
@@ -186,6 +204,7 @@ def _data(out: Path, report: EncodeReport) -> dict[str, Any]:
     return {
         "folder": out,
         **asdict(report),
+        "workers": shares_data(report.workers),
         "slides_per_s": report.slides_per_s,
         "patches_per_s": report.patches_per_s,
         "gb_per_s": report.gb_per_s,
@@ -203,6 +222,7 @@ def _encode_slides(
     manifest: Path | None,
     budget: Budget | None,
     assignments: bool,
+    engine: Engine | None,
 ) -> None:
     from tcssa.slides import find_slides
     from tcssa_runtimes.archive.compress_slides import compress_slides
@@ -217,6 +237,7 @@ def _encode_slides(
         slots_out=out,
         budget=budget,
         assignments=assignments,
+        engine=engine,
     )
     output.result(
         {**report_data(report), "folder": out, "index": index},
@@ -243,4 +264,5 @@ def _show(console: Console, out: Path, suffix: str, report: EncodeReport) -> Non
         )
         shares = ", ".join(f"{name} {share:.0%}" for name, share in report.shares().items())
         console.print(f"busy, of this time: {shares}")
+    show_shares(console, report.workers)
     console.print(f"index: {out / f'index{suffix}.csv'}", soft_wrap=True)

@@ -14,7 +14,14 @@ from tcssa.budgets import parse_budget
 from tcssa.config.settings import Section, resolve
 from tcssa.errors import UsageError, counted
 from tcssa.slides.settings import ExtractSettings
-from tcssa_cli.crew_options import CREW, CrewOptions, engine_of, shares_data, show_shares
+from tcssa_cli.crew_options import (
+    CREW,
+    CrewOptions,
+    engine_of,
+    shares_data,
+    show_shares,
+    where_workers_find,
+)
 from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag, encoder_names
 from tcssa_cli.output import Output, make_table, show_failures
 from tcssa_cli.settings_flags import Flags, given, with_flags
@@ -121,10 +128,10 @@ def extract(
     settings = resolve(ExtractSettings, flags=flags, config=config)
     from tcssa.slides import find_slides
 
-    files = find_slides(slides or [], manifest, names, output)
-    engine = engine_of(crew)
-    if crew.engine == "ray":  # actors have folders of their own
-        files, out = [file.absolute() for file in files], out.absolute()
+    places = [where_workers_find(place, crew) for place in slides or []]
+    files = find_slides(places, manifest, names, output)
+    out = Path(where_workers_find(str(out), crew))
+    engine = engine_of(crew, settings.device)
     report, index = _extract(files, out, settings, output, slots, engine)
     features = None if slots.no_features else report.features_folder
     output.result(

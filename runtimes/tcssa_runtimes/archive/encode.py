@@ -9,43 +9,42 @@ this very content.
 
 from __future__ import annotations
 
-import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from tcssa.errors import FileError, TcssaError
+from tcssa.crew.dispatcher import Dispatcher, Engine, Share
+from tcssa.errors import FileError
 from tcssa.features import BagRef, open_bag
 from tcssa.files import atomic
-from tcssa.reporter import Reporter, Silent, Task
+from tcssa.reporter import Reporter, Silent
 from tcssa_runtimes.archive.archive_index import FailedSlide, write_failures, write_index
+from tcssa_runtimes.archive.encode_loop import (
+    EmptySlide,
+    EncodeFigures,
+    HowToEncode,
+    SlideOutcome,
+    WrittenSlide,
+    encode_bags,
+)
 from tcssa_runtimes.archive.inputs import Shard, archive
-from tcssa_runtimes.archive.launch_scheduler import Empty, Encoded, Failed, Packer
-from tcssa_runtimes.archive.reader_pool import ReaderPool
+from tcssa_runtimes.archive.shared_job import EncodeJob, ModelChoice
 from tcssa_runtimes.archive.slot_files import (
     FOLDER,
     EncodedFacts,
-    Origin,
     read_facts,
     slide_features_path,
-    write_slide_features,
 )
-from tcssa_runtimes.archive.writer_pool import Background
 from tcssa_runtimes.contract.base import Runtime
 from tcssa_runtimes.contract.checks import require_own_slots
 
-_WRITERS = 4
-"""Threads that write; several, since each spends most of its time waiting for the disk."""
-
 
 @dataclass
-class EncodeReport:
+class EncodeReport(EncodeFigures):
     """Outcome of encoding an archive: counts, slides that failed, and timings."""
 
-    runtime: str
-    """Backend and device that really ran the model."""
     num_encoded: int = 0
     """Slides encoded by this call, renewed ones among them."""
     num_renewed: int = 0
@@ -55,24 +54,34 @@ class EncodeReport:
     failed: list[FailedSlide] = field(default_factory=list)
     empty: list[Path] = field(default_factory=list)
     """Files without a single patch, as of slides without tissue; nothing is written for them."""
-    notes: list[str] = field(default_factory=list)
-    """Remarks on how the model ran, such as an allowed fallback to the CPU."""
     num_patches: int = 0
-    num_bytes: int = 0
-    """Bytes of the features read, as they are stored."""
     readers: int = 2
     total_s: float = 0.0
-    encode_s: float = 0.0
-    """Seconds from the opened model to the last file; rates and shares are relative to them."""
-    read_s: float = 0.0
-    """Seconds of reading, mean over the readers."""
-    copy_s: float = 0.0
-    """Seconds of conversion, checks and hashing, mean over the readers."""
-    compute_s: float = 0.0
-    idle_s: float = 0.0
-    """Seconds in which the model waited for features."""
-    write_s: float = 0.0
-    """Seconds of writing, mean over the writers."""
+    workers: list[Share] = field(default_factory=list)
+    """What each worker did, where several shared the slides."""
+
+    def take(self, figures: EncodeFigures) -> None:
+        """Take the figures of the one process that worked."""
+        for each in fields(EncodeFigures):
+            setattr(self, each.name, getattr(figures, each.name))
+
+    def add_up(self, shares: Sequence[Share], seconds: float) -> None:
+        """Take the figures of several workers: sums of their bytes, means of their times.
+
+        Args:
+            shares: The workers.
+            seconds: From the first start to the last file.
+        """
+        self.workers, self.encode_s = list(shares), seconds
+        ended: list[EncodeFigures] = [share.report for share in shares if share.report is not None]
+        if not ended:
+            return
+        runtimes = Counter(figures.runtime for figures in ended)
+        self.runtime = ", ".join(f"{number} x {name}" for name, number in runtimes.items())
+        self.notes = list(dict.fromkeys(note for figures in ended for note in figures.notes))
+        self.num_bytes = sum(figures.num_bytes for figures in ended)
+        for name in ("read_s", "copy_s", "compute_s", "idle_s", "write_s"):
+            setattr(self, name, sum(getattr(figures, name) for figures in ended) / len(ended))
 
     @property
     def slides_per_s(self) -> float:
@@ -116,6 +125,8 @@ def encode(
     readers: int = 2,
     assignments: bool = False,
     overwrite: bool = False,
+    engine: Engine | None = None,
+    model: ModelChoice | None = None,
 ) -> EncodeReport:
     """Encode feature files into ``OUT/slide_features_tcssa/S.h5``; ``OUT/index.csv`` lists them.
 
@@ -132,6 +143,8 @@ def encode(
         readers: Number of threads that read.
         assignments: Keep the slots of each patch; slides that are done without are encoded again.
         overwrite: Encode slides again that are done already.
+        engine: Starts workers that share the slides; None works in this process alone.
+        model: How workers open the model, needed where there are some.
 
     Raises:
         MissingDataError: A path does not exist, or a folder holds no feature file.
@@ -140,6 +153,7 @@ def encode(
             small, or the model is an ensemble.
         DeviceError: The runtime's device is not available.
         DiskFullError: There is no space left; finished slides are kept.
+        ProcessesError: Workers die before they begin.
     """
     begin = time.perf_counter()
     reporter = reporter or Silent()
@@ -154,12 +168,13 @@ def encode(
     to_do = [ref for ref in refs if ref not in rows]
     report.num_skipped = len(rows)
     if to_do:
-        with runtime:
-            for note in runtime.notes:
-                reporter.warn(note)
-            report.runtime, report.notes = runtime.name, list(runtime.notes)
-            run = _Run(to_do, out, runtime, reporter, report, assignments)
-            rows |= run.encode_all(memory_mb * 1_000_000)
+        how = HowToEncode(out, memory_mb * 1_000_000, readers, assignments=assignments)
+        work = _Work(to_do, how, reporter, report, rows)
+        if engine is None:
+            work.alone(runtime)
+        else:
+            assert model is not None, "workers need to know how the model is opened"
+            work.shared(engine, model)
     suffix = "" if shard is None else shard.suffix
     write_index(out / f"index{suffix}.csv", rows.values())
     write_failures(out / f"failed{suffix}.csv", report.failed)
@@ -168,77 +183,58 @@ def encode(
 
 
 @dataclass
-class _Run:
-    """The work of one call of `encode`."""
+class _Work:
+    """The slides that one call of `encode` has to do, and what becomes of them."""
 
     bags: Sequence[BagRef]
-    out: Path
-    runtime: Runtime
+    how: HowToEncode
     reporter: Reporter
     report: EncodeReport
-    assignments: bool
-    _written: dict[BagRef, EncodedFacts] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    """Guards the rows and the counts of the report, which several writers add to."""
+    rows: dict[BagRef, EncodedFacts]
 
-    def encode_all(self, memory_bytes: int) -> dict[BagRef, EncodedFacts]:
-        """Encode the bags; return the index row of each that was encoded."""
+    def alone(self, runtime: Runtime) -> None:
+        """Encode in this process."""
+        with runtime, self.reporter.task("encode", len(self.bags), "slides") as task:
+            for note in runtime.notes:
+                self.reporter.warn(note)
+
+            def record(bag: BagRef, outcome: SlideOutcome) -> None:
+                self._record(outcome)
+                task.advance()
+
+            self.report.take(encode_bags(self.bags, runtime, self.how, record))
+        self._sort()
+
+    def shared(self, engine: Engine, model: ModelChoice) -> None:
+        """Encode in the workers of an engine, which divide the memory."""
         begin = time.perf_counter()
+        share = replace(self.how, memory_bytes=self.how.memory_bytes // engine.num_workers)
+        job = EncodeJob(model, engine.device, share)
+        with self.reporter.task("encode", len(self.bags), "slides") as task:
+            crew = Dispatcher(job, self.bags, engine, self._record, self.reporter, task)
+            shares = crew.run()
+        self.report.add_up(shares, time.perf_counter() - begin)
+        atomic.discard_leftovers(self.how.out / FOLDER)  # of a worker that died
+        self._sort()
+
+    def _record(self, outcome: SlideOutcome) -> None:
         report = self.report
-        with (
-            self.reporter.task("encode", total=len(self.bags), unit="slides") as task,
-            Background(_WRITERS) as writers,
-            ReaderPool(self.bags, self.runtime, memory_bytes, report.readers) as pool,
-        ):
-            packer = Packer(self.runtime, pool)
-            for outcome in packer.outcomes():
-                match outcome:
-                    case Encoded():
-                        writers.do(partial(self._write, outcome, task))
-                    case Failed(index, error):
-                        self._fail(self.bags[index].address, error)
-                        task.advance()
-                    case Empty(index):
-                        empty = self.bags[index].address
-                        report.empty.append(empty)
-                        self.reporter.warn(f"{empty.name} holds no patches and has no slots")
-                        task.advance()
-        report.failed.sort(key=lambda slide: slide.path)
-        report.empty.sort()
-        report.encode_s = time.perf_counter() - begin
-        report.num_bytes = pool.num_bytes
-        report.read_s, report.copy_s = pool.read_s / report.readers, pool.prepare_s / report.readers
-        report.compute_s, report.idle_s = packer.compute_s, packer.idle_s
-        report.write_s = writers.busy_s / _WRITERS
-        return self._written
+        match outcome:
+            case WrittenSlide(bag, facts, is_renewed):
+                self.rows[bag] = facts
+                report.num_renewed += is_renewed
+                report.num_encoded += 1
+                report.num_patches += facts.num_patches
+            case EmptySlide(path):
+                report.empty.append(path)
+                self.reporter.warn(f"{path.name} holds no patches and has no slots")
+            case FailedSlide(path, reason):
+                report.failed.append(outcome)
+                self.reporter.warn(f"{path.name} was not encoded: {reason}")
 
-    def _write(self, done: Encoded, task: Task) -> None:
-        header, facts = done.header, self.runtime.facts
-        target = slide_features_path(self.out, header.bag.slide_id)
-        was_there = target.exists()
-        row = write_slide_features(
-            target,
-            done.slide,
-            origin=Origin.of(header.bag, header.stat, facts.sha256, done.input_hash),
-            positions=header.positions,
-            encoder=header.encoder or facts.encoder,
-            runtime=self.runtime.name,
-            classes=facts.classes,
-            budget=self.runtime.budget,
-            assignments=header.frame if self.assignments else None,
-            more=header.extent if self.assignments else None,
-        )
-        with self._lock:
-            self._written[header.bag] = row
-            self.report.num_renewed += was_there
-            self.report.num_encoded += 1
-            self.report.num_patches += done.slide.num_patches
-            task.advance()
-
-    def _fail(self, path: Path, error: TcssaError) -> None:
-        reason = error.reason if isinstance(error, FileError) else str(error)
-        self.report.failed.append(FailedSlide(path, reason, error.hint))
-        self.reporter.warn(f"{path.name} was not encoded: {reason}")
+    def _sort(self) -> None:
+        self.report.failed.sort(key=lambda slide: slide.path)
+        self.report.empty.sort()
 
 
 def _find_done(

@@ -13,7 +13,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -104,7 +104,7 @@ class ReaderPool:
     the memory is full.
 
     Args:
-        bags: The feature files; messages name a slide by its index among them.
+        bags: The feature files; messages name a slide by its place among them.
         runtime: The model, which decides the size of chunks and the slides that are refused.
         memory_bytes: Memory to hold at once: half for pieces, half for files that cannot be read in
             parts.
@@ -115,7 +115,7 @@ class ReaderPool:
     """
 
     def __init__(
-        self, bags: Sequence[BagRef], runtime: Runtime, memory_bytes: int, threads: int
+        self, bags: Iterable[BagRef], runtime: Runtime, memory_bytes: int, threads: int
     ) -> None:
         self.read_s = 0.0
         """Seconds that the threads spent reading."""
@@ -123,11 +123,13 @@ class ReaderPool:
         """Seconds that they spent on conversion, checks and hashing."""
         self.num_bytes = 0
         """Bytes of the features read, as they are stored."""
-        self._bags, self._runtime = bags, runtime
+        self._runtime = runtime
+        self._to_come = enumerate(bags)
+        self._bags: dict[int, BagRef] = {}
+        self._taking = threading.Lock()
         self._pieces, self._files = Budget(memory_bytes // 2), Budget(memory_bytes // 2)
         _require_launches(runtime, self._pieces)
         self._queue: queue.Queue[Message | None] = queue.Queue()
-        self._places = iter(range(len(bags)))
         self._dropped: set[int] = set()
         self._lock = threading.Lock()
         self._running = threads
@@ -156,6 +158,10 @@ class ReaderPool:
             else:
                 yield message
 
+    def bag(self, slide: int) -> BagRef:
+        """Return a slide's file, and forget it: the slide has its outcome."""
+        return self._bags.pop(slide)
+
     def give_back(self, piece: Piece) -> None:
         """Free the memory of a piece that was computed."""
         self._pieces.give_back(piece.num_bytes)
@@ -181,8 +187,11 @@ class ReaderPool:
             self._queue.put(None)
 
     def _next_slide(self) -> int | None:
-        with self._lock:
-            return next(self._places, None)
+        with self._taking:
+            slide, bag = next(self._to_come, (None, None))
+            if slide is not None and bag is not None:
+                self._bags[slide] = bag
+            return slide
 
     def _read(self, slide: int) -> None:
         ref = self._bags[slide]

@@ -1,0 +1,170 @@
+"""The loop of encoding: bags are read, computed and written as they come."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from tcssa.errors import FileError, TcssaError
+from tcssa.features import BagRef
+from tcssa_runtimes.archive.archive_index import FailedSlide
+from tcssa_runtimes.archive.launch_scheduler import Empty, Encoded, Failed, Packer
+from tcssa_runtimes.archive.reader_pool import ReaderPool
+from tcssa_runtimes.archive.slot_files import (
+    EncodedFacts,
+    Origin,
+    slide_features_path,
+    write_slide_features,
+)
+from tcssa_runtimes.archive.writer_pool import Background
+from tcssa_runtimes.contract.base import Runtime
+
+_WRITERS = 4
+"""Threads that write; several, since each spends most of its time waiting for the disk."""
+
+
+@dataclass(frozen=True)
+class HowToEncode:
+    """How bags are encoded."""
+
+    out: Path
+    """The archive's folder."""
+    memory_bytes: int
+    """Memory that features may take."""
+    readers: int
+    """Number of threads that read."""
+    assignments: bool = False
+    """Keep which slots each patch went to."""
+
+
+@dataclass(frozen=True)
+class WrittenSlide:
+    """A slide whose slots were written."""
+
+    bag: BagRef
+    facts: EncodedFacts
+    is_renewed: bool
+    """An older file of another model or input, or a broken one, was replaced."""
+
+
+@dataclass(frozen=True)
+class EmptySlide:
+    """A file without a single patch."""
+
+    path: Path
+
+
+SlideOutcome = WrittenSlide | EmptySlide | FailedSlide
+
+
+@dataclass
+class EncodeFigures:
+    """Figures of one process's work on an archive."""
+
+    runtime: str
+    """Backend and device that really ran the model."""
+    notes: list[str] = field(default_factory=list)
+    """Remarks on how the model ran, such as an allowed fallback to the CPU."""
+    num_bytes: int = 0
+    """Bytes of the features read, as they are stored."""
+    encode_s: float = 0.0
+    """Seconds from the opened model to the last file; rates and shares are relative to them."""
+    read_s: float = 0.0
+    """Seconds of reading, mean over the readers."""
+    copy_s: float = 0.0
+    """Seconds of conversion, checks and hashing, mean over the readers."""
+    compute_s: float = 0.0
+    idle_s: float = 0.0
+    """Seconds in which the model waited for features."""
+    write_s: float = 0.0
+    """Seconds of writing, mean over the writers."""
+
+
+def encode_bags(
+    bags: Iterable[BagRef],
+    runtime: Runtime,
+    how: HowToEncode,
+    on_outcome: Callable[[BagRef, SlideOutcome], None],
+) -> EncodeFigures:
+    """Encode bags as the iterable gives them.
+
+    Args:
+        bags: The feature files.
+        runtime: The model, which is open.
+        how: Where to, and with what.
+        on_outcome: Called with the outcome of each bag, one call at a time.
+
+    Raises:
+        UsageError: The memory is too small.
+        DiskFullError: There is no space left; finished slides are kept.
+    """
+    begin = time.perf_counter()
+    writing = _Writing(how, runtime, on_outcome)
+    with (
+        Background(_WRITERS) as writers,
+        ReaderPool(bags, runtime, how.memory_bytes, how.readers) as pool,
+    ):
+        packer = Packer(runtime, pool)
+        for outcome in packer.outcomes():
+            bag = pool.bag(outcome.index)
+            match outcome:
+                case Encoded():
+                    writers.do(partial(writing.write, outcome))
+                case Failed(_, error):
+                    writing.tell(bag, _failed(bag.address, error))
+                case Empty():
+                    writing.tell(bag, EmptySlide(bag.address))
+    return EncodeFigures(
+        runtime=runtime.name,
+        notes=list(runtime.notes),
+        num_bytes=pool.num_bytes,
+        encode_s=time.perf_counter() - begin,
+        read_s=pool.read_s / how.readers,
+        copy_s=pool.prepare_s / how.readers,
+        compute_s=packer.compute_s,
+        idle_s=packer.idle_s,
+        write_s=writers.busy_s / _WRITERS,
+    )
+
+
+@dataclass
+class _Writing:
+    """Writes slides in several threads, and tells of one at a time."""
+
+    how: HowToEncode
+    runtime: Runtime
+    on_outcome: Callable[[BagRef, SlideOutcome], None]
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def write(self, done: Encoded) -> None:
+        """Write the slots of a slide."""
+        header, facts = done.header, self.runtime.facts
+        target = slide_features_path(self.how.out, header.bag.slide_id)
+        was_there = target.exists()
+        row = write_slide_features(
+            target,
+            done.slide,
+            origin=Origin.of(header.bag, header.stat, facts.sha256, done.input_hash),
+            positions=header.positions,
+            encoder=header.encoder or facts.encoder,
+            runtime=self.runtime.name,
+            classes=facts.classes,
+            budget=self.runtime.budget,
+            assignments=header.frame if self.how.assignments else None,
+            more=header.extent if self.how.assignments else None,
+        )
+        self.tell(header.bag, WrittenSlide(header.bag, row, was_there))
+
+    def tell(self, bag: BagRef, outcome: SlideOutcome) -> None:
+        """Tell of a slide."""
+        with self._lock:
+            self.on_outcome(bag, outcome)
+
+
+def _failed(path: Path, error: TcssaError) -> FailedSlide:
+    reason = error.reason if isinstance(error, FileError) else str(error)
+    return FailedSlide(path, reason, error.hint)
