@@ -202,7 +202,7 @@ def test_a_slide_whose_overview_was_lost_is_done_with_a_warning(
     def lost(picture: Path, error: type[FileError]) -> None:
         raise error(picture, "there is no such file")
 
-    monkeypatch.setattr("tcssa.slides.extraction.extraction.read_rgb", lost)
+    monkeypatch.setattr("tcssa.slides.extraction.slide_loop.read_rgb", lost)
     reporter = Silent()
     report = extract([path], tmp_path / "job", ExtractSettings(max_failed=0.2), reporter)
     assert report.count("done") == 1
@@ -249,7 +249,9 @@ def test_a_second_run_does_nothing(
     lung: list[Path], lung_job: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in lung_job.rglob("*") if path.is_file()}
-    monkeypatch.setattr("tcssa.slides.extraction.extraction._Run", lambda *_: pytest.fail("worked"))
+    monkeypatch.setattr(
+        "tcssa.slides.extraction.extraction.work_on_slides", lambda *_: pytest.fail("")
+    )
     report = extract(lung, lung_job)
     assert report.count("skipped") == len(lung)
     assert report.num_patches > 0
