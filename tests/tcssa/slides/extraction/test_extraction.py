@@ -250,7 +250,7 @@ def test_a_second_run_does_nothing(
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in lung_job.rglob("*") if path.is_file()}
     monkeypatch.setattr(
-        "tcssa.slides.extraction.extraction.work_on_slides", lambda *_: pytest.fail("")
+        "tcssa.slides.extraction.extraction.work_on_slides", lambda *_: pytest.fail("worked")
     )
     report = extract(lung, lung_job)
     assert report.count("skipped") == len(lung)
