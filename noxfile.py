@@ -3,6 +3,7 @@
 nox                 everything that must pass before a submission
 nox -s docs         the site, strictly: build/site/index.html; a test builds it too
 nox -s quick        tests of parts that take a minute and a half together, for every change
+nox -s lowest       the same with the lowest versions that pyproject.toml allows (several GB)
 nox -s bench        the benchmarks, for a quiet machine
 nox -s fuzz         damaged files against every reader; about an hour on two cores
 nox -s learn_to_see a real language model learns to see slides
@@ -64,6 +65,21 @@ def tests(session: nox.Session) -> None:
 def quick(session: nox.Session) -> None:
     """Tests of single parts: no training, no export, no whole command."""
     session.install(*CONSTRAINED, "-e", ".[dev]")
+    _test_parts(session)
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """The lowest version of every package that pyproject.toml allows passes the quick tests."""
+    session.install(*CONSTRAINED, "uv")
+    extras = "-e.[excel,gguf,lazyslide,pandas,tiffslide,zarr]"
+    lowest = ("--resolution", "lowest-direct", extras, "hypothesis>=6.100", "pytest>=8.4",
+              "pytest-xdist>=3.6")  # fmt: skip
+    session.run("uv", "pip", "install", "--python", str(Path(session.bin) / "python"), *lowest)
+    _test_parts(session)
+
+
+def _test_parts(session: nox.Session) -> None:
     folders = ("compressor", "config", "files", "features", "statistics", "reports", "mil/tasks")
     chosen = [f"tests/tcssa/{folder}" for folder in folders]
     slow = ("fused", "damage", "kill", "large", "learnt", "pickle_takes")
