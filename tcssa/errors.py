@@ -226,6 +226,13 @@ class TableError(FileError):
         super().__init__(path, shown + more, hint=hint)
 
 
+class HubError(FileError):
+    """A model on the hub that is not there, or is not the one that was pushed."""
+
+    def __init__(self, path: object, reason: str, *, hint: str | None = None) -> None:
+        super().__init__(str(path), reason, hint=hint)
+
+
 class SplitError(TcssaError):
     """A cohort that cannot be split as asked without a leak or an empty class."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tcssa.config.presets import named_defaults
 from tcssa.config.settings import Section, resolve
 from tcssa.errors import UnknownNameError, UsageError
+from tcssa.hub import local_model, require_out
 from tcssa.mil.settings import MilSettings
 from tcssa.reporter import Printed, Reporter
 from tcssa.slides.manifest import SlideFile, are_all_slides, find_slides
@@ -117,7 +118,7 @@ def heatmap(
     """Draw what in a slide speaks for a class, as ``tcssa heatmap`` does.
 
     Args:
-        run: The finished run.
+        run: The finished run, or its address on the hub.
         inputs: Slides, which are extracted as the run's features were, or features; or one of them.
         out: Folder to write; None takes ``heatmaps`` below the run.
         slides: Beside features, the folder of the slides' own files.
@@ -140,8 +141,10 @@ def heatmap(
     from tcssa.mil.results.finished import read_finished
     from tcssa.run import require_own_folder
 
-    reporter, trained = reporter or Printed(), read_finished(Path(run))
+    reporter = reporter or Printed()
+    trained = read_finished(local_model(run, reporter))
     places = list(map(str, [inputs] if isinstance(inputs, str | Path) else inputs))
+    require_out(out, run)
     folder = Path(run) / "heatmaps" if out is None else Path(out)
     require_own_folder(folder, "heatmaps.csv")
     failed: list[FailedSlide] = []

@@ -13,6 +13,7 @@ from tcssa.compute.launcher import is_first_to_fail
 from tcssa_cli import help as help_texts
 from tcssa_cli.commands import (
     ask,
+    card,
     check_data,
     compare,
     convert,
@@ -30,6 +31,8 @@ from tcssa_cli.commands import (
     merge,
     predict,
     presets,
+    pull,
+    push,
     sweep,
     train_mil,
     train_vqa,
@@ -73,6 +76,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "encode": encode.encode,
         "merge": merge.merge,
     },
+    "Share a model": {"push": push.push, "pull": pull.pull, "card": card.card},
 }
 _INSPECT = {"path": inspect.inspect, "slots": inspect_slots.inspect_slots}
 

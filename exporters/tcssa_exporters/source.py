@@ -105,9 +105,10 @@ def open_source(
             wrong length, there is no projector, or the model does not end with logits of classes.
     """
     from tcssa.compressor import open_checkpoint
+    from tcssa.hub import local_model
     from tcssa.mil.results.finished import FINAL_FOLDER
 
-    model = Path(model)
+    model = local_model(model)
     if projector is not None and what != "projector":
         raise UsageError("--projector has a meaning only with --what projector")
     if classes and what != "classifier":

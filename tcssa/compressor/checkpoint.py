@@ -24,6 +24,7 @@ from tcssa.files.boundary import reading, require_file
 from tcssa.files.checksums import file_sha256
 from tcssa.files.tensors import read_safetensors
 from tcssa.files.text import parse_json, validated
+from tcssa.hub import local_model
 from tcssa.run import selected_checkpoint
 
 Module = TypeVar("Module", bound=torch.nn.Module)
@@ -69,18 +70,20 @@ def load_compressor(path: Path | str) -> SlotCompressor:
     Args:
         path: A run directory of `tcssa train-mil` (or one of its folds), a safetensors
             checkpoint of ours, or the reference implementation's ``best_model.pth`` or
-            ``moe_compressor.pt`` (read without running any code from the file).
+            ``moe_compressor.pt`` (read without running any code from the file); or an address
+            on the hub, ``hf:owner/name`` with or without ``@revision``.
 
     Raises:
         CheckpointError: The file is missing, broken, or holds no compressor.
         RunError: The directory is not a run directory, or its run is not finished.
+        HubError: The model is not on the hub, or is not the one that was pushed.
     """
     return open_checkpoint(path).model
 
 
 def open_checkpoint(path: Path | str) -> LoadedCompressor:
     """Load a compressor together with its origin; see `load_compressor`."""
-    path = Path(path)
+    path = local_model(path)
     if path.is_dir():
         path = selected_checkpoint(path)
     require_file(path, CheckpointError)

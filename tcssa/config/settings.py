@@ -26,14 +26,17 @@ from pydantic_settings import (
 
 from tcssa.errors import MAX_CHARACTERS, FileError, SettingsFileError, UsageError
 from tcssa.files import atomic
-from tcssa.files.text import validated
+from tcssa.files.text import read_json, validated
 from tcssa.files.yaml_file import line_of, read_yaml_mapping
+from tcssa.hub import is_hub_address
 from tcssa.plugins import OnlyByUser, refusal
 
 ENV_PREFIX = "TCSSA_"
 _MAX_FAULTS = MAX_CHARACTERS - 45
 """Most characters of the faults in an error's message; the others stand in its hint."""
 RESOLVED_FILE = "config.resolved.yaml"
+SHARED_FILE = "config.resolved.json"
+"""The same of a run that was shared on the hub, where a path is a name without its folder."""
 
 Place = tuple[str, ...]
 """Names of the sections around a setting, and its own."""
@@ -54,7 +57,7 @@ S = TypeVar("S", bound=Section)
 
 
 def absolute(section: S, *names: str) -> S:
-    """Make paths of a section absolute, where they are given.
+    """Make paths of a section absolute, where they are given; addresses of the hub stay.
 
     Args:
         section: The settings; they are not changed.
@@ -65,7 +68,11 @@ def absolute(section: S, *names: str) -> S:
     """
     paths = {name: getattr(section, name) for name in names}
     return section.model_copy(
-        update={name: path.resolve() for name, path in paths.items() if path is not None}
+        update={
+            name: path.resolve()
+            for name, path in paths.items()
+            if path is not None and not is_hub_address(path)
+        }
     )
 
 
@@ -216,6 +223,9 @@ def read_resolved(folder: Path, kind: type[S], error: type[FileError]) -> S:
         FileError: Of the type ``error``; the settings are missing, damaged or not valid.
     """
     path = folder / RESOLVED_FILE
+    if not path.exists() and (folder / SHARED_FILE).is_file():
+        path = folder / SHARED_FILE
+        return validated(read_json(path, error, top=dict), path, error, kind)
     return validated(kind.completed(read_yaml_mapping(path, error)), path, error, kind)
 
 

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from tcssa.budgets import SMALLEST, budgets_of
 from tcssa.config.recipes import RecipeName, recipe_settings
 from tcssa.config.settings import Section, absolute, section_of
+from tcssa.hub import is_hub_address
 from tcssa.mil.calibration.rule import YOUDEN, ThresholdRule
 from tcssa.plugins import OnlyByUser, is_imported
 
@@ -105,10 +106,10 @@ class ModelSettings(Section):
         description="Method: tcssa, 2dmamba, abmil, abmilx, clam_mb, clam_sb, dsmil, max, mean, "
         "rrt, transmil, or module:factory of your own. The others here are for tcssa only.",
     )
-    init: Path | None = Field(
+    init: Annotated[Path | None, OnlyByUser("--init", is_hub_address)] = Field(
         default=None,
         description="Weights to start from: a checkpoint of tcssa, or of a published "
-        "implementation of the method.",
+        "implementation of the method; or a run on the hub, hf:OWNER/NAME.",
     )
     embed_dim: int = Field(
         default=0,

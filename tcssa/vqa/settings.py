@@ -11,6 +11,7 @@ from pydantic_settings import NoDecode
 
 from tcssa.config.settings import Section, absolute, read_resolved, section_of
 from tcssa.errors import RunError
+from tcssa.hub import is_hub_address
 from tcssa.plugins import OnlyByUser
 
 TRUST_OPTION = "--trust-remote-code"
@@ -84,10 +85,10 @@ class VisualSettings(Section):
         description="What the model sees of a slide: slots (tcssa), random patches (sample), the "
         "mean of all patches (mean), attention pooling (abmil) or all patches (full).",
     )
-    compressor: Path | None = Field(
+    compressor: Annotated[Path | None, OnlyByUser("--compressor", is_hub_address)] = Field(
         default=None,
-        description="Run of train-mil, or checkpoint, whose compressor makes the slots. [default: "
-        "a new one, which needs --train-compressor]",
+        description="Run of train-mil, checkpoint, or hf:OWNER/NAME of one on the hub, whose "
+        "compressor makes the slots. [default: a new one, which needs --train-compressor]",
     )
     num_tokens: int = Field(
         default=32,

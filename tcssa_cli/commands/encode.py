@@ -103,7 +103,12 @@ def encode(
     ] = None,
     *,
     model: Annotated[
-        Path, typer.Option("--model", "-m", help="Artefact, run directory or checkpoint.")
+        Path,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Artefact, run directory or checkpoint, or hf:OWNER/NAME of one.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
     manifest: Annotated[
@@ -138,12 +143,14 @@ def encode(
     output, places = Output(as_json), inputs or []
     content = given(ContentOptions, flags["content"]).model_dump()
     crew = given(CrewOptions, flags["crew"])
-    places = [where_workers_find(place, crew) for place in places]
-    out, model = (Path(where_workers_find(str(path), crew)) for path in (out, model))
     common: dict[str, Any] = {"manifest": manifest, "budget": parse_budget(budget), **content}
     common["engine"] = engine_of(crew, device)
+    from tcssa.hub import local_model
     from tcssa.slides.manifest import are_all_slides
 
+    places = [where_workers_find(place, crew) for place in places]
+    model = local_model(model, output)
+    out, model = (Path(where_workers_find(str(path), crew)) for path in (out, model))
     if are_all_slides(places):
         refuse_others(_GROUPS, ["slides"], flags, f"{places[0]} is a slide or a folder of slides")
         extraction = dict(flags["slides"], device=device, overwrite=overwrite or None)

@@ -11,6 +11,7 @@ import typer
 
 from tcssa.compute.launcher import require_one_process
 from tcssa.errors import UsageError
+from tcssa.hub import local_model, require_out
 from tcssa.run import read_run
 from tcssa.vqa.settings import BenchmarkKind, EvalOptions, LanguageModelOptions
 from tcssa_cli.commands.evaluate_mil import CohortOptions, evaluate_mil
@@ -57,7 +58,10 @@ _KINDS = {
 def evaluate(
     flags: dict[str, Any],
     run: Annotated[
-        Path | None, typer.Argument(help="Run directory of train-mil or train-vqa.")
+        Path | None,
+        typer.Argument(
+            help="Run directory of train-mil or train-vqa; or hf:OWNER/NAME of one of train-mil."
+        ),
     ] = None,
     features: Annotated[
         list[Path] | None,
@@ -91,13 +95,15 @@ def evaluate(
         "tcssa eval works in one process, and several were started together",
         hint="start it without torchrun",
     )
-    given = flags["predictions"]["predictions"]
+    output, given = Output(as_json), flags["predictions"]["predictions"]
     if given is None and run is None:
         raise UsageError(
             "no run was given", hint="name the run directory: tcssa eval RUN, or --predictions FILE"
         )
     name, what = "predictions", f"--predictions scores the answers in {given}"
     if given is None and run is not None:
+        require_out(out, run)
+        run = local_model(run, output)
         name = _kind(run)
         what = f"{run} is a run of {name}"
     elif run is not None or features:
@@ -106,7 +112,7 @@ def evaluate(
     kind = _KINDS[name]
     refuse_others(_GROUPS, kind.groups, flags, what)
     sections = {group: flags[group] for group in kind.groups}
-    kind.evaluate(Output(as_json), run, features=features or [], out=out, device=device, **sections)
+    kind.evaluate(output, run, features=features or [], out=out, device=device, **sections)
 
 
 def _kind(run: Path) -> str:

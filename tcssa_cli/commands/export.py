@@ -44,7 +44,10 @@ def export(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the artefact.")],
     flags: dict[str, Any],
     model: Annotated[
-        Path | None, typer.Argument(help="Run directory or checkpoint.", show_default=False)
+        Path | None,
+        typer.Argument(
+            help="Run directory or checkpoint, or hf:OWNER/NAME of one.", show_default=False
+        ),
     ] = None,
     what: Annotated[
         What,
@@ -93,12 +96,14 @@ def _export_trained(
     common: CommonOptions,
     engine: EngineOptions,
 ) -> None:
+    from tcssa.hub import local_model
     from tcssa_exporters import check_triton, export_model, open_source, write_triton_models
     from tcssa_runtimes import open_runtime
 
     triton, overwrite = options.triton, common.overwrite
     if triton is not None:
         check_triton(common.format, out.name, triton, options.graph, overwrite=overwrite)
+    model = local_model(model, output)
     source = open_source(model, what, projector=options.projector, classes=options.classes)
     if source.taken:
         output.note(source.taken)

@@ -39,8 +39,8 @@ class SlotOptions(Section):
 
     compress: Path | None = Field(
         default=None,
-        description="Model (artefact, run or checkpoint) that makes slots of each slide in the "
-        "same pass.",
+        description="Model (artefact, run or checkpoint, or hf:OWNER/NAME of one) that makes slots "
+        "of each slide in the same pass.",
     )
     budget: str | None = Field(
         default=None,
@@ -157,12 +157,13 @@ def _extract(
         from tcssa.slides import extract as extract_slides
 
         return extract_slides(files, out, settings, output, engine=engine), None
+    from tcssa.hub import local_model
     from tcssa_runtimes.archive.compress_slides import compress_slides
 
     return compress_slides(
         files,
         out,
-        slots.compress,
+        local_model(slots.compress, output),
         settings,
         output,
         keep_features=not slots.no_features,

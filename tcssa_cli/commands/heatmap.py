@@ -77,7 +77,10 @@ _SOURCES = (
 
 @with_flags(_LOOK, *_SOURCES)
 def heatmap(
-    run: Annotated[Path, typer.Argument(help="Finished run of train-mil, of any method.")],
+    run: Annotated[
+        Path,
+        typer.Argument(help="Finished run of train-mil, of any method; or hf:OWNER/NAME of one."),
+    ],
     inputs: Annotated[
         list[str],
         typer.Argument(
@@ -111,13 +114,14 @@ def heatmap(
         tcssa heatmap run encoded --out heatmaps
     """
     output = Output(as_json)
+    from tcssa.hub import local_model
     from tcssa.mil.heatmaps.heatmaps import draw_heatmaps
     from tcssa.mil.heatmaps.pictures import Look
     from tcssa.mil.results.finished import read_finished
     from tcssa.run import require_own_folder
 
     require_own_folder(out, "heatmaps.csv")
-    trained = read_finished(run)
+    trained = read_finished(local_model(run, output))
     sources, failed = _sources(trained, inputs, out, flags, device, output)
     look = given(LookOptions, flags["look"]).model_dump()
     found = draw_heatmaps(

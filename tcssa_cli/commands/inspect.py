@@ -21,8 +21,8 @@ def inspect(
     path: Annotated[
         Path,
         typer.Argument(
-            help="Artefact, run, checkpoint, feature file, folder of features, encoded slide or "
-            "archive."
+            help="Artefact, run, checkpoint, or hf:OWNER/NAME of one; feature file, folder of "
+            "features, encoded slide or archive."
         ),
     ],
     as_json: JsonFlag = False,
@@ -37,9 +37,10 @@ def inspect(
         tcssa inspect artefact --json
     """
     output = Output(as_json)
+    from tcssa.hub import local_model
     from tcssa_cli.inspection import inspect as look_at
 
-    found = look_at(path)
+    found = look_at(local_model(path, output))
     output.result(
         {
             "path": path,

@@ -52,10 +52,11 @@ def merge(
         tcssa merge part-1.h5 part-2.h5 --same-slide --model run --out slide.h5
     """
     output = Output(as_json)
+    from tcssa.hub import local_model
     from tcssa_runtimes import open_runtime
     from tcssa_runtimes.archive.merge import merge_slides
 
-    with open_runtime(model, device=device) as runtime:
+    with open_runtime(local_model(model, output), device=device) as runtime:
         runtime.set_budget(parse_budget(budget))
         merged = merge_slides(files, out, runtime, same_slide=same_slide)
     result = {

@@ -111,7 +111,8 @@ def predict(
         Path,
         typer.Argument(
             metavar="RUN|ARTEFACT",
-            help="Run directory of train-mil, or artefact of export --what classifier.",
+            help="Run directory of train-mil, or artefact of export --what classifier; or "
+            "hf:OWNER/NAME of one.",
             show_default=False,
         ),
     ],
@@ -145,11 +146,13 @@ def predict(
         tcssa predict artefact job --out predicted
     """
     output = Output(as_json)
+    from tcssa.hub import local_model
     from tcssa.mil.prediction.given_slides import read_cases
     from tcssa.mil.prediction.predict import predict as predict_slides
     from tcssa.run import require_own_folder
 
     require_own_folder(out, "prediction.json")
+    model = local_model(model, output)
 
     patients = given(PatientOptions, flags["patients"])
     known = None if patients.cases is None else read_cases(patients.cases, output)

@@ -76,3 +76,19 @@ def write_bag(
         coords = file.create_dataset("coords", data=np.stack([cols, rows], axis=1) * 224)
         coords.attrs["patch_size_level0"] = 224
     return path
+
+
+def reference_state(model: SlotCompressor, prefix: str) -> dict[str, torch.Tensor]:
+    """The reference's spelling of a compressor's weights."""
+    experts, gate = model.experts, model.router.gate
+    state = {f"{prefix}gate.weight": gate.weight, f"{prefix}gate.bias": gate.bias}
+    for k in range(model.config.num_slots):
+        state |= {
+            f"{prefix}experts.{k}.net.0.weight": experts.w_in[k].T,
+            f"{prefix}experts.{k}.net.0.bias": experts.b_in[k, 0],
+            f"{prefix}experts.{k}.net.3.weight": experts.w_out[k].T,
+            f"{prefix}experts.{k}.net.3.bias": experts.b_out[k, 0],
+            f"{prefix}experts.{k}.net.4.weight": experts.norm_weight[k, 0],
+            f"{prefix}experts.{k}.net.4.bias": experts.norm_bias[k, 0],
+        }
+    return {name: value.detach().clone() for name, value in state.items()}

@@ -7,6 +7,7 @@ from typing import Literal
 
 from tcssa.artefact import Artefact, is_artefact
 from tcssa.errors import DeviceError, UsageError
+from tcssa.hub import local_model
 from tcssa_runtimes.contract.base import Runtime
 
 RuntimeName = Literal["auto", "torch", "onnx", "onnx-trt", "trt"]
@@ -23,7 +24,8 @@ def open_runtime(
     """Choose the runtime for a model, and return it; entering it allocates.
 
     Args:
-        model_path: An artefact's folder; or a run directory or checkpoint, for torch.
+        model_path: An artefact's folder; or a run directory or checkpoint, for torch; or the
+            address of one on the hub, ``hf:owner/name``.
         runtime: ``auto`` follows from the kind of path; ``onnx-trt`` is ONNX Runtime with its
             TensorRT provider.
         device: ``auto`` is the GPU for TensorRT, the CPU for ONNX, and for torch the GPU where
@@ -37,8 +39,9 @@ def open_runtime(
         CheckpointError: The checkpoint is broken.
         RunError: The run is not finished.
         DeviceError: CUDA was requested and is not available.
+        HubError: The model is not on the hub, or is not the one that was pushed.
     """
-    path = Path(model_path)
+    path = local_model(model_path)
     if is_artefact(path):
         return _open_artefact(path, runtime, device, allow_cpu=allow_cpu)
     if path.is_file() and is_artefact(path.parent):

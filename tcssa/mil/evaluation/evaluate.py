@@ -101,8 +101,14 @@ def evaluate(
             hint="--features alone says where the run's own features are now",
         )
     where = resolve_device(device)
-    models = _Models(trained, read_parts(run / SPLITS_FILE), model, where, reporter)
+    models = _Models(trained, _parts(trained), model, where, reporter)
     if labels is None or features is None:
+        if trained.is_published:
+            raise RunError(
+                trained.folder,
+                "was shared without its splits, so its own test slides are not known",
+                hint="give a new cohort: --labels and --features",
+            )
         own = read_own_cohort(trained, features)
         return _write(out or run / "eval", models, own, models.predict_test(own))
     given = {"labels": labels, "features": features, "skip_missing": skip_missing}
@@ -117,6 +123,11 @@ def evaluate(
     cohort, remarks = _read_new_cohort(data, models, allow_overlap)
     folder = out or run / f"eval-{labels.stem}-{cohort.labels_sha256[:8]}"
     return _write(folder, models, cohort, models.predict_new(cohort), labels, remarks)
+
+
+def _parts(trained: FinishedRun) -> list[Parts]:
+    """Read the parts of each fold, which a run that was shared does not say."""
+    return [] if trained.is_published else read_parts(trained.folder / SPLITS_FILE)
 
 
 @dataclass(frozen=True)
@@ -186,7 +197,7 @@ def _write(
         "pooled": pooled,
         "skipped": cohort.skipped,
         "readings": cohort.readings,
-        **_origins(trained, len(models.folds), cohort, labels),
+        **_origins(trained, cohort, labels),
     }
     write_predictions(folder / "predictions.csv", predictions, task)
     task.draw(folder, predictions, metrics["pooled"])
@@ -197,9 +208,7 @@ def _write(
     return Evaluation(folder, task, metrics)
 
 
-def _origins(
-    trained: FinishedRun, num_folds: int, cohort: Cohort, labels: Path | None
-) -> dict[str, Any]:
+def _origins(trained: FinishedRun, cohort: Cohort, labels: Path | None) -> dict[str, Any]:
     """Return the origin of the metrics: the run, the slides, and how these were predicted."""
     own, run, settings = labels is None, trained.folder, trained.settings
     return {
@@ -208,7 +217,7 @@ def _origins(
             "name": run.resolve().name,
             "folder": str(run.resolve()),
             "model": settings.model.name,
-            "folds": num_folds,
+            "folds": len(read_metrics(run).folds),
             "checkpoint_sha256": trained.checkpoint_sha256,
         },
         "labels": str(settings.cohort.labels if labels is None else labels.resolve()),
@@ -265,6 +274,13 @@ def _read_new_cohort(
             f"{cohort.encoder!r}",
             hint=f"extract the slides with --encoder {trained.encoder}",
         )
+    if trained.is_published:
+        remarks.append(
+            "the run was shared without its patients: whether some of this cohort are among them "
+            "is not checked"
+        )
+        reporter.warn(remarks[-1])
+        return cohort, remarks
     cases = read_split_cases(trained.folder / SPLITS_FILE)
     slides = {name for parts in models.folds for name in parts}
     shared = sorted(

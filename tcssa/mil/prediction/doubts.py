@@ -26,9 +26,7 @@ def doubts_about(run: FinishedRun, slides: Sequence[GivenSlide]) -> list[str]:
     Returns:
         A sentence for each of the two that there are.
     """
-    path = run.folder / SPLITS_FILE
-    trained_on = {name for parts in read_parts(path) for name in parts}
-    cases = read_split_cases(path)
+    trained_on, cases = _known(run)
     names = [given.ref.slide_id for given in slides]
     of_all = counted(len(names), "slide")
     found = []
@@ -45,6 +43,14 @@ def doubts_about(run: FinishedRun, slides: Sequence[GivenSlide]) -> list[str]:
             "the slides themselves, or features of the run's own grid"
         )
     return found
+
+
+def _known(run: FinishedRun) -> tuple[set[str], set[str]]:
+    """Return the slides and the patients of a run; none of one that was shared without them."""
+    if run.is_published:
+        return set(), set()
+    path = run.folder / SPLITS_FILE
+    return {name for parts in read_parts(path) for name in parts}, read_split_cases(path)
 
 
 def _differs(width: float | None, own: float) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from tcssa.compute.devices import resolve_device
 from tcssa.errors import FeatureFileError
 from tcssa.features import Bag, BagRef
+from tcssa.hub import local_model
 from tcssa.mil.bags.bag_store import BagStore
 from tcssa.mil.classifier.classify_bags import predict
 from tcssa.mil.classifier.final_model import load_final
@@ -48,7 +49,7 @@ class TrainedClassifier:
     """
 
     def __init__(self, run: Path, device: str, model: str | None, reporter: Reporter) -> None:
-        self._run, self._reporter = read_finished(run), reporter
+        self._run, self._reporter = read_finished(local_model(run, reporter)), reporter
         self._device = resolve_device(device)
         self._model = load_final(self._run, model).to(self._device)
         self.task = self._model.task
@@ -102,7 +103,8 @@ def load_classifier(
     It is the one trained on all patients, or the mean of the folds' logits.
 
     Args:
-        run: The run directory of ``tcssa train-mil`` or `tcssa.train`.
+        run: The run directory of ``tcssa train-mil`` or `tcssa.train`, or its address on the hub,
+            ``hf:owner/name`` with or without ``@revision``.
         device: Device to predict on; auto takes a GPU if there is one.
         model: The run's method, if it is the user's own code (``module:factory``).
         reporter: Receives warnings; None prints them.
@@ -111,5 +113,6 @@ def load_classifier(
         RunError: The run is not finished, or a file of it is damaged.
         CheckpointError: A checkpoint is damaged, or names code that ``model`` does not name.
         DeviceError: The device is not available.
+        HubError: The run is not on the hub, or is not the one that was pushed.
     """
     return TrainedClassifier(Path(run), device, model, reporter or Printed())

@@ -13,6 +13,7 @@ from tcssa.errors import RunError
 from tcssa.features.extraction_record import ExtractionRecord
 from tcssa.files.boundary import reading
 from tcssa.files.text import validated
+from tcssa.hub import local_model
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.tasks import MilTask
 from tcssa.mil.tasks.serialization import task_of_metrics
@@ -41,6 +42,7 @@ class _Run(BaseModel):
     checkpoint_sha256: str
     rounding: dict[str, Any] | None = None
     extraction: ExtractionRecord = ExtractionRecord()
+    published: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class FinishedRun:
         checkpoint_sha256: Hash of the checkpoint that was selected for the run.
         is_rounded: Whether it was trained on features rounded to float16.
         extraction: How its patches were made, as far as their files state it.
+        is_published: Whether it was shared, and so does not say which patients it was trained on.
     """
 
     folder: Path
@@ -68,14 +71,17 @@ class FinishedRun:
     checkpoint_sha256: str
     is_rounded: bool
     extraction: ExtractionRecord
+    is_published: bool
 
 
 def read_finished(folder: Path) -> FinishedRun:
-    """Read the settings and facts of a finished run of train-mil.
+    """Read the settings and facts of a finished run of train-mil, of this machine or of the hub.
 
     Raises:
         RunError: The run is not finished, is of another kind, or a file of it is damaged.
+        HubError: It is not on the hub, or is not the one that was pushed.
     """
+    folder = local_model(folder)
     content = read_run(folder)
     if content.get("kind") != KIND or content.get("complete") is not True:
         raise RunError(folder, "is no finished run of train-mil", hint="train it to its end first")
@@ -93,4 +99,5 @@ def read_finished(folder: Path) -> FinishedRun:
         run.checkpoint_sha256,
         run.rounding is not None,
         run.extraction,
+        run.published,
     )

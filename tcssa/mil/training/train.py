@@ -34,6 +34,7 @@ from tcssa.features import features_folder
 from tcssa.files import atomic
 from tcssa.files.checksums import file_sha256
 from tcssa.files.yaml_file import read_yaml_mapping
+from tcssa.hub import is_hub_address, local_model
 from tcssa.mil.bags.bag_store import BagStore, open_store, rounds
 from tcssa.mil.bags.familiar import FAMILIAR_FILE, Familiar
 from tcssa.mil.calibration.calibration import calibrate, targets_of
@@ -67,7 +68,7 @@ from tcssa.mil.training.fold_results import (
 )
 from tcssa.mil.training.report import write_report
 from tcssa.reporter import Reporter, Task
-from tcssa.run import CHECKPOINT_FILE, write_run
+from tcssa.run import CHECKPOINT_FILE, selected_checkpoint, write_run
 from tcssa.training import begun_run, changed_settings, require_unchanged
 
 _FREE_TO_CHANGE = {
@@ -94,7 +95,8 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> RunMetrics:
         "train-mil trains in one process",
         hint="call it without torchrun; tcssa sweep runs several trainings side by side",
     )
-    settings = _with_own_features(settings.resolved(), out, reporter)
+    settings = _with_local_weights(settings.resolved(), reporter)
+    settings = _with_own_features(settings, out, reporter)
     cohort, folds, unused, confounds = _divided(settings, reporter)
     fingerprint = cohort.fingerprint(with_places=settings.model.spatial is not None)
     if _is_complete(settings, cohort, fingerprint, out):
@@ -184,6 +186,15 @@ def _require_learnable(settings: MilSettings, cohort: Cohort) -> None:
             f"--threshold is of two classes, and the labels are {cohort.task.sentence()}",
             hint="leave it out",
         )
+
+
+def _with_local_weights(settings: MilSettings, reporter: Reporter) -> MilSettings:
+    """Name the copy on this machine of weights on the hub, whose path says their commit."""
+    if not is_hub_address(settings.model.init):
+        return settings
+    weights = selected_checkpoint(local_model(str(settings.model.init), reporter))
+    model = settings.model.model_copy(update={"init": weights})
+    return settings.model_copy(update={"model": model})
 
 
 def _with_own_features(settings: MilSettings, out: Path, reporter: Reporter) -> MilSettings:

@@ -30,6 +30,7 @@ from tcssa.errors import RunError, UsageError, counted
 from tcssa.files import atomic
 from tcssa.files.checksums import file_sha256
 from tcssa.files.text import read_json, validated
+from tcssa.hub import is_hub_address, local_model
 from tcssa.reporter import Reporter, Silent
 from tcssa.run import ONE_FOLDER_HINT, shows_run, write_run
 from tcssa.training import begun_run, changed_settings, require_unchanged
@@ -82,13 +83,22 @@ def train(settings: VqaSettings, out: Path, reporter: Reporter) -> dict[str, Any
         DeviceError: The device is not available.
         ProcessesError: Another process of the training is gone.
     """
-    settings = settings.resolved()
+    settings = _with_local_compressor(settings.resolved(), reporter)
     _require_sources(settings)
     _require_inherited(settings)
     with joined(settings.train.device) as processes:
         reporter = reporter if processes.is_main else Silent()
         _say_precision(settings, reporter)
         return _train(settings, out, reporter, processes)
+
+
+def _with_local_compressor(settings: VqaSettings, reporter: Reporter) -> VqaSettings:
+    """Name the copy on this machine of a compressor on the hub, whose path says its commit."""
+    if not is_hub_address(settings.visual.compressor):
+        return settings
+    folder = local_model(str(settings.visual.compressor), reporter)
+    visual = settings.visual.model_copy(update={"compressor": folder})
+    return settings.model_copy(update={"visual": visual})
 
 
 def _train(

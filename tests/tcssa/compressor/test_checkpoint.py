@@ -12,28 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from factories import make_compressor, make_features
+from factories import make_compressor, make_features, reference_state
 
 from tcssa import SlotCompressor, load_compressor
 from tcssa.compressor import compressor_from_reference, save_compressor
 from tcssa.compressor.checkpoint import load_strictly, read_tensors, write_tensors
 from tcssa.errors import CheckpointError
-
-
-def reference_state(model: SlotCompressor, prefix: str) -> dict[str, torch.Tensor]:
-    """The reference's spelling of a compressor's weights."""
-    experts, gate = model.experts, model.router.gate
-    state = {f"{prefix}gate.weight": gate.weight, f"{prefix}gate.bias": gate.bias}
-    for k in range(model.config.num_slots):
-        state |= {
-            f"{prefix}experts.{k}.net.0.weight": experts.w_in[k].T,
-            f"{prefix}experts.{k}.net.0.bias": experts.b_in[k, 0],
-            f"{prefix}experts.{k}.net.3.weight": experts.w_out[k].T,
-            f"{prefix}experts.{k}.net.3.bias": experts.b_out[k, 0],
-            f"{prefix}experts.{k}.net.4.weight": experts.norm_weight[k, 0],
-            f"{prefix}experts.{k}.net.4.bias": experts.norm_bias[k, 0],
-        }
-    return {name: value.detach().clone() for name, value in state.items()}
 
 
 def assert_same(loaded: SlotCompressor, model: SlotCompressor) -> None:

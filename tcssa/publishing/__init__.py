@@ -1,0 +1,1 @@
+"""Trained models made ready for others: the files to share, their card, and the push."""
