@@ -35,6 +35,11 @@ class CohortSettings(Section):
     features: Path | None = Field(
         default=None, description="Folder of patch features, one file a slide, or a job folder."
     )
+    unit: Literal["slide", "case"] = Field(
+        default="slide",
+        description="What one bag is: a slide, or all slides of a patient (case), whose labels "
+        "must agree.",
+    )
     kind: Literal["classes", "ordinal", "regression", "survival"] = Field(
         default="classes",
         description="What a label is: one of several classes, one of several grades in order, a "

@@ -139,7 +139,7 @@ def _show(console: Console, out: Path, metrics: RunMetrics, stated: Sequence[Exp
         for fold in metrics.folds
     ]
     tested = [f"test {written(name)}" for name in shown]
-    header = ["fold", "epoch", "val loss", *tested, "slots in use", "test slides"]
+    header = ["fold", "epoch", "val loss", *tested, "slots in use", "tested"]
     console.print(make_table("Folds", header, rows))
     show_metrics(console, metrics.pooled, task)
     for target, one in metrics.calibration.items():

@@ -67,3 +67,18 @@ def write_survival(folder: Path, *, shuffled: bool = False, name: str = "") -> C
         rows = [rows[i] for i in rng.permutation(40)]
     cohort = write_labelled(folder, rows, hazard.tolist(), name=name)
     return cohort.model_copy(update={"kind": "survival"})
+
+
+def write_patients(folder: Path, num_patients: int = 9, *, shift: float = 1.0) -> CohortSettings:
+    """Patients of one to three slides each, with one label a patient; trained by case."""
+    rows, slide = ["case_id,slide_id,label"], 0
+    for i in range(num_patients):
+        for _ in range(1 + i % 3):
+            name = f"s{slide:02d}"
+            write_bag(folder / "features" / f"{name}.h5", 12 + slide, seed=slide, shift=shift * (i % 2))
+            rows.append(f"p{i:02d},{name},{'ab'[i % 2]}")
+            slide += 1
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+    return CohortSettings(
+        labels=folder / "labels.csv", features=folder / "features", unit="case"
+    )

@@ -82,7 +82,8 @@ def _use_metrics(run: Path) -> None:
     show_metrics(Console(quiet=True), metrics.pooled, metrics.task)
     own: dict[str, Any] = {
         "run": {"name": "r", "folder": "f", "model": "m", "folds": 1, "checkpoint_sha256": "c"},
-        "predicted_by": "own fold", "labels": "l", "cohort": {}, "skipped": {},
+        "predicted_by": "own fold", "labels": "l", "cohort": {}, "skipped": {}, "unit": "slide",
+        "readings": [],
     }  # fmt: skip
     if metrics.task == Classes(("a", "b")):
         own |= metrics.to_dict()

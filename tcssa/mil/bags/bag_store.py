@@ -67,12 +67,16 @@ class BagStore:
         self._coords: dict[Path, Tensor] = {}
 
     def get(self, slide: CohortSlide) -> Tensor:
-        """Return the features [N, D] of a slide in the type they are stored in; do not modify them.
+        """Return the features [N, D] of a bag in the type they are stored in; do not modify them.
+
+        Those of a patient's slides are joined in their order.
 
         Raises:
             FeatureFileError: The file cannot be read.
             NonFiniteFeatureError: A feature is NaN or infinite; it names file and row.
         """
+        if slide.parts:
+            return torch.cat([self.get(part) for part in slide.parts])
         held = self._held.get(slide.path)
         if held is not None:
             return held

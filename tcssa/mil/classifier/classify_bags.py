@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tcssa.errors import MissingDataError
+from tcssa.errors import MissingDataError, UsageError
 from tcssa.mil.bags.bag_store import BagStore
 from tcssa.mil.cohort.cohort import CohortSlide
 from tcssa.mil.methods import BagClassifier, BagsLogits
@@ -27,9 +27,17 @@ def check_coords(model: BagClassifier, slides: Sequence[CohortSlide]) -> None:
     Raises:
         MissingDataError: The method reads coordinates and some slides have none, or it needs them
             in µm and some slides do not state their unit; the slides are named.
+        UsageError: The method reads coordinates, and a bag is of several slides.
     """
     if not model.reads_coords:
         return
+    several = next((slide for slide in slides if len(slide.parts) > 1), None)
+    if several is not None:
+        raise UsageError(
+            f"{type(model).__name__} reads where patches lie, and places of different slides do "
+            f"not add up: patient {several.case_id} has {len(several.parts)} slides",
+            hint="train it with --unit slide, or take a model that does without places",
+        )
     without = [slide.slide_id for slide in slides if not slide.has_coords]
     lacking = "have no coords"
     if not without and model.needs_microns:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
 from tcssa.errors import (
     FeatureDimError,
     MissingDataError,
+    TableError,
     UsageError,
     counted,
 )
@@ -28,7 +29,7 @@ from tcssa.mil.tasks.serialization import task_facts
 
 @dataclass(frozen=True)
 class CohortSlide:
-    """One slide of a cohort."""
+    """One slide of a cohort, or all slides of a patient where these are one bag."""
 
     slide_id: str
     case_id: str
@@ -46,6 +47,28 @@ class CohortSlide:
     """Number format of its features."""
     truth: Truth = ()
     """The whole label; for plain classes the same as ``label``."""
+    parts: tuple[CohortSlide, ...] = ()
+    """The slides of a patient whose patches are one bag; empty for a slide."""
+
+    @classmethod
+    def of_case(cls, slides: Sequence[Self]) -> Self:
+        """Return all slides of one patient as one bag, named as the patient.
+
+        Its patches are those of one slide after another, in the order of their slide_id.
+        """
+        parts = tuple(sorted(slides, key=lambda slide: slide.slide_id))
+        return replace(
+            parts[0],
+            slide_id=parts[0].case_id,
+            num_patches=sum(part.num_patches for part in parts),
+            has_coords=all(part.has_coords for part in parts),
+            parts=parts,
+        )
+
+    @property
+    def slides(self) -> tuple[CohortSlide, ...]:
+        """The slides that its patches are of: itself, or those of a patient."""
+        return self.parts or (self,)
 
 
 @dataclass(frozen=True)
@@ -70,6 +93,17 @@ class Cohort:
     """What was read in one of several ways, in sentences."""
     extraction: ExtractionRecord = field(default_factory=ExtractionRecord)
     """How the patches were made, as far as all files state it alike."""
+    unit: Literal["slide", "case"] = "slide"
+    """What one bag is."""
+
+    def bags(self, slides: Sequence[CohortSlide]) -> list[CohortSlide]:
+        """Return slides as the bags that are learnt from: each, or by case those of a patient."""
+        if self.unit == "slide":
+            return list(slides)
+        cases: defaultdict[str, list[CohortSlide]] = defaultdict(list)
+        for slide in slides:
+            cases[slide.case_id].append(slide)
+        return [CohortSlide.of_case(of_case) for of_case in cases.values()]
 
     def unknown_labels(self) -> list[str]:
         """Return a sentence for each of several targets that is not known for some slides."""
@@ -122,7 +156,8 @@ def read_cohort(data: CohortSettings, *, task: MilTask | None = None) -> Cohort:
     Raises:
         UsageError: Labels or features were not given, or files are of several encoders.
         MissingDataError: Labelled slides have no features (unless they may be skipped).
-        TableError: The table is faulty, or holds too few classes.
+        TableError: The table is faulty, holds too few classes, or, by case, slides of a patient
+            have different labels.
         FeatureFileError: A feature file is broken.
         FeatureDimError: A file holds features of another length than the others.
     """
@@ -143,8 +178,11 @@ def read_cohort(data: CohortSettings, *, task: MilTask | None = None) -> Cohort:
     if not opened or (skipped and not data.skip_missing):
         raise _unusable(data, [row.slide_id for row in rows], bags, names, skipped)
     feature_dim, encoder = _agreed(opened)
+    slides = [bag.slide for bag in opened]
+    if data.unit == "case":
+        readings = [*readings, _cases_read(slides, data.labels)]
     return Cohort(
-        [bag.slide for bag in opened],
+        slides,
         task.label_names,
         feature_dim,
         encoder,
@@ -155,7 +193,28 @@ def read_cohort(data: CohortSettings, *, task: MilTask | None = None) -> Cohort:
         task=task,
         readings=readings + by_barcode(names, "features"),
         extraction=ExtractionRecord.agreed([bag.extraction for bag in opened]),
+        unit=data.unit,
     )
+
+
+def _cases_read(slides: Sequence[CohortSlide], labels: Path) -> str:
+    """Say in a sentence how many slides are how many bags.
+
+    Raises:
+        TableError: Two slides of a patient have different labels.
+    """
+    first: dict[str, CohortSlide] = {}
+    faults = [
+        f"patient {slide.case_id!r}: slides {one.slide_id!r} and {slide.slide_id!r} have "
+        "different labels"
+        for slide in slides
+        if (one := first.setdefault(slide.case_id, slide)).truth != slide.truth
+    ]
+    if faults:
+        hint = "a patient is one bag with one label: correct the table, or train by slide"
+        raise TableError(labels, faults, hint=hint)
+    patients = counted(len(first), "patient")
+    return f"by case: {counted(len(slides), 'slide')} of {patients} are {counted(len(first), 'bag')}"
 
 
 def _labels_hash(labels: Path, slide_table: Path | None) -> str:

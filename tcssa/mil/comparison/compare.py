@@ -47,6 +47,8 @@ class _Tested:
     scored: Scored
     """All predictions as arrays."""
     model: str
+    unit: str
+    """What its bags are, slides or cases."""
 
     @property
     def slides(self) -> list[str]:
@@ -150,7 +152,8 @@ def _read(run: Path, target: str | None) -> _Tested:
         rows, task = task.views(rows)[target], task.tasks[target]
         if not rows:
             raise RunError(run, f"target {target!r} is not known for any test slide")
-    return _Tested(run, rows, task, task.scored(rows), trained.settings.model.name)
+    settings = trained.settings
+    return _Tested(run, rows, task, task.scored(rows), settings.model.name, settings.cohort.unit)
 
 
 def _require_same_slides(first: _Tested, other: _Tested) -> None:
@@ -159,6 +162,12 @@ def _require_same_slides(first: _Tested, other: _Tested) -> None:
             other.run,
             f"learnt {other.task.sentence()}; {first.run}: {first.task.sentence()}",
             hint="compare runs on one label",
+        )
+    if first.unit != other.unit:
+        raise RunError(
+            other.run,
+            f"was trained by {other.unit}, {first.run} by {first.unit}",
+            hint="compare runs of one --unit",
         )
     differing = sorted(set(first.slides) ^ set(other.slides))
     if not differing and first.slides != other.slides:

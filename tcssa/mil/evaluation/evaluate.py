@@ -147,15 +147,15 @@ class _Models:
         paths = fold_checkpoints(self.trained)
         with self.reporter.task("predicting", len(self.folds), "folds") as task:
             for index, (parts, path) in enumerate(zip(self.folds, paths, strict=True)):
-                slides = [slide for slide in cohort.slides if parts.get(slide.slide_id) == "test"]
+                tested = [slide for slide in cohort.slides if parts.get(slide.slide_id) == "test"]
                 predict_with = self._predictor(load_classifier(path, self.model))
-                predictions += predict_with(slides, fold=index)
+                predictions += predict_with(cohort.bags(tested), fold=index)
                 task.advance()
         return predictions
 
     def predict_new(self, cohort: Cohort) -> list[Prediction]:
         """Predict slides with the final model."""
-        return self._predictor(load_final(self.trained, self.model))(cohort.slides)
+        return self._predictor(load_final(self.trained, self.model))(cohort.bags(cohort.slides))
 
     def pictures(self, folder: Path, cohort: Cohort) -> Pictures:
         """Return what draws slides with the evidence of the model that predicted them."""
@@ -165,7 +165,7 @@ class _Models:
                 return load_final(self.trained, self.model)
             return load_classifier(fold_checkpoints(self.trained)[fold], self.model)
 
-        slides = {slide.slide_id: slide for slide in cohort.slides}
+        slides = {bag.slide_id: bag for bag in cohort.bags(cohort.slides)}
         store = BagStore(0, half=self.trained.is_rounded)
         reference = Reference.read(self.trained.folder, self.trained.task)
         return Pictures(folder, slides, load, store, self.device, self.reporter, reference)
@@ -197,6 +197,7 @@ def _write(
         "pooled": pooled,
         "skipped": cohort.skipped,
         "readings": cohort.readings,
+        "unit": cohort.unit,
         **_origins(trained, cohort, labels),
     }
     write_predictions(folder / "predictions.csv", predictions, task)

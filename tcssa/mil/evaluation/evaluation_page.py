@@ -56,5 +56,7 @@ def _origins(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "checkpoint SHA-256", run["checkpoint_sha256"]
     yield "labels", metrics["labels"]
     yield from cohort_facts(metrics["cohort"])
+    for reading in metrics["readings"]:
+        yield "read as", reading
     for slide, reason in metrics["skipped"].items():
         yield "left out", f"{slide}: {reason}"

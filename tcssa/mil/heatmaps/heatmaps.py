@@ -86,6 +86,11 @@ def draw_heatmaps(
         DiskFullError: There is no space left; finished slides are kept.
     """
     look = look or Look()
+    if trained.settings.cohort.unit == "case":
+        reporter.note(
+            "the run was trained by case: each slide is drawn by itself, as if it were the only "
+            "one of its patient"
+        )
     work = Work(trained, out, look, overwrite, resolve_device(device), model)
     if work.lacks_reference:
         reporter.warn(

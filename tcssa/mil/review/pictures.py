@@ -34,7 +34,7 @@ class Pictures:
 
     Args:
         folder: Folder of the pictures; those of before are removed.
-        slides: The slides of the cohort by slide_id.
+        slides: The bags of the cohort by slide_id.
         load: Returns the model of a fold, of None the one that predicts new slides.
         store: Reads the features.
         device: Device to compute on.
@@ -56,13 +56,15 @@ class Pictures:
         self._folder, self._slides, self._load = folder, slides, load
         self._store, self._device, self._reporter = store, device, reporter
         self._reference = reference
+        self.of_several: list[str] = []
+        """Patients whose bag is of several slides, which have no places in common: not drawn."""
         self.are_alone = False
         """Whether slides were drawn without evidence, which their method gives slowly only."""
         for path in folder.glob("*.jpg"):
             path.unlink()
 
     def draw(self, wrong: Sequence[WrongSlide]) -> list[Path | None]:
-        """Draw slides; None for one of which it is not known where its patches lie.
+        """Draw slides; None for one of which it is not known where its patches lie, or of several.
 
         Models are loaded one after another. Where evidence takes occlusion, which is slow, the
         slide alone is drawn.
@@ -83,6 +85,9 @@ class Pictures:
 
     def _draw(self, rank: int, wrong: WrongSlide, model: BagClassifier) -> Path | None:
         slide = self._slides.get(wrong.row.slide_id)
+        if slide is not None and len(slide.slides) > 1:
+            self.of_several.append(slide.slide_id)
+            return None
         places = "" if slide is None else read_places(slide.path)
         if slide is None or isinstance(places, str):
             return None

@@ -26,6 +26,8 @@ class Review:
     """Pictures of the first of them; None where there is none."""
     are_alone: bool
     """Whether the pictures show no evidence; see `Pictures`."""
+    of_several: list[str]
+    """Patients of several slides among the first, which have no picture."""
 
     @property
     def header(self) -> list[str]:
@@ -49,9 +51,10 @@ class Review:
 
     @property
     def without(self) -> list[str]:
-        """The slides among the first that have no picture."""
+        """The other ones among the first that have no picture."""
         pairs = zip(self.shown, self.wrong, strict=False)
-        return [one.row.slide_id for path, one in pairs if path is None]
+        names = [one.row.slide_id for path, one in pairs if path is None]
+        return [name for name in names if name not in self.of_several]
 
     @property
     def _several(self) -> bool:
@@ -74,4 +77,4 @@ def review(
     wrong = wrong_slides(task, predictions)
     shown = pictures.draw(wrong[:MOST_SHOWN])
     write_wrong(folder / WRONG_FILE, wrong, shown)
-    return Review(wrong, shown, pictures.are_alone)
+    return Review(wrong, shown, pictures.are_alone, pictures.of_several)

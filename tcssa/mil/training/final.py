@@ -124,7 +124,7 @@ def train_final(
     task.skip(settings.train.epochs - epochs)
     save_model(fit, folder)
     write_history(folder, fit.progress.epochs)
-    slides = fit.fold.train
+    slides = [slide for bag in fit.fold.train for slide in bag.slides]
     final = FinalModel(
         epochs=epochs,
         num_slides=len(slides),

@@ -92,7 +92,7 @@ class FoldFit:
 
     Args:
         cohort: The cohort that the slides belong to.
-        fold: The slides for training and validation.
+        fold: The slides for training, validation and test; `self.fold` has them as bags.
         index: Number of the fold; part of its seed.
         settings: Settings of the run.
         folder: The fold's folder, which holds the checkpoint.
@@ -108,17 +108,18 @@ class FoldFit:
         folder: Path,
         store: BagStore,
     ) -> None:
-        self.cohort, self.fold, self.index = cohort, fold, index
+        self.cohort, self.index = cohort, index
+        self.fold = Fold(*(cohort.bags(part) for part in (fold.train, fold.val, fold.test)))
         self.name = f"fold {index}"
         self.settings, self.folder, self.store = settings, folder, store
         self.train = settings.train
         self.device = resolve_device(self.train.device)
-        self.task = cohort.task.fitted(fold.train)
+        self.task = cohort.task.fitted(self.fold.train)
         if self.train.class_weights == "balanced":
-            self.task = self.task.weighted(fold.train)
+            self.task = self.task.weighted(self.fold.train)
         self._seed("weights")
         model = build_classifier(settings.model, cohort.feature_dim, self.task, cohort.encoder)
-        check_coords(model, cohort.slides)
+        check_coords(model, cohort.bags(cohort.slides))
         self.model = model.to(self.device)
         self.optimiser = torch.optim.AdamW(
             paced(self.model, self.train.salience_pace),
@@ -174,7 +175,8 @@ class FoldFit:
             return
         assert isinstance(self.model, SlideClassifier)
         seed = self._number("prototypes") % 2**31
-        found = begin_gate(self.model, self.fold.train, self.store, seed)
+        slides = [slide for bag in self.fold.train for slide in bag.slides]
+        found = begin_gate(self.model, slides, self.store, seed)
         if found:
             write_prototypes(self.folder, found)
 

@@ -97,5 +97,7 @@ def _origins(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "features rounded to", f"float16; no value changed by more than {change}"
         for slide, reason in rounding["left_as_they_are"].items():
             yield "not rounded", f"{slide}: {reason}"
+    for reading in run["readings"]:
+        yield "read as", reading
     for slide, reason in run["skipped"].items():
         yield "left out", f"{slide}: {reason}"

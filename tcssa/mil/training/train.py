@@ -255,7 +255,7 @@ def _reviewed(
     """Write the wrong predictions of all folds, with pictures; see `review`."""
     pictures = Pictures(
         out / PICTURES_FOLDER,
-        {slide.slide_id: slide for slide in cohort.slides},
+        {bag.slide_id: bag for bag in cohort.bags(cohort.slides)},
         lambda fold: load_classifier(out / f"fold-{fold}" / CHECKPOINT_FILE, settings.model.name),
         store,
         resolve_device(settings.train.device),
@@ -368,7 +368,7 @@ def _fit_or_read(
     fit = FoldFit(cohort, fold, index, settings, folder, store)
     progress = fit.run(task)
     task.skip(settings.train.epochs - len(progress.epochs))
-    val, test = (fit.predict(part, fold=index) for part in (fold.val, fold.test))
+    val, test = (fit.predict(part, fold=index) for part in (fit.fold.val, fit.fold.test))
     scores = cohort.task.point_scores(test)
     calibration = calibrate(
         cohort.task,

@@ -19,7 +19,7 @@ def test_a_slide_named_like_markup_is_left_out_by_its_name(tmp_path: Path) -> No
         "pooled": {"num_slides": 4, "num_cases": 3, **dict.fromkeys(names, score)},
         "run": {"name": "r<i>", "folder": "f", "model": "m", "folds": 2, "checkpoint_sha256": "c"},
         "predicted_by": "all folds", "labels": "l.csv", "cohort": {"classes": ["a", "b"]},
-        "skipped": {"<script>x</script>": "no features"},
+        "skipped": {"<script>x</script>": "no features"}, "unit": "slide", "readings": [],
     }  # fmt: skip
     fold = FoldScores(
         fold=0, best_epoch=0, val_loss=0.5, val_scores={}, effective_slots=None,

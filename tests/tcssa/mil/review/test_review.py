@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from cohorts import small_run, write_cohort
+from cohorts import small_run, write_cohort, write_patients
 from factories import square
 from html_pages import read_page
 from PIL import Image
@@ -21,8 +21,13 @@ from tcssa.reporter import Silent
 
 def placed_cohort(folder: Path) -> CohortSettings:
     """Slides of noise, whose features say where their patches lie but for one slide."""
-    cohort = write_cohort(folder, num_slides=12, shift=0.0)
-    for path in sorted((folder / "features").glob("*.h5"))[1:]:
+    return with_places(write_cohort(folder, num_slides=12, shift=0.0))
+
+
+def with_places(cohort: CohortSettings) -> CohortSettings:
+    """Say where the patches of all slides but the first lie."""
+    assert cohort.features is not None
+    for path in sorted(cohort.features.glob("*.h5"))[1:]:
         with h5py.File(path, "r+") as file:
             if "coords" in file:
                 del file["coords"]
@@ -89,3 +94,20 @@ def test_evidence_that_takes_occlusion_is_left_to_heatmap(tmp_path: Path) -> Non
     train(settings.model_copy(update={"model": method}), tmp_path / "run", Silent())
     assert wrong_of(tmp_path / "run")
     assert "tcssa heatmap draws it" in read_page(tmp_path / "run" / "report.html").text
+
+
+def test_patients_of_several_slides_have_no_picture_and_the_page_says_why(tmp_path: Path) -> None:
+    cohort = with_places(write_patients(tmp_path, shift=0.0))
+    run = tmp_path / "run"
+    settings = small_run(cohort, epochs=1, class_weights="balanced", threshold="0.4")
+    train(settings, run, Silent())
+    drawn = {row["slide_id"]: bool(row["map"]) for row in wrong_of(run)}
+    assert drawn == {name: int(name[1:]) % 3 == 0 for name in drawn}
+    assert set(drawn.values()) == {True, False}
+    page = read_page(run / "report.html").text
+    assert "the slides of a patient have no places in common: p" in page
+    assert "do not say where patches lie" not in page
+    assert (run / "evidence_reference.safetensors").exists()
+    assert read_metrics(run).pooled["at_threshold"]["sensitivity"]
+    evaluate(run, Silent(), out=tmp_path / "eval")
+    assert {row["slide_id"]: bool(row["map"]) for row in wrong_of(tmp_path / "eval")} == drawn
