@@ -88,7 +88,8 @@ class PatientOptions(Section):
 
     by: Literal["slide", "case"] = Field(
         default="slide",
-        description="case: also write one row a patient, the mean of the slides' logits.",
+        description="case: also write one row a patient, the mean of the slides' logits. A run "
+        "trained by case predicts patients, as it was trained: each is one bag.",
     )
     cases: Path | None = Field(
         default=None,
@@ -146,8 +147,8 @@ def predict(
         tcssa predict artefact job --out predicted
     """
     output = Output(as_json)
+    from tcssa.features.patients import read_cases
     from tcssa.hub import local_model
-    from tcssa.mil.prediction.given_slides import read_cases
     from tcssa.mil.prediction.predict import predict as predict_slides
     from tcssa.run import require_own_folder
 
@@ -211,6 +212,8 @@ def _opened(
 
         refuse_others(_GROUPS, ("run", "slides"), flags, f"{model} is no artefact")
         run = read_finished(model)
+        if run.settings.cohort.unit == "case" and flags["patients"]["by"] == "slide":
+            raise UsageError(f"{model} was trained by case: a patient is one bag, not a slide")
         own = given(RunOptions, flags["run"]).model
         opened = RunModel(run, output, device=device, model=own)
         yield opened, partial(_made, run), SmallMaps(opened)
@@ -273,8 +276,9 @@ def _data(found: Predicted) -> dict[str, Any]:
 
 def _show(console: Console, found: Predicted) -> None:
     rows = found.slides if found.cases is None else found.cases
+    by_case = found.model.unit == "case"
     if rows:
-        what = "slide" if found.cases is None else "patient"
+        what = "slide" if found.cases is None and not by_case else "patient"
         columns = found.columns.narrowed(rows)
         header = [what, *map(_short, columns.header)]
         cells = [_cells(row, columns) for row in rows[:_MOST_ROWS]]
@@ -285,7 +289,8 @@ def _show(console: Console, found: Predicted) -> None:
         console.print(f"and {len(rows) - _MOST_ROWS} more, in the table")
     show_failures(console, [(each.reason, each.path, each.hint) for each in found.failed])
     console.print(
-        f"{counted(len(found.slides), 'slide')} predicted by {found.model.name} "
+        f"{counted(len(found.slides), 'patient' if by_case else 'slide')} predicted by "
+        f"{found.model.name} "
         f"({found.num_done_before} done before), {len(found.failed)} failed: {found.folder}",
         soft_wrap=True,
     )

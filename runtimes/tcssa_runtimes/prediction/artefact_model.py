@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from tcssa.errors import ArtefactError
 from tcssa.mil.prediction.slide_model import GivenSlide, Outputs, ReadSlide
@@ -36,6 +37,7 @@ class ArtefactModel:
         self.task: MilTask = Classes(facts.classes)
         self.feature_dim, self.encoder = facts.feature_dim, facts.encoder
         self.sha256, self.num_folds = facts.sha256, 0
+        self.unit: Literal["slide", "case"] = "slide"
 
     def doubts(self, slides: Sequence[GivenSlide]) -> list[str]:
         """See `SlideModel.doubts`; an artefact does not say which slides it was trained on."""

@@ -43,13 +43,14 @@ class SmallMaps:
 
     def draw(self, given: GivenSlide) -> NDArray[Any] | None:
         """See `MapMaker.draw`."""
-        places = read_places(given.ref.address)
+        ref = given.refs[0]
+        places = read_places(ref.address)
         if isinstance(places, str):
             return None
         model, device = self._model.final, self._model.device
         evidence = slide_evidence(model, given.slide, self._store, device, most_blocks=_BLOCKS)
         layer = SlideMap.of(evidence, model.task, self._reference).layers()[0]
-        picture, is_slide = picture_of(given.ref.address, None, places)
+        picture, is_slide = picture_of(ref.address, None, places)
         small = Image.fromarray(picture.pixels)
         small.thumbnail((PICTURE_PX, PICTURE_PX))
         left = np.asarray(small)

@@ -171,9 +171,8 @@ class Work:
             )
         num_patches = source.read_stored().num_patches
         name, case = source.slide_id, patient_of(source.slide_id)
-        return GivenSlide(
-            CohortSlide(name, case, 0, source.bag.path, num_patches), source.bag, True
-        )
+        slide = CohortSlide(name, case, 0, source.bag.path, num_patches)
+        return GivenSlide(slide, (source.bag,))
 
     def _read(self, record: Record) -> SlideMap:
         return read_evidence(self.out / "evidence" / f"{record.slide_id}.csv", record.leading)

@@ -27,7 +27,7 @@ def doubts_about(run: FinishedRun, slides: Sequence[GivenSlide]) -> list[str]:
         A sentence for each of the two that there are.
     """
     trained_on, cases = _known(run)
-    names = [given.ref.slide_id for given in slides]
+    names = [given.slide.slide_id for given in slides]
     of_all = counted(len(names), "slide")
     found = []
     if known := [name for name in names if name in trained_on or patient_of(name) in cases]:
@@ -36,7 +36,7 @@ def doubts_about(run: FinishedRun, slides: Sequence[GivenSlide]) -> list[str]:
             f"test: {_listed(known)}"
         )
     own = run.extraction.patch_um
-    if others := [each.ref.slide_id for each in slides if own and _differs(each.patch_um, own)]:
+    if others := [each.slide.slide_id for each in slides if own and _differs(each.patch_um, own)]:
         found.append(
             f"the run was trained on patches {own:g} µm wide, and those of {len(others)} of "
             f"{of_all} are of another width, so predictions may be wrong: {_listed(others)}; give "

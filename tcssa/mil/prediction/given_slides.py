@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,7 @@ from tcssa.errors import FeatureDimError, FileError, MissingExtraError, TcssaErr
 from tcssa.features import BagRef, open_bag
 from tcssa.features.extraction_record import ExtractionRecord
 from tcssa.features.folder import by_slide
-from tcssa.features.name_matching import by_barcode, matched_names
-from tcssa.features.slide_table import LabelColumn, SlideTable
-from tcssa.features.tables import CASE_COLUMNS, patient_of
+from tcssa.features.patients import require_file_names
 from tcssa.mil.cohort.cohort import CohortSlide
 from tcssa.mil.prediction.slide_model import GivenSlide, TrainedOn
 from tcssa.reporter import Reporter
@@ -38,29 +37,9 @@ class FailedSlide:
             path: Its file.
             error: What went wrong.
         """
-        reason = error.reason if isinstance(error, FileError) else str(error)
-        return cls(slide_id, path, reason, error.hint)
-
-
-def read_cases(table: Path, reporter: Reporter) -> dict[str, str]:
-    """Read the patients of slides, from a table with the columns of a label table.
-
-    Args:
-        table: CSV or TSV with the columns ``slide_id`` and ``case_id``, or usual names for them.
-        reporter: Told which columns were taken, where there is a choice.
-
-    Returns:
-        case_id by slide_id, of the slides for which the table or a TCGA barcode gives it.
-
-    Raises:
-        TableError: The table is faulty.
-    """
-    slides = SlideTable.read(table)
-    slides.require([LabelColumn("case_id", CASE_COLUMNS)])
-    for reading in slides.readings:
-        reporter.note(reading)
-    rows = slides.labels([], lambda _: None).slides
-    return {row.slide_id: row.case_id for row in rows if row.case_is_known}
+        if isinstance(error, FileError):  # of a patient's files the one that is at fault
+            return cls(slide_id, error.path, error.reason, error.hint)
+        return cls(slide_id, path, str(error), error.hint)
 
 
 def open_slides(
@@ -71,8 +50,7 @@ def open_slides(
     Args:
         bags: The feature files.
         model: What predicts them.
-        cases: Patients by slide_id; for other slides they are taken from a TCGA barcode, else each
-            slide is a patient of its own.
+        cases: Patients by slide_id; another slide is a patient of its own.
         reporter: Warned of slides whose encoder is not known.
 
     Raises:
@@ -80,10 +58,6 @@ def open_slides(
         FeatureDimError: Features are of another length.
     """
     by_slide(bags)
-    names = matched_names([bag.slide_id for bag in bags], cases)
-    for reading in by_barcode(names, "patients"):
-        reporter.note(reading)
-    cases = {slide: cases[name] for slide, name in names.items()}
     slides: list[GivenSlide] = []
     failed: list[FailedSlide] = []
     unnamed: list[str] = []
@@ -139,10 +113,9 @@ def open_slide(
             return None, encoder
         if bag.feature_dim != model.feature_dim:
             raise FeatureDimError(bag.path, model.feature_dim, bag.feature_dim)
-        derived = patient_of(ref.slide_id)
         slide = CohortSlide(
             ref.slide_id,
-            cases.get(ref.slide_id, derived),
+            cases.get(ref.slide_id, ref.slide_id),
             0,
             bag.path,
             bag.num_patches,
@@ -150,6 +123,32 @@ def open_slide(
             um_per_coord=bag.um_per_coord,
             stored_as=np.dtype(bag.features.dtype).name,
         )
-        known = ref.slide_id in cases or derived != ref.slide_id
         patch_um = ExtractionRecord.of(bag.attributes).patch_um
-        return GivenSlide(slide, ref, known, patch_um), encoder
+        return GivenSlide(slide, (ref,), patch_um), encoder
+
+
+def joined_by_case(
+    given: Sequence[GivenSlide], failed: Sequence[FailedSlide], cases: Mapping[str, str]
+) -> tuple[list[GivenSlide], list[FailedSlide]]:
+    """Make one bag of all slides of each patient, and return the patients who lack a slide apart.
+
+    Args:
+        given: The slides.
+        failed: Slides that cannot be predicted.
+        cases: Patients by slide_id; another slide is a patient of its own.
+
+    Raises:
+        UsageError: A patient's name cannot be that of a file.
+    """
+    of_case: defaultdict[str, list[GivenSlide]] = defaultdict(list)
+    for each in given:
+        of_case[each.slide.case_id].append(each)
+    require_file_names(of_case)
+    broken = {cases.get(each.slide_id, each.slide_id): each for each in failed}
+    lacking = [
+        FailedSlide(name, slide.path, f"is not predicted without its slide {slide.slide_id}")
+        for name, slide in broken.items()
+        if name in of_case
+    ]
+    whole = [GivenSlide.of_case(each) for name, each in of_case.items() if name not in broken]
+    return whole, lacking

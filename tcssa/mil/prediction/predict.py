@@ -4,12 +4,14 @@
 
     OUT/
       predictions.csv    a row a slide: each class's probability, the predicted class, the folds'
-                         agreement, N, the share of patches unlike those of training
+                         agreement, N, the share of patches unlike those of training; a row a
+                         patient where the model was trained by case
       cases.csv          the same, a row a patient, if asked for
       failed.csv         slides that could not be predicted, with the reason; only if there are any
       report.html        all of this on one page
       prediction.json    what predicted, and which kind of label
-      outputs/S.json     the model's outputs of each slide, by which a second call resumes
+      outputs/S.json     the model's outputs of each slide (or patient), by which a second call
+                         resumes
       maps/S.jpg         small maps of the slides that come first on the page
 """
 
@@ -25,9 +27,10 @@ import numpy as np
 
 from tcssa.errors import DiskFullError, FeatureFileError, TcssaError, UsageError, counted
 from tcssa.features import BagRef
+from tcssa.features.patients import cases_of, warn_of_unknown
 from tcssa.files import atomic
 from tcssa.mil.calibration.calibration import Calibrations
-from tcssa.mil.prediction.given_slides import FailedSlide, open_slides
+from tcssa.mil.prediction.given_slides import FailedSlide, joined_by_case, open_slides
 from tcssa.mil.prediction.predicted_rows import (
     Columns,
     PredictedRow,
@@ -55,6 +58,8 @@ from tcssa.reporter import Reporter
 
 PREDICTIONS_FILE, CASES_FILE, FAILED_FILE = "predictions.csv", "cases.csv", "failed.csv"
 _FACTS_FILE = "prediction.json"
+_Stored = dict[tuple[BagRef, ...], StoredOutputs]
+"""Outputs by the feature files that they are of."""
 
 
 @dataclass
@@ -66,6 +71,7 @@ class Predicted:
     columns: Columns
     """The columns of the tables, with the cells of rows."""
     slides: list[PredictedRow] = field(default_factory=list)
+    """One row a slide, or a patient where the model was trained by case."""
     cases: list[PredictedRow] | None = None
     """One row a patient, if asked for."""
     num_done_before: int = 0
@@ -86,7 +92,8 @@ class Predicted:
                 name: one.model_dump() for name, one in self.columns.calibrations.items()
             },
             "calibrated": self.columns.is_scaled,
-            "num_slides": len(self.slides),
+            "unit": model.unit,
+            "num_slides": sum(len(row.slides) for row in self.slides),
             "num_failed": len(self.failed),
         }
 
@@ -114,7 +121,7 @@ def predict(
         bags: The slides' feature files.
         out: Folder to write to.
         reporter: Told of progress, and warned of slides that fail.
-        cases: Patients by slide_id; see `open_slides`.
+        cases: Patients by slide_id; see `tcssa.features.patients.cases_of`.
         with_cases: Also write one row a patient.
         overwrite: Predict slides again that are done already.
         failed: Slides that failed before they had features.
@@ -124,35 +131,30 @@ def predict(
 
     Raises:
         UsageError: Two files are of one slide, features are of another encoder than the model's, or
-            there is no temperature to scale with.
+            a patient who is one bag cannot name a file, or there is no temperature to scale with.
         FeatureDimError: Features are of another length.
         DiskFullError: There is no space left; finished slides are kept.
     """
     columns = Columns(model.task, calibrations or {}, is_scaled)
     if is_scaled:
         _require_temperature(model, columns)
-    given, unusable = open_slides(bags, model, cases or {}, reporter)
+    given, unusable = _open(bags, model, failed, cases or {}, with_cases, reporter)
     found = Predicted(out, model, columns, failed=[*failed, *unusable])
-    for doubt in model.doubts(given):
-        reporter.warn(doubt)
-    for slide in unusable:
-        _tell_failure(slide, reporter)
     atomic.discard_leftovers(outputs_folder(out))
     atomic.discard_leftovers(out / MAPS_FOLDER)
     atomic.discard_leftovers(out)
     stored = {} if overwrite else _done(given, out, model)
     found.num_done_before = len(stored)
-    stored |= _predict_all([s for s in given if s.ref not in stored], found, reporter)
+    stored |= _predict_all([s for s in given if s.refs not in stored], found, reporter)
     found.slides = [
-        PredictedRow(name, s.slide.case_id, [name], done.num_patches, done.outputs)
+        PredictedRow(name, s.slide.case_id, of, done.num_patches, done.outputs)
         for s in given
-        for name, done in [(s.ref.slide_id, stored.get(s.ref))]
-        if done is not None
+        for name, of in [(s.slide.slide_id, [ref.slide_id for ref in s.refs])]
+        if (done := stored.get(s.refs)) is not None
     ]
     if with_cases:
         found.cases = by_case(found.slides)
-        _tell_unknown(given, reporter)
-    predicted = [slide for slide in given if slide.ref in stored]
+    predicted = [slide for slide in given if slide.refs in stored]
     _write(found, SlidePictures(out, predicted, max(1, model.num_folds), maps, reporter))
     return found
 
@@ -166,33 +168,49 @@ def _require_temperature(model: SlideModel, columns: Columns) -> None:
         )
 
 
-def _done(given: Sequence[GivenSlide], out: Path, model: SlideModel) -> dict[BagRef, StoredOutputs]:
-    found = {slide.ref: read_outputs(out, slide.ref, model.sha256) for slide in given}
-    return {ref: stored for ref, stored in found.items() if stored is not None}
+def _open(
+    bags: Sequence[BagRef],
+    model: SlideModel,
+    failed: Sequence[FailedSlide],
+    table: Mapping[str, str],
+    with_cases: bool,
+    reporter: Reporter,
+) -> tuple[list[GivenSlide], list[FailedSlide]]:
+    """Open the slides, by case as bags of patients, and tell which cannot be predicted."""
+    names = [bag.slide_id for bag in bags]
+    cases = cases_of([*names, *(slide.slide_id for slide in failed)], table, reporter.note)
+    given, unusable = open_slides(bags, model, cases, reporter)
+    for doubt in model.doubts(given):
+        reporter.warn(doubt)
+    if with_cases or model.unit == "case":
+        warn_of_unknown(names, cases, reporter)
+    if model.unit == "case":
+        given, lacking = joined_by_case(given, [*failed, *unusable], cases)
+        num_slides = counted(sum(len(each.refs) for each in given), "slide")
+        reporter.note(f"by case: {num_slides} are {counted(len(given), 'bag')}, one a patient")
+        unusable += lacking
+    for slide in unusable:
+        _tell_failure(slide, reporter)
+    return given, unusable
 
 
-def _tell_unknown(given: Sequence[GivenSlide], reporter: Reporter) -> None:
-    unknown = sum(not slide.case_is_known for slide in given)
-    if unknown:
-        reporter.warn(
-            f"no patient is known for {counted(unknown, 'slide')}: each counts as a patient of its "
-            "own; give a table of slide_id and case_id with --cases"
-        )
+def _done(given: Sequence[GivenSlide], out: Path, model: SlideModel) -> _Stored:
+    found = {slide.refs: read_outputs(out, slide, model.sha256) for slide in given}
+    return {refs: stored for refs, stored in found.items() if stored is not None}
 
 
-def _predict_all(
-    slides: Sequence[GivenSlide], found: Predicted, reporter: Reporter
-) -> dict[BagRef, StoredOutputs]:
+def _predict_all(slides: Sequence[GivenSlide], found: Predicted, reporter: Reporter) -> _Stored:
     """Predict slides one by one, while the next one is read."""
     done = {}
     with reporter.task("predicting", len(slides), "slides") as task:
         for given, reading in read_ahead(slides):
+            name, path = given.slide.slide_id, given.refs[0].address
             try:
-                done[given.ref] = _predict_one(given, reading.result(), found)
+                done[given.refs] = _predict_one(given, reading.result(), found)
             except DiskFullError:
                 raise
             except TcssaError as error:
-                found.failed.append(FailedSlide.of(given.ref.slide_id, given.ref.address, error))
+                found.failed.append(FailedSlide.of(name, path, error))
                 _tell_failure(found.failed[-1], reporter)
             task.advance()
     return done
@@ -202,15 +220,15 @@ def _predict_one(given: GivenSlide, loaded: Loaded, found: Predicted) -> StoredO
     model = found.model
     outputs = model.predict(loaded.slide)
     if not np.isfinite([outputs.final, *outputs.folds]).all():
-        raise FeatureFileError(given.ref.address, "the model's outputs are not finite numbers")
-    map_file(found.folder, given.ref.slide_id).unlink(missing_ok=True)  # it was of other outputs
+        reason = "the model's outputs are not finite numbers"
+        raise FeatureFileError(given.refs[0].address, reason)
+    map_file(found.folder, given.slide.slide_id).unlink(missing_ok=True)  # it was of other outputs
     return write_outputs(
         found.folder,
-        given.ref,
+        given.slide.slide_id,
         outputs,
-        stat=loaded.stat,
+        inputs=loaded.inputs,
         model_sha256=model.sha256,
-        input_hash=loaded.content,
         num_patches=len(loaded.slide.features),
     )
 

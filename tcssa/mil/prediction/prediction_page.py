@@ -41,7 +41,10 @@ def write_prediction_page(
     order, ranked = _ranked(slides, columns)
     shown = ranked[:MOST_SHOWN]
     figures = [
-        (picture, _caption(row, columns)) for row in shown if (picture := pictures(row.name))
+        (picture, _caption(row, columns, slide_id))
+        for row in shown
+        for slide_id in row.slides
+        if (picture := pictures(slide_id))
     ]
     write_page(
         folder / REPORT_FILE,
@@ -89,10 +92,11 @@ def _text(cell: object) -> str:
     return number(cell) if isinstance(cell, float) else str(cell)
 
 
-def _caption(row: PredictedRow, columns: Columns) -> str:
+def _caption(row: PredictedRow, columns: Columns, slide_id: str) -> str:
+    of = "" if slide_id == row.name else f"{slide_id} of "
     decided = ", ".join(map(_text, columns.decided(row)))
     if columns.differs(row):
         decided += f", at the threshold {', '.join(map(_text, columns.at_thresholds(row)))}"
     values = zip(columns.task.value_columns, columns.shown(row), strict=True)
     shown = ", ".join(f"{name.removeprefix('prob_')} {number(value, 2)}" for name, value in values)
-    return f"{row.name}: {decided} ({shown})"
+    return f"{of}{row.name}: {decided} ({shown})"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tcssa.errors import FeatureFileError, NonFiniteFeatureError
-from tcssa.features import open_bag
+from tcssa.features import BagRef, open_bag
 from tcssa.features.content import ContentHash
 from tcssa.files.boundary import reading
 from tcssa.mil.prediction.slide_model import GivenSlide, ReadSlide
+from tcssa.mil.prediction.stored_outputs import StoredInput
 
 
 @dataclass(frozen=True)
@@ -21,10 +23,8 @@ class Loaded:
     """A slide whose features are read, and what tells them from others."""
 
     slide: ReadSlide
-    stat: os.stat_result
-    """Size and time of the file, as of before it was read."""
-    content: str
-    """Hash of features and coordinates."""
+    inputs: list[StoredInput]
+    """Its feature file, or those of a patient's slides."""
 
 
 def read_ahead(slides: Sequence[GivenSlide]) -> Iterator[tuple[GivenSlide, Future[Loaded]]]:
@@ -41,20 +41,28 @@ def read_ahead(slides: Sequence[GivenSlide]) -> Iterator[tuple[GivenSlide, Futur
 
 
 def _load(given: GivenSlide) -> Loaded:
-    """Read the features of a slide.
+    """Read the features of a slide, or of all slides of a patient, which have no coordinates.
 
     Raises:
-        FeatureFileError: The file cannot be read.
+        FeatureFileError: A file cannot be read.
         NonFiniteFeatureError: A feature is NaN or infinite; the error names file and row.
     """
-    with reading(given.ref.address, FeatureFileError):
-        stat = given.ref.file.stat()
-    with open_bag(given.ref) as bag:
+    features, corners, inputs = zip(*map(_read, given.refs), strict=True)
+    if len(features) == 1:
+        return Loaded(ReadSlide(given.slide, features[0], corners[0]), list(inputs))
+    return Loaded(ReadSlide(given.slide, np.concatenate(features), None), list(inputs))
+
+
+def _read(ref: BagRef) -> tuple[NDArray[Any], NDArray[Any] | None, StoredInput]:
+    """Read features and corners of one file, with what tells it from others."""
+    with reading(ref.address, FeatureFileError):
+        stat = ref.file.stat()  # as of before it is read
+    with open_bag(ref) as bag:
         features, corners = np.array(bag.read(), order="C"), bag.read_coords()
     finite = np.isfinite(features)
     if not finite.all():
         row = int(np.argmin(finite.all(axis=1)))
-        raise NonFiniteFeatureError(row, where=str(given.ref))
+        raise NonFiniteFeatureError(row, where=str(ref))
     content = ContentHash(features.shape[1])
     content.add(features)
-    return Loaded(ReadSlide(given.slide, features, corners), stat, content.digest(corners))
+    return features, corners, StoredInput.of(ref, stat, content.digest(corners))

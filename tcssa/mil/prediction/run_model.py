@@ -64,7 +64,7 @@ class RunModel:
         self.name = f"{run.folder.resolve().name}, {_named(self._is_mean, len(self._folds))}"
         self.task = self.final.task
         self.feature_dim, self.encoder = run.feature_dim, run.encoder
-        self.num_folds = len(self._folds)
+        self.num_folds, self.unit = len(self._folds), run.settings.cohort.unit
         files = [*folds, run.folder / FINAL_FOLDER / CHECKPOINT_FILE, run.folder / FAMILIAR_FILE]
         hashes = [f"{f.relative_to(run.folder)} {file_sha256(f)}" for f in files if f.exists()]
         self.sha256 = hashlib.sha256(" ".join(hashes).encode()).hexdigest()

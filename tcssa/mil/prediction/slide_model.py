@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, Self
 
 from numpy.typing import NDArray
 
@@ -15,14 +15,26 @@ from tcssa.mil.tasks import MilTask
 
 @dataclass(frozen=True)
 class GivenSlide:
-    """A slide to predict, as its feature file describes it."""
+    """A slide to predict, as its feature file describes it, or all slides of a patient."""
 
     slide: CohortSlide
     """Its label is of no meaning."""
-    ref: BagRef
-    case_is_known: bool
+    refs: tuple[BagRef, ...]
+    """Its feature file, or those of the patient's slides, in their order."""
     patch_um: float | None = None
-    """Width of a patch in µm, if the file says how its patches were cut."""
+    """Width of a patch in µm, if the file says how its patches were cut, and a patient's agree."""
+
+    @classmethod
+    def of_case(cls, given: Sequence[Self]) -> Self:
+        """Return all slides of one patient as one bag."""
+        slide = CohortSlide.of_case([each.slide for each in given])
+        refs = {each.slide.slide_id: each.refs for each in given}
+        widths = {each.patch_um for each in given}
+        return cls(
+            slide,
+            tuple(ref for part in slide.parts for ref in refs[part.slide_id]),
+            widths.pop() if len(widths) == 1 else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,8 @@ class SlideModel(Protocol):
     sha256: str
     """Hash of the model's files: another one predicts anew."""
     num_folds: int
+    unit: Literal["slide", "case"]
+    """What one bag is: a slide, or all slides of a patient."""
 
     def doubts(self, slides: Sequence[GivenSlide]) -> list[str]:
         """Say what is doubtful about predicting slides, a sentence each; see `doubts_about`."""

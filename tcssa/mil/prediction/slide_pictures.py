@@ -40,6 +40,9 @@ class MapMaker(Protocol):
     def draw(self, given: GivenSlide) -> NDArray[Any] | None:
         """Return the slide's map, RGB [h, w, 3]; None if it is not known where its patches lie.
 
+        Args:
+            given: A slide, or a patient of a single one.
+
         Raises:
             TcssaError: The features, or the picture of the slide, cannot be read.
         """
@@ -50,7 +53,7 @@ class SlidePictures:
 
     Args:
         out: Folder of the predictions; it keeps the maps, so that they are drawn once.
-        slides: The slides that are predicted.
+        slides: The slides, or patients, that are predicted.
         num_models: Models that classified each slide.
         maker: Draws the maps; None leaves the grid of the patches where there is no thumbnail.
         reporter: Warned of pictures that cannot be made.
@@ -66,22 +69,24 @@ class SlidePictures:
     ) -> None:
         self.maker = maker
         self.num_maps = 0
-        """Slides with a map, or a grid, so far."""
+        """Slides with a map so far."""
+        self.num_of_several = sum(len(given.refs) > 1 for given in slides)
+        """Patients of several slides, which have no places in common: they have no map."""
         self.without: list[str] = []
         """Slides for which it is not known where their patches lie."""
         self._out, self._reporter = out, reporter
-        self._slides = {given.ref.slide_id: given for given in slides}
+        self._slides = {ref.slide_id: (given, ref) for given in slides for ref in given.refs}
         self._left = max(_AT_LEAST, num_models * sum(each.slide.num_patches for each in slides))
         self._tried = 0
 
     def __call__(self, slide_id: str) -> Picture | None:
         """Return the picture of a slide; None if it has none."""
-        given = self._slides[slide_id]
-        if self.maker is None:
-            shown = thumbnail(given.ref, self._reporter)
-            return shown or (self._grid(given) if self._may_draw(given, 0) else None)
+        given, ref = self._slides[slide_id]
+        if self.maker is None or len(given.refs) > 1:
+            shown = thumbnail(ref, self._reporter)
+            return shown or (self._grid(ref) if self._may_draw(given, 0) else None)
         found = self._map(given, self.maker) if self._may_draw(given, self.maker.passes) else None
-        return found or thumbnail(given.ref, self._reporter)
+        return found or thumbnail(ref, self._reporter)
 
     def _may_draw(self, given: GivenSlide, passes: int) -> bool:
         cost = passes * given.slide.num_patches
@@ -92,12 +97,12 @@ class SlidePictures:
         return True
 
     def _map(self, given: GivenSlide, maker: MapMaker) -> Picture | None:
-        path = map_file(self._out, given.ref.slide_id)
+        path, slide_id = map_file(self._out, given.slide.slide_id), given.refs[0].slide_id
         try:
             if not path.is_file():
                 pixels = maker.draw(given)
                 if pixels is None:
-                    self.without.append(given.ref.slide_id)
+                    self.without.append(slide_id)
                     return None
                 atomic.write_bytes(path, _jpeg(pixels))
             self.num_maps += 1
@@ -105,16 +110,15 @@ class SlidePictures:
         except DiskFullError:
             raise
         except TcssaError as error:
-            self._reporter.warn(f"the page shows no map of {given.ref.slide_id}: {error}")
+            self._reporter.warn(f"the page shows no map of {slide_id}: {error}")
             return None
 
-    def _grid(self, given: GivenSlide) -> Picture | None:
-        places = read_places(given.ref.address)
+    def _grid(self, ref: BagRef) -> Picture | None:
+        places = read_places(ref.address)
         if isinstance(places, str):
-            self.without.append(given.ref.slide_id)
+            self.without.append(ref.slide_id)
             return None
-        self.num_maps += 1
-        return _embedded(_jpeg(picture_of(given.ref.address, None, places)[0].pixels))
+        return _embedded(_jpeg(picture_of(ref.address, None, places)[0].pixels))
 
 
 def map_file(out: Path, slide_id: str) -> Path:
@@ -122,7 +126,7 @@ def map_file(out: Path, slide_id: str) -> Path:
 
     Args:
         out: Folder of the predictions.
-        slide_id: The slide.
+        slide_id: The slide, or the patient of a single one.
     """
     return out / MAPS_FOLDER / f"{slide_id}.jpg"
 

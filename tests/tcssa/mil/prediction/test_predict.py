@@ -16,6 +16,7 @@ from PIL import Image
 
 from tcssa.errors import FeatureDimError, SlideError, TableError, UsageError
 from tcssa.features import find_bags
+from tcssa.features.patients import read_cases
 from tcssa.files.picture import read_rgb
 from tcssa.mil.bags.familiar import FAMILIAR_FILE
 from tcssa.mil.classifier.ensemble import Ensemble
@@ -23,7 +24,6 @@ from tcssa.mil.evaluation.evaluate import evaluate
 from tcssa.mil.evidence import passes
 from tcssa.mil.heatmaps.small_maps import SmallMaps
 from tcssa.mil.methods.registry import build_method
-from tcssa.mil.prediction.given_slides import read_cases
 from tcssa.mil.prediction.predict import PREDICTIONS_FILE, Predicted, predict
 from tcssa.mil.prediction.run_model import RunModel
 from tcssa.mil.prediction.slide_model import GivenSlide
@@ -195,7 +195,7 @@ class Counted:
         self.drawn: list[str] = []
 
     def draw(self, given: GivenSlide) -> np.ndarray:
-        self.drawn.append(given.ref.slide_id)
+        self.drawn.append(given.slide.slide_id)
         return np.zeros((8, 8, 3), np.uint8)
 
 
