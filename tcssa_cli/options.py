@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from rich.markup import escape
 
 from tcssa.config.presets import preset_names
+from tcssa.config.settings import Section
 
 TorchDevice = Literal["auto", "cpu", "cuda", "mps"]
 """Devices for torch."""
@@ -64,6 +65,16 @@ DataRootOption = Annotated[
         rich_help_panel=DATA_PANEL,
     ),
 ]
+
+
+class CaseOptions(Section):
+    """The patients of slides."""
+
+    cases: Path | None = Field(
+        default=None,
+        description="Table of slide_id and case_id. [default: patients of TCGA barcodes alone]",
+    )
+
 
 _WIDEST_CHOICES = 20
 """Characters of choices that fit the help's narrow column at 80 columns."""

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from tcssa.budgets import Budget, parse_budget
 from tcssa.config.settings import Section, resolve
-from tcssa.errors import counted
+from tcssa.errors import UsageError, counted
 from tcssa.slides.settings import ExtractSettings
 from tcssa_cli.commands.extract import report_data, show_report
 from tcssa_cli.crew_options import (
@@ -23,13 +23,14 @@ from tcssa_cli.crew_options import (
     show_shares,
     where_workers_find,
 )
-from tcssa_cli.options import BudgetOption, DebugFlag, JsonFlag, encoder_names
+from tcssa_cli.options import BudgetOption, CaseOptions, DebugFlag, JsonFlag, encoder_names
 from tcssa_cli.output import Output, show_failures
 from tcssa_cli.settings_flags import Flags, given, refuse_others, with_flags
 
 if TYPE_CHECKING:
     from tcssa.crew.dispatcher import Engine
     from tcssa_runtimes import EncodeReport
+    from tcssa_runtimes.archive.case_files import CaseFiles
 
 Device = Literal["auto", "cpu", "cuda"]
 """Devices for the model."""
@@ -82,14 +83,24 @@ class SlideOptions(Section):
     )
 
 
+class PatientOptions(CaseOptions):
+    """Options for files of patients."""
+
+    by: Literal["slide", "case"] = Field(
+        default="slide",
+        description="case: also write one file a patient, the merge of the slides' files.",
+    )
+
+
 _CONTENT = Flags(ContentOptions, at="content")
+_PATIENTS = Flags(PatientOptions, at="patients", panel="Patients")
 _GROUPS = (
     Flags(FeatureOptions, at="features", panel="Feature files"),
     Flags(SlideOptions, at="slides", panel="Slides", completed={"encoder": encoder_names}),
 )
 
 
-@with_flags(_CONTENT, CREW, *_GROUPS)
+@with_flags(_CONTENT, _PATIENTS, CREW, *_GROUPS)
 def encode(
     flags: dict[str, Any],
     inputs: Annotated[
@@ -139,12 +150,14 @@ def encode(
         tcssa encode slides/ --model run --out encoded
         tcssa encode job --model artefact --out encoded --shard 1/8
         tcssa encode job --model artefact --out encoded --gpus all
+        tcssa encode job --model run --out encoded --by case --cases patients.csv
     """
     output, places = Output(as_json), inputs or []
     content = given(ContentOptions, flags["content"]).model_dump()
     crew = given(CrewOptions, flags["crew"])
     common: dict[str, Any] = {"manifest": manifest, "budget": parse_budget(budget), **content}
     common["engine"] = engine_of(crew, device)
+    common["cases"] = _cases(given(PatientOptions, flags["patients"]), output)
     from tcssa.hub import local_model
     from tcssa.slides.manifest import are_all_slides
 
@@ -164,6 +177,23 @@ def encode(
         _encode_features(places, out, model, options, output, **common)
 
 
+def _cases(options: PatientOptions, output: Output) -> CaseFiles | None:
+    """Return the patients whose files are to be merged; None by slide.
+
+    Raises:
+        UsageError: Patients are named, but not asked for.
+        TableError: Their table is faulty.
+    """
+    if options.by == "slide":
+        if options.cases is not None:
+            raise UsageError("--cases is of no use without --by case")
+        return None
+    from tcssa.features.patients import read_cases
+    from tcssa_runtimes.archive.case_files import CaseFiles
+
+    return CaseFiles({} if options.cases is None else read_cases(options.cases, output))
+
+
 def _encode_features(
     inputs: list[str],
     out: Path,
@@ -177,6 +207,7 @@ def _encode_features(
     device: Device,
     overwrite: bool,
     engine: Engine | None,
+    cases: CaseFiles | None,
 ) -> None:
     from tcssa_runtimes import Shard, open_runtime
     from tcssa_runtimes import encode as encode_bags
@@ -198,10 +229,11 @@ def _encode_features(
         overwrite=overwrite,
         engine=engine,
         model=ModelChoice(model, options.runtime, options.allow_cpu, budget),
+        cases=cases,
     )
     output.result(
-        _data(out, report),
-        lambda console: _show(console, out, part.suffix if part else "", report),
+        {**_data(out, report), **_case_data(cases)},
+        lambda console: _show(console, out, part.suffix if part else "", report, cases),
     )
     if report.failed:
         raise typer.Exit(1)
@@ -219,6 +251,12 @@ def _data(out: Path, report: EncodeReport) -> dict[str, Any]:
     }
 
 
+def _case_data(cases: CaseFiles | None) -> dict[str, Any]:
+    if cases is None:
+        return {}
+    return {"num_cases_merged": cases.num_merged, "num_cases_skipped": cases.num_skipped}
+
+
 def _encode_slides(
     inputs: list[str],
     out: Path,
@@ -230,6 +268,7 @@ def _encode_slides(
     budget: Budget | None,
     assignments: bool,
     engine: Engine | None,
+    cases: CaseFiles | None,
 ) -> None:
     from tcssa.slides import find_slides
     from tcssa_runtimes.archive.compress_slides import compress_slides
@@ -245,16 +284,30 @@ def _encode_slides(
         budget=budget,
         assignments=assignments,
         engine=engine,
+        cases=cases,
     )
-    output.result(
-        {**report_data(report), "folder": out, "index": index},
-        lambda console: show_report(console, report, None, index),
-    )
-    if report.failed:
+
+    def show(console: Console) -> None:
+        show_report(console, report, None, index)
+        _show_cases(console, out, cases)
+
+    output.result({**report_data(report), **_case_data(cases), "folder": out, "index": index}, show)
+    if report.failed or (cases is not None and cases.failed):
         raise typer.Exit(1)
 
 
-def _show(console: Console, out: Path, suffix: str, report: EncodeReport) -> None:
+def _show_cases(console: Console, out: Path, cases: CaseFiles | None) -> None:
+    if cases is not None:
+        console.print(
+            f"{counted(cases.num_merged, 'patient')} merged, {cases.num_skipped} done before, "
+            f"{len(cases.failed)} failed: {out / 'cases.csv'}",
+            soft_wrap=True,
+        )
+
+
+def _show(
+    console: Console, out: Path, suffix: str, report: EncodeReport, cases: CaseFiles | None
+) -> None:
     show_failures(console, [(failed.reason, failed.path, failed.hint) for failed in report.failed])
     renewed = f" ({report.num_renewed} of them again)" if report.num_renewed else ""
     console.print(
@@ -273,3 +326,4 @@ def _show(console: Console, out: Path, suffix: str, report: EncodeReport) -> Non
         console.print(f"busy, of this time: {shares}")
     show_shares(console, report.workers)
     console.print(f"index: {out / f'index{suffix}.csv'}", soft_wrap=True)
+    _show_cases(console, out, cases)

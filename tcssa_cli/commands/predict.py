@@ -15,7 +15,14 @@ from rich.console import Console
 
 from tcssa.config.settings import Section
 from tcssa.errors import UsageError, counted
-from tcssa_cli.options import DebugFlag, DeviceOption, JsonFlag, TorchDevice, encoder_names
+from tcssa_cli.options import (
+    CaseOptions,
+    DebugFlag,
+    DeviceOption,
+    JsonFlag,
+    TorchDevice,
+    encoder_names,
+)
 from tcssa_cli.output import Output, make_table, show_failures
 from tcssa_cli.settings_flags import Flags, given, refuse_others, with_flags
 
@@ -83,17 +90,13 @@ class SlideOptions(Section):
     )
 
 
-class PatientOptions(Section):
+class PatientOptions(CaseOptions):
     """Options for rows of patients."""
 
     by: Literal["slide", "case"] = Field(
         default="slide",
         description="case: also write one row a patient, the mean of the slides' logits. A run "
         "trained by case predicts patients, as it was trained: each is one bag.",
-    )
-    cases: Path | None = Field(
-        default=None,
-        description="Table of slide_id and case_id. [default: patients of TCGA barcodes alone]",
     )
 
 

@@ -30,6 +30,7 @@ COLUMNS = (
     "model_sha256",
     "runtime",
 )
+CASE_COLUMNS = ("case_id", "slides", "num_slides", *COLUMNS[1:])
 FAILED_COLUMNS = ("path", "reason", "what_to_do")
 
 
@@ -61,6 +62,18 @@ def write_index(path: Path, slides: Iterable[EncodedFacts]) -> None:
     """
     in_order = sorted(slides, key=lambda slide: slide.path)
     atomic.write_csv(path, COLUMNS, map(_row, in_order))
+
+
+def write_case_index(path: Path, cases: Iterable[tuple[EncodedFacts, Sequence[str]]]) -> None:
+    """Write the index of patients, atomically.
+
+    Args:
+        path: The table.
+        cases: Facts of each patient's file, and the slides that it is of.
+    """
+    in_order = sorted(cases, key=lambda case: case[0].path)
+    rows = ([facts.name, "; ".join(of), len(of), *_row(facts)[1:]] for facts, of in in_order)
+    atomic.write_csv(path, CASE_COLUMNS, rows)
 
 
 def read_index(path: Path) -> list[dict[str, str]]:

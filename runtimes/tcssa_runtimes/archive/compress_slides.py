@@ -12,12 +12,13 @@ from tcssa.crew.dispatcher import Engine
 from tcssa.errors import ArtefactError
 from tcssa.plugins import is_own_encoder, require_told
 from tcssa.reporter import Reporter, Silent
-from tcssa.slides.extraction.extraction import extract
+from tcssa.slides.extraction.extraction import as_files, extract
 from tcssa.slides.extraction.job_layout import JobLayout
-from tcssa.slides.extraction.report import ExtractReport
+from tcssa.slides.extraction.report import ExtractReport, Status
 from tcssa.slides.extraction.sinks import SlideSink
 from tcssa.slides.manifest import SlideFile
 from tcssa.slides.settings import ENCODER_OPTION, ExtractSettings
+from tcssa_runtimes.archive.case_files import CaseFiles
 from tcssa_runtimes.archive.slot_sink import SlotFiles
 from tcssa_runtimes.backends.open_runtime import open_runtime
 from tcssa_runtimes.contract.base import Runtime
@@ -35,6 +36,7 @@ def compress_slides(
     budget: Budget | None = None,
     assignments: bool = False,
     engine: Engine | None = None,
+    cases: CaseFiles | None = None,
 ) -> tuple[ExtractReport, Path]:
     """Extract patches, encode and compress them, and write each slide's slots.
 
@@ -52,6 +54,7 @@ def compress_slides(
             keeps all.
         assignments: Keep which slots each patch went to, of which heat maps are drawn.
         engine: Starts workers that share the slides; None works in this process alone.
+        cases: Patients whose slides' files are merged too, and told what became of these.
 
     Returns:
         The outcome of every slide, and the path of the slots' index.
@@ -70,16 +73,15 @@ def compress_slides(
     with runtime if engine is None else nullcontext():
         for note in runtime.notes:
             reporter.warn(note)
-        trained_on = runtime.facts.encoder
-        if "encoder" not in settings.model_fields_set and trained_on is not None:
-            if is_own_encoder(trained_on):
-                require_told(trained_on, None, model, ENCODER_OPTION, ArtefactError)
-            settings = settings.model_copy(update={"encoder": trained_on})
+        settings = _with_encoder(settings, runtime.facts.encoder, model)
         folder = slots_out or JobLayout.of(out, settings).grid
         slots = SlotFiles(folder, runtime, assignments=assignments)
+        files = as_files(slides, reporter)
+        if cases is not None:
+            cases.plan([file.slide_id for file in files], runtime, reporter)
         try:
             report = extract(
-                slides,
+                files,
                 out,
                 settings,
                 reporter,
@@ -90,6 +92,8 @@ def compress_slides(
             )
         finally:
             index = slots.write_index()
+    if cases is not None:
+        _merge(cases, slots, report, runtime, settings, reporter)
     return report, index
 
 
@@ -112,3 +116,32 @@ def _with_budget(model: Path, settings: ExtractSettings, budget: Budget | None) 
     runtime = open_runtime(model, device=settings.device)
     runtime.set_budget(budget)
     return runtime
+
+
+def _with_encoder(
+    settings: ExtractSettings, trained_on: str | None, model: Path
+) -> ExtractSettings:
+    """Name the encoder that the model was trained on, unless the settings name one."""
+    if "encoder" in settings.model_fields_set or trained_on is None:
+        return settings
+    if is_own_encoder(trained_on):
+        require_told(trained_on, None, model, ENCODER_OPTION, ArtefactError)
+    return settings.model_copy(update={"encoder": trained_on})
+
+
+def _merge(
+    cases: CaseFiles,
+    slots: SlotFiles,
+    report: ExtractReport,
+    runtime: Runtime,
+    settings: ExtractSettings,
+    reporter: Reporter,
+) -> None:
+    """Merge the files of patients' slides, those that were there before among them."""
+    encoded = {name: slots.facts_of(name) for name in _slides_of(report, "done", "skipped")}
+    empty, again = _slides_of(report, "empty"), settings.overwrite
+    cases.merge(encoded, empty, slots.out, runtime, reporter, overwrite=again)
+
+
+def _slides_of(report: ExtractReport, *statuses: Status) -> list[str]:
+    return [slide.slide_id for slide in report.slides if slide.status in statuses]

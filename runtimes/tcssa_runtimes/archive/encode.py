@@ -16,11 +16,12 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from tcssa.crew.dispatcher import Dispatcher, Engine, Share
-from tcssa.errors import FileError
+from tcssa.errors import FileError, UsageError
 from tcssa.features import BagRef, open_bag
 from tcssa.files import atomic
 from tcssa.reporter import Reporter, Silent
 from tcssa_runtimes.archive.archive_index import FailedSlide, write_failures, write_index
+from tcssa_runtimes.archive.case_files import CaseFiles
 from tcssa_runtimes.archive.encode_loop import (
     EmptySlide,
     EncodeFigures,
@@ -127,6 +128,7 @@ def encode(
     overwrite: bool = False,
     engine: Engine | None = None,
     model: ModelChoice | None = None,
+    cases: CaseFiles | None = None,
 ) -> EncodeReport:
     """Encode feature files into ``OUT/slide_features_tcssa/S.h5``; ``OUT/index.csv`` lists them.
 
@@ -145,23 +147,21 @@ def encode(
         overwrite: Encode slides again that are done already.
         engine: Starts workers that share the slides; None works in this process alone.
         model: How workers open the model, needed where there are some.
+        cases: Patients whose slides' files are merged too, and told what became of these.
 
     Raises:
         MissingDataError: A path does not exist, or a folder holds no feature file.
         TableError: The manifest is faulty.
         UsageError: No input was given, two of the files are of the same slide, the memory is too
-            small, or the model is an ensemble.
+            small, the model is an ensemble, or patients cannot be merged; see `CaseFiles.plan`.
         DeviceError: The runtime's device is not available.
         DiskFullError: There is no space left; finished slides are kept.
         ProcessesError: Workers die before they begin.
     """
     begin = time.perf_counter()
     reporter = reporter or Silent()
-    require_own_slots(runtime.facts)
     report = EncodeReport(runtime.name, readers=readers)
-    refs = archive(bags, manifest)
-    if shard is not None:
-        refs = shard.of(refs)
+    refs = _refs(archive(bags, manifest), shard, cases, runtime, reporter)
     atomic.discard_leftovers(out / FOLDER)
     atomic.discard_leftovers(out)
     rows = {} if overwrite else _find_done(refs, out, runtime, assignments=assignments)
@@ -175,11 +175,42 @@ def encode(
         else:
             assert model is not None, "workers need to know how the model is opened"
             work.shared(engine, model)
+    if cases is not None:
+        encoded = {ref.slide_id: facts for ref, facts in rows.items()}
+        empty = [ref.slide_id for ref in refs if ref.address in report.empty]
+        cases.merge(encoded, empty, out, runtime, reporter, overwrite=overwrite)
+        report.failed += cases.failed
     suffix = "" if shard is None else shard.suffix
     write_index(out / f"index{suffix}.csv", rows.values())
     write_failures(out / f"failed{suffix}.csv", report.failed)
     report.total_s = time.perf_counter() - begin
     return report
+
+
+def _refs(
+    refs: list[BagRef],
+    shard: Shard | None,
+    cases: CaseFiles | None,
+    runtime: Runtime,
+    reporter: Reporter,
+) -> list[BagRef]:
+    """Return the files to encode, and plan the merging of their patients.
+
+    Raises:
+        UsageError: The model is an ensemble, or patients are to be merged of a shard, or by a model
+            that cannot.
+    """
+    require_own_slots(runtime.facts)
+    if cases is None:
+        return refs if shard is None else shard.of(refs)
+    if shard is not None:
+        raise UsageError(
+            "a patient's slides may lie in several shards",
+            hint="encode all shards, then give the command with --by case and without --shard: "
+            "slides that are done are only merged",
+        )
+    cases.plan([ref.slide_id for ref in refs], runtime, reporter)
+    return refs
 
 
 @dataclass

@@ -44,11 +44,34 @@ def merge_slides(
     """
     if len(paths) < 2 and runtime.budget is None:
         raise UsageError("merge takes two files or more, or one and --budget")
+    require_last_half(runtime)
+    return write_merged(paths, out, runtime, same_slide=same_slide)
+
+
+def require_last_half(runtime: Runtime) -> None:
+    """Require a model whose last half, from sums to slots, runs alone.
+
+    Raises:
+        UsageError: It is a full graph.
+    """
     if runtime.facts.chunk_patches is None:
         raise UsageError(
             f"{runtime.facts.path} is one graph for whole slides, and merging needs its last half",
             hint="give the run itself, or export with --graph chunked",
         )
+
+
+def write_merged(
+    paths: Sequence[Path], out: Path, runtime: Runtime, *, same_slide: bool = False
+) -> EncodedState:
+    """Add up one or more encoded files; see `merge_slides`.
+
+    Args:
+        paths: The files.
+        out: The file to write.
+        runtime: The model that encoded them; it is open, and streams.
+        same_slide: Whether they are parts of one slide.
+    """
     states = [read_state(path) for path in paths]
     _require_one_model(states, runtime)
     first, *others = states
@@ -68,7 +91,7 @@ def merge_slides(
     write_slide_features(
         out,
         slide,
-        origin=_joined([state.facts.origin for state in states]),
+        origin=joined_origin([state.facts.origin for state in states]),
         positions=None if slide.places is None else positions,
         encoder=None if first.encoder == "None" else first.encoder,
         runtime=runtime.name,
@@ -80,8 +103,8 @@ def merge_slides(
     return read_state(out)
 
 
-def _joined(origins: Sequence[Origin]) -> Origin:
-    """Return the origin of the merged file."""
+def joined_origin(origins: Sequence[Origin]) -> Origin:
+    """Return the origin of the merged file; its hash does not depend on their order."""
     if len(origins) == 1:
         return origins[0]
     joined = " ".join(sorted(origin.input_hash for origin in origins))

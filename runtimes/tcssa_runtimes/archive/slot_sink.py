@@ -134,6 +134,15 @@ class SlotFiles:
         keep = self._assignments
         return SlotFile(self.out, self._runtime, plan, encoder, self._written, assignments=keep)
 
+    def facts_of(self, slide_id: str) -> EncodedFacts:
+        """Return the facts of a slide's file, which this call or an earlier one wrote.
+
+        Raises:
+            FeatureFileError: The file is broken.
+        """
+        path = slide_features_path(self.out, slide_id)
+        return self._written.get(path) or require_facts(path)
+
     def write_index(self) -> Path:
         """Write the index of all slides with slots here, other processes' too; return its path."""
         index = self.out / "index.csv"

@@ -69,7 +69,7 @@ def extract(
     """
     settings, reporter = settings or ExtractSettings(), reporter or Silent()
     check_readers(settings.reader, reporter)
-    files = _as_files(slides, reporter)
+    files = as_files(slides, reporter)
     layout = JobLayout.of(Path(out), settings)
     spec = encoder_spec(settings.encoder, settings.weights)
     sinks = [*([FeatureFiles(layout, settings)] if keep_features else []), *more_sinks]
@@ -134,7 +134,13 @@ def _write_failures(layout: JobLayout, report: ExtractReport, reporter: Reporter
         update_failures(layout.failures, report.slides)
 
 
-def _as_files(slides: Sequence[SlideFile | Path | str], reporter: Reporter) -> list[SlideFile]:
+def as_files(slides: Sequence[SlideFile | Path | str], reporter: Reporter) -> list[SlideFile]:
+    """Return slides, of which some may be paths, as `find_slides` does.
+
+    Args:
+        slides: The slides.
+        reporter: Told of what is passed over in folders.
+    """
     known = [slide for slide in slides if isinstance(slide, SlideFile)]
     paths = [slide for slide in slides if not isinstance(slide, SlideFile)]
     return [*known, *find_slides(paths, reporter=reporter)] if paths else known

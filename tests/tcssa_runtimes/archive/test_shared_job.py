@@ -10,6 +10,7 @@ from tcssa.crew.local_processes import LocalProcesses, cpu_seats
 from tcssa.reporter import Silent
 from tcssa.slides import ExtractSettings
 from tcssa_runtimes import encode, open_runtime
+from tcssa_runtimes.archive.case_files import CaseFiles
 from tcssa_runtimes.archive.compress_slides import compress_slides
 from tcssa_runtimes.archive.shared_job import ModelChoice
 
@@ -47,6 +48,19 @@ def test_an_archive_of_two_workers_is_that_of_one_process(tmp_path: Path) -> Non
     assert again.num_encoded == 0
 
 
+def test_patients_of_slides_of_two_workers_are_merged_as_in_one_process(tmp_path: Path) -> None:
+    model, bags = tmp_path / "model.safetensors", tmp_path / "bags"
+    save_compressor(make_compressor(), model)
+    for i in range(4):
+        write_bag(bags / f"s{i}.h5", 20 + i, seed=i)
+    cases = [CaseFiles({f"s{i}": f"p{i % 2}" for i in range(4)}) for _ in range(2)]
+    encode([bags], tmp_path / "alone", open_runtime(model, device="cpu"), cases=cases[0])
+    encode([bags], tmp_path / "shared", open_runtime(model, device="cpu"), cases=cases[1],
+           engine=LocalProcesses(cpu_seats(2)), model=ModelChoice(model))  # fmt: skip
+    assert [each.num_merged for each in cases] == [2, 2]
+    assert contents(tmp_path / "shared") == contents(tmp_path / "alone")
+
+
 def test_slides_of_two_workers_become_the_features_and_slots_of_one_process(
     tmp_path: Path,
 ) -> None:
@@ -59,10 +73,12 @@ def test_slides_of_two_workers_become_the_features_and_slots_of_one_process(
         report, index = compress_slides(
             slides, tmp_path / name, model, ExtractSettings(encoder=encoder, device="cpu"),
             reporter, keep_features=True, engine=engine,
+            cases=CaseFiles({path.stem: "p" for path in slides}),
         )  # fmt: skip
         assert report.count("done") == 3
         assert report.num_encoded == report.num_patches > 0
         assert index.is_file()
+        assert index.with_name("cases.csv").is_file()
         jobs[name] = contents(tmp_path / name)
     assert jobs["alone"].keys() == jobs["shared"].keys()
     for name, content in jobs["alone"].items():
