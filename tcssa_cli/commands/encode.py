@@ -167,9 +167,7 @@ def encode(
     if are_all_slides(places):
         refuse_others(_GROUPS, ["slides"], flags, f"{places[0]} is a slide or a folder of slides")
         extraction = dict(flags["slides"], device=device, overwrite=overwrite or None)
-        config = extraction.pop("extract_config")
-        settings = resolve(ExtractSettings, config=config, flags=extraction)
-        _encode_slides(places, out, model, settings, output, **common)
+        _encode_slides(places, out, model, extraction, output, **common)
     else:
         refuse_others(_GROUPS, ["features"], flags, "the inputs are feature files")
         options = given(FeatureOptions, flags["features"])
@@ -261,7 +259,7 @@ def _encode_slides(
     inputs: list[str],
     out: Path,
     model: Path,
-    settings: ExtractSettings,
+    extraction: dict[str, Any],
     output: Output,
     *,
     manifest: Path | None,
@@ -273,6 +271,8 @@ def _encode_slides(
     from tcssa.slides import find_slides
     from tcssa_runtimes.archive.compress_slides import compress_slides
 
+    config = extraction.pop("extract_config")
+    settings = resolve(ExtractSettings, config=config, flags=extraction)
     files = find_slides(inputs, manifest, reporter=output)
     report, index = compress_slides(
         files,

@@ -74,11 +74,9 @@ def write_patients(folder: Path, num_patients: int = 9, *, shift: float = 1.0) -
     rows, slide = ["case_id,slide_id,label"], 0
     for i in range(num_patients):
         for _ in range(1 + i % 3):
-            name = f"s{slide:02d}"
-            write_bag(folder / "features" / f"{name}.h5", 12 + slide, seed=slide, shift=shift * (i % 2))
+            name, path = f"s{slide:02d}", folder / "features" / f"s{slide:02d}.h5"
+            write_bag(path, 12 + slide, seed=slide, shift=shift * (i % 2))
             rows.append(f"p{i:02d},{name},{'ab'[i % 2]}")
             slide += 1
     (folder / "labels.csv").write_text("\n".join(rows) + "\n")
-    return CohortSettings(
-        labels=folder / "labels.csv", features=folder / "features", unit="case"
-    )
+    return CohortSettings(labels=folder / "labels.csv", features=folder / "features", unit="case")

@@ -80,6 +80,19 @@ def test_every_slide_has_its_files(drawn: Path) -> None:
     assert sum(tag == "img" for tag, _ in page.tags) == 4
 
 
+def test_of_a_run_by_case_it_says_that_each_slide_is_drawn_by_itself(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained / "abmil", run)
+    settings = run / "config.resolved.yaml"
+    settings.write_text(settings.read_text().replace("unit: slide", "unit: case"))
+    arguments = [run, trained / "new" / "s00.h5", "--out", tmp_path / "out"]
+    assert run_tcssa(["heatmap", *map(str, arguments)]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "each slide is drawn by itself, as if it were the only one of its patient" in said
+
+
 def test_evidence_sums_to_the_slide_s_log_odds_less_those_compared_with(drawn: Path) -> None:
     for slide in rows_of(drawn / "heatmaps.csv"):
         rows = rows_of(drawn / "evidence" / f"{slide['slide_id']}.csv")

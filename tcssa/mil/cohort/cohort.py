@@ -213,8 +213,8 @@ def _cases_read(slides: Sequence[CohortSlide], labels: Path) -> str:
     if faults:
         hint = "a patient is one bag with one label: correct the table, or train by slide"
         raise TableError(labels, faults, hint=hint)
-    patients = counted(len(first), "patient")
-    return f"by case: {counted(len(slides), 'slide')} of {patients} are {counted(len(first), 'bag')}"
+    num_slides, patients = counted(len(slides), "slide"), counted(len(first), "patient")
+    return f"by case: {num_slides} of {patients} are {counted(len(first), 'bag')}"
 
 
 def _labels_hash(labels: Path, slide_table: Path | None) -> str:

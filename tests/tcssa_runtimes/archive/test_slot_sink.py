@@ -15,7 +15,9 @@ from tcssa.errors import UsageError
 from tcssa.slides import ExtractSettings
 from tcssa_exporters import export_compressor
 from tcssa_runtimes import encode, open_runtime
+from tcssa_runtimes.archive.case_files import CaseFiles
 from tcssa_runtimes.archive.compress_slides import compress_slides
+from tcssa_runtimes.archive.merge import merge_slides
 from tcssa_runtimes.backends import torch_runtime as torch_runtime_module
 
 GRID = "20x_224px_0px_overlap"
@@ -154,3 +156,20 @@ def test_a_model_of_another_encoder_is_refused_before_anything_is_done(
     with pytest.raises(UsageError, match="was trained on 'uni_v1'"):
         compress_slides(slides, tmp_path / "job", foreign, ExtractSettings(encoder=ENCODER))
     assert not list((tmp_path / "job").rglob("*.jpg"))
+
+
+def test_slides_of_a_patient_are_merged_too(
+    slides: list[Path], run_model: Path, tmp_path: Path
+) -> None:
+    table = {path.stem: "p" for path in slides[:2]}
+    cases = CaseFiles(table)
+    compress_slides(slides, tmp_path, run_model, slots_out=tmp_path / "out", cases=cases)
+    assert (cases.num_merged, cases.failed) == (2, [])
+    of_slides = [tmp_path / "out" / "slide_features_tcssa" / f"{name}.h5" for name in table]
+    with open_runtime(run_model) as runtime:
+        merge_slides(of_slides, tmp_path / "by-hand.h5", runtime)
+    merged = tmp_path / "out" / "case_features_tcssa" / "p.h5"
+    assert np.array_equal(read(merged)[0]["features"], read(tmp_path / "by-hand.h5")[0]["features"])
+    again = CaseFiles(table)
+    compress_slides(slides, tmp_path, run_model, slots_out=tmp_path / "out", cases=again)
+    assert (again.num_merged, again.num_skipped) == (0, 2)

@@ -79,9 +79,7 @@ def test_every_patient_is_tested_once_in_the_folds_of_the_run_by_slide(
     assert all(row.slide_id == row.case_id for row in predictions_of(folder))
     by_slide = settings.cohort.model_copy(update={"unit": "slide"})
     train(small_run(by_slide, epochs=1), tmp_path / "slides", Silent())
-    assert (tmp_path / "slides" / "splits.csv").read_bytes() == (
-        folder / "splits.csv"
-    ).read_bytes()
+    assert (tmp_path / "slides" / "splits.csv").read_bytes() == (folder / "splits.csv").read_bytes()
     with pytest.raises(RunError, match=r"was trained by slide, .* by case"):
         compare([folder, tmp_path / "slides"], None, Silent())
 
