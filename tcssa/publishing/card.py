@@ -83,6 +83,7 @@ def _of_run(source: Source, metrics: RunMetrics | None) -> dict[str, Any]:
     return {
         "data": list(_data(source, metrics)),
         "splits": _splits(source.settings),
+        "bag": _bag(source),
         "tables": list(_tables(metrics)),
         "own_code": is_imported(source.settings.model.name),
     }
@@ -136,14 +137,21 @@ def _facts(source: Source) -> Iterator[tuple[str, str]]:
         yield "checkpoint SHA-256", source.sha256
 
 
+def _bag(run: FinishedRun) -> str:
+    """Return what a row of the run's predictions is called."""
+    return "bag" if run.settings.cohort.unit == "case" else "slide"
+
+
 def _data(run: FinishedRun, metrics: RunMetrics) -> Iterator[tuple[str, str]]:
     cohort, content = run.fingerprint, read_run(run.folder)
     if run.settings.dataset is not None:
         yield "preset", run.settings.dataset
     yield "cohort", f"{counted(cohort['slides'], 'slide')}, {counted(cohort['patches'], 'patch')}"
+    if run.settings.cohort.unit == "case":
+        yield "one bag", "all slides of a patient"
     if confusion := metrics.pooled.get("confusion"):
         sizes = zip(metrics.task.label_names, map(sum, confusion), strict=True)
-        yield "tested slides by label", ", ".join(f"{name} {size}" for name, size in sizes)
+        yield f"tested {_bag(run)}s by label", ", ".join(f"{name} {size}" for name, size in sizes)
     for name, what in (("skipped", "left out, with a reason"), ("unused", "in no fold")):
         if content.get(name):
             yield what, counted(len(content[name]), "slide")

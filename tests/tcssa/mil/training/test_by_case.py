@@ -21,6 +21,8 @@ from tcssa.mil.tasks.classes import Classes
 from tcssa.mil.tasks.prediction import Prediction
 from tcssa.mil.training.prototypes import read_prototypes
 from tcssa.mil.training.train import train
+from tcssa.publishing.card import model_card
+from tcssa.publishing.model_files import model_files
 from tcssa.reporter import Silent
 from tcssa.run import read_run
 
@@ -91,6 +93,9 @@ def test_the_run_says_what_its_bags_are(run: tuple[MilSettings, Path]) -> None:
     assert ["read as", said] in page.cells
     assert "9 test bags of 9 patients" in page.text
     assert "trained on all 18 slides of 9 patients" in " ".join(page.text.split())
+    card = model_card(model_files(run[1]))
+    assert "| one bag | all slides of a patient |" in card
+    assert "9 bags of 9 patients" in card
     assert {each.slide_id[0] for each in read_prototypes(run[1] / "fold-0")} == {"s"}
 
 
