@@ -15,6 +15,7 @@ from rich.console import Console
 
 from tcssa.config.settings import Section
 from tcssa.errors import UsageError, counted
+from tcssa_cli.crew_options import CrewOptions, engine_of, where_workers_find
 from tcssa_cli.options import (
     CaseOptions,
     DebugFlag,
@@ -101,10 +102,12 @@ class PatientOptions(CaseOptions):
 
 
 _PATIENTS = Flags(PatientOptions, at="patients", panel="Patients")
+_CREW = Flags(CrewOptions, at="crew", panel="Slides, by several workers")
 _GROUPS = (
     Flags(RunOptions, at="run", panel="Runs of train-mil"),
     Flags(ArtefactOptions, at="artefact", panel="Artefacts"),
     Flags(SlideOptions, at="slides", panel="Slides", completed={"encoder": encoder_names}),
+    _CREW,
 )
 
 
@@ -200,7 +203,7 @@ def _opened(
         from tcssa_runtimes import open_runtime
         from tcssa_runtimes.prediction.artefact_model import ArtefactModel
 
-        refuse_others(_GROUPS, ("artefact", "slides"), flags, f"{model} is an artefact")
+        refuse_others(_GROUPS, ("artefact", "slides", "crew"), flags, f"{model} is an artefact")
         if device == "mps":
             raise UsageError("artefacts run on the CPU or on CUDA, not on mps")
         options = given(ArtefactOptions, flags["artefact"])
@@ -213,7 +216,7 @@ def _opened(
         from tcssa.mil.prediction.run_model import RunModel
         from tcssa.mil.results.finished import read_finished
 
-        refuse_others(_GROUPS, ("run", "slides"), flags, f"{model} is no artefact")
+        refuse_others(_GROUPS, ("run", "slides", "crew"), flags, f"{model} is no artefact")
         run = read_finished(model)
         if run.settings.cohort.unit == "case" and flags["patients"]["by"] == "slide":
             raise UsageError(f"{model} was trained by case: a patient is one bag, not a slide")
@@ -257,8 +260,11 @@ def _bags(
     settings = extraction_settings(
         model, opened.encoder, made(), output, flags=told, config=options.extract_config
     )
-    files = find_slides(inputs, options.manifest, reporter=output)
-    return extract_slides(files, out / "job", settings, output)
+    crew = given(CrewOptions, flags["crew"])
+    places = [where_workers_find(place, crew) for place in inputs]
+    files = find_slides(places, options.manifest, reporter=output)
+    job = Path(where_workers_find(str(out / "job"), crew))
+    return extract_slides(files, job, settings, output, engine_of(crew, device))
 
 
 def _data(found: Predicted) -> dict[str, Any]:

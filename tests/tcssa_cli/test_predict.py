@@ -62,6 +62,9 @@ def test_slides_are_extracted_and_predicted_in_one_command(tcssa: Run, tmp_path:
     again = tcssa("predict", *arguments, "--out", out, "--json")
     assert again.json["num_done_before"] == 1
     assert again.json["slides"] == done.json["slides"]
+    shared = tcssa("predict", *arguments, "--out", tmp_path / "shared", "--workers", 2, "--json")
+    assert shared.json["slides"] == done.json["slides"]
+    assert [failed["slide_id"] for failed in shared.json["failed"]] == ["broken"]
 
 
 def test_what_does_not_go_together_is_refused(
@@ -71,6 +74,7 @@ def test_what_does_not_go_together_is_refused(
     for arguments, reason in (
         ([run, "--out", out], "no slides were given"),
         ([run, new, "--out", out, "--encoder", "uni_v2"], "--encoder is for slides"),
+        ([run, new, "--out", out, "--workers", 2], "--workers is for slides, by several workers"),
         ([run, new, "--out", out, "--runtime", "onnx"], "--runtime is for artefacts"),
     ):
         done = tcssa("predict", *arguments)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tcssa.config.settings import resolve
+from tcssa.crew.dispatcher import Engine
 from tcssa.encoders.registry import encoder_spec, is_encoder_name
 from tcssa.errors import RunError, TcssaError, UsageError
 from tcssa.features import BagRef, find_bags, open_bag
@@ -137,7 +138,11 @@ def _doubts(settings: ExtractSettings, made: ExtractionRecord) -> list[str]:
 
 
 def extract_slides(
-    slides: Sequence[SlideFile], job: Path, settings: ExtractSettings, reporter: Reporter
+    slides: Sequence[SlideFile],
+    job: Path,
+    settings: ExtractSettings,
+    reporter: Reporter,
+    engine: Engine | None = None,
 ) -> tuple[list[BagRef], list[FailedSlide]]:
     """Extract slides, and return their feature files, and the slides that have none.
 
@@ -146,6 +151,7 @@ def extract_slides(
         job: The job folder; slides that are done there already are not extracted again.
         settings: Settings of the extraction.
         reporter: Told of progress and warnings.
+        engine: Starts workers that share the slides; None works in this process alone.
 
     Raises:
         UsageError: Features that are there already were made with other parameters.
@@ -155,7 +161,7 @@ def extract_slides(
     layout = JobLayout.of(job, settings)
     bags: list[BagRef] = []
     failed: list[FailedSlide] = []
-    for result in extract(slides, job, settings, reporter).slides:
+    for result in extract(slides, job, settings, reporter, engine=engine).slides:
         if result.status in ("done", "skipped") and result.num_patches:
             bags.append(BagRef(layout.features_file(result.slide_id)))
         else:
