@@ -51,7 +51,8 @@ class CohortSettings(Section):
     targets: list[str] = Field(
         default=[],
         description="Column of one of several labels that one model learns together; repeat it. "
-        "Empty cells are unknown.",
+        "COLUMN=regression (or =ordinal, =classes) if its kind is not --kind. Empty cells are "
+        "unknown.",
     )
     time_column: str | None = Field(
         default=None,

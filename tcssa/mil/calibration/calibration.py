@@ -63,7 +63,11 @@ def targets_of(task: MilTask) -> dict[str, Target]:
     if isinstance(task, Classes):
         return {LABEL: Target(task, slice(None))}
     if isinstance(task, Several):
-        return {name: Target(task.tasks[name], part) for name, part in task.parts()}
+        return {
+            name: Target(own, part)
+            for name, part in task.parts()
+            if isinstance(own := task.tasks[name], Classes)
+        }
     return {}
 
 

@@ -40,5 +40,11 @@ class Ensemble(BagClassifier):
         logits = []
         for member in self.classifiers:
             factor, shift = member.task.scale_on(self.task)
-            logits.append(member(*given).logits * factor + shift)
+            found = member(*given).logits
+            logits.append(found * found.new_tensor(factor) + found.new_tensor(shift))
         return BagsLogits(torch.stack(logits).mean(0))
+
+
+def members_of(model: BagClassifier) -> list[BagClassifier]:
+    """Return the classifiers that a classifier is the mean of: of one alone itself."""
+    return model.classifiers if isinstance(model, Ensemble) else [model]

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tcssa.compressor.state import SlotState
-from tcssa.mil.classifier.ensemble import Ensemble
+from tcssa.mil.classifier.ensemble import Ensemble, members_of
 from tcssa.mil.classifier.slide_classifier import SlideClassifier
 from tcssa.mil.evidence.occlusion import MOST_BLOCKS, occluded
 from tcssa.mil.evidence.slot_evidence import parts_by_slot, slot_parts
@@ -96,9 +96,10 @@ def evidence_of(
 
 def divides(model: BagClassifier) -> bool:
     """Tell whether the evidence of a classifier's patches adds up to its logits."""
-    if isinstance(model, Ensemble):
-        return all(divides(member) for member in model.classifiers)
-    return isinstance(model, SlideClassifier) or type(model).by_patch is not BagClassifier.by_patch
+    return all(
+        isinstance(member, SlideClassifier) or type(member).by_patch is not BagClassifier.by_patch
+        for member in members_of(model)
+    )
 
 
 def by_slot(
@@ -119,19 +120,7 @@ def by_slot(
     return _evidence(slots.logits, slots.attention, slots.logits.sum(dim=0), "by slot")
 
 
-def passes(model: BagClassifier, most_blocks: int = MOST_BLOCKS) -> int:
-    """Return about how many classifications of a slide its evidence takes as long as.
-
-    Args:
-        model: The classifier.
-        most_blocks: Most blocks of occlusion.
-    """
-    if isinstance(model, Ensemble):
-        return sum(passes(member, most_blocks) for member in model.classifiers)
-    return 3 if divides(model) else most_blocks + 1
-
-
-def _scaled(one: Evidence, factor: float, shift: float) -> Evidence:
+def _scaled(one: Evidence, factor: Floats, shift: Floats) -> Evidence:
     """Return evidence for other outputs, factor × output + shift; the shift goes by attention."""
     parts = one.parts * factor
     if one.attention is not None:

@@ -104,7 +104,8 @@ class RunModel:
         with autocast(self.device, self._precision):
             found = model([bag], None, [places]) if model.reads_coords else model([bag])
         factor, shift = model.task.scale_on(self.task)  # each fold has a scale of its own
-        outputs: Tensor = found.logits[0].float().cpu() * factor + shift
+        own = found.logits[0].float().cpu()
+        outputs: Tensor = own * own.new_tensor(factor) + own.new_tensor(shift)
         return outputs
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 _TITLES = {
+    "mean_headline": "mean of each target's own figure",
     "c_index": "c-index",
     "r2": "R²",
     "pearson": "Pearson r",

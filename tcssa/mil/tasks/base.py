@@ -125,13 +125,13 @@ class MilTask(ABC):
             hint="leave it out",
         )
 
-    def scale_on(self, other: MilTask) -> tuple[float, float]:
-        """Return the factor and the shift that turn this task's outputs into another fold's.
+    def scale_on(self, other: MilTask) -> tuple[Floats, Floats]:
+        """Return the factors and the shifts [O] that turn this task's outputs into another fold's.
 
         Args:
             other: A task of the same kind and labels, fitted on another training part.
         """
-        return 1.0, 0.0
+        return np.ones(len(self.outputs)), np.zeros(len(self.outputs))
 
     @abstractmethod
     def validation_loss(self, predictions: Sequence[Prediction]) -> float:

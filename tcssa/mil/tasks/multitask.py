@@ -17,30 +17,43 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tcssa.errors import SplitError
 from tcssa.mil.tasks.base import Labelled, MilTask, Row, Scored, Stratum
 from tcssa.mil.tasks.classes import Classes
 from tcssa.mil.tasks.prediction import Prediction, Truth
+from tcssa.mil.tasks.regression import Regression
 from tcssa.statistics.metrics import Floats, Metric
 
-_UNKNOWN = -1
+OneNumber = Classes | Regression
+"""Kinds of label that can be a target: those whose label is one number."""
+
+MEAN_HEADLINE = "mean_headline"
+"""The figure of targets of several kinds, which have no other in common."""
+
+_IN_THE_LABELS_UNIT = "mean_absolute_error"
+"""A metric whose mean over targets of several units would mean nothing."""
 
 
 @dataclass(frozen=True)
 class Several(MilTask):
-    """Several targets side by side, each of classes or grades."""
+    """Several targets side by side, each of classes, grades or numbers."""
 
     kind: ClassVar[str] = "several"
 
-    tasks: Mapping[str, Classes]
+    tasks: Mapping[str, OneNumber]
     """The task of each target, by the target's name."""
 
     @property
     def headline(self) -> str:  # type: ignore[override]  # it depends on the targets' kind
-        """The headline metric of the targets' kind, averaged over the targets."""
-        return self._first.headline
+        """The headline metric of the targets' kind, or of each one's own, averaged over them."""
+        return self._first.headline if self._is_of_one_kind else MEAN_HEADLINE
 
     @property
-    def _first(self) -> Classes:
+    def _is_of_one_kind(self) -> bool:
+        return len({task.kind for task in self.tasks.values()}) == 1
+
+    @property
+    def _first(self) -> OneNumber:
         return next(iter(self.tasks.values()))
 
     @property
@@ -54,22 +67,46 @@ class Several(MilTask):
         return [*self._first.label_names, "unknown"]
 
     def label_of(self, truth: Truth) -> int:
-        """Return the first target's label; the number of its classes where it is unknown."""
-        return len(self._first.classes) if truth[0] is None else int(truth[0])
+        """Return the first target's label; the number of its names where it is unknown."""
+        first = self._first
+        return len(first.label_names) if truth[0] is None else first.label_of(truth[:1])
+
+    def fitted(self, slides: Sequence[Labelled]) -> Self:
+        """See `MilTask.fitted`; each target on the slides where it is known."""
+        views, tasks = self.views(slides), {}
+        for name, task in self.tasks.items():
+            try:
+                tasks[name] = task.fitted(views[name])
+            except SplitError as fault:
+                raise SplitError(f"target {name}: {fault}", hint=fault.hint) from None
+        return replace(self, tasks=tasks)
+
+    def scale_on(self, other: MilTask) -> tuple[Floats, Floats]:
+        """See `MilTask.scale_on`; each target's outputs by their own factor and shift."""
+        assert isinstance(other, Several)
+        scales = [task.scale_on(other.tasks[name]) for name, task in self.tasks.items()]
+        factors, shifts = zip(*scales, strict=True)
+        return np.concatenate(factors), np.concatenate(shifts)
 
     def targets(self, slides: Sequence[Labelled]) -> Tensor:
-        """Return the labels with one column a target, [B, T]; −1 where it is unknown."""
-        rows = [[_UNKNOWN if v is None else int(v) for v in slide.truth] for slide in slides]
-        return torch.tensor(rows)
+        """Return each target's own labels, float32, [B, T]; NaN where it is unknown."""
+        found = torch.full((len(slides), len(self.tasks)), torch.nan)
+        views = self.views(slides)
+        for index, (name, task) in enumerate(self.tasks.items()):
+            known = torch.tensor([slide.truth[index] is not None for slide in slides])
+            found[known, index] = task.targets(views[name]).float()
+        return found
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """See `MilTask.losses`; the mean over the targets that are known for a slide."""
-        known = targets != _UNKNOWN
+        known = ~targets.isnan()
         columns = []
         parts = zip(self.tasks.values(), self._split(outputs), targets.unbind(1), strict=True)
         for task, of_target, labels in parts:
-            # an unknown label is replaced by the first class, and its loss by 0
-            columns.append(task.losses(of_target, labels.clamp(min=0)))
+            stated = labels.nan_to_num()  # an unknown label is replaced by 0, and its loss too
+            columns.append(
+                task.losses(of_target, stated.long() if isinstance(task, Classes) else stated)
+            )
         losses = torch.where(known, torch.stack(columns, dim=1), 0.0)
         return losses.sum(dim=1) / known.sum(dim=1)
 
@@ -80,13 +117,17 @@ class Several(MilTask):
 
     def weighted(self, slides: Sequence[Labelled]) -> Self:
         """See `MilTask.weighted`; the classes of each target by its own frequencies."""
+        if not any(isinstance(task, Classes) for task in self.tasks.values()):
+            self._first.weighted(slides)  # refuses it
         views = self.views(slides)
-        return replace(
-            self, tasks={name: task.weighted(views[name]) for name, task in self.tasks.items()}
-        )
+        tasks = {
+            name: task.weighted(views[name]) if isinstance(task, Classes) else task
+            for name, task in self.tasks.items()
+        }
+        return replace(self, tasks=tasks)
 
     def values(self, outputs: Tensor) -> tuple[float, ...]:
-        """Compute the probabilities of all targets, one target after another."""
+        """Compute the predicted numbers of all targets, one target after another."""
         parts = zip(self.tasks.values(), self._split(outputs), strict=True)
         return tuple(value for task, part in parts for value in task.values(part))
 
@@ -105,31 +146,43 @@ class Several(MilTask):
     def views(self, rows: Sequence[Row]) -> dict[str, list[Row]]:
         """Return for each target the rows where it is known, as if it were their only label."""
         return {
-            name: [_viewed(row, index, part) for row in rows if row.truth[index] is not None]
+            name: [
+                _viewed(row, index, self.tasks[name], part)
+                for row in rows
+                if row.truth[index] is not None
+            ]
             for index, (name, part) in enumerate(self.parts())
         }
 
     def parts(self) -> Iterator[tuple[str, slice]]:
-        """Yield every target's name, and the slice of its probabilities among all."""
+        """Yield every target's name, and the slice of its predicted numbers among all."""
         begin = 0
         for name, task in self.tasks.items():
-            yield name, slice(begin, begin + len(task.classes))
-            begin += len(task.classes)
+            end = begin + len(task.value_columns)
+            yield name, slice(begin, end)
+            begin = end
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
-        """The metrics of the targets' kind, averaged over the targets."""
-        return {name: self._macro(name) for name in self._first.metrics}
+        """The metrics that the targets have in common, averaged over the targets."""
+        if not self._is_of_one_kind:
+            return {MEAN_HEADLINE: self._macro(None)}
+        names = [name for name in self._first.metrics if name != _IN_THE_LABELS_UNIT]
+        return {name: self._macro(name) for name in names}
 
-    def _macro(self, metric: str) -> Metric:
+    def _macro(self, metric: str | None) -> Metric:
+        """Return the mean of a metric over the targets; None takes each one's own headline."""
+
         def macro(truth: NDArray[Any], values: Floats) -> float | None:
             scores = []
             for index, (name, part) in enumerate(self.parts()):
                 known = ~np.isnan(truth[:, index])
                 if not known.any():
                     return None
-                labels = truth[known, index].astype(np.int64)
-                scores.append(self.tasks[name].metrics[metric](labels, values[known, part]))
+                task, labels = self.tasks[name], truth[known, index]
+                stated = labels.astype(np.int64) if isinstance(task, Classes) else labels
+                of_target = task.metrics[metric or task.headline]
+                scores.append(of_target(stated, values[known, part]))
             known_scores = [score for score in scores if score is not None]
             # a mean over some of the targets would be a different metric
             return float(np.mean(known_scores)) if len(known_scores) == len(scores) else None
@@ -175,11 +228,11 @@ class Several(MilTask):
 
     @property
     def decision_columns(self) -> list[str]:
-        """The predicted class of every target, prefixed with its name."""
+        """The decisions on every target, prefixed with its name."""
         return [f"{name}_{c}" for name, task in self.tasks.items() for c in task.decision_columns]
 
     def decision_cells(self, values: Sequence[float]) -> list[object]:
-        """Return the predicted class of every target."""
+        """Return the decisions on every target."""
         return [
             cell
             for name, part in self.parts()
@@ -189,17 +242,30 @@ class Several(MilTask):
     @property
     def agreement_columns(self) -> list[str]:
         """The agreement on every target, prefixed with its name."""
-        return [f"{name}_agreement" for name in self.tasks]
+        return [f"{name}_{c}" for name, task in self.tasks.items() for c in task.agreement_columns]
+
+    def agreement_cells(
+        self, values: Sequence[float], others: Sequence[Sequence[float]]
+    ) -> list[object]:
+        """Return the agreement on every target; see `MilTask`."""
+        return [
+            cell
+            for name, part in self.parts()
+            for cell in self.tasks[name].agreement_cells(
+                values[part], [other[part] for other in others]
+            )
+        ]
 
     def label_cells(self, prediction: Prediction) -> list[object]:
-        """Return true and predicted class of every target; an unknown true class is empty."""
+        """Return the label of every target, empty where unknown, and what is predicted."""
         cells: list[object] = []
         for index, (name, part) in enumerate(self.parts()):
             known = prediction.truth[index] is not None
-            # the class of an unknown label is never shown
+            # what stands for an unknown label is never shown
             stated = prediction if known else replace(prediction, truth=(0.0,) * len(self.tasks))
-            true, predicted = self.tasks[name].label_cells(_viewed(stated, index, part))
-            cells += [true if known else "", predicted]
+            task = self.tasks[name]
+            true, *decided = task.label_cells(_viewed(stated, index, task, part))
+            cells += [true if known else "", *decided]
         return cells
 
     def read_truth(self, row: Mapping[str, str]) -> Truth:
@@ -209,16 +275,24 @@ class Several(MilTask):
             for name, task in self.tasks.items()
         )
 
+    def read_values(self, row: Mapping[str, str]) -> tuple[float, ...]:
+        """Read the predicted numbers of every target; see `MilTask.read_values`."""
+        return tuple(
+            value
+            for name, task in self.tasks.items()
+            for value in task.read_values({c: row[f"{name}_{c}"] for c in task.value_columns})
+        )
+
     def strata(self, slides: Sequence[Labelled]) -> list[Stratum]:
-        """Return a stratum for each class of every target, and one where the target is unknown."""
+        """Return the strata of every target, and one where the target is unknown."""
         found = []
-        for index, (name, task) in enumerate(self.tasks.items()):
-            truth = [slide.truth[index] for slide in slides]
-            for label, of_class in enumerate(task.classes):
-                members = np.array([value == label for value in truth])
-                found.append(Stratum(f"class {of_class!r} of target {name}", members))
-            unknown = np.array([value is None for value in truth])
-            found.append(Stratum(f"{name} unknown", unknown, required=False))
+        for index, (name, rows) in enumerate(self.views(slides).items()):
+            known = np.array([slide.truth[index] is not None for slide in slides])
+            for own in self.tasks[name].strata(rows):
+                members = np.zeros(len(slides), dtype=bool)
+                members[known] = own.members
+                found.append(replace(own, name=f"{own.name} of target {name}", members=members))
+            found.append(Stratum(f"{name} unknown", ~known, required=False))
         return found
 
     def facts(self) -> dict[str, Any]:
@@ -244,9 +318,14 @@ class Several(MilTask):
     @property
     def meanings(self) -> tuple[str, ...]:
         """See `MilTask`."""
+        own = dict.fromkeys(line for task in self.tasks.values() for line in task.meanings)
+        if self._is_of_one_kind:
+            return ("Each figure is the mean over the targets; their own follow.", *own)
         return (
-            "Each figure is the mean over the targets; their own follow.",
-            *self._first.meanings,
+            "The figure of all targets is the mean of each one's own: AUC of classes, kappa of "
+            "grades, R² of numbers. These have no scale in common, so it only ranks trainings of "
+            "the same targets.",
+            *own,
         )
 
     @property
@@ -259,11 +338,11 @@ class Several(MilTask):
         }
 
 
-def _viewed(row: Row, index: int, part: slice) -> Row:
+def _viewed(row: Row, index: int, task: OneNumber, part: slice) -> Row:
     """Return a row as if one target were its only label."""
     value = row.truth[index]
     assert value is not None  # only rows for which the target is known
-    only: dict[str, Any] = {"label": int(value), "truth": (value,)}
+    only: dict[str, Any] = {"label": task.label_of((value,)), "truth": (value,)}
     if hasattr(row, "probs"):
         only["probs"] = row.probs[part]
     return cast(Row, replace(cast(Any, row), **only))  # all rows are dataclasses

@@ -21,7 +21,7 @@ from tcssa.files.table import is_missing, number
 from tcssa.mil.settings import CohortSettings
 from tcssa.mil.tasks.base import MilTask
 from tcssa.mil.tasks.classes import Classes
-from tcssa.mil.tasks.multitask import Several
+from tcssa.mil.tasks.multitask import OneNumber, Several
 from tcssa.mil.tasks.ordinal import Ordinal
 from tcssa.mil.tasks.prediction import Truth
 from tcssa.mil.tasks.regression import Regression, read_value
@@ -29,12 +29,11 @@ from tcssa.mil.tasks.survival import Survival
 from tcssa.mil.tasks.survival_columns import survival_columns
 
 _KINDS: dict[str, type[Classes]] = {"classes": Classes, "ordinal": Ordinal}
-
+_OF_TARGETS = (*_KINDS, Regression.kind)
 
 _TIMES = "its columns are time and event: --time-column, --event-column"
 _NOT_OF_SURVIVAL = {"--target": _TIMES, "--class": _TIMES, "--label-column": _TIMES}
 _NOT_OF_NUMBERS = {
-    "--target": "one number is learnt: name its column with --label-column",
     "--class": "labels are numbers; for classes or grades take another --kind",
     "names for labels (label_names)": "labels are numbers; take the names out of the settings",
 }
@@ -72,11 +71,11 @@ def read_task(data: CohortSettings, known: MilTask | None = None) -> TaskLabels:
     if data.kind == Survival.kind:
         _require_meaning(data, _NOT_OF_SURVIVAL)
         read = _read_survival
+    elif data.targets:
+        read = _read_several
     elif data.kind == Regression.kind:
         _require_meaning(data, _NOT_OF_NUMBERS)
         read = _read_numbers
-    elif data.targets:
-        read = _read_several
     table = SlideTable.read(
         data.labels,
         slide_table=data.slide_table,
@@ -91,7 +90,7 @@ def _read_classes(data: CohortSettings, table: SlideTable, known: MilTask | None
     rows, left_out = read_classes(
         table, data.label_column, stated, data.label_names, skip_missing=data.skip_missing
     )
-    task = _task(data, table.path, [row.label for row in rows], known)
+    task = _task(data, data.kind, table.path, [row.label for row in rows], known)
     slides = [_labelled(row, (float(task.classes.index(row.label)),)) for row in rows]
     numeric = [] if known or data.classes else numeric_classes(task)
     return TaskLabels(task, slides, left_out, table.readings + numeric)
@@ -111,7 +110,12 @@ def numeric_classes(task: MilTask) -> list[str]:
 
 
 def _task(
-    data: CohortSettings, path: Path, labels: Sequence[str], known: MilTask | None, of: str = ""
+    data: CohortSettings,
+    kind: str,
+    path: Path,
+    labels: Sequence[str],
+    known: MilTask | None,
+    of: str = "",
 ) -> Classes:
     """Return the task of these labels; ``of`` says which target's they are.
 
@@ -125,55 +129,89 @@ def _task(
         what = f"all slides have one label, {found[0]!r}" if found else "no slide has a label"
         raise TableError(path, [of + what])
     classes = data.classes or found
-    if data.kind == Ordinal.kind and not data.classes and any(_natural(name)[0] for name in found):
+    if kind == Ordinal.kind and not data.classes and any(_natural(name)[0] for name in found):
         raise TableError(
             path,
             [f"{of}the order of these grades is not known: {', '.join(found)}"],
             hint="name them from the lowest to the highest: --class LOW --class HIGH",
         )
-    return _KINDS[data.kind](tuple(classes))
+    return _KINDS[kind](tuple(classes))
 
 
 def _read_several(data: CohortSettings, table: SlideTable, known: MilTask | None) -> TaskLabels:
     if data.label_column:
         raise UsageError("--target names the columns of labels: leave --label-column out")
-    if len(set(data.targets)) < len(data.targets):
-        raise UsageError("give each --target once")
+    kinds = _kinds_of_targets(data, table)
     columns = table.require(
-        [LabelColumn(name, (name,)) for name in data.targets], "--target takes names of columns"
+        [LabelColumn(name, (name,)) for name in kinds],
+        f"--target takes a column, or COLUMN=KIND with one of {', '.join(_OF_TARGETS)}",
     )
     of_run = dict(known.tasks) if isinstance(known, Several) else {}
     readers = []
-    for name, column in zip(data.targets, columns, strict=True):
-        classes = of_run[name].classes if name in of_run else data.classes
-        names = ClassNames(classes, data.label_names, table.cells(column))
-        readers.append(_Target(name, names, skips_others=data.skip_missing))
+    for (name, kind), column in zip(kinds.items(), columns, strict=True):
+        read: Callable[[str], str | float] = _number
+        if kind != Regression.kind:
+            own = of_run.get(name)
+            classes = own.classes if isinstance(own, Classes) else data.classes
+            read = ClassNames(classes, data.label_names, table.cells(column))
+        readers.append(_Target(name, read, skips_others=data.skip_missing))
     rows, left_out = table.labels(
         columns,
         lambda cells: tuple(read(cell) for read, cell in zip(readers, cells, strict=True)),
         skip_missing=data.skip_missing,
     )
     if all(label is None for row in rows for label in row.label):
-        raise TableError(table.path, [f"no slide has a known label of {', '.join(data.targets)}"])
-    tasks = {
-        name: _task(
-            data,
-            table.path,
-            [label for row in rows if (label := row.label[index]) is not None],
-            of_run.get(name),
-            of=f"target {name}: ",
-        )
-        for index, name in enumerate(data.targets)
-    }
+        raise TableError(table.path, [f"no slide has a known label of {', '.join(kinds)}"])
+    tasks: dict[str, OneNumber] = {}
+    for index, (name, kind) in enumerate(kinds.items()):
+        labels = [label for row in rows if (label := row.label[index]) is not None]
+        run_task, of = of_run.get(name), f"target {name}: "
+        if kind == Regression.kind:
+            numbers = [label for label in labels if isinstance(label, float)]
+            tasks[name] = _task_of_numbers(table.path, numbers, run_task, of)
+        else:
+            names = [label for label in labels if isinstance(label, str)]
+            tasks[name] = _task(data, kind, table.path, names, run_task, of)
     labelled = []
     for row in rows:
-        truth = tuple(
-            None if label is None else float(task.classes.index(label))
-            for label, task in zip(row.label, tasks.values(), strict=True)
-        )
-        labelled.append(_labelled(row, truth))
+        pairs = zip(row.label, tasks.values(), strict=True)
+        labelled.append(_labelled(row, tuple(_as_number(label, task) for label, task in pairs)))
     others = [sentence for reader in readers for sentence in reader.others()]
     return TaskLabels(Several(tasks), labelled, left_out, table.readings + others)
+
+
+def _as_number(label: str | float | None, task: OneNumber) -> float | None:
+    """Return the number of a class among those of its task; numbers and the unknown stay."""
+    if isinstance(label, str):
+        assert isinstance(task, Classes)  # labels of numbers are read as such
+        return float(task.classes.index(label))
+    return label
+
+
+def _kinds_of_targets(data: CohortSettings, table: SlideTable) -> dict[str, str]:
+    """Return the kind of each target by its column; ``COLUMN=KIND`` says it, else it is --kind's.
+
+    Raises:
+        UsageError: A target is given twice or can be read in two ways, or there are names of
+            classes, and no target is of classes.
+    """
+    kinds: dict[str, str] = {}
+    for text in data.targets:
+        column, _, kind = text.rpartition("=")
+        is_stated = bool(column) and kind in _OF_TARGETS
+        if is_stated and {text, column} <= set(table.columns):
+            raise UsageError(
+                f"--target {text} may be the column {text} or the column {column}, of {kind}",
+                hint="rename one of the columns",
+            )
+        if not is_stated or text in table.columns:
+            column, kind = text, data.kind
+        if column in kinds:
+            raise UsageError("give each --target once")
+        kinds[column] = kind
+    if set(kinds.values()) == {Regression.kind}:
+        _require_meaning(data.model_copy(update={"kind": Regression.kind}), _NOT_OF_NUMBERS)
+    return kinds
 
 
 class _Target:
@@ -181,16 +219,18 @@ class _Target:
 
     Args:
         name: The target, named in errors.
-        read: Reads the names of its classes.
+        read: Reads the name of a class, or a number.
         skips_others: Whether classes that are not wanted count as unknown.
     """
 
-    def __init__(self, name: str, read: ClassNames, *, skips_others: bool) -> None:
+    def __init__(
+        self, name: str, read: Callable[[str], str | float], *, skips_others: bool
+    ) -> None:
         self._name, self._read, self._skips_others = name, read, skips_others
         self._others: list[str] = []
 
-    def __call__(self, cell: str) -> str | None:
-        """Return the class in a cell; None where it is unknown."""
+    def __call__(self, cell: str) -> str | float | None:
+        """Return the class or the number in a cell; None where it is unknown."""
         try:
             return self._read(cell)
         except MissingLabelError:
@@ -239,17 +279,33 @@ def _require_meaning(data: CohortSettings, unfit: Mapping[str, str]) -> None:
 def _read_numbers(data: CohortSettings, table: SlideTable, known: MilTask | None) -> TaskLabels:
     column = column_of_label(table, data.label_column)
     rows, left_out = table.labels([column], _number_in, skip_missing=data.skip_missing)
-    labels = [row.label for row in rows]
-    if known is None and len(set(labels)) < 2:
-        what = f"all slides have one label, {labels[0]:g}" if labels else "no slide has a label"
-        raise TableError(table.path, [what])
-    task = known if isinstance(known, Regression) else Regression.of_labels(labels)
+    task = _task_of_numbers(table.path, [row.label for row in rows], known)
     slides = [_labelled(row, (row.label,)) for row in rows]
     return TaskLabels(task, slides, left_out, table.readings)
 
 
+def _task_of_numbers(
+    path: Path, labels: Sequence[float], known: MilTask | None, of: str = ""
+) -> Regression:
+    """Return the task of these labels; ``of`` says which target's they are.
+
+    Raises:
+        TableError: There are fewer than two different labels.
+    """
+    if isinstance(known, Regression):
+        return known
+    if len(set(labels)) < 2:
+        what = f"all slides have one label, {labels[0]:g}" if labels else "no slide has a label"
+        raise TableError(path, [of + what])
+    return Regression.of_labels(labels)
+
+
 def _number_in(cells: Sequence[str]) -> float:
     (cell,) = cells
+    return _number(cell)
+
+
+def _number(cell: str) -> float:
     if is_missing(cell):
         raise MissingLabelError(missing("label", cell))
     return read_value("label", cell)

@@ -104,10 +104,10 @@ class Regression(MilTask):
         """Compute the number in the label's unit."""
         return (float(outputs) * self.sd + self.mean,)
 
-    def scale_on(self, other: MilTask) -> tuple[float, float]:
+    def scale_on(self, other: MilTask) -> tuple[Floats, Floats]:
         """See `MilTask.scale_on`; each fold has a mean and an SD of its own."""
         assert isinstance(other, Regression)
-        return self.sd / other.sd, (self.mean - other.mean) / other.sd
+        return np.array([self.sd / other.sd]), np.array([(self.mean - other.mean) / other.sd])
 
     def validation_loss(self, predictions: Sequence[Prediction]) -> float:
         """Compute the mean of Huber's loss."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
@@ -87,7 +87,9 @@ class _SeveralFacts(_Facts):
     """Facts of several labels at once."""
 
     kind: Literal["several"]
-    targets: dict[str, _ClassFacts] = Field(min_length=1)
+    targets: dict[str, Annotated[_ClassFacts | _RegressionFacts, Field(discriminator="kind")]] = (
+        Field(min_length=1)
+    )
 
     def task(self) -> Several:
         """Return the task of these targets."""
@@ -142,13 +144,10 @@ def task_of_metrics(metrics: Mapping[str, Any]) -> MilTask:
     Without a ``task`` there, it is plain classes.
 
     Raises:
-        ValueError: The task is missing, not valid, or has targets of several kinds.
+        ValueError: The task is missing or not valid.
     """
     plain = {"kind": Classes.kind, "classes": metrics.get("classes")}
-    task = task_from_facts(metrics["task"] if metrics.get("task") is not None else plain)
-    if isinstance(task, Several) and len({target.kind for target in task.tasks.values()}) > 1:
-        raise ValueError("targets of several kinds have no figures in common")
-    return task
+    return task_from_facts(metrics["task"] if metrics.get("task") is not None else plain)
 
 
 def task_facts(task: MilTask) -> dict[str, Any]:

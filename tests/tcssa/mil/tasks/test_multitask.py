@@ -15,7 +15,7 @@ from tcssa.mil.evaluation.evaluate import evaluate
 from tcssa.mil.results.metrics_file import read_metrics
 from tcssa.mil.results.prediction_tables import read_predictions, write_predictions
 from tcssa.mil.settings import CohortSettings, MilSettings
-from tcssa.mil.tasks import Classes, Ordinal, Several, task_from_facts
+from tcssa.mil.tasks import Classes, Ordinal, Regression, Several, task_from_facts
 from tcssa.mil.tasks.prediction import Prediction
 from tcssa.mil.training.train import train
 from tcssa.reporter import Silent
@@ -75,7 +75,7 @@ def test_the_loss_is_the_mean_over_what_is_known() -> None:
 
 def test_an_unknown_target_has_no_gradient() -> None:
     outputs = torch.zeros(1, 5, requires_grad=True)
-    loss = TASK.loss(outputs, torch.tensor([[-1, 2]]))
+    loss = TASK.loss(outputs, torch.tensor([[float("nan"), 2.0]]))
     (gradient,) = torch.autograd.grad(loss, outputs)
     assert gradient[0, :2].tolist() == [0, 0]
     assert gradient[0, 2:].abs().min() > 0
@@ -202,3 +202,80 @@ def test_grades_of_several_targets(tmp_path: Path) -> None:
     assert math.fsum(values[:3]) == pytest.approx(1)
     assert math.fsum(values[3:]) == pytest.approx(1)
     assert task_from_facts(task.facts()) == task
+
+
+MIXED = Several({"ER": Classes(("neg", "pos")), "TMB": Regression((3.0,), mean=4.0, sd=2.0)})
+
+
+def mixed(er: float | None, tmb: float | None, outputs: list[float]) -> Prediction:
+    truth = (er, tmb)
+    values = MIXED.values(torch.tensor(outputs))
+    return Prediction("s", "c", MIXED.label_of(truth), values, truth=truth)
+
+
+def test_a_class_and_a_number_each_have_their_own_loss_and_scale() -> None:
+    rows = [mixed(1, 5.0, [0, 0, 1]), mixed(None, 2.0, [0, 0, 0]), mixed(0, None, [0, 0, 0])]
+    outputs = torch.tensor([[0, 0, 1.0], [0, 0, 0.0], [0, 0, 0.0]])
+    expected = [(math.log(2) + 0.5**2 / 2) / 2, 0.5, math.log(2)]
+    losses = MIXED.losses(outputs, MIXED.targets(rows))
+    assert losses.tolist() == pytest.approx(expected)
+    assert MIXED.validation_loss(rows) == pytest.approx(np.mean(expected))
+    assert rows[0].probs[2] == 6.0
+    fitted = MIXED.fitted([mixed(0, 0.0, [0, 0, 0]), mixed(1, None, [0, 0, 0]), *rows[:2]])
+    factors, shifts = MIXED.scale_on(fitted)
+    scaled = outputs[0].numpy() * factors + shifts
+    assert fitted.values(torch.from_numpy(scaled)) == pytest.approx(rows[0].probs)
+    assert task_from_facts(MIXED.facts()) == MIXED
+
+
+def test_a_mixed_table_of_predictions_comes_back(tmp_path: Path) -> None:
+    rows = [mixed(1, None, [1, 2, 3]), mixed(None, 12.5, [0, 1, -7])]
+    path = tmp_path / "predictions.csv"
+    write_predictions(path, rows, MIXED)
+    assert read_predictions(path, MIXED) == rows
+    header = path.read_text().splitlines()[0]
+    assert header == (
+        "slide_id,case_id,ER_label,ER_predicted,TMB_label,fold,"
+        "ER_prob_neg,ER_prob_pos,TMB_predicted"
+    )
+    assert MIXED.agreement_columns == ["ER_agreement", "TMB_predicted_low", "TMB_predicted_high"]
+    others = [(0.2, 0.8, 3.0), (0.7, 0.3, 5.0)]
+    assert MIXED.agreement_cells((0.1, 0.9, 4.0), others) == [0.5, 3.0, 5.0]
+
+
+def test_classes_and_numbers_are_learnt_together(tmp_path: Path) -> None:
+    er = [i % 2 for i in range(24)]
+    rows = [
+        {"ER": ("neg", "pos")[v], "TMB": "" if i % 7 == 5 else f"{10 * v + i % 3}"}
+        for i, v in enumerate(er)
+    ]
+    cohort = write_labelled(tmp_path, rows, [0.9 * v for v in er])
+    cohort = cohort.model_copy(update={"targets": ["ER", "TMB=regression"]})
+    pooled = train(run_of(cohort), tmp_path / "run", Silent()).pooled
+    of_er, of_tmb = pooled["targets"]["ER"], pooled["targets"]["TMB"]
+    assert of_tmb["r2"]["value"] > 0.5
+    assert "at_threshold" in of_er
+    assert "at_threshold" not in of_tmb
+    mean = (of_er["auc"]["value"] + of_tmb["r2"]["value"]) / 2
+    assert pooled["mean_headline"]["value"] == pytest.approx(mean)
+    assert read_metrics(tmp_path / "run").task.headline == "mean_headline"
+    assert (tmp_path / "run" / "plots" / "TMB" / "scatter.png").is_file()
+    assert evaluate(tmp_path / "run", Silent()).metrics["pooled"] == pooled
+
+
+def test_kinds_of_targets_are_read_one_way(tmp_path: Path) -> None:
+    rows = [{"ER": str(i), "PR": str(2 * i)} for i in range(4)]
+    task = cohort_of(tmp_path, rows, kind="regression").task
+    assert task.headline == "r2"
+    assert "mean_absolute_error" not in task.metrics
+    of_both = ["ER=regression", "PR"]
+    assert isinstance(cohort_of(tmp_path, rows, targets=of_both).task.tasks["PR"], Classes)
+    with pytest.raises(UsageError, match="--class has no meaning with --kind regression"):
+        cohort_of(tmp_path, rows, targets=["ER=regression"], classes=["0"])
+    with pytest.raises(UsageError, match="give each --target once"):
+        cohort_of(tmp_path, rows, targets=["ER=regression", "ER"])
+    both = [{**row, "ER=regression": "1"} for row in rows]
+    with pytest.raises(UsageError, match="may be the column ER=regression or the column ER"):
+        cohort_of(tmp_path, both, targets=of_both)
+    with pytest.raises(TableError, match="line 2: target PR: label 'high' is no number"):
+        cohort_of(tmp_path, [{"ER": "1", "PR": "high"}, *rows], kind="regression")

@@ -217,7 +217,6 @@ def test_missing_words_are_missing_and_text_is_a_fault(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("update", "message"),
     [
-        ({"targets": ["label"]}, "--target has no meaning with --kind regression"),
         ({"classes": ["a", "b"]}, "--class has no meaning with --kind regression"),
         ({"label_names": {"1": "a"}}, r"names for labels \(label_names\) has no meaning"),
     ],
