@@ -139,14 +139,14 @@ def heatmap(
     from tcssa.mil.heatmaps.pictures import Look
     from tcssa.mil.heatmaps.sources import JOB_FOLDER, of_features, of_slides
     from tcssa.mil.results.finished import read_finished
-    from tcssa.run import require_own_folder
+    from tcssa.run import HEATMAPS_FILE, require_own_folder
 
     reporter = reporter or Printed()
     trained = read_finished(local_model(run, reporter))
     places = list(map(str, [inputs] if isinstance(inputs, str | Path) else inputs))
     require_out(out, run)
     folder = Path(run) / "heatmaps" if out is None else Path(out)
-    require_own_folder(folder, "heatmaps.csv")
+    require_own_folder(folder, HEATMAPS_FILE)
     failed: list[FailedSlide] = []
     if not are_all_slides(places):
         sources = of_features(places, _path(slides))

@@ -118,9 +118,9 @@ def heatmap(
     from tcssa.mil.heatmaps.heatmaps import draw_heatmaps
     from tcssa.mil.heatmaps.pictures import Look
     from tcssa.mil.results.finished import read_finished
-    from tcssa.run import require_own_folder
+    from tcssa.run import HEATMAPS_FILE, require_own_folder
 
-    require_own_folder(out, "heatmaps.csv")
+    require_own_folder(out, HEATMAPS_FILE)
     trained = read_finished(local_model(run, output))
     sources, failed = _sources(trained, inputs, out, flags, device, output)
     look = given(LookOptions, flags["look"]).model_dump()

@@ -156,9 +156,9 @@ def predict(
     from tcssa.features.patients import read_cases
     from tcssa.hub import local_model
     from tcssa.mil.prediction.predict import predict as predict_slides
-    from tcssa.run import require_own_folder
+    from tcssa.run import PREDICTION_FILE, require_own_folder
 
-    require_own_folder(out, "prediction.json")
+    require_own_folder(out, PREDICTION_FILE)
     model = local_model(model, output)
 
     patients = given(PatientOptions, flags["patients"])

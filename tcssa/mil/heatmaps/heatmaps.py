@@ -35,6 +35,7 @@ from tcssa.mil.prediction.given_slides import FailedSlide
 from tcssa.mil.results.finished import FinishedRun
 from tcssa.mil.tasks import MilTask
 from tcssa.reporter import Reporter
+from tcssa.run import HEATMAPS_FILE
 
 Outcome = TypeVar("Outcome")
 
@@ -173,6 +174,6 @@ def _write_tables(found: Heatmaps, task: MilTask) -> None:
     ]  # fmt: skip
     header = ["slide_id", "num_patches", "leading", *task.value_columns, "scheme", "map"]
     header += [f"compared for {name}" for name in compared]
-    atomic.write_csv(found.folder / "heatmaps.csv", header, rows)
+    atomic.write_csv(found.folder / HEATMAPS_FILE, header, rows)
     failed = [[each.slide_id, each.reason, each.hint] for each in found.failed]
     atomic.write_csv(found.folder / "failed.csv", ["slide_id", "reason", "hint"], failed)

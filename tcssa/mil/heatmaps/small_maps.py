@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from matplotlib import colormaps
 from numpy.typing import NDArray
-from PIL import Image
 
 from tcssa.mil.bags.bag_store import BagStore
-from tcssa.mil.evidence import Reference, passes
-from tcssa.mil.heatmaps.drawing import OPACITY, raster
+from tcssa.mil.classifier.ensemble import members_of
+from tcssa.mil.evidence import Reference, divides
+from tcssa.mil.heatmaps.side_by_side import side_by_side
 from tcssa.mil.heatmaps.slide_map import SlideMap, slide_evidence
+from tcssa.mil.methods import BagClassifier
 from tcssa.mil.prediction.run_model import RunModel
 from tcssa.mil.prediction.slide_model import GivenSlide
 from tcssa.mil.prediction.slide_pictures import PICTURE_PX
-from tcssa.slides.image.places import picture_of, read_places
+from tcssa.slides.image.places import read_places
 
 _BLOCKS = 32
 """Blocks of occlusion: coarser than those of ``tcssa heatmap``, in a quarter of the time."""
-_GAP_PX = 8
 
 
 class SmallMaps:
@@ -34,12 +32,17 @@ class SmallMaps:
         self._model = model
         self._store = BagStore(cache_bytes=0, half=model.is_rounded)
         self._reference = Reference.read(model.run.folder, model.task)
-        self.passes = passes(model.final, _BLOCKS)
+        self.passes = passes(model.final)
         self.shows = (
             "Left the slide, or the grid of its patches where there is no thumbnail; right its "
             "evidence for the predicted class (of other labels, for a higher value): red speaks "
             "for it, blue against it, on a scale of each slide's own."
         )
+        if self._reference is not None:
+            self.shows += (
+                " Evidence for a class is compared with that on training slides of the other "
+                "classes: what those have too, such as normal tissue, has none."
+            )
 
     def draw(self, given: GivenSlide) -> NDArray[Any] | None:
         """See `MapMaker.draw`."""
@@ -50,17 +53,9 @@ class SmallMaps:
         model, device = self._model.final, self._model.device
         evidence = slide_evidence(model, given.slide, self._store, device, most_blocks=_BLOCKS)
         layer = SlideMap.of(evidence, model.task, self._reference).layers()[0]
-        picture, is_slide = picture_of(ref.address, None, places)
-        small = Image.fromarray(picture.pixels)
-        small.thumbnail((PICTURE_PX, PICTURE_PX))
-        left = np.asarray(small)
-        height, width = left.shape[:2]
-        scale = picture.scale * picture.pixels.shape[1] / width
-        # the origin of a grid of patches is its own corner, not the slide's
-        drawn = places if is_slide else places.from_own_corner()
-        shown = raster(layer.scale(layer.values), drawn, scale, (height, width))
-        colours = colormaps[layer.scale.colours](np.nan_to_num(shown))[..., :3] * 255
-        share = OPACITY * np.isfinite(shown)[..., None]
-        right = np.rint((1 - share) * left + share * colours).astype(np.uint8)
-        gap = np.full((height, _GAP_PX, 3), 255, np.uint8)
-        return np.concatenate([left, gap, right], axis=1)
+        return side_by_side(ref.address, places, [layer], PICTURE_PX)
+
+
+def passes(model: BagClassifier) -> int:
+    """Return about how many classifications of a slide its small map takes as long as."""
+    return sum(3 if divides(member) else _BLOCKS + 1 for member in members_of(model))

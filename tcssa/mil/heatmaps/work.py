@@ -17,8 +17,7 @@ from tcssa.mil.classifier.classifiers import TCSSA
 from tcssa.mil.classifier.final_model import load_final
 from tcssa.mil.classifier.slide_classifier import SlideClassifier
 from tcssa.mil.cohort.cohort import CohortSlide
-from tcssa.mil.evidence import Reference
-from tcssa.mil.evidence.evidence import divides
+from tcssa.mil.evidence import Reference, divides
 from tcssa.mil.evidence.quantities import others_of, quantities_of
 from tcssa.mil.heatmaps.pictures import Look, draw_slide
 from tcssa.mil.heatmaps.records import Record

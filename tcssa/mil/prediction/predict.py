@@ -55,9 +55,9 @@ from tcssa.mil.prediction.stored_outputs import (
 )
 from tcssa.mil.tasks.serialization import task_facts
 from tcssa.reporter import Reporter
+from tcssa.run import PREDICTION_FILE
 
 PREDICTIONS_FILE, CASES_FILE, FAILED_FILE = "predictions.csv", "cases.csv", "failed.csv"
-_FACTS_FILE = "prediction.json"
 _Stored = dict[tuple[BagRef, ...], StoredOutputs]
 """Outputs by the feature files that they are of."""
 
@@ -251,4 +251,4 @@ def _write(found: Predicted, pictures: SlidePictures) -> None:
     facts, failed = found.facts(), found.failed
     columns, slides, cases = found.columns, found.slides, found.cases
     write_prediction_page(out, columns, slides, cases, failed, facts, pictures)
-    atomic.write_text(out / _FACTS_FILE, json.dumps(facts, indent=2) + "\n")
+    atomic.write_text(out / PREDICTION_FILE, json.dumps(facts, indent=2) + "\n")

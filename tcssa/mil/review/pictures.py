@@ -15,15 +15,14 @@ from tcssa.files import atomic
 from tcssa.mil.bags.bag_store import BagStore
 from tcssa.mil.calibration.calibration import targets_of
 from tcssa.mil.cohort.cohort import CohortSlide
-from tcssa.mil.evidence import Reference, evidence_of
-from tcssa.mil.evidence.evidence import divides
+from tcssa.mil.evidence import Reference, divides, evidence_of
 from tcssa.mil.heatmaps.drawing import Layer
 from tcssa.mil.heatmaps.side_by_side import side_by_side
 from tcssa.mil.heatmaps.slide_map import SlideMap
 from tcssa.mil.methods import BagClassifier
 from tcssa.mil.review.wrong_slides import WrongSlide
 from tcssa.reporter import Reporter
-from tcssa.slides.image.places import picture_of, read_places
+from tcssa.slides.image.places import read_places
 
 _SIDE_PX = 420
 """Longest side of a slide in a picture, which has it twice."""
@@ -91,10 +90,7 @@ class Pictures:
         places = "" if slide is None else read_places(slide.path)
         if slide is None or isinstance(places, str):
             return None
-        picture, is_slide = picture_of(slide.path, None, places)
-        # the origin of a grid of patches is its own corner, not the slide's
-        drawn = places if is_slide else places.from_own_corner()
-        pixels = side_by_side(picture, drawn, self._layers(wrong, slide, model), _SIDE_PX)
+        pixels = side_by_side(slide.path, places, self._layers(wrong, slide, model), _SIDE_PX)
         path, content = self._folder / f"{rank + 1:02d}-{slide.slide_id}.jpg", io.BytesIO()
         Image.fromarray(pixels).save(content, "JPEG", quality=85)
         atomic.write_bytes(path, content.getvalue())

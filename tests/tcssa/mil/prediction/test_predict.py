@@ -21,8 +21,7 @@ from tcssa.files.picture import read_rgb
 from tcssa.mil.bags.familiar import FAMILIAR_FILE
 from tcssa.mil.classifier.ensemble import Ensemble
 from tcssa.mil.evaluation.evaluate import evaluate
-from tcssa.mil.evidence import passes
-from tcssa.mil.heatmaps.small_maps import SmallMaps
+from tcssa.mil.heatmaps.small_maps import SmallMaps, passes
 from tcssa.mil.methods.registry import build_method
 from tcssa.mil.prediction.predict import PREDICTIONS_FILE, Predicted, predict
 from tcssa.mil.prediction.run_model import RunModel
@@ -210,8 +209,8 @@ def test_maps_take_no_longer_than_predicting_or_a_moment(
 
 def test_methods_say_how_long_their_evidence_takes() -> None:
     exact, occluded = (build_method(name, 8, 2) for name in ("abmil", "transmil"))
-    assert passes(exact, 32) == 3
-    assert passes(Ensemble([occluded, exact]), 32) == 36
+    assert passes(exact) == 3
+    assert passes(Ensemble([occluded, exact])) == 36
 
 
 def test_a_patient_is_the_mean_of_the_logits(run: Path, slides: Path, tmp_path: Path) -> None:
