@@ -259,6 +259,7 @@ class _Export:
             max_batch=options.max_batch,
             encoder=source.encoder,
             classes=source.classes,
+            calibration=dict(source.calibration),
             token_dim=source.token_dim,
             checkpoint_sha256=source.checkpoint_sha256,
             head_sha256=source.head_sha256,

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from tcssa.artefact import What
 from tcssa.errors import CheckpointError, UsageError, counted
 from tcssa.files.checksums import file_sha256
+from tcssa.run import RUN_FILE
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from tcssa import CompressorConfig, SlotCompressor
     from tcssa.compressor.checkpoint import LoadedCompressor
+    from tcssa.mil.calibration.record import Calibration
 
 _VQA_COMPRESSOR = "compressor.safetensors"
 _VQA_PROJECTOR = "projector.safetensors"
@@ -44,6 +46,8 @@ class ExportSource:
     """Modules that take slots [S, K, D], by the name of their output."""
     classes: list[str] | None = None
     """Classes of a classifier's logits."""
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)
+    """Threshold and temperature of a run's classifier."""
     token_dim: int | None = None
     """Length H of a projector's tokens."""
     head_sha256: str | None = None
@@ -107,6 +111,7 @@ def open_source(
     from tcssa.compressor import open_checkpoint
     from tcssa.hub import local_model
     from tcssa.mil.results.finished import FINAL_FOLDER
+    from tcssa.mil.results.metrics_file import read_metrics
 
     model = local_model(model)
     if projector is not None and what != "projector":
@@ -119,6 +124,8 @@ def open_source(
     is_fold = loaded.path.parent.parent == model and loaded.path.parent.name != FINAL_FOLDER
     if what == "classifier":
         source = _classifier(loaded, list(classes or []))
+        if (model / RUN_FILE).is_file():  # what is exported is what predicts new slides
+            source = replace(source, calibration=read_metrics(model).calibration)
         return _ensemble(source, model) if is_fold else source
     if what == "projector":
         return _projector(loaded, projector or (model / _VQA_PROJECTOR if run_of_vqa else None))

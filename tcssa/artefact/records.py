@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tcssa.files.names import FileName
+from tcssa.mil.calibration.record import Calibration
 
 Format = Literal["onnx", "tensorrt", "tensorrt-rtx"]
 What = Literal["compressor", "classifier", "projector"]
@@ -137,6 +138,9 @@ class ArtefactRecord(_Record):
     """Encoder of the features that the model was trained on."""
     classes: list[str] | None = None
     """Class names of a classifier's logits."""
+    calibration: dict[str, Calibration] = {}
+    """Threshold and temperature of a classifier, as in its run's ``metrics.json``; none in older
+    artefacts and of models that are no run's."""
     token_dim: Size | None = None
     """H of a projector's tokens."""
     checkpoint_sha256: str

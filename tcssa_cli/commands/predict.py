@@ -30,7 +30,7 @@ from tcssa_cli.settings_flags import Flags, given, refuse_others, with_flags
 if TYPE_CHECKING:
     from tcssa.features import BagRef
     from tcssa.features.extraction_record import ExtractionRecord
-    from tcssa.mil.calibration.calibration import Calibrations
+    from tcssa.mil.calibration.record import Calibrations
     from tcssa.mil.prediction.given_slides import FailedSlide
     from tcssa.mil.prediction.predict import Predicted
     from tcssa.mil.prediction.predicted_rows import Columns, PredictedRow
@@ -48,11 +48,6 @@ class RunOptions(Section):
         default=None,
         description="MODULE:FACTORY of a run of your own method, as given in training. Code that "
         "only the run names is not imported.",
-    )
-    calibrated: bool = Field(
-        default=False,
-        description="Show probabilities scaled by the run's temperature; the predicted class "
-        "stays.",
     )
 
 
@@ -91,6 +86,16 @@ class SlideOptions(Section):
     )
 
 
+class ShownOptions(Section):
+    """Options for what is shown."""
+
+    calibrated: bool = Field(
+        default=False,
+        description="Show probabilities scaled by the run's temperature, which its artefact holds "
+        "too; the predicted class stays.",
+    )
+
+
 class PatientOptions(CaseOptions):
     """Options for rows of patients."""
 
@@ -103,6 +108,7 @@ class PatientOptions(CaseOptions):
 
 _PATIENTS = Flags(PatientOptions, at="patients", panel="Patients")
 _CREW = Flags(CrewOptions, at="crew", panel="Slides, by several workers")
+_SHOWN = Flags(ShownOptions, at="shown", panel="Probabilities")
 _GROUPS = (
     Flags(RunOptions, at="run", panel="Runs of train-mil"),
     Flags(ArtefactOptions, at="artefact", panel="Artefacts"),
@@ -111,27 +117,31 @@ _GROUPS = (
 )
 
 
-@with_flags(_PATIENTS, *_GROUPS)
+ModelArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN|ARTEFACT",
+        help="Run directory of train-mil, or artefact of export --what classifier; or "
+        "hf:OWNER/NAME of one.",
+        show_default=False,
+    ),
+]
+InputsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="SLIDES|FEATURES",
+        help="Slides and folders of slides, or feature files of any layout that is read and "
+        "folders of them.",
+        show_default=False,
+    ),
+]
+
+
+@with_flags(_PATIENTS, _SHOWN, *_GROUPS)
 def predict(
     flags: dict[str, Any],
-    model: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN|ARTEFACT",
-            help="Run directory of train-mil, or artefact of export --what classifier; or "
-            "hf:OWNER/NAME of one.",
-            show_default=False,
-        ),
-    ],
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="SLIDES|FEATURES",
-            help="Slides and folders of slides, or feature files of any layout that is read and "
-            "folders of them.",
-            show_default=False,
-        ),
-    ] = None,
+    model: ModelArgument,
+    inputs: InputsArgument = None,
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
     device: DeviceOption = "auto",
@@ -176,7 +186,7 @@ def predict(
             failed=failed,
             maps=maps,
             calibrations=_calibrations(model),
-            is_scaled=given(RunOptions, flags["run"]).calibrated,
+            is_scaled=given(ShownOptions, flags["shown"]).calibrated,
         )
     output.result(_data(found), lambda console: _show(console, found))
     if found.failed:
@@ -184,11 +194,13 @@ def predict(
 
 
 def _calibrations(model: Path) -> Calibrations:
-    """Return the thresholds and temperatures of a run; artefacts have none."""
-    from tcssa.artefact import is_artefact
+    """Return the thresholds and temperatures of a run or an artefact."""
+    from tcssa.artefact import Artefact, is_artefact
     from tcssa.mil.results.metrics_file import read_metrics
 
-    return {} if is_artefact(model) else read_metrics(model).calibration
+    if is_artefact(model):
+        return Artefact.read(model, check=False).calibration  # its runtime has checked the files
+    return read_metrics(model).calibration
 
 
 @contextmanager

@@ -123,7 +123,7 @@ def train_mil(
 
 
 def _show(console: Console, out: Path, metrics: RunMetrics, stated: Sequence[Expectation]) -> None:
-    from tcssa.mil.calibration.calibration import LABEL
+    from tcssa.mil.calibration.record import LABEL
 
     task = metrics.task
     shown = list(titles(task.metrics, task.headline))[:2]

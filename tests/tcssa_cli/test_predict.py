@@ -34,6 +34,20 @@ def test_a_run_predicts_and_names_what_failed(
     assert (tmp_path / "out" / "cases.csv").exists()
 
 
+def test_an_artefact_keeps_the_threshold_and_the_temperature_of_its_run(
+    tcssa: Run, trained: Path, new: Path, tmp_path: Path
+) -> None:
+    run, artefact = trained / "run", tmp_path / "artefact"
+    assert tcssa("export", run, "--what", "classifier", "--out", artefact).code == 0
+    given = [new, "--calibrated", "--json", "--out"]
+    by_run = tcssa("predict", run, *given, tmp_path / "by-run").json
+    found = tcssa("predict", artefact, *given, tmp_path / "by-artefact").json
+    assert found["calibration"] == by_run["calibration"] != {}
+    for row, expected in zip(found["slides"], by_run["slides"], strict=True):
+        assert row["prob_b"] == pytest.approx(expected["prob_b"], abs=1e-4)
+        assert row["at_threshold"] == expected["at_threshold"]
+
+
 def test_slides_are_extracted_and_predicted_in_one_command(tcssa: Run, tmp_path: Path) -> None:
     encoder = "efficientnet_lite0_random"
     rows = ["slide_id,label"]

@@ -6,13 +6,12 @@ the median grade, of the probabilities as the model gives them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
+from tcssa.mil.calibration.record import LABEL, Calibration
 from tcssa.mil.calibration.rule import ThresholdRule
 from tcssa.mil.calibration.temperature import fit_temperature
 from tcssa.mil.calibration.threshold import MIDDLE, choose_threshold
@@ -20,34 +19,6 @@ from tcssa.mil.tasks.base import MilTask
 from tcssa.mil.tasks.classes import Classes
 from tcssa.mil.tasks.multitask import Several
 from tcssa.mil.tasks.prediction import Prediction
-from tcssa.statistics.metrics import Floats
-
-LABEL = "label"
-"""Stands for the target where there is only one."""
-
-
-class Calibration(BaseModel):
-    """What the validation slides say of one model's probabilities of one label."""
-
-    model_config = ConfigDict(frozen=True)
-
-    temperature: float = Field(gt=0)
-    """Its logits divided by this fit the labels best."""
-    threshold: float | None = Field(default=None, ge=0, le=1)
-    """Probability from which a slide counts as of the second class; None if there are more."""
-    rule: str | None = None
-    """How the threshold was chosen, as the user writes it."""
-    num_slides: int
-    """Validation slides that this rests on."""
-
-    def positive(self, probs: Floats) -> NDArray[np.int64]:
-        """Return 1 for each row of probabilities [S, 2] that reaches the threshold, else 0."""
-        assert self.threshold is not None  # of two classes
-        return (probs[:, 1] >= self.threshold).astype(np.int64)
-
-
-Calibrations = Mapping[str, Calibration]
-"""By the name of the target, `LABEL` where there is only one; empty without classes."""
 
 
 class Target(NamedTuple):

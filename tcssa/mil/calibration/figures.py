@@ -7,12 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tcssa.mil.calibration.calibration import (
-    Calibration,
-    Calibrations,
-    rows_by_target,
-    targets_of,
-)
+from tcssa.mil.calibration.calibration import rows_by_target, targets_of
+from tcssa.mil.calibration.record import Calibration, Calibrations
 from tcssa.mil.calibration.temperature import scaled
 from tcssa.mil.tasks.base import MilTask
 from tcssa.mil.tasks.classes import Classes

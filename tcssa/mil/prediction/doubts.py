@@ -1,4 +1,4 @@
-"""What is doubtful about slides that a run is to predict."""
+"""Doubts about slides that a run is to predict."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from tcssa.errors import DiskFullError, FeatureFileError, TcssaError, UsageError
 from tcssa.features import BagRef
 from tcssa.features.patients import cases_of, warn_of_unknown
 from tcssa.files import atomic
-from tcssa.mil.calibration.calibration import Calibrations
+from tcssa.mil.calibration.record import Calibrations
 from tcssa.mil.prediction.given_slides import FailedSlide, joined_by_case, open_slides
 from tcssa.mil.prediction.predicted_rows import (
     Columns,
@@ -163,8 +163,8 @@ def _require_temperature(model: SlideModel, columns: Columns) -> None:
     if not columns.calibrations:
         raise UsageError(
             f"{model.name} has no temperature to scale with",
-            hint="runs of classes and grades have one, if they were not made by an older tcssa; "
-            "leave --calibrated out",
+            hint="runs of classes and grades have one, and their classifiers that are exported, if "
+            "they were not made by an older tcssa; leave --calibrated out",
         )
 
 

@@ -14,13 +14,8 @@ import numpy as np
 import torch
 
 from tcssa.files import atomic
-from tcssa.mil.calibration.calibration import (
-    LABEL,
-    Calibration,
-    Calibrations,
-    Target,
-    targets_of,
-)
+from tcssa.mil.calibration.calibration import Target, targets_of
+from tcssa.mil.calibration.record import LABEL, Calibration, Calibrations
 from tcssa.mil.calibration.temperature import scaled
 from tcssa.mil.prediction.slide_model import Outputs
 from tcssa.mil.tasks import MilTask
@@ -133,11 +128,16 @@ class Columns:
 
     def shown(self, row: PredictedRow) -> tuple[float, ...]:
         """Return the predicted numbers as they are shown: scaled, if that is asked for."""
-        values = np.array(self.values(row.outputs.final))
+        values = self.values(row.outputs.final)
+        return self.scaled(values) if self.is_scaled else values
+
+    def scaled(self, values: Sequence[float]) -> tuple[float, ...]:
+        """Return predicted numbers [V], probabilities scaled where there is a temperature."""
+        found = np.array(values)
         for name, target in targets_of(self.task).items():
-            if self.is_scaled and (one := self.calibrations.get(name)):
-                values[target.part] = scaled(values[target.part], one.temperature)
-        return tuple(values.tolist())
+            if one := self.calibrations.get(name):
+                found[target.part] = scaled(found[target.part], one.temperature)
+        return tuple(found.tolist())
 
     def decided(self, row: PredictedRow) -> list[object]:
         """Return the predicted class, or what else the task reads off the numbers."""
@@ -147,11 +147,15 @@ class Columns:
         """Return the class at the threshold, of every target of two classes."""
         if not self.has_thresholds:
             return []
-        values = np.array([self.values(row.outputs.final)])
-        return [
-            target.task.classes[one.positive(values[:, target.part]).item()]
-            for target, one in self._thresholds.values()
-        ]
+        return list(self.classes_at(self.values(row.outputs.final)).values())
+
+    def classes_at(self, values: Sequence[float]) -> dict[str, str]:
+        """Return the class at the threshold by the name of its column, of predicted numbers [V]."""
+        row = np.array([values])
+        return {
+            column: target.task.classes[one.positive(row[:, target.part]).item()]
+            for column, (target, one) in self._thresholds.items()
+        }
 
     def agreement(self, row: PredictedRow) -> list[object]:
         """Return how far the folds agree; empty cells where there are none."""

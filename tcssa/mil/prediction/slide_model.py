@@ -50,7 +50,7 @@ class ReadSlide:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a model says of a slide."""
+    """Outputs of a model, and of its folds, for a slide."""
 
     final: list[float]
     """Outputs [O], from which the task computes probabilities."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tcssa.compute.devices import resolve_device
@@ -14,13 +14,15 @@ from tcssa.mil.classifier.classify_bags import predict
 from tcssa.mil.classifier.final_model import load_final
 from tcssa.mil.prediction.doubts import doubts_about
 from tcssa.mil.prediction.given_slides import open_slide
+from tcssa.mil.prediction.predicted_rows import Columns
 from tcssa.mil.results.finished import read_finished
+from tcssa.mil.results.metrics_file import read_metrics
 from tcssa.reporter import Printed, Reporter
 
 
 @dataclass(frozen=True)
 class SlidePrediction:
-    """What a run says of one slide."""
+    """A run's prediction of one slide."""
 
     slide_id: str
     probabilities: dict[str, float]
@@ -30,6 +32,17 @@ class SlidePrediction:
     decisions: dict[str, str]
     """What follows from them: ``predicted``, the class or grade, one of each of several targets
     (``grade_predicted``); of survival ``risk``; none of a number."""
+    calibrated: dict[str, float] = field(default_factory=dict)
+    """The probabilities scaled by the run's temperature, as ``tcssa predict --calibrated`` shows
+    them; unscaled where the run has none."""
+    at_thresholds: dict[str, str] = field(default_factory=dict)
+    """The class at the run's threshold: ``at_threshold``, of each of several targets of two classes
+    ``ER_at_threshold``; empty without such."""
+
+    @property
+    def at_threshold(self) -> str | None:
+        """The class at the run's threshold; of several targets all, in order; None without one."""
+        return ", ".join(self.at_thresholds.values()) or None
 
     @property
     def predicted(self) -> str:
@@ -53,6 +66,7 @@ class TrainedClassifier:
         self._device = resolve_device(device)
         self._model = load_final(self._run, model).to(self._device)
         self.task = self._model.task
+        self._columns = Columns(self.task, read_metrics(self._run.folder).calibration)
 
     def predict(self, bag: Bag | BagRef | Path | str) -> SlidePrediction:
         """Predict one slide, as ``tcssa eval`` predicts those of a new cohort.
@@ -88,6 +102,8 @@ class TrainedClassifier:
             ref.slide_id,
             dict(zip(names, found.probs, strict=True)),
             dict(zip(self.task.decision_columns, cells, strict=True)),
+            dict(zip(names, self._columns.scaled(found.probs), strict=True)),
+            self._columns.classes_at(found.probs),
         )
 
 

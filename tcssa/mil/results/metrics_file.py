@@ -16,7 +16,7 @@ from pydantic import (
 
 from tcssa.errors import RunError
 from tcssa.files.text import first_fault, read_model
-from tcssa.mil.calibration.calibration import Calibration
+from tcssa.mil.calibration.record import Calibration
 from tcssa.mil.reporting.metric_names import titles
 from tcssa.mil.results.history import Epoch, ValScored
 from tcssa.mil.tasks import MilTask
@@ -55,7 +55,7 @@ class FoldScores(ValScored):
 
 
 class FinalModel(BaseModel):
-    """What the final model of a run was trained on."""
+    """The training of a run's final model: its length and its slides."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -138,7 +138,7 @@ class _Score(BaseModel):
 
 
 class _Rates(BaseModel):
-    """How many of a class are found, and how many others are left alone."""
+    """The share of a class that is found, and the share of others that is left alone."""
 
     sensitivity: _Score
     specificity: _Score

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tcssa.mil.calibration.calibration import LABEL, targets_of
+from tcssa.mil.calibration.calibration import targets_of
+from tcssa.mil.calibration.record import LABEL
 from tcssa.mil.review.pictures import Pictures
 from tcssa.mil.review.wrong_slides import WRONG_FILE, WrongSlide, write_wrong, wrong_slides
 from tcssa.mil.tasks.base import MilTask
@@ -19,7 +20,7 @@ MOST_SHOWN = 12
 
 @dataclass(frozen=True)
 class Review:
-    """What a page shows of the wrong predictions."""
+    """The wrong predictions as a page shows them."""
 
     wrong: list[WrongSlide]
     shown: list[Path | None]

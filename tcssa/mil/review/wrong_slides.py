@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tcssa.files import atomic
-from tcssa.mil.calibration.calibration import LABEL, rows_by_target, targets_of
+from tcssa.mil.calibration.calibration import rows_by_target, targets_of
+from tcssa.mil.calibration.record import LABEL
 from tcssa.mil.tasks.base import MilTask
 from tcssa.mil.tasks.prediction import Prediction
 

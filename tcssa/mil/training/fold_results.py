@@ -11,8 +11,9 @@ from typing import Any
 
 from tcssa.errors import RunError
 from tcssa.files import atomic
-from tcssa.mil.calibration.calibration import Calibrations, calibrate
+from tcssa.mil.calibration.calibration import calibrate
 from tcssa.mil.calibration.figures import with_decisions
+from tcssa.mil.calibration.record import Calibrations
 from tcssa.mil.classifier.classifiers import MethodFacts, save_classifier
 from tcssa.mil.cohort.cohort import Cohort
 from tcssa.mil.cohort.site_confounding import SiteConfound

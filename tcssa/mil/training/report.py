@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from tcssa.config.presets import DEFAULT_METHOD
-from tcssa.mil.calibration.calibration import LABEL
+from tcssa.mil.calibration.record import LABEL
 from tcssa.mil.reporting import decision_rows
 from tcssa.mil.reporting.cohort_facts import cohort_facts
 from tcssa.mil.reporting.metric_names import titles, written

@@ -1,6 +1,7 @@
 """Exported classifiers predict as the run does, and as its evaluation."""
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tcssa.mil.evaluation.evaluate import evaluate
 from tcssa.mil.prediction.predict import predict
 from tcssa.mil.prediction.run_model import RunModel
 from tcssa.mil.results.finished import read_finished
+from tcssa.mil.results.metrics_file import read_metrics
 from tcssa.mil.training.train import train
 from tcssa.reporter import Silent
 from tcssa_exporters import export_model, open_source
@@ -83,6 +85,7 @@ def test_predict_eval_and_the_artefact_give_the_same_probabilities(
     assert by_run == by_eval
     artefact = Artefact.read(tmp_path / "artefact")
     assert (artefact.members, artefact.num_slots) == ((1, 4) if final == "refit" else (3, 12))
+    assert artefact.calibration == read_metrics(run).calibration != {}
     tolerance = artefact.parity.tolerance
     assert by_artefact.keys() == by_run.keys()
     for slide, expected in by_run.items():
@@ -103,6 +106,15 @@ def test_an_artefact_knows_no_folds_and_no_training_patches(
     assert cells["unlike_share"] is None
 
 
+def test_an_artefact_of_before_has_no_calibration(exported: Exported, tmp_path: Path) -> None:
+    content = json.loads((exported() / "artefact.json").read_text())
+    assert content.pop("calibration") == {}
+    (tmp_path / "artefact.json").write_text(json.dumps(content))
+    for name in {file for model in content["models"].values() for file in [model["file"]]}:
+        (tmp_path / name).symlink_to(exported() / name)
+    assert Artefact.read(tmp_path).calibration == {}
+
+
 def test_an_artefact_of_slots_predicts_nothing(exported: Exported) -> None:
     with open_runtime(exported()) as runtime, pytest.raises(ArtefactError, match="ends with slots"):
         ArtefactModel(runtime)
@@ -116,7 +128,7 @@ def test_slots_of_an_ensemble_are_not_encoded(
         open_runtime(tmp_path / "artefact") as runtime,
         pytest.raises(UsageError, match="slots of 3 models"),
     ):
-        encode(find_bags([new / "job"]), tmp_path / "out", runtime)
+        encode([new / "job"], tmp_path / "out", runtime)
     with open_runtime(tmp_path / "artefact") as runtime, pytest.raises(UsageError):
         SlotFiles(tmp_path / "out", runtime)
     assert not (tmp_path / "out").exists()

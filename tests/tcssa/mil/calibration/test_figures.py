@@ -2,8 +2,9 @@
 
 import pytest
 
-from tcssa.mil.calibration.calibration import Calibration, calibrate
+from tcssa.mil.calibration.calibration import calibrate
 from tcssa.mil.calibration.figures import with_decisions
+from tcssa.mil.calibration.record import Calibration
 from tcssa.mil.reporting.decision_rows import decisions, scaling
 from tcssa.mil.tasks import Classes, MilTask, Several, Survival
 from tcssa.mil.tasks.prediction import Prediction

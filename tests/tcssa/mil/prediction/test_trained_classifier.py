@@ -1,6 +1,7 @@
 """A run that classifies one slide at a time, as eval does."""
 
 import csv
+import math
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from factories import write_bag
 import tcssa
 from tcssa.errors import FeatureDimError, FeatureFileError, RunError, UsageError
 from tcssa.mil.evaluation.evaluate import evaluate
+from tcssa.mil.results.metrics_file import read_metrics
 from tcssa.mil.settings import CohortSettings
 from tcssa.mil.training.train import train
 from tcssa.reporter import Silent
@@ -41,6 +43,10 @@ def test_a_slide_gets_the_probabilities_that_eval_gives_it(run: str, tmp_path: P
         stated = {name: float(row[f"prob_{name}"]) for name in "ab"}
         assert found.probabilities == stated
         assert found.predicted == row["predicted"] == max(stated, key=stated.__getitem__)
+        own = read_metrics(Path(run)).calibration["label"]
+        assert found.at_threshold == ("b" if stated["b"] >= own.threshold else "a")
+        log_odds, scaled = (math.log(p["b"] / p["a"]) for p in (stated, found.calibrated))
+        assert scaled == pytest.approx(log_odds / own.temperature, abs=1e-6)
 
 
 def test_a_path_and_an_open_bag_are_the_same_slide(run: str, tmp_path: Path) -> None:
