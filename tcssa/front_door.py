@@ -18,7 +18,9 @@ from tcssa.slides.settings import ExtractSettings
 
 if TYPE_CHECKING:
     from tcssa.mil.heatmaps.heatmaps import Heatmaps
+    from tcssa.mil.heatmaps.sources import Source
     from tcssa.mil.prediction.given_slides import FailedSlide
+    from tcssa.mil.results.finished import FinishedRun
     from tcssa.mil.results.metrics_file import RunMetrics
     from tcssa.slides import ExtractReport
 
@@ -137,7 +139,6 @@ def heatmap(
     """
     from tcssa.mil.heatmaps.heatmaps import draw_heatmaps
     from tcssa.mil.heatmaps.pictures import Look
-    from tcssa.mil.heatmaps.sources import JOB_FOLDER, of_features, of_slides
     from tcssa.mil.results.finished import read_finished
     from tcssa.run import HEATMAPS_FILE, require_own_folder
 
@@ -147,14 +148,7 @@ def heatmap(
     require_out(out, run)
     folder = Path(run) / "heatmaps" if out is None else Path(out)
     require_own_folder(folder, HEATMAPS_FILE)
-    failed: list[FailedSlide] = []
-    if not are_all_slides(places):
-        sources = of_features(places, _path(slides))
-    elif slides is not None:
-        raise UsageError(f"slides={slides} is for features, and {places[0]} is a slide or slides")
-    else:
-        flags = {"device": device}
-        sources, failed = of_slides(places, folder / JOB_FOLDER, trained, reporter, flags=flags)
+    sources, failed = _sources(trained, places, folder, _path(slides), reporter, device)
     found = draw_heatmaps(
         trained,
         sources,
@@ -168,6 +162,24 @@ def heatmap(
     for each in found.failed:
         reporter.warn(f"failed: {each.slide_id}: {each.reason}")
     return found
+
+
+def _sources(
+    trained: FinishedRun,
+    places: Sequence[str],
+    folder: Path,
+    slides: Path | None,
+    reporter: Reporter,
+    device: str,
+) -> tuple[list[Source], list[FailedSlide]]:
+    """Return the slides to draw, extracted into ``folder`` where features were not given."""
+    from tcssa.mil.heatmaps.sources import JOB_FOLDER, of_features, of_slides
+
+    if not are_all_slides(places):
+        return of_features(places, slides), []
+    if slides is not None:
+        raise UsageError(f"slides={slides} is for features, and {places[0]} is a slide or slides")
+    return of_slides(places, folder / JOB_FOLDER, trained, reporter, flags={"device": device})
 
 
 def by_section(settings: Mapping[str, Any]) -> dict[str, Any]:

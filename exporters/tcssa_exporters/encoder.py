@@ -5,7 +5,7 @@ The graph is compared with torch before the folder gets its name; a deviation le
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -70,11 +70,7 @@ def export_encoder(
         DeviceError: Full TensorRT was asked for on a machine without a GPU.
         MissingExtraError: The TensorRT asked for is not installed.
     """
-    if spec.network is None:
-        raise UsageError(
-            f"{spec.name} is no torch network, so there is nothing to export",
-            hint="tcssa encoders lists those that are",
-        )
+    load = _loader(spec)
     from tcssa.encoders.pixels import PixelsToFeatures
 
     if format != "onnx" and max_batch is None:
@@ -83,7 +79,7 @@ def export_encoder(
     reporter = reporter or Silent()
     with staged_folder(out, "exported encoder", is_exported, overwrite=overwrite) as folder:
         reporter.note(f"loading {spec.name}")
-        network = spec.network()
+        network = load()
         part = _part(PixelsToFeatures(network), network)
         reporter.note("tracing to ONNX and checking the file")
         graph = folder / "model.onnx"
@@ -97,6 +93,20 @@ def export_encoder(
         made = _described(spec, network, written, parity, options.format, max_batch)
         made.write(folder)
     return made
+
+
+def _loader(spec: EncoderSpec) -> Callable[[], Network]:
+    """Return what loads an encoder's network.
+
+    Raises:
+        UsageError: It is no torch network.
+    """
+    if spec.network is None:
+        raise UsageError(
+            f"{spec.name} is no torch network, so there is nothing to export",
+            hint="tcssa encoders lists those that are",
+        )
+    return spec.network
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What torch computes on a batch: one model's outputs, and those for a routing that is given.
+"""Outputs that torch computes on a batch: one model's, and those for a routing that is given.
 
 Torch computes in float32 whatever the exported model's precision, on the features as that model
 gets them: rounded to float16 if it takes float16.

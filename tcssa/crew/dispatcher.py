@@ -49,7 +49,7 @@ class Worker(Protocol):
 
 
 class Engine(Protocol):
-    """What starts workers."""
+    """Starts workers."""
 
     num_workers: int
     device: Literal["cpu", "cuda"]

@@ -22,7 +22,7 @@ _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 @dataclass(frozen=True)
 class Seat:
-    """What a worker has of the machine."""
+    """A worker's share of the machine."""
 
     name: str
     gpu: str

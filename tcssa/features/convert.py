@@ -90,15 +90,7 @@ def convert(
         UsageError: Two sources are of one slide, a job folder holds several sets of features, or
             the layout does not keep features in that type.
     """
-    if to not in LAYOUTS:
-        raise UnknownNameError("layout", to, LAYOUTS)
-    layout = LAYOUTS[to]
-    if dtype not in (None, *layout.dtypes):
-        raise UsageError(
-            f"the layout {to!r} keeps features in {' or '.join(layout.dtypes)}, not in {dtype}",
-            hint="leave --dtype out",
-        )
-    reporter = reporter or Silent()
+    layout, reporter = _layout(to, dtype), reporter or Silent()
     refs = find_bags(sources)
     by_slide(refs, "give one of them, or convert them into different folders")
     for folder in out.glob("*/"):  # every layout keeps its files one folder down
@@ -120,6 +112,24 @@ def convert(
             f"{fact} not known of {counted(len(slides), 'slide')}: {', '.join(slides[:3])}{more}"
         )
     return report
+
+
+def _layout(to: str, dtype: str | None) -> Layout:
+    """Return the layout of a name, which must keep features in the type asked for.
+
+    Raises:
+        UnknownNameError: There is no such layout.
+        UsageError: It does not keep features in that type.
+    """
+    if to not in LAYOUTS:
+        raise UnknownNameError("layout", to, LAYOUTS)
+    layout = LAYOUTS[to]
+    if dtype not in (None, *layout.dtypes):
+        raise UsageError(
+            f"the layout {to!r} keeps features in {' or '.join(layout.dtypes)}, not in {dtype}",
+            hint="leave --dtype out",
+        )
+    return layout
 
 
 def _convert_one(

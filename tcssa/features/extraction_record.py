@@ -1,4 +1,4 @@
-"""How patches were made, as feature files state it, so that new slides can be made alike."""
+"""The making of patches, as feature files state it, so that new slides can be made alike."""
 
 from __future__ import annotations
 

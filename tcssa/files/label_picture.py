@@ -46,7 +46,7 @@ Block = tuple[slice, slice]
 
 @dataclass(frozen=True, eq=False)
 class LabelPicture:
-    """Which pixels of a picture have a label.
+    """The pixels of a picture that have a label.
 
     Attributes:
         inside: True where they have one other than the background's, ``[h, w]``.

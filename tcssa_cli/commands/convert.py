@@ -21,6 +21,23 @@ LayoutName = Literal["trident", "clam", "stamp"]
 """Tools whose layout can be written."""
 DtypeName = Literal["float32", "float16"]
 """Types that features are stored in."""
+SlideMppOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0.05,
+        max=20.0,
+        metavar="<float>",
+        help="Level-0 resolution of all slides, in µm per pixel.",
+    ),
+]
+DtypeOption = Annotated[
+    DtypeName | None,
+    typer.Option(
+        help="Type to store features in, for TRIDENT. [default: float16 stays, all else is "
+        "float32; CLAM's are float32, STAMP's float16]",
+        show_default=False,
+    ),
+]
 
 
 def convert(
@@ -34,27 +51,12 @@ def convert(
     *,
     to: Annotated[LayoutName, typer.Option(help="Layout to write.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
-    slide_mpp: Annotated[
-        float | None,
-        typer.Option(
-            min=0.05,
-            max=20.0,
-            metavar="<float>",
-            help="Level-0 resolution of all slides, in µm per pixel.",
-        ),
-    ] = None,
+    slide_mpp: SlideMppOption = None,
     manifest: Annotated[
         Path | None,
         typer.Option(help="Table of the slides' resolutions: wsi or slide_id, and mpp."),
     ] = None,
-    dtype: Annotated[
-        DtypeName | None,
-        typer.Option(
-            help="Type to store features in, for TRIDENT. [default: float16 stays, all else is "
-            "float32; CLAM's are float32, STAMP's float16]",
-            show_default=False,
-        ),
-    ] = None,
+    dtype: DtypeOption = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write slides again that are there already.")
     ] = False,

@@ -100,18 +100,28 @@ _GROUPS = (
 )
 
 
+InputsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="FEATURES|SLIDES",
+        help="Feature files, folders or patterns: TRIDENT, CLAM, STAMP, AtlasPatch, LazySlide, "
+        ".pt, .npy. Or slides and folders of slides, which are extracted on the way.",
+        show_default=False,
+    ),
+]
+RuntimeDeviceOption = Annotated[
+    Device,
+    typer.Option(
+        help="auto: the GPU for engines, the CPU for ONNX, and for torch a GPU if there is "
+        "one. A device that was asked for and is not available is an error."
+    ),
+]
+
+
 @with_flags(_CONTENT, _PATIENTS, CREW, *_GROUPS)
 def encode(
     flags: dict[str, Any],
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="FEATURES|SLIDES",
-            help="Feature files, folders or patterns: TRIDENT, CLAM, STAMP, AtlasPatch, LazySlide, "
-            ".pt, .npy. Or slides and folders of slides, which are extracted on the way.",
-            show_default=False,
-        ),
-    ] = None,
+    inputs: InputsArgument = None,
     *,
     model: Annotated[
         Path,
@@ -126,13 +136,7 @@ def encode(
         Path | None,
         typer.Option(help="Table of inputs: a CSV with a column path, or one path per line."),
     ] = None,
-    device: Annotated[
-        Device,
-        typer.Option(
-            help="auto: the GPU for engines, the CPU for ONNX, and for torch a GPU if there is "
-            "one. A device that was asked for and is not available is an error."
-        ),
-    ] = "auto",
+    device: RuntimeDeviceOption = "auto",
     budget: BudgetOption = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Encode slides again that are done already.")

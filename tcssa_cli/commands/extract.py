@@ -122,9 +122,7 @@ def extract(
     crew = given(CrewOptions, flags.pop("crew"))
     if not slides and manifest is None:
         raise UsageError("no slides were given", hint="name slides, folders, or a --manifest")
-    for flag, is_given in (("--budget", slots.budget), ("--no-features", slots.no_features)):
-        if is_given and slots.compress is None:
-            raise UsageError(f"{flag} is for slots", hint="give a model with --compress MODEL")
+    _require_model(slots)
     settings = resolve(ExtractSettings, flags=flags, config=config)
     from tcssa.slides import find_slides
 
@@ -142,6 +140,13 @@ def extract(
         raise typer.Exit(1)
     if features is not None:
         output.hint(f"next: tcssa train-mil --labels CSV --features {features} --out RUN")
+
+
+def _require_model(slots: SlotOptions) -> None:
+    """Refuse options of slots where no model makes any."""
+    for flag, is_given in (("--budget", slots.budget), ("--no-features", slots.no_features)):
+        if is_given and slots.compress is None:
+            raise UsageError(f"{flag} is for slots", hint="give a model with --compress MODEL")
 
 
 def _extract(

@@ -17,6 +17,7 @@ from tcssa_cli.settings_flags import Flags, given, refuse_others, with_flags
 
 if TYPE_CHECKING:
     from tcssa.mil.heatmaps.heatmaps import Heatmaps
+    from tcssa.mil.heatmaps.pictures import Look
     from tcssa.mil.heatmaps.sources import Source
     from tcssa.mil.prediction.given_slides import FailedSlide
     from tcssa.mil.results.finished import FinishedRun
@@ -116,20 +117,18 @@ def heatmap(
     output = Output(as_json)
     from tcssa.hub import local_model
     from tcssa.mil.heatmaps.heatmaps import draw_heatmaps
-    from tcssa.mil.heatmaps.pictures import Look
     from tcssa.mil.results.finished import read_finished
     from tcssa.run import HEATMAPS_FILE, require_own_folder
 
     require_own_folder(out, HEATMAPS_FILE)
     trained = read_finished(local_model(run, output))
     sources, failed = _sources(trained, inputs, out, flags, device, output)
-    look = given(LookOptions, flags["look"]).model_dump()
     found = draw_heatmaps(
         trained,
         sources,
         out,
         output,
-        look=Look(**{**look, "shown": tuple(look["shown"])}),
+        look=_look(flags),
         failed=failed,
         overwrite=overwrite,
         device=device,
@@ -138,6 +137,13 @@ def heatmap(
     output.result(_plain(found), lambda console: _show(console, found))
     if found.failed:
         raise typer.Exit(1)
+
+
+def _look(flags: dict[str, Any]) -> Look:
+    from tcssa.mil.heatmaps.pictures import Look
+
+    options = given(LookOptions, flags["look"]).model_dump()
+    return Look(**{**options, "shown": tuple(options["shown"])})
 
 
 def _sources(

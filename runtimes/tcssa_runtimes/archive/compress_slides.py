@@ -76,24 +76,54 @@ def compress_slides(
         settings = _with_encoder(settings, runtime.facts.encoder, model)
         folder = slots_out or JobLayout.of(out, settings).grid
         slots = SlotFiles(folder, runtime, assignments=assignments)
-        files = as_files(slides, reporter)
-        if cases is not None:
-            cases.plan([file.slide_id for file in files], runtime, reporter)
-        try:
-            report = extract(
-                files,
-                out,
-                settings,
-                reporter,
-                keep_features=keep_features,
-                more_sinks=[slots],
-                engine=engine,
-                open_sinks=_SlotsOf(model, folder, budget, assignments),
-            )
-        finally:
-            index = slots.write_index()
+        files = _files(slides, cases, runtime, reporter)
+        workers = _SlotsOf(model, folder, budget, assignments)
+        report, index = _into_slots(
+            files, out, settings, reporter, slots, workers, engine, keep_features=keep_features
+        )
     if cases is not None:
         _merge(cases, slots, report, runtime, settings, reporter)
+    return report, index
+
+
+def _files(
+    slides: Sequence[SlideFile | Path | str],
+    cases: CaseFiles | None,
+    runtime: Runtime,
+    reporter: Reporter,
+) -> list[SlideFile]:
+    """Return the slides' files, and plan the merging of their patients if it is wanted."""
+    files = as_files(slides, reporter)
+    if cases is not None:
+        cases.plan([file.slide_id for file in files], runtime, reporter)
+    return files
+
+
+def _into_slots(
+    files: Sequence[SlideFile],
+    out: Path,
+    settings: ExtractSettings,
+    reporter: Reporter,
+    slots: SlotFiles,
+    workers: _SlotsOf,
+    engine: Engine | None,
+    *,
+    keep_features: bool,
+) -> tuple[ExtractReport, Path]:
+    """Extract slides with their slots; the index is of what is there, also where this fails."""
+    try:
+        report = extract(
+            files,
+            out,
+            settings,
+            reporter,
+            keep_features=keep_features,
+            more_sinks=[slots],
+            engine=engine,
+            open_sinks=workers,
+        )
+    finally:
+        index = slots.write_index()
     return report, index
 
 

@@ -165,24 +165,13 @@ def encode(
     atomic.discard_leftovers(out / FOLDER)
     atomic.discard_leftovers(out)
     rows = {} if overwrite else _find_done(refs, out, runtime, assignments=assignments)
-    to_do = [ref for ref in refs if ref not in rows]
     report.num_skipped = len(rows)
-    if to_do:
-        how = HowToEncode(out, memory_mb * 1_000_000, readers, assignments=assignments)
-        work = _Work(to_do, how, reporter, report, rows)
-        if engine is None:
-            work.alone(runtime)
-        else:
-            assert model is not None, "workers need to know how the model is opened"
-            work.shared(engine, model)
+    how = HowToEncode(out, memory_mb * 1_000_000, readers, assignments=assignments)
+    work = _Work([ref for ref in refs if ref not in rows], how, reporter, report, rows)
+    work.run(runtime, engine, model)
     if cases is not None:
-        encoded = {ref.slide_id: facts for ref, facts in rows.items()}
-        empty = [ref.slide_id for ref in refs if ref.address in report.empty]
-        cases.merge(encoded, empty, out, runtime, reporter, overwrite=overwrite)
-        report.failed += cases.failed
-    suffix = "" if shard is None else shard.suffix
-    write_index(out / f"index{suffix}.csv", rows.values())
-    write_failures(out / f"failed{suffix}.csv", report.failed)
+        work.merge(cases, refs, runtime, overwrite=overwrite)
+    work.write_tables("" if shard is None else shard.suffix)
     report.total_s = time.perf_counter() - begin
     return report
 
@@ -223,6 +212,14 @@ class _Work:
     report: EncodeReport
     rows: dict[BagRef, EncodedFacts]
 
+    def run(self, runtime: Runtime, engine: Engine | None, model: ModelChoice | None) -> None:
+        """Encode the slides, in the workers of an engine if there is one."""
+        if self.bags and engine is None:
+            self.alone(runtime)
+        elif self.bags and engine is not None:
+            assert model is not None, "workers need to know how the model is opened"
+            self.shared(engine, model)
+
     def alone(self, runtime: Runtime) -> None:
         """Encode in this process."""
         with runtime, self.reporter.task("encode", len(self.bags), "slides") as task:
@@ -247,6 +244,20 @@ class _Work:
         self.report.add_up(shares, time.perf_counter() - begin)
         atomic.discard_leftovers(self.how.out / FOLDER)  # of a worker that died
         self._sort()
+
+    def merge(
+        self, cases: CaseFiles, refs: Sequence[BagRef], runtime: Runtime, *, overwrite: bool
+    ) -> None:
+        """Merge the files of the patients' slides, those that were done before among them."""
+        encoded = {ref.slide_id: facts for ref, facts in self.rows.items()}
+        empty = [ref.slide_id for ref in refs if ref.address in self.report.empty]
+        cases.merge(encoded, empty, self.how.out, runtime, self.reporter, overwrite=overwrite)
+        self.report.failed += cases.failed
+
+    def write_tables(self, suffix: str) -> None:
+        """Write the index and the failures; ``suffix`` says of which shard they are."""
+        write_index(self.how.out / f"index{suffix}.csv", self.rows.values())
+        write_failures(self.how.out / f"failed{suffix}.csv", self.report.failed)
 
     def _record(self, outcome: SlideOutcome) -> None:
         report = self.report

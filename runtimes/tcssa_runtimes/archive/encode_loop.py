@@ -29,7 +29,7 @@ _WRITERS = 4
 
 @dataclass(frozen=True)
 class HowToEncode:
-    """How bags are encoded."""
+    """Settings by which bags are encoded."""
 
     out: Path
     """The archive's folder."""

@@ -25,7 +25,7 @@ PATCHES = "patches"
 
 @dataclass(frozen=True)
 class PatchFrame:
-    """What the coordinates of patches are in."""
+    """The unit and the frame of patches' coordinates."""
 
     unit: str | None = None
     """``level0_px`` or ``um``; None where there are no coordinates."""
@@ -36,7 +36,7 @@ class PatchFrame:
 
 @dataclass(frozen=True, eq=False)
 class StoredRouting:
-    """What the group holds."""
+    """Content of the group ``patches``."""
 
     routing: Routing
     """Its positions are the patches' top-left corners."""

@@ -1,4 +1,4 @@
-"""How patches look to a model that was trained on others: like those, or unlike.
+"""Likeness of patches to those that a model was trained on.
 
 A patch is unlike the training patches if it lies farther from their mean than all but one in a
 hundred of them did, each feature measured in its own standard deviations:

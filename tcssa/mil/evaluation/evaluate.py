@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -95,34 +95,54 @@ def evaluate(
         FeatureDimError: The new features are of another length.
     """
     trained = read_finished(run)
-    if labels is not None and features is None:
+    models = _Models(trained, _parts(trained), model, resolve_device(device), reporter)
+    if labels is None:
+        own = _own_cohort(trained, features)
+        return _write(out or run / "eval", models, own, models.predict_test(own))
+    columns = {"label_column": label_column, "case_column": case_column}
+    columns |= {"slide_column": slide_column}
+    data = _new_data(trained, labels, features, slide_table, columns, skip_missing)
+    cohort, remarks = _read_new_cohort(data, models, allow_overlap)
+    folder = out or run / f"eval-{labels.stem}-{cohort.labels_sha256[:8]}"
+    return _write(folder, models, cohort, models.predict_new(cohort), labels, remarks)
+
+
+def _own_cohort(trained: FinishedRun, features: Path | None) -> Cohort:
+    """Read the run's own cohort, of which the test slides are predicted again.
+
+    Raises:
+        RunError: It is not known, as of a run that was shared, or has changed.
+    """
+    if trained.is_published:
+        raise RunError(
+            trained.folder,
+            "was shared without its splits, so its own test slides are not known",
+            hint="give a new cohort: --labels and --features",
+        )
+    return read_own_cohort(trained, features)
+
+
+def _new_data(
+    trained: FinishedRun,
+    labels: Path,
+    features: Path | None,
+    slide_table: Path | None,
+    columns: Mapping[str, str | None],
+    skip_missing: bool,
+) -> CohortSettings:
+    """Return the settings of a new cohort: the run's own, but for what is given.
+
+    Raises:
+        UsageError: It has no features.
+    """
+    if features is None:
         raise UsageError(
             "a new cohort needs both --labels and --features",
             hint="--features alone says where the run's own features are now",
         )
-    where = resolve_device(device)
-    models = _Models(trained, _parts(trained), model, where, reporter)
-    if labels is None or features is None:
-        if trained.is_published:
-            raise RunError(
-                trained.folder,
-                "was shared without its splits, so its own test slides are not known",
-                hint="give a new cohort: --labels and --features",
-            )
-        own = read_own_cohort(trained, features)
-        return _write(out or run / "eval", models, own, models.predict_test(own))
-    given = {"labels": labels, "features": features, "skip_missing": skip_missing}
-    given["slide_table"] = slide_table
-    columns = {
-        "label_column": label_column,
-        "case_column": case_column,
-        "slide_column": slide_column,
-    }
-    given |= {name: column for name, column in columns.items() if column}
-    data = trained.settings.cohort.model_copy(update=given)
-    cohort, remarks = _read_new_cohort(data, models, allow_overlap)
-    folder = out or run / f"eval-{labels.stem}-{cohort.labels_sha256[:8]}"
-    return _write(folder, models, cohort, models.predict_new(cohort), labels, remarks)
+    given = {name: column for name, column in columns.items() if column}
+    own = {"labels": labels, "features": features, "slide_table": slide_table}
+    return trained.settings.cohort.model_copy(update={**own, **given, "skip_missing": skip_missing})
 
 
 def _parts(trained: FinishedRun) -> list[Parts]:

@@ -1,4 +1,4 @@
-"""What the evidence for a class is compared with: training slides of the other classes.
+"""Training slides of the other classes, with which the evidence for a class is compared.
 
 A classifier needs to recognise one of two classes only, and calls the other what has none of it.
 The evidence for the other then lies on whatever the slides of both have in common, such as normal

@@ -29,7 +29,7 @@ _TOLERANCE = 0.05
 
 @dataclass(frozen=True)
 class StoredSlide:
-    """What the file of a slide's slots keeps."""
+    """Content of the file of a slide's slots."""
 
     path: Path
     num_patches: int

@@ -102,9 +102,7 @@ def inspect_slots(
     given = slides_of(trained, features, reporter)
     files = {} if slides is None else {s.slide_id: s.path for s in find_slides([slides])}
     _require_known(given.folds, slide_ids)
-    model, classes = trained.settings.model, list(trained.task.label_names)
-    found = SlotInspection(run, out, classes, model.pool, model.num_slots, model.top_k)
-    found.has_labels = given.cohort is not None
+    found = _begun(trained, run, out, has_labels=given.cohort is not None)
     store, where = BagStore(cache_bytes=0, half=trained.is_rounded), resolve_device(device)
     _route_all(found, given.folds, store, where, reporter)
     chosen = _slides_to_map(found.slides, slide_ids, all_maps)
@@ -122,6 +120,13 @@ def inspect_slots(
         _draw_sheets(found, files, reporter)
     write_page_of(found)
     return found
+
+
+def _begun(trained: FinishedRun, run: Path, out: Path, *, has_labels: bool) -> SlotInspection:
+    """Return an inspection of a run with nothing found yet."""
+    model, classes = trained.settings.model, list(trained.task.label_names)
+    shape = (model.pool, model.num_slots, model.top_k)
+    return SlotInspection(run, out, classes, *shape, has_labels=has_labels)
 
 
 def _read_tcssa_run(run: Path, features: Path | None) -> FinishedRun:

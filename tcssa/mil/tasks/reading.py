@@ -44,7 +44,7 @@ _MOST_NUMERIC = 10
 
 
 class TaskLabels(NamedTuple):
-    """What a label table holds."""
+    """Content of a label table."""
 
     task: MilTask
     slides: list[LabelledSlide[Truth]]

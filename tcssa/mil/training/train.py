@@ -106,16 +106,9 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> RunMetrics:
     atomic.discard_leftovers(out)
     write_resolved(settings, out)
     store = open_store(settings.train, cohort, reporter)
-    init = settings.model.init
-    run: dict[str, Any] = {
-        "kind": KIND,
-        "cohort": fingerprint,
-        "extraction": cohort.extraction.stated(),
-        "init_sha256": None if init is None else file_sha256(init),
-        "unused": unused,
-        "readings": cohort.readings,
-        "rounding": asdict(store.rounding) if store.rounding else None,
-    }
+    rounding = asdict(store.rounding) if store.rounding else None
+    facts = {"cohort": fingerprint, "unused": unused, "rounding": rounding}
+    run = {"kind": KIND, **facts, **_origins(settings, cohort)}
     write_run(out, {**run, "complete": False})
     write_splits(out / SPLITS_FILE, cohort.slides, folds, cohort.classes)
     refit = settings.train.final == "refit"
@@ -140,6 +133,16 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> RunMetrics:
             (out / f"fold-{index}" / CHECKPOINT_FILE).unlink(missing_ok=True)
     write_run(out, {**run, "complete": True})
     return metrics
+
+
+def _origins(settings: MilSettings, cohort: Cohort) -> dict[str, Any]:
+    """Return the part of ``run.json`` that says where weights and patches are from."""
+    init = settings.model.init
+    return {
+        "extraction": cohort.extraction.stated(),
+        "init_sha256": None if init is None else file_sha256(init),
+        "readings": cohort.readings,
+    }
 
 
 def _divided(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from tcssa.config.settings import write_resolved
@@ -72,54 +73,79 @@ def extract(
     files = as_files(slides, reporter)
     layout = JobLayout.of(Path(out), settings)
     spec = encoder_spec(settings.encoder, settings.weights)
-    sinks = [*([FeatureFiles(layout, settings)] if keep_features else []), *more_sinks]
-    if not sinks:
-        raise UsageError("nothing takes the features: keep them, or give a sink")
+    sinks = _sinks([FeatureFiles(layout, settings)] if keep_features else [], more_sinks)
     report = ExtractReport(features_folder=layout.features)
     pending = _skip_finished(files, settings, sinks, spec, report)
-    for folder in layout.folders:
-        atomic.discard_leftovers(folder)
+    _discard_leftovers(layout)
     with reporter.task("extracting", len(files), "slides") as task:
         task.advance(len(files) - len(pending))
         if pending:
             write_resolved(settings, layout.features)
-            began = time.perf_counter()
-            try:
-                if engine is None:
-                    _work_alone(pending, settings, layout, spec, sinks, report, reporter, task)
-                else:
-                    job = ExtractJob.of(Path(out), settings, engine, keep_features, open_sinks)
-                    crew = Dispatcher(job, pending, engine, report.slides.append, reporter, task)
-                    report.add_up(crew.run())
-                    report.seconds = time.perf_counter() - began
-            finally:
-                for folder in layout.folders:  # a worker that died
-                    atomic.discard_leftovers(folder)
-                _write_failures(layout, report, reporter)
+            work = _Work(pending, settings, layout, report, reporter, task)
+            if engine is None:
+                work.alone(spec, sinks)
+            else:
+                job = ExtractJob.of(Path(out), settings, engine, keep_features, open_sinks)
+                work.shared(job, engine)
     places = {file.slide_id: place for place, file in enumerate(files)}
     report.slides.sort(key=lambda slide: places[slide.slide_id])
     return report
 
 
-def _work_alone(
-    pending: Sequence[SlideFile],
-    settings: ExtractSettings,
-    layout: JobLayout,
-    spec: EncoderSpec,
-    sinks: Sequence[SlideSink],
-    report: ExtractReport,
-    reporter: Reporter,
-    task: Task,
-) -> None:
-    """Extract slides in this process."""
+@dataclass(frozen=True)
+class _Work:
+    """The slides that one call of `extract` has to do, and where their results go."""
 
-    def record(result: SlideResult) -> None:
-        report.slides.append(result)
-        task.advance()
+    pending: Sequence[SlideFile]
+    settings: ExtractSettings
+    layout: JobLayout
+    report: ExtractReport
+    reporter: Reporter
+    task: Task
 
-    report.take_figures(
-        work_on_slides(pending, settings, layout, spec, sinks, record, reporter, task)
-    )
+    def alone(self, spec: EncoderSpec, sinks: Sequence[SlideSink]) -> None:
+        """Extract in this process."""
+
+        def record(result: SlideResult) -> None:
+            self.report.slides.append(result)
+            self.task.advance()
+
+        what = (self.pending, self.settings, self.layout, spec, sinks)
+        with self._cleaned_up():
+            self.report.take_figures(work_on_slides(*what, record, self.reporter, self.task))
+
+    def shared(self, job: ExtractJob, engine: Engine) -> None:
+        """Extract in the workers of an engine."""
+        began, record = time.perf_counter(), self.report.slides.append
+        crew = Dispatcher(job, self.pending, engine, record, self.reporter, self.task)
+        with self._cleaned_up():
+            self.report.add_up(crew.run())
+            self.report.seconds = time.perf_counter() - began
+
+    @contextmanager
+    def _cleaned_up(self) -> Iterator[None]:
+        """Remove what a dead worker left, and update the table of failures, whatever happens."""
+        try:
+            yield
+        finally:
+            _discard_leftovers(self.layout)
+            _write_failures(self.layout, self.report, self.reporter)
+
+
+def _sinks(own: Sequence[SlideSink], more: Sequence[SlideSink]) -> list[SlideSink]:
+    """Join sinks of the features.
+
+    Raises:
+        UsageError: There are none.
+    """
+    if not (own or more):
+        raise UsageError("nothing takes the features: keep them, or give a sink")
+    return [*own, *more]
+
+
+def _discard_leftovers(layout: JobLayout) -> None:
+    for folder in layout.folders:
+        atomic.discard_leftovers(folder)
 
 
 def _write_failures(layout: JobLayout, report: ExtractReport, reporter: Reporter) -> None:

@@ -79,7 +79,7 @@ def work_on_slides(
 
 @dataclass(frozen=True)
 class _Loop:
-    """What the steps of the loop share."""
+    """The state that the steps of the loop share."""
 
     settings: ExtractSettings
     layout: JobLayout

@@ -33,7 +33,7 @@ Polygon = list[Ring]
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """What a file of GeoJSON holds.
+    """Content of a file of GeoJSON.
 
     Attributes:
         path: The file.

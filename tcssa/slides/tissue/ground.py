@@ -1,4 +1,4 @@
-"""What a mask is laid on, the rules by which it is read, and what comes of it."""
+"""The ground that a mask is laid on, the rules by which it is read, and the result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class MaskError(FileError):
 
 @dataclass(frozen=True)
 class MaskRules:
-    """How masks are read.
+    """Rules by which masks are read.
 
     Attributes:
         background: Labels of pictures that are no tissue, in place of 0; see

@@ -70,7 +70,7 @@ def baselines(
 
 
 class _Counts:
-    """How often each value is right, among the rows that a question may be answered from.
+    """Counts how often each value is right, among the rows that a question may be answered from.
 
     Args:
         rows: The rows to learn from.

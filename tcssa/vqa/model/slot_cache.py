@@ -44,7 +44,7 @@ _TOKENS = "tokens"
 
 
 class Fault(NamedTuple):
-    """What is wrong with a file of features."""
+    """A fault of a file of features."""
 
     kind: str
     """A few words that are the same for all faults of this kind."""
