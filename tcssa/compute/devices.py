@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from tcssa.errors import DeviceError
@@ -34,6 +35,27 @@ def resolve_device(name: str) -> torch.device:
             hint="use --device cpu; tcssa doctor tells what runs here",
         )
     return torch.device(name)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Tell whether a device computes in bfloat16 by itself, which no CPU counts as doing."""
+    import torch
+
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def memory_of(device: torch.device) -> int | None:
+    """Return the bytes that this process can have on a device; None where that is not known.
+
+    Of a GPU it is what other processes leave; of a CPU all of the machine's.
+    """
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+    if device.type == "cpu" and hasattr(os, "sysconf"):  # Windows has none
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
 
 
 def num_cores() -> int:

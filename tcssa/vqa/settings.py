@@ -122,6 +122,11 @@ class VisualSettings(Section):
         return absolute(self, "compressor", "slot_cache")
 
 
+def _as_choice(value: Any) -> Any:
+    """Take the yes and no of older runs, which are also what YAML makes of on and off."""
+    return ("on" if value else "off") if isinstance(value, bool) else value
+
+
 class LlmSettings(Section):
     """The language model."""
 
@@ -136,8 +141,12 @@ class LlmSettings(Section):
         default=False, description="Run code that comes with the model. Only if you trust it."
     )
     system: str | None = Field(default=None, description="System prompt. [default: none]")
-    gradient_checkpointing: bool = Field(
-        default=False, description="Compute activations twice, to save memory."
+    gradient_checkpointing: Annotated[Literal["auto", "on", "off"], BeforeValidator(_as_choice)] = (
+        Field(
+            default="auto",
+            description="Compute activations twice, to save memory; auto does where the estimated "
+            "memory would not suffice otherwise.",
+        )
     )
 
 
@@ -204,8 +213,10 @@ class VqaTrainSettings(Section):
         default=0, ge=0, description="Steps between validations; 0 validates after each epoch."
     )
     seed: int = Field(default=0, ge=0, description="Seed of order, weights, noise and dropout.")
-    precision: Literal["fp32", "bf16"] = Field(
-        default="fp32", description="Number format of the language model; what trains stays fp32."
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto",
+        description="Number format of the language model; auto is bf16 on a GPU that has it, else "
+        "fp32. What trains stays fp32.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where to train; auto takes a GPU if there is one."

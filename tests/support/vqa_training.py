@@ -39,7 +39,13 @@ def tiny(material: Path, data: str = "data.json", **sections: dict[str, Any]) ->
     """Settings under which the tiny model trains in a second or two."""
     corpus = {"data": material / data, "features": material / "features", "val_fraction": 0.3}
     visual = {"compressor": material / "compressor.safetensors", "projector_dim": 8}
-    options = {"device": "cpu", "batch_size": 4, "micro_batch_size": 4, "lr": 0.01}
+    options = {
+        "device": "cpu",
+        "precision": "fp32",
+        "batch_size": 4,
+        "micro_batch_size": 4,
+        "lr": 0.01,
+    }
     return VqaSettings(
         corpus=CorpusSettings.model_validate(corpus | sections.get("corpus", {})),
         visual=VisualSettings.model_validate(visual | sections.get("visual", {})),

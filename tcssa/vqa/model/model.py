@@ -148,6 +148,11 @@ class SlideLanguageModel(nn.Module):
                     module.train(mode)
         return self
 
+    def checkpoint_activations(self) -> None:
+        """Compute the language model's activations twice from now on, to save memory."""
+        llm = self.llm.get_base_model() if self.has_lora else self.llm
+        llm.activation_checkpointing_enable({"use_reentrant": False})
+
     def embed(self, input_ids: Tensor, visual_tokens: Sequence[Tensor]) -> Tensor:
         """Embed prompts, with every row's visual tokens in place.
 

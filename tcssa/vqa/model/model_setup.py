@@ -114,9 +114,6 @@ def load_parts(settings: VqaSettings, device: torch.device) -> Parts:
         train_compressor=options.train_compressor,
         train_projector=options.train_projector,
     )
-    if settings.llm.gradient_checkpointing:
-        llm = model.llm.get_base_model() if model.has_lora else model.llm
-        llm.activation_checkpointing_enable({"use_reentrant": False})
     model.to(device)
     return parts
 

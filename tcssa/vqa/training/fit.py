@@ -17,12 +17,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from tcssa.compressor.checkpoint import read_tensors, write_tensors
+from tcssa.compute.devices import memory_of
 from tcssa.compute.processes import Processes
 from tcssa.reporter import Reporter, Task
 from tcssa.run import ONE_FOLDER_HINT
@@ -31,11 +32,14 @@ from tcssa.vqa.model.model import Batch, SlideLanguageModel
 from tcssa.vqa.settings import VqaTrainSettings
 from tcssa.vqa.training.batches import collate, epoch_batches
 from tcssa.vqa.training.history import Record
+from tcssa.vqa.training.memory import estimate_memory
 from tcssa.vqa.training.progress import Progress, load_weights, read_progress, write_progress
 from tcssa.vqa.training.rows import Row
 
 RECORDS_PER_EPOCH = 50
 _NOTE_EVERY_S = 60.0
+_USABLE = 0.9
+"""Share of a device's memory that the estimate may fill: the rest is for what it does not see."""
 
 
 class VqaFit:
@@ -101,6 +105,33 @@ class VqaFit:
         if self.progress.best_step is not None:
             self._load_best()
         return self.progress
+
+    def fit_into_memory(
+        self, checkpointing: Literal["auto", "on", "off"], reporter: Reporter
+    ) -> None:
+        """Say how much memory the training needs, and compute activations twice if it must be so.
+
+        Args:
+            checkpointing: Do so in any case, never, or where the memory would not suffice.
+            reporter: Told of the estimate, and warned where nothing suffices.
+        """
+        memory = estimate_memory(
+            self.model, self.train, self.settings.micro_batch_size, self._autocast()
+        )
+        available = memory_of(self.processes.device)
+        room = math.inf if available is None else _USABLE * available
+        twice = checkpointing == "on"
+        if checkpointing == "auto":
+            twice = memory.total(checkpointing=False) > room
+        if twice:
+            self.model.checkpoint_activations()
+        reporter.note(memory.describe(available, checkpointing=twice))
+        if memory.total(checkpointing=twice) > room:
+            reporter.warn(
+                "the memory may not suffice: give a smaller --micro-batch-size or --max-length"
+                + ("" if twice else ", or --gradient-checkpointing auto")
+                + ("" if self.settings.precision == "bf16" else ", or --precision bf16")
+            )
 
     def count_parameters(self) -> dict[str, int]:
         """Count the trainable numbers of each part."""

@@ -20,11 +20,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from pydantic import BaseModel, Field
 from torch import Tensor
 
+from tcssa.compute.devices import has_bf16
 from tcssa.compute.processes import Processes, joined
-from tcssa.config.settings import section_of, write_resolved
+from tcssa.config.settings import read_resolved, section_of, write_resolved
 from tcssa.config.settings_diff import differences
 from tcssa.errors import RunError, UsageError, counted
 from tcssa.files import atomic
@@ -88,6 +90,7 @@ def train(settings: VqaSettings, out: Path, reporter: Reporter) -> dict[str, Any
     _require_inherited(settings)
     with joined(settings.train.device) as processes:
         reporter = reporter if processes.is_main else Silent()
+        settings = _with_precision(settings, out, processes.device, reporter)
         _say_precision(settings, reporter)
         return _train(settings, out, reporter, processes)
 
@@ -99,6 +102,25 @@ def _with_local_compressor(settings: VqaSettings, reporter: Reporter) -> VqaSett
     folder = local_model(str(settings.visual.compressor), reporter)
     visual = settings.visual.model_copy(update={"compressor": folder})
     return settings.model_copy(update={"visual": visual})
+
+
+def _with_precision(
+    settings: VqaSettings, out: Path, device: torch.device, reporter: Reporter
+) -> VqaSettings:
+    """Settle the precision that was left open: of a run that was begun its own, else the device's.
+
+    Raises:
+        RunError: ``out`` holds a run of another kind, or a damaged one.
+    """
+    if settings.train.precision != "auto":
+        return settings
+    if begun_run(out, KIND) is None:
+        precision = "bf16" if has_bf16(device) else "fp32"
+        reporter.note(f"precision {precision}: chosen for the device, {device.type}")
+    else:
+        precision = read_resolved(out, VqaSettings, RunError).train.precision
+    train = settings.train.model_copy(update={"precision": precision})
+    return settings.model_copy(update={"train": train})
 
 
 def _train(
@@ -145,6 +167,7 @@ def _train(
         processes,
         encoded=parts.caches_tokens,
     )
+    fit.fit_into_memory(settings.llm.gradient_checkpointing, reporter)
     progress = fit.run(reporter)
     processes.wait()  # all have read the best weights, whose file goes now
     metrics = _metrics(settings, corpus, fit, progress)

@@ -248,7 +248,7 @@ def test_the_baselines_train_and_load(material: Path, tmp_path: Path, kind: str)
 
 def test_gradient_checkpointing_changes_nothing(material: Path, tmp_path: Path) -> None:
     plain = train(tiny(material), tmp_path / "plain", Silent())
-    twice = tiny(material, llm={"gradient_checkpointing": True})
+    twice = tiny(material, llm={"gradient_checkpointing": "on"})
     assert train(twice, tmp_path / "twice", Silent())["val_loss"] == plain["val_loss"]
 
 

@@ -1,0 +1,102 @@
+"""The memory that a training is said to need, and what follows from it."""
+
+import json
+from contextlib import nullcontext
+from itertools import accumulate
+from pathlib import Path
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+from vqa_training import row, tiny, write_material
+
+from tcssa.config.settings import read_resolved
+from tcssa.errors import RunError
+from tcssa.reporter import Silent
+from tcssa.vqa.model.model_setup import load_parts
+from tcssa.vqa.settings import LlmSettings, VqaSettings
+from tcssa.vqa.training import fit
+from tcssa.vqa.training.batches import collate
+from tcssa.vqa.training.corpus import read_candidates
+from tcssa.vqa.training.memory import estimate_memory
+from tcssa.vqa.training.train import train
+
+CPU = torch.device("cpu")
+
+
+class Noted(Silent):
+    """A reporter that remembers what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.fixture(scope="module")
+def material(tiny_llm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_material(tmp_path_factory.mktemp("memory"), tiny_llm_folder)
+    rows = [row(number, "What is seen? " * 20, "nothing " * 8) for number in range(10)]
+    (folder / "long.json").write_text(json.dumps(rows))
+    return folder
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_estimate_is_what_a_step_needs(material: Path, stage: int, checkpointing: bool) -> None:
+    options = {"stage": stage, "train_projector": True}
+    settings = tiny(material, "long.json", train=options)
+    parts = load_parts(settings, CPU)
+    model = parts.model
+    rows = read_candidates(settings, parts).train[:4]
+    memory = estimate_memory(model, rows, 4, nullcontext())
+    tokens = torch.ones(6, model.visual.feature_dim)
+    batch = collate(rows, lambda _: tokens, parts.pad_id, encoded=True)
+    if checkpointing:
+        model.checkpoint_activations()
+    model.train()
+    fit._let_frozen_layers_checkpoint(model)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        model(batch).loss_sum.backward()
+    assert memory.activations(checkpointing=checkpointing) == pytest.approx(
+        _peak(profiled), rel=0.15
+    )
+
+
+def _peak(profiled: profile) -> int:
+    """Return the most bytes that were allocated at a time."""
+    assert profiled.profiler is not None
+    assert profiled.profiler.kineto_results is not None
+    events = profiled.profiler.kineto_results.events()
+    changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+    return max(accumulate(nbytes for _, nbytes in changes))
+
+
+def test_the_memory_is_said_and_decides_about_checkpointing(
+    material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tiny(material, train={"precision": "auto"})
+    monkeypatch.setattr(fit, "memory_of", lambda _: 1e9)
+    plenty = Noted()
+    metrics = train(settings, tmp_path / "plenty", plenty)
+    assert plenty.notes[0] == "precision fp32: chosen for the device, cpu"
+    assert any("GB of memory, of 1.0: weights" in note for note in plenty.notes)
+    assert any("(gradient checkpointing off)" in note for note in plenty.notes)
+    assert not plenty.warnings
+    monkeypatch.setattr(fit, "memory_of", lambda _: 1e6)
+    scarce = Noted()
+    assert train(settings, tmp_path / "scarce", scarce)["val_loss"] == metrics["val_loss"]
+    assert any("(gradient checkpointing on)" in note for note in scarce.notes)
+    assert "the memory may not suffice" in scarce.warnings[-1]
+    kept = read_resolved(tmp_path / "plenty", VqaSettings, RunError)
+    assert kept.train.precision == "fp32"  # which stage 2 inherits
+    again = Noted()
+    train(settings, tmp_path / "plenty", again)
+    assert again.notes == [f"{tmp_path / 'plenty'} is complete already; nothing to do"]
+
+
+def test_checkpointing_of_older_runs_and_of_yaml_is_read() -> None:
+    said = [LlmSettings.model_validate({"gradient_checkpointing": v}) for v in (True, False, "on")]
+    assert [each.gradient_checkpointing for each in said] == ["on", "off", "on"]
