@@ -45,6 +45,32 @@ def check_data(
         Path | None,
         typer.Option(help="Training conversations, which must share no patient with the file."),
     ] = None,
+    llm: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel="Length",
+            help="Language model to train: folder, GGUF file, or name in the local cache. Only its "
+            "tokenizer is read, to find rows that are too long.",
+        ),
+    ] = None,
+    max_length: Annotated[
+        int,
+        typer.Option(min=8, rich_help_panel="Length", help="Longest row in tokens, with --llm."),
+    ] = 2048,
+    num_tokens: Annotated[
+        int, typer.Option(min=1, rich_help_panel="Length", help="Tokens of a slide, with --llm.")
+    ] = 32,
+    system: Annotated[
+        str | None,
+        typer.Option(rich_help_panel="Length", help=r"System prompt, with --llm. \[default: none]"),
+    ] = None,
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option(
+            rich_help_panel="Length",
+            help="Run code that comes with the language model. Only if you trust it.",
+        ),
+    ] = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
@@ -54,14 +80,25 @@ def check_data(
 
     Examples:
         tcssa check-data SlideInstruct.json --features job
+        tcssa check-data SlideInstruct.json --llm Qwen/Qwen3-4B-Instruct-2507
         tcssa check-data WsiVQA_test.json --kind wsi-vqa --train SlideInstruct.json
     """
     output = Output(as_json)
     from tcssa.vqa.data.check_data import as_json as plain
     from tcssa.vqa.data.check_data import check_data as check
+    from tcssa.vqa.data.lengths import LengthLimit
 
+    limit = None
+    if llm is not None:
+        limit = LengthLimit(llm, max_length, num_tokens, system, trust_remote_code)
     found = check(
-        data, kind, features=features or (), several=several, other=train, reporter=output
+        data,
+        kind,
+        features=features or (),
+        several=several,
+        other=train,
+        limit=limit,
+        reporter=output,
     )
     output.result(plain(found), lambda console: _show(console, found))
     if not found.is_fit:
@@ -75,6 +112,7 @@ def _show(console: Console, check: DataCheck) -> None:
     dims = ", ".join(f"D = {dim} of {count}" for dim, count in sorted(check.feature_dims.items()))
     console.print(
         f"{check.path}: {counted(check.num_rows, 'row')}, {check.num_usable} can be used, about "
-        f"{counted(check.num_slides, 'slide')}{f'; features: {dims}' if dims else ''}",
+        f"{counted(check.num_slides, 'slide')}{f'; features: {dims}' if dims else ''}"
+        + (f"; longest row: {check.longest} tokens" if check.longest is not None else ""),
         soft_wrap=True,
     )

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from tcssa.errors import counted
+from tcssa.errors import UsageError, counted
 from tcssa_cli.options import DebugFlag, JsonFlag
 from tcssa_cli.output import Output, make_table
 
 if TYPE_CHECKING:
     from tcssa.mil.comparison.comparison import Comparison
     from tcssa.statistics.intervals import Score
+    from tcssa.vqa.evaluation.paired import PairedComparison
 
 
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(help="Finished runs of train-mil; the first is the reference."),
+        typer.Argument(
+            help="Finished runs of train-mil, or folders that eval --benchmark wrote; the first is "
+            "the reference."
+        ),
     ],
     metric: Annotated[
         str | None,
@@ -43,13 +48,25 @@ def compare(
     """Compare runs: figures with intervals, and paired differences from the first run.
 
     The runs must have tested the same slides with the same labels. Bootstrap samples are drawn by
-    patient.
+    patient. Evaluations of slide question answering are paired question by question, overall and
+    in each category, with samples drawn by slide.
 
     Examples:
         tcssa compare run-a run-b
+        tcssa compare a/eval-slidebench-tcga b/eval-slidebench-tcga
         tcssa compare run-a run-b run-c --metric balanced_accuracy --out comparison
     """
     output = Output(as_json)
+    from tcssa.vqa.answering.answer_log import ANSWERS_FILE
+
+    if any((run / ANSWERS_FILE).exists() for run in runs):
+        if metric is not None or target is not None:
+            raise UsageError("--metric and --target are of runs of train-mil, not of evaluations")
+        from tcssa.vqa.evaluation.paired import compare_evaluations
+
+        paired = compare_evaluations(runs, output, out=out, seed=seed)
+        output.result(asdict(paired), lambda console: _show_paired(console, paired))
+        return
     from tcssa.mil.comparison.compare import as_json as plain
     from tcssa.mil.comparison.compare import compare as compare_runs
 
@@ -77,6 +94,27 @@ def _show(console: Console, comparison: Comparison) -> None:
         f"{counted(comparison.num_cases, 'patient')}"
     )
     console.print(make_table(title, header, rows))
+
+
+def _show_paired(console: Console, comparison: PairedComparison) -> None:
+    header = ["", "rows", "first", "this", "difference", "only first right", "only this", "p"]
+    for other in comparison.others:
+        rows = [
+            [
+                group.name,
+                group.num_rows,
+                f"{group.first:.3f}",
+                f"{group.other:.3f}",
+                _with_interval(group.difference),
+                group.only_first,
+                group.only_other,
+                f"{group.p_value:.3g}",
+            ]
+            for group in other.groups
+        ]
+        title = f"{other.name} beside {comparison.first}: accuracy, all rows"
+        console.print(make_table(title, header, rows))
+    console.print("p: McNemar's exact test of the questions that only one of the two has right")
 
 
 def _with_interval(score: Score) -> str:

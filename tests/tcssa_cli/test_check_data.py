@@ -8,6 +8,7 @@ import numpy as np
 from command_line import Run
 from factories import write_bag
 from shared_data import require_shared
+from vqa_models import byte_tokenizer
 
 
 def conversation(slide: str, answer: str = "yes") -> dict[str, object]:
@@ -78,3 +79,21 @@ def test_a_file_of_another_kind_is_one_line(tcssa: Run, tmp_path: Path) -> None:
     done = tcssa("check-data", tmp_path / "d.json")
     assert done.code == 1
     assert "must hold a list, holds an object" in done.stderr
+
+
+def test_rows_too_long_for_the_language_model_are_named(tcssa: Run, tmp_path: Path) -> None:
+    byte_tokenizer().save_pretrained(tmp_path / "llm")
+    said = {"TCGA-AA-0001-01Z-00-DX1": "yes", "TCGA-AA-0002-01Z-00-DX1": "no" * 99}
+    rows = [conversation(slide, answer) for slide, answer in said.items()]
+    (tmp_path / "d.json").write_text(json.dumps(rows))
+    asked = ("check-data", tmp_path / "d.json", "--llm", tmp_path / "llm", "--num-tokens", "6")
+    done = tcssa(*asked, "--max-length", "100", "--json")
+    (finding,) = done.json["findings"]
+    assert (finding["kind"], finding["count"], done.code) == ("longer than 100 tokens", 1, 1)
+    assert f"row 2 (TCGA-AA-0002-01Z-00-DX1): {done.json['longest']} tokens" in str(finding)
+    enough = tcssa(*asked, "--max-length", str(done.json["longest"]))
+    assert enough.code == 0
+    assert f"longest row: {done.json['longest']} tokens" in enough.stdout
+    prompted = tcssa(*asked, "--max-length", str(done.json["longest"]), "--system", "Be brief.")
+    assert prompted.code == 1
+    assert tcssa(*asked, "--kind", "wsi-vqa").stderr.startswith("error  --llm measures rows")

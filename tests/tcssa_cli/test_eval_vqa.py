@@ -63,6 +63,12 @@ def test_predictions_of_a_file_are_compared_with_a_run(
     assert done.code == 0, done.stderr
     assert "theirs" in done.stdout
     assert (tmp_path / "theirs" / "comparison.png").exists()
+    paired = tcssa("compare", tmp_path / "mine", tmp_path / "theirs")
+    assert paired.code == 0, paired.stderr
+    assert "theirs beside run: accuracy, all rows" in paired.stdout
+    assert "broad: Diagnosis" in paired.stdout
+    other = tcssa("compare", tmp_path / "mine", tmp_path / "theirs", "--metric", "auc")
+    assert other.stderr.startswith("error  --metric and --target are of runs of train-mil")
 
 
 def test_other_systems_answers_are_read_strictly_and_leniently(

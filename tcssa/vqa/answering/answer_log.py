@@ -25,9 +25,36 @@ from tcssa.files.text import decoded, first_fault, lines_of, parse_json
 from tcssa.vqa.answering.answer_record import AnswerRecord
 from tcssa.vqa.conversation import Question
 
+ANSWERS_FILE = "answers.jsonl"
 SCHEMA_VERSION = 2
 """Version 1 had another name for ``option_mass``."""
 _ASK_AGAIN = "delete the file, or give --overwrite to ask everything again"
+
+
+def read_answer_log(path: Path) -> list[AnswerRecord]:
+    """Read the answers of an evaluation, as they were given.
+
+    Raises:
+        RunError: The file is missing, unfinished or damaged, or of another version.
+    """
+    require_file(path, RunError)
+    with reading(path, RunError):
+        text = decoded(path.read_bytes(), path, RunError)
+    header, *lines = [
+        parse_json(line, path, RunError, top=dict, line=number)
+        for number, line in enumerate(lines_of(text), start=1)
+    ] or [{}]
+    if header.get("tcssa_answers") != SCHEMA_VERSION:
+        raise RunError(path, "is no file of answers of this version of tcssa")
+    return [_record(path, line, number) for number, line in enumerate(lines, start=2)]
+
+
+def _record(path: Path, line: Mapping[str, Any], number: int) -> AnswerRecord:
+    try:
+        return AnswerRecord.model_validate(line)
+    except ValidationError as fault:
+        reason = f"line {number} is no answer: {first_fault(fault)}"
+        raise RunError(path, reason, hint=_ASK_AGAIN) from None
 
 
 class AnswerLog:
@@ -119,14 +146,9 @@ class AnswerLog:
         ]
         if not lines:
             return None
-        return lines[0], [self._record(line, at) for at, line in enumerate(lines[1:], start=2)]
-
-    def _record(self, line: Mapping[str, Any], number: int) -> AnswerRecord:
-        try:
-            return AnswerRecord.model_validate(line)
-        except ValidationError as fault:
-            reason = f"line {number} is no answer: {first_fault(fault)}"
-            raise RunError(self.path, reason, hint=_ASK_AGAIN) from None
+        return lines[0], [
+            _record(self.path, line, at) for at, line in enumerate(lines[1:], start=2)
+        ]
 
     def _check(self, found: Mapping[str, Any], header: Mapping[str, Any]) -> None:
         version = found.get("tcssa_answers")

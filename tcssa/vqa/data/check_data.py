@@ -1,7 +1,7 @@
 """Check of a question file, before hours are spent on training or scoring with it.
 
 All problems are collected: malformed rows, missing and ambiguous features, features of another
-length, and patients in both training and test.
+length, patients in both training and test, and rows too long for a language model.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from tcssa.errors import (
     FeatureFileError,
     MissingFeaturesError,
     NonFiniteFeatureError,
+    UsageError,
 )
 from tcssa.features import read_features
 from tcssa.features.tables import patient_of, slide_name
 from tcssa.reporter import Reporter, Silent
+from tcssa.vqa.conversation import Conversation, Question
 from tcssa.vqa.data.benchmark import read_benchmark
 from tcssa.vqa.data.faults import Fault
+from tcssa.vqa.data.lengths import LengthLimit, measure_lengths
 from tcssa.vqa.data.slide_index import SlideIndex
 from tcssa.vqa.data.slideinstruct import read_conversations
 from tcssa.vqa.settings import FileKind, SeveralSlides
@@ -50,6 +53,8 @@ class DataCheck:
     feature_dims: dict[int, int] = field(default_factory=dict)
     """Number of slides with features of each length D."""
     findings: list[Finding] = field(default_factory=list)
+    longest: int | None = None
+    """Tokens of the longest conversation; None where no language model was named."""
 
     @property
     def is_fit(self) -> bool:
@@ -65,6 +70,7 @@ def check_data(
     several: SeveralSlides = "error",
     other: Path | None = None,
     other_kind: FileKind = "conversations",
+    limit: LengthLimit | None = None,
     reporter: Reporter | None = None,
 ) -> DataCheck:
     """Check a question file.
@@ -76,36 +82,49 @@ def check_data(
         several: What to do where a patient has several slides.
         other: The file of the other side, training or test, which must share no patient.
         other_kind: Kind of the file ``other``.
+        limit: A language model's limit to the length of conversations; None measures no length.
         reporter: Shows progress.
 
     Raises:
         TableError: A file cannot be read, or is of another kind.
         MissingDataError: A folder of features does not exist, or is empty.
-        UsageError: Two folders hold features of one slide.
+        UsageError: Two folders hold features of one slide, or lengths are asked of a benchmark.
+        LlmError: The language model of ``limit`` is not found.
     """
+    if limit is not None and kind != "conversations":
+        raise UsageError(
+            f"--llm measures rows to train on, and {path} is given as {kind}",
+            hint="leave --llm out; eval counts questions that are too long",
+        )
+    reporter = reporter or Silent()
     num_rows, rows, faults = _read(path, kind)
     findings = _grouped((fault.kind, f"row {fault.row}: {fault.detail}") for fault in faults)
     dims: Counter[int] = Counter()
-    slides = sorted({slide for _, slide in rows})
+    slides = sorted({row.slide for row in rows})
     if features:
         index = SlideIndex.from_folders(features, several)
-        found, dims = _features(slides, index, reporter or Silent())
+        found, dims = _features(slides, index, reporter)
         findings += found
+    longest = None
+    if limit is not None:
+        told = [row for row in rows if isinstance(row, Conversation)]
+        longest, too_long = measure_lengths(told, limit, reporter)
+        findings += _grouped(too_long)
     if other is not None:
         _, others, _ = _read(other, other_kind)
-        findings += _shared_patients(slides, {slide for _, slide in others}, other)
-    return DataCheck(path, num_rows, len(rows), len(slides), dict(dims), findings)
+        findings += _shared_patients(slides, {row.slide for row in others}, other)
+    return DataCheck(path, num_rows, len(rows), len(slides), dict(dims), findings, longest)
 
 
-def _read(path: Path, kind: FileKind) -> tuple[int, list[tuple[str, str]], Sequence[Fault]]:
-    """Return the number of rows, (id, slide) of those that can be used, and the faults."""
+def _read(
+    path: Path, kind: FileKind
+) -> tuple[int, Sequence[Conversation | Question], Sequence[Fault]]:
+    """Return the number of rows, those that can be used, and the faults."""
     if kind == "conversations":
         read = read_conversations(path)
-        rows = [(row.row_id, row.slide) for row in read.conversations]
-        return read.num_rows, rows, read.row_faults
+        return read.num_rows, read.conversations, read.row_faults
     benchmark = read_benchmark(kind, path)
-    questions = [(question.row_id, question.slide) for question in benchmark.questions]
-    return benchmark.num_rows, questions, benchmark.row_faults
+    return benchmark.num_rows, benchmark.questions, benchmark.row_faults
 
 
 def _features(

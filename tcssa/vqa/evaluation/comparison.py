@@ -36,7 +36,7 @@ def plot_comparison(report: Report, beside: Sequence[Report] = ()) -> Path | Non
     if report.metrics["scores"] is None:
         return None
     for other in beside:
-        _require_same_rows(report, other)
+        require_same_rows(report, other)
     benchmark = report.metrics["benchmark"]
     systems = [_evaluated(each) for each in (report, *beside)]
     systems += [_published(system, benchmark["kind"]) for system in read_published().systems]
@@ -52,7 +52,16 @@ def plot_comparison(report: Report, beside: Sequence[Report] = ()) -> Path | Non
     return path
 
 
-def _require_same_rows(report: Report, other: Report) -> None:
+def require_same_rows(report: Report, other: Report) -> None:
+    """Require that two evaluations asked the same questions.
+
+    Args:
+        report: The evaluation in question, which has answers to questions with options.
+        other: The one beside it.
+
+    Raises:
+        UsageError: The other is of another file, of other rows of it, or has no such answers.
+    """
     found, wanted = other.metrics, report.metrics
     if found["scores"] is None:
         raise UsageError(f"{other.folder} holds no answers to questions with options")

@@ -17,7 +17,7 @@ from torch import Tensor
 from tcssa.errors import AmbiguousFeaturesError, MissingFeaturesError
 from tcssa.files import atomic
 from tcssa.reporter import Reporter
-from tcssa.vqa.answering.answer_log import AnswerLog
+from tcssa.vqa.answering.answer_log import ANSWERS_FILE, AnswerLog
 from tcssa.vqa.answering.answer_record import AnswerRecord, unanswered
 from tcssa.vqa.answering.controls import circle, others
 from tcssa.vqa.answering.generate import Generate
@@ -40,8 +40,6 @@ from tcssa.vqa.evaluation.report import (
 )
 from tcssa.vqa.model.run import LoadedVqa, load_vqa
 from tcssa.vqa.settings import BenchmarkKind, EvalOptions
-
-ANSWERS_FILE = "answers.jsonl"
 
 
 def evaluate(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tcssa.reporter import Reporter
+from tcssa.vqa.answering.answer_log import ANSWERS_FILE, AnswerLog
 from tcssa.vqa.answering.answer_record import AnswerRecord, chosen, unanswered, written
 from tcssa.vqa.answering.reply import Reply
 from tcssa.vqa.conversation import Question
@@ -78,6 +79,9 @@ def evaluate_predictions(
             f"every answer is right: make sure that {read.file.column!r} in {predictions} is no "
             "copy of the benchmark's own answers"
         )
+    made_from = {"predictions": read.sha256, "benchmark": benchmark.sha256}
+    with AnswerLog(out / ANSWERS_FILE, made_from, overwrite=True) as log:
+        log.append(records)
     return write_report(out, metrics)
 
 

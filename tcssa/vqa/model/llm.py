@@ -57,28 +57,72 @@ def load_llm(
         LlmError: The model is not found, or cannot be loaded.
         CheckpointError: Its ``config.json`` is damaged, or names code to be downloaded.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
-    path = Path(name_or_path).expanduser()
-    there = path.exists()
-    if not there:
-        path = _from_cache(name_or_path, allow_hub=allow_hub, with_code=trust_remote_code)
+    there = Path(name_or_path).expanduser().exists()
+    path = _place(name_or_path, allow_hub=allow_hub, trust_remote_code=trust_remote_code)
     weights = weight_files(path)
-    folder = path
-    if path.is_dir() and not trust_remote_code:
+    tokenizer = _tokenizer(path, trust_remote_code=trust_remote_code)
+    folder, options = _source(path, trust_remote_code=trust_remote_code)
+    with _loading(path, "the language model"):
+        # with loading info it is a pair, which its types do not know
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
+        )
+        model, found = loaded
+    _require_whole(path, found)
+    if path.is_file():
+        del model.config.quantization_config  # the weights were expanded; they are saved as such
+    model_id = str(path.resolve()) if there else name_or_path
+    return LoadedLLM(model.eval().to(device), tokenizer, model_id, hash_of_files(weights))
+
+
+def load_tokenizer(name_or_path: str, *, trust_remote_code: bool = False) -> Any:
+    """Load the tokenizer of a language model alone; nothing is downloaded.
+
+    Args:
+        name_or_path: A folder, a ``.gguf`` file, or a name in the local cache of the hub.
+        trust_remote_code: Run code that comes with the model.
+
+    Raises:
+        LlmError: The model is not found, or its tokenizer cannot be loaded.
+        CheckpointError: Its ``config.json`` is damaged, or names code to be downloaded.
+    """
+    path = _place(name_or_path, allow_hub=False, trust_remote_code=trust_remote_code)
+    return _tokenizer(path, trust_remote_code=trust_remote_code)
+
+
+def _place(name_or_path: str, *, allow_hub: bool, trust_remote_code: bool) -> Path:
+    """Return the folder or file of a model, which names no kernel of the hub."""
+    path = Path(name_or_path).expanduser()
+    if not path.exists():
+        path = _from_cache(name_or_path, allow_hub=allow_hub, with_code=trust_remote_code)
+    if path.is_dir() and not trust_remote_code and (path / "config.json").exists():
         hint = "take the entry out, or give --trust-remote-code if you trust it"
         require_no_kernels(path / "config.json", hint)
+    return path
+
+
+def _source(path: Path, *, trust_remote_code: bool) -> tuple[Path, dict[str, Any]]:
+    """Return the folder and the options by which transformers loads a model."""
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
-    if path.is_file():
-        folder, options["gguf_file"] = path.parent, path.name
+    return (path.parent, options | {"gguf_file": path.name}) if path.is_file() else (path, options)
+
+
+def _tokenizer(path: Path, *, trust_remote_code: bool) -> Any:
+    from transformers import AutoTokenizer
+
+    folder, options = _source(path, trust_remote_code=trust_remote_code)
+    with _loading(path, "the language model's tokenizer"):
+        return AutoTokenizer.from_pretrained(folder, **options)
+
+
+@contextlib.contextmanager
+def _loading(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever goes wrong in transformers into an error of ours."""
     try:
         with _quiet():
-            tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-            # with loading info it is a pair, which its types do not know
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
-            )
-            model, found = loaded
+            yield
     except ImportError as error:
         raise LlmError(
             f"{path}: loading it needs a package that is not installed ({one_line(error, 300)})",
@@ -88,14 +132,9 @@ def load_llm(
         raise
     except Exception as error:  # whatever a damaged configuration leads transformers into
         raise LlmError(
-            f"{path}: the language model cannot be loaded ({one_line(error, 300)})",
+            f"{path}: {what} cannot be loaded ({one_line(error, 300)})",
             hint="give a folder with config.json, tokenizer.json and *.safetensors, or a .gguf",
         ) from None
-    _require_whole(path, found)
-    if path.is_file():
-        del model.config.quantization_config  # the weights were expanded; they are saved as such
-    model_id = str(path.resolve()) if there else name_or_path
-    return LoadedLLM(model.eval().to(device), tokenizer, model_id, hash_of_files(weights))
 
 
 def weight_files(path: Path) -> list[Path]:
