@@ -14,6 +14,7 @@ from tcssa_cli import help as help_texts
 from tcssa_cli.commands import (
     ask,
     card,
+    chat,
     check_data,
     compare,
     convert,
@@ -72,6 +73,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "predict": predict.predict,
         "heatmap": heatmap.heatmap,
         "ask": ask.ask,
+        "chat": chat.chat,
         "export": export.export,
         "encode": encode.encode,
         "merge": merge.merge,

@@ -156,11 +156,12 @@ def _bags_in(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     files = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    bags = [path for path in files if _may_be_bag(path)]
+    bags = [path for path in files if may_be_bag(path)]
     return bags or _tables_of_patches(files)
 
 
-def _may_be_bag(path: Path) -> bool:
+def may_be_bag(path: Path) -> bool:
+    """Tell by its name whether a file may hold patch features."""
     suffix = path.suffix.lower()
     return is_store(path) if suffix == STORE_SUFFIX else suffix in SUFFIXES
 

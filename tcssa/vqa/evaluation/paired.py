@@ -130,7 +130,7 @@ def mcnemar(only_one: int, only_other: int) -> float:
     """
     total = only_one + only_other
     tail = sum(math.comb(total, k) for k in range(min(only_one, only_other) + 1))
-    return min(1.0, 2 * tail / 2**total)
+    return min(1.0, float(2 * tail / 2**total))
 
 
 def _read(folder: Path) -> _Answered:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -56,21 +57,50 @@ def answer_question(
     """
     settings = settings or AskSettings()
     check_question(question, options)
-    loaded = _load(run, settings)
-    with tempfile.TemporaryDirectory() as scratch:
-        if slide is not None:
-            job = Path(scratch) if out is None else out / "job"
-            features = _extract(slide, loaded, settings, job, reporter)
-        if features is None:
-            raise UsageError("a slide is needed: its features, or its file")
-        lengths = {"batch_size": settings.batch_size, "max_new_tokens": settings.max_new_tokens}
-        oracle = SlideOracle(loaded, features, **lengths)
+    job = None if out is None else out / "job"
+    with opened_slide(run, reporter, settings, features=features, slide=slide, job=job) as oracle:
         answer = oracle.ask(question, options, explain=settings.explain)
         if settings.explain and not answer.slots and answer.log_likelihood is not None:
             reporter.warn(
                 f"the slide has {len(oracle.visual)} visual tokens, too many to blank one by one"
             )
         return answer, None if out is None else _write(oracle, answer, run, out)
+
+
+@contextmanager
+def opened_slide(
+    run: Path,
+    reporter: Reporter,
+    settings: AskSettings,
+    *,
+    features: Path | None = None,
+    slide: Path | None = None,
+    job: Path | None = None,
+) -> Iterator[SlideOracle]:
+    """Load a run and one slide, ready for questions.
+
+    Args:
+        run: A run directory of train-vqa.
+        reporter: Shows progress.
+        settings: How to ask.
+        features: The slide's patch features; needed unless ``slide`` is given.
+        slide: The slide's file, whose features are extracted with the run's encoder.
+        job: Folder for the features of ``slide``; one that goes at the end if None.
+
+    Raises:
+        UsageError: The slide is missing, the run gives no such budget, or the features are of
+            another encoder.
+        FeatureFileError: The features cannot be read, or are of another length.
+        RunError: The run cannot be loaded.
+    """
+    loaded = _load(run, settings)
+    with tempfile.TemporaryDirectory() as scratch:
+        if slide is not None:
+            features = _extract(slide, loaded, settings, job or Path(scratch), reporter)
+        if features is None:
+            raise UsageError("a slide is needed: its features, or its file")
+        lengths = {"batch_size": settings.batch_size, "max_new_tokens": settings.max_new_tokens}
+        yield SlideOracle(loaded, features, **lengths)
 
 
 def _load(run: Path, settings: AskSettings) -> LoadedVqa:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tcssa.errors import FeatureFileError, UsageError
 from tcssa.features import open_bag
@@ -19,7 +20,8 @@ from tcssa.vqa.answering.likelihood import Likelihood
 from tcssa.vqa.answering.prefill import Prompt, context_length
 from tcssa.vqa.answering.question_runner import Asker
 from tcssa.vqa.answering.slide_tokens import UnusableSlideError, see_slide
-from tcssa.vqa.conversation import LETTERS, MAX_OPTIONS
+from tcssa.vqa.answering.streaming import stream_tokens
+from tcssa.vqa.conversation import LETTERS, MAX_OPTIONS, Turn
 from tcssa.vqa.explain.attribution import ablation_effects, log_likelihoods
 from tcssa.vqa.explain.slot_picture import picture_slots
 from tcssa.vqa.explain.slot_table import SlotPlaces, slot_places
@@ -29,6 +31,8 @@ from tcssa.vqa.model.visual_encoders import SlotVisual
 MAX_ABLATED = 256
 """Most visual tokens that are blanked one by one, as each costs a pass."""
 _MOST_DRAWN = 5
+_UNFINISHED = "\ufffd"
+"""Stands at the end of a text whose last character has more tokens to come."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,56 @@ class SlideOracle:
 
     def _written(self, prompt: Prompt, question: str, explain: bool) -> Answer:
         (tokens,) = self.writer.tokens([prompt])
+        return self._weighed(prompt, question, tokens, explain)
+
+    def converse(
+        self,
+        turns: Sequence[Turn],
+        question: str,
+        choose: Callable[[Tensor], int],
+        write: Callable[[str], None],
+        explain: bool = True,
+    ) -> Answer:
+        """Answer the last turn of a conversation, and show the answer as it is written.
+
+        Args:
+            turns: The conversation, the user's turn last.
+            question: The user's words in it.
+            choose: Chooses a token by the logits [vocabulary].
+            write: Given the text piece by piece.
+            explain: Find out which slots the answer rests on.
+
+        Raises:
+            UsageError: The conversation is too long.
+        """
+        ids = self.loaded.prompts.prompt_ids(turns, len(self.visual))
+        room = self.writer.max_new_tokens
+        if len(ids) + room > self.asker.context:
+            raise UsageError(
+                f"the conversation takes {len(ids) + room} tokens with the answer, the model reads "
+                f"{self.asker.context}",
+                hint="begin a new conversation",
+            )
+        prompt = Prompt(ids, self.visual)
+        tokens: list[int] = []
+        shown = ""
+        stops = self.writer.stops
+        for token in stream_tokens(
+            self.loaded.model, prompt, choose, stops=stops, max_new_tokens=room
+        ):
+            tokens.append(token)
+            text = self.writer.decode(tokens)
+            if not text.endswith(_UNFINISHED):
+                write(text[len(shown) :])
+                shown = text
+        answer = self._weighed(prompt, question, tokens, explain)
+        write(answer.text[len(shown) :])
+        return answer
+
+    def _weighed(
+        self, prompt: Prompt, question: str, tokens: Sequence[int], explain: bool
+    ) -> Answer:
+        """Weigh an answer that was written, and the part that each slot has in it."""
         weighed = None
         if tokens:
             weighed = float(log_likelihoods(self.loaded.model, [prompt], tokens)[0])
