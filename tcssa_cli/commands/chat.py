@@ -93,6 +93,8 @@ def _typed(output: Output) -> Iterator[str]:
         try:
             line = input("\nyou> " if asks else "")
         except EOFError:
+            if asks:
+                output.stderr.print()  # the line that Ctrl-D left open
             return
         if not line.strip():
             return
