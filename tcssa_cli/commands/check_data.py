@@ -9,7 +9,13 @@ import typer
 from rich.console import Console
 
 from tcssa.errors import counted
-from tcssa.vqa.settings import FileKind, SeveralSlides
+from tcssa.vqa.settings import (
+    TRUST_OPTION,
+    CorpusSettings,
+    FileKind,
+    SeveralSlides,
+    VisualSettings,
+)
 from tcssa_cli.options import DebugFlag, JsonFlag
 from tcssa_cli.output import Output, make_table
 
@@ -56,10 +62,10 @@ def check_data(
     max_length: Annotated[
         int,
         typer.Option(min=8, rich_help_panel="Length", help="Longest row in tokens, with --llm."),
-    ] = 2048,
+    ] = CorpusSettings().max_length,
     num_tokens: Annotated[
         int, typer.Option(min=1, rich_help_panel="Length", help="Tokens of a slide, with --llm.")
-    ] = 32,
+    ] = VisualSettings().num_tokens,
     system: Annotated[
         str | None,
         typer.Option(rich_help_panel="Length", help=r"System prompt, with --llm. \[default: none]"),
@@ -67,6 +73,7 @@ def check_data(
     trust_remote_code: Annotated[
         bool,
         typer.Option(
+            TRUST_OPTION,
             rich_help_panel="Length",
             help="Run code that comes with the language model. Only if you trust it.",
         ),

@@ -63,6 +63,11 @@ def test_predictions_of_a_file_are_compared_with_a_run(
     assert done.code == 0, done.stderr
     assert "theirs" in done.stdout
     assert (tmp_path / "theirs" / "comparison.png").exists()
+    over = tcssa(
+        "eval", "--benchmark", "slidebench-tcga", folder / "bench.csv", "--predictions", path,
+        "--out", tmp_path / "mine",
+    )  # fmt: skip
+    assert "answers.jsonl: holds the answers of a model" in over.stderr
     paired = tcssa("compare", tmp_path / "mine", tmp_path / "theirs")
     assert paired.code == 0, paired.stderr
     assert "theirs beside run: accuracy, all rows" in paired.stdout

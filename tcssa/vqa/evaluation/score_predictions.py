@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from tcssa.config.settings import section_of
+from tcssa.errors import RunError
+from tcssa.files.boundary import reading
+from tcssa.files.text import parse_json
 from tcssa.reporter import Reporter
 from tcssa.vqa.answering.answer_log import ANSWERS_FILE, AnswerLog
 from tcssa.vqa.answering.answer_record import AnswerRecord, chosen, unanswered, written
@@ -47,7 +51,9 @@ def evaluate_predictions(
 
     Raises:
         TableError: One of the files cannot be read.
+        RunError: ``out`` holds the answers of a model, which would be lost.
     """
+    _require_no_models_answers(out / ANSWERS_FILE)
     benchmark = read_benchmark(kind, file)
     warn_of_faults(benchmark, reporter)
     read = read_predictions(predictions, benchmark.questions, column)
@@ -83,6 +89,15 @@ def evaluate_predictions(
     with AnswerLog(out / ANSWERS_FILE, made_from, overwrite=True) as log:
         log.append(records)
     return write_report(out, metrics)
+
+
+def _require_no_models_answers(path: Path) -> None:
+    if not path.exists():
+        return
+    with reading(path, RunError), path.open(encoding="utf-8") as file:
+        header = parse_json(file.readline(), path, RunError, top=dict, line=1)
+    if "predictions" not in section_of(header, "made_from"):
+        raise RunError(path, "holds the answers of a model", hint="give another --out")
 
 
 def _tell(read: Predictions, reporter: Reporter) -> None:
