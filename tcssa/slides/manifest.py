@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import Literal, Self
@@ -23,6 +23,7 @@ from tcssa.files.table import is_missing, number, read_table
 from tcssa.reporter import Reporter, Silent
 from tcssa.slides.finding import SLIDE_SUFFIXES, FoundSlide, is_slide_folder, search
 from tcssa.slides.image.remote import SlideCache, is_remote, local_path, plain_address
+from tcssa.slides.image.staging import Stage
 from tcssa.slides.settings import MAX_MPP, MIN_MPP
 
 _MOST_ID_BYTES = 240
@@ -66,18 +67,23 @@ class SlideFile:
         return cls(path, slide_id or _as_text(_slide_id(path)), mpp, source)
 
     @contextmanager
-    def local(self, cache: SlideCache) -> Iterator[SlideFile]:
+    def local(self, cache: SlideCache, stage: Stage | None = None) -> Iterator[SlideFile]:
         """Yield the same slide as a file of this machine, which stays there within the block.
+
+        Args:
+            cache: Keeps the copy of a remote slide.
+            stage: Takes a copy of any other; None reads it where it is.
 
         Raises:
             SlideError: The slide is remote and cannot be fetched.
             DiskFullError: There is no space left for the copy.
         """
-        if self.source is None:
-            yield self
+        if self.source is not None:
+            copy = cache.copy_of(self.source)
         else:
-            with cache.copy_of(self.source) as path:
-                yield replace(self, path=path)
+            copy = nullcontext(self.path) if stage is None else stage.copy_of(self.path)
+        with copy as path:
+            yield replace(self, path=path)
 
     def identity(self) -> dict[str, object]:
         """Return what tells this slide from another of the same name, without reading it whole.

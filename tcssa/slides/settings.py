@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tcssa.config.settings import Section
 from tcssa.files.mask_label import LABEL
@@ -14,6 +15,8 @@ from tcssa.plugins import OnlyByUser, is_imported, is_own_encoder
 MIN_MPP, MAX_MPP = 0.05, 20.0
 """Range of plausible resolutions of a slide's level 0, in µm per pixel."""
 
+
+_STAGE_GB = 50.0
 
 Resample = Literal["lanczos", "area"]
 
@@ -147,6 +150,11 @@ class ExtractSettings(Section):
         ge=0,
         description="Most that --cache keeps, in GB; the oldest copies are deleted first.",
     )
+    stage: str | None = Field(
+        default=None,
+        description="DIR[:GB]: copy slides of a slow disk to this local folder ahead of their turn "
+        "and remove them when they were read; at most so many GB at once, by default 50.",
+    )
     dtype: Literal["float32", "float16"] = Field(
         default="float32", description="Number format in which features are stored."
     )
@@ -187,6 +195,13 @@ class ExtractSettings(Section):
                 )
             values["overlap"] = patch_size - int(stride)
         return values
+
+    @field_validator("stage")
+    @classmethod
+    def _stage_is_a_folder_and_a_size(cls, stage: str | None) -> str | None:
+        if stage is not None:
+            place_and_size(stage)
+        return stage
 
     @model_validator(mode="after")
     def _overlap_is_less_than_a_patch(self) -> Self:
@@ -230,6 +245,24 @@ class ExtractSettings(Section):
             return []
         candidates = (self.mask / f"{slide_id}{suffix}" for suffix in MASK_SUFFIXES)
         return [path for path in candidates if path.is_file()]
+
+
+def place_and_size(stage: str) -> tuple[Path, float]:
+    """Return the folder and the size in GB of ``DIR[:GB]``.
+
+    Raises:
+        ValueError: The size is no number above 0.
+    """
+    folder, colon, size = stage.rpartition(":")
+    if not colon or set(size) & set("/\\"):  # no size; C:\\ is a disk
+        return Path(stage), _STAGE_GB
+    try:
+        size_gb = float(size)
+    except ValueError:
+        size_gb = 0.0
+    if not folder or not 0 < size_gb < math.inf:
+        raise ValueError(f"stage = {stage} must be a folder, or a folder:GB, as /fast:200")
+    return Path(folder), size_gb
 
 
 def _require_alone(values: dict[str, Any], name: str, other: str) -> None:

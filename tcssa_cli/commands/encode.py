@@ -81,6 +81,11 @@ class SlideOptions(Section):
         description="How tissue is found: otsu, texture, all, or module:factory; see tcssa "
         "extract. [default: otsu]",
     )
+    stage: str | None = Field(
+        default=None,
+        description="DIR[:GB]: copy slides of a slow disk here ahead of their turn; see tcssa "
+        "extract.",
+    )
 
 
 class PatientOptions(CaseOptions):

@@ -73,7 +73,7 @@ _SETTINGS = (
     Flags(
         ExtractSettings,
         panel="Reading",
-        names=("reader", "scene", "cache", "cache_size"),
+        names=("reader", "scene", "cache", "cache_size", "stage"),
         completed={"reader": lambda: ["openslide", "tiff", "tiffslide", "zarr", "image", "cucim"]},
     ),
     Flags(ExtractSettings, names=("overwrite",)),
@@ -223,6 +223,8 @@ def show_report(
         )
         shares = ", ".join(f"{name} {share:.0%}" for name, share in report.shares.items())
         console.print(f"busy, of this time: {shares}")
+    if report.staged:
+        console.print(f"staged: {', '.join(f'{n} {how}' for how, n in report.staged.items())}")
     show_shares(console, report.workers)
 
 
@@ -236,5 +238,6 @@ def report_data(report: ExtractReport) -> dict[str, object]:
         "patches_per_s": report.patches_per_s,
         "device": report.device,
         "shares": report.shares,
+        "staged": report.staged,
         "workers": shares_data(report.workers),
     }

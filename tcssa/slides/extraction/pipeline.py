@@ -6,6 +6,7 @@ and batches do not depend on timing.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +23,7 @@ from tcssa.slides.image.reader import PatchReader
 from tcssa.slides.manifest import SlideFile
 
 T = TypeVar("T")
+Fetched = TypeVar("Fetched")
 
 _READ_PATCHES = 8
 """Patches a thread reads at a time."""
@@ -52,6 +54,25 @@ class Part:
     """Whether the slide's other parts have all come before."""
 
 
+class _Countdown:
+    """Calls a function once it was called itself so many times.
+
+    A slide is closed, and its copy removed, by the thread that reads its last patch: the next
+    slide may wait for that room while the encoder waits for the next slide.
+    """
+
+    def __init__(self, number: int, at_zero: Callable[[], None]) -> None:
+        self._left, self._at_zero = number, at_zero
+        self._lock = threading.Lock()
+
+    def __call__(self, *_: object) -> None:
+        with self._lock:
+            self._left -= 1
+            is_zero = self._left == 0
+        if is_zero:
+            self._at_zero()
+
+
 def ahead(items: Iterable[T], number: int) -> Iterator[T]:
     """Yield the same items, taking some of them before they are asked for.
 
@@ -69,20 +90,26 @@ def ahead(items: Iterable[T], number: int) -> Iterator[T]:
 
 def planned(
     slides: Iterable[SlideFile],
-    plan: Callable[[SlideFile], Planned | SlideResult],
-    pool: ThreadPoolExecutor,
+    fetch: Callable[[SlideFile], Fetched],
+    plan: Callable[[SlideFile, Future[Fetched]], Planned | SlideResult],
+    num_fetched: int,
+    pools: tuple[ThreadPoolExecutor, ThreadPoolExecutor],
 ) -> Iterator[PlannedSlide]:
-    """Plan slides, one ahead.
+    """Plan slides, one ahead, and fetch them before that.
 
     Args:
         slides: The slides, in the order in which they are read.
-        plan: Plans a slide, or returns the result of one that needs no plan.
-        pool: Threads that plan.
+        fetch: Fetches a slide; they are fetched one after another.
+        plan: Plans a slide that is fetched, or returns the result of one that needs no plan.
+        num_fetched: How many more are fetched ahead of those that are planned.
+        pools: A thread that fetches, and one that plans.
 
     Raises:
         DiskFullError: There is no space left; any other `TcssaError` is kept with its slide.
     """
-    futures = ((slide, pool.submit(plan, slide)) for slide in slides)
+    fetching, planning = pools
+    fetches = ahead(((slide, fetching.submit(fetch, slide)) for slide in slides), num_fetched)
+    futures = ((slide, planning.submit(plan, slide, fetched)) for slide, fetched in fetches)
     for slide, future in ahead(futures, 1):
         made: Planned | SlideResult | TcssaError
         try:
@@ -111,8 +138,10 @@ def _started(slides: Iterable[PlannedSlide], pool: ThreadPoolExecutor) -> Iterat
             yield Part(slide, np.empty((0, 2), np.int64))
             continue
         plan, reader = slide.made
+        read = _Countdown(-(-len(plan.corners) // _READ_PATCHES), reader.close)
         for begin in range(0, len(plan.corners), _READ_PATCHES):
             end = begin + _READ_PATCHES
             some = plan.corners[begin:end]
             pixels = pool.submit(reader.read, some)
+            pixels.add_done_callback(read)
             yield Part(slide, some, pixels, is_last=end >= len(plan.corners))

@@ -64,6 +64,10 @@ class LoopFigures:
     ``decode`` of the threads that read, averaged over them."""
 
 
+    staged: dict[str, int] = field(default_factory=dict)
+    """Slides that a ``--stage`` copied (``copied``), and those read where they are, by reason."""
+
+
 @dataclass
 class ExtractReport(LoopFigures):
     """Results of all slides, in the order they were given, and their totals."""
@@ -77,12 +81,14 @@ class ExtractReport(LoopFigures):
         """Take the figures of the one process that worked."""
         self.seconds, self.num_encoded = figures.seconds, figures.num_encoded
         self.device, self.shares = figures.device, figures.shares
+        self.staged = figures.staged
 
     def add_up(self, shares: Sequence[Share]) -> None:
         """Take the figures of several workers: sums of their patches, means of their shares."""
         self.workers = list(shares)
         ended = [share.report for share in shares if share.report is not None]
         self.num_encoded = sum(slide.num_patches for slide in self.slides if slide.status == "done")
+        self.staged = dict(sum((Counter(figures.staged) for figures in ended), Counter()))
         devices = Counter(figures.device for figures in ended if figures.device is not None)
         self.device = ", ".join(f"{n} x {name}" for name, n in devices.items()) or None
         names = dict.fromkeys(name for figures in ended for name in figures.shares)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,15 +25,19 @@ from tcssa.slides.extraction.pictures import with_dropped
 from tcssa.slides.extraction.pipeline import Part, Planned, parts, planned
 from tcssa.slides.extraction.plan import SlidePlan, plan_slide, why_empty
 from tcssa.slides.extraction.report import LoopFigures, SlideResult
-from tcssa.slides.extraction.resume import params_of
+from tcssa.slides.extraction.resume import Params, params_of
 from tcssa.slides.extraction.sinks import PatchSink, SlideSink, finished_by_all
 from tcssa.slides.image.reader import PatchReader
 from tcssa.slides.image.remote import SlideCache
+from tcssa.slides.image.staging import Stage
 from tcssa.slides.manifest import SlideFile
-from tcssa.slides.settings import ExtractSettings
+from tcssa.slides.settings import ExtractSettings, place_and_size
 
 _MOST_DEFAULT_READERS = 8
 _TOO_COARSE = 1.1
+_STAGED_AHEAD = 2
+"""Slides that are copied ahead of the one that is planned. More would be kept from others who
+share the list, and one after another they take what the disk gives."""
 
 
 def work_on_slides(
@@ -66,15 +70,34 @@ def work_on_slides(
     with (
         FolderLocks(layout.features) as locks,
         SlideCache(settings.cache, round(settings.cache_size * 1e9)) as cache,
+        _stage(settings, reporter) as stage,
     ):
         encoder = spec.load(settings.device)
         for sink in sinks:
             sink.check(spec, encoder)
         loop = _Loop(
-            settings, layout, spec, encoder, sinks, locks, cache, reporter, task, on_result
+            settings, layout, spec, encoder, sinks, locks, cache, stage, reporter, task, on_result
         )
         loop.run(slides)
+        if stage is not None:
+            loop.figures.staged = dict(stage.counts)
     return loop.figures
+
+
+def _stage(settings: ExtractSettings, reporter: Reporter) -> AbstractContextManager[Stage | None]:
+    if settings.stage is None:
+        return nullcontext()
+    folder, size_gb = place_and_size(settings.stage)
+    return Stage(folder, round(size_gb * 1e9), reporter.warn)
+
+
+@dataclass(frozen=True)
+class _Fetched:
+    """A slide as a file of this machine, and what is given back when it was read."""
+
+    slide: SlideFile
+    params: Params
+    held: ExitStack
 
 
 @dataclass(frozen=True)
@@ -88,6 +111,7 @@ class _Loop:
     sinks: Sequence[SlideSink]
     locks: FolderLocks
     cache: SlideCache
+    stage: Stage | None
     reporter: Reporter
     task: Task
     on_result: Callable[[SlideResult], None]
@@ -128,19 +152,24 @@ class _Loop:
         )
         num_ahead = 2 * num_readers + batch_size * encoding.calls_at_once // 4
         began = time.perf_counter()
-        planner, readers = ThreadPoolExecutor(1, "plan"), ThreadPoolExecutor(num_readers, "read")
+        fetcher, planner = ThreadPoolExecutor(1, "fetch"), ThreadPoolExecutor(1, "plan")
+        readers = ThreadPoolExecutor(num_readers, "read")
+        num_fetched = 0 if self.stage is None else _STAGED_AHEAD
         try:
-            stream = parts(planned(slides, self._plan, planner), readers, num_ahead)
+            ready = planned(slides, self._fetch, self._plan, num_fetched, (fetcher, planner))
+            stream = parts(ready, readers, num_ahead)
             encoding.run(self._of_slides_to_read(stream))
         finally:
-            planner.shutdown(cancel_futures=True)
-            readers.shutdown(cancel_futures=True)
+            if self.stage is not None:
+                self.stage.stop()
+            for pool in (fetcher, planner, readers):
+                pool.shutdown(cancel_futures=True)
             self.figures.num_encoded = encoding.num_encoded
             total_s = time.perf_counter() - began
             self.figures.shares = encoding.times.shares(total_s, num_readers)
 
-    def _plan(self, slide: SlideFile) -> Planned | SlideResult:
-        """Take a slide, if it is free, and plan it; runs in a thread of its own."""
+    def _fetch(self, slide: SlideFile) -> _Fetched | SlideResult:
+        """Take a slide, if it is free, and copy it here; runs in a thread of its own."""
         slide.require_usable_name()
         owner = self.locks.take(slide.slide_id)
         if owner is not None:
@@ -152,12 +181,23 @@ class _Loop:
             if done is not None:
                 return done
         with ExitStack() as held:
-            local = held.enter_context(slide.local(self.cache))
+            local = held.enter_context(slide.local(self.cache, self.stage))
+            return _Fetched(local, params, held.pop_all())
+
+    def _plan(
+        self, slide: SlideFile, fetch: Future[_Fetched | SlideResult]
+    ) -> Planned | SlideResult:
+        """Plan a slide once it is here; runs in a thread of its own."""
+        fetched = fetch.result()
+        if isinstance(fetched, SlideResult):
+            return fetched
+        local = fetched.slide
+        with fetched.held as held:
             plan = plan_slide(
                 local,
                 self.settings,
                 self.layout,
-                params,
+                fetched.params,
                 lambda text: self.task.describe(f"{slide.slide_id}: {text}"),
             )
             reader = PatchReader(
@@ -169,7 +209,7 @@ class _Loop:
                 self.settings.resample,
                 self.settings.scene,
             )
-            return plan, reader
+            return replace(plan, slide=slide), reader
 
     def _of_slides_to_read(self, stream: Iterable[Part]) -> Iterator[Part]:
         """Yield the parts of slides that have a plan; record the results of the others."""

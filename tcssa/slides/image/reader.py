@@ -102,8 +102,9 @@ class PatchReader:
         with self._lock:
             for handle in list(self._handles.values()):
                 self._retire(handle)
-        if self._held is not None:
-            self._held.close()
+            held, self._held = self._held, None
+        if held is not None:
+            held.close()
 
     def _read_or_retry(self, x: int, y: int) -> NDArray[np.uint8] | None:
         try:

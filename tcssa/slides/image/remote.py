@@ -9,34 +9,29 @@ file, which ends with the process).
 from __future__ import annotations
 
 import errno
-import glob
 import hashlib
 import os
 import re
 import shutil
-import socket
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import url2pathname
 
 from tcssa.errors import DiskFullError, SlideError, UsageError
-from tcssa.files import atomic
+from tcssa.files.host_locks import locked
+from tcssa.files.process_folder import ProcessFolder
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters or more: C:\ is a disk
 _CHUNK_BYTES = 1 << 22
 _VERSION_KEYS = ("ETag", "etag", "LastModified", "last_modified", "mtime", "updated", "generation")
 """Keys by which file systems tell that a file was changed."""
 _PARTIAL = ".part"
-_TEMPORARY = f"tcssa-slides-{socket.gethostname()}."
-"""Beginning of the name of a temporary folder; the process ID follows."""
-_IN_USE = "folder"
-"""The entry whose lock the owner of a temporary folder holds."""
+_TEMPORARY = "tcssa-slides"
 
 
 def is_remote(path: object) -> bool:
@@ -74,8 +69,7 @@ class SlideCache:
 
     def __init__(self, folder: Path | None, max_bytes: int) -> None:
         self._given = folder
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
-        self._in_use = ExitStack()
+        self._temporary: ProcessFolder | None = None
         self._making = threading.Lock()
         self.max_bytes = 0 if folder is None else max_bytes
         try:
@@ -93,20 +87,15 @@ class SlideCache:
             return self._given
         with self._making:
             if self._temporary is None:
-                _discard_of_the_dead()
-                prefix = f"{_TEMPORARY}{os.getpid()}-"
-                self._temporary = tempfile.TemporaryDirectory(prefix=prefix)
-                entry = Path(self._temporary.name) / _IN_USE
-                self._in_use.enter_context(_locked(entry, exclusive=False))
-            return Path(self._temporary.name)
+                self._temporary = ProcessFolder(Path(tempfile.gettempdir()), _TEMPORARY)
+            return self._temporary.path
 
     def __enter__(self) -> SlideCache:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._in_use.close()  # first: Windows removes no open file
         if self._temporary is not None:
-            self._temporary.cleanup()
+            self._temporary.close()
 
     @contextmanager
     def copy_of(self, address: str) -> Iterator[Path]:
@@ -121,13 +110,13 @@ class SlideCache:
         name = urlsplit(address).path.rpartition("/")[2] or "slide"
         entry = self.folder / _key(address, info)
         while True:
-            with _locked(entry, exclusive=False) as lock:
+            with locked(entry, exclusive=False) as lock:
                 if lock and (entry / name).is_file():
                     os.utime(entry)  # used now: the last to be removed
                     self._trim()
                     yield entry / name
                     break
-            with _locked(entry, exclusive=True), _told(address):
+            with locked(entry, exclusive=True), _told(address):
                 if not (entry / name).is_file():
                     self._trim(int(info.get("size") or 0))
                     _fetch(files, inner, info, entry / name)
@@ -141,28 +130,11 @@ class SlideCache:
         for entry in sorted(entries, key=_used):
             if total <= self.max_bytes:
                 return
-            with _locked(entry, exclusive=True, wait=False) as lock:
+            with locked(entry, exclusive=True, wait=False) as lock:
                 if lock:
                     with suppress(OSError):
                         shutil.rmtree(entry)
                         total -= sizes[entry]
-
-
-def _discard_of_the_dead() -> None:
-    """Remove the temporary folders of processes of this host that were killed.
-
-    Containers may share the folder that holds them all and the host's name without seeing each
-    other's processes, so the lock decides. A folder without one was only just made.
-    """
-    for folder in Path(tempfile.gettempdir()).glob(f"{glob.escape(_TEMPORARY)}*"):
-        pid = folder.name.removeprefix(_TEMPORARY).partition("-")[0]
-        if not pid.isdigit() or atomic.alive(int(pid)):
-            continue
-        with suppress(OSError):  # another user's, or removed by another process meanwhile
-            if (folder / f"{_IN_USE}.lock").exists():
-                with _locked(folder / _IN_USE, exclusive=True, wait=False) as free:
-                    if free:
-                        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _look_up(address: str) -> tuple[Any, str, Mapping[str, Any]]:
@@ -237,28 +209,6 @@ def _told(address: str) -> Iterator[None]:
             f"cannot be fetched ({type(error).__name__}: {reason})",
             hint="give the same command again: what has arrived is kept where a --cache is given",
         ) from None
-
-
-@contextmanager
-def _locked(entry: Path, *, exclusive: bool, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock of an entry; yield False if it is taken and was not waited for."""
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    with (entry.parent / f"{entry.name}.lock").open("a") as stream:
-        got = _lock(stream, exclusive, wait)
-        yield got
-
-
-def _lock(stream: IO[str], exclusive: bool, wait: bool) -> bool:
-    if sys.platform == "win32":
-        return True  # a file that is open cannot be removed there, which protects it too
-    import fcntl
-
-    kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
-    try:
-        fcntl.flock(stream, kind if wait else kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _size(entry: Path) -> int:
