@@ -8,6 +8,7 @@ nox -s bench        the benchmarks, for a quiet machine
 nox -s fuzz         damaged files against every reader; about an hour on two cores
 nox -s learn_to_see a real language model learns to see slides
 nox -s ray          workers on a Ray cluster of this machine that loses nodes
+nox -s s3           slides and features in S3, from a server of this machine
 nox -s clients      other people's programs read our files, and we theirs (several GB)
 nox -s encoders     timm and open_clip encoders on the CUDA build of torch (several GB)
 """
@@ -56,9 +57,8 @@ def tests(session: nox.Session) -> None:
     one_thread = {"OMP_NUM_THREADS": "1"}
     # a file's tests go to one of them, so that what the file's fixtures make is made once
     parallel = ("-n", "2", "--dist", "loadfile")
-    session.run(
-        "pytest", *parallel, "-m", "not matrix and not ray", *session.posargs, env=one_thread
-    )
+    chosen = ("-m", "not matrix and not ray and not s3")
+    session.run("pytest", *parallel, *chosen, *session.posargs, env=one_thread)
 
 
 @nox.session
@@ -100,6 +100,15 @@ def ray(session: nox.Session) -> None:
     """Several nodes of a real Ray cluster, some of which are lost on the way."""
     session.install(*CONSTRAINED, "-e", ".[dev,ray]")
     session.run("pytest", "-m", "ray", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def s3(session: nox.Session) -> None:
+    """A real S3 server over HTTP; asked for both packages at once, pip searches for minutes."""
+    session.install(*CONSTRAINED, "-e", ".[dev]")
+    session.install(*CONSTRAINED, "s3fs")
+    session.install("moto[server]", "boto3==1.43.117", "botocore==1.43.117")  # s3fs's botocore
+    session.run("pytest", "-m", "s3", *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session

@@ -7,6 +7,7 @@ that need code from their repository are not run.
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from tcssa.encoders.base import SIDE, EncoderSpec, Network
 from tcssa.encoders.torch_encoder import torch_spec
 from tcssa.errors import CheckpointError, MissingDataError, UsageError, one_line
 from tcssa.files.boundary import reading
+from tcssa.files.cache_folder import one_process
 from tcssa.files.checksums import file_sha256, params_hash
 
 PREFIX = "hf:"
 
+_log = logging.getLogger(__name__)
 _FILES = ["*.json", "*.safetensors", "*.bin"]
 _CLASS_TOKEN = re.compile(r"(^|\.)(cls_token|class_embedding)$")
 
@@ -62,7 +65,8 @@ def _folder(source: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(source, allow_patterns=_FILES))
+        with one_process(source, f"fetches {source}", _log.warning):
+            return Path(snapshot_download(source, allow_patterns=_FILES))
     except (OSError, ValueError) as error:  # no access, no such repository, no network
         reason = re.sub(r"https?://\S+", source, " ".join(str(error).split()))[:200]
         raise MissingDataError(

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tcssa.compute.onnx_support import quiet_exporter
 from tcssa.files import atomic
+from tcssa.files.cache_folder import cache_folder, one_process
 from tcssa.files.checksums import params_hash
 from tcssa.version import __version__
 
@@ -27,17 +26,6 @@ INPUT_NAME, OUTPUT_NAME = "patches", "features"
 _OPSET = 20
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _log = logging.getLogger(__name__)
-
-
-def cache_folder() -> Path:
-    """Return the folder of cached files: ``TCSSA_CACHE``, else the platform's cache folder."""
-    if given := os.environ.get("TCSSA_CACHE"):
-        return Path(given).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "tcssa" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "tcssa"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tcssa"
 
 
 def cached_onnx(
@@ -67,11 +55,16 @@ def cached_onnx(
     model = _read_whole(path)
     if model is not None:
         return model
-    model = export_onnx(build(), input_px)
-    try:
-        atomic.write_bytes(path, model + hashlib.sha256(model).digest())
-    except OSError as error:  # a read-only home must not stop an extraction
-        _log.warning("the exported encoder cannot be kept in %s (%s)", path.parent, error.strerror)
+    with one_process(path.name, f"exports {name}", _log.warning):
+        model = _read_whole(path)  # another process may have made it
+        if model is not None:
+            return model
+        model = export_onnx(build(), input_px)
+        try:
+            atomic.write_bytes(path, model + hashlib.sha256(model).digest())
+        except OSError as error:  # a read-only home must not stop an extraction
+            where, why = path.parent, error.strerror
+            _log.warning("the exported encoder cannot be kept in %s (%s)", where, why)
     return model
 
 

@@ -8,6 +8,7 @@ its shape, and no others than those that the catalogue allows.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tcssa.errors import CheckpointError, MissingDataError, one_line
+from tcssa.files.cache_folder import one_process
 from tcssa.files.checksums import file_sha256
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 State = dict[str, "Tensor"]
 
+_log = logging.getLogger(__name__)
 _WRAPPERS = ("state_dict", "model", "teacher")
 _PREFIXES = ("", "model.", "backbone.", "visual.", "vit.", "dinov2.")
 
@@ -77,7 +80,11 @@ def find(name: str, source: HubFiles, given: Path | None = None) -> Path:
         MissingDataError: The weights cannot be found; the error says where to get them.
     """
     if given is None:
-        return cached(source) or _download(name, source)
+        found = cached(source)
+        if found is None:
+            with one_process(source.repo, f"fetches {source.repo}", _log.warning):
+                found = cached(source) or _download(name, source)
+        return found
     for path in (given, *(given / file for file in source.files)):
         if path.is_file():
             return path

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tcssa.errors import HubError, TcssaError, UsageError, one_line
+from tcssa.files.cache_folder import one_process
 from tcssa.hub.address import HubAddress, is_hub_address
 from tcssa.hub.contents import CARD_FILE, SUFFIXES, require_taken, verify
 from tcssa.reporter import Printed, Reporter
@@ -74,7 +75,8 @@ def fetch(address: HubAddress, reporter: Reporter) -> HubCopy:
         HubError: The model is not there, cannot be fetched, or is not the one that was pushed.
     """
     unreached = _require_taken(address)
-    folder = _snapshot(address, unreached)
+    with one_process(address.repo, f"fetches {address}", reporter.note):
+        folder = _snapshot(address, unreached)
     copy = HubCopy(address, folder, folder.name, verify(folder, address))
     if unreached:
         reporter.warn(f"{address}: {unreached}; commit {copy.commit} is taken from its cache")

@@ -16,13 +16,15 @@ from typing import Literal, Self
 
 from tcssa.errors import MissingDataError, SlideError, TableError, UsageError
 from tcssa.features.lazyslide_store import is_lazyslide
+from tcssa.features.remote_features import is_features_address
 from tcssa.features.tables import find_column, slide_name
 from tcssa.files.boundary import is_folder, reading
 from tcssa.files.checksums import fingerprint
+from tcssa.files.remote_file import is_remote, local_path, plain_address
 from tcssa.files.table import is_missing, number, read_table
 from tcssa.reporter import Reporter, Silent
 from tcssa.slides.finding import SLIDE_SUFFIXES, FoundSlide, is_slide_folder, search
-from tcssa.slides.image.remote import SlideCache, is_remote, local_path, plain_address
+from tcssa.slides.image.remote import SlideCache
 from tcssa.slides.image.staging import Stage
 from tcssa.slides.settings import MAX_MPP, MIN_MPP
 
@@ -169,7 +171,7 @@ def are_slides(place: Path | str) -> bool:
         UsageError: A folder holds both.
     """
     if is_remote(str(place)):
-        return True
+        return not is_features_address(str(place))
     path = local_path(place)
     if is_lazyslide(path):
         return False

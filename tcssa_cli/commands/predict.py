@@ -255,6 +255,7 @@ def _bags(
 ) -> tuple[list[BagRef], list[FailedSlide]]:
     """Return the feature files, of slides after extracting them, and the slides that have none."""
     from tcssa.features import find_bags
+    from tcssa.features.remote_features import local_features
     from tcssa.slides.manifest import are_all_slides
 
     options = given(SlideOptions, flags["slides"])
@@ -262,7 +263,7 @@ def _bags(
         raise UsageError("no slides were given", hint="give slides, or features, behind the model")
     if options.manifest is None and not are_all_slides(inputs):
         refuse_others(_GROUPS, ("run", "artefact"), flags, "the inputs are feature files")
-        return find_bags([Path(place) for place in inputs]), []
+        return find_bags(local_features(place, output) for place in inputs), []
     from tcssa.mil.prediction.slide_extraction import extract_slides, extraction_settings
     from tcssa.slides import find_slides
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from tcssa.crew.dispatcher import Dispatcher, Engine, Share
 from tcssa.errors import FileError, UsageError
 from tcssa.features import BagRef, open_bag
+from tcssa.features.remote_features import local_features
 from tcssa.files import atomic
 from tcssa.reporter import Reporter, Silent
 from tcssa_runtimes.archive.archive_index import FailedSlide, write_failures, write_index
@@ -133,7 +134,7 @@ def encode(
     """Encode feature files into ``OUT/slide_features_tcssa/S.h5``; ``OUT/index.csv`` lists them.
 
     Args:
-        bags: Feature files, folders of them, and patterns; see
+        bags: Feature files, folders of them, their addresses, and patterns; see
             `tcssa_runtimes.archive.inputs.archive`.
         out: The output folder.
         runtime: The model, as `open_runtime` returns it; it is entered only if there is work.
@@ -161,7 +162,8 @@ def encode(
     begin = time.perf_counter()
     reporter = reporter or Silent()
     report = EncodeReport(runtime.name, readers=readers)
-    refs = _refs(archive(bags, manifest), shard, cases, runtime, reporter)
+    local = archive([local_features(bag, reporter) for bag in bags], manifest)
+    refs = _refs(local, shard, cases, runtime, reporter)
     atomic.discard_leftovers(out / FOLDER)
     atomic.discard_leftovers(out)
     rows = {} if overwrite else _find_done(refs, out, runtime, assignments=assignments)

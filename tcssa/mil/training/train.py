@@ -31,6 +31,7 @@ from tcssa.config.settings import RESOLVED_FILE, read_resolved, section_of, writ
 from tcssa.config.settings_diff import differences
 from tcssa.errors import RunError, UsageError, counted
 from tcssa.features import features_folder
+from tcssa.features.remote_features import local_features
 from tcssa.files import atomic
 from tcssa.files.checksums import file_sha256
 from tcssa.files.yaml_file import read_yaml_mapping
@@ -95,7 +96,8 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> RunMetrics:
         "train-mil trains in one process",
         hint="call it without torchrun; tcssa sweep runs several trainings side by side",
     )
-    settings = _with_local_weights(settings.resolved(), reporter)
+    settings = _with_local_features(settings, reporter).resolved()
+    settings = _with_local_weights(settings, reporter)
     settings = _with_own_features(settings, out, reporter)
     cohort, folds, unused, confounds = _divided(settings, reporter)
     fingerprint = cohort.fingerprint(with_places=settings.model.spatial is not None)
@@ -198,6 +200,14 @@ def _with_local_weights(settings: MilSettings, reporter: Reporter) -> MilSetting
     weights = selected_checkpoint(local_model(str(settings.model.init), reporter))
     model = settings.model.model_copy(update={"init": weights})
     return settings.model_copy(update={"model": model})
+
+
+def _with_local_features(settings: MilSettings, reporter: Reporter) -> MilSettings:
+    if settings.cohort.features is None:
+        return settings
+    here = local_features(settings.cohort.features, reporter)
+    cohort = settings.cohort.model_copy(update={"features": here})
+    return settings.model_copy(update={"cohort": cohort})
 
 
 def _with_own_features(settings: MilSettings, out: Path, reporter: Reporter) -> MilSettings:

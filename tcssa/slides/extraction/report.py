@@ -63,7 +63,6 @@ class LoopFigures:
     """Shares of the time: ``wait``, ``encode`` and ``write`` of the thread that encodes, and
     ``decode`` of the threads that read, averaged over them."""
 
-
     staged: dict[str, int] = field(default_factory=dict)
     """Slides that a ``--stage`` copied (``copied``), and those read where they are, by reason."""
 

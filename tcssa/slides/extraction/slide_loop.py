@@ -69,7 +69,7 @@ def work_on_slides(
     """
     with (
         FolderLocks(layout.features) as locks,
-        SlideCache(settings.cache, round(settings.cache_size * 1e9)) as cache,
+        SlideCache(settings.cache, round(settings.cache_size * 1e9), reporter.note) as cache,
         _stage(settings, reporter) as stage,
     ):
         encoder = spec.load(settings.device)

@@ -8,48 +8,24 @@ file, which ends with the process).
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
-from urllib.request import url2pathname
+from urllib.parse import urlsplit
 
-from tcssa.errors import DiskFullError, SlideError, UsageError
+from tcssa.errors import SlideError, UsageError
 from tcssa.files.host_locks import locked
 from tcssa.files.process_folder import ProcessFolder
+from tcssa.files.remote_file import fetch, look_up, plain_address, told, version_of
 
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters or more: C:\ is a disk
-_CHUNK_BYTES = 1 << 22
-_VERSION_KEYS = ("ETag", "etag", "LastModified", "last_modified", "mtime", "updated", "generation")
-"""Keys by which file systems tell that a file was changed."""
 _PARTIAL = ".part"
 _TEMPORARY = "tcssa-slides"
-
-
-def is_remote(path: object) -> bool:
-    """Tell whether this is an address rather than a path; ``file://`` is a path."""
-    text = str(path)
-    return bool(_ADDRESS.match(text)) and not text.lower().startswith("file://")
-
-
-def local_path(path: Path | str) -> Path:
-    """Return a path as it was given, or the path in a ``file://`` address."""
-    text = str(path)
-    return Path(url2pathname(urlsplit(text).path) if text.lower().startswith("file://") else text)
-
-
-def plain_address(address: str) -> str:
-    """Strip passwords and signatures from an address, so that it may be shown and stored."""
-    parts = urlsplit(address)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 class SlideCache:
@@ -62,13 +38,16 @@ class SlideCache:
             and keeps nothing.
         max_bytes: Bytes that are kept once no slide is being read. A slide stays while it is read,
             so the folder may be larger by the slides in use.
+        say: Told which process is waited for, where another one fetches the same slide.
 
     Raises:
         UsageError: The folder cannot be made.
     """
 
-    def __init__(self, folder: Path | None, max_bytes: int) -> None:
-        self._given = folder
+    def __init__(
+        self, folder: Path | None, max_bytes: int, say: Callable[[str], None] = lambda text: None
+    ) -> None:
+        self._given, self._say = folder, say
         self._temporary: ProcessFolder | None = None
         self._making = threading.Lock()
         self.max_bytes = 0 if folder is None else max_bytes
@@ -105,21 +84,32 @@ class SlideCache:
             SlideError: The slide cannot be fetched, or is not a single file.
             DiskFullError: There is no space left for the copy.
         """
-        with _told(address):
-            files, inner, info = _look_up(address)
+        with told(address, SlideError):
+            files, inner, info = look_up(address)
+        if info.get("type") == "directory":
+            raise SlideError(
+                plain_address(address),
+                "is a folder; only slides of one file are fetched",
+                hint="copy the folder to this machine",
+            )
         name = urlsplit(address).path.rpartition("/")[2] or "slide"
         entry = self.folder / _key(address, info)
+
+        def wait(who: str) -> None:
+            self._say(f"waiting for {who}, which fetches {plain_address(address)}")
+
         while True:
-            with locked(entry, exclusive=False) as lock:
+            with locked(entry, exclusive=False, on_wait=wait) as lock:
                 if lock and (entry / name).is_file():
                     os.utime(entry)  # used now: the last to be removed
                     self._trim()
                     yield entry / name
                     break
-            with locked(entry, exclusive=True), _told(address):
+            with locked(entry, exclusive=True, on_wait=wait), told(address, SlideError):
                 if not (entry / name).is_file():
                     self._trim(int(info.get("size") or 0))
-                    _fetch(files, inner, info, entry / name)
+                    partial = entry / f"{name}{_PARTIAL}"
+                    fetch(files, inner, info.get("size"), entry / name, partial)
         self._trim()
 
     def _trim(self, coming: int = 0) -> None:
@@ -137,78 +127,12 @@ class SlideCache:
                         total -= sizes[entry]
 
 
-def _look_up(address: str) -> tuple[Any, str, Mapping[str, Any]]:
-    import fsspec
-
-    files, inner = fsspec.core.url_to_fs(address)
-    files.invalidate_cache()
-    info = files.info(inner)
-    if info.get("type") == "directory":
-        raise SlideError(
-            plain_address(address),
-            "is a folder; only slides of one file are fetched",
-            hint="copy the folder to this machine",
-        )
-    return files, inner, info
-
-
 def _key(address: str, info: Mapping[str, Any]) -> str:
     """Return a key that differs between files, and between versions of a file."""
-    version = [str(info[name]) for name in _VERSION_KEYS if info.get(name) is not None]
-    told = "\n".join([plain_address(address), urlsplit(address).query if not version else "",
-                      str(info.get("size")), *version])  # fmt: skip
-    return hashlib.sha256(told.encode()).hexdigest()[:24]
-
-
-def _fetch(files: Any, inner: str, info: Mapping[str, Any], target: Path) -> None:
-    """Copy a file; the caller holds the entry's lock exclusively."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + _PARTIAL)
-    size = info.get("size")
-    done = partial.stat().st_size if partial.exists() and size is not None else 0
-    try:
-        with files.open(inner, "rb") as source, partial.open("r+b" if done else "wb") as sink:
-            if done:
-                source.seek(done)
-                sink.seek(done)
-            while chunk := source.read(_CHUNK_BYTES):
-                sink.write(chunk)
-            sink.flush()
-            os.fsync(sink.fileno())
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            partial.unlink(missing_ok=True)
-            raise DiskFullError(target) from None
-        raise
-    found = partial.stat().st_size
-    if size is not None and found != size:
-        if found > size:
-            partial.unlink()  # no beginning of this file
-        raise OSError(f"{found} of {size} bytes arrived")
-    partial.replace(target)
-
-
-@contextmanager
-def _told(address: str) -> Iterator[None]:
-    """Turn whatever a file system raises into a `SlideError` of one line, without secrets."""
-    try:
-        yield
-    except (SlideError, DiskFullError, MemoryError):
-        raise
-    except ImportError as error:
-        raise SlideError(
-            plain_address(address),
-            f"this kind of address needs a package that is not installed ({error})",
-            hint="install the fsspec package of that storage, such as s3fs, gcsfs or aiohttp",
-        ) from None
-    except Exception as error:  # every storage has its own errors
-        reason = " ".join(str(error).split()).replace(address, "it")
-        reason = re.sub(r"\?\S+", "?...", reason)[:200]
-        raise SlideError(
-            plain_address(address),
-            f"cannot be fetched ({type(error).__name__}: {reason})",
-            hint="give the same command again: what has arrived is kept where a --cache is given",
-        ) from None
+    version = version_of(info)
+    facts = "\n".join([plain_address(address), urlsplit(address).query if not version else "",
+                       str(info.get("size")), *version])  # fmt: skip
+    return hashlib.sha256(facts.encode()).hexdigest()[:24]
 
 
 def _size(entry: Path) -> int:

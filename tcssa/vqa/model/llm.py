@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,10 @@ import torch
 
 from tcssa.compute.hub_kernels import require_no_kernels
 from tcssa.errors import LlmError, TcssaError, one_line
+from tcssa.files.cache_folder import one_process
 from tcssa.files.checksums import file_sha256
 
+_log = logging.getLogger(__name__)
 _FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model")
 _CODE = ("*.py",)
 
@@ -200,7 +203,8 @@ def _from_cache(name: str, *, allow_hub: bool, with_code: bool) -> Path:
         if not allow_hub:
             raise LlmError(missing, hint=f"{elsewhere}, or download it: --allow-hub") from None
     try:
-        return Path(snapshot_download(name, allow_patterns=patterns))
+        with one_process(name, f"fetches {name}", _log.warning):
+            return Path(snapshot_download(name, allow_patterns=patterns))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise LlmError(
             f"the language model {name!r} cannot be downloaded ({one_line(error, 300)})",

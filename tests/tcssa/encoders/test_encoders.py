@@ -18,8 +18,8 @@ from tcssa.encoders import (
     load_encoder,
     onnx_encoder,
 )
-from tcssa.encoders.onnx_export import cache_folder
 from tcssa.errors import DeviceError, MissingDataError, MissingExtraError, UnknownNameError
+from tcssa.files.cache_folder import cache_folder
 from tcssa.slides.image.slide import Slide
 
 

@@ -16,8 +16,9 @@ from slide_files import stained, write_slide
 from tcssa.errors import SlideError, UsageError
 from tcssa.features import open_bag
 from tcssa.files import atomic
+from tcssa.files.remote_file import is_remote, plain_address
 from tcssa.slides import ExtractSettings, extract, find_slides
-from tcssa.slides.image.remote import SlideCache, is_remote, plain_address
+from tcssa.slides.image.remote import SlideCache
 from tcssa.slides.manifest import read_manifest
 
 # A file system whose files kill the process once, or say how they are read.
@@ -26,9 +27,10 @@ import os, signal, sys
 from pathlib import Path
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+from tcssa.files import remote_file
 from tcssa.slides.image import remote
 
-remote._CHUNK_BYTES = 100_000
+remote_file._CHUNK_BYTES = 100_000
 
 
 class Slow(LocalFileSystem):
