@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import Literal, Self
@@ -80,11 +80,12 @@ class SlideFile:
             SlideError: The slide is remote and cannot be fetched.
             DiskFullError: There is no space left for the copy.
         """
-        if self.source is not None:
-            copy = cache.copy_of(self.source)
-        else:
-            copy = nullcontext(self.path) if stage is None else stage.copy_of(self.path)
-        with copy as path:
+        with ExitStack() as held:
+            path = self.path
+            if self.source is not None:
+                path = held.enter_context(cache.copy_of(self.source))
+            elif stage is not None:
+                path = held.enter_context(stage.copy_of(path))
             yield replace(self, path=path)
 
     def identity(self) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Locks of one machine: one process fetches or makes something, and the others say whom they await."""
+"""Locks of one machine: one process makes something, and the others say whom they wait for."""
 
 import subprocess
 import sys
