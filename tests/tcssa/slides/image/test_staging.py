@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,21 @@ def test_a_copy_waits_for_the_room_of_an_earlier_one(tmp_path: Path) -> None:
     assert stage.counts == {"copied": 2}
 
 
+def test_nothing_waits_for_room_once_nobody_reads(tmp_path: Path) -> None:
+    """A run that ends with an error leaves copies unread, which nobody removes."""
+    slide = put(tmp_path / "a.svs")
+    with (
+        Stage(tmp_path / "stage", 150, print) as stage,
+        ThreadPoolExecutor(1) as pool,
+        stage.copy_of(slide),
+    ):
+        waiting = pool.submit(stage.copy_of(slide).__enter__)
+        with pytest.raises(TimeoutError):
+            waiting.result(0.1)
+        stage.stop()
+        assert waiting.exception(10) is not None
+
+
 def test_copies_of_a_killed_process_are_removed_by_the_next(tmp_path: Path) -> None:
     slide = put(tmp_path / "a.svs")
     code = (
@@ -110,7 +126,7 @@ def test_staged_slides_become_the_same_features(tmp_path: Path) -> None:
     """Though only one fits at a time: the next is copied when the last patch was read."""
     slides = [write_slide(tmp_path / f"{name}.tif", stained(300, 300)) for name in "abcd"]
     size = slides[0].stat().st_size
-    plain = ExtractSettings(device="cpu", encoder="efficientnet_lite0_random")
+    plain = ExtractSettings(device="cpu")
     staged = plain.model_copy(update={"stage": f"{tmp_path / 'stage'}:{1.5 * size / 1e9:.9f}"})
     reports = [
         extract(slides, tmp_path / name, settings)
