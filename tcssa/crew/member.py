@@ -6,14 +6,16 @@ opens models and files only where it works.
 
 from __future__ import annotations
 
+import socket
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from tcssa.errors import ProcessesError, TcssaError, one_line
+from tcssa.jobs.watch import SlideEvent
 from tcssa.reporter import Reporter, Task
 
 
@@ -66,6 +68,15 @@ class Job(ABC, Generic[Item, Row]):
     def is_taken(self, row: Row) -> bool:
         """Tell whether a result says that a process outside, or a dead one, has the item."""
 
+    @abstractmethod
+    def event(self, slide_id: str, row: Row) -> SlideEvent:
+        """Return what is told of a result to those who watch the job.
+
+        Args:
+            slide_id: The slide's name.
+            row: The result.
+        """
+
 
 @dataclass(frozen=True)
 class Asks:
@@ -80,6 +91,8 @@ class Done:
 
     slide_id: str
     row: Any
+    host: str = field(default_factory=socket.gethostname)
+    """The worker's machine."""
 
 
 @dataclass(frozen=True)

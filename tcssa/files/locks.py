@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import threading
+import time
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,6 +39,39 @@ class Owner:
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
+
+
+@dataclass(frozen=True)
+class Held:
+    """A lock that is there, as anybody who sees the folder can read it."""
+
+    name: str
+    owner: Owner
+    since: float | None
+    """When it was taken, in seconds since 1970 by the owner's clock; None if it does not say."""
+    silent_s: float
+    """Seconds since its owner gave a sign of life."""
+
+    @property
+    def is_live(self) -> bool:
+        """Tell whether the owner lives, as far as can be seen from here."""
+        is_here = self.owner.host == socket.gethostname()
+        return self.silent_s < STALE_S and (not is_here or atomic.alive(self.owner.pid))
+
+
+def held_locks(folder: Path) -> list[Held]:
+    """Read the locks in a folder, sorted by name; nothing is written."""
+    locks = []
+    for path in sorted(folder.glob(f".*{_SUFFIX}")):
+        with suppress(FileNotFoundError):  # given back meanwhile
+            silent_s = max(0.0, time.time() - path.stat().st_mtime)
+            content = _read(path)
+            if content:  # a lock, and not just made
+                since = content.get("since")
+                name = path.name[1:].removesuffix(_SUFFIX)
+                when = float(since) if isinstance(since, int | float) else None
+                locks.append(Held(name, _owner(content), when, silent_s))
+    return locks
 
 
 class FolderLocks:
@@ -102,7 +136,8 @@ class FolderLocks:
         return self.folder / f".{name}{_SUFFIX}"
 
     def _make(self, path: Path) -> bool:
-        content = {"host": self._me.host, "pid": self._me.pid, "token": self._token}
+        me = self._me
+        content = {"host": me.host, "pid": me.pid, "token": self._token, "since": time.time()}
         try:
             with path.open("x", encoding="utf-8") as stream:
                 json.dump(content, stream)
@@ -119,9 +154,7 @@ class FolderLocks:
         content = _read(path)
         if not content:  # just made, not yet written; or its writer died between the two
             return Owner("unknown", 0) if age_s < STALE_S else None
-        stated = content.get("pid")
-        pid = stated if isinstance(stated, int) and 0 < stated < 2**31 else 0
-        owner = Owner(str(content.get("host")), pid)
+        owner = _owner(content)
         if owner.host == self._me.host and not atomic.alive(owner.pid):
             return None
         return owner if age_s < STALE_S else None
@@ -142,6 +175,12 @@ class FolderLocks:
             for name in held:
                 with suppress(OSError):  # a server that is away for a moment must not end a run
                     os.utime(self._path(name))
+
+
+def _owner(content: dict[str, object]) -> Owner:
+    stated = content.get("pid")
+    pid = stated if isinstance(stated, int) and 0 < stated < 2**31 else 0
+    return Owner(str(content.get("host")), pid)
 
 
 def _put_aside(path: Path, dead: dict[str, object]) -> None:

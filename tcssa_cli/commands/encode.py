@@ -26,9 +26,11 @@ from tcssa_cli.crew_options import (
 from tcssa_cli.options import BudgetOption, CaseOptions, DebugFlag, JsonFlag, encoder_names
 from tcssa_cli.output import Output, show_failures
 from tcssa_cli.settings_flags import Flags, given, refuse_others, with_flags
+from tcssa_cli.watch_options import WATCH, WatchOptions
 
 if TYPE_CHECKING:
     from tcssa.crew.dispatcher import Engine
+    from tcssa.jobs.watch import Watch
     from tcssa_runtimes import EncodeReport
     from tcssa_runtimes.archive.case_files import CaseFiles
 
@@ -123,7 +125,7 @@ RuntimeDeviceOption = Annotated[
 ]
 
 
-@with_flags(_CONTENT, _PATIENTS, CREW, *_GROUPS)
+@with_flags(_CONTENT, _PATIENTS, CREW, WATCH, *_GROUPS)
 def encode(
     flags: dict[str, Any],
     inputs: InputsArgument = None,
@@ -167,6 +169,7 @@ def encode(
     common: dict[str, Any] = {"manifest": manifest, "budget": parse_budget(budget), **content}
     common["engine"] = engine_of(crew, device)
     common["cases"] = _cases(given(PatientOptions, flags["patients"]), output)
+    common["watch"] = given(WatchOptions, flags["watch"]).watch()
     from tcssa.hub import local_model
     from tcssa.slides.manifest import are_all_slides
 
@@ -215,6 +218,7 @@ def _encode_features(
     overwrite: bool,
     engine: Engine | None,
     cases: CaseFiles | None,
+    watch: Watch,
 ) -> None:
     from tcssa_runtimes import Shard, open_runtime
     from tcssa_runtimes import encode as encode_bags
@@ -235,6 +239,7 @@ def _encode_features(
         assignments=assignments,
         overwrite=overwrite,
         engine=engine,
+        watch=watch,
         model=ModelChoice(model, options.runtime, options.allow_cpu, budget),
         cases=cases,
     )
@@ -276,6 +281,7 @@ def _encode_slides(
     assignments: bool,
     engine: Engine | None,
     cases: CaseFiles | None,
+    watch: Watch,
 ) -> None:
     from tcssa.slides import find_slides
     from tcssa_runtimes.archive.compress_slides import compress_slides
@@ -294,6 +300,7 @@ def _encode_slides(
         assignments=assignments,
         engine=engine,
         cases=cases,
+        watch=watch,
     )
 
     def show(console: Console) -> None:

@@ -25,9 +25,11 @@ from tcssa_cli.crew_options import (
 from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag, encoder_names
 from tcssa_cli.output import Output, make_table, show_failures
 from tcssa_cli.settings_flags import Flags, given, with_flags
+from tcssa_cli.watch_options import WATCH, WatchOptions
 
 if TYPE_CHECKING:
     from tcssa.crew.dispatcher import Engine
+    from tcssa.jobs.watch import Watch
     from tcssa.slides import ExtractReport
     from tcssa.slides.manifest import SlideFile
 
@@ -80,7 +82,7 @@ _SETTINGS = (
 )  # fmt: skip
 
 
-@with_flags(*_SETTINGS, CREW, Flags(SlotOptions, at="slots", panel="Slots"))
+@with_flags(*_SETTINGS, CREW, WATCH, Flags(SlotOptions, at="slots", panel="Slots"))
 def extract(
     out: Annotated[Path, typer.Option("--out", "-o", help="Job folder to write.")],
     flags: dict[str, Any],
@@ -120,6 +122,7 @@ def extract(
     """
     output, slots = Output(as_json), given(SlotOptions, flags.pop("slots"))
     crew = given(CrewOptions, flags.pop("crew"))
+    watch = given(WatchOptions, flags.pop("watch")).watch()
     if not slides and manifest is None:
         raise UsageError("no slides were given", hint="name slides, folders, or a --manifest")
     _require_model(slots)
@@ -130,7 +133,7 @@ def extract(
     files = find_slides(places, manifest, names, output)
     out = Path(where_workers_find(str(out), crew))
     engine = engine_of(crew, settings.device)
-    report, index = _extract(files, out, settings, output, slots, engine)
+    report, index = _extract(files, out, settings, output, slots, engine, watch)
     features = None if slots.no_features else report.features_folder
     output.result(
         {**report_data(report), "features": features, "index": index},
@@ -156,12 +159,13 @@ def _extract(
     output: Output,
     slots: SlotOptions,
     engine: Engine | None,
+    watch: Watch,
 ) -> tuple[ExtractReport, Path | None]:
     """Extract slides; return the report, and the table of their slots if these are made."""
     if slots.compress is None:
         from tcssa.slides import extract as extract_slides
 
-        return extract_slides(files, out, settings, output, engine=engine), None
+        return extract_slides(files, out, settings, output, engine=engine, watch=watch), None
     from tcssa.hub import local_model
     from tcssa_runtimes.archive.compress_slides import compress_slides
 
@@ -174,6 +178,7 @@ def _extract(
         keep_features=not slots.no_features,
         budget=parse_budget(slots.budget),
         engine=engine,
+        watch=watch,
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tcssa.crew.member import Job
 from tcssa.errors import FileError
+from tcssa.jobs.watch import SlideEvent
 from tcssa.reporter import Reporter
 
 
@@ -62,6 +63,9 @@ class Write(Job[Numbered, str]):
 
     def is_taken(self, row: str) -> bool:
         return row == "taken"
+
+    def event(self, slide_id: str, row: str) -> SlideEvent:
+        return SlideEvent(slide_id, row.split()[0], num_patches=1)
 
 
 class DiesAtOnce(Write):

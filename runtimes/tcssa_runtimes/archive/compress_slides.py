@@ -10,6 +10,7 @@ from pathlib import Path
 from tcssa.budgets import Budget
 from tcssa.crew.dispatcher import Engine
 from tcssa.errors import ArtefactError
+from tcssa.jobs.watch import Watch
 from tcssa.plugins import is_own_encoder, require_told
 from tcssa.reporter import Reporter, Silent
 from tcssa.slides.extraction.extraction import as_files, extract
@@ -37,6 +38,7 @@ def compress_slides(
     assignments: bool = False,
     engine: Engine | None = None,
     cases: CaseFiles | None = None,
+    watch: Watch | None = None,
 ) -> tuple[ExtractReport, Path]:
     """Extract patches, encode and compress them, and write each slide's slots.
 
@@ -55,6 +57,7 @@ def compress_slides(
         assignments: Keep which slots each patch went to, of which heat maps are drawn.
         engine: Starts workers that share the slides; None works in this process alone.
         cases: Patients whose slides' files are merged too, and told what became of these.
+        watch: Told of each slide that ends, for programs outside.
 
     Returns:
         The outcome of every slide, and the path of the slots' index.
@@ -79,8 +82,9 @@ def compress_slides(
         files = _files(slides, cases, runtime, reporter)
         workers = _SlotsOf(model, folder, budget, assignments)
         report, index = _into_slots(
-            files, out, settings, reporter, slots, workers, engine, keep_features=keep_features
-        )
+            files, out, settings, reporter, slots, workers, engine, watch,
+            keep_features=keep_features,
+        )  # fmt: skip
     if cases is not None:
         _merge(cases, slots, report, runtime, settings, reporter)
     return report, index
@@ -107,6 +111,7 @@ def _into_slots(
     slots: SlotFiles,
     workers: _SlotsOf,
     engine: Engine | None,
+    watch: Watch | None,
     *,
     keep_features: bool,
 ) -> tuple[ExtractReport, Path]:
@@ -121,6 +126,7 @@ def _into_slots(
             more_sinks=[slots],
             engine=engine,
             open_sinks=workers,
+            watch=watch,
         )
     finally:
         index = slots.write_index()

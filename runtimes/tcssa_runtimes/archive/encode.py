@@ -20,6 +20,8 @@ from tcssa.errors import FileError, UsageError
 from tcssa.features import BagRef, open_bag
 from tcssa.features.remote_features import local_features
 from tcssa.files import atomic
+from tcssa.jobs.record import write_record
+from tcssa.jobs.watch import Watch
 from tcssa.reporter import Reporter, Silent
 from tcssa_runtimes.archive.archive_index import FailedSlide, write_failures, write_index
 from tcssa_runtimes.archive.case_files import CaseFiles
@@ -30,6 +32,7 @@ from tcssa_runtimes.archive.encode_loop import (
     SlideOutcome,
     WrittenSlide,
     encode_bags,
+    event_of,
 )
 from tcssa_runtimes.archive.inputs import Shard, archive
 from tcssa_runtimes.archive.shared_job import EncodeJob, ModelChoice
@@ -130,6 +133,7 @@ def encode(
     engine: Engine | None = None,
     model: ModelChoice | None = None,
     cases: CaseFiles | None = None,
+    watch: Watch | None = None,
 ) -> EncodeReport:
     """Encode feature files into ``OUT/slide_features_tcssa/S.h5``; ``OUT/index.csv`` lists them.
 
@@ -149,6 +153,7 @@ def encode(
         engine: Starts workers that share the slides; None works in this process alone.
         model: How workers open the model, needed where there are some.
         cases: Patients whose slides' files are merged too, and told what became of these.
+        watch: Told of each slide that ends, for programs outside.
 
     Raises:
         MissingDataError: A path does not exist, or a folder holds no feature file.
@@ -160,17 +165,20 @@ def encode(
         ProcessesError: Workers die before they begin.
     """
     begin = time.perf_counter()
-    reporter = reporter or Silent()
+    reporter, watch = reporter or Silent(), watch or Watch()
     report = EncodeReport(runtime.name, readers=readers)
-    local = archive([local_features(bag, reporter) for bag in bags], manifest)
-    refs = _refs(local, shard, cases, runtime, reporter)
+    found = archive([local_features(bag, reporter) for bag in bags], manifest)
+    refs = _refs(found, shard, cases, runtime, reporter)
+    # the same of every shard
+    write_record(out, "encode", len(found), out / FOLDER)
     atomic.discard_leftovers(out / FOLDER)
     atomic.discard_leftovers(out)
     rows = {} if overwrite else _find_done(refs, out, runtime, assignments=assignments)
     report.num_skipped = len(rows)
     how = HowToEncode(out, memory_mb * 1_000_000, readers, assignments=assignments)
-    work = _Work([ref for ref in refs if ref not in rows], how, reporter, report, rows)
-    work.run(runtime, engine, model)
+    work = _Work([ref for ref in refs if ref not in rows], how, reporter, report, rows, watch)
+    with watch.over("encode", len(refs), len(rows)):
+        work.run(runtime, engine, model)
     if cases is not None:
         work.merge(cases, refs, runtime, overwrite=overwrite)
     work.write_tables("" if shard is None else shard.suffix)
@@ -213,6 +221,7 @@ class _Work:
     reporter: Reporter
     report: EncodeReport
     rows: dict[BagRef, EncodedFacts]
+    watch: Watch
 
     def run(self, runtime: Runtime, engine: Engine | None, model: ModelChoice | None) -> None:
         """Encode the slides, in the workers of an engine if there is one."""
@@ -230,6 +239,7 @@ class _Work:
 
             def record(bag: BagRef, outcome: SlideOutcome) -> None:
                 self._record(outcome)
+                self.watch.slide(event_of(bag.slide_id, outcome))
                 task.advance()
 
             self.report.take(encode_bags(self.bags, runtime, self.how, record))
@@ -241,8 +251,9 @@ class _Work:
         share = replace(self.how, memory_bytes=self.how.memory_bytes // engine.num_workers)
         job = EncodeJob(model, engine.device, share)
         with self.reporter.task("encode", len(self.bags), "slides") as task:
-            crew = Dispatcher(job, self.bags, engine, self._record, self.reporter, task)
-            shares = crew.run()
+            shares = Dispatcher(
+                job, self.bags, engine, self._record, self.reporter, task, self.watch
+            ).run()
         self.report.add_up(shares, time.perf_counter() - begin)
         atomic.discard_leftovers(self.how.out / FOLDER)  # of a worker that died
         self._sort()
@@ -264,7 +275,7 @@ class _Work:
     def _record(self, outcome: SlideOutcome) -> None:
         report = self.report
         match outcome:
-            case WrittenSlide(bag, facts, is_renewed):
+            case WrittenSlide(bag, facts, is_renewed, _):
                 self.rows[bag] = facts
                 report.num_renewed += is_renewed
                 report.num_encoded += 1

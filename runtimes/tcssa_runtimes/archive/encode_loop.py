@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from tcssa.errors import FileError, TcssaError
 from tcssa.features import BagRef
+from tcssa.jobs.watch import SlideEvent
 from tcssa_runtimes.archive.archive_index import FailedSlide
 from tcssa_runtimes.archive.launch_scheduler import Empty, Encoded, Failed, Packer
 from tcssa_runtimes.archive.reader_pool import ReaderPool
@@ -49,6 +50,8 @@ class WrittenSlide:
     facts: EncodedFacts
     is_renewed: bool
     """An older file of another model or input, or a broken one, was replaced."""
+    seconds: Mapping[str, float]
+    """Seconds from the opened file to its slots, ``encode``, and of writing them, ``write``."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,24 @@ class EmptySlide:
 
 
 SlideOutcome = WrittenSlide | EmptySlide | FailedSlide
+
+
+def event_of(slide_id: str, outcome: SlideOutcome) -> SlideEvent:
+    """Return what is told of a slide to those who watch the job.
+
+    Args:
+        slide_id: The slide's name.
+        outcome: What became of it.
+    """
+    match outcome:
+        case WrittenSlide(_, facts, _, seconds):
+            return SlideEvent(
+                slide_id, "done", facts.num_patches, device=facts.runtime, seconds=seconds
+            )
+        case EmptySlide():
+            return SlideEvent(slide_id, "empty")
+        case FailedSlide(_, reason):
+            return SlideEvent(slide_id, "failed", reason=reason)
 
 
 @dataclass
@@ -145,6 +166,7 @@ class _Writing:
         header, facts = done.header, self.runtime.facts
         target = slide_features_path(self.how.out, header.bag.slide_id)
         was_there = target.exists()
+        begin = time.perf_counter()
         row = write_slide_features(
             target,
             done.slide,
@@ -157,7 +179,8 @@ class _Writing:
             assignments=header.frame if self.how.assignments else None,
             more=header.extent if self.how.assignments else None,
         )
-        self.tell(header.bag, WrittenSlide(header.bag, row, was_there))
+        seconds = {"encode": begin - header.opened, "write": time.perf_counter() - begin}
+        self.tell(header.bag, WrittenSlide(header.bag, row, was_there, seconds))
 
     def tell(self, bag: BagRef, outcome: SlideOutcome) -> None:
         """Tell of a slide."""

@@ -55,6 +55,8 @@ class SlideHeader:
     """What the coords are in."""
     extent: dict[str, Attribute] = field(default_factory=dict)
     """Width and height of level 0, where the file states them."""
+    opened: float = field(default_factory=time.perf_counter)
+    """When it was read, by `time.perf_counter`."""
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,16 @@ from typing import ClassVar
 from tcssa.budgets import Budget
 from tcssa.crew.member import Job
 from tcssa.features import BagRef
+from tcssa.jobs.watch import SlideEvent
 from tcssa.reporter import Reporter
 from tcssa_runtimes.archive.archive_index import FailedSlide
-from tcssa_runtimes.archive.encode_loop import EncodeFigures, HowToEncode, SlideOutcome, encode_bags
+from tcssa_runtimes.archive.encode_loop import (
+    EncodeFigures,
+    HowToEncode,
+    SlideOutcome,
+    encode_bags,
+    event_of,
+)
 from tcssa_runtimes.backends.open_runtime import Device, RuntimeName, open_runtime
 from tcssa_runtimes.contract.base import Runtime
 
@@ -70,3 +77,7 @@ class EncodeJob(Job[BagRef, SlideOutcome]):
     def is_taken(self, row: SlideOutcome) -> bool:
         """See `tcssa.crew.member.Job.is_taken`."""
         return False
+
+    def event(self, slide_id: str, row: SlideOutcome) -> SlideEvent:
+        """See `tcssa.crew.member.Job.event`."""
+        return event_of(slide_id, row)

@@ -60,8 +60,9 @@ class SlotFiles:
     def __init__(self, out: Path, runtime: Runtime, *, assignments: bool = False) -> None:
         require_own_slots(runtime.facts)
         self.out, self._runtime, self._assignments = out, runtime, assignments
+        self.folder = out / FOLDER
         self._written: dict[Path, EncodedFacts] = {}
-        atomic.discard_leftovers(out / FOLDER)
+        atomic.discard_leftovers(self.folder)
 
     def finished(self, slide: SlideFile, params: Params) -> SlideResult | None:
         """Return the result that an earlier run left for a slide; None if it is still to be done.

@@ -11,9 +11,11 @@ from pathlib import Path
 from tcssa.config.settings import write_resolved
 from tcssa.crew.dispatcher import Dispatcher, Engine
 from tcssa.encoders import EncoderSpec, encoder_spec
-from tcssa.errors import SlideError, UsageError
+from tcssa.errors import SlideError, UsageError, counted
 from tcssa.files import atomic
-from tcssa.files.locks import FolderLocks
+from tcssa.files.locks import FolderLocks, held_locks
+from tcssa.jobs.record import write_record
+from tcssa.jobs.watch import Watch
 from tcssa.reporter import Reporter, Silent, Task
 from tcssa.slides.extraction.feature_files import FeatureFiles
 from tcssa.slides.extraction.job_layout import JobLayout
@@ -40,6 +42,7 @@ def extract(
     more_sinks: Sequence[SlideSink] = (),
     engine: Engine | None = None,
     open_sinks: OpenSinks | None = None,
+    watch: Watch | None = None,
 ) -> ExtractReport:
     """Extract the patch features of slides into a job folder.
 
@@ -57,6 +60,7 @@ def extract(
         more_sinks: Further sinks of the features, such as a compressor that makes slots of them.
         engine: Starts workers that share the slides; None works in this process alone.
         open_sinks: Opens the further sinks in each worker; wanted where there are both.
+        watch: Told of each slide that ends, for programs outside.
 
     Returns:
         The result of every slide.
@@ -68,7 +72,11 @@ def extract(
         DiskFullError: There is no space left; what is finished is kept.
         ProcessesError: Workers die before they begin.
     """
-    settings, reporter = settings or ExtractSettings(), reporter or Silent()
+    settings, reporter, watch = (
+        settings or ExtractSettings(),
+        reporter or Silent(),
+        watch or Watch(),
+    )
     check_readers(settings.reader, reporter)
     files = as_files(slides, reporter)
     layout = JobLayout.of(Path(out), settings)
@@ -77,16 +85,24 @@ def extract(
     report = ExtractReport(features_folder=layout.features)
     pending = _skip_finished(files, settings, sinks, spec, report)
     _discard_leftovers(layout)
-    with reporter.task("extracting", len(files), "slides") as task:
-        task.advance(len(files) - len(pending))
+    num_done = len(files) - len(pending)
+    # a slide is done when the last of the sinks has it
+    write_record(layout.features, "extract", len(files), sinks[-1].folder)
+    with (
+        watch.over("extract", len(files), num_done),
+        reporter.task("extracting", len(files), "slides") as task,
+    ):
+        task.advance(num_done)
         if pending:
             write_resolved(settings, layout.features)
-            work = _Work(pending, settings, layout, report, reporter, task)
+        while pending:
+            work = _Work(pending, settings, layout, report, reporter, task, watch)
             if engine is None:
                 work.alone(spec, sinks)
             else:
                 job = ExtractJob.of(Path(out), settings, engine, keep_features, open_sinks)
                 work.shared(job, engine)
+            pending = work.left_behind(spec, sinks)
     places = {file.slide_id: place for place, file in enumerate(files)}
     report.slides.sort(key=lambda slide: places[slide.slide_id])
     return report
@@ -102,12 +118,14 @@ class _Work:
     report: ExtractReport
     reporter: Reporter
     task: Task
+    watch: Watch
 
     def alone(self, spec: EncoderSpec, sinks: Sequence[SlideSink]) -> None:
         """Extract in this process."""
 
         def record(result: SlideResult) -> None:
             self.report.slides.append(result)
+            self.watch.slide(result.event)
             self.task.advance()
 
         what = (self.pending, self.settings, self.layout, spec, sinks)
@@ -117,10 +135,27 @@ class _Work:
     def shared(self, job: ExtractJob, engine: Engine) -> None:
         """Extract in the workers of an engine."""
         began, record = time.perf_counter(), self.report.slides.append
-        crew = Dispatcher(job, self.pending, engine, record, self.reporter, self.task)
+        told = (self.reporter, self.task, self.watch)
+        crew = Dispatcher(job, self.pending, engine, record, *told)
         with self._cleaned_up():
-            self.report.add_up(crew.run())
-            self.report.seconds = time.perf_counter() - began
+            shares = [*self.report.workers, *crew.run()]
+            self.report.add_up(shares, time.perf_counter() - began)
+
+    def left_behind(self, spec: EncoderSpec, sinks: Sequence[SlideSink]) -> list[SlideFile]:
+        """Return slides that another process had, has no more, and left undone: it died."""
+        report = self.report
+        in_work = {lock.name for lock in held_locks(self.layout.features) if lock.is_live}
+        taken = {slide.slide_id for slide in report.slides if slide.status == "taken"} - in_work
+        again = [slide for slide in self.pending if slide.slide_id in taken]
+        # clocks may differ: a pass that got nothing is the last; what is done may be new
+        if self.settings.overwrite or len(again) == len(self.pending):
+            return []
+        names = {slide.slide_id for slide in again}
+        report.slides = [slide for slide in report.slides if slide.slide_id not in names]
+        left = _skip_finished(again, self.settings, sinks, spec, report)
+        if left:
+            self.reporter.note(f"{counted(len(left), 'slide')} that another process left undone")
+        return left
 
     @contextmanager
     def _cleaned_up(self) -> Iterator[None]:

@@ -30,6 +30,7 @@ class FeatureFiles:
 
     def __init__(self, layout: JobLayout, settings: ExtractSettings) -> None:
         self._layout, self._settings = layout, settings
+        self.folder = layout.features
 
     def finished(self, slide: SlideFile, params: Params) -> SlideResult | None:
         """See `SlideSink.finished`."""

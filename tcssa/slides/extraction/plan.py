@@ -50,6 +50,7 @@ class SlidePlan:
             `tcssa.slides.extraction.resume.params_of` returns it.
         found: Attributes that say how its mask was read; none where its tissue was found.
         remarks: What was left out, taken for granted, or could be read in another way as well.
+        seconds: Time that it took to fetch the slide and to make this plan.
     """
 
     slide: SlideFile
@@ -60,6 +61,7 @@ class SlidePlan:
     params: Params
     found: Mapping[str, Attribute] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    seconds: float = 0.0
 
     def header(self, layout: JobLayout, encoder: str, ours: Mapping[str, Attribute]) -> BagHeader:
         """Return the header of this slide's files.

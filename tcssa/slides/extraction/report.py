@@ -11,6 +11,7 @@ from typing import Literal
 from tcssa.crew.dispatcher import Share
 from tcssa.files import atomic
 from tcssa.files.table import read_table
+from tcssa.jobs.watch import SlideEvent
 
 Status = Literal["done", "skipped", "empty", "failed", "taken"]
 
@@ -34,6 +35,8 @@ class SlideResult:
         hint: What to do about a failure, None if nothing is known.
         remarks: What was passed over, taken for granted, or could be read in another way as well.
         mpp_source: Where its resolution is from, as `tcssa.slides.image.slide.Resolution` says.
+        plan_seconds: Time to fetch it, if it is remote, and to find its tissue.
+        device: Device that encoded it, None if none did in this run.
     """
 
     slide_id: str
@@ -47,6 +50,20 @@ class SlideResult:
     hint: str | None = None
     remarks: tuple[str, ...] = ()
     mpp_source: str | None = None
+    plan_seconds: float = 0.0
+    device: str | None = None
+
+    @property
+    def event(self) -> SlideEvent:
+        """What is told of it to those who watch the job."""
+        return SlideEvent(
+            self.slide_id,
+            self.status,
+            self.num_patches,
+            self.device,
+            self.reason,
+            {"plan": self.plan_seconds, "encode": self.seconds},
+        )
 
 
 @dataclass
@@ -77,14 +94,21 @@ class ExtractReport(LoopFigures):
     """What each worker did, where several shared the slides."""
 
     def take_figures(self, figures: LoopFigures) -> None:
-        """Take the figures of the one process that worked."""
-        self.seconds, self.num_encoded = figures.seconds, figures.num_encoded
+        """Take the figures of the one process that worked, beside those it has had before."""
+        self.seconds += figures.seconds
+        self.num_encoded += figures.num_encoded
         self.device, self.shares = figures.device, figures.shares
         self.staged = figures.staged
 
-    def add_up(self, shares: Sequence[Share]) -> None:
-        """Take the figures of several workers: sums of their patches, means of their shares."""
+    def add_up(self, shares: Sequence[Share], seconds: float) -> None:
+        """Take the figures of several workers: sums of their patches, means of their shares.
+
+        Args:
+            shares: All workers.
+            seconds: How long they have worked since this was called before.
+        """
         self.workers = list(shares)
+        self.seconds += seconds
         ended = [share.report for share in shares if share.report is not None]
         self.num_encoded = sum(slide.num_patches for slide in self.slides if slide.status == "done")
         self.staged = dict(sum((Counter(figures.staged) for figures in ended), Counter()))

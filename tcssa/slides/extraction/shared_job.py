@@ -11,6 +11,7 @@ from typing import Self
 from tcssa.crew.dispatcher import Engine
 from tcssa.crew.member import Job
 from tcssa.encoders import encoder_spec
+from tcssa.jobs.watch import SlideEvent
 from tcssa.reporter import Reporter
 from tcssa.slides.extraction.feature_files import FeatureFiles
 from tcssa.slides.extraction.job_layout import JobLayout
@@ -86,3 +87,7 @@ class ExtractJob(Job[SlideFile, SlideResult]):
     def is_taken(self, row: SlideResult) -> bool:
         """See `tcssa.crew.member.Job.is_taken`."""
         return row.status == "taken"
+
+    def event(self, slide_id: str, row: SlideResult) -> SlideEvent:
+        """See `tcssa.crew.member.Job.event`."""
+        return row.event

@@ -8,6 +8,7 @@ the slide's patches batch by batch. `tcssa.slides.extraction.feature_files` keep
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -51,6 +52,10 @@ class PatchSink(Protocol):
 
 class SlideSink(Protocol):
     """Sink of the features of slides."""
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the files ``S.h5`` that it writes."""
 
     def finished(self, slide: SlideFile, params: Params) -> SlideResult | None:
         """Return the result of an earlier run, None if the slide is still to be done.

@@ -191,7 +191,7 @@ class _Loop:
         fetched = fetch.result()
         if isinstance(fetched, SlideResult):
             return fetched
-        local = fetched.slide
+        local, began = fetched.slide, time.perf_counter()
         with fetched.held as held:
             plan = plan_slide(
                 local,
@@ -209,7 +209,7 @@ class _Loop:
                 self.settings.resample,
                 self.settings.scene,
             )
-            return replace(plan, slide=slide), reader
+            return replace(plan, slide=slide, seconds=time.perf_counter() - began), reader
 
     def _of_slides_to_read(self, stream: Iterable[Part]) -> Iterator[Part]:
         """Yield the parts of slides that have a plan; record the results of the others."""
@@ -250,6 +250,8 @@ class _Loop:
             mpp_source=plan.resolution.source,
             seconds=time.perf_counter() - work.began,
             remarks=plan.remarks,
+            plan_seconds=plan.seconds,
+            device=self.encoder.device,
         )
         if work.error is not None:
             self._record(self._failed(result, work.error))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from shared_data import require_shared
 from slide_files import FEATURES, damage_tile, stained, write_slide
 
 from tcssa.errors import UsageError
+from tcssa.jobs.watch import SlideEvent, Watch
 from tcssa.slides import extract, find_slides
 from tcssa.slides.extraction.verify import verify
 
@@ -131,6 +133,30 @@ def test_processes_that_are_given_the_same_slides_share_them(cohort: Path, tmp_p
     with (job / "failures.csv").open() as stream:
         assert [row["slide_id"] for row in csv.DictReader(stream)] == ["bad"]
     assert not verify(job).faults
+
+
+def test_a_slide_that_another_host_left_undone_is_taken_up_at_the_end(tmp_path: Path) -> None:
+    lock = tmp_path / "job" / FEATURES / ".a.tcssa-lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text(json.dumps({"host": "elsewhere", "pid": 7, "token": "t"}))
+
+    class DiesMeanwhile(Watch):
+        """Makes the lock old once the slide was passed over."""
+
+        def slide(self, event: SlideEvent, *whose: str | None) -> None:
+            outcomes.append((event.slide_id, event.outcome))
+            if event.outcome == "taken":
+                os.utime(lock, (time.time() - 300,) * 2)
+
+    outcomes: list[tuple[str, str]] = []
+    (tmp_path / "slides").mkdir()
+    for name, seed in (("a", 0), ("b", 1)):
+        write_slide(tmp_path / "slides" / f"{name}.tif", stained(300, 300, seed=seed))
+    report = extract([tmp_path / "slides"], tmp_path / "job", watch=DiesMeanwhile())
+    assert outcomes == [("a", "taken"), ("b", "done"), ("a", "done")]
+    assert [slide.status for slide in report.slides] == ["done", "done"]
+    assert report.num_encoded == report.num_patches
+    assert not lock.exists()
 
 
 def test_slides_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:

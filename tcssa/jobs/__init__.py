@@ -1,0 +1,1 @@
+"""Jobs over many slides as programs and people outside see them: events, metrics, status."""
