@@ -74,7 +74,7 @@ def quick(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """The lowest version of every package that pyproject.toml allows passes the quick tests."""
     session.install(*CONSTRAINED, "uv")
-    extras = "-e.[excel,gguf,lazyslide,pandas,tiffslide,zarr]"
+    extras = "-e.[excel,gguf,lazyslide,pandas,parquet,tiffslide,zarr]"
     lowest = ("--resolution", "lowest-direct", extras, "hypothesis>=6.100", "pytest>=8.4",
               "pytest-xdist>=3.6")  # fmt: skip
     session.run("uv", "pip", "install", "--python", str(Path(session.bin) / "python"), *lowest)

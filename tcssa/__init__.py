@@ -34,6 +34,7 @@ _HOMES = {
     "heatmap": "tcssa.front_door",
     "load_classifier": "tcssa.mil.prediction.trained_classifier",
     "load_compressor": "tcssa.compressor",
+    "open_archive": "tcssa_runtimes.archive.open_archive",  # by name: nothing here imports it
     "open_bag": "tcssa.features",
     "train": "tcssa.front_door",
 }
@@ -49,6 +50,7 @@ __all__ = [
     "heatmap",
     "load_classifier",
     "load_compressor",
+    "open_archive",
     "open_bag",
     "train",
 ]

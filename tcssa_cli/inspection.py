@@ -149,8 +149,8 @@ def _checkpoint(path: Path) -> Inspected | None:
 def _encoded_slide(path: Path) -> Inspected | None:
     from tcssa.errors import FeatureFileError
     from tcssa.files.hdf5 import attributes, find_object, hdf5_file, numbers
-    from tcssa_runtimes.archive.archive_index import mass_entropy
     from tcssa_runtimes.archive.slot_files import read_facts
+    from tcssa_runtimes.archive.stored_slots import mass_entropy
 
     if path.suffix != ".h5" or path.is_dir() or read_facts(path) is None:
         return None
@@ -176,6 +176,7 @@ def _encoded_archive(path: Path) -> Inspected | None:
     from tcssa.files.table import read_table
     from tcssa_runtimes.archive.archive_index import read_index
     from tcssa_runtimes.archive.slot_files import FOLDER
+    from tcssa_runtimes.archive.slot_parts import find_parts
 
     tables = sorted(path.glob("index*.csv")) if (path / FOLDER).is_dir() else []
     if not tables:
@@ -193,7 +194,9 @@ def _encoded_archive(path: Path) -> Inspected | None:
         "runtimes": dict(Counter(row["runtime"] for row in rows)),
         "tables": [table.name for table in tables],
     }
-    return Inspected(path, "encoded archive", facts)
+    following = f"tcssa convert {path} --to hdf5 --out FOLDER" if find_parts(path) else None
+    kind = "encoded archive" + (", of Parquet" if following else "")
+    return Inspected(path, kind, facts, next=following)
 
 
 def _predictions(path: Path) -> Inspected | None:

@@ -167,7 +167,8 @@ def _write_zarr(path: Path, zarr_format: Any) -> None:
 def encoded_slides() -> list[bytes]:
     """A slide's slots as ``tcssa encode`` writes them."""
     from tcssa.moments import SlotMoments
-    from tcssa_runtimes.archive.slot_files import Origin, Positions, write_slide_features
+    from tcssa_runtimes.archive.slot_files import write_slide_features
+    from tcssa_runtimes.archive.stored_slots import Origin, Positions
     from tcssa_runtimes.contract.outputs import EncodedSlide
 
     slots = np.arange(12, dtype=np.float32).reshape(3, 4)

@@ -39,7 +39,7 @@ def read_encoded(path: Path) -> Any:
     from tcssa_runtimes.archive.slot_files import require_facts
 
     facts = require_facts(path)
-    return {"mass": facts.mass, "patches": facts.num_patches, "origin": facts.origin}
+    return {"mass": facts.mass_entropy, "patches": facts.num_patches, "origin": facts.origin}
 
 
 def mutate_torch(rng: Random, seed: bytes) -> bytes:

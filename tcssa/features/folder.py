@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 from tcssa.errors import MissingDataError, UsageError
@@ -36,7 +37,12 @@ def find_bags(paths: Iterable[Path]) -> list[BagRef]:
             found.extend(BagRef(bag, given.set_name) for bag in _bags_below(given.path))
         else:
             raise MissingDataError(f"{given.path}: there is no such file or folder")
-    once = {(ref.path.resolve(), ref.set_name): ref for ref in reversed(found)}
+    real_folder = cache(Path.resolve)  # resolving each file would look up every folder above it
+
+    def real(path: Path) -> Path:
+        return path.resolve() if path.is_symlink() else real_folder(path.parent) / path.name
+
+    once = {(real(ref.path), ref.set_name): ref for ref in reversed(found)}
     return sorted(once.values(), key=lambda ref: (ref.slide_id, str(ref)))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from tcssa.errors import counted
+from tcssa.errors import UsageError, counted
 from tcssa_cli.options import DebugFlag, JsonFlag
 from tcssa_cli.output import Output, show_failures
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from tcssa.features.convert import ConvertReport
 
 
-LayoutName = Literal["trident", "clam", "stamp"]
-"""Tools whose layout can be written."""
+LayoutName = Literal["trident", "clam", "stamp", "hdf5", "parquet"]
+"""Tools whose layout can be written, and what an encoded archive can be made of."""
 DtypeName = Literal["float32", "float16"]
 """Types that features are stored in."""
 SlideMppOption = Annotated[
@@ -45,11 +45,14 @@ def convert(
         list[Path],
         typer.Argument(
             metavar="SRC...",
-            help="Feature files and folders; PATH::NAME names one of several sets.",
+            help="Feature files and folders; PATH::NAME names one of several sets. Or one archive "
+            "that tcssa encode wrote.",
         ),
     ],
     *,
-    to: Annotated[LayoutName, typer.Option(help="Layout to write.")],
+    to: Annotated[
+        LayoutName, typer.Option(help="Layout to write; of an encoded archive, hdf5 or parquet.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
     slide_mpp: SlideMppOption = None,
     manifest: Annotated[
@@ -63,7 +66,7 @@ def convert(
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
-    """Convert patch features to the layout of TRIDENT, CLAM or STAMP.
+    """Convert patch features to the layout of TRIDENT, CLAM or STAMP, or an encoded archive.
 
     Slides that are there already are skipped. A slide that cannot be converted is named at the
     end; the others are converted.
@@ -71,8 +74,20 @@ def convert(
     Examples:
         tcssa convert job --to clam --out clam-job
         tcssa convert clam-job --to trident --slide-mpp 0.25 --out trident-job
+        tcssa convert encoded --to parquet --out encoded-parquet
     """
     output = Output(as_json)
+    if to in ("hdf5", "parquet"):
+        if len(sources) != 1 or (slide_mpp, manifest, dtype) != (None, None, None):
+            raise UsageError(
+                f"--to {to} converts one encoded archive, as it is",
+                hint="give its folder, and neither --slide-mpp nor --manifest nor --dtype",
+            )
+        from tcssa_runtimes.archive.convert_archive import convert_archive
+
+        converted = convert_archive(sources[0], to, out, output, overwrite=overwrite)
+        _finish(output, out, converted)
+        return
     from tcssa.features.convert import convert as convert_bags
 
     resolutions: dict[str, float] = {}
@@ -90,6 +105,10 @@ def convert(
         dtype=dtype,
         overwrite=overwrite,
     )
+    _finish(output, out, report)
+
+
+def _finish(output: Output, out: Path, report: ConvertReport) -> None:
     output.result({"folder": out, **asdict(report)}, lambda console: _show(console, out, report))
     if report.failed:
         raise typer.Exit(1)

@@ -55,6 +55,11 @@ class FeatureOptions(Section):
         description="I/N, such as 2/8: encode every N-th slide, starting from the I-th, for job "
         "arrays.",
     )
+    to: Literal["hdf5", "parquet"] = Field(
+        default="hdf5",
+        description="What to write. hdf5: a file a slide. parquet: a few files of many slides, for "
+        "large archives and for pandas, DuckDB and datasets; needs tcssa[parquet].",
+    )
     memory: int = Field(default=2048, ge=1, description="Memory for features, in MB.")
     readers: int = Field(default=2, ge=1, description="Threads that read.")
 
@@ -160,6 +165,7 @@ def encode(
         tcssa encode job --model artefact --out encoded
         tcssa encode slides/ --model run --out encoded
         tcssa encode job --model artefact --out encoded --shard 1/8
+        tcssa encode job --model artefact --out encoded --to parquet
         tcssa encode job --model artefact --out encoded --gpus all
         tcssa encode job --model run --out encoded --by case --cases patients.csv
     """
@@ -242,6 +248,7 @@ def _encode_features(
         watch=watch,
         model=ModelChoice(model, options.runtime, options.allow_cpu, budget),
         cases=cases,
+        to=options.to,
     )
     output.result(
         {**_data(out, report), **_case_data(cases)},

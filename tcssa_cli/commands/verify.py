@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
 
 def verify(
-    job: Annotated[Path, typer.Argument(help="Job folder that tcssa extract or convert wrote.")],
+    job: Annotated[
+        Path,
+        typer.Argument(help="Job folder of tcssa extract or convert, or archive of encode."),
+    ],
     repair: Annotated[
         bool,
         typer.Option(
-            "--repair", help="Move faulty files to JOB/faulty; extract then makes them again."
+            "--repair",
+            help="Move faulty files to JOB/faulty; the same command makes them again.",
         ),
     ] = False,
     as_json: JsonFlag = False,
@@ -36,13 +40,18 @@ def verify(
     """
     output = Output(as_json)
     from tcssa.slides.extraction.verify import verify as verify_job
+    from tcssa_runtimes.archive.slot_parts import find_parts
+    from tcssa_runtimes.archive.verify_parts import verify_parts
 
-    report = verify_job(job, repair=repair, reporter=output)
+    if find_parts(job):
+        report = verify_parts(job, output, repair=repair)
+    else:
+        report = verify_job(job, repair=repair, reporter=output)
     output.result(asdict(report), lambda console: _show(console, report))
     if report.num_requeued:
-        output.hint("run the same tcssa extract again: it makes what is missing")
+        output.hint("run the same command again: it makes what is missing")
     elif report.faults:
-        output.hint(f"tcssa verify {job} --repair moves them aside, for extract to make them again")
+        output.hint(f"tcssa verify {job} --repair moves them aside, to be made again")
     if len(report.faults) > report.num_requeued:
         raise typer.Exit(1)
 

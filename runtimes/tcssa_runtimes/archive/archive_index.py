@@ -1,8 +1,8 @@
 """The index of an encoded archive: a row a slide, and the slides that failed.
 
 ``index.csv`` says of every slide that is done what it was made from, so that an archive can be
-searched without opening its files. Its bytes follow from the slides' files alone; they depend
-neither on the time nor on the order of computation.
+searched, and the rest of it encoded, without opening its files. Its bytes follow from the slides'
+files alone, their times in the last column; they do not depend on the order of computation.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from sys import intern
 
 from tcssa.errors import TableError
 from tcssa.files import atomic
 from tcssa.files.table import read_table
-from tcssa_runtimes.archive.slot_files import EncodedFacts
+from tcssa_runtimes.archive.slot_files import slide_features_path
+from tcssa_runtimes.archive.stored_slots import EncodedFacts, Origin
 
-COLUMNS = (
+_NEEDED = (
     "slide_id",
     "num_patches",
     "mass_entropy",
@@ -30,7 +29,18 @@ COLUMNS = (
     "model_sha256",
     "runtime",
 )
-CASE_COLUMNS = ("case_id", "slides", "num_slides", *COLUMNS[1:])
+COLUMNS = (
+    *_NEEDED,
+    "input_bytes",
+    "input_mtime_ns",
+    "budget",
+    "um_per_coord",
+    "has_assignments",
+    "file_bytes",
+    "file_mtime_ns",
+)
+"""The last seven are not in the index of earlier versions."""
+CASE_COLUMNS = ("case_id", "slides", "num_slides", *_NEEDED[1:])
 FAILED_COLUMNS = ("path", "reason", "what_to_do")
 
 
@@ -41,16 +51,6 @@ class FailedSlide:
     path: Path
     reason: str
     hint: str | None
-
-
-def mass_entropy(mass: NDArray[np.float32]) -> float:
-    """Compute the entropy of a slide's distribution of mass over its slots, in nats.
-
-    It is 0 where one slot has all the mass, and log K where all slots have the same.
-    """
-    share = mass.astype(np.float64)[mass > 0]
-    share = share / share.sum() if share.size else share
-    return float(-(share * np.log(share)).sum() + 0.0)
 
 
 def write_index(path: Path, slides: Iterable[EncodedFacts]) -> None:
@@ -72,7 +72,10 @@ def write_case_index(path: Path, cases: Iterable[tuple[EncodedFacts, Sequence[st
         cases: Facts of each patient's file, and the slides that it is of.
     """
     in_order = sorted(cases, key=lambda case: case[0].path)
-    rows = ([facts.name, "; ".join(of), len(of), *_row(facts)[1:]] for facts, of in in_order)
+    rows = (
+        [facts.name, "; ".join(of), len(of), *_row(facts)[1 : len(_NEEDED)]]
+        for facts, of in in_order
+    )
     atomic.write_csv(path, CASE_COLUMNS, rows)
 
 
@@ -82,7 +85,7 @@ def read_index(path: Path) -> list[dict[str, str]]:
     Raises:
         TableError: The table is damaged; all faults are listed with their lines.
     """
-    table = read_table(path, needed=COLUMNS, delimiter=",", may_be_empty=True)
+    table = read_table(path, needed=_NEEDED, delimiter=",", may_be_empty=True)
     faults = [
         f"line {line}: num_patches {row['num_patches']!r} is no count"
         for line, row in table.rows.items()
@@ -91,6 +94,58 @@ def read_index(path: Path) -> list[dict[str, str]]:
     if faults:
         raise TableError(path, faults)
     return list(table.rows.values())
+
+
+def indexed_slides(out: Path) -> dict[str, EncodedFacts]:
+    """Return what the indexes of an archive, one or a shard each, say of its slides, by name.
+
+    A file that has another size or time than its row says is left out: it is to be opened.
+
+    Args:
+        out: The archive's folder.
+
+    Raises:
+        TableError: An index is damaged.
+    """
+    found = {}
+    for path in sorted(out.glob("index*.csv")):
+        for row in read_index(path):
+            facts = _facts(slide_features_path(out, row["slide_id"]), row)
+            if facts is not None:
+                found[facts.name] = facts
+    return found
+
+
+def _facts(path: Path, row: dict[str, str]) -> EncodedFacts | None:
+    """Return the facts in a row; None if it is not of the file as it is now."""
+    try:
+        if _stamp(path) != (int(row["file_bytes"]), int(row["file_mtime_ns"])):
+            return None
+        return EncodedFacts(
+            path=path,
+            name=row["slide_id"],
+            num_patches=int(row["num_patches"]),
+            mass_entropy=float(row["mass_entropy"]),
+            slots_in_use=int(row["slots_in_use"]),
+            runtime=intern(row["runtime"]),
+            origin=Origin(
+                intern(row["model_sha256"]),
+                row["input_name"],
+                int(row["input_bytes"]),
+                int(row["input_mtime_ns"]),
+                row["input_hash"],
+            ),
+            budget=row["budget"] or None,
+            um_per_coord=float(row["um_per_coord"]) if row["um_per_coord"] else None,
+            has_assignments=row["has_assignments"] == "1",
+        )
+    except (KeyError, ValueError, OSError):  # of an earlier version, changed by hand, or removed
+        return None
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
 
 
 def write_failures(path: Path, failed: Sequence[FailedSlide]) -> None:
@@ -111,10 +166,16 @@ def _row(slide: EncodedFacts) -> list[object]:
     return [
         slide.name,
         slide.num_patches,
-        f"{mass_entropy(slide.mass):.6f}",
-        int((slide.mass > 0).sum()),
+        f"{slide.mass_entropy:.6f}",
+        slide.slots_in_use,
         slide.origin.input_name,
         slide.origin.input_hash,
         slide.origin.model_sha256,
         slide.runtime,
+        slide.origin.input_bytes,
+        slide.origin.input_mtime_ns,
+        slide.budget,
+        slide.um_per_coord,
+        int(slide.has_assignments),
+        *_stamp(slide.path),
     ]

@@ -22,7 +22,8 @@ from tcssa.files import atomic
 from tcssa.reporter import Reporter
 from tcssa_runtimes.archive.archive_index import FailedSlide, write_case_index
 from tcssa_runtimes.archive.merge import joined_origin, require_last_half, write_merged
-from tcssa_runtimes.archive.slot_files import EncodedFacts, read_facts
+from tcssa_runtimes.archive.slot_files import read_facts
+from tcssa_runtimes.archive.stored_slots import EncodedFacts
 from tcssa_runtimes.contract.base import Runtime
 
 FOLDER, INDEX = "case_features_tcssa", "cases.csv"

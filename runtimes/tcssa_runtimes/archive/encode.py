@@ -23,7 +23,12 @@ from tcssa.files import atomic
 from tcssa.jobs.record import write_record
 from tcssa.jobs.watch import Watch
 from tcssa.reporter import Reporter, Silent
-from tcssa_runtimes.archive.archive_index import FailedSlide, write_failures, write_index
+from tcssa_runtimes.archive.archive_index import (
+    FailedSlide,
+    write_failures,
+    write_index,
+)
+from tcssa_runtimes.archive.archive_kind import ArchiveKind, require_kind, stored_facts
 from tcssa_runtimes.archive.case_files import CaseFiles
 from tcssa_runtimes.archive.encode_loop import (
     EmptySlide,
@@ -36,12 +41,9 @@ from tcssa_runtimes.archive.encode_loop import (
 )
 from tcssa_runtimes.archive.inputs import Shard, archive
 from tcssa_runtimes.archive.shared_job import EncodeJob, ModelChoice
-from tcssa_runtimes.archive.slot_files import (
-    FOLDER,
-    EncodedFacts,
-    read_facts,
-    slide_features_path,
-)
+from tcssa_runtimes.archive.slot_files import FOLDER, read_facts, slide_features_path
+from tcssa_runtimes.archive.slot_parts import drop_slides, find_parts, read_part_facts
+from tcssa_runtimes.archive.stored_slots import EncodedFacts
 from tcssa_runtimes.contract.base import Runtime
 from tcssa_runtimes.contract.checks import require_own_slots
 
@@ -134,6 +136,7 @@ def encode(
     model: ModelChoice | None = None,
     cases: CaseFiles | None = None,
     watch: Watch | None = None,
+    to: ArchiveKind = "hdf5",
 ) -> EncodeReport:
     """Encode feature files into ``OUT/slide_features_tcssa/S.h5``; ``OUT/index.csv`` lists them.
 
@@ -154,12 +157,15 @@ def encode(
         model: How workers open the model, needed where there are some.
         cases: Patients whose slides' files are merged too, and told what became of these.
         watch: Told of each slide that ends, for programs outside.
+        to: What to write: a file a slide, or Parquet parts of many (`archive.slot_parts`).
 
     Raises:
         MissingDataError: A path does not exist, or a folder holds no feature file.
         TableError: The manifest is faulty.
         UsageError: No input was given, two of the files are of the same slide, the memory is too
-            small, the model is an ensemble, or patients cannot be merged; see `CaseFiles.plan`.
+            small, the model is an ensemble, patients cannot be merged (see `CaseFiles.plan`), or
+            the folder is an archive of the other kind.
+        MissingExtraError: Parquet is to be written, and pyarrow is not installed.
         DeviceError: The runtime's device is not available.
         DiskFullError: There is no space left; finished slides are kept.
         ProcessesError: Workers die before they begin.
@@ -169,14 +175,24 @@ def encode(
     report = EncodeReport(runtime.name, readers=readers)
     found = archive([local_features(bag, reporter) for bag in bags], manifest)
     refs = _refs(found, shard, cases, runtime, reporter)
+    if cases is not None and to == "parquet":
+        raise UsageError(
+            "patients are merged of files, one a slide, and Parquet parts hold many",
+            hint="leave --by case or --to parquet out",
+        )
+    require_kind(out, to, assignments=assignments)
     # the same of every shard
     write_record(out, "encode", len(found), out / FOLDER)
     atomic.discard_leftovers(out / FOLDER)
     atomic.discard_leftovers(out)
-    rows = {} if overwrite else _find_done(refs, out, runtime, assignments=assignments)
+    stored = {} if overwrite else stored_facts(out, to, reporter)
+    rows = {} if overwrite else _find_done(refs, stored, out, runtime, assignments=assignments)
+    to_do = [ref for ref in refs if ref not in rows]
     report.num_skipped = len(rows)
-    how = HowToEncode(out, memory_mb * 1_000_000, readers, assignments=assignments)
-    work = _Work([ref for ref in refs if ref not in rows], how, reporter, report, rows, watch)
+    if to == "parquet":
+        report.num_renewed = _make_room(out, to_do, shard)
+    how = HowToEncode(out, memory_mb * 1_000_000, readers, assignments=assignments, to=to)
+    work = _Work(to_do, how, reporter, report, rows, watch)
     with watch.over("encode", len(refs), len(rows)):
         work.run(runtime, engine, model)
     if cases is not None:
@@ -292,28 +308,52 @@ class _Work:
         self.report.empty.sort()
 
 
+def _make_room(out: Path, bags: Sequence[BagRef], shard: Shard | None) -> int:
+    """Take slides that are to be encoded out of the parts; return how many were there.
+
+    Raises:
+        UsageError: Other shards may be at work on the same parts.
+    """
+    names = {bag.slide_id for bag in bags}
+    there = [facts for part in find_parts(out) for facts in read_part_facts(part)]
+    if shard is None or not any(facts.name in names for facts in there):
+        return drop_slides(out, names) if there else 0
+    raise UsageError(
+        f"{out} holds slides of this shard of another model or input, and shards may not take "
+        "them out of parts that they share",
+        hint="give another --out, or the command once without --shard",
+    )
+
+
 def _find_done(
-    bags: Sequence[BagRef], out: Path, runtime: Runtime, *, assignments: bool
+    bags: Sequence[BagRef],
+    stored: dict[str, EncodedFacts],
+    out: Path,
+    runtime: Runtime,
+    *,
+    assignments: bool,
 ) -> dict[BagRef, EncodedFacts]:
-    """Read the files of slides that need not be encoded again."""
+    """Return the slides that need not be encoded again, of those known and of files beside."""
     done = {}
     for bag in bags:
-        facts = read_facts(slide_features_path(out, bag.slide_id))
+        facts = stored.get(bag.slide_id) or read_facts(slide_features_path(out, bag.slide_id))
+        if facts is None or facts.budget != runtime.budget_text:
+            continue
+        if assignments and not facts.has_assignments:
+            continue
         try:
-            if facts is None or facts.budget != runtime.budget_text:
-                continue
-            if assignments and not facts.has_assignments:
-                continue
-            if facts.origin.is_of(bag, runtime.facts.sha256) and (
-                not runtime.facts.spatial or facts.um_per_coord == _um_per_coord(bag)
-            ):
+            if _is_of(facts, bag, runtime):
                 done[bag] = facts
         except (OSError, FileError):  # reading it again will report what is wrong
             continue
     return done
 
 
-def _um_per_coord(ref: BagRef) -> float | None:
-    """Read the microns per unit of a slide's coordinates, which its content's hash leaves out."""
-    with open_bag(ref) as bag:
-        return bag.um_per_coord
+def _is_of(facts: EncodedFacts, bag: BagRef, runtime: Runtime) -> bool:
+    """Tell whether a slide's slots are what this model makes of a bag."""
+    if not facts.origin.is_of(bag, runtime.facts.sha256):
+        return False
+    if not runtime.facts.spatial or facts.origin.is_untouched(bag):
+        return True
+    with open_bag(bag) as opened:  # the content's hash leaves the scale of its coordinates out
+        return facts.um_per_coord == opened.um_per_coord

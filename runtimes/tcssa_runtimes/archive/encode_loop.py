@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,14 +14,12 @@ from tcssa.errors import FileError, TcssaError
 from tcssa.features import BagRef
 from tcssa.jobs.watch import SlideEvent
 from tcssa_runtimes.archive.archive_index import FailedSlide
+from tcssa_runtimes.archive.archive_kind import ArchiveKind
 from tcssa_runtimes.archive.launch_scheduler import Empty, Encoded, Failed, Packer
 from tcssa_runtimes.archive.reader_pool import ReaderPool
-from tcssa_runtimes.archive.slot_files import (
-    EncodedFacts,
-    Origin,
-    slide_features_path,
-    write_slide_features,
-)
+from tcssa_runtimes.archive.slot_files import FOLDER, slide_features_path, write_slots
+from tcssa_runtimes.archive.slot_parts import SlotParts
+from tcssa_runtimes.archive.stored_slots import EncodedFacts, Origin, slots_to_store
 from tcssa_runtimes.archive.writer_pool import Background
 from tcssa_runtimes.contract.base import Runtime
 
@@ -40,6 +39,7 @@ class HowToEncode:
     """Number of threads that read."""
     assignments: bool = False
     """Keep which slots each patch went to."""
+    to: ArchiveKind = "hdf5"
 
 
 @dataclass(frozen=True)
@@ -124,11 +124,12 @@ def encode_bags(
         DiskFullError: There is no space left; finished slides are kept.
     """
     begin = time.perf_counter()
-    writing = _Writing(how, runtime, on_outcome)
     with (
+        SlotParts(how.out / FOLDER) if how.to == "parquet" else nullcontext() as parts,
         Background(_WRITERS) as writers,
         ReaderPool(bags, runtime, how.memory_bytes, how.readers) as pool,
     ):
+        writing = _Writing(how, runtime, on_outcome, parts)
         packer = Packer(runtime, pool)
         for outcome in packer.outcomes():
             bag = pool.bag(outcome.index)
@@ -159,15 +160,18 @@ class _Writing:
     how: HowToEncode
     runtime: Runtime
     on_outcome: Callable[[BagRef, SlideOutcome], None]
+    parts: SlotParts | None
+    """Parts to write to; None writes a file a slide."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def write(self, done: Encoded) -> None:
         """Write the slots of a slide."""
         header, facts = done.header, self.runtime.facts
+        frame = header.frame if self.how.assignments else None
         target = slide_features_path(self.how.out, header.bag.slide_id)
         was_there = target.exists()
         begin = time.perf_counter()
-        row = write_slide_features(
+        slots = slots_to_store(
             target,
             done.slide,
             origin=Origin.of(header.bag, header.stat, facts.sha256, done.input_hash),
@@ -176,11 +180,19 @@ class _Writing:
             runtime=self.runtime.name,
             classes=facts.classes,
             budget=self.runtime.budget,
-            assignments=header.frame if self.how.assignments else None,
+            has_assignments=self.how.assignments,
             more=header.extent if self.how.assignments else None,
         )
-        seconds = {"encode": begin - header.opened, "write": time.perf_counter() - begin}
-        self.tell(header.bag, WrittenSlide(header.bag, row, was_there, seconds))
+
+        def tell(written: EncodedFacts) -> None:
+            seconds = {"encode": begin - header.opened, "write": time.perf_counter() - begin}
+            self.tell(header.bag, WrittenSlide(header.bag, written, was_there, seconds))
+
+        if self.parts is not None:
+            self.parts.add(slots, tell)
+        else:
+            routing = done.slide.routing if self.how.assignments else None
+            tell(write_slots(slots, routing=routing, frame=frame))
 
     def tell(self, bag: BagRef, outcome: SlideOutcome) -> None:
         """Tell of a slide."""

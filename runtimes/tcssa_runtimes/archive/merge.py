@@ -12,8 +12,9 @@ from pathlib import Path
 
 from tcssa.errors import FeatureFileError, UsageError
 from tcssa_runtimes.archive.launch_scheduler import SLIDES_AT_ONCE
-from tcssa_runtimes.archive.slot_files import Origin, Positions, write_slide_features
+from tcssa_runtimes.archive.slot_files import write_slide_features
 from tcssa_runtimes.archive.slot_state import EncodedState, read_state
+from tcssa_runtimes.archive.stored_slots import Origin, Positions
 from tcssa_runtimes.contract.base import Runtime
 
 _SAME_MODEL = "give files that this model encoded"
@@ -36,8 +37,9 @@ def merge_slides(
         The facts and sums of the merged file.
 
     Raises:
-        UsageError: There are too few files, the model is a full graph, whose last half cannot run
-            alone, or it has places and the files are not of the same slide.
+        UsageError: There are too few files, one is a part of a Parquet archive, the model is a full
+            graph, whose last half cannot run alone, or it has places and the files are not of the
+            same slide.
         FeatureFileError: A file is broken, keeps no means, is of another model or encoder, holds
             the same patches as another one, or its positions are of another kind.
         ShapeError: Half precision overflowed.
@@ -72,6 +74,11 @@ def write_merged(
         runtime: The model that encoded them; it is open, and streams.
         same_slide: Whether they are parts of one slide.
     """
+    if parts := [path for path in paths if path.suffix == ".parquet"]:
+        raise UsageError(
+            f"{parts[0]} is a part of a Parquet archive, and merging takes a file a slide",
+            hint="make them: tcssa convert ARCHIVE --to hdf5 --out FOLDER",
+        )
     states = [read_state(path) for path in paths]
     _require_one_model(states, runtime)
     first, *others = states

@@ -26,8 +26,8 @@ from tcssa.features.content import ContentHash
 from tcssa.features.readers.registry import LOADED_WHOLE
 from tcssa.features.writer import Attribute
 from tcssa_runtimes.archive.memory_budget import Budget, CancelledError
-from tcssa_runtimes.archive.slot_files import Positions
 from tcssa_runtimes.archive.stored_routing import PatchFrame
+from tcssa_runtimes.archive.stored_slots import Positions
 from tcssa_runtimes.contract.base import Runtime
 from tcssa_runtimes.contract.checks import check_size, require_fitting, require_places
 from tcssa_runtimes.contract.chunks import Features

@@ -26,19 +26,17 @@ from tcssa.slides.extraction.plan import SlidePlan
 from tcssa.slides.extraction.report import SlideResult
 from tcssa.slides.extraction.resume import Params
 from tcssa.slides.manifest import SlideFile
-from tcssa_runtimes.archive.archive_index import write_index
+from tcssa_runtimes.archive.archive_index import indexed_slides, write_index
 from tcssa_runtimes.archive.launch_scheduler import SLIDES_AT_ONCE
 from tcssa_runtimes.archive.reader_pool import EXTENT
 from tcssa_runtimes.archive.slot_files import (
     FOLDER,
-    EncodedFacts,
-    Origin,
-    Positions,
     require_facts,
     slide_features_path,
     write_slide_features,
 )
 from tcssa_runtimes.archive.stored_routing import PatchFrame
+from tcssa_runtimes.archive.stored_slots import EncodedFacts, Origin, Positions
 from tcssa_runtimes.contract.base import Runtime
 from tcssa_runtimes.contract.checks import require_own_slots
 from tcssa_runtimes.contract.slide_accumulator import SlideAccumulator
@@ -147,8 +145,9 @@ class SlotFiles:
     def write_index(self) -> Path:
         """Write the index of all slides with slots here, other processes' too; return its path."""
         index = self.out / "index.csv"
+        known = {facts.path: facts for facts in indexed_slides(self.out).values()} | self._written
         paths = (self.out / FOLDER).glob("*.h5")
-        write_index(index, (self._written.get(path) or require_facts(path) for path in paths))
+        write_index(index, (known.get(path) or require_facts(path) for path in paths))
         return index
 
 

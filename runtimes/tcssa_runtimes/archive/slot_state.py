@@ -15,14 +15,8 @@ from tcssa.features.writer import Attribute
 from tcssa.files.boundary import UnsoundError
 from tcssa.files.hdf5 import attributes, find_object, hdf5_file, numbers
 from tcssa.moments import NUM_WAVES, SlotMoments
-from tcssa_runtimes.archive.slot_files import (
-    AGAIN,
-    EncodedFacts,
-    Floats,
-    Positions,
-    are_sums,
-    facts_in,
-)
+from tcssa_runtimes.archive.slot_files import AGAIN, facts_in
+from tcssa_runtimes.archive.stored_slots import EncodedFacts, Floats, Positions, are_sums
 from tcssa_runtimes.contract.slide_sums import SlideSums
 
 _OF_EXTRACTION = ("params_hash", "n_failed", "mpp_level0", "mpp_effective")

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 
 from tcssa.compressor.state import SlotState
-from tcssa.errors import FeatureFileError
+from tcssa.errors import FeatureFileError, UsageError
 from tcssa.files.hdf5 import hdf5_file, numbers
 from tcssa.mil.heatmaps.stored_slide import StoredSlide
 from tcssa.slides.image.places import Places
 from tcssa_runtimes.archive.slot_files import FOLDER
+from tcssa_runtimes.archive.slot_parts import find_parts
 from tcssa_runtimes.archive.slot_state import read_state
 from tcssa_runtimes.archive.stored_routing import StoredRouting, read_routing
 from tcssa_runtimes.contract.slide_sums import counted
@@ -26,8 +27,17 @@ def find_stored(places: Sequence[str]) -> list[Path] | None:
 
     Args:
         places: Files of slots, and folders of archives.
+
+    Raises:
+        UsageError: An archive is of Parquet.
     """
     found: list[Path] = []
+    for out in map(Path, places):
+        if find_parts(out) or find_parts(out.parent):
+            raise UsageError(
+                f"{out} is of Parquet, which does not hold the slots of single patches",
+                hint="give the archive of HDF5 files, encoded with --assignments, or the features",
+            )
     for place in map(Path, places):
         if place.is_file() and place.parent.name == FOLDER:
             found.append(place)

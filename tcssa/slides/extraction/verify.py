@@ -29,6 +29,7 @@ FAULTY_FOLDER = "faulty"
 _ROWS = 8192
 _FEATURES = ("*/features_*/*.h5", "features_*/*.h5")
 """Places of features, in a job and in a folder of one grid."""
+_SLOTS = ("*/slide_features_tcssa/*.h5", "slide_features_tcssa/*.h5")
 _LEFTOVERS = ("**/.*.tcssa-tmp", "**/.*.tcssa-lock")
 _COORDS_FACTS = ("patch_size", "patch_size_level0", "level0_width", "level0_height")
 
@@ -89,7 +90,7 @@ def verify(job: Path, *, repair: bool = False, reporter: Reporter | None = None)
     """
     reporter = reporter or Silent()
     features = sorted(path for pattern in _FEATURES for path in job.glob(pattern))
-    slots = sorted(job.glob("*/slide_features_tcssa/*.h5"))
+    slots = sorted(path for pattern in _SLOTS for path in job.glob(pattern))
     if not features and not slots:
         raise MissingDataError(
             f"{job}: holds no features and no slots", hint="name the --out of tcssa extract"
