@@ -189,7 +189,7 @@ def encode(
     rows = {} if overwrite else _find_done(refs, stored, out, runtime, assignments=assignments)
     to_do = [ref for ref in refs if ref not in rows]
     report.num_skipped = len(rows)
-    if to == "parquet":
+    if to == "parquet" and to_do:
         report.num_renewed = _make_room(out, to_do, shard)
     how = HowToEncode(out, memory_mb * 1_000_000, readers, assignments=assignments, to=to)
     work = _Work(to_do, how, reporter, report, rows, watch)
