@@ -79,12 +79,13 @@ def model_card(model: ModelFiles, address: str | None = None, name: str | None =
 def _of_run(source: Source, metrics: RunMetrics | None) -> dict[str, Any]:
     """Return what the card of a run says beyond those of other models, by name in the template."""
     if not isinstance(source, FinishedRun) or metrics is None:
-        return {"data": [], "splits": [], "tables": [], "own_code": False}
+        return {"data": [], "splits": [], "tables": [], "decisions": [], "own_code": False}
     return {
         "data": list(_data(source, metrics)),
         "splits": _splits(source.settings),
         "bag": _bag(source),
         "tables": list(_tables(metrics)),
+        "decisions": list(_decisions(metrics)),
         "own_code": is_imported(source.settings.model.name),
     }
 
@@ -191,3 +192,12 @@ def _tables(metrics: RunMetrics) -> Iterator[tuple[str, list[tuple[str, str, str
             rows.append((label, number(score["value"]), interval(score), folds))
         if rows:
             yield title, rows
+
+
+def _decisions(metrics: RunMetrics) -> Iterator[tuple[str, str, str, str]]:
+    """Yield of each label its threshold, its temperature, and on how many slides they rest."""
+    for target, found in metrics.calibration.items():
+        threshold = "–"
+        if found.threshold is not None:
+            threshold = f"{number(found.threshold)} ({found.rule})"
+        yield target, threshold, number(found.temperature), str(found.num_slides)

@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from factories import write_bag
+from made_once import made_once
 
 from tcssa.mil.settings import CohortSettings, MilSettings, ModelSettings, TrainSettings
+from tcssa.reporter import Silent
 
 
 def write_cohort(folder: Path, num_slides: int = 18, *, shift: float = 0.9) -> CohortSettings:
@@ -30,6 +33,16 @@ def small_run(cohort: CohortSettings, **train: object) -> MilSettings:
             {"epochs": 12, "batch_size": 2, "lr": 1e-2, "folds": 3, **train}
         ),
     )
+
+
+def brief_run(factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs on a cohort of `write_cohort`, which lies beside it; only to be read."""
+    from tcssa.mil.training.train import train  # imports torch
+
+    def make(folder: Path) -> None:
+        train(small_run(write_cohort(folder), epochs=2), folder / "run", Silent())
+
+    return made_once(factory, "brief-run", make) / "run"
 
 
 def write_labelled(

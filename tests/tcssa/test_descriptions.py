@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cohorts import small_run, write_cohort
+from cohorts import brief_run
 from exports import Exported
 from json_damages import DAMAGES, changed_values, require_one_line
 from rich.console import Console
@@ -26,8 +26,6 @@ from tcssa.mil.results.history import write_history
 from tcssa.mil.results.metrics_file import read_metrics
 from tcssa.mil.tasks import Classes
 from tcssa.mil.training.fold_results import read_fold
-from tcssa.mil.training.train import train
-from tcssa.reporter import Silent
 from tcssa.run import selected_checkpoint
 from tcssa.vqa.answering.answer_log import AnswerLog
 from tcssa.vqa.answering.answer_record import AnswerRecord
@@ -121,9 +119,7 @@ def error_of(call: Callable[[], object]) -> Exception | None:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("run")
-    train(small_run(write_cohort(folder), epochs=2), folder / "run", Silent())
-    return folder / "run"
+    return brief_run(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

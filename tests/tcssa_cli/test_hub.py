@@ -45,13 +45,16 @@ def test_a_run_is_pushed_pulled_and_used_by_its_address(
         done = tcssa("predict", run, new, "--out", tmp_path / name)
         assert done.code == 0
         assert (f"{ADDRESS}: commit {pulled.json['commit']}" in done.stderr) == (name == "hub")
+        assert ("is not checked" in done.stderr) == (name != "here")
         tables.append((tmp_path / name / "predictions.csv").read_text())
     assert tables[0] == tables[1] == tables[2]
 
     slots = tcssa("encode", new, "--model", ADDRESS, "--out", tmp_path / "encoded", "--json")
     assert slots.code == 0
     assert tcssa("inspect", ADDRESS, "--json").json["kind"] == "run of train-mil"
-    assert tcssa("heatmap", ADDRESS, new / "n0.h5", "--out", tmp_path / "maps").code == 0
+    maps = tcssa("heatmap", ADDRESS, new / "n0.h5", "--out", tmp_path / "maps")
+    assert maps.code == 0
+    assert "is not checked" in maps.stderr
 
 
 def test_a_run_of_the_hub_is_scored_on_another_cohort_only(
@@ -119,6 +122,8 @@ def test_the_card_of_a_run_tells_its_figures(tcssa: Run, trained: Path, tmp_path
         "| splits | kfold, drawn by seed 0 |",
         "| metric | all folds | 95 % interval | mean ± SD over folds |",
         "18 slides of 18 patients",
+        "| label | threshold | temperature | slides |",
+        " (youden) | ",
         "`test_encoder`, which is not in the catalogue",
         "It is no medical device",
     ):

@@ -24,12 +24,18 @@ def doubts_about(run: FinishedRun, slides: Sequence[GivenSlide]) -> list[str]:
         slides: The slides, opened.
 
     Returns:
-        A sentence for each of the two that there are.
+        A sentence for each of the two that there are, and one where the first cannot be known,
+        because the run was shared without the names of its slides.
     """
     trained_on, cases = _known(run)
     names = [given.slide.slide_id for given in slides]
     of_all = counted(len(names), "slide")
     found = []
+    if run.is_published:
+        found.append(
+            "the run was shared without the names of its slides, so whether it was trained on any "
+            "of these is not checked; if it was, this is no test"
+        )
     if known := [name for name in names if name in trained_on or patient_of(name) in cases]:
         found.append(
             f"{len(known)} of {of_all} are of patients that the run was trained on, so this is no "

@@ -67,6 +67,7 @@ class TrainedClassifier:
         self._model = load_final(self._run, model).to(self._device)
         self.task = self._model.task
         self._columns = Columns(self.task, read_metrics(self._run.folder).calibration)
+        self._doubts: set[str] = set()
 
     def predict(self, bag: Bag | BagRef | Path | str) -> SlidePrediction:
         """Predict one slide, as ``tcssa eval`` predicts those of a new cohort.
@@ -87,7 +88,9 @@ class TrainedClassifier:
         if given is None:
             raise FeatureFileError(ref.address, "holds no patches")
         for doubt in doubts_about(self._run, [given]):
-            self._reporter.warn(doubt)
+            if doubt not in self._doubts:  # what holds of all slides is said once
+                self._doubts.add(doubt)
+                self._reporter.warn(doubt)
         if self._run.encoder and not encoder:
             self._reporter.warn(
                 f"{ref.address} does not name the encoder of its features; "

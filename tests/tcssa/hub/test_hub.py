@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cohorts import small_run, write_cohort
+from cohorts import brief_run
 from factories import make_compressor
 from hub_server import LIBRARY_WARNS, Hub, on_loopback
 
@@ -15,7 +15,8 @@ from tcssa.errors import HubError, UsageError
 from tcssa.hub import HubAddress, fetch, is_hub_address, local_model, require_out
 from tcssa.hub.contents import CHECKSUMS_FILE
 from tcssa.hub.pull import pull
-from tcssa.mil.training.train import train
+from tcssa.mil.evidence.reference import REFERENCE_FILE
+from tcssa.mil.review.wrong_slides import WRONG_FILE
 from tcssa.publishing.push import push
 from tcssa.reporter import Silent
 
@@ -51,9 +52,7 @@ def compressor(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("run")
-    train(small_run(write_cohort(folder, 12), epochs=2), folder / "lung", Silent())
-    return folder / "lung"
+    return brief_run(tmp_path_factory)
 
 
 def test_an_address_names_a_repository_and_perhaps_a_revision() -> None:
@@ -107,6 +106,12 @@ def test_a_run_comes_back_byte_by_byte(hub: Hub, run: Path, tmp_path: Path) -> N
 def test_what_is_pushed_names_no_slide_and_no_folder(hub: Hub, run: Path) -> None:
     push(run, REPO, Silent())
     _, files = hub.commits[REPO][-1]
+    assert b"s07" in (run / WRONG_FILE).read_bytes()  # it was classified wrongly
+    assert WRONG_FILE not in files
+    assert REFERENCE_FILE in files  # which heat maps need
+    (found,) = json.loads(files["metrics.json"])["calibration"].values()
+    assert found["rule"] == "youden"
+    assert f"| {found['threshold']:.3f} (youden) |".encode() in files["README.md"]
     for name, content in files.items():
         assert b"s07" not in content, name
         assert str(run.parent).encode() not in content, name
@@ -117,8 +122,11 @@ def test_a_run_on_the_hub_predicts_as_the_run_itself(hub: Hub, run: Path) -> Non
     push(run, REPO, Silent())
     slide = run.parent / "features" / "s03.h5"
     here = load_classifier(run, device="cpu").predict(slide)
-    there = load_classifier(f"hf:{REPO}", device="cpu", reporter=Silent()).predict(slide)
-    assert there == here
+    told = Silent()
+    model = load_classifier(f"hf:{REPO}", device="cpu", reporter=told)
+    assert model.predict(slide) == model.predict(slide) == here
+    (warning,) = (text for text in told.warnings if "was shared without the names" in text)
+    assert "is not checked" in warning
 
 
 def test_a_compressor_is_taken_at_a_pinned_commit(hub: Hub, compressor: Path) -> None:
