@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -25,6 +25,9 @@ from rich.text import Text
 
 from tcssa.errors import printable
 from tcssa.reporter import Task
+
+if TYPE_CHECKING:
+    from tcssa.statistics.intervals import Score
 
 
 class Output:
@@ -142,6 +145,15 @@ class _Rate(ProgressColumn):
         speed = task.finished_speed or task.speed
         text = self._unit if speed is None else f"{self._unit}, {speed:.3g}/s"
         return Text(text, style="progress.data.speed")
+
+
+def with_interval(score: Score) -> str:
+    """Format a figure and its interval, as in ``0.912 (0.871 to 0.944)``."""
+    if score["value"] is None:
+        return "not defined"
+    if score["low"] is None:
+        return f"{score['value']:.3f}"
+    return f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
 
 
 def make_table(title: str | None, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:

@@ -1,6 +1,6 @@
 """Procedurally drawn H&E-like slides: the cohort that ``tcssa demo`` runs on without data."""
 
-from tcssa.synthetic.cohort import cohort_specs, compose_cohort
+from tcssa.synthetic.cohort import cohort_specs, compose_cohort, compose_new_slide
 from tcssa.synthetic.pyramid import write_pyramid
 from tcssa.synthetic.slide import draw_slide
 from tcssa.synthetic.spec import (
@@ -21,6 +21,7 @@ __all__ = [
     "SlideSpec",
     "cohort_specs",
     "compose_cohort",
+    "compose_new_slide",
     "draw_slide",
     "write_pyramid",
 ]

@@ -45,7 +45,7 @@ def cohort_specs(num_slides: int, seed: int = 0) -> list[SlideSpec]:
 def compose_cohort(
     folder: Path,
     *,
-    num_slides: int = 24,
+    num_slides: int = 32,
     seed: int = 0,
     on_slide: Callable[[str], None] | None = None,
 ) -> Path:
@@ -76,11 +76,31 @@ def compose_cohort(
     return labels
 
 
-def _draw(folder: Path, spec: SlideSpec) -> None:
+def compose_new_slide(folder: Path, *, num_slides: int, seed: int = 0) -> tuple[Path, SlideSpec]:
+    """Draw a slide of a patient that a cohort does not have, unless it is there.
+
+    Args:
+        folder: Folder to write it to; created if it does not exist.
+        num_slides: Number of slides in the cohort.
+        seed: Seed of the cohort.
+
+    Returns:
+        The file, and what was drawn.
+    """
+    cohort = cohort_specs(num_slides, seed)
+    known = {spec.case for spec in cohort}
+    later = cohort_specs(num_slides + _PERIOD, seed)[num_slides:]
+    new = next(spec for spec in later if spec.case not in known)
+    folder.mkdir(parents=True, exist_ok=True)
+    return _draw(folder, new), new
+
+
+def _draw(folder: Path, spec: SlideSpec) -> Path:
     """Write a slide, unless it is there."""
     path = folder / f"{slide_id(spec)}.tif"
     if _description_of(path) != _description(spec):
         write_pyramid(path, draw_slide(spec).pixels, MPP, _description(spec))
+    return path
 
 
 def slide_id(spec: SlideSpec) -> str:

@@ -37,8 +37,8 @@ class SlideSpec:
     label: str
     case: int
     seed: int = 0
-    width: int = 2048
-    height: int = 1600
+    width: int = 1536
+    height: int = 1216
 
     def __post_init__(self) -> None:
         """Refuse labels that no tumour is drawn for and slides too small to hold tissue."""

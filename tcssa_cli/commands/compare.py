@@ -11,11 +11,10 @@ from rich.console import Console
 
 from tcssa.errors import UsageError, counted
 from tcssa_cli.options import DebugFlag, JsonFlag
-from tcssa_cli.output import Output, make_table
+from tcssa_cli.output import Output, make_table, with_interval
 
 if TYPE_CHECKING:
     from tcssa.mil.comparison.comparison import Comparison
-    from tcssa.statistics.intervals import Score
     from tcssa.vqa.evaluation.paired import PairedComparison
 
 
@@ -81,8 +80,8 @@ def _show(console: Console, comparison: Comparison) -> None:
         [
             run.name,
             run.model,
-            _with_interval(run.score),
-            _with_interval(run.difference) if run.difference else "",
+            with_interval(run.score),
+            with_interval(run.difference) if run.difference else "",
             "" if run.p_value is None else f"{run.p_value:.3f}",
             "" if run.fold_mean is None else f"{run.fold_mean:.3f} ± {run.fold_sd or 0:.3f}",
         ]
@@ -105,7 +104,7 @@ def _show_paired(console: Console, comparison: PairedComparison) -> None:
                 group.num_rows,
                 f"{group.first:.3f}",
                 f"{group.other:.3f}",
-                _with_interval(group.difference),
+                with_interval(group.difference),
                 group.only_first,
                 group.only_other,
                 f"{group.p_value:.3g}",
@@ -115,11 +114,3 @@ def _show_paired(console: Console, comparison: PairedComparison) -> None:
         title = f"{other.name} beside {comparison.first}: accuracy, all rows"
         console.print(make_table(title, header, rows))
     console.print("p: McNemar's exact test of the questions that only one of the two has right")
-
-
-def _with_interval(score: Score) -> str:
-    if score["value"] is None:
-        return "not defined"
-    if score["low"] is None:
-        return f"{score['value']:.3f}"
-    return f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"

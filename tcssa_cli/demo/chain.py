@@ -22,14 +22,21 @@ from tcssa.features import find_bags, open_bag
 from tcssa.files import atomic
 from tcssa.files.picture import read_rgb
 from tcssa.files.text import read_json
+from tcssa.front_door import heatmap
+from tcssa.mil.comparison.compare import compare
+from tcssa.mil.comparison.comparison import Comparison
+from tcssa.mil.heatmaps.heatmaps import Heatmaps
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.training.train import train
 from tcssa.reports.slot_map import draw_slot_map
 from tcssa.slides import ExtractReport, ExtractSettings, extract, find_slides
-from tcssa.synthetic import compose_cohort
+from tcssa.synthetic import SlideSpec, compose_cohort, compose_new_slide
 from tcssa_cli.output import Output
 from tcssa_exporters import export_compressor
 from tcssa_runtimes import EncodeReport, encode, open_runtime
+
+_OTHERS = {"run-abmil": "abmil", "run-mean": "mean"}
+"""Methods beside TC-SSA, by the name of their runs."""
 
 
 @dataclass
@@ -54,6 +61,12 @@ class Demonstration:
     """Largest difference between the slots of ONNX Runtime and of torch, relative to the largest
     slot entry."""
     slot_maps: list[Path] = field(default_factory=list)
+    comparison: Comparison | None = None
+    """TC-SSA and the methods beside it, on the same test slides."""
+    new_slide: SlideSpec | None = None
+    """The slide that is no part of the cohort, as it was drawn."""
+    heatmaps: Heatmaps | None = None
+    """The prediction and the heat map of the new slide."""
 
     @property
     def cohort(self) -> Path:
@@ -88,9 +101,11 @@ def run_demonstration(demo: Demonstration, output: Output) -> None:
         ("draw slides", _draw),
         ("extract", _extract),
         ("train-mil", _train),
+        ("compare", _compare),
         ("export", _export),
         ("encode", _encode),
         ("slot maps", _slot_maps),
+        ("heatmap", _heatmap),
     ]
     _require_same(demo)
     for number, (name, step) in enumerate(steps, start=1):
@@ -132,12 +147,26 @@ def _extract(demo: Demonstration, output: Output) -> None:
 
 
 def _train(demo: Demonstration, output: Output) -> None:
-    settings = resolve(
+    demo.metrics = train(_settings(demo), demo.run_folder, output).to_dict()
+
+
+def _compare(demo: Demonstration, output: Output) -> None:
+    """Train other methods on the same folds, and compare them with TC-SSA."""
+    for folder, method in _OTHERS.items():
+        settings = _settings(demo, model={"name": method}, train={"final": "none"})
+        train(settings, demo.folder / folder, output)
+    runs = [demo.run_folder, *(demo.folder / folder for folder in _OTHERS)]
+    demo.comparison = compare(runs, None, output, out=demo.folder / "comparison")
+
+
+def _settings(demo: Demonstration, **flags: dict[str, Any]) -> MilSettings:
+    """Return the settings of a run, those of the preset but for ``flags``."""
+    flags["train"] = {"seed": demo.seed, **flags.get("train", {})}
+    return resolve(
         MilSettings,
-        flags={"dataset": "demo", "train": {"seed": demo.seed}},
+        flags={"dataset": "demo", **flags},
         preset=partial(named_defaults, data_root=demo.folder),
     )
-    demo.metrics = train(settings, demo.run_folder, output).to_dict()
 
 
 def _export(demo: Demonstration, output: Output) -> None:
@@ -206,3 +235,13 @@ def _slot_maps(demo: Demonstration, output: Output) -> None:
             title=ref.slide_id,
         )
         demo.slot_maps.append(out)
+
+
+def _heatmap(demo: Demonstration, output: Output) -> None:
+    """Predict a slide of a patient that no model has seen, and draw what that rests on."""
+    slide, demo.new_slide = compose_new_slide(
+        demo.folder / "new-slide", num_slides=demo.num_slides, seed=demo.seed
+    )
+    demo.heatmaps = heatmap(demo.run_folder, slide, demo.folder / "heatmaps", reporter=output)
+    if demo.heatmaps.failed:
+        raise TcssaError(f"{slide.name} could not be drawn: {demo.heatmaps.failed[0].reason}")

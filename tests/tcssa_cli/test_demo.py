@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 from command_line import Run
+from html_pages import read_page
 
-from tcssa.synthetic import cohort
+from tcssa.synthetic import LABELS, cohort
 from tcssa.synthetic.spec import SlideSpec
 
 
@@ -21,4 +22,7 @@ def test_demo_runs_the_whole_chain(
     assert done.code == 0
     assert done.json["num_patches"] >= 18
     assert done.json["slots_onnx_against_torch"] < 2e-5
-    assert (tmp_path / "report.html").stat().st_size > 100_000
+    assert list(done.json["compared"]) == ["tcssa", "abmil", "mean"]
+    assert done.json["new_slide"]["predicted"] in LABELS
+    assert (tmp_path / "heatmaps" / "maps" / "DEMO-018.png").is_file()
+    assert "was predicted" in read_page(tmp_path / "report.html").text

@@ -24,7 +24,7 @@ Cohort = list[tuple[SlideSpec, DrawnSlide]]
 
 @pytest.fixture(scope="module")
 def cohort() -> Cohort:
-    """Specs and slides of a whole cohort, at a fifth of the usual area."""
+    """Specs and slides of a cohort, at a third of the usual area."""
     specs = [replace(spec, width=896, height=704) for spec in cohort_specs(24)]
     return [(spec, draw_slide(spec)) for spec in specs]
 
@@ -93,6 +93,6 @@ def test_nuclear_size_varies_more_in_the_pleomorphic_class(
 
 def test_tumour_is_a_minority_of_the_tissue_of_every_slide(cohort: Cohort) -> None:
     shares = [slide.tumour.sum() / slide.tissue.sum() for _, slide in cohort]
-    assert min(shares) > 0.12
-    assert max(shares) < 0.38
-    assert np.ptp(shares) > 0.1
+    assert min(shares) > 0.03
+    assert max(shares) < 0.17
+    assert np.ptp(shares) > 0.05

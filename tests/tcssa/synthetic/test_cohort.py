@@ -14,6 +14,7 @@ from tcssa.synthetic import (
     SlideSpec,
     cohort_specs,
     compose_cohort,
+    compose_new_slide,
     draw_slide,
 )
 
@@ -85,6 +86,13 @@ def test_what_is_missing_or_broken_is_drawn_again_to_the_same_bytes(
     compose_cohort(folder, num_slides=3, seed=5)
     assert sorted(drawn) == [0, 2]
     assert [missing.read_bytes(), broken.read_bytes()] == contents
+
+
+def test_a_new_slide_is_of_a_patient_that_the_cohort_lacks(tmp_path: Path) -> None:
+    path, spec = compose_new_slide(tmp_path, num_slides=14, seed=5)
+    assert path == tmp_path / "DEMO-015.tif"  # 14 is the second slide of a patient of the cohort
+    assert path.is_file()
+    assert spec.case not in {one.case for one in cohort_specs(14, seed=5)}
 
 
 def test_slides_of_another_seed_are_not_taken_for_this_one(folder: Path, no_drawing: None) -> None:
