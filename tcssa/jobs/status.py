@@ -12,14 +12,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tcssa.errors import MissingDataError
+from tcssa.errors import FeatureFileError, MissingDataError
+from tcssa.files.boundary import reading
 from tcssa.files.locks import Held, held_locks
 from tcssa.files.table import read_table
 from tcssa.jobs.record import JobRecord, find_records
+from tcssa.optional import require
 
 RECENT_S = 600.0
 """The rate is that of so many last seconds."""
 _RESULT = ".h5"
+_PART = ".parquet"
+"""A file of many slides (`tcssa encode --to parquet`)."""
 _FAILURES = ("failures.csv", "failed*.csv")
 
 
@@ -92,15 +96,27 @@ def _status(folder: Path, record: JobRecord, failures: Mapping[str, str]) -> Job
 
 
 def _times(folder: Path) -> dict[str, float]:
-    """Return when each slide's file was made; hidden ones are not whole yet."""
+    """Return when each slide became done; hidden files are not whole yet."""
+    times: dict[str, float] = {}
     if not folder.is_dir():
-        return {}
+        return times
     with os.scandir(folder) as entries:
-        return {
-            entry.name.removesuffix(_RESULT): entry.stat().st_mtime
-            for entry in entries
-            if entry.name.endswith(_RESULT) and not entry.name.startswith(".")
-        }
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.name.endswith(_RESULT):
+                times[entry.name.removesuffix(_RESULT)] = entry.stat().st_mtime
+            elif entry.name.endswith(_PART):
+                times |= dict.fromkeys(_slides_of(Path(entry.path)), entry.stat().st_mtime)
+    return times
+
+
+def _slides_of(part: Path) -> list[str]:
+    """Read the names of the slides in a Parquet part."""
+    parquet = require("pyarrow.parquet", "parquet")
+    with reading(part, FeatureFileError):
+        names: list[str] = parquet.read_table(part, columns=["slide_id"])["slide_id"].to_pylist()
+    return names
 
 
 def _rate(recent: list[float], now: float) -> float:

@@ -45,7 +45,7 @@ def cohort_specs(num_slides: int, seed: int = 0) -> list[SlideSpec]:
 def compose_cohort(
     folder: Path,
     *,
-    num_slides: int = 32,
+    num_slides: int = 40,
     seed: int = 0,
     on_slide: Callable[[str], None] | None = None,
 ) -> Path:

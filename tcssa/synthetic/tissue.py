@@ -48,7 +48,7 @@ def map_tissue(rng: np.random.Generator, shape: tuple[int, int]) -> TissueMap:
     depth = np.minimum(depth_of(tissue) / 75.0, 1.0)
 
     relief = fractal_noise(rng, shape, 230.0, octaves=4) + 0.8 * depth
-    tumour = rounded(top_share(relief, tissue, rng.uniform(0.05, 0.13)), 6.0)
+    tumour = rounded(top_share(relief, tissue, rng.uniform(0.06, 0.15)), 6.0)
 
     free = tissue & ~tumour
     fatty = fractal_noise(rng, shape, 210.0, octaves=3) - 0.8 * depth

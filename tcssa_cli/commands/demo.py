@@ -22,10 +22,10 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write everything to.")] = Path(
         "tcssa-demo"
     ),
-    slides: Annotated[int, typer.Option(min=18, metavar="<int>", help="Slides to draw.")] = 32,
+    slides: Annotated[int, typer.Option(min=18, metavar="<int>", help="Slides to draw.")] = 40,
     seed: Annotated[
         int, typer.Option(min=0, metavar="<int>", help="Seed of slides and training.")
-    ] = 0,
+    ] = 1,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:

@@ -43,6 +43,18 @@ def test_done_failed_in_work_and_left_are_read_from_the_folder(tmp_path: Path) -
     assert found.last_s == pytest.approx(100, abs=10)
 
 
+def test_slides_in_a_parquet_part_are_done(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    arrow = pytest.importorskip("pyarrow")
+    folder = write_job(tmp_path, 5, {"A": 100})
+    parquet.write_table(arrow.table({"slide_id": ["B", "C"]}), folder / "part-1.parquet")
+    (found,) = job_status(tmp_path)
+    assert (found.num_done, found.num_left) == (3, 2)
+    (folder / "part-2.parquet").write_bytes(b"no Parquet")
+    with pytest.raises(FileError, match=r"part-2\.parquet"):
+        job_status(tmp_path)
+
+
 def test_files_of_hours_ago_are_no_rate(tmp_path: Path) -> None:
     write_job(tmp_path, 3, {"A": 9000, "B": 8000})
     (found,) = job_status(tmp_path)
