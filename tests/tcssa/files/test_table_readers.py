@@ -101,7 +101,26 @@ READERS = {
     "archive": Reader(read_archive, [["S1.h5", "x"], ["S2.h5", "y"]], ["path", "note"]),
     "index of an archive": Reader(
         read_index,
-        [[slide, "5", "0.5", "2", "S.h5", "ab", "cd", "torch"] for slide in ("S1", "S2")],
+        [
+            [
+                slide,
+                "5",
+                "0.5",
+                "2",
+                "S.h5",
+                "ab",
+                "cd",
+                "torch",
+                "80",
+                "1",
+                "4",
+                "1",
+                "0",
+                "90",
+                "2",
+            ]
+            for slide in ("S1", "S2")
+        ],
         list(COLUMNS),
     ),
     "failed slides": Reader(
