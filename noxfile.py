@@ -92,9 +92,10 @@ def _test_parts(session: nox.Session) -> None:
 
 @nox.session
 def matrix(session: nox.Session) -> None:
-    """An engine of every precision and shape, built by the real TensorRT-RTX."""
+    """Engines and kernels of every precision and shape, by the real TensorRT-RTX and Triton."""
     session.install(*CONSTRAINED, "-e", ".[dev]")
-    session.run("pytest", "-m", "matrix", "tests/tcssa_exporters", *session.posargs)
+    folders = ("tests/tcssa_exporters", "tests/tcssa/compressor")
+    session.run("pytest", "-n", "2", "-m", "matrix", *folders, *session.posargs)
 
 
 @nox.session

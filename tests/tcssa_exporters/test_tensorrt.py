@@ -124,6 +124,7 @@ def test_turing_does_not_compute_in_bfloat16(model: SlotCompressor, tmp_path: Pa
         )
 
 
+@pytest.mark.matrix
 @needs_rtx
 @pytest.mark.parametrize(
     ("request_", "sizes", "limit_mb"),

@@ -36,6 +36,7 @@ def test_the_interpreted_kernel_does_what_plain_torch_does() -> None:
     assert re.search(r"\d\d passed", run.stdout)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("is_salient", [False, True], ids=["plain", "salient"])
 @pytest.mark.parametrize("capability", SHARED_BYTES)
 @pytest.mark.parametrize(
