@@ -23,6 +23,7 @@ from tcssa.reporter import Reporter, Task
 _WAIT_S = 1.0
 _MOST_DEATHS = 3
 _ASK_AGAIN_S = 10.0
+_LONGEST_REST_S = 60.0
 
 
 class GoneError(Exception):
@@ -57,6 +58,8 @@ class Engine(Protocol):
     """Device that each computes on."""
     cores: int
     """Cores that each has."""
+    most_false_starts: int
+    """Workers that may die in a row before they begin, where nobody else works."""
 
     def start(self, place: int, job: Job[Any, Any]) -> Worker:
         """Start a worker.
@@ -90,6 +93,7 @@ class Share:
 class _Place(Generic[Item]):
     """A worker at work."""
 
+    number: int
     worker: Worker
     share: Share
     held: dict[str, Item] = field(default_factory=dict)
@@ -133,8 +137,10 @@ class Dispatcher(Generic[Item, Row]):
         self._deaths: Counter[str] = Counter()
         self._died_at: dict[str, float] = {}
         self._said: set[str] = set()
-        self._barren = 0
-        """Workers in a row that died before they asked for anything."""
+        self._barren: Counter[int] = Counter()
+        """Workers in a row that died at a place before they asked for anything."""
+        self._start_at: dict[int, float] = {}
+        """When such a place is tried again."""
         self._places: dict[int, _Place[Item]] = {}
 
     def run(self) -> list[Share]:
@@ -172,14 +178,19 @@ class Dispatcher(Generic[Item, Row]):
 
     def _start_workers(self, shares: list[Share]) -> None:
         """Fill places that are free, as far as there are items for them."""
-        free = [n for n in range(self._engine.num_workers) if n not in self._places]
+        now = time.monotonic()
+        free = [
+            number
+            for number in range(self._engine.num_workers)
+            if number not in self._places and self._start_at.get(number, now) <= now
+        ]
         num_wanted = len(self._suspects) + len(self._list)
-        for place in free[:num_wanted]:
-            worker = self._engine.start(place, self._job)
+        for number in free[:num_wanted]:
+            worker = self._engine.start(number, self._job)
             share = Share(worker.name)
             shares.append(share)
             alone = self._suspects.popleft() if self._suspects else None
-            self._places[place] = _Place(worker, share, alone=alone)
+            self._places[number] = _Place(number, worker, share, alone=alone)
 
     def _hear(self, number: int) -> None:
         place = self._places[number]
@@ -210,7 +221,7 @@ class Dispatcher(Generic[Item, Row]):
                     raise error
 
     def _give(self, place: _Place[Item], wanted: int) -> None:
-        self._barren, place.has_begun = 0, True
+        self._barren[place.number], place.has_begun = 0, True
         if place.alone is not None:
             items = [] if place.held or place.share.num_slides else [place.alone]
         else:
@@ -240,14 +251,9 @@ class Dispatcher(Generic[Item, Row]):
         name, held = place.worker.name, list(place.held.values())
         self._watch.worker_ended(name, place.share.num_slides, how)
         if not held and place.share.num_slides == 0:
-            self._barren += 1
             if place.alone is not None:
                 self._suspects.appendleft(place.alone)
-            if self._barren >= _MOST_DEATHS:
-                raise ProcessesError(
-                    f"{name} ended before it began ({how}), {self._barren} times in a row",
-                    hint="run with one process to see why; it may be memory",
-                )
+            self._wait_before_another(place, how)
         handed = f"; it held {counted(len(held), 'slide')}, for the others now" if held else ""
         self._reporter.warn(f"{name} ended ({how}){handed}")
         for item in reversed(held):
@@ -260,6 +266,23 @@ class Dispatcher(Generic[Item, Row]):
                 self._suspects.append(item)
             else:
                 self._list.appendleft(item)
+
+    def _wait_before_another(self, place: _Place[Item], how: str) -> None:
+        """Let a place rest where a worker died before it began, as on a node that is being lost.
+
+        Raises:
+            ProcessesError: Nobody else works, and it was not the first time.
+        """
+        self._barren[place.number] += 1
+        times = self._barren[place.number]
+        if times >= self._engine.most_false_starts and not any(
+            each.has_begun for each in self._places.values()
+        ):
+            raise ProcessesError(
+                f"{place.worker.name} ended before it began ({how}), {times} times in a row",
+                hint="run with one process to see why; it may be memory",
+            )
+        self._start_at[place.number] = time.monotonic() + min(2.0**times, _LONGEST_REST_S)
 
     def _lose(self, item: Item, reason: str) -> None:
         self._end(item.slide_id, self._job.lost(item, reason))

@@ -32,6 +32,8 @@ class Seat:
 class LocalProcesses:
     """Starts a process for each seat (see `tcssa.crew.dispatcher.Engine`)."""
 
+    most_false_starts = 3
+
     def __init__(self, seats: Sequence[Seat]) -> None:
         self.num_workers = len(seats)
         self.device: Literal["cpu", "cuda"] = "cuda" if seats[0].gpu else "cpu"

@@ -17,6 +17,8 @@ from tcssa.crew.dispatcher import GoneError, Worker
 from tcssa.crew.member import Ends, Fails, Job, Message, serve
 from tcssa.errors import DeviceError, MissingExtraError, ProcessesError, one_line
 
+_FAILED_TO_BEGIN = "creation task"
+"""What Ray says of an actor whose own code raised an error before it was there."""
 _POLL_S = 5.0
 """How long an actor waits for something to tell, before it says that it lives."""
 
@@ -34,6 +36,9 @@ class RayActors:
         ProcessesError: The cluster cannot be reached.
         DeviceError: It has no GPU, and no number of workers was given.
     """
+
+    most_false_starts = 12
+    """Ray goes on placing actors on a node that is gone until it has noticed that."""
 
     def __init__(self, address: str | None, workers: int | None, cores: int = 1) -> None:
         self._ray = _connected(address)
@@ -75,6 +80,13 @@ class RayActor:
         try:
             messages: Sequence[Message] = self._ray.get(self.news)
         except self._ray.exceptions.RayError as death:
+            lines = str(death).strip().splitlines()
+            if _FAILED_TO_BEGIN in lines[0]:  # no other node would help
+                fault = ProcessesError(
+                    f"{self.name} cannot begin ({one_line(lines[-1])})",
+                    hint="every node needs the same tcssa, at the same paths",
+                )
+                return [Fails(fault)]
             raise GoneError(f"{type(death).__name__}: its process or its node is gone") from None
         if not any(isinstance(message, Ends | Fails) for message in messages):
             self.news = self._actor.news.remote()
