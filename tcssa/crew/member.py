@@ -145,7 +145,7 @@ def serve(job: Job[Any, Any], channel: Channel) -> None:
         )
     except TcssaError as error:
         channel.send(Fails(error))
-    except Exception as error:
+    except Exception as error:  # a fault of ours: told here, it reaches whoever gave the command
         fault = ProcessesError(f"a worker failed: {type(error).__name__}: {one_line(error)}")
         fault.add_note(traceback.format_exc())
         channel.send(Fails(fault))

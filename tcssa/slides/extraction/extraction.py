@@ -72,11 +72,8 @@ def extract(
         DiskFullError: There is no space left; what is finished is kept.
         ProcessesError: Workers die before they begin.
     """
-    settings, reporter, watch = (
-        settings or ExtractSettings(),
-        reporter or Silent(),
-        watch or Watch(),
-    )
+    settings, reporter = settings or ExtractSettings(), reporter or Silent()
+    watch = watch or Watch()
     check_readers(settings.reader, reporter)
     files = as_files(slides, reporter)
     layout = JobLayout.of(Path(out), settings)

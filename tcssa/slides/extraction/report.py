@@ -55,7 +55,7 @@ class SlideResult:
 
     @property
     def event(self) -> SlideEvent:
-        """What is told of it to those who watch the job."""
+        """Return what those who watch the job are told of it."""
         return SlideEvent(
             self.slide_id,
             self.status,
