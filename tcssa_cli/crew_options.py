@@ -73,13 +73,15 @@ def _engine(options: CrewOptions) -> Engine | None:
         return RayActors(options.address, options.workers)
     if options.address is not None:
         raise UsageError("--address is of a Ray cluster", hint="give --engine ray with it")
-    if options.gpus is None and options.workers is None:
-        return None
-    from tcssa.crew.local_processes import LocalProcesses, cpu_seats, gpu_seats
-
     if options.workers is not None:
+        from tcssa.crew.local_processes import LocalProcesses, cpu_seats
+
         return LocalProcesses(cpu_seats(options.workers))
-    return LocalProcesses(gpu_seats(options.gpus or "all"))
+    if options.gpus is not None:
+        from tcssa.crew.local_processes import LocalProcesses, gpu_seats
+
+        return LocalProcesses(gpu_seats(options.gpus))
+    return None
 
 
 def where_workers_find(place: str, options: CrewOptions) -> str:

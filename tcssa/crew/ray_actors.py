@@ -139,6 +139,7 @@ def _connected(address: str | None) -> Any:
         MissingExtraError: Ray is not installed.
         ProcessesError: The cluster cannot be reached.
     """
+    # what Ray will do anyway for actors without a GPU; it warns each time until it is said
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray

@@ -73,5 +73,6 @@ def test_workers_that_die_before_they_begin_end_the_run(tmp_path: Path) -> None:
 def test_gpus_that_are_not_there_are_an_error() -> None:
     with pytest.raises(DeviceError, match="--gpus 97: this machine has"):
         gpu_seats("97")
-    with pytest.raises(UsageError, match="takes all, or numbers as 0,1; got 'two'"):
-        gpu_seats("two")
+    for wrong in ("two", "", "0,", "-1"):
+        with pytest.raises(UsageError, match=f"takes all, or numbers as 0,1; got '{wrong}'"):
+            gpu_seats(wrong)
