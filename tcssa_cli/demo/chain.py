@@ -15,6 +15,7 @@ import numpy as np
 
 from tcssa.artefact import Artefact, is_artefact
 from tcssa.compressor import open_checkpoint
+from tcssa.compute.devices import num_cores
 from tcssa.config.presets import named_defaults
 from tcssa.config.settings import resolve
 from tcssa.errors import RunError, SlideError, TcssaError, UsageError
@@ -27,6 +28,7 @@ from tcssa.mil.comparison.compare import compare
 from tcssa.mil.comparison.comparison import Comparison
 from tcssa.mil.heatmaps.heatmaps import Heatmaps
 from tcssa.mil.settings import MilSettings
+from tcssa.mil.sweep.sweep import METHOD, points, sweep
 from tcssa.mil.training.train import train
 from tcssa.reports.slot_map import draw_slot_map
 from tcssa.slides import ExtractReport, ExtractSettings, extract, find_slides
@@ -35,8 +37,8 @@ from tcssa_cli.output import Output
 from tcssa_exporters import export_compressor
 from tcssa_runtimes import EncodeReport, encode, open_runtime
 
-_OTHERS = {"run-abmil": "abmil", "run-mean": "mean"}
-"""Methods beside TC-SSA, by the name of their runs."""
+_OTHERS = ("abmil", "mean")
+"""Methods beside TC-SSA."""
 
 
 @dataclass
@@ -151,11 +153,14 @@ def _train(demo: Demonstration, output: Output) -> None:
 
 
 def _compare(demo: Demonstration, output: Output) -> None:
-    """Train other methods on the same folds, and compare them with TC-SSA."""
-    for folder, method in _OTHERS.items():
-        settings = _settings(demo, model={"name": method}, train={"final": "none"})
-        train(settings, demo.folder / folder, output)
-    runs = [demo.run_folder, *(demo.folder / folder for folder in _OTHERS)]
+    """Train other methods on the same folds, side by side, and compare them with TC-SSA."""
+    settings = _settings(demo, train={"final": "none"})
+    out, axes = demo.folder / "others", [(METHOD, _OTHERS)]
+    others = sweep(settings, axes, out, output, jobs=min(len(_OTHERS), num_cores()))
+    if others.failed:
+        name, reason = others.failed[0]
+        raise TcssaError(f"{name} could not be trained: {reason}")
+    runs = [demo.run_folder, *(out / "runs" / point.name for point in points(axes))]
     demo.comparison = compare(runs, None, output, out=demo.folder / "comparison")
 
 
