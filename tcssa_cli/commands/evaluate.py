@@ -95,6 +95,8 @@ def evaluate(
         "tcssa eval works in one process, and several were started together",
         hint="start it without torchrun",
     )
+    from tcssa.features.remote_features import local_features
+
     output, given = Output(as_json), flags["predictions"]["predictions"]
     if given is None and run is None:
         raise UsageError(
@@ -112,7 +114,8 @@ def evaluate(
     kind = _KINDS[name]
     refuse_others(_GROUPS, kind.groups, flags, what)
     sections = {group: flags[group] for group in kind.groups}
-    kind.evaluate(output, run, features=features or [], out=out, device=device, **sections)
+    here = [local_features(place, output) for place in features or []]
+    kind.evaluate(output, run, features=here, out=out, device=device, **sections)
 
 
 def _kind(run: Path) -> str:

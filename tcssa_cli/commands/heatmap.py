@@ -154,6 +154,7 @@ def _sources(
     device: str,
     output: Output,
 ) -> tuple[list[Source], list[FailedSlide]]:
+    from tcssa.features.remote_features import local_features
     from tcssa.mil.heatmaps.sources import JOB_FOLDER, of_archive, of_features, of_slides
     from tcssa.slides.manifest import are_all_slides
     from tcssa_runtimes.archive.stored_slides import find_stored, read_stored
@@ -163,7 +164,8 @@ def _sources(
         return of_archive(archive, flags["features"]["slides"], read_stored), []
     if not are_all_slides(inputs):
         refuse_others(_SOURCES, ["features"], flags, "the inputs are features")
-        return of_features(inputs, flags["features"]["slides"]), []
+        here = [str(local_features(place, output)) for place in inputs]
+        return of_features(here, flags["features"]["slides"]), []
     refuse_others(_SOURCES, ["slides"], flags, f"{inputs[0]} is a slide or a folder of slides")
     extraction = dict(flags["slides"], device=device)
     config = extraction.pop("extract_config")
