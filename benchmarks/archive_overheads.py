@@ -37,7 +37,7 @@ NUM_PATCHES, FEATURE_DIM, NUM_SLOTS = 40, 64, 8
 _STEP = """
 import json, sys, time
 from pathlib import Path
-from tcssa_runtimes import encode, open_runtime
+from tcssa_runtimes import EncodeOptions, encode, open_runtime
 from tcssa_runtimes.archive.inputs import archive
 
 step, bags, model, out, to = sys.argv[1:]
@@ -46,7 +46,7 @@ begin = time.perf_counter()
 if step == "list":
     number = len(archive([Path(bags)]))
 else:
-    report = encode([Path(bags)], Path(out), runtime, to=to)
+    report = encode([Path(bags)], Path(out), runtime, options=EncodeOptions(to=to))
     assert not report.failed, report.failed[:3]
     number = report.num_encoded + report.num_skipped
 seconds = time.perf_counter() - begin

@@ -42,7 +42,7 @@ from tcssa import CompressorConfig, SlotCompressor
 from tcssa.compressor import save_compressor
 from tcssa.features import open_bag, read_features
 from tcssa_exporters import export_compressor
-from tcssa_runtimes import Runtime, encode, open_runtime
+from tcssa_runtimes import EncodeOptions, Runtime, encode, open_runtime
 from tcssa_runtimes.archive.launch_scheduler import SLIDES_AT_ONCE
 
 FEATURE_DIM, NUM_SLOTS = 1024, 32
@@ -52,9 +52,10 @@ LARGE = 500_000
 PEAK = """
 import sys
 from pathlib import Path
-from tcssa_runtimes import encode, open_runtime
+from tcssa_runtimes import EncodeOptions, encode, open_runtime
 runtime = open_runtime(sys.argv[1], device="cpu")
-report = encode([Path(sys.argv[2])], Path(sys.argv[3]), runtime, memory_mb=256)
+options = EncodeOptions(memory_mb=256)
+report = encode([Path(sys.argv[2])], Path(sys.argv[3]), runtime, options=options)
 assert report.num_encoded == 1, report.failed
 # not getrusage: its peak is inherited from the process that started this one
 (peak,) = [x for x in open("/proc/self/status") if x.startswith("VmHWM")]
@@ -161,7 +162,8 @@ def compare(
         with runtime:
             times["compute"].append(seconds(lambda: compute_all(bags, sum(sizes), runtime)))
         out = folder / "out"
-        report = encode(paths, out, runtime, memory_mb=memory_mb, readers=readers)
+        options = EncodeOptions(memory_mb=memory_mb, readers=readers)
+        report = encode(paths, out, runtime, options=options)
         assert report.num_encoded == len(paths), report.failed
         times["encode"].append(report.encode_s)
         if report.encode_s == min(times["encode"]):

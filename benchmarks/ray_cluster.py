@@ -26,7 +26,8 @@ from slide_files import draw_slides
 
 from tcssa.crew.ray_actors import RayActors
 from tcssa.reporter import Printed, Task
-from tcssa.slides import ExtractSettings, extract
+from tcssa.slides import ExtractOptions, ExtractSettings, extract
+from tcssa.slides.extraction.extract_options import ExtractWorkers
 
 _STORE_BYTES = 80_000_000
 _DRAWN = 3
@@ -49,7 +50,8 @@ def main() -> None:
         nodes = [_add_node(cluster) for _ in range(3)]
         reporter = _Killing(cluster, nodes, len(slides))
         began = time.perf_counter()
-        report = extract(slides, job, SETTINGS, reporter, engine=RayActors(cluster.address, 3))
+        options = ExtractOptions(workers=ExtractWorkers(RayActors(cluster.address, 3)))
+        report = extract(slides, job, SETTINGS, reporter, options)
         print(f"three nodes, two of them lost: {time.perf_counter() - began:.1f} s")
     for share in report.workers:
         print(f"  {share.worker}: {share.num_slides} slides{', died' if share.died else ''}")

@@ -13,7 +13,8 @@ from tcssa.errors import UsageError, counted
 from tcssa_cli.settings_flags import Flags
 
 if TYPE_CHECKING:
-    from tcssa.crew.dispatcher import Engine, Share
+    from tcssa.crew.dispatcher import Crew
+    from tcssa.crew.shares import Share
 
 
 class CrewOptions(Section):
@@ -41,8 +42,8 @@ class CrewOptions(Section):
 CREW = Flags(CrewOptions, at="crew", panel="Several workers")
 
 
-def engine_of(options: CrewOptions, device: str) -> Engine | None:
-    """Return what starts the workers; None where this process works alone.
+def crew_of(options: CrewOptions, device: str) -> Crew | None:
+    """Return the workers; None where this process works alone.
 
     Args:
         options: The command's options.
@@ -56,15 +57,15 @@ def engine_of(options: CrewOptions, device: str) -> Engine | None:
         raise UsageError(
             "--gpus and --workers were both given", hint="--gpus is for GPUs, --workers for the CPU"
         )
-    engine = _engine(options)
-    if engine is not None and device not in ("auto", engine.device):
+    crew = _crew(options)
+    if crew is not None and device not in ("auto", crew.device):
         raise UsageError(
-            f"--device {device} contradicts workers on {engine.device}", hint="leave --device out"
+            f"--device {device} contradicts workers on {crew.device}", hint="leave --device out"
         )
-    return engine
+    return crew
 
 
-def _engine(options: CrewOptions) -> Engine | None:
+def _crew(options: CrewOptions) -> Crew | None:
     if options.engine == "ray":
         if options.gpus not in (None, "all"):
             raise UsageError("--gpus of a Ray cluster are all of them", hint="leave --gpus out")

@@ -7,7 +7,6 @@ death a worker gets it alone; after a third it is lost, and named.
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -15,14 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol
 
 from tcssa.crew.member import Asks, Done, Ends, Fails, Item, Job, Message, Row, Says
+from tcssa.crew.shares import Share
 from tcssa.errors import ProcessesError, counted
-from tcssa.files.locks import STALE_S
 from tcssa.jobs.watch import Watch
 from tcssa.reporter import Reporter, Task
 
 _WAIT_S = 1.0
 _MOST_DEATHS = 3
-_ASK_AGAIN_S = 10.0
 _LONGEST_REST_S = 60.0
 
 
@@ -50,8 +48,8 @@ class Worker(Protocol):
         """End it, whatever it does."""
 
 
-class Engine(Protocol):
-    """Starts workers."""
+class Crew(Protocol):
+    """Workers that can be started."""
 
     num_workers: int
     device: Literal["cpu", "cuda"]
@@ -79,17 +77,6 @@ class Engine(Protocol):
 
 
 @dataclass
-class Share:
-    """One worker's part in the work."""
-
-    worker: str
-    num_slides: int = 0
-    report: Any = None
-    """Figures of its work; None if it died, or had not begun when all was done."""
-    died: bool = False
-
-
-@dataclass
 class _Place(Generic[Item]):
     """A worker at work."""
 
@@ -105,37 +92,37 @@ class _Place(Generic[Item]):
 
 
 class Dispatcher(Generic[Item, Row]):
-    """Does a job on all items with the workers of an engine.
+    """Does a job on all items with the workers of a crew.
 
     Args:
         job: The job.
         items: The items.
-        engine: Starts the workers.
+        crew: The workers.
         on_row: Called with the result of each item.
         reporter: Told of deaths, and of what workers say.
         task: Advances by one for each item.
         watch: Told of each result, and of the ends of workers.
+        deaths: Deaths of workers by the item that they held, of calls before; they are added to.
     """
 
     def __init__(
         self,
         job: Job[Item, Row],
         items: Sequence[Item],
-        engine: Engine,
+        crew: Crew,
         on_row: Callable[[Row], None],
         reporter: Reporter,
         task: Task,
         watch: Watch | None = None,
+        deaths: Counter[str] | None = None,
     ) -> None:
-        self._job, self._engine = job, engine
+        self._job, self._crew = job, crew
         self._watch = watch or Watch()
         self._on_row, self._reporter, self._task = on_row, reporter, task
         self._list = deque(items)
         self._num_left = len(items)
         self._suspects: deque[Item] = deque()
-        self._later: list[tuple[float, Item]] = []
-        self._deaths: Counter[str] = Counter()
-        self._died_at: dict[str, float] = {}
+        self._deaths = Counter() if deaths is None else deaths
         self._said: set[str] = set()
         self._barren: Counter[int] = Counter()
         """Workers in a row that died at a place before they asked for anything."""
@@ -153,7 +140,6 @@ class Dispatcher(Generic[Item, Row]):
         shares: list[Share] = []
         try:
             while self._num_left or any(place.has_begun for place in self._places.values()):
-                self._take_up_waiting()
                 self._start_workers(shares)
                 self._hear_all()
         finally:
@@ -168,25 +154,20 @@ class Dispatcher(Generic[Item, Row]):
             return
         numbers = {id(place.worker): number for number, place in self._places.items()}
         running = [place.worker for place in self._places.values()]
-        for worker in self._engine.wait(running, _WAIT_S):
+        for worker in self._crew.wait(running, _WAIT_S):
             self._hear(numbers[id(worker)])
-
-    def _take_up_waiting(self) -> None:
-        now = time.monotonic()
-        self._list.extend(item for when, item in self._later if when <= now)
-        self._later = [(when, item) for when, item in self._later if when > now]
 
     def _start_workers(self, shares: list[Share]) -> None:
         """Fill places that are free, as far as there are items for them."""
         now = time.monotonic()
         free = [
             number
-            for number in range(self._engine.num_workers)
+            for number in range(self._crew.num_workers)
             if number not in self._places and self._start_at.get(number, now) <= now
         ]
         num_wanted = len(self._suspects) + len(self._list)
         for number in free[:num_wanted]:
-            worker = self._engine.start(number, self._job)
+            worker = self._crew.start(number, self._job)
             share = Share(worker.name)
             shares.append(share)
             alone = self._suspects.popleft() if self._suspects else None
@@ -230,13 +211,8 @@ class Dispatcher(Generic[Item, Row]):
         place.worker.give(items)
 
     def _record(self, place: _Place[Item], slide_id: str, row: Row, host: str) -> None:
-        item = place.held.pop(slide_id)
+        del place.held[slide_id]
         place.share.num_slides += 1
-        # the lock of a worker that died on another machine must grow old
-        waits_until = self._died_at.get(slide_id, -math.inf) + STALE_S + 3 * _ASK_AGAIN_S
-        if self._job.is_taken(row) and time.monotonic() < waits_until:
-            self._later.append((time.monotonic() + _ASK_AGAIN_S, item))
-            return
         self._end(slide_id, row, place.worker.name, host)
 
     def _say(self, place: _Place[Item], kind: str, text: str) -> None:
@@ -258,7 +234,6 @@ class Dispatcher(Generic[Item, Row]):
         self._reporter.warn(f"{name} ended ({how}){handed}")
         for item in reversed(held):
             self._deaths[item.slide_id] += 1
-            self._died_at[item.slide_id] = time.monotonic()
             deaths = self._deaths[item.slide_id]
             if deaths >= _MOST_DEATHS:
                 self._lose(item, f"its worker ended {deaths} times ({how})")
@@ -275,7 +250,7 @@ class Dispatcher(Generic[Item, Row]):
         """
         self._barren[place.number] += 1
         times = self._barren[place.number]
-        if times >= self._engine.most_false_starts and not any(
+        if times >= self._crew.most_false_starts and not any(
             each.has_begun for each in self._places.values()
         ):
             raise ProcessesError(

@@ -30,7 +30,7 @@ class Seat:
 
 
 class LocalProcesses:
-    """Starts a process for each seat (see `tcssa.crew.dispatcher.Engine`)."""
+    """Starts a process for each seat (see `tcssa.crew.dispatcher.Crew`)."""
 
     most_false_starts = 3
 
@@ -43,7 +43,7 @@ class LocalProcesses:
         self._context = multiprocessing.get_context("spawn")
 
     def start(self, place: int, job: Job[Any, Any]) -> LocalProcess:
-        """Start the process of a seat; see `tcssa.crew.dispatcher.Engine.start`."""
+        """Start the process of a seat; see `tcssa.crew.dispatcher.Crew.start`."""
         seat = self._seats[place]
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
@@ -56,7 +56,7 @@ class LocalProcesses:
         return LocalProcess(seat.name, process, ours)
 
     def wait(self, workers: Sequence[Worker], seconds: float) -> list[Worker]:
-        """See `tcssa.crew.dispatcher.Engine.wait`."""
+        """See `tcssa.crew.dispatcher.Crew.wait`."""
         by_pipe = {worker.pipe: worker for worker in workers if isinstance(worker, LocalProcess)}
         return [by_pipe[pipe] for pipe in wait(list(by_pipe), seconds)]  # type: ignore[index]
 

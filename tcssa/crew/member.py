@@ -65,10 +65,6 @@ class Job(ABC, Generic[Item, Row]):
         """
 
     @abstractmethod
-    def is_taken(self, row: Row) -> bool:
-        """Tell whether a result says that a process outside, or a dead one, has the item."""
-
-    @abstractmethod
     def event(self, slide_id: str, row: Row) -> SlideEvent:
         """Return what is told of a result to those who watch the job.
 

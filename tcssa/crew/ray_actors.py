@@ -24,7 +24,7 @@ _POLL_S = 5.0
 
 
 class RayActors:
-    """Starts actors (see `tcssa.crew.dispatcher.Engine`).
+    """Starts actors (see `tcssa.crew.dispatcher.Crew`).
 
     Args:
         address: The cluster: ``auto``, ``ray://host:10001``, or None for one of this machine alone.
@@ -51,7 +51,7 @@ class RayActors:
             )
 
     def start(self, place: int, job: Job[Any, Any]) -> RayActor:
-        """See `tcssa.crew.dispatcher.Engine.start`."""
+        """See `tcssa.crew.dispatcher.Crew.start`."""
         actor = self._ray.remote(_Actor).options(
             num_gpus=1 if self.device == "cuda" else 0,
             num_cpus=self.cores,
@@ -61,7 +61,7 @@ class RayActors:
         return RayActor(self._ray, f"actor {place + 1}", actor.remote(job))
 
     def wait(self, workers: Sequence[Worker], seconds: float) -> list[Worker]:
-        """See `tcssa.crew.dispatcher.Engine.wait`."""
+        """See `tcssa.crew.dispatcher.Crew.wait`."""
         by_news = {worker.news: worker for worker in workers if isinstance(worker, RayActor)}
         ready, _ = self._ray.wait(list(by_news), timeout=seconds, num_returns=1)
         return [by_news[news] for news in ready]

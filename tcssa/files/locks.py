@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,18 @@ def held_locks(folder: Path) -> list[Held]:
     return locks
 
 
+def live_locks(folder: Path, names: Iterable[str]) -> set[str]:
+    """Return the locks that a process which lives has, as `FolderLocks.take` sees it.
+
+    Args:
+        folder: The folder of the locks.
+        names: The locks to look at.
+    """
+    there = [(name, path) for name in names if (path := _lock(folder, name)).exists()]
+    now = _clock(folder) if there else 0.0
+    return {name for name, path in there if _live_owner(path, now) is not None}
+
+
 class FolderLocks:
     """The locks that this process takes in a folder; use it as a context manager.
 
@@ -94,7 +107,7 @@ class FolderLocks:
         self.folder.mkdir(parents=True, exist_ok=True)
         for path in self.folder.glob(f".*{_SUFFIX}"):
             seen = _read(path)
-            if path.exists() and self._live_owner(path) is None:
+            if path.exists() and _live_owner(path, _clock(self.folder)) is None:
                 _put_aside(path, seen)
         self._heart.start()
         return self
@@ -111,29 +124,26 @@ class FolderLocks:
         Returns:
             None if the lock is ours now, else the process that holds it.
         """
-        path = self._path(name)
+        path = _lock(self.folder, name)
         for _ in range(2):
             if self._make(path):
                 with self._changing:
                     self._held.add(name)
                 return None
             seen = _read(path)
-            owner = self._live_owner(path)
+            owner = _live_owner(path, _clock(self.folder))
             if owner is not None:
                 return owner
             _put_aside(path, seen)
-        return self._live_owner(path) or self._me  # another process was quicker
+        return _live_owner(path, _clock(self.folder)) or self._me  # another process was quicker
 
     def release(self, name: str) -> None:
         """Give a lock back."""
         with self._changing:
             self._held.discard(name)
-        path = self._path(name)
+        path = _lock(self.folder, name)
         if _read(path).get("token") == self._token:  # not if it was taken over
             path.unlink(missing_ok=True)
-
-    def _path(self, name: str) -> Path:
-        return self.folder / f".{name}{_SUFFIX}"
 
     def _make(self, path: Path) -> bool:
         me = self._me
@@ -145,36 +155,47 @@ class FolderLocks:
             return False
         return True
 
-    def _live_owner(self, path: Path) -> Owner | None:
-        """Return the owner of a lock, None if there is none that lives."""
-        try:
-            age_s = self._now() - path.stat().st_mtime
-        except FileNotFoundError:
-            return None
-        content = _read(path)
-        if not content:  # just made, not yet written; or its writer died between the two
-            return Owner("unknown", 0) if age_s < STALE_S else None
-        owner = _owner(content)
-        if owner.host == self._me.host and not atomic.alive(owner.pid):
-            return None
-        return owner if age_s < STALE_S else None
-
-    def _now(self) -> float:
-        """Return the time by the clock that stamps this folder's files; a server's may differ."""
-        probe = self._path(f"clock-{self._token}")
-        try:
-            probe.touch()
-            return probe.stat().st_mtime
-        finally:
-            probe.unlink(missing_ok=True)
-
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_S):
             with self._changing:
                 held = list(self._held)
             for name in held:
                 with suppress(OSError):  # a server that is away for a moment must not end a run
-                    os.utime(self._path(name))
+                    os.utime(_lock(self.folder, name))
+
+
+def _lock(folder: Path, name: str) -> Path:
+    return folder / f".{name}{_SUFFIX}"
+
+
+def _live_owner(path: Path, now: float) -> Owner | None:
+    """Return the owner of a lock, None if there is none that lives.
+
+    Args:
+        path: The lock.
+        now: The time by its folder's clock.
+    """
+    try:
+        age_s = now - path.stat().st_mtime
+    except FileNotFoundError:
+        return None
+    content = _read(path)
+    if not content:  # just made, not yet written; or its writer died between the two
+        return Owner("unknown", 0) if age_s < STALE_S else None
+    owner = _owner(content)
+    if owner.host == socket.gethostname() and not atomic.alive(owner.pid):
+        return None
+    return owner if age_s < STALE_S else None
+
+
+def _clock(folder: Path) -> float:
+    """Return the time by the clock that stamps a folder's files; a server's may differ."""
+    probe = _lock(folder, f"clock-{uuid.uuid4().hex}")
+    try:
+        probe.touch()
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def _owner(content: dict[str, object]) -> Owner:

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tcssa.slides.extraction.extract_options import ExtractOptions
     from tcssa.slides.extraction.extraction import extract
     from tcssa.slides.extraction.report import ExtractReport, SlideResult
     from tcssa.slides.image.slide import Slide
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from tcssa.slides.settings import ExtractSettings
 
 _HOMES = {
+    "ExtractOptions": "tcssa.slides.extraction.extract_options",
     "ExtractReport": "tcssa.slides.extraction.report",
     "ExtractSettings": "tcssa.slides.settings",
     "Slide": "tcssa.slides.image.slide",
@@ -27,6 +29,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ExtractOptions",
     "ExtractReport",
     "ExtractSettings",
     "Slide",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import typer
 from pydantic import Field
@@ -18,7 +18,7 @@ from tcssa_cli.commands.extract import report_data, show_report
 from tcssa_cli.crew_options import (
     CREW,
     CrewOptions,
-    engine_of,
+    crew_of,
     shares_data,
     show_shares,
     where_workers_find,
@@ -29,9 +29,9 @@ from tcssa_cli.settings_flags import Flags, given, refuse_others, with_flags
 from tcssa_cli.watch_options import WATCH, WatchOptions
 
 if TYPE_CHECKING:
-    from tcssa.crew.dispatcher import Engine
+    from tcssa.crew.dispatcher import Crew
     from tcssa.jobs.watch import Watch
-    from tcssa_runtimes import EncodeReport
+    from tcssa_runtimes import EncodeOptions, EncodeReport, Runtime
     from tcssa_runtimes.archive.case_files import CaseFiles
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -169,28 +169,51 @@ def encode(
         tcssa encode job --model artefact --out encoded --gpus all
         tcssa encode job --model run --out encoded --by case --cases patients.csv
     """
-    output, places = Output(as_json), inputs or []
-    content = given(ContentOptions, flags["content"]).model_dump()
-    crew = given(CrewOptions, flags["crew"])
-    common: dict[str, Any] = {"manifest": manifest, "budget": parse_budget(budget), **content}
-    common["engine"] = engine_of(crew, device)
-    common["cases"] = _cases(given(PatientOptions, flags["patients"]), output)
-    common["watch"] = given(WatchOptions, flags["watch"]).watch()
+    output, shared = Output(as_json), given(CrewOptions, flags["crew"])
+    common = _Common.of(flags, manifest, parse_budget(budget), crew_of(shared, device), output)
     from tcssa.hub import local_model
     from tcssa.slides.manifest import are_all_slides
 
-    places = [where_workers_find(place, crew) for place in places]
+    places = [where_workers_find(place, shared) for place in inputs or []]
     model = local_model(model, output)
-    out, model = (Path(where_workers_find(str(path), crew)) for path in (out, model))
+    out, model = (Path(where_workers_find(str(path), shared)) for path in (out, model))
     if are_all_slides(places):
         refuse_others(_GROUPS, ["slides"], flags, f"{places[0]} is a slide or a folder of slides")
         extraction = dict(flags["slides"], device=device, overwrite=overwrite or None)
-        _encode_slides(places, out, model, extraction, output, **common)
+        _encode_slides(places, out, model, extraction, output, common)
     else:
         refuse_others(_GROUPS, ["features"], flags, "the inputs are feature files")
         options = given(FeatureOptions, flags["features"])
-        common |= {"device": device, "overwrite": overwrite}
-        _encode_features(places, out, model, options, output, **common)
+        runtime = _open(model, options, device, common.budget)
+        how = _how(options, common, model, overwrite=overwrite)
+        _encode_features(places, out, runtime, how, output)
+
+
+@dataclass(frozen=True)
+class _Common:
+    """Options for features and for slides."""
+
+    manifest: Path | None
+    budget: Budget | None
+    assignments: bool
+    crew: Crew | None
+    cases: CaseFiles | None
+    watch: Watch
+
+    @classmethod
+    def of(
+        cls,
+        flags: dict[str, Any],
+        manifest: Path | None,
+        budget: Budget | None,
+        crew: Crew | None,
+        output: Output,
+    ) -> Self:
+        """Return them, those of `flags` among them."""
+        assignments = given(ContentOptions, flags["content"]).assignments
+        cases = _cases(given(PatientOptions, flags["patients"]), output)
+        watch = given(WatchOptions, flags["watch"]).watch()
+        return cls(manifest, budget, assignments, crew, cases, watch)
 
 
 def _cases(options: PatientOptions, output: Output) -> CaseFiles | None:
@@ -210,49 +233,46 @@ def _cases(options: PatientOptions, output: Output) -> CaseFiles | None:
     return CaseFiles({} if options.cases is None else read_cases(options.cases, output))
 
 
-def _encode_features(
-    inputs: list[str],
-    out: Path,
-    model: Path,
-    options: FeatureOptions,
-    output: Output,
-    *,
-    manifest: Path | None,
-    budget: Budget | None,
-    assignments: bool,
-    device: Device,
-    overwrite: bool,
-    engine: Engine | None,
-    cases: CaseFiles | None,
-    watch: Watch,
-) -> None:
-    from tcssa_runtimes import Shard, open_runtime
-    from tcssa_runtimes import encode as encode_bags
-    from tcssa_runtimes.archive.shared_job import ModelChoice
+def _open(model: Path, options: FeatureOptions, device: Device, budget: Budget | None) -> Runtime:
+    from tcssa_runtimes import open_runtime
 
-    part = None if options.shard is None else Shard.parse(options.shard)
     runtime = open_runtime(model, options.runtime, device, allow_cpu=options.allow_cpu)
     runtime.set_budget(budget)
-    report = encode_bags(
-        [Path(place) for place in inputs],
-        out,
-        runtime,
-        output,
-        manifest=manifest,
-        shard=part,
+    return runtime
+
+
+def _how(
+    options: FeatureOptions, common: _Common, model: Path, *, overwrite: bool
+) -> EncodeOptions:
+    from tcssa_runtimes import EncodeOptions, Shard
+    from tcssa_runtimes.archive.encode_options import EncodeWorkers
+    from tcssa_runtimes.archive.shared_job import ModelChoice
+
+    choice = ModelChoice(model, options.runtime, options.allow_cpu, common.budget)
+    return EncodeOptions(
+        manifest=common.manifest,
+        shard=None if options.shard is None else Shard.parse(options.shard),
         memory_mb=options.memory,
         readers=options.readers,
-        assignments=assignments,
+        assignments=common.assignments,
         overwrite=overwrite,
-        engine=engine,
-        watch=watch,
-        model=ModelChoice(model, options.runtime, options.allow_cpu, budget),
-        cases=cases,
         to=options.to,
+        workers=None if common.crew is None else EncodeWorkers(common.crew, choice),
+        cases=common.cases,
+        watch=common.watch,
     )
+
+
+def _encode_features(
+    inputs: list[str], out: Path, runtime: Runtime, how: EncodeOptions, output: Output
+) -> None:
+    from tcssa_runtimes import encode as encode_bags
+
+    report = encode_bags([Path(place) for place in inputs], out, runtime, output, how)
+    suffix = "" if how.shard is None else how.shard.suffix
     output.result(
-        {**_data(out, report), **_case_data(cases)},
-        lambda console: _show(console, out, part.suffix if part else "", report, cases),
+        {**_data(out, report), **_case_data(how.cases)},
+        lambda console: _show(console, out, suffix, report, how.cases),
     )
     if report.failed:
         raise typer.Exit(1)
@@ -282,33 +302,24 @@ def _encode_slides(
     model: Path,
     extraction: dict[str, Any],
     output: Output,
-    *,
-    manifest: Path | None,
-    budget: Budget | None,
-    assignments: bool,
-    engine: Engine | None,
-    cases: CaseFiles | None,
-    watch: Watch,
+    common: _Common,
 ) -> None:
     from tcssa.slides import find_slides
-    from tcssa_runtimes.archive.compress_slides import compress_slides
+    from tcssa_runtimes.archive.compress_slides import CompressOptions, compress_slides
 
     config = extraction.pop("extract_config")
     settings = resolve(ExtractSettings, config=config, flags=extraction)
-    files = find_slides(inputs, manifest, reporter=output)
-    report, index = compress_slides(
-        files,
-        out,
-        model,
-        settings,
-        output,
+    files = find_slides(inputs, common.manifest, reporter=output)
+    cases = common.cases
+    how = CompressOptions(
         slots_out=out,
-        budget=budget,
-        assignments=assignments,
-        engine=engine,
+        budget=common.budget,
+        assignments=common.assignments,
+        crew=common.crew,
         cases=cases,
-        watch=watch,
+        watch=common.watch,
     )
+    report, index = compress_slides(files, out, model, settings, output, how)
 
     def show(console: Console) -> None:
         show_report(console, report, None, index)

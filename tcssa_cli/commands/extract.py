@@ -17,7 +17,7 @@ from tcssa.slides.settings import ExtractSettings
 from tcssa_cli.crew_options import (
     CREW,
     CrewOptions,
-    engine_of,
+    crew_of,
     shares_data,
     show_shares,
     where_workers_find,
@@ -28,7 +28,7 @@ from tcssa_cli.settings_flags import Flags, given, with_flags
 from tcssa_cli.watch_options import WATCH, WatchOptions
 
 if TYPE_CHECKING:
-    from tcssa.crew.dispatcher import Engine
+    from tcssa.crew.dispatcher import Crew
     from tcssa.jobs.watch import Watch
     from tcssa.slides import ExtractReport
     from tcssa.slides.manifest import SlideFile
@@ -121,7 +121,7 @@ def extract(
         tcssa extract slides/ --out job --gpus all
     """
     output, slots = Output(as_json), given(SlotOptions, flags.pop("slots"))
-    crew = given(CrewOptions, flags.pop("crew"))
+    shared = given(CrewOptions, flags.pop("crew"))
     watch = given(WatchOptions, flags.pop("watch")).watch()
     if not slides and manifest is None:
         raise UsageError("no slides were given", hint="name slides, folders, or a --manifest")
@@ -129,11 +129,11 @@ def extract(
     settings = resolve(ExtractSettings, flags=flags, config=config)
     from tcssa.slides import find_slides
 
-    places = [where_workers_find(place, crew) for place in slides or []]
+    places = [where_workers_find(place, shared) for place in slides or []]
     files = find_slides(places, manifest, names, output)
-    out = Path(where_workers_find(str(out), crew))
-    engine = engine_of(crew, settings.device)
-    report, index = _extract(files, out, settings, output, slots, engine, watch)
+    out = Path(where_workers_find(str(out), shared))
+    crew = crew_of(shared, settings.device)
+    report, index = _extract(files, out, settings, output, slots, crew, watch)
     features = None if slots.no_features else report.features_folder
     output.result(
         {**report_data(report), "features": features, "index": index},
@@ -158,28 +158,29 @@ def _extract(
     settings: ExtractSettings,
     output: Output,
     slots: SlotOptions,
-    engine: Engine | None,
+    crew: Crew | None,
     watch: Watch,
 ) -> tuple[ExtractReport, Path | None]:
     """Extract slides; return the report, and the table of their slots if these are made."""
     if slots.compress is None:
+        from tcssa.slides import ExtractOptions
         from tcssa.slides import extract as extract_slides
+        from tcssa.slides.extraction.extract_options import ExtractWorkers
 
-        return extract_slides(files, out, settings, output, engine=engine, watch=watch), None
+        workers = None if crew is None else ExtractWorkers(crew)
+        options = ExtractOptions(workers=workers, watch=watch)
+        return extract_slides(files, out, settings, output, options), None
     from tcssa.hub import local_model
-    from tcssa_runtimes.archive.compress_slides import compress_slides
+    from tcssa_runtimes.archive.compress_slides import CompressOptions, compress_slides
 
-    return compress_slides(
-        files,
-        out,
-        local_model(slots.compress, output),
-        settings,
-        output,
+    how = CompressOptions(
         keep_features=not slots.no_features,
         budget=parse_budget(slots.budget),
-        engine=engine,
+        crew=crew,
         watch=watch,
     )
+    model = local_model(slots.compress, output)
+    return compress_slides(files, out, model, settings, output, how)
 
 
 def show_report(

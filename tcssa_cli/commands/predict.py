@@ -15,7 +15,7 @@ from rich.console import Console
 
 from tcssa.config.settings import Section
 from tcssa.errors import UsageError, counted
-from tcssa_cli.crew_options import CrewOptions, engine_of, where_workers_find
+from tcssa_cli.crew_options import CrewOptions, crew_of, where_workers_find
 from tcssa_cli.options import (
     CaseOptions,
     DebugFlag,
@@ -273,11 +273,11 @@ def _bags(
     settings = extraction_settings(
         model, opened.encoder, made(), output, flags=told, config=options.extract_config
     )
-    crew = given(CrewOptions, flags["crew"])
-    places = [where_workers_find(place, crew) for place in inputs]
+    shared = given(CrewOptions, flags["crew"])
+    places = [where_workers_find(place, shared) for place in inputs]
     files = find_slides(places, options.manifest, reporter=output)
-    job = Path(where_workers_find(str(out / "job"), crew))
-    return extract_slides(files, job, settings, output, engine_of(crew, device))
+    job = Path(where_workers_find(str(out / "job"), shared))
+    return extract_slides(files, job, settings, output, crew_of(shared, device))
 
 
 def _data(found: Predicted) -> dict[str, Any]:

@@ -61,9 +61,6 @@ class Write(Job[Numbered, str]):
     def lost(self, item: Numbered, reason: str) -> str:
         return f"lost {item.slide_id}: {reason}"
 
-    def is_taken(self, row: str) -> bool:
-        return row == "taken"
-
     def event(self, slide_id: str, row: str) -> SlideEvent:
         return SlideEvent(slide_id, row.split()[0], num_patches=1)
 

@@ -1,7 +1,7 @@
 import pytest
 
 from tcssa.errors import UsageError
-from tcssa_cli.crew_options import CrewOptions, engine_of, where_workers_find
+from tcssa_cli.crew_options import CrewOptions, crew_of, where_workers_find
 
 
 @pytest.mark.parametrize(
@@ -17,14 +17,14 @@ def test_options_that_contradict_each_other_are_refused(
     options: dict[str, object], device: str, reason: str
 ) -> None:
     with pytest.raises(UsageError, match=reason):
-        engine_of(CrewOptions.model_validate(options), device)
+        crew_of(CrewOptions.model_validate(options), device)
 
 
 def test_one_process_works_where_nothing_else_is_asked_for() -> None:
-    assert engine_of(CrewOptions(), "cuda") is None
-    engine = engine_of(CrewOptions(workers=3), "cpu")
-    assert engine is not None
-    assert (engine.num_workers, engine.device) == (3, "cpu")
+    assert crew_of(CrewOptions(), "cuda") is None
+    crew = crew_of(CrewOptions(workers=3), "cpu")
+    assert crew is not None
+    assert (crew.num_workers, crew.device) == (3, "cpu")
 
 
 def test_actors_of_a_cluster_are_given_whole_paths() -> None:

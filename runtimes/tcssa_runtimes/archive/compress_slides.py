@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tcssa.budgets import Budget
-from tcssa.crew.dispatcher import Engine
+from tcssa.crew.dispatcher import Crew
 from tcssa.errors import ArtefactError
 from tcssa.jobs.watch import Watch
 from tcssa.plugins import is_own_encoder, require_told
 from tcssa.reporter import Reporter, Silent
+from tcssa.slides.extraction.extract_options import ExtractOptions, ExtractWorkers
 from tcssa.slides.extraction.extraction import as_files, extract
 from tcssa.slides.extraction.job_layout import JobLayout
 from tcssa.slides.extraction.report import ExtractReport, Status
@@ -25,20 +26,34 @@ from tcssa_runtimes.backends.open_runtime import open_runtime
 from tcssa_runtimes.contract.base import Runtime
 
 
+@dataclass(frozen=True)
+class CompressOptions:
+    """Options of `compress_slides`: what is written where, and by whom."""
+
+    keep_features: bool = False
+    """Whether to write the features too."""
+    slots_out: Path | None = None
+    """Slots go to ``slide_features_tcssa`` in this folder; None takes the job's folder of the grid,
+    where features are too."""
+    budget: Budget | None = None
+    """Slots that a slide is folded to, for a model with nested budgets; None keeps all."""
+    assignments: bool = False
+    """Keep which slots each patch went to, of which heat maps are drawn."""
+    crew: Crew | None = None
+    """Workers that share the slides; None works in this process alone."""
+    cases: CaseFiles | None = None
+    """Patients whose slides' files are merged too, and told what became of these."""
+    watch: Watch = field(default_factory=Watch)
+    """Told of each slide that ends, for programs outside."""
+
+
 def compress_slides(
     slides: Sequence[SlideFile | Path | str],
     out: Path,
     model: Path,
     settings: ExtractSettings | None = None,
     reporter: Reporter | None = None,
-    *,
-    keep_features: bool = False,
-    slots_out: Path | None = None,
-    budget: Budget | None = None,
-    assignments: bool = False,
-    engine: Engine | None = None,
-    cases: CaseFiles | None = None,
-    watch: Watch | None = None,
+    options: CompressOptions | None = None,
 ) -> tuple[ExtractReport, Path]:
     """Extract patches, encode and compress them, and write each slide's slots.
 
@@ -49,15 +64,7 @@ def compress_slides(
         settings: Settings of the extraction; None takes the defaults. Where they name no encoder,
             it is the one that the model was trained on.
         reporter: Told of progress and warnings.
-        keep_features: Whether to write the features too.
-        slots_out: Slots go to ``slide_features_tcssa`` in this folder; None takes the job's folder
-            of the grid, where features are too.
-        budget: Number of slots that a slide is folded to, for a model with nested budgets; None
-            keeps all.
-        assignments: Keep which slots each patch went to, of which heat maps are drawn.
-        engine: Starts workers that share the slides; None works in this process alone.
-        cases: Patients whose slides' files are merged too, and told what became of these.
-        watch: Told of each slide that ends, for programs outside.
+        options: What is written where, and by whom; None takes the defaults.
 
     Returns:
         The outcome of every slide, and the path of the slots' index.
@@ -71,22 +78,23 @@ def compress_slides(
         DiskFullError: There is no space left; finished slides are kept.
     """
     settings, reporter = settings or ExtractSettings(), reporter or Silent()
-    runtime = _with_budget(model, settings, budget)
+    options = options or CompressOptions()
+    runtime = _with_budget(model, settings, options.budget)
     # where workers compute, this process only looks at what the model is
-    with runtime if engine is None else nullcontext():
+    with runtime if options.crew is None else nullcontext():
         for note in runtime.notes:
             reporter.warn(note)
         settings = _with_encoder(settings, runtime.facts.encoder, model)
-        folder = slots_out or JobLayout.of(out, settings).grid
-        slots = SlotFiles(folder, runtime, assignments=assignments)
-        files = _files(slides, cases, runtime, reporter)
-        workers = _SlotsOf(model, folder, budget, assignments)
-        report, index = _into_slots(
-            files, out, settings, reporter, slots, workers, engine, watch,
-            keep_features=keep_features,
-        )  # fmt: skip
-    if cases is not None:
-        _merge(cases, slots, report, runtime, settings, reporter)
+        folder = options.slots_out or JobLayout.of(out, settings).grid
+        slots = SlotFiles(folder, runtime, assignments=options.assignments)
+        files = _files(slides, options.cases, runtime, reporter)
+        try:
+            how = _extract_options(options, model, slots)
+            report = extract(files, out, settings, reporter, how)
+        finally:  # of what is there, also where this fails
+            index = slots.write_index()
+    if options.cases is not None:
+        _merge(options.cases, slots, report, runtime, settings, reporter)
     return report, index
 
 
@@ -103,34 +111,13 @@ def _files(
     return files
 
 
-def _into_slots(
-    files: Sequence[SlideFile],
-    out: Path,
-    settings: ExtractSettings,
-    reporter: Reporter,
-    slots: SlotFiles,
-    workers: _SlotsOf,
-    engine: Engine | None,
-    watch: Watch | None,
-    *,
-    keep_features: bool,
-) -> tuple[ExtractReport, Path]:
-    """Extract slides with their slots; the index is of what is there, also where this fails."""
-    try:
-        report = extract(
-            files,
-            out,
-            settings,
-            reporter,
-            keep_features=keep_features,
-            more_sinks=[slots],
-            engine=engine,
-            open_sinks=workers,
-            watch=watch,
-        )
-    finally:
-        index = slots.write_index()
-    return report, index
+def _extract_options(options: CompressOptions, model: Path, slots: SlotFiles) -> ExtractOptions:
+    """Return the options of an extraction whose features become slots."""
+    workers = None
+    if options.crew is not None:
+        opened = _SlotsOf(model, slots.out, options.budget, options.assignments)
+        workers = ExtractWorkers(options.crew, opened)
+    return ExtractOptions(options.keep_features, [slots], workers, options.watch)
 
 
 @dataclass(frozen=True)

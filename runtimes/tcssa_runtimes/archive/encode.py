@@ -10,37 +10,32 @@ this very content.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from tcssa.crew.dispatcher import Dispatcher, Engine, Share
+from tcssa.crew.dispatcher import Dispatcher
 from tcssa.errors import FileError, UsageError
 from tcssa.features import BagRef, open_bag
 from tcssa.features.remote_features import local_features
 from tcssa.files import atomic
 from tcssa.jobs.record import write_record
-from tcssa.jobs.watch import Watch
-from tcssa.reporter import Reporter, Silent
-from tcssa_runtimes.archive.archive_index import (
-    FailedSlide,
-    write_failures,
-    write_index,
-)
-from tcssa_runtimes.archive.archive_kind import ArchiveKind, require_kind, stored_facts
+from tcssa.reporter import Reporter, Silent, Task
+from tcssa_runtimes.archive.archive_index import FailedSlide, write_failures, write_index
+from tcssa_runtimes.archive.archive_kind import require_kind, stored_facts
 from tcssa_runtimes.archive.case_files import CaseFiles
 from tcssa_runtimes.archive.encode_loop import (
     EmptySlide,
-    EncodeFigures,
     HowToEncode,
     SlideOutcome,
     WrittenSlide,
     encode_bags,
     event_of,
 )
+from tcssa_runtimes.archive.encode_options import EncodeOptions, EncodeWorkers
+from tcssa_runtimes.archive.encode_report import EncodeReport
 from tcssa_runtimes.archive.inputs import Shard, archive
-from tcssa_runtimes.archive.shared_job import EncodeJob, ModelChoice
+from tcssa_runtimes.archive.shared_job import EncodeJob
 from tcssa_runtimes.archive.slot_files import FOLDER, read_facts, slide_features_path
 from tcssa_runtimes.archive.slot_parts import drop_slides, find_parts, read_part_facts
 from tcssa_runtimes.archive.stored_slots import EncodedFacts
@@ -48,95 +43,12 @@ from tcssa_runtimes.contract.base import Runtime
 from tcssa_runtimes.contract.checks import require_own_slots
 
 
-@dataclass
-class EncodeReport(EncodeFigures):
-    """Outcome of encoding an archive: counts, slides that failed, and timings."""
-
-    num_encoded: int = 0
-    """Slides encoded by this call, renewed ones among them."""
-    num_renewed: int = 0
-    """Slides whose older file was replaced, being of another model or input, or broken."""
-    num_skipped: int = 0
-    """Slides that were done before this call."""
-    failed: list[FailedSlide] = field(default_factory=list)
-    empty: list[Path] = field(default_factory=list)
-    """Files without a single patch, as of slides without tissue; nothing is written for them."""
-    num_patches: int = 0
-    readers: int = 2
-    total_s: float = 0.0
-    workers: list[Share] = field(default_factory=list)
-    """What each worker did, where several shared the slides."""
-
-    def take(self, figures: EncodeFigures) -> None:
-        """Take the figures of the one process that worked."""
-        for each in fields(EncodeFigures):
-            setattr(self, each.name, getattr(figures, each.name))
-
-    def add_up(self, shares: Sequence[Share], seconds: float) -> None:
-        """Take the figures of several workers: sums of their bytes, means of their times.
-
-        Args:
-            shares: The workers.
-            seconds: From the first start to the last file.
-        """
-        self.workers, self.encode_s = list(shares), seconds
-        ended: list[EncodeFigures] = [share.report for share in shares if share.report is not None]
-        if not ended:
-            return
-        runtimes = Counter(figures.runtime for figures in ended)
-        self.runtime = ", ".join(f"{number} x {name}" for name, number in runtimes.items())
-        self.notes = list(dict.fromkeys(note for figures in ended for note in figures.notes))
-        self.num_bytes = sum(figures.num_bytes for figures in ended)
-        for name in ("read_s", "copy_s", "compute_s", "idle_s", "write_s"):
-            setattr(self, name, sum(getattr(figures, name) for figures in ended) / len(ended))
-
-    @property
-    def slides_per_s(self) -> float:
-        """Return the slides encoded per second."""
-        return self.num_encoded / self.encode_s if self.encode_s else 0.0
-
-    @property
-    def patches_per_s(self) -> float:
-        """Return the patches encoded per second."""
-        return self.num_patches / self.encode_s if self.encode_s else 0.0
-
-    @property
-    def gb_per_s(self) -> float:
-        """Return the features read per second, in 10^9 bytes."""
-        return self.num_bytes / self.encode_s / 1e9 if self.encode_s else 0.0
-
-    def shares(self) -> dict[str, float]:
-        """Return the share of the time in which each part was busy.
-
-        Parts overlap, except for compute and idle.
-        """
-        parts = {
-            "read": self.read_s,
-            "copy": self.copy_s,
-            "compute": self.compute_s,
-            "write": self.write_s,
-            "idle": self.idle_s,
-        }
-        return {name: seconds / (self.encode_s or 1.0) for name, seconds in parts.items()}
-
-
 def encode(
     bags: Iterable[Path],
     out: Path,
     runtime: Runtime,
     reporter: Reporter | None = None,
-    *,
-    manifest: Path | None = None,
-    shard: Shard | None = None,
-    memory_mb: int = 2048,
-    readers: int = 2,
-    assignments: bool = False,
-    overwrite: bool = False,
-    engine: Engine | None = None,
-    model: ModelChoice | None = None,
-    cases: CaseFiles | None = None,
-    watch: Watch | None = None,
-    to: ArchiveKind = "hdf5",
+    options: EncodeOptions | None = None,
 ) -> EncodeReport:
     """Encode feature files into ``OUT/slide_features_tcssa/S.h5``; ``OUT/index.csv`` lists them.
 
@@ -146,18 +58,7 @@ def encode(
         out: The output folder.
         runtime: The model, as `open_runtime` returns it; it is entered only if there is work.
         reporter: Told of progress and of slides that fail.
-        manifest: A table of more feature files.
-        shard: The part of the archive to encode, whose number is in its tables' names; None
-            encodes all.
-        memory_mb: Memory that features may take, in 10^6 bytes.
-        readers: Number of threads that read.
-        assignments: Keep the slots of each patch; slides that are done without are encoded again.
-        overwrite: Encode slides again that are done already.
-        engine: Starts workers that share the slides; None works in this process alone.
-        model: How workers open the model, needed where there are some.
-        cases: Patients whose slides' files are merged too, and told what became of these.
-        watch: Told of each slide that ends, for programs outside.
-        to: What to write: a file a slide, or Parquet parts of many (`archive.slot_parts`).
+        options: What is encoded, how, by whom, and what is written; None takes the defaults.
 
     Raises:
         MissingDataError: A path does not exist, or a folder holds no feature file.
@@ -171,122 +72,127 @@ def encode(
         ProcessesError: Workers die before they begin.
     """
     begin = time.perf_counter()
-    reporter, watch = reporter or Silent(), watch or Watch()
-    report = EncodeReport(runtime.name, readers=readers)
-    found = archive([local_features(bag, reporter) for bag in bags], manifest)
-    refs = _refs(found, shard, cases, runtime, reporter)
-    if cases is not None and to == "parquet":
-        raise UsageError(
-            "patients are merged of files, one a slide, and Parquet parts hold many",
-            hint="leave --by case or --to parquet out",
-        )
-    require_kind(out, to, assignments=assignments)
+    reporter, options = reporter or Silent(), options or EncodeOptions()
+    found = archive([local_features(bag, reporter) for bag in bags], options.manifest)
+    work = _Work(
+        _refs(found, options, runtime, reporter),
+        options.how(out),
+        options,
+        runtime,
+        reporter,
+        EncodeReport(runtime.name, readers=options.readers),
+    )
+    require_kind(out, options.to, assignments=options.assignments)
     # the same of every shard
     write_record(out, "encode", len(found), out / FOLDER)
     atomic.discard_leftovers(out / FOLDER)
     atomic.discard_leftovers(out)
-    stored = {} if overwrite else stored_facts(out, to, reporter)
-    rows = {} if overwrite else _find_done(refs, stored, out, runtime, assignments=assignments)
-    to_do = [ref for ref in refs if ref not in rows]
-    report.num_skipped = len(rows)
-    if to == "parquet" and to_do:
-        report.num_renewed = _make_room(out, to_do, shard)
-    how = HowToEncode(out, memory_mb * 1_000_000, readers, assignments=assignments, to=to)
-    work = _Work(to_do, how, reporter, report, rows, watch)
-    with watch.over("encode", len(refs), len(rows)):
-        work.run(runtime, engine, model)
-    if cases is not None:
-        work.merge(cases, refs, runtime, overwrite=overwrite)
-    work.write_tables("" if shard is None else shard.suffix)
-    report.total_s = time.perf_counter() - begin
-    return report
+    to_do = work.look_up_done()
+    with options.watch.over("encode", len(work.refs), len(work.rows)):
+        if to_do:
+            work.run(to_do)
+    if options.cases is not None:
+        work.merge(options.cases)
+    work.write_tables()
+    work.report.total_s = time.perf_counter() - begin
+    return work.report
 
 
 def _refs(
-    refs: list[BagRef],
-    shard: Shard | None,
-    cases: CaseFiles | None,
-    runtime: Runtime,
-    reporter: Reporter,
+    refs: list[BagRef], options: EncodeOptions, runtime: Runtime, reporter: Reporter
 ) -> list[BagRef]:
     """Return the files to encode, and plan the merging of their patients.
 
     Raises:
-        UsageError: The model is an ensemble, or patients are to be merged of a shard, or by a model
-            that cannot.
+        UsageError: The model is an ensemble, or patients are to be merged of a shard, of Parquet
+            parts, or by a model that cannot.
     """
     require_own_slots(runtime.facts)
-    if cases is None:
-        return refs if shard is None else shard.of(refs)
-    if shard is not None:
+    if options.cases is None:
+        return refs if options.shard is None else options.shard.of(refs)
+    if options.shard is not None:
         raise UsageError(
             "a patient's slides may lie in several shards",
             hint="encode all shards, then give the command with --by case and without --shard: "
             "slides that are done are only merged",
         )
-    cases.plan([ref.slide_id for ref in refs], runtime, reporter)
+    options.cases.plan([ref.slide_id for ref in refs], runtime, reporter)
+    if options.to == "parquet":
+        raise UsageError(
+            "patients are merged of files, one a slide, and Parquet parts hold many",
+            hint="leave --by case or --to parquet out",
+        )
     return refs
 
 
 @dataclass
 class _Work:
-    """The slides that one call of `encode` has to do, and what becomes of them."""
+    """The slides that one call of `encode` was given, and what becomes of them."""
 
-    bags: Sequence[BagRef]
+    refs: Sequence[BagRef]
     how: HowToEncode
+    options: EncodeOptions
+    runtime: Runtime
     reporter: Reporter
     report: EncodeReport
-    rows: dict[BagRef, EncodedFacts]
-    watch: Watch
+    rows: dict[BagRef, EncodedFacts] = field(default_factory=dict)
 
-    def run(self, runtime: Runtime, engine: Engine | None, model: ModelChoice | None) -> None:
-        """Encode the slides, in the workers of an engine if there is one."""
-        if self.bags and engine is None:
-            self.alone(runtime)
-        elif self.bags and engine is not None:
-            assert model is not None, "workers need to know how the model is opened"
-            self.shared(engine, model)
+    def look_up_done(self) -> list[BagRef]:
+        """Return the slides that are to be encoded, and make room for them."""
+        out, options = self.how.out, self.options
+        if not options.overwrite:
+            stored = stored_facts(out, options.to, self.reporter)
+            self.rows = _find_done(self.refs, stored, self.how, self.runtime)
+        to_do = [ref for ref in self.refs if ref not in self.rows]
+        self.report.num_skipped = len(self.rows)
+        if options.to == "parquet" and to_do:
+            self.report.num_renewed = _make_room(out, to_do, options.shard)
+        return to_do
 
-    def alone(self, runtime: Runtime) -> None:
-        """Encode in this process."""
-        with runtime, self.reporter.task("encode", len(self.bags), "slides") as task:
+    def run(self, bags: Sequence[BagRef]) -> None:
+        """Encode slides, in workers if there are any."""
+        workers = self.options.workers
+        with self.reporter.task("encode", len(bags), "slides") as task:
+            if workers is None:
+                self._alone(bags, task)
+            else:
+                self._shared(bags, task, workers)
+        self.report.failed.sort(key=lambda slide: slide.path)
+        self.report.empty.sort()
+
+    def _alone(self, bags: Sequence[BagRef], task: Task) -> None:
+        def record(bag: BagRef, outcome: SlideOutcome) -> None:
+            self._record(outcome)
+            self.options.watch.slide(event_of(bag.slide_id, outcome))
+            task.advance()
+
+        with self.runtime as runtime:
             for note in runtime.notes:
                 self.reporter.warn(note)
+            self.report.take(encode_bags(bags, runtime, self.how, record))
 
-            def record(bag: BagRef, outcome: SlideOutcome) -> None:
-                self._record(outcome)
-                self.watch.slide(event_of(bag.slide_id, outcome))
-                task.advance()
-
-            self.report.take(encode_bags(self.bags, runtime, self.how, record))
-        self._sort()
-
-    def shared(self, engine: Engine, model: ModelChoice) -> None:
-        """Encode in the workers of an engine, which divide the memory."""
+    def _shared(self, bags: Sequence[BagRef], task: Task, workers: EncodeWorkers) -> None:
         begin = time.perf_counter()
-        share = replace(self.how, memory_bytes=self.how.memory_bytes // engine.num_workers)
-        job = EncodeJob(model, engine.device, share)
-        with self.reporter.task("encode", len(self.bags), "slides") as task:
-            shares = Dispatcher(
-                job, self.bags, engine, self._record, self.reporter, task, self.watch
-            ).run()
-        self.report.add_up(shares, time.perf_counter() - begin)
+        job = EncodeJob(workers.model, workers.crew.device, self.how)
+        told = (self.reporter, task, self.options.watch)
+        self.report.add_up(Dispatcher(job, bags, workers.crew, self._record, *told).run())
+        self.report.encode_s += time.perf_counter() - begin
         atomic.discard_leftovers(self.how.out / FOLDER)  # of a worker that died
-        self._sort()
 
-    def merge(
-        self, cases: CaseFiles, refs: Sequence[BagRef], runtime: Runtime, *, overwrite: bool
-    ) -> None:
+    def merge(self, cases: CaseFiles) -> None:
         """Merge the files of the patients' slides, those that were done before among them."""
         encoded = {ref.slide_id: facts for ref, facts in self.rows.items()}
-        empty = [ref.slide_id for ref in refs if ref.address in self.report.empty]
-        cases.merge(encoded, empty, self.how.out, runtime, self.reporter, overwrite=overwrite)
+        empty = [ref.slide_id for ref in self.refs if ref.address in self.report.empty]
+        again = self.options.overwrite
+        cases.merge(encoded, empty, self.how.out, self.runtime, self.reporter, overwrite=again)
         self.report.failed += cases.failed
 
-    def write_tables(self, suffix: str) -> None:
-        """Write the index and the failures; ``suffix`` says of which shard they are."""
-        write_index(self.how.out / f"index{suffix}.csv", self.rows.values())
-        write_failures(self.how.out / f"failed{suffix}.csv", self.report.failed)
+    def write_tables(self) -> None:
+        """Write the index and the failures; their names say of which shard they are."""
+        out, shard = self.how.out, self.options.shard
+        suffix = "" if shard is None else shard.suffix
+        write_index(out / f"index{suffix}.csv", self.rows.values())
+        write_failures(out / f"failed{suffix}.csv", self.report.failed)
 
     def _record(self, outcome: SlideOutcome) -> None:
         report = self.report
@@ -302,10 +208,6 @@ class _Work:
             case FailedSlide(path, reason):
                 report.failed.append(outcome)
                 self.reporter.warn(f"{path.name} was not encoded: {reason}")
-
-    def _sort(self) -> None:
-        self.report.failed.sort(key=lambda slide: slide.path)
-        self.report.empty.sort()
 
 
 def _make_room(out: Path, bags: Sequence[BagRef], shard: Shard | None) -> int:
@@ -326,20 +228,15 @@ def _make_room(out: Path, bags: Sequence[BagRef], shard: Shard | None) -> int:
 
 
 def _find_done(
-    bags: Sequence[BagRef],
-    stored: dict[str, EncodedFacts],
-    out: Path,
-    runtime: Runtime,
-    *,
-    assignments: bool,
+    bags: Sequence[BagRef], stored: dict[str, EncodedFacts], how: HowToEncode, runtime: Runtime
 ) -> dict[BagRef, EncodedFacts]:
     """Return the slides that need not be encoded again, of those known and of files beside."""
     done = {}
     for bag in bags:
-        facts = stored.get(bag.slide_id) or read_facts(slide_features_path(out, bag.slide_id))
+        facts = stored.get(bag.slide_id) or read_facts(slide_features_path(how.out, bag.slide_id))
         if facts is None or facts.budget != runtime.budget_text:
             continue
-        if assignments and not facts.has_assignments:
+        if how.assignments and not facts.has_assignments:
             continue
         try:
             if _is_of(facts, bag, runtime):

@@ -74,10 +74,6 @@ class EncodeJob(Job[BagRef, SlideOutcome]):
         """See `tcssa.crew.member.Job.lost`."""
         return FailedSlide(item.address, reason, "encode it alone to see why")
 
-    def is_taken(self, row: SlideOutcome) -> bool:
-        """See `tcssa.crew.member.Job.is_taken`."""
-        return False
-
     def event(self, slide_id: str, row: SlideOutcome) -> SlideEvent:
         """See `tcssa.crew.member.Job.event`."""
         return event_of(slide_id, row)

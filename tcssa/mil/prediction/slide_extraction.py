@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tcssa.config.settings import resolve
-from tcssa.crew.dispatcher import Engine
+from tcssa.crew.dispatcher import Crew
 from tcssa.encoders.registry import encoder_spec, is_encoder_name
 from tcssa.errors import RunError, TcssaError, UsageError
 from tcssa.features import BagRef, find_bags, open_bag
@@ -17,6 +17,7 @@ from tcssa.mil.results.finished import FinishedRun
 from tcssa.plugins import is_own_encoder, require_told
 from tcssa.reporter import Reporter
 from tcssa.slides import ExtractSettings, extract
+from tcssa.slides.extraction.extract_options import ExtractOptions, ExtractWorkers
 from tcssa.slides.extraction.job_layout import JobLayout
 from tcssa.slides.extraction.report import SlideResult
 from tcssa.slides.manifest import SlideFile
@@ -142,7 +143,7 @@ def extract_slides(
     job: Path,
     settings: ExtractSettings,
     reporter: Reporter,
-    engine: Engine | None = None,
+    crew: Crew | None = None,
 ) -> tuple[list[BagRef], list[FailedSlide]]:
     """Extract slides, and return their feature files, and the slides that have none.
 
@@ -151,7 +152,7 @@ def extract_slides(
         job: The job folder; slides that are done there already are not extracted again.
         settings: Settings of the extraction.
         reporter: Told of progress and warnings.
-        engine: Starts workers that share the slides; None works in this process alone.
+        crew: Workers that share the slides; None works in this process alone.
 
     Raises:
         UsageError: Features that are there already were made with other parameters.
@@ -161,7 +162,8 @@ def extract_slides(
     layout = JobLayout.of(job, settings)
     bags: list[BagRef] = []
     failed: list[FailedSlide] = []
-    for result in extract(slides, job, settings, reporter, engine=engine).slides:
+    options = ExtractOptions(workers=None if crew is None else ExtractWorkers(crew))
+    for result in extract(slides, job, settings, reporter, options).slides:
         if result.status in ("done", "skipped") and result.num_patches:
             bags.append(BagRef(layout.features_file(result.slide_id)))
         else:

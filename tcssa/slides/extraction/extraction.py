@@ -7,21 +7,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from tcssa.config.settings import write_resolved
-from tcssa.crew.dispatcher import Dispatcher, Engine
+from tcssa.crew.dispatcher import Dispatcher
+from tcssa.crew.left_behind import LeftBehind
 from tcssa.encoders import EncoderSpec, encoder_spec
 from tcssa.errors import SlideError, UsageError, counted
 from tcssa.files import atomic
-from tcssa.files.locks import FolderLocks, held_locks
+from tcssa.files.locks import FolderLocks
 from tcssa.jobs.record import write_record
-from tcssa.jobs.watch import Watch
 from tcssa.reporter import Reporter, Silent, Task
+from tcssa.slides.extraction.extract_options import ExtractOptions, ExtractWorkers
 from tcssa.slides.extraction.feature_files import FeatureFiles
 from tcssa.slides.extraction.job_layout import JobLayout
 from tcssa.slides.extraction.report import ExtractReport, SlideResult, update_failures
 from tcssa.slides.extraction.resume import params_of, require_same_fallback
-from tcssa.slides.extraction.shared_job import ExtractJob, OpenSinks
+from tcssa.slides.extraction.shared_job import ExtractJob
 from tcssa.slides.extraction.sinks import SlideSink, finished_by_all
 from tcssa.slides.extraction.slide_loop import work_on_slides
 from tcssa.slides.manifest import SlideFile, find_slides
@@ -37,12 +39,7 @@ def extract(
     out: Path | str,
     settings: ExtractSettings | None = None,
     reporter: Reporter | None = None,
-    *,
-    keep_features: bool = True,
-    more_sinks: Sequence[SlideSink] = (),
-    engine: Engine | None = None,
-    open_sinks: OpenSinks | None = None,
-    watch: Watch | None = None,
+    options: ExtractOptions | None = None,
 ) -> ExtractReport:
     """Extract the patch features of slides into a job folder.
 
@@ -56,11 +53,7 @@ def extract(
         out: Folder of the job.
         settings: Settings of the extraction; None takes the defaults.
         reporter: Receives progress and warnings; None shows nothing.
-        keep_features: Whether to write the features.
-        more_sinks: Further sinks of the features, such as a compressor that makes slots of them.
-        engine: Starts workers that share the slides; None works in this process alone.
-        open_sinks: Opens the further sinks in each worker; wanted where there are both.
-        watch: Told of each slide that ends, for programs outside.
+        options: Who works, what is kept and who watches; None takes the defaults.
 
     Returns:
         The result of every slide.
@@ -73,83 +66,122 @@ def extract(
         ProcessesError: Workers die before they begin.
     """
     settings, reporter = settings or ExtractSettings(), reporter or Silent()
-    watch = watch or Watch()
+    options = options or ExtractOptions()
     check_readers(settings.reader, reporter)
     files = as_files(slides, reporter)
-    layout = JobLayout.of(Path(out), settings)
-    spec = encoder_spec(settings.encoder, settings.weights)
-    sinks = _sinks([FeatureFiles(layout, settings)] if keep_features else [], more_sinks)
-    report = ExtractReport(features_folder=layout.features)
-    pending = _skip_finished(files, settings, sinks, spec, report)
-    _discard_leftovers(layout)
+    work = _Work.of(Path(out), settings, reporter, options)
+    pending = work.skip_finished(files)
     num_done = len(files) - len(pending)
+    _discard_leftovers(work.layout)
     # a slide is done when the last of the sinks has it
-    write_record(layout.features, "extract", len(files), sinks[-1].folder)
+    write_record(work.layout.features, "extract", len(files), work.sinks[-1].folder)
     with (
-        watch.over("extract", len(files), num_done),
+        options.watch.over("extract", len(files), num_done),
         reporter.task("extracting", len(files), "slides") as task,
     ):
         task.advance(num_done)
         if pending:
-            write_resolved(settings, layout.features)
+            write_resolved(settings, work.layout.features)
         while pending:
-            work = _Work(pending, settings, layout, report, reporter, task, watch)
-            if engine is None:
-                work.alone(spec, sinks)
-            else:
-                job = ExtractJob.of(Path(out), settings, engine, keep_features, open_sinks)
-                work.shared(job, engine)
-            pending = work.left_behind(spec, sinks)
+            pending = work.over(pending, task)
     places = {file.slide_id: place for place, file in enumerate(files)}
-    report.slides.sort(key=lambda slide: places[slide.slide_id])
-    return report
+    work.report.slides.sort(key=lambda slide: places[slide.slide_id])
+    return work.report
 
 
 @dataclass(frozen=True)
 class _Work:
-    """The slides that one call of `extract` has to do, and where their results go."""
+    """The work of one call of `extract`, and where its results go."""
 
-    pending: Sequence[SlideFile]
+    out: Path
     settings: ExtractSettings
-    layout: JobLayout
-    report: ExtractReport
     reporter: Reporter
-    task: Task
-    watch: Watch
+    options: ExtractOptions
+    layout: JobLayout
+    spec: EncoderSpec
+    sinks: Sequence[SlideSink]
+    report: ExtractReport
+    left_behind: LeftBehind
 
-    def alone(self, spec: EncoderSpec, sinks: Sequence[SlideSink]) -> None:
-        """Extract in this process."""
+    @classmethod
+    def of(
+        cls, out: Path, settings: ExtractSettings, reporter: Reporter, options: ExtractOptions
+    ) -> Self:
+        """Return the work of a call, of which nothing is begun.
 
+        Raises:
+            UsageError: No sink takes the features.
+        """
+        layout = JobLayout.of(out, settings)
+        own = [FeatureFiles(layout, settings)] if options.keep_features else []
+        return cls(
+            out,
+            settings,
+            reporter,
+            options,
+            layout,
+            encoder_spec(settings.encoder, settings.weights),
+            _sinks(own, options.more_sinks),
+            ExtractReport(features_folder=layout.features),
+            LeftBehind(layout.features, reporter),
+        )
+
+    def skip_finished(self, files: Sequence[SlideFile]) -> list[SlideFile]:
+        """Return the slides still to be done; all are checked before anything is begun."""
+        pending: list[SlideFile] = []
+        for file in files:
+            before = None
+            if not self.settings.overwrite:
+                with suppress(SlideError):  # it fails in its turn
+                    file.require_usable_name()
+                    params = params_of(file, self.settings, self.spec)
+                    before = finished_by_all(file, self.sinks, params)
+            if before is None:
+                pending.append(file)
+            else:
+                require_same_fallback(before, self.settings.fallback_mpp)
+                self.report.slides.append(before)
+        return pending
+
+    def over(self, pending: Sequence[SlideFile], task: Task) -> list[SlideFile]:
+        """Extract slides; return those that another process had and left undone."""
+        workers = self.options.workers
+        with self._cleaned_up():
+            if workers is None:
+                self._alone(pending, task)
+            else:
+                self._shared(pending, task, workers)
+        return self._left_behind(pending)
+
+    def _alone(self, pending: Sequence[SlideFile], task: Task) -> None:
         def record(result: SlideResult) -> None:
             self.report.slides.append(result)
-            self.watch.slide(result.event)
-            self.task.advance()
+            self.options.watch.slide(result.event)
+            task.advance()
 
-        what = (self.pending, self.settings, self.layout, spec, sinks)
-        with self._cleaned_up():
-            self.report.take_figures(work_on_slides(*what, record, self.reporter, self.task))
+        what = (pending, self.settings, self.layout, self.spec, self.sinks)
+        self.report.take_figures(work_on_slides(*what, record, self.reporter, task))
 
-    def shared(self, job: ExtractJob, engine: Engine) -> None:
-        """Extract in the workers of an engine."""
-        began, record = time.perf_counter(), self.report.slides.append
-        told = (self.reporter, self.task, self.watch)
-        crew = Dispatcher(job, self.pending, engine, record, *told)
-        with self._cleaned_up():
-            shares = [*self.report.workers, *crew.run()]
-            self.report.add_up(shares, time.perf_counter() - began)
+    def _shared(self, pending: Sequence[SlideFile], task: Task, workers: ExtractWorkers) -> None:
+        report, began = self.report, time.perf_counter()
+        job = ExtractJob.of(self.out, self.settings, workers, self.options.keep_features)
+        told = (self.reporter, task, self.options.watch, self.left_behind.deaths)
+        report.add_up(Dispatcher(job, pending, workers.crew, report.slides.append, *told).run())
+        report.seconds += time.perf_counter() - began
+        # with those of workers that died before they could say
+        done = (slide.num_patches for slide in report.slides if slide.status == "done")
+        report.num_encoded = sum(done)
 
-    def left_behind(self, spec: EncoderSpec, sinks: Sequence[SlideSink]) -> list[SlideFile]:
+    def _left_behind(self, pending: Sequence[SlideFile]) -> list[SlideFile]:
         """Return slides that another process had, has no more, and left undone: it died."""
         report = self.report
-        in_work = {lock.name for lock in held_locks(self.layout.features) if lock.is_live}
-        taken = {slide.slide_id for slide in report.slides if slide.status == "taken"} - in_work
-        again = [slide for slide in self.pending if slide.slide_id in taken]
-        # clocks may differ: a pass that got nothing is the last; what is done may be new
-        if self.settings.overwrite or len(again) == len(self.pending):
-            return []
+        taken = {slide.slide_id for slide in report.slides if slide.status == "taken"}
+        if self.settings.overwrite:  # those of others were done since, for all that can be told
+            taken &= self.left_behind.deaths.keys()
+        again = self.left_behind.among(pending, taken)
         names = {slide.slide_id for slide in again}
         report.slides = [slide for slide in report.slides if slide.slide_id not in names]
-        left = _skip_finished(again, self.settings, sinks, spec, report)
+        left = self.skip_finished(again)  # what is done may be new
         if left:
             self.reporter.note(f"{counted(len(left), 'slide')} that another process left undone")
         return left
@@ -202,26 +234,3 @@ def as_files(slides: Sequence[SlideFile | Path | str], reporter: Reporter) -> li
     known = [slide for slide in slides if isinstance(slide, SlideFile)]
     paths = [slide for slide in slides if not isinstance(slide, SlideFile)]
     return [*known, *find_slides(paths, reporter=reporter)] if paths else known
-
-
-def _skip_finished(
-    files: Sequence[SlideFile],
-    settings: ExtractSettings,
-    sinks: Sequence[SlideSink],
-    spec: EncoderSpec,
-    report: ExtractReport,
-) -> list[SlideFile]:
-    """Return the slides still to be done; all are checked before anything is begun."""
-    pending: list[SlideFile] = []
-    for file in files:
-        before = None
-        if not settings.overwrite:
-            with suppress(SlideError):  # it fails in its turn
-                file.require_usable_name()
-                before = finished_by_all(file, sinks, params_of(file, settings, spec))
-        if before is None:
-            pending.append(file)
-        else:
-            require_same_fallback(before, settings.fallback_mpp)
-            report.slides.append(before)
-    return pending

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from tcssa.crew.dispatcher import Share
+from tcssa.crew.shares import Join, SharedWork, each_counted, means_by_name, sums_by_name
 from tcssa.files import atomic
 from tcssa.files.table import read_table
 from tcssa.jobs.watch import SlideEvent
@@ -85,13 +84,16 @@ class LoopFigures:
 
 
 @dataclass
-class ExtractReport(LoopFigures):
+class ExtractReport(LoopFigures, SharedWork):
     """Results of all slides, in the order they were given, and their totals."""
 
+    joins: ClassVar[Mapping[str, Join]] = {
+        "device": each_counted,
+        "shares": means_by_name,
+        "staged": sums_by_name,
+    }
     features_folder: Path = field(kw_only=True)
     slides: list[SlideResult] = field(default_factory=list)
-    workers: list[Share] = field(default_factory=list)
-    """What each worker did, where several shared the slides."""
 
     def take_figures(self, figures: LoopFigures) -> None:
         """Take the figures of the one process that worked, beside those it has had before."""
@@ -99,26 +101,6 @@ class ExtractReport(LoopFigures):
         self.num_encoded += figures.num_encoded
         self.device, self.shares = figures.device, figures.shares
         self.staged = figures.staged
-
-    def add_up(self, shares: Sequence[Share], seconds: float) -> None:
-        """Take the figures of several workers: sums of their patches, means of their shares.
-
-        Args:
-            shares: All workers.
-            seconds: How long they have worked since this was called before.
-        """
-        self.workers = list(shares)
-        self.seconds += seconds
-        ended = [share.report for share in shares if share.report is not None]
-        self.num_encoded = sum(slide.num_patches for slide in self.slides if slide.status == "done")
-        self.staged = dict(sum((Counter(figures.staged) for figures in ended), Counter()))
-        devices = Counter(figures.device for figures in ended if figures.device is not None)
-        self.device = ", ".join(f"{n} x {name}" for name, n in devices.items()) or None
-        names = dict.fromkeys(name for figures in ended for name in figures.shares)
-        self.shares = {
-            name: sum(figures.shares.get(name, 0.0) for figures in ended) / len(ended)
-            for name in names
-        }
 
     def count(self, status: Status) -> int:
         """Count the slides with this status."""

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from tcssa.crew.dispatcher import Engine
 from tcssa.crew.member import Job
 from tcssa.encoders import encoder_spec
 from tcssa.jobs.watch import SlideEvent
 from tcssa.reporter import Reporter
+from tcssa.slides.extraction.extract_options import ExtractWorkers, OpenSinks
 from tcssa.slides.extraction.feature_files import FeatureFiles
 from tcssa.slides.extraction.job_layout import JobLayout
 from tcssa.slides.extraction.report import LoopFigures, SlideResult
-from tcssa.slides.extraction.sinks import SlideSink
 from tcssa.slides.extraction.slide_loop import work_on_slides
 from tcssa.slides.manifest import SlideFile
 from tcssa.slides.settings import ExtractSettings
-
-OpenSinks = Callable[[ExtractSettings], AbstractContextManager[Sequence[SlideSink]]]
-"""Opens sinks in a worker, with the settings that hold there; it is sent there, so it pickles."""
 
 
 @dataclass(frozen=True)
@@ -39,21 +35,20 @@ class ExtractJob(Job[SlideFile, SlideResult]):
         cls,
         out: Path,
         settings: ExtractSettings,
-        engine: Engine,
+        workers: ExtractWorkers,
         keep_features: bool,
-        open_sinks: OpenSinks | None,
     ) -> Self:
-        """Return the job of an engine's workers, who divide its cores.
+        """Return the job of workers, who divide the cores.
 
         Args:
             out: Folder of the job.
             settings: Settings of the whole extraction.
-            engine: Starts the workers.
+            workers: The workers.
             keep_features: Whether features are written.
-            open_sinks: Opens further sinks.
         """
-        here = {"device": engine.device, "readers": settings.readers or engine.cores}
-        return cls(out, settings.model_copy(update=here), keep_features, open_sinks)
+        crew = workers.crew
+        here = {"device": crew.device, "readers": settings.readers or crew.cores}
+        return cls(out, settings.model_copy(update=here), keep_features, workers.open_sinks)
 
     def work(
         self,
@@ -83,10 +78,6 @@ class ExtractJob(Job[SlideFile, SlideResult]):
         """See `tcssa.crew.member.Job.lost`."""
         result = SlideResult(item.slide_id, item.path, "failed")
         return replace(result, reason=reason, hint="extract it alone to see why")
-
-    def is_taken(self, row: SlideResult) -> bool:
-        """See `tcssa.crew.member.Job.is_taken`."""
-        return row.status == "taken"
 
     def event(self, slide_id: str, row: SlideResult) -> SlideEvent:
         """See `tcssa.crew.member.Job.event`."""

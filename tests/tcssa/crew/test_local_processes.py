@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 from crew_jobs import DiesAtOnce, Numbered, Write
 
-from tcssa.crew.dispatcher import Dispatcher, Share
+from tcssa.crew.dispatcher import Dispatcher
 from tcssa.crew.local_processes import LocalProcesses, cpu_seats, gpu_seats
+from tcssa.crew.shares import Share
 from tcssa.errors import DeviceError, FileError, ProcessesError, UsageError
 from tcssa.reporter import Silent
 
@@ -17,8 +18,8 @@ def run(
     rows: list[str] = []
     reporter = Silent()
     with reporter.task("work", len(items), "slides") as task:
-        engine = LocalProcesses(cpu_seats(workers))
-        shares = Dispatcher(job, items, engine, rows.append, reporter, task).run()
+        crew = LocalProcesses(cpu_seats(workers))
+        shares = Dispatcher(job, items, crew, rows.append, reporter, task).run()
     return rows, shares, reporter.warnings
 
 

@@ -52,8 +52,8 @@ def test_a_cluster_that_loses_two_of_three_nodes_does_each_item_once(
 
     reporter = Silent()
     with reporter.task("work", len(ITEMS), "slides") as task:
-        engine = RayActors(cluster.address, 3)
-        shares = Dispatcher(Write(tmp_path), ITEMS, engine, on_row, reporter, task).run()
+        crew = RayActors(cluster.address, 3)
+        shares = Dispatcher(Write(tmp_path), ITEMS, crew, on_row, reporter, task).run()
     assert rows == ["done"] * 600
     assert sum(share.num_slides for share in shares) == 600
     assert sum(share.died for share in shares) == 2

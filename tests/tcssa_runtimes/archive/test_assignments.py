@@ -12,7 +12,7 @@ from tcssa.compressor import save_compressor
 from tcssa.errors import FeatureFileError
 from tcssa.features import open_bag
 from tcssa.slides.extraction.verify import verify
-from tcssa_runtimes import EncodeReport, encode, open_runtime
+from tcssa_runtimes import EncodeOptions, EncodeReport, encode, open_runtime
 from tcssa_runtimes.archive.slot_files import FOLDER, require_facts
 from tcssa_runtimes.archive.stored_slides import find_stored, read_stored
 
@@ -35,7 +35,9 @@ def checkpoint(tmp_path: Path) -> Path:
 def encoded(model: Path, bag: Path, *, assignments: bool = True) -> tuple[EncodeReport, Path]:
     out = bag.parents[1] / "out"
     runtime = open_runtime(model, device="cpu")
-    return encode([bag], out, runtime, assignments=assignments), out / FOLDER / "s.h5"
+    return encode(
+        [bag], out, runtime, options=EncodeOptions(assignments=assignments)
+    ), out / FOLDER / "s.h5"
 
 
 @pytest.mark.parametrize("kind", ["torch", "full", "chunked"])

@@ -16,9 +16,8 @@ from tcssa.errors import UsageError
 from tcssa.features import open_bag
 from tcssa.reporter import Silent
 from tcssa_cli.main import run as run_tcssa
-from tcssa_runtimes import open_runtime
+from tcssa_runtimes import EncodeOptions, EncodeReport, encode, open_runtime
 from tcssa_runtimes.archive.case_files import CaseFiles
-from tcssa_runtimes.archive.encode import EncodeReport, encode
 from tcssa_runtimes.archive.inputs import Shard
 from tcssa_runtimes.archive.merge import merge_slides
 from tcssa_runtimes.archive.slot_files import require_facts
@@ -41,7 +40,9 @@ def encoded(
     features: Path, model: Path, reporter: Silent | None = None
 ) -> tuple[EncodeReport, CaseFiles]:
     cases, out = CaseFiles(TABLE), features.parent / "out"
-    report = encode([features], out, open_runtime(model), reporter or Silent(), cases=cases)
+    report = encode(
+        [features], out, open_runtime(model), reporter or Silent(), EncodeOptions(cases=cases)
+    )
     return report, cases
 
 
@@ -122,7 +123,7 @@ def test_slides_keep_their_assignments_and_patients_do_without(
 ) -> None:
     out, cases = features.parent / "out", CaseFiles(TABLE)
     runtime = open_runtime(checkpoint)
-    encode([features], out, runtime, Silent(), assignments=True, cases=cases)
+    encode([features], out, runtime, Silent(), EncodeOptions(assignments=True, cases=cases))
     assert cases.num_merged == 3
     for folder, keeps in (("slide_features_tcssa", True), ("case_features_tcssa", False)):
         kept = {require_facts(path).has_assignments for path in (out / folder).iterdir()}
@@ -138,10 +139,11 @@ def test_what_cannot_be_merged_is_refused_before_anything_is_encoded(
     with pytest.raises(UsageError, match="places of different slides do not add up"):
         encoded(features, tmp_path / "places.safetensors")
     runtime, out = open_runtime(checkpoint), tmp_path / "out"
+    options = EncodeOptions(cases=CaseFiles(TABLE), shard=Shard(1, 2))
     with pytest.raises(UsageError, match="slides may lie in several shards"):
-        encode([features], out, runtime, Silent(), cases=CaseFiles(TABLE), shard=Shard(1, 2))
+        encode([features], out, runtime, Silent(), options)
     with pytest.raises(UsageError, match="case_id 'a/b' is no plain name"):
-        encode([features], out, runtime, Silent(), cases=CaseFiles({"n1": "a/b"}))
+        encode([features], out, runtime, Silent(), EncodeOptions(cases=CaseFiles({"n1": "a/b"})))
     assert not out.exists()
 
 

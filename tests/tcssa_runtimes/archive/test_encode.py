@@ -24,7 +24,7 @@ from tcssa.features.content import content_hash
 from tcssa.files.checksums import file_sha256
 from tcssa.reporter import Silent
 from tcssa_exporters import export_compressor
-from tcssa_runtimes import EncodeReport, Shard, encode, open_runtime
+from tcssa_runtimes import EncodeOptions, EncodeReport, Shard, encode, open_runtime
 from tcssa_runtimes.archive.reader_pool import Piece, ReaderPool
 from tcssa_runtimes.archive.slot_files import FOLDER, read_facts, slide_features_path
 
@@ -60,7 +60,9 @@ def bags(tmp_path: Path) -> Path:
 
 
 def run(model_file: Path, bags: Path, out: Path, **options: Any) -> EncodeReport:
-    return encode([bags], out, open_runtime(model_file, device="cpu"), **options)
+    return encode(
+        [bags], out, open_runtime(model_file, device="cpu"), options=EncodeOptions(**options)
+    )
 
 
 @pytest.mark.parametrize("which", ["checkpoint", "artefact"])
@@ -106,7 +108,9 @@ def test_chunks_of_many_slides_are_packed_and_come_to_their_slides(
     export_compressor(model, tmp_path / "a", checkpoint_sha256="x", **options)
     runtime = open_runtime(tmp_path / "a")
     runtime.chunks_at_once = 4  # as a GPU has it
-    report = encode([tmp_path / "bags"], tmp_path / "out", runtime, readers=3)
+    report = encode(
+        [tmp_path / "bags"], tmp_path / "out", runtime, options=EncodeOptions(readers=3)
+    )
     assert (report.num_encoded, report.num_patches) == (len(sizes), sum(sizes))
     for i in range(len(sizes)):
         with open_bag(tmp_path / "bags" / f"s{i:02d}.h5") as bag:
@@ -201,7 +205,7 @@ def test_finished_files_are_not_opened_where_the_index_knows_them(
     assert (report.num_skipped, report.num_renewed, opened) == (4, 1, ["s1", "s2"])
     (out / "index.csv").write_text("slide_id\ns1\n")
     heard = Heard()
-    assert run(checkpoint, bags, out, reporter=heard).num_skipped == 5
+    assert encode([bags], out, open_runtime(checkpoint), heard).num_skipped == 5
     assert "every file is opened instead" in heard.warnings[0]
 
 
@@ -279,7 +283,9 @@ def test_features_by_pattern_and_by_manifest(checkpoint: Path, bags: Path, tmp_p
     lines.write_text(f"{bags / 's1.h5'}\n\nbags/s4.h5\n")
     for manifest in (table, lines):
         runtime = open_runtime(checkpoint, device="cpu")
-        report = encode([], tmp_path / manifest.suffix, runtime, manifest=manifest)
+        report = encode(
+            [], tmp_path / manifest.suffix, runtime, options=EncodeOptions(manifest=manifest)
+        )
         assert report.num_encoded == 2
         assert sorted(contents(tmp_path / manifest.suffix)) == ["s1.h5", "s4.h5"]
 
@@ -301,7 +307,12 @@ def test_a_faulty_manifest(
 ) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(TableError, match=message):
-        encode([], tmp_path / "out", open_runtime(checkpoint), manifest=tmp_path / name)
+        encode(
+            [],
+            tmp_path / "out",
+            open_runtime(checkpoint),
+            options=EncodeOptions(manifest=tmp_path / name),
+        )
     with pytest.raises(UsageError, match="no features were given"):
         encode([], tmp_path / "out", open_runtime(checkpoint))
 
@@ -385,7 +396,7 @@ def test_a_bad_row_spoils_no_slide_that_is_computed_with_its_own(
     alone = encode([bags], tmp_path / "alone", open_runtime(checkpoint, device="cpu"))
     runtime = open_runtime(checkpoint, device="cpu")
     runtime.chunks_at_once = 5  # as on a GPU
-    report = encode([bags], tmp_path / "out", runtime, readers=1)
+    report = encode([bags], tmp_path / "out", runtime, options=EncodeOptions(readers=1))
     reasons = {failed.path.name: failed.reason for failed in report.failed}
     assert sorted(reasons) == ["nan.npy", "t_inf.npy"]
     assert "row 3 " in reasons["nan.npy"]

@@ -7,12 +7,16 @@ from slide_files import draw_slides
 
 from tcssa.compressor import save_compressor
 from tcssa.crew.local_processes import LocalProcesses, cpu_seats
-from tcssa.reporter import Silent
 from tcssa.slides import ExtractSettings
-from tcssa_runtimes import encode, open_runtime
+from tcssa_runtimes import EncodeOptions, encode, open_runtime
 from tcssa_runtimes.archive.case_files import CaseFiles
-from tcssa_runtimes.archive.compress_slides import compress_slides
+from tcssa_runtimes.archive.compress_slides import CompressOptions, compress_slides
+from tcssa_runtimes.archive.encode_options import EncodeWorkers
 from tcssa_runtimes.archive.shared_job import ModelChoice
+
+
+def two_workers(model: Path) -> EncodeWorkers:
+    return EncodeWorkers(LocalProcesses(cpu_seats(2)), ModelChoice(model))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -34,8 +38,7 @@ def test_an_archive_of_two_workers_is_that_of_one_process(tmp_path: Path) -> Non
         [bags],
         tmp_path / "shared",
         open_runtime(model, device="cpu"),
-        engine=LocalProcesses(cpu_seats(2)),
-        model=ModelChoice(model),
+        options=EncodeOptions(workers=two_workers(model)),
     )
     assert contents(tmp_path / "shared") == contents(tmp_path / "alone")
     assert shared.num_encoded == alone.num_encoded == 30
@@ -44,8 +47,8 @@ def test_an_archive_of_two_workers_is_that_of_one_process(tmp_path: Path) -> Non
     assert shared.failed == alone.failed
     assert shared.empty == alone.empty == [bags / "empty.h5"]
     assert sum(share.num_slides for share in shared.workers) == 32
-    again = encode([bags], tmp_path / "shared", runtime, engine=LocalProcesses(cpu_seats(2)),
-                   model=ModelChoice(model))  # fmt: skip
+    options = EncodeOptions(workers=two_workers(model))
+    again = encode([bags], tmp_path / "shared", runtime, options=options)
     assert again.num_skipped == 30
     assert again.num_encoded == 0
 
@@ -56,9 +59,11 @@ def test_patients_of_slides_of_two_workers_are_merged_as_in_one_process(tmp_path
     for i in range(4):
         write_bag(bags / f"s{i}.h5", 20 + i, seed=i)
     cases = [CaseFiles({f"s{i}": f"p{i % 2}" for i in range(4)}) for _ in range(2)]
-    encode([bags], tmp_path / "alone", open_runtime(model, device="cpu"), cases=cases[0])
-    encode([bags], tmp_path / "shared", open_runtime(model, device="cpu"), cases=cases[1],
-           engine=LocalProcesses(cpu_seats(2)), model=ModelChoice(model))  # fmt: skip
+    runtime = open_runtime(model, device="cpu")
+    alone = EncodeOptions(cases=cases[0])
+    shared = EncodeOptions(cases=cases[1], workers=two_workers(model))
+    encode([bags], tmp_path / "alone", runtime, options=alone)
+    encode([bags], tmp_path / "shared", runtime, options=shared)
     assert [each.num_merged for each in cases] == [2, 2]
     assert contents(tmp_path / "shared") == contents(tmp_path / "alone")
 
@@ -70,13 +75,11 @@ def test_slides_of_two_workers_become_the_features_and_slots_of_one_process(
     model, encoder = tmp_path / "model.safetensors", "efficientnet_lite0_random"
     save_compressor(make_compressor(feature_dim=1280, num_slots=4), model, encoder)
     jobs = {}
-    for name, engine in (("alone", None), ("shared", LocalProcesses(cpu_seats(2)))):
-        reporter = Silent()
-        report, index = compress_slides(
-            slides, tmp_path / name, model, ExtractSettings(encoder=encoder, device="cpu"),
-            reporter, keep_features=True, engine=engine,
-            cases=CaseFiles({path.stem: "p" for path in slides}),
-        )  # fmt: skip
+    settings = ExtractSettings(encoder=encoder, device="cpu")
+    for name, crew in (("alone", None), ("shared", LocalProcesses(cpu_seats(2)))):
+        cases = CaseFiles({path.stem: "p" for path in slides})
+        options = CompressOptions(keep_features=True, crew=crew, cases=cases)
+        report, index = compress_slides(slides, tmp_path / name, model, settings, options=options)
         assert report.count("done") == 3
         assert report.num_encoded == report.num_patches > 0
         assert index.is_file()

@@ -19,8 +19,9 @@ from tcssa.compressor import save_compressor
 from tcssa.crew.local_processes import LocalProcesses, cpu_seats
 from tcssa.errors import FeatureFileError, MissingDataError, UsageError
 from tcssa.reporter import Silent
-from tcssa_runtimes import EncodeReport, Shard, encode, open_runtime
+from tcssa_runtimes import EncodeOptions, EncodeReport, Shard, encode, open_runtime
 from tcssa_runtimes.archive.convert_archive import convert_archive
+from tcssa_runtimes.archive.encode_options import EncodeWorkers
 from tcssa_runtimes.archive.open_archive import open_archive
 from tcssa_runtimes.archive.shared_job import ModelChoice
 from tcssa_runtimes.archive.slot_files import FOLDER
@@ -51,7 +52,7 @@ def write_placed(path: Path, num_patches: int, seed: int) -> None:
 def run(made: Path, out: Path, budget: str | None = None, **options: Any) -> EncodeReport:
     runtime = open_runtime(made / "m.safetensors", device="cpu")
     runtime.set_budget(parse_budget(budget))
-    return encode([made / "bags"], out, runtime, **options)
+    return encode([made / "bags"], out, runtime, options=EncodeOptions(**options))
 
 
 def files(out: Path) -> dict[str, bytes]:
@@ -154,9 +155,8 @@ def test_an_archive_is_of_one_kind(made: Path, tmp_path: Path) -> None:
 
 
 def test_workers_write_parts_of_their_own(made: Path, tmp_path: Path) -> None:
-    engine = LocalProcesses(cpu_seats(2))
-    model = ModelChoice(made / "m.safetensors")
-    assert run(made, tmp_path, to="parquet", engine=engine, model=model).num_encoded == NUM_SLIDES
+    workers = EncodeWorkers(LocalProcesses(cpu_seats(2)), ModelChoice(made / "m.safetensors"))
+    assert run(made, tmp_path, to="parquet", workers=workers).num_encoded == NUM_SLIDES
     assert sum(len(read_part_facts(part)) for part in find_parts(tmp_path)) == NUM_SLIDES
     assert open_archive(tmp_path).slide_ids == open_archive(made / "hdf5").slide_ids
 
@@ -164,12 +164,12 @@ def test_workers_write_parts_of_their_own(made: Path, tmp_path: Path) -> None:
 ENCODE = """
 import sys
 from pathlib import Path
-from tcssa_runtimes import encode, open_runtime
+from tcssa_runtimes import EncodeOptions, encode, open_runtime
 from tcssa_runtimes.archive import slot_parts
 
 slot_parts._PART_ROWS = 8
 model, bags, out = map(Path, sys.argv[1:])
-encode([bags], out, open_runtime(model, device="cpu"), to="parquet")
+encode([bags], out, open_runtime(model, device="cpu"), options=EncodeOptions(to="parquet"))
 """
 
 
@@ -189,7 +189,8 @@ def test_a_kill_leaves_whole_parts_which_are_not_encoded_again(made: Path, tmp_p
     process.wait()
     kept = len(open_archive(out))
     assert 24 <= kept < 150
-    report = encode([tmp_path / "bags"], out, open_runtime(model, device="cpu"), to="parquet")
+    runtime, options = open_runtime(model, device="cpu"), EncodeOptions(to="parquet")
+    report = encode([tmp_path / "bags"], out, runtime, options=options)
     assert (report.num_skipped, report.num_encoded) == (kept, 150 - kept)
     assert verify_parts(out, Silent()).num_slots == len(open_archive(out)) == 150
     assert not [path for path in (out / FOLDER).iterdir() if path.name.startswith(".")]

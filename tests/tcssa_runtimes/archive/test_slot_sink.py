@@ -16,7 +16,7 @@ from tcssa.slides import ExtractSettings
 from tcssa_exporters import export_compressor
 from tcssa_runtimes import encode, open_runtime
 from tcssa_runtimes.archive.case_files import CaseFiles
-from tcssa_runtimes.archive.compress_slides import compress_slides
+from tcssa_runtimes.archive.compress_slides import CompressOptions, compress_slides
 from tcssa_runtimes.archive.merge import merge_slides
 from tcssa_runtimes.backends import torch_runtime as torch_runtime_module
 
@@ -56,7 +56,7 @@ def test_one_pass_gives_the_slots_of_two_bit_by_bit(
     monkeypatch.setattr(torch_runtime_module, "_CHUNK_PATCHES", 16)  # several chunks a slide
     settings = ExtractSettings(dtype=dtype)
     report, index = compress_slides(
-        slides, tmp_path / "job", run_model, settings, keep_features=True
+        slides, tmp_path / "job", run_model, settings, options=CompressOptions(keep_features=True)
     )
     assert report.count("done") == 3
     grid = tmp_path / "job" / GRID
@@ -163,7 +163,12 @@ def test_slides_of_a_patient_are_merged_too(
 ) -> None:
     table = {path.stem: "p" for path in slides[:2]}
     cases = CaseFiles(table)
-    compress_slides(slides, tmp_path, run_model, slots_out=tmp_path / "out", cases=cases)
+    compress_slides(
+        slides,
+        tmp_path,
+        run_model,
+        options=CompressOptions(slots_out=tmp_path / "out", cases=cases),
+    )
     assert (cases.num_merged, cases.failed) == (2, [])
     of_slides = [tmp_path / "out" / "slide_features_tcssa" / f"{name}.h5" for name in table]
     with open_runtime(run_model) as runtime:
@@ -171,5 +176,10 @@ def test_slides_of_a_patient_are_merged_too(
     merged = tmp_path / "out" / "case_features_tcssa" / "p.h5"
     assert np.array_equal(read(merged)[0]["features"], read(tmp_path / "by-hand.h5")[0]["features"])
     again = CaseFiles(table)
-    compress_slides(slides, tmp_path, run_model, slots_out=tmp_path / "out", cases=again)
+    compress_slides(
+        slides,
+        tmp_path,
+        run_model,
+        options=CompressOptions(slots_out=tmp_path / "out", cases=again),
+    )
     assert (again.num_merged, again.num_skipped) == (0, 2)

@@ -19,7 +19,7 @@ from slide_files import FEATURES, damage_tile, stained, write_slide
 
 from tcssa.errors import UsageError
 from tcssa.jobs.watch import SlideEvent, Watch
-from tcssa.slides import extract, find_slides
+from tcssa.slides import ExtractOptions, extract, find_slides
 from tcssa.slides.extraction.verify import verify
 
 CODE = """
@@ -152,7 +152,9 @@ def test_a_slide_that_another_host_left_undone_is_taken_up_at_the_end(tmp_path: 
     (tmp_path / "slides").mkdir()
     for name, seed in (("a", 0), ("b", 1)):
         write_slide(tmp_path / "slides" / f"{name}.tif", stained(300, 300, seed=seed))
-    report = extract([tmp_path / "slides"], tmp_path / "job", watch=DiesMeanwhile())
+    report = extract(
+        [tmp_path / "slides"], tmp_path / "job", options=ExtractOptions(watch=DiesMeanwhile())
+    )
     assert outcomes == [("a", "taken"), ("b", "done"), ("a", "done")]
     assert [slide.status for slide in report.slides] == ["done", "done"]
     assert report.num_encoded == report.num_patches

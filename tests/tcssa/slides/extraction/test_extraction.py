@@ -23,7 +23,7 @@ from tcssa.features import find_bags, open_bag
 from tcssa.features.guarded import GuardedFile
 from tcssa.files import atomic
 from tcssa.reporter import Silent
-from tcssa.slides import ExtractSettings, SlideFile, extract
+from tcssa.slides import ExtractOptions, ExtractSettings, SlideFile, extract
 from tcssa.slides.extraction.pipeline import ahead
 
 
@@ -379,7 +379,7 @@ def test_the_request_itself_is_checked_first(lung: list[Path], tmp_path: Path) -
     with pytest.raises(MissingDataError):
         extract([tmp_path / "nowhere"], tmp_path / "job")
     with pytest.raises(UsageError, match="nothing takes the features"):
-        extract(lung[:1], tmp_path / "job", keep_features=False)
+        extract(lung[:1], tmp_path / "job", options=ExtractOptions(keep_features=False))
     with pytest.raises(ValueError, match="overlap"):
         ExtractSettings(overlap=224)
     with pytest.raises(ValueError, match="mpps"):

@@ -1,0 +1,58 @@
+"""Slides that another process had when their turn came, and left undone: it died.
+
+Processes that share a job pass over slides that others have. At the end of its list each looks for
+those that nobody has any more, and does them itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tcssa.crew.member import Item
+from tcssa.errors import counted
+from tcssa.files.locks import STALE_S, live_locks
+from tcssa.reporter import Reporter
+
+_LOOK_AGAIN_S = 5.0
+_PATIENCE_S = STALE_S + 30.0
+
+
+@dataclass
+class LeftBehind:
+    """Finds slides that were left behind, after each pass over a list."""
+
+    folder: Path
+    """Folder of the slides' locks."""
+    reporter: Reporter
+    deaths: Counter[str] = field(default_factory=Counter)
+    """Deaths of our own workers by the slide that they held (`tcssa.crew.dispatcher`)."""
+    _before: Counter[str] = field(default_factory=Counter)
+
+    def among(self, items: Sequence[Item], taken: Collection[str]) -> list[Item]:
+        """Return the items that another process had and has no more.
+
+        The lock of a worker of ours that died on another machine must grow old; this is waited for.
+
+        Args:
+            items: The items of this pass.
+            taken: Names of those that another process had.
+        """
+        ours = {name for name in taken if self.deaths[name] > self._before[name]}
+        self._before = Counter(self.deaths)
+        self._wait_for(ours)
+        gone = set(taken) - live_locks(self.folder, taken)
+        again = [item for item in items if item.slide_id in gone]
+        # a pass that got nothing is the last, so that no fault of a clock makes us go on for ever
+        return again if ours or len(again) < len(items) else []
+
+    def _wait_for(self, names: set[str]) -> None:
+        deadline = time.monotonic() + _PATIENCE_S
+        if live_locks(self.folder, names):
+            slides = counted(len(names), "slide")
+            self.reporter.note(f"waiting for {slides} of a worker that died: up to two minutes")
+        while live_locks(self.folder, names) and time.monotonic() < deadline:
+            time.sleep(_LOOK_AGAIN_S)
