@@ -170,6 +170,10 @@ class DiskFullError(FileError):
         )
 
 
+class UploadError(FileError):
+    """A file that an object store does not take, or a store that cannot be used."""
+
+
 class SlideError(FileError):
     """A slide that cannot be read."""
 

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tcssa.errors import DiskFullError
+from tcssa.files.forwarding import store_of
 
 _SUFFIX = ".tcssa-tmp"
 _MOST_NAME_BYTES = 255
@@ -43,14 +44,19 @@ def replacing(target: Path) -> Iterator[Path]:
 
     Raises:
         DiskFullError: There is no space left on the disk or in the user's quota.
+        UploadError: The file goes on to a store, which cannot take it.
     """
     temporary = _temporary_name(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _sync(temporary)
-        temporary.replace(target)
-        _sync(target.parent)
+        if store := store_of(target):
+            store.accept(temporary, target)
+            temporary.replace(target)
+        else:
+            _sync(temporary)
+            temporary.replace(target)
+            _sync(target.parent)
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from tcssa.errors import FileError, one_line
 from tcssa.files.boundary import UnsoundError, reading, require_file
+from tcssa.files.forwarding import content
 from tcssa.files.hdf5_filters import filters_of
 from tcssa.files.hdf5_structures import require_sound_structures
 
@@ -52,7 +53,7 @@ def open_hdf5(path: Path, error: type[FileError], *, hint: str | None = None) ->
     """
     require_file(path, error)
     try:
-        file = h5py.File(path, "r")
+        file = h5py.File(content(path), "r")
     except (OSError, RuntimeError, ValueError) as fault:  # HDF5 tells it at length
         number = fault.errno if isinstance(fault, OSError) else None
         said = os.strerror(number) if number else one_line(fault)

@@ -22,6 +22,7 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters or more: C:\
 _CHUNK_BYTES = 1 << 22
 _VERSION_KEYS = ("ETag", "etag", "LastModified", "last_modified", "mtime", "updated", "generation")
 """Keys by which file systems tell that a file was changed."""
+INSTALL = "install the fsspec package of that storage, such as s3fs, gcsfs or aiohttp"
 _OF_A_PATH = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)
 
 
@@ -122,16 +123,24 @@ def told(address: str, kind: type[FileError]) -> Iterator[None]:
     except (TcssaError, MemoryError):
         raise
     except ImportError as error:
-        raise kind(
-            plain_address(address),
-            f"this kind of address needs a package that is not installed ({error})",
-            hint="install the fsspec package of that storage, such as s3fs, gcsfs or aiohttp",
-        ) from None
+        raise kind(plain_address(address), fault_of(error, address), hint=INSTALL) from None
     except Exception as error:  # every storage has its own errors
-        reason = " ".join(str(error).split()).replace(address, "it")
-        reason = re.sub(r"\?\S+", "?...", reason)[:200]
         raise kind(
             plain_address(address),
-            f"cannot be fetched ({type(error).__name__}: {reason})",
+            f"cannot be fetched ({fault_of(error, address)})",
             hint="give the same command again: what has arrived is kept where there is a cache",
         ) from None
+
+
+def fault_of(error: Exception, address: str) -> str:
+    """Say in a few words what a file system raised, without secrets.
+
+    Args:
+        error: What it raised.
+        address: The address that was worked on, which is left out.
+    """
+    if isinstance(error, ImportError):
+        return f"this kind of address needs a package that is not installed ({error})"
+    reason = " ".join(str(error).split()).replace(address, "it")
+    reason = re.sub(r"\?\S+", "?...", reason)[:200]
+    return f"{type(error).__name__}: {reason}"

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from cohorts import small_run, write_cohort
 from exports import Exported
+from s3_server import s3_bucket
 from slide_files import stained, write_slide
 
 from tcssa.features import find_bags, read_features
@@ -52,26 +53,8 @@ local_features(sys.argv[1], Silent())
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[Any]:
-    """An empty bucket, and the environment in which s3fs finds its server."""
-    import s3fs
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    told = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "word",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in told.items():
-            patch.setenv(name, value)
-        files = s3fs.S3FileSystem()
-        files.mkdir("bucket")
+    with s3_bucket() as files:
         yield files
-    server.stop()
 
 
 @pytest.fixture

@@ -1,0 +1,210 @@
+"""Object stores that a folder's files go on to, by fsspec.
+
+An object appears only whole there. A file is put under its key in one request, or in parts that a
+last request joins; nothing is renamed. What is read again, such as tables, is small and stays in the folder too.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tcssa.errors import UploadError, UsageError
+from tcssa.files.forwarding import leave_placeholder
+from tcssa.files.remote_file import INSTALL, fault_of, plain_address
+
+KINDS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "memory")
+"""Schemes of addresses of object stores; elsewhere half a file may be seen under its name."""
+_STAYS = ("*.csv", "*.json", "*.yaml", "*.html", "maps/*.jpg")
+"""Names of files that are read again, or are told apart by nobody else: they are small."""
+_LAST = ("*.csv", "*.yaml", "*.html", "prediction.json")
+"""Names of files about all slides, which go up when the slides' files stand."""
+_TIMES = ("LastModified", "last_modified", "mtime", "updated", "created")
+_WAITS_S = (1.0, 4.0)
+"""Seconds before another try to put a file; the file system has tried several times by then."""
+_PART_BYTES = 16 * 2**20
+_PARTS_AT_ONCE = 4
+"""Files of two such parts or more are put in parts, of which so many are in memory."""
+_BLOCK_BYTES = 1 << 16
+"""Bytes that are fetched at once of a file that is looked into."""
+_FETCHED_AT_ONCE = 8
+
+
+class ObjectStore:
+    """The objects below an address (see `tcssa.files.forwarding.Store`).
+
+    Args:
+        address: The address, such as ``s3://bucket/prefix``.
+        folder: The folder whose files go there.
+
+    Raises:
+        UsageError: The address is not of an object store.
+        UploadError: Its file system cannot be used.
+    """
+
+    def __init__(self, address: str, folder: Path) -> None:
+        self.address, self._folder = plain_address(address).rstrip("/"), folder
+        self._last: dict[Path, None] = {}
+        self._there: set[Path] = set()
+        self._changing = threading.Lock()
+        scheme = address.partition("://")[0].lower()
+        if scheme not in KINDS:
+            raise UsageError(
+                f"{self.address}: outputs go to folders and to object stores, not to {scheme}://",
+                hint=f"known stores are {', '.join(KINDS[:-1])}; elsewhere a file that is half "
+                "written is seen under its name",
+            )
+        import fsspec
+
+        try:
+            # no cache of listings: other hosts write too, and there are very many names
+            self.files, root = fsspec.core.url_to_fs(address, use_listings_cache=False)
+        except Exception as error:  # every storage has its own errors
+            raise self._fault(folder, "cannot be used", error) from None
+        self.root = str(root).rstrip("/")
+        self.is_s3 = scheme.startswith("s3")
+
+    def show(self) -> None:
+        """Show in the folder what stands in the store: small files, and placeholders of others.
+
+        Raises:
+            UploadError: The store cannot be read.
+            UsageError: The address is an object's.
+        """
+        try:
+            found = self.files.find(self.root, detail=True)
+        except Exception as error:
+            raise self._fault(self._folder, "cannot be listed", error) from None
+        if self.root in found:
+            raise UsageError(
+                f"{self.address} is an object, not a folder", hint="name the folder above it"
+            )
+        fetched = []
+        for path, info in self._paths_of(found):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._there.add(path)
+            if self._is(path, _STAYS):
+                fetched.append((path, info))
+            else:
+                leave_placeholder(path, int(info["size"]), _seconds(info))
+        with ThreadPoolExecutor(_FETCHED_AT_ONCE) as pool:
+            for _ in pool.map(self._fetch, fetched):
+                pass
+
+    def accept(self, file: Path, target: Path) -> None:
+        """See `tcssa.files.forwarding.Store.accept`."""
+        if self._is(target, _LAST):
+            with self._changing:
+                self._last.pop(target, None)  # in the order in which they were written last
+                self._last[target] = None
+            return
+        info = self._put(file, target)
+        if not self._is(target, _STAYS):
+            leave_placeholder(file, int(info["size"]), _seconds(info))
+
+    def finish(self) -> None:
+        """Put the files that go up last, and remove what is no longer in the folder.
+
+        Raises:
+            UploadError: The store does not take them.
+        """
+        for path in [path for path in self._last if path.exists()]:
+            self._put(path, path)
+        self._last.clear()
+        for path in [path for path in self._there if not path.exists()]:
+            self.remove(path)
+
+    def open(self, path: Path) -> Any:
+        """See `tcssa.files.forwarding.Store.open`."""
+        how = {"block_size": _BLOCK_BYTES, "cache_type": "blockcache"}
+        return self.files.open(self._key(path), "rb", **how)
+
+    def remove(self, path: Path) -> None:
+        """See `tcssa.files.forwarding.Store.remove`."""
+        self._try(path, "cannot be removed", lambda: self.files.rm_file(self._key(path)))
+        with self._changing:
+            self._there.discard(path)
+
+    def _put(self, file: Path, target: Path) -> Mapping[str, Any]:
+        """Put a file under the key of a path; return what the store says of the object."""
+        key, size = self._key(target), file.stat().st_size
+        how = {"chunksize": _PART_BYTES, "max_concurrency": _PARTS_AT_ONCE} if self.is_s3 else {}
+
+        def put() -> Mapping[str, Any]:
+            self.files.put_file(str(file), key, **how)
+            info: Mapping[str, Any] = self.files.info(key)
+            if info["size"] != size:
+                raise OSError(f"{info['size']} of {size} bytes stand there")
+            return info
+
+        info: Mapping[str, Any] = self._try(target, "cannot be stored", put)
+        with self._changing:
+            self._there.add(target)
+        return info
+
+    def _try(self, path: Path, what: str, work: Callable[[], Any]) -> Any:
+        """Do something a few times, until it works.
+
+        Raises:
+            UploadError: It did not, or would not.
+        """
+        for wait_s in (*_WAITS_S, None):
+            try:
+                return work()
+            except Exception as error:  # every storage has its own errors
+                if wait_s is None or isinstance(error, PermissionError):
+                    raise self._fault(path, what, error) from None
+                time.sleep(wait_s)
+        return None
+
+    def _fault(self, path: Path, what: str, error: Exception) -> UploadError:
+        place = f"{self.address}/{self._name(path)}" if path != self._folder else self.address
+        hint = "see that the bucket is there and may be written, and give the same command again: "
+        return UploadError(
+            place,
+            f"{what} ({fault_of(error, place)})",
+            hint=INSTALL if isinstance(error, ImportError) else f"{hint}what stands there is kept",
+        )
+
+    def _fetch(self, item: tuple[Path, Mapping[str, Any]]) -> None:
+        path, info = item
+        try:
+            self.files.get_file(self._key(path), str(path))
+        except Exception as error:
+            raise self._fault(path, "cannot be fetched", error) from None
+        os.utime(path, (_seconds(info),) * 2)
+
+    def _paths_of(
+        self, found: Mapping[str, Mapping[str, Any]]
+    ) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+        """Yield the place in the folder of each object, but of keys that are no path below it."""
+        for key, info in found.items():
+            name = key.removeprefix(f"{self.root}/")
+            parts = PurePosixPath(name).parts
+            if parts and ".." not in parts and "/".join(parts) == name:
+                yield self._folder.joinpath(*parts), info
+
+    def _name(self, path: Path) -> str:
+        return path.absolute().relative_to(self._folder.absolute()).as_posix()
+
+    def _key(self, path: Path) -> str:
+        return f"{self.root}/{self._name(path)}"
+
+    def _is(self, path: Path, patterns: tuple[str, ...]) -> bool:
+        name = self._name(path)
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _seconds(info: Mapping[str, Any]) -> int:
+    """Return when an object was stored, in whole seconds: a listing may tell it more finely."""
+    told = next((info[name] for name in _TIMES if info.get(name) is not None), 0)
+    if isinstance(told, str):
+        told = datetime.fromisoformat(told)
+    return int(told.timestamp()) if isinstance(told, datetime) else int(float(told))
