@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from tcssa.compute.devices import num_cores
 from tcssa.crew.dispatcher import GoneError, Worker
 from tcssa.crew.member import Job, Message, serve
 from tcssa.errors import DeviceError, UsageError, counted
+from tcssa.files.output_folder import Forwarded
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -30,15 +31,20 @@ class Seat:
 
 
 class LocalProcesses:
-    """Starts a process for each seat (see `tcssa.crew.dispatcher.Crew`)."""
+    """Starts a process for each seat (see `tcssa.crew.dispatcher.Crew`).
+
+    Args:
+        seats: The seats.
+        forwarded: How the files that the processes write go on.
+    """
 
     most_false_starts = 3
 
-    def __init__(self, seats: Sequence[Seat]) -> None:
+    def __init__(self, seats: Sequence[Seat], forwarded: Forwarded | None = None) -> None:
         self.num_workers = len(seats)
         self.device: Literal["cpu", "cuda"] = "cuda" if seats[0].gpu else "cpu"
         self.cores = max(1, num_cores() // len(seats))
-        self._seats = seats
+        self._seats, self._forwarded = seats, forwarded
         # a new interpreter for each: CUDA and threads do not survive a fork
         self._context = multiprocessing.get_context("spawn")
 
@@ -47,7 +53,10 @@ class LocalProcesses:
         seat = self._seats[place]
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
-            target=_serve, args=(theirs, job), name=seat.name, daemon=True
+            target=_serve,
+            args=(theirs, job, self._forwarded),
+            name=seat.name,
+            daemon=True,
         )
         # read when an interpreter starts: too late once it runs
         with _environment({_VISIBLE: seat.gpu, "OMP_NUM_THREADS": str(self.cores)}):
@@ -171,6 +180,7 @@ class _Pipe:
         return items
 
 
-def _serve(pipe: Connection, job: Job[Any, Any]) -> None:
+def _serve(pipe: Connection, job: Job[Any, Any], forwarded: Forwarded | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the dispatcher's to answer
-    serve(job, _Pipe(pipe))
+    with nullcontext() if forwarded is None else forwarded.here():
+        serve(job, _Pipe(pipe))

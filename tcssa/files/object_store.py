@@ -1,7 +1,8 @@
 """Object stores that a folder's files go on to, by fsspec.
 
 An object appears only whole there. A file is put under its key in one request, or in parts that a
-last request joins; nothing is renamed. What is read again, such as tables, is small and stays in the folder too.
+last request joins; nothing is renamed. What is read again, such as tables, is small and stays in
+the folder too.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from tcssa.errors import FileError, TcssaError
+from tcssa.errors import FileError, TcssaError, UploadError
 from tcssa.features import BagRef
 from tcssa.jobs.watch import SlideEvent
 from tcssa_runtimes.archive.archive_index import FailedSlide
@@ -184,15 +184,23 @@ class _Writing:
             more=header.extent if self.how.assignments else None,
         )
 
+        def fail(error: UploadError) -> None:
+            self.tell(header.bag, _failed(header.bag.address, error))
+
         def tell(written: EncodedFacts) -> None:
             seconds = {"encode": begin - header.opened, "write": time.perf_counter() - begin}
             self.tell(header.bag, WrittenSlide(header.bag, written, was_there, seconds))
 
         if self.parts is not None:
-            self.parts.add(slots, tell)
+            self.parts.add(slots, tell, fail)
+            return
+        routing = done.slide.routing if self.how.assignments else None
+        try:
+            written = write_slots(slots, routing=routing, frame=frame)
+        except UploadError as error:
+            fail(error)
         else:
-            routing = done.slide.routing if self.how.assignments else None
-            tell(write_slots(slots, routing=routing, frame=frame))
+            tell(written)
 
     def tell(self, bag: BagRef, outcome: SlideOutcome) -> None:
         """Tell of a slide."""

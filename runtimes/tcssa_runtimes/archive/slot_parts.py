@@ -23,10 +23,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tcssa.errors import FeatureFileError
+from tcssa.errors import FeatureFileError, UploadError
 from tcssa.features.tables import patient_of, site_of
 from tcssa.files import atomic
 from tcssa.files.boundary import UnsoundError, reading
+from tcssa.files.forwarding import content, remove
 from tcssa.optional import require
 from tcssa_runtimes.archive.slot_files import FOLDER, slide_features_path
 from tcssa_runtimes.archive.stored_slots import ARRAYS, EncodedFacts, Origin, StoredSlots, are_sums
@@ -75,6 +76,10 @@ def row_of(slots: StoredSlots) -> dict[str, Any]:
     }
 
 
+def _raise(error: UploadError) -> None:
+    raise error
+
+
 class SlotParts:
     """The parts that a process writes; use it as a context manager, which completes the last ones.
 
@@ -108,12 +113,18 @@ class SlotParts:
             else:
                 part.files.__exit__(kind, error, trace)
 
-    def add(self, slots: StoredSlots, tell: Callable[[EncodedFacts], None]) -> None:
+    def add(
+        self,
+        slots: StoredSlots,
+        tell: Callable[[EncodedFacts], None],
+        fail: Callable[[UploadError], None] = _raise,
+    ) -> None:
         """Add a slide to a part of its model and shapes.
 
         Args:
             slots: The slide.
             tell: Called with its facts when the part is whole.
+            fail: Called in place of it where the part is whole here, and no store takes it.
         """
         facts_of_all = _metadata(slots)
         key = f"{slots.slots.dtype} {facts_of_all}"
@@ -121,9 +132,13 @@ class SlotParts:
             if key not in self._open:
                 self._open[key] = _Part.begin(self._folder, _schema(slots, facts_of_all))
             part = self._open[key]
-            part.add(slots, tell)
+            part.add(slots, tell, fail)
             if part.is_full():
                 self._open.pop(key).complete()
+
+
+_Told = tuple[EncodedFacts, Callable[[EncodedFacts], None], Callable[[UploadError], None]]
+"""Facts of a slide, and what is called when its part is whole, or is lost."""
 
 
 @dataclass
@@ -136,7 +151,7 @@ class _Part:
     files: ExitStack
     begun_at: float = field(default_factory=time.monotonic)
     rows: list[dict[str, Any]] = field(default_factory=list)
-    told: list[tuple[EncodedFacts, Callable[[EncodedFacts], None]]] = field(default_factory=list)
+    told: list[_Told] = field(default_factory=list)
 
     @classmethod
     def begin(cls, folder: Path, schema: Any) -> Self:
@@ -144,9 +159,14 @@ class _Part:
         temporary = files.enter_context(atomic.replacing(path))
         return cls(path, schema, files.enter_context(_writer(temporary, schema)), files)
 
-    def add(self, slots: StoredSlots, tell: Callable[[EncodedFacts], None]) -> None:
+    def add(
+        self,
+        slots: StoredSlots,
+        tell: Callable[[EncodedFacts], None],
+        fail: Callable[[UploadError], None],
+    ) -> None:
         self.rows.append(row_of(slots))
-        self.told.append((replace(slots.facts, path=self.path), tell))
+        self.told.append((replace(slots.facts, path=self.path), tell, fail))
         if len(self.rows) == _GROUP_ROWS:
             self._flush()
 
@@ -154,9 +174,14 @@ class _Part:
         return len(self.told) >= _PART_ROWS or time.monotonic() - self.begun_at > _PART_S
 
     def complete(self) -> None:
-        with self.files:
-            self._flush()
-        for facts, tell in self.told:
+        try:
+            with self.files:
+                self._flush()
+        except UploadError as error:
+            for _, _, fail in self.told:
+                fail(error)
+            return
+        for facts, tell, _ in self.told:
             tell(facts)
 
     def _flush(self) -> None:
@@ -227,10 +252,10 @@ def drop_slides(out: Path, names: Iterable[str]) -> int:
             seen.add(facts.name)
         num_dropped += stays.count(False)
         if not any(stays):
-            path.unlink()
+            remove(path)
         elif not all(stays):
             with reading(path, FeatureFileError):
-                table = parquet.read_table(path).filter(stays)
+                table = parquet.read_table(content(path)).filter(stays)
             with atomic.replacing(path) as temporary, _writer(temporary, table.schema) as writer:
                 writer.write_table(table, row_group_size=_GROUP_ROWS)
     return num_dropped
@@ -285,7 +310,7 @@ def hdf5_of(slots: StoredSlots, out: Path) -> StoredSlots:
 
 
 def _opened(path: Path) -> Any:
-    part = require("pyarrow.parquet", EXTRA).ParquetFile(path)
+    part = require("pyarrow.parquet", EXTRA).ParquetFile(content(path))
     if _KEY not in (part.schema_arrow.metadata or {}):
         part.close()
         raise UnsoundError("is no part of an encoded archive")
