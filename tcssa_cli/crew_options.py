@@ -10,6 +10,7 @@ from rich.console import Console
 
 from tcssa.config.settings import Section
 from tcssa.errors import UsageError, counted
+from tcssa.files.output_folder import Forwarded
 from tcssa_cli.settings_flags import Flags
 
 if TYPE_CHECKING:
@@ -42,22 +43,24 @@ class CrewOptions(Section):
 CREW = Flags(CrewOptions, at="crew", panel="Several workers")
 
 
-def crew_of(options: CrewOptions, device: str) -> Crew | None:
+def crew_of(options: CrewOptions, device: str, out: Path) -> Crew | None:
     """Return the workers; None where this process works alone.
 
     Args:
         options: The command's options.
         device: What ``--device`` says.
+        out: The folder that they write to, as `tcssa.files.output_folder` yields it.
 
     Raises:
-        UsageError: The options contradict each other.
+        UsageError: The options contradict each other, or actors of a Ray cluster would write to an
+            address.
         DeviceError: A GPU that is asked for is not there.
     """
     if options.gpus is not None and options.workers is not None:
         raise UsageError(
             "--gpus and --workers were both given", hint="--gpus is for GPUs, --workers for the CPU"
         )
-    crew = _crew(options)
+    crew = _crew(options, Forwarded.like(out))
     if crew is not None and device not in ("auto", crew.device):
         raise UsageError(
             f"--device {device} contradicts workers on {crew.device}", hint="leave --device out"
@@ -65,8 +68,13 @@ def crew_of(options: CrewOptions, device: str) -> Crew | None:
     return crew
 
 
-def _crew(options: CrewOptions) -> Crew | None:
+def _crew(options: CrewOptions, forwarded: Forwarded) -> Crew | None:
     if options.engine == "ray":
+        if forwarded.address is not None:
+            raise UsageError(
+                "--engine ray writes to a folder that all its nodes see, not to an address",
+                hint="give such a folder, or --gpus all or --workers N on one host",
+            )
         if options.gpus not in (None, "all"):
             raise UsageError("--gpus of a Ray cluster are all of them", hint="leave --gpus out")
         from tcssa.crew.ray_actors import RayActors
@@ -77,11 +85,11 @@ def _crew(options: CrewOptions) -> Crew | None:
     if options.workers is not None:
         from tcssa.crew.local_processes import LocalProcesses, cpu_seats
 
-        return LocalProcesses(cpu_seats(options.workers))
+        return LocalProcesses(cpu_seats(options.workers), forwarded)
     if options.gpus is not None:
         from tcssa.crew.local_processes import LocalProcesses, gpu_seats
 
-        return LocalProcesses(gpu_seats(options.gpus))
+        return LocalProcesses(gpu_seats(options.gpus), forwarded)
     return None
 
 
@@ -93,6 +101,16 @@ def where_workers_find(place: str, options: CrewOptions) -> str:
         options: The command's options.
     """
     return str(Path(place).absolute()) if options.engine == "ray" and "://" not in place else place
+
+
+def where_workers_write(folder: Path, options: CrewOptions) -> Path:
+    """Return a folder to write to as all workers find it.
+
+    Args:
+        folder: The folder.
+        options: The command's options.
+    """
+    return Path(where_workers_find(str(folder), options))
 
 
 def show_shares(console: Console, shares: list[Share]) -> None:

@@ -44,6 +44,14 @@ BudgetOption = Annotated[
     ),
 ]
 DebugFlag = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+OutOption = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        "-o",
+        help="Folder to write, or its address in an object store, such as s3://bucket/prefix.",
+    ),
+]
 ConfigFile = Annotated[
     Path | None,
     typer.Option(

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -24,6 +24,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tcssa.errors import printable
+from tcssa.files.forwarding import shown
 from tcssa.reporter import Task
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ class Output:
 
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.stdout = Console(file=sys.stdout, highlight=False)
-        self.stderr = Console(file=sys.stderr, highlight=False)
+        self.stdout = Console(file=cast(IO[str], _Shown(sys.stdout)), highlight=False)
+        self.stderr = Console(file=cast(IO[str], _Shown(sys.stderr)), highlight=False)
         self.warnings: list[str] = []
 
     def result(self, data: dict[str, Any], show: Callable[[Console], None]) -> None:
@@ -51,7 +52,8 @@ class Output:
             show: Prints the result on the console it is given.
         """
         if self.as_json:
-            sys.stdout.write(json.dumps({**data, "warnings": self.warnings}, default=str) + "\n")
+            text = json.dumps({**data, "warnings": self.warnings}, default=_plain)
+            sys.stdout.write(shown(text) + "\n")
         else:
             show(self.stdout)
 
@@ -77,7 +79,7 @@ class Output:
             hint: What to do next, or None.
         """
         if self.as_json:
-            sys.stdout.write(json.dumps({"error": message, "hint": hint}) + "\n")
+            sys.stdout.write(shown(json.dumps({"error": message, "hint": hint})) + "\n")
         self.stderr.print(f"[bold red]error[/]  {escape(message)}", soft_wrap=True)
         if hint:
             self.stderr.print(f"       {escape(hint)}", soft_wrap=True)
@@ -107,6 +109,24 @@ class Output:
             disable=not self.stderr.is_terminal,
         ) as progress:
             yield _Bar(progress, progress.add_task(description, total=total))
+
+
+class _Shown:
+    """A stream that names addresses in place of the scratch folders that stand for them."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(shown(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _plain(value: object) -> str:
+    return shown(str(value))
 
 
 class _Bar:

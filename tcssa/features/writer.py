@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tcssa.errors import FeatureFileError
 from tcssa.features.guarded import GuardedFile
 from tcssa.files import atomic
+from tcssa.files.forwarding import shown
 from tcssa.version import __version__
 
 CHUNK_ROWS = 1024
@@ -109,7 +110,7 @@ class FeatureWriter:
             _describe_coords(self._coords, header, ours)
         self._features.attrs.update(
             name=header.name,
-            savetodir=str(self.path.parent.resolve()),
+            savetodir=shown(str(self.path.parent.resolve())),
             encoder=header.encoder,
             **ours,
             **header.features,
@@ -223,7 +224,7 @@ def _append(dataset: Any, rows: NDArray[Any]) -> None:
 
 def _describe_coords(dataset: Any, header: BagHeader, ours: Mapping[str, Attribute]) -> None:
     dataset.attrs.update(
-        name=header.name, savetodir=str(header.savetodir.resolve()), **header.coords, **ours
+        name=header.name, savetodir=shown(str(header.savetodir.resolve())), **header.coords, **ours
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tcssa.errors import FeatureFileError, MissingDataError
 from tcssa.files.boundary import reading
+from tcssa.files.forwarding import content
 from tcssa.files.locks import Held, held_locks
 from tcssa.files.table import read_table
 from tcssa.jobs.record import JobRecord, find_records
@@ -115,7 +116,9 @@ def _slides_of(part: Path) -> list[str]:
     """Read the names of the slides in a Parquet part."""
     parquet = require("pyarrow.parquet", "parquet")
     with reading(part, FeatureFileError):
-        names: list[str] = parquet.read_table(part, columns=["slide_id"])["slide_id"].to_pylist()
+        names: list[str] = parquet.read_table(content(part), columns=["slide_id"])[
+            "slide_id"
+        ].to_pylist()
     return names
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -22,8 +23,16 @@ from tcssa_cli.crew_options import (
     shares_data,
     show_shares,
     where_workers_find,
+    where_workers_write,
 )
-from tcssa_cli.options import BudgetOption, CaseOptions, DebugFlag, JsonFlag, encoder_names
+from tcssa_cli.options import (
+    BudgetOption,
+    CaseOptions,
+    DebugFlag,
+    JsonFlag,
+    OutOption,
+    encoder_names,
+)
 from tcssa_cli.output import Output, show_failures
 from tcssa_cli.settings_flags import Flags, given, refuse_others, with_flags
 from tcssa_cli.watch_options import WATCH, WatchOptions
@@ -143,7 +152,7 @@ def encode(
             help="Artefact, run directory or checkpoint, or hf:OWNER/NAME of one.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
+    out: OutOption,
     manifest: Annotated[
         Path | None,
         typer.Option(help="Table of inputs: a CSV with a column path, or one path per line."),
@@ -167,26 +176,43 @@ def encode(
         tcssa encode job --model artefact --out encoded --shard 1/8
         tcssa encode job --model artefact --out encoded --to parquet
         tcssa encode job --model artefact --out encoded --gpus all
+        tcssa encode s3://bucket/features --model artefact --out s3://bucket/encoded
         tcssa encode job --model run --out encoded --by case --cases patients.csv
     """
     output, shared = Output(as_json), given(CrewOptions, flags["crew"])
-    common = _Common.of(flags, manifest, parse_budget(budget), crew_of(shared, device), output)
+    from tcssa.files.output_folder import output_folder
     from tcssa.hub import local_model
     from tcssa.slides.manifest import are_all_slides
 
     places = [where_workers_find(place, shared) for place in inputs or []]
-    model = local_model(model, output)
-    out, model = (Path(where_workers_find(str(path), shared)) for path in (out, model))
-    if are_all_slides(places):
-        refuse_others(_GROUPS, ["slides"], flags, f"{places[0]} is a slide or a folder of slides")
-        extraction = dict(flags["slides"], device=device, overwrite=overwrite or None)
-        _encode_slides(places, out, model, extraction, output, common)
-    else:
-        refuse_others(_GROUPS, ["features"], flags, "the inputs are feature files")
-        options = given(FeatureOptions, flags["features"])
-        runtime = _open(model, options, device, common.budget)
-        how = _how(options, common, model, overwrite=overwrite)
-        _encode_features(places, out, runtime, how, output)
+    model = Path(where_workers_find(str(local_model(model, output)), shared))
+    with output_folder(out, output) as scratch:
+        folder = where_workers_write(scratch, shared)
+        crew = crew_of(shared, device, folder)
+        common = _Common.of(flags, manifest, parse_budget(budget), crew, output)
+        if are_all_slides(places):
+            what = f"{places[0]} is a slide or a folder of slides"
+            refuse_others(_GROUPS, ["slides"], flags, what)
+            extraction = dict(flags["slides"], device=device, overwrite=overwrite or None)
+            done = _encode_slides(places, folder, model, extraction, output, common)
+        else:
+            refuse_others(_GROUPS, ["features"], flags, "the inputs are feature files")
+            options = given(FeatureOptions, flags["features"])
+            runtime = _open(model, options, device, common.budget)
+            how = _how(options, common, model, overwrite=overwrite)
+            done = _encode_features(places, folder, runtime, how, output)
+    output.result(done.data, done.show)
+    if done.has_failures:
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What there is to say of a call that is over."""
+
+    data: dict[str, Any]
+    show: Callable[[Console], None]
+    has_failures: bool
 
 
 @dataclass(frozen=True)
@@ -265,17 +291,16 @@ def _how(
 
 def _encode_features(
     inputs: list[str], out: Path, runtime: Runtime, how: EncodeOptions, output: Output
-) -> None:
+) -> _Done:
     from tcssa_runtimes import encode as encode_bags
 
     report = encode_bags([Path(place) for place in inputs], out, runtime, output, how)
     suffix = "" if how.shard is None else how.shard.suffix
-    output.result(
+    return _Done(
         {**_data(out, report), **_case_data(how.cases)},
         lambda console: _show(console, out, suffix, report, how.cases),
+        bool(report.failed),
     )
-    if report.failed:
-        raise typer.Exit(1)
 
 
 def _data(out: Path, report: EncodeReport) -> dict[str, Any]:
@@ -303,7 +328,7 @@ def _encode_slides(
     extraction: dict[str, Any],
     output: Output,
     common: _Common,
-) -> None:
+) -> _Done:
     from tcssa.slides import find_slides
     from tcssa_runtimes.archive.compress_slides import CompressOptions, compress_slides
 
@@ -325,9 +350,11 @@ def _encode_slides(
         show_report(console, report, None, index)
         _show_cases(console, out, cases)
 
-    output.result({**report_data(report), **_case_data(cases), "folder": out, "index": index}, show)
-    if report.failed or (cases is not None and cases.failed):
-        raise typer.Exit(1)
+    return _Done(
+        {**report_data(report), **_case_data(cases), "folder": out, "index": index},
+        show,
+        bool(report.failed or (cases is not None and cases.failed)),
+    )
 
 
 def _show_cases(console: Console, out: Path, cases: CaseFiles | None) -> None:

@@ -21,8 +21,9 @@ from tcssa_cli.crew_options import (
     shares_data,
     show_shares,
     where_workers_find,
+    where_workers_write,
 )
-from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag, encoder_names
+from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag, OutOption, encoder_names
 from tcssa_cli.output import Output, make_table, show_failures
 from tcssa_cli.settings_flags import Flags, given, with_flags
 from tcssa_cli.watch_options import WATCH, WatchOptions
@@ -84,7 +85,7 @@ _SETTINGS = (
 
 @with_flags(*_SETTINGS, CREW, WATCH, Flags(SlotOptions, at="slots", panel="Slots"))
 def extract(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Job folder to write.")],
+    out: OutOption,
     flags: dict[str, Any],
     slides: Annotated[
         list[str] | None,
@@ -119,6 +120,7 @@ def extract(
         tcssa extract slides/ --out job --encoder uni_v2 --mpp 0.5
         tcssa extract --manifest slides.csv --out job --compress run
         tcssa extract slides/ --out job --gpus all
+        tcssa extract s3://bucket/slides/S.svs --out s3://bucket/job
     """
     output, slots = Output(as_json), given(SlotOptions, flags.pop("slots"))
     shared = given(CrewOptions, flags.pop("crew"))
@@ -127,13 +129,15 @@ def extract(
         raise UsageError("no slides were given", hint="name slides, folders, or a --manifest")
     _require_model(slots)
     settings = resolve(ExtractSettings, flags=flags, config=config)
+    from tcssa.files.output_folder import output_folder
     from tcssa.slides import find_slides
 
     places = [where_workers_find(place, shared) for place in slides or []]
     files = find_slides(places, manifest, names, output)
-    out = Path(where_workers_find(str(out), shared))
-    crew = crew_of(shared, settings.device)
-    report, index = _extract(files, out, settings, output, slots, crew, watch)
+    with output_folder(out, output) as folder:
+        job = where_workers_write(folder, shared)
+        crew = crew_of(shared, settings.device, job)
+        report, index = _extract(files, job, settings, output, slots, crew, watch)
     features = None if slots.no_features else report.features_folder
     output.result(
         {**report_data(report), "features": features, "index": index},

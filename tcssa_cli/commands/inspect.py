@@ -37,10 +37,12 @@ def inspect(
         tcssa inspect artefact --json
     """
     output = Output(as_json)
+    from tcssa.files.output_folder import seen_folder
     from tcssa.hub import local_model
     from tcssa_cli.inspection import inspect as look_at
 
-    found = look_at(local_model(path, output))
+    with seen_folder(local_model(path, output)) as place:
+        found = look_at(place)
     output.result(
         {
             "path": path,

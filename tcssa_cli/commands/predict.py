@@ -15,12 +15,14 @@ from rich.console import Console
 
 from tcssa.config.settings import Section
 from tcssa.errors import UsageError, counted
-from tcssa_cli.crew_options import CrewOptions, crew_of, where_workers_find
+from tcssa.files.forwarding import store_of
+from tcssa_cli.crew_options import CrewOptions, crew_of, where_workers_find, where_workers_write
 from tcssa_cli.options import (
     CaseOptions,
     DebugFlag,
     DeviceOption,
     JsonFlag,
+    OutOption,
     TorchDevice,
     encoder_names,
 )
@@ -143,7 +145,7 @@ def predict(
     model: ModelArgument,
     inputs: InputsArgument = None,
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
+    out: OutOption,
     device: DeviceOption = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Predict slides again that are done already.")
@@ -161,33 +163,35 @@ def predict(
         tcssa predict run slides/ --out predicted
         tcssa predict run job --out predicted --by case --cases patients.csv
         tcssa predict artefact job --out predicted
+        tcssa predict run s3://bucket/features --out s3://bucket/predicted
     """
     output = Output(as_json)
     from tcssa.features.patients import read_cases
+    from tcssa.files.output_folder import output_folder
     from tcssa.hub import local_model
     from tcssa.mil.prediction.predict import predict as predict_slides
     from tcssa.run import PREDICTION_FILE, require_own_folder
 
-    require_own_folder(out, PREDICTION_FILE)
     model = local_model(model, output)
-
     patients = given(PatientOptions, flags["patients"])
     known = None if patients.cases is None else read_cases(patients.cases, output)
-    with _opened(model, flags, output, device) as (opened, made, maps):
-        bags, failed = _bags(inputs or [], flags, model, opened, made, out, output, device)
-        found = predict_slides(
-            opened,
-            bags,
-            out,
-            output,
-            cases=known,
-            with_cases=patients.by == "case",
-            overwrite=overwrite,
-            failed=failed,
-            maps=maps,
-            calibrations=_calibrations(model),
-            is_scaled=given(ShownOptions, flags["shown"]).calibrated,
-        )
+    with output_folder(out, output) as folder:
+        require_own_folder(folder, PREDICTION_FILE)
+        with _opened(model, flags, output, device) as (opened, made, maps):
+            bags, failed = _bags(inputs or [], flags, model, opened, made, folder, output, device)
+            found = predict_slides(
+                opened,
+                bags,
+                folder,
+                output,
+                cases=known,
+                with_cases=patients.by == "case",
+                overwrite=overwrite,
+                failed=failed,
+                maps=maps,
+                calibrations=_calibrations(model),
+                is_scaled=given(ShownOptions, flags["shown"]).calibrated,
+            )
     output.result(_data(found), lambda console: _show(console, found))
     if found.failed:
         raise typer.Exit(1)
@@ -264,6 +268,12 @@ def _bags(
     if options.manifest is None and not are_all_slides(inputs):
         refuse_others(_GROUPS, ("run", "artefact"), flags, "the inputs are feature files")
         return find_bags(local_features(place, output) for place in inputs), []
+    if store := store_of(out):
+        raise UsageError(
+            f"features of slides are read again from --out, and {store.address} is not this disk",
+            hint="extract the slides first: tcssa extract SLIDES --out JOB, then give their "
+            "features",
+        )
     from tcssa.mil.prediction.slide_extraction import extract_slides, extraction_settings
     from tcssa.slides import find_slides
 
@@ -276,8 +286,8 @@ def _bags(
     shared = given(CrewOptions, flags["crew"])
     places = [where_workers_find(place, shared) for place in inputs]
     files = find_slides(places, options.manifest, reporter=output)
-    job = Path(where_workers_find(str(out / "job"), shared))
-    return extract_slides(files, job, settings, output, crew_of(shared, device))
+    job = where_workers_write(out / "job", shared)
+    return extract_slides(files, job, settings, output, crew_of(shared, device, job))
 
 
 def _data(found: Predicted) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def status(
         Path,
         typer.Argument(
             metavar="JOB",
-            help="Folder that tcssa extract or tcssa encode was given as --out.",
+            help="Folder or address that tcssa extract or tcssa encode was given as --out.",
             show_default=False,
         ),
     ],
@@ -40,11 +40,14 @@ def status(
     Examples:
         tcssa status job
         tcssa status encoded --json
+        tcssa status s3://bucket/job
     """
     output = Output(as_json)
+    from tcssa.files.output_folder import seen_folder
     from tcssa.jobs.status import job_status
 
-    found = job_status(job)
+    with seen_folder(job) as folder:
+        found = job_status(folder)
 
     def show(console: Console) -> None:
         for each in found:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from tcssa.errors import counted
+from tcssa.errors import UsageError, counted
+from tcssa.files.remote_file import as_address, plain_address
 from tcssa_cli.options import DebugFlag, JsonFlag
 from tcssa_cli.output import Output, show_failures
 
@@ -39,6 +40,12 @@ def verify(
         tcssa verify job --repair
     """
     output = Output(as_json)
+    if address := as_address(job):
+        raise UsageError(
+            f"{plain_address(address)}: every byte is read, and that is done on a disk",
+            hint="copy it here, as with aws s3 sync, and give the copy; each object is whole as it "
+            "was stored",
+        )
     from tcssa.slides.extraction.verify import verify as verify_job
     from tcssa_runtimes.archive.slot_parts import find_parts
     from tcssa_runtimes.archive.verify_parts import verify_parts

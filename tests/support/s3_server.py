@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -18,8 +19,9 @@ def s3_bucket() -> Iterator[Any]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
     told = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ENDPOINT_URL": url,
         "AWS_ACCESS_KEY_ID": "key",
         "AWS_SECRET_ACCESS_KEY": "word",
         "AWS_DEFAULT_REGION": "us-east-1",
@@ -31,4 +33,5 @@ def s3_bucket() -> Iterator[Any]:
         files = s3fs.S3FileSystem(use_listings_cache=False)
         files.mkdir("bucket")
         yield files
-    server.stop()
+    with urlopen(Request(f"{url}/moto-api/reset", method="POST")):  # servers of a process share it
+        server.stop()

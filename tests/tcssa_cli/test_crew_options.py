@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from tcssa.errors import UsageError
@@ -17,12 +19,12 @@ def test_options_that_contradict_each_other_are_refused(
     options: dict[str, object], device: str, reason: str
 ) -> None:
     with pytest.raises(UsageError, match=reason):
-        crew_of(CrewOptions.model_validate(options), device)
+        crew_of(CrewOptions.model_validate(options), device, Path("job"))
 
 
 def test_one_process_works_where_nothing_else_is_asked_for() -> None:
-    assert crew_of(CrewOptions(), "cuda") is None
-    crew = crew_of(CrewOptions(workers=3), "cpu")
+    assert crew_of(CrewOptions(), "cuda", Path("job")) is None
+    crew = crew_of(CrewOptions(workers=3), "cpu", Path("job"))
     assert crew is not None
     assert (crew.num_workers, crew.device) == (3, "cpu")
 
