@@ -19,6 +19,7 @@ from typing import Any
 
 from tcssa.errors import UploadError, UsageError
 from tcssa.files.forwarding import leave_placeholder
+from tcssa.files.object_reader import ObjectReader
 from tcssa.files.remote_file import INSTALL, fault_of, plain_address
 
 KINDS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "memory")
@@ -27,14 +28,14 @@ _STAYS = ("*.csv", "*.json", "*.yaml", "*.html", "maps/*.jpg")
 """Names of files that are read again, or are told apart by nobody else: they are small."""
 _LAST = ("*.csv", "*.yaml", "*.html", "prediction.json")
 """Names of files about all slides, which go up when the slides' files stand."""
+_CONTAINERS = (".h5", ".parquet")
+"""Suffixes of files that are opened to see how they were made."""
 _TIMES = ("LastModified", "last_modified", "mtime", "updated", "created")
 _WAITS_S = (1.0, 4.0)
 """Seconds before another try to put a file; the file system has tried several times by then."""
 _PART_BYTES = 16 * 2**20
 _PARTS_AT_ONCE = 4
 """Files of two such parts or more are put in parts, of which so many are in memory."""
-_BLOCK_BYTES = 1 << 16
-"""Bytes that are fetched at once of a file that is looked into."""
 _FETCHED_AT_ONCE = 8
 
 
@@ -71,6 +72,7 @@ class ObjectStore:
             raise self._fault(folder, "cannot be used", error) from None
         self.root = str(root).rstrip("/")
         self.is_s3 = scheme.startswith("s3")
+        self._reader = ObjectReader(self.files, self._key)
 
     def show(self) -> None:
         """Show in the folder what stands in the store: small files, and placeholders of others.
@@ -95,6 +97,7 @@ class ObjectStore:
                 fetched.append((path, info))
             else:
                 leave_placeholder(path, int(info["size"]), _seconds(info))
+        self._reader.expect(path for path in self._there if path.suffix in _CONTAINERS)
         with ThreadPoolExecutor(_FETCHED_AT_ONCE) as pool:
             for _ in pool.map(self._fetch, fetched):
                 pass
@@ -124,8 +127,7 @@ class ObjectStore:
 
     def open(self, path: Path) -> Any:
         """See `tcssa.files.forwarding.Store.open`."""
-        how = {"block_size": _BLOCK_BYTES, "cache_type": "blockcache"}
-        return self.files.open(self._key(path), "rb", **how)
+        return self._reader.open(path.absolute())
 
     def remove(self, path: Path) -> None:
         """See `tcssa.files.forwarding.Store.remove`."""
