@@ -68,7 +68,12 @@ class ObjectReader:
                 self._fetch(name, folder)
                 _, parts = folder.ends.pop(name)
         key = self._key_of(path)
-        return ObjectFile(lambda a, b: self._files.cat_file(key, a, b), now.st_size, parts)
+
+        def fetch(begin: int, end: int) -> bytes:
+            content: bytes = self._files.cat_file(key, start=begin, end=end)
+            return content
+
+        return ObjectFile(fetch, now.st_size, parts)
 
     def _folder_of(self, name: str) -> _Folder:
         return self._folders.setdefault(name.rpartition(os.sep)[0], _Folder())

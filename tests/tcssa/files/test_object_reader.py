@@ -28,9 +28,9 @@ class Files:
             for key, begin, end in zip(keys, begins, ends, strict=True)
         ]
 
-    def cat_file(self, key: str, begin: int, end: int) -> bytes:
+    def cat_file(self, key: str, *, start: int, end: int) -> bytes:
         self.singles += 1
-        return self.content[key][begin:end]
+        return self.content[key][start:end]
 
 
 @pytest.fixture

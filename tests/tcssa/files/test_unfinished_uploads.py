@@ -13,6 +13,7 @@ import pytest
 from s3_server import s3_bucket
 
 from tcssa.files import atomic, object_store, unfinished_uploads
+from tcssa.files.forwarding import content as opened
 from tcssa.files.output_folder import output_folder
 from tcssa.reporter import Silent
 
@@ -81,6 +82,8 @@ def test_half_an_upload_is_no_object_and_is_named_then_ended(
     with output_folder(ADDRESS, reporter) as job:
         assert [path for path in job.rglob("*") if path.is_file()] == []
         atomic.write_bytes(job / "features" / "S.h5", content)
+        with opened(job / "features" / "S.h5") as file:
+            assert file.read() == content
     assert "1 unfinished upload, such as job/features/S.h5, of a killed call" in reporter.notes[0]
     assert bucket.cat("bucket/job/features/S.h5") == content
     assert len(list((tmp_path / "cache" / "outputs").iterdir())) == 0  # the dead one's too
