@@ -10,12 +10,12 @@ from rich.console import Console
 
 from tcssa.config.settings import Section
 from tcssa.errors import UsageError, counted
-from tcssa.files.output_folder import Forwarded
 from tcssa_cli.settings_flags import Flags
 
 if TYPE_CHECKING:
     from tcssa.crew.dispatcher import Crew
     from tcssa.crew.shares import Share
+    from tcssa.files.output_folder import Forwarded
 
 
 class CrewOptions(Section):
@@ -60,6 +60,8 @@ def crew_of(options: CrewOptions, device: str, out: Path) -> Crew | None:
         raise UsageError(
             "--gpus and --workers were both given", hint="--gpus is for GPUs, --workers for the CPU"
         )
+    from tcssa.files.output_folder import Forwarded
+
     crew = _crew(options, Forwarded.like(out))
     if crew is not None and device not in ("auto", crew.device):
         raise UsageError(

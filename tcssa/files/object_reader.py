@@ -26,7 +26,7 @@ Parts = list[tuple[int, bytes]]
 
 @dataclass
 class _Folder:
-    """What is expected and known of the placeholders in a folder."""
+    """Placeholders of a folder that may be opened, and parts of their objects."""
 
     names: list[str] = field(default_factory=list)
     """Paths in the order in which they may be opened."""

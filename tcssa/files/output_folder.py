@@ -83,7 +83,7 @@ def seen_folder(place: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Forwarded:
-    """How the files of a folder go on, as it is told to a process that another one started."""
+    """A folder and where its files go on to, for a process that another one started."""
 
     folder: Path
     address: str | None

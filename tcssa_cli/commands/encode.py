@@ -189,18 +189,11 @@ def encode(
     with output_folder(out, output) as scratch:
         folder = where_workers_write(scratch, shared)
         crew = crew_of(shared, device, folder)
-        common = _Common.of(flags, manifest, parse_budget(budget), crew, output)
-        if are_all_slides(places):
-            what = f"{places[0]} is a slide or a folder of slides"
-            refuse_others(_GROUPS, ["slides"], flags, what)
-            extraction = dict(flags["slides"], device=device, overwrite=overwrite or None)
-            done = _encode_slides(places, folder, model, extraction, output, common)
-        else:
-            refuse_others(_GROUPS, ["features"], flags, "the inputs are feature files")
-            options = given(FeatureOptions, flags["features"])
-            runtime = _open(model, options, device, common.budget)
-            how = _how(options, common, model, overwrite=overwrite)
-            done = _encode_features(places, folder, runtime, how, output)
+        common = _Common.of(
+            flags, manifest, parse_budget(budget), device, crew, output, overwrite=overwrite
+        )
+        work = _encode_slides if are_all_slides(places) else _encode_features
+        done = work(places, folder, model, flags, output, common)
     output.result(done.data, done.show)
     if done.has_failures:
         raise typer.Exit(1)
@@ -208,7 +201,7 @@ def encode(
 
 @dataclass(frozen=True)
 class _Done:
-    """What there is to say of a call that is over."""
+    """Result of a call, and how it is shown."""
 
     data: dict[str, Any]
     show: Callable[[Console], None]
@@ -221,6 +214,8 @@ class _Common:
 
     manifest: Path | None
     budget: Budget | None
+    device: Device
+    overwrite: bool
     assignments: bool
     crew: Crew | None
     cases: CaseFiles | None
@@ -232,14 +227,17 @@ class _Common:
         flags: dict[str, Any],
         manifest: Path | None,
         budget: Budget | None,
+        device: Device,
         crew: Crew | None,
         output: Output,
+        *,
+        overwrite: bool,
     ) -> Self:
         """Return them, those of `flags` among them."""
         assignments = given(ContentOptions, flags["content"]).assignments
         cases = _cases(given(PatientOptions, flags["patients"]), output)
         watch = given(WatchOptions, flags["watch"]).watch()
-        return cls(manifest, budget, assignments, crew, cases, watch)
+        return cls(manifest, budget, device, overwrite, assignments, crew, cases, watch)
 
 
 def _cases(options: PatientOptions, output: Output) -> CaseFiles | None:
@@ -259,17 +257,15 @@ def _cases(options: PatientOptions, output: Output) -> CaseFiles | None:
     return CaseFiles({} if options.cases is None else read_cases(options.cases, output))
 
 
-def _open(model: Path, options: FeatureOptions, device: Device, budget: Budget | None) -> Runtime:
+def _open(model: Path, options: FeatureOptions, common: _Common) -> Runtime:
     from tcssa_runtimes import open_runtime
 
-    runtime = open_runtime(model, options.runtime, device, allow_cpu=options.allow_cpu)
-    runtime.set_budget(budget)
+    runtime = open_runtime(model, options.runtime, common.device, allow_cpu=options.allow_cpu)
+    runtime.set_budget(common.budget)
     return runtime
 
 
-def _how(
-    options: FeatureOptions, common: _Common, model: Path, *, overwrite: bool
-) -> EncodeOptions:
+def _how(options: FeatureOptions, common: _Common, model: Path) -> EncodeOptions:
     from tcssa_runtimes import EncodeOptions, Shard
     from tcssa_runtimes.archive.encode_options import EncodeWorkers
     from tcssa_runtimes.archive.shared_job import ModelChoice
@@ -281,7 +277,7 @@ def _how(
         memory_mb=options.memory,
         readers=options.readers,
         assignments=common.assignments,
-        overwrite=overwrite,
+        overwrite=common.overwrite,
         to=options.to,
         workers=None if common.crew is None else EncodeWorkers(common.crew, choice),
         cases=common.cases,
@@ -290,10 +286,18 @@ def _how(
 
 
 def _encode_features(
-    inputs: list[str], out: Path, runtime: Runtime, how: EncodeOptions, output: Output
+    inputs: list[str],
+    out: Path,
+    model: Path,
+    flags: dict[str, Any],
+    output: Output,
+    common: _Common,
 ) -> _Done:
+    refuse_others(_GROUPS, ["features"], flags, "the inputs are feature files")
     from tcssa_runtimes import encode as encode_bags
 
+    options = given(FeatureOptions, flags["features"])
+    runtime, how = _open(model, options, common), _how(options, common, model)
     report = encode_bags([Path(place) for place in inputs], out, runtime, output, how)
     suffix = "" if how.shard is None else how.shard.suffix
     return _Done(
@@ -325,13 +329,15 @@ def _encode_slides(
     inputs: list[str],
     out: Path,
     model: Path,
-    extraction: dict[str, Any],
+    flags: dict[str, Any],
     output: Output,
     common: _Common,
 ) -> _Done:
+    refuse_others(_GROUPS, ["slides"], flags, f"{inputs[0]} is a slide or a folder of slides")
     from tcssa.slides import find_slides
     from tcssa_runtimes.archive.compress_slides import CompressOptions, compress_slides
 
+    extraction = dict(flags["slides"], device=common.device, overwrite=common.overwrite or None)
     config = extraction.pop("extract_config")
     settings = resolve(ExtractSettings, config=config, flags=extraction)
     files = find_slides(inputs, common.manifest, reporter=output)

@@ -129,15 +129,11 @@ def extract(
         raise UsageError("no slides were given", hint="name slides, folders, or a --manifest")
     _require_model(slots)
     settings = resolve(ExtractSettings, flags=flags, config=config)
-    from tcssa.files.output_folder import output_folder
     from tcssa.slides import find_slides
 
     places = [where_workers_find(place, shared) for place in slides or []]
     files = find_slides(places, manifest, names, output)
-    with output_folder(out, output) as folder:
-        job = where_workers_write(folder, shared)
-        crew = crew_of(shared, settings.device, job)
-        report, index = _extract(files, job, settings, output, slots, crew, watch)
+    report, index = _extract(files, out, settings, output, slots, shared, watch)
     features = None if slots.no_features else report.features_folder
     output.result(
         {**report_data(report), "features": features, "index": index},
@@ -162,19 +158,40 @@ def _extract(
     settings: ExtractSettings,
     output: Output,
     slots: SlotOptions,
-    crew: Crew | None,
+    shared: CrewOptions,
     watch: Watch,
 ) -> tuple[ExtractReport, Path | None]:
     """Extract slides; return the report, and the table of their slots if these are made."""
-    if slots.compress is None:
+    from tcssa.files.output_folder import output_folder
+
+    with output_folder(out, output) as folder:
+        job = where_workers_write(folder, shared)
+        crew = crew_of(shared, settings.device, job)
+        if slots.compress is not None:
+            from tcssa.hub import local_model
+
+            model = local_model(slots.compress, output)
+            return _compress(files, job, model, settings, output, slots, crew, watch)
         from tcssa.slides import ExtractOptions
         from tcssa.slides import extract as extract_slides
         from tcssa.slides.extraction.extract_options import ExtractWorkers
 
         workers = None if crew is None else ExtractWorkers(crew)
         options = ExtractOptions(workers=workers, watch=watch)
-        return extract_slides(files, out, settings, output, options), None
-    from tcssa.hub import local_model
+        return extract_slides(files, job, settings, output, options), None
+
+
+def _compress(
+    files: list[SlideFile],
+    job: Path,
+    model: Path,
+    settings: ExtractSettings,
+    output: Output,
+    slots: SlotOptions,
+    crew: Crew | None,
+    watch: Watch,
+) -> tuple[ExtractReport, Path]:
+    """Extract slides and make slots of them in the same pass."""
     from tcssa_runtimes.archive.compress_slides import CompressOptions, compress_slides
 
     how = CompressOptions(
@@ -183,8 +200,7 @@ def _extract(
         crew=crew,
         watch=watch,
     )
-    model = local_model(slots.compress, output)
-    return compress_slides(files, out, model, settings, output, how)
+    return compress_slides(files, job, model, settings, output, how)
 
 
 def show_report(

@@ -15,7 +15,6 @@ from rich.console import Console
 
 from tcssa.config.settings import Section
 from tcssa.errors import UsageError, counted
-from tcssa.files.forwarding import store_of
 from tcssa_cli.crew_options import CrewOptions, crew_of, where_workers_find, where_workers_write
 from tcssa_cli.options import (
     CaseOptions,
@@ -268,6 +267,8 @@ def _bags(
     if options.manifest is None and not are_all_slides(inputs):
         refuse_others(_GROUPS, ("run", "artefact"), flags, "the inputs are feature files")
         return find_bags(local_features(place, output) for place in inputs), []
+    from tcssa.files.forwarding import store_of
+
     if store := store_of(out):
         raise UsageError(
             f"features of slides are read again from --out, and {store.address} is not this disk",

@@ -10,7 +10,6 @@ import typer
 from rich.console import Console
 
 from tcssa.errors import UsageError, counted
-from tcssa.files.remote_file import as_address, plain_address
 from tcssa_cli.options import DebugFlag, JsonFlag
 from tcssa_cli.output import Output, show_failures
 
@@ -40,6 +39,8 @@ def verify(
         tcssa verify job --repair
     """
     output = Output(as_json)
+    from tcssa.files.remote_file import as_address, plain_address
+
     if address := as_address(job):
         raise UsageError(
             f"{plain_address(address)}: every byte is read, and that is done on a disk",
