@@ -24,8 +24,8 @@ from tcssa.files.remote_file import INSTALL, fault_of, plain_address
 
 KINDS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "memory")
 """Schemes of addresses of object stores; elsewhere half a file may be seen under its name."""
-_STAYS = ("*.csv", "*.json", "*.yaml", "*.html", "maps/*.jpg")
-"""Names of files that are read again, or are told apart by nobody else: they are small."""
+_STAYS = ("*.csv", "*.json", "maps/*.jpg")
+"""Names of small files that are read again, and so stay in the folder."""
 _LAST = ("*.csv", "*.yaml", "*.html", "prediction.json")
 """Names of files about all slides, which go up when the slides' files stand."""
 _CONTAINERS = (".h5", ".parquet")

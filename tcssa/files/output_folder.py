@@ -101,8 +101,10 @@ class Forwarded:
         if self.address is None:
             yield
             return
-        with forwarding(self.folder, ObjectStore(self.address, self.folder)):
+        store = ObjectStore(self.address, self.folder)
+        with forwarding(self.folder, store):
             yield
+            store.finish()
 
 
 @contextmanager
