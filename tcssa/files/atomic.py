@@ -91,7 +91,7 @@ def write_csv(target: Path, header: Iterable[object], rows: Iterable[Iterable[ob
     write_text(target, text.getvalue())
 
 
-def write_bytes(target: Path, content: bytes | memoryview) -> None:
+def write_bytes(target: Path, content: bytes) -> None:
     """Write a binary file atomically.
 
     Args:

@@ -292,7 +292,8 @@ class FoldFit:
         # serialised in memory first: on a full disk torch's own writer raises no specific error
         serialised = io.BytesIO()
         torch.save(content, serialised)
-        atomic.write_bytes(self.folder / PROGRESS_FILE, serialised.getbuffer())
+        # no view of it, which Python 3.12 crashes on collecting after an error; nothing is copied
+        atomic.write_bytes(self.folder / PROGRESS_FILE, serialised.getvalue())
 
     def _resume(self) -> None:
         path = self.folder / PROGRESS_FILE
