@@ -31,6 +31,7 @@ class LeftBehind:
     deaths: Counter[str] = field(default_factory=Counter)
     """Deaths of our own workers by the slide that they held (`tcssa.crew.dispatcher`)."""
     _before: Counter[str] = field(default_factory=Counter)
+    _again: set[str] = field(default_factory=set)
 
     def among(self, items: Sequence[Item], taken: Collection[str]) -> list[Item]:
         """Return the items that another process had and has no more.
@@ -46,8 +47,9 @@ class LeftBehind:
         self._wait_for(ours)
         gone = set(taken) - live_locks(self.folder, taken)
         again = [item for item in items if item.slide_id in gone]
-        # a pass that got nothing is the last, so that no fault of a clock makes us go on for ever
-        return again if ours or len(again) < len(items) else []
+        # the same ones twice: a clock is wrong, and we must not go on for ever
+        before, self._again = self._again, {item.slide_id for item in again}
+        return again if ours or self._again != before else []
 
     def _wait_for(self, names: set[str]) -> None:
         deadline = time.monotonic() + _PATIENCE_S

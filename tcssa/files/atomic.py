@@ -20,14 +20,14 @@ from tcssa.errors import DiskFullError
 from tcssa.files.forwarding import store_of
 
 _SUFFIX = ".tcssa-tmp"
-_MOST_NAME_BYTES = 255
+MOST_NAME_BYTES = 255
 """Longest name on all usual file systems."""
 
 
 def _temporary_name(target: Path) -> Path:
     ending = f".{socket.gethostname()}.{os.getpid()}{_SUFFIX}"
     name = target.name
-    if len(os.fsencode(f".{name}{ending}")) > _MOST_NAME_BYTES:
+    if len(os.fsencode(f".{name}{ending}")) > MOST_NAME_BYTES:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
     return target.with_name(f".{name}{ending}")
 

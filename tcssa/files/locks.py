@@ -8,14 +8,16 @@ owners can do is the same work twice.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
 import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -29,6 +31,8 @@ STALE_S = 120.0
 """Eight heartbeats missed: longer than a network file system keeps a time stamp from others."""
 
 _SUFFIX = ".tcssa-lock"
+_POLL_S = 0.05
+_MOMENT_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,10 @@ class FolderLocks:
 
 
 def _lock(folder: Path, name: str) -> Path:
-    return folder / f".{name}{_SUFFIX}"
+    file = f".{name}{_SUFFIX}"
+    if len(os.fsencode(file)) > atomic.MOST_NAME_BYTES:
+        file = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}{_SUFFIX}"
+    return folder / file
 
 
 def _live_owner(path: Path, now: float) -> Owner | None:
@@ -196,6 +203,31 @@ def _clock(folder: Path) -> float:
         return probe.stat().st_mtime
     finally:
         probe.unlink(missing_ok=True)
+
+
+@contextmanager
+def in_turn(
+    folder: Path, name: str, say: Callable[[str], None], patience_s: float = math.inf
+) -> Iterator[Owner | None]:
+    """Hold a lock for a block, for what processes do one after another.
+
+    Args:
+        folder: The folder of the lock.
+        name: The lock.
+        say: Told which process is waited for, where that takes more than a moment.
+        patience_s: How long to wait for it, in seconds.
+
+    Yields:
+        None if the lock is held, else the process that kept it all the time.
+    """
+    with FolderLocks(folder) as locks:
+        began, is_said = time.monotonic(), False
+        while (owner := locks.take(name)) and time.monotonic() - began < patience_s:
+            if not is_said and time.monotonic() - began > _MOMENT_S:
+                say(f"waiting for {owner}, which works on {name} in {folder}")
+                is_said = True
+            time.sleep(_POLL_S)
+        yield owner
 
 
 def _owner(content: dict[str, object]) -> Owner:

@@ -377,9 +377,10 @@ def _show(
 ) -> None:
     show_failures(console, [(failed.reason, failed.path, failed.hint) for failed in report.failed])
     renewed = f" ({report.num_renewed} of them again)" if report.num_renewed else ""
+    taken = f"{len(report.taken)} taken by other processes, " if report.taken else ""
     console.print(
         f"{counted(report.num_encoded, 'slide')} encoded{renewed}, {report.num_skipped} done "
-        f"before, {len(report.empty)} without patches, {len(report.failed)} failed, with "
+        f"before, {len(report.empty)} without patches, {taken}{len(report.failed)} failed, with "
         f"{report.runtime}: {out}",
         soft_wrap=True,
     )

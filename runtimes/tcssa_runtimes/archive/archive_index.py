@@ -8,7 +8,7 @@ files alone, their times in the last column; they do not depend on the order of 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from sys import intern
@@ -148,18 +148,29 @@ def _stamp(path: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def write_failures(path: Path, failed: Sequence[FailedSlide]) -> None:
+def write_failures(
+    path: Path, failed: Sequence[FailedSlide], others: Collection[Path] = ()
+) -> None:
     """Write the table of slides that failed, or remove it where there are none.
 
     Args:
         path: The table.
         failed: The slides, in any order.
+        others: Slides that another process had; what it wrote of them stays.
+
+    Raises:
+        TableError: The table that is there is damaged.
     """
-    if not failed:
+    rows = [[str(slide.path), slide.reason, slide.hint or ""] for slide in failed]
+    if others and path.exists():
+        kept = set(map(str, others))
+        table = read_table(path, needed=FAILED_COLUMNS, delimiter=",", multiline=True)
+        there = ([row[name] for name in FAILED_COLUMNS] for row in table.rows.values())
+        rows += [row for row in there if row[0] in kept]
+    if rows:
+        atomic.write_csv(path, FAILED_COLUMNS, sorted(rows))
+    else:
         path.unlink(missing_ok=True)
-        return
-    rows = sorted([str(slide.path), slide.reason, slide.hint or ""] for slide in failed)
-    atomic.write_csv(path, FAILED_COLUMNS, rows)
 
 
 def _row(slide: EncodedFacts) -> list[object]:

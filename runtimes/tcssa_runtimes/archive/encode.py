@@ -10,34 +10,39 @@ this very content.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tcssa.crew.dispatcher import Dispatcher
-from tcssa.errors import FileError, UsageError
-from tcssa.features import BagRef, open_bag
+from tcssa.crew.left_behind import LeftBehind
+from tcssa.errors import UsageError, counted
+from tcssa.features import BagRef
 from tcssa.features.remote_features import local_features
 from tcssa.files import atomic
+from tcssa.files.locks import in_turn
 from tcssa.jobs.record import write_record
 from tcssa.reporter import Reporter, Silent, Task
 from tcssa_runtimes.archive.archive_index import FailedSlide, write_failures, write_index
 from tcssa_runtimes.archive.archive_kind import require_kind, stored_facts
 from tcssa_runtimes.archive.case_files import CaseFiles
+from tcssa_runtimes.archive.done_slides import DoneSince, find_done
 from tcssa_runtimes.archive.encode_loop import (
+    DoneSlide,
     EmptySlide,
-    HowToEncode,
     SlideOutcome,
+    TakenSlide,
     WrittenSlide,
     encode_bags,
     event_of,
 )
 from tcssa_runtimes.archive.encode_options import EncodeOptions, EncodeWorkers
 from tcssa_runtimes.archive.encode_report import EncodeReport
+from tcssa_runtimes.archive.how_to_encode import HowToEncode
 from tcssa_runtimes.archive.inputs import Shard, archive
 from tcssa_runtimes.archive.shared_job import EncodeJob
-from tcssa_runtimes.archive.slot_files import FOLDER, read_facts, slide_features_path
-from tcssa_runtimes.archive.slot_parts import drop_slides, find_parts, read_part_facts
+from tcssa_runtimes.archive.slot_files import FOLDER
+from tcssa_runtimes.archive.slot_parts import drop_slides, find_parts
 from tcssa_runtimes.archive.stored_slots import EncodedFacts
 from tcssa_runtimes.contract.base import Runtime
 from tcssa_runtimes.contract.checks import require_own_slots
@@ -81,6 +86,7 @@ def encode(
         runtime,
         reporter,
         EncodeReport(runtime.name, readers=options.readers),
+        LeftBehind(out, reporter),
     )
     require_kind(out, options.to, assignments=options.assignments)
     # the same of every shard
@@ -89,8 +95,8 @@ def encode(
     atomic.discard_leftovers(out)
     to_do = work.look_up_done()
     with options.watch.over("encode", len(work.refs), len(work.rows)):
-        if to_do:
-            work.run(to_do)
+        while to_do:
+            to_do = work.over(to_do)
     if options.cases is not None:
         work.merge(options.cases)
     work.write_tables()
@@ -135,30 +141,59 @@ class _Work:
     runtime: Runtime
     reporter: Reporter
     report: EncodeReport
+    left_behind: LeftBehind
     rows: dict[BagRef, EncodedFacts] = field(default_factory=dict)
 
     def look_up_done(self) -> list[BagRef]:
         """Return the slides that are to be encoded, and make room for them."""
-        out, options = self.how.out, self.options
-        if not options.overwrite:
-            stored = stored_facts(out, options.to, self.reporter)
-            self.rows = _find_done(self.refs, stored, self.how, self.runtime)
-        to_do = [ref for ref in self.refs if ref not in self.rows]
-        self.report.num_skipped = len(self.rows)
-        if options.to == "parquet" and to_do:
-            self.report.num_renewed = _make_room(out, to_do, options.shard)
+        if self.options.to == "hdf5":
+            return self._look_up(stored_facts(self.how.out, "hdf5", self.reporter))
+        with in_turn(self.how.out / FOLDER, "parts", self.reporter.note):
+            parts = frozenset(path.name for path in find_parts(self.how.out))
+            self.how = replace(self.how, known_parts=parts)
+            stored = stored_facts(self.how.out, "parquet", self.reporter)
+            to_do = self._look_up(stored)
+            if to_do:
+                self.report.num_renewed = _make_room(
+                    self.how.out, to_do, stored.keys(), self.options.shard
+                )
         return to_do
 
-    def run(self, bags: Sequence[BagRef]) -> None:
-        """Encode slides, in workers if there are any."""
+    def _look_up(self, stored: Mapping[str, EncodedFacts]) -> list[BagRef]:
+        if not self.options.overwrite:
+            self.rows = find_done(self.refs, stored, self.how, self.runtime)
+        self.report.num_skipped = len(self.rows)
+        return [ref for ref in self.refs if ref not in self.rows]
+
+    def over(self, bags: Sequence[BagRef]) -> list[BagRef]:
+        """Encode slides; return those that another process had and left undone."""
         workers = self.options.workers
         with self.reporter.task("encode", len(bags), "slides") as task:
             if workers is None:
                 self._alone(bags, task)
             else:
                 self._shared(bags, task, workers)
+        for paths in (self.report.empty, self.report.taken):
+            paths.sort()
         self.report.failed.sort(key=lambda slide: slide.path)
-        self.report.empty.sort()
+        return self._left_behind(bags)
+
+    def _left_behind(self, bags: Sequence[BagRef]) -> list[BagRef]:
+        """Return slides that another process had, has no more, and left undone: it died."""
+        paths = set(self.report.taken)
+        taken = {bag.slide_id for bag in bags if bag.address in paths}
+        if self.options.overwrite:  # those of others were done since, for all that can be told
+            taken &= self.left_behind.deaths.keys()
+        gone = self.left_behind.among(bags, taken)
+        done = DoneSince(self.how, self.runtime).among(gone)
+        paths -= {bag.address for bag in gone}
+        self.report.taken = sorted(paths)
+        for bag, facts in done.items():
+            self._record(DoneSlide(bag, facts))
+        left = [bag for bag in gone if bag not in done]
+        if left:
+            self.reporter.note(f"{counted(len(left), 'slide')} that another process left undone")
+        return left
 
     def _alone(self, bags: Sequence[BagRef], task: Task) -> None:
         def record(bag: BagRef, outcome: SlideOutcome) -> None:
@@ -174,7 +209,7 @@ class _Work:
     def _shared(self, bags: Sequence[BagRef], task: Task, workers: EncodeWorkers) -> None:
         begin = time.perf_counter()
         job = EncodeJob(workers.model, workers.crew.device, self.how)
-        told = (self.reporter, task, self.options.watch)
+        told = (self.reporter, task, self.options.watch, self.left_behind.deaths)
         self.report.add_up(Dispatcher(job, bags, workers.crew, self._record, *told).run())
         self.report.encode_s += time.perf_counter() - begin
         atomic.discard_leftovers(self.how.out / FOLDER)  # of a worker that died
@@ -191,8 +226,14 @@ class _Work:
         """Write the index and the failures; their names say of which shard they are."""
         out, shard = self.how.out, self.options.shard
         suffix = "" if shard is None else shard.suffix
-        write_index(out / f"index{suffix}.csv", self.rows.values())
-        write_failures(out / f"failed{suffix}.csv", self.report.failed)
+        taken = set(self.report.taken)
+        theirs = [ref for ref in self.refs if ref.address in taken] if taken else []
+        since = DoneSince(replace(self.how, overwrite=False), self.runtime)
+        with in_turn(out / FOLDER, "index", self.reporter.note):
+            # whoever ends last lists all: what others did before this moment is there to be read
+            rows = self.rows | since.among(theirs)
+            write_index(out / f"index{suffix}.csv", rows.values())
+            write_failures(out / f"failed{suffix}.csv", self.report.failed, taken)
 
     def _record(self, outcome: SlideOutcome) -> None:
         report = self.report
@@ -205,52 +246,29 @@ class _Work:
             case EmptySlide(path):
                 report.empty.append(path)
                 self.reporter.warn(f"{path.name} holds no patches and has no slots")
+            case TakenSlide(path, _):
+                report.taken.append(path)
+            case DoneSlide(bag, facts):
+                self.rows[bag] = facts
+                report.num_skipped += 1
             case FailedSlide(path, reason):
                 report.failed.append(outcome)
                 self.reporter.warn(f"{path.name} was not encoded: {reason}")
 
 
-def _make_room(out: Path, bags: Sequence[BagRef], shard: Shard | None) -> int:
+def _make_room(
+    out: Path, bags: Sequence[BagRef], stored: Collection[str], shard: Shard | None
+) -> int:
     """Take slides that are to be encoded out of the parts; return how many were there.
 
     Raises:
         UsageError: Other shards may be at work on the same parts.
     """
-    names = {bag.slide_id for bag in bags}
-    there = [facts for part in find_parts(out) for facts in read_part_facts(part)]
-    if shard is None or not any(facts.name in names for facts in there):
-        return drop_slides(out, names) if there else 0
+    names = {bag.slide_id for bag in bags if bag.slide_id in stored}
+    if shard is None or not names:
+        return drop_slides(out, names)
     raise UsageError(
         f"{out} holds slides of this shard of another model or input, and shards may not take "
         "them out of parts that they share",
         hint="give another --out, or the command once without --shard",
     )
-
-
-def _find_done(
-    bags: Sequence[BagRef], stored: dict[str, EncodedFacts], how: HowToEncode, runtime: Runtime
-) -> dict[BagRef, EncodedFacts]:
-    """Return the slides that need not be encoded again, of those known and of files beside."""
-    done = {}
-    for bag in bags:
-        facts = stored.get(bag.slide_id) or read_facts(slide_features_path(how.out, bag.slide_id))
-        if facts is None or facts.budget != runtime.budget_text:
-            continue
-        if how.assignments and not facts.has_assignments:
-            continue
-        try:
-            if _is_of(facts, bag, runtime):
-                done[bag] = facts
-        except (OSError, FileError):  # reading it again will report what is wrong
-            continue
-    return done
-
-
-def _is_of(facts: EncodedFacts, bag: BagRef, runtime: Runtime) -> bool:
-    """Tell whether a slide's slots are what this model makes of a bag."""
-    if not facts.origin.is_of(bag, runtime.facts.sha256):
-        return False
-    if not runtime.facts.spatial or facts.origin.is_untouched(bag):
-        return True
-    with open_bag(bag) as opened:  # the content's hash leaves the scale of its coordinates out
-        return facts.um_per_coord == opened.um_per_coord

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,9 +12,11 @@ from pathlib import Path
 
 from tcssa.errors import FileError, TcssaError, UploadError
 from tcssa.features import BagRef
+from tcssa.files.locks import Owner
 from tcssa.jobs.watch import SlideEvent
 from tcssa_runtimes.archive.archive_index import FailedSlide
-from tcssa_runtimes.archive.archive_kind import ArchiveKind
+from tcssa_runtimes.archive.claims import Claims
+from tcssa_runtimes.archive.how_to_encode import HowToEncode
 from tcssa_runtimes.archive.launch_scheduler import Empty, Encoded, Failed, Packer
 from tcssa_runtimes.archive.reader_pool import ReaderPool
 from tcssa_runtimes.archive.slot_files import FOLDER, slide_features_path, write_slots
@@ -25,21 +27,6 @@ from tcssa_runtimes.contract.base import Runtime
 
 _WRITERS = 4
 """Threads that write; several, since each spends most of its time waiting for the disk."""
-
-
-@dataclass(frozen=True)
-class HowToEncode:
-    """Settings by which bags are encoded."""
-
-    out: Path
-    """The archive's folder."""
-    memory_bytes: int
-    """Memory that features may take."""
-    readers: int
-    """Number of threads that read."""
-    assignments: bool = False
-    """Keep which slots each patch went to."""
-    to: ArchiveKind = "hdf5"
 
 
 @dataclass(frozen=True)
@@ -61,7 +48,23 @@ class EmptySlide:
     path: Path
 
 
-SlideOutcome = WrittenSlide | EmptySlide | FailedSlide
+@dataclass(frozen=True)
+class TakenSlide:
+    """A slide that another process has."""
+
+    path: Path
+    owner: str
+
+
+@dataclass(frozen=True)
+class DoneSlide:
+    """A slide that another process has done since the list of slides was made."""
+
+    bag: BagRef
+    facts: EncodedFacts
+
+
+SlideOutcome = WrittenSlide | EmptySlide | FailedSlide | TakenSlide | DoneSlide
 
 
 def event_of(slide_id: str, outcome: SlideOutcome) -> SlideEvent:
@@ -80,6 +83,10 @@ def event_of(slide_id: str, outcome: SlideOutcome) -> SlideEvent:
             return SlideEvent(slide_id, "empty")
         case FailedSlide(_, reason):
             return SlideEvent(slide_id, "failed", reason=reason)
+        case TakenSlide(_, owner):
+            return SlideEvent(slide_id, "taken", reason=f"by {owner}")
+        case DoneSlide():
+            return SlideEvent(slide_id, "skipped")
 
 
 @dataclass
@@ -111,7 +118,7 @@ def encode_bags(
     how: HowToEncode,
     on_outcome: Callable[[BagRef, SlideOutcome], None],
 ) -> EncodeFigures:
-    """Encode bags as the iterable gives them.
+    """Encode bags as the iterable gives them, but for those that other processes have.
 
     Args:
         bags: The feature files.
@@ -125,21 +132,23 @@ def encode_bags(
     """
     begin = time.perf_counter()
     with (
+        Claims(how, runtime) as claims,
         SlotParts(how.out / FOLDER) if how.to == "parquet" else nullcontext() as parts,
         Background(_WRITERS) as writers,
-        ReaderPool(bags, runtime, how.memory_bytes, how.readers) as pool,
     ):
-        writing = _Writing(how, runtime, on_outcome, parts)
-        packer = Packer(runtime, pool)
-        for outcome in packer.outcomes():
-            bag = pool.bag(outcome.index)
-            match outcome:
-                case Encoded():
-                    writers.do(partial(writing.write, outcome))
-                case Failed(_, error):
-                    writing.tell(bag, _failed(bag.address, error))
-                case Empty():
-                    writing.tell(bag, EmptySlide(bag.address))
+        writing = _Writing(how, runtime, on_outcome, parts, claims)
+        ours = writing.claimed(bags)
+        with ReaderPool(ours, runtime, how.memory_bytes, how.readers) as pool:
+            packer = Packer(runtime, pool)
+            for outcome in packer.outcomes():
+                bag = pool.bag(outcome.index)
+                match outcome:
+                    case Encoded():
+                        writers.do(partial(writing.write, outcome))
+                    case Failed(_, error):
+                        writing.tell(bag, _failed(bag.address, error))
+                    case Empty():
+                        writing.tell(bag, EmptySlide(bag.address))
     return EncodeFigures(
         runtime=runtime.name,
         notes=list(runtime.notes),
@@ -162,7 +171,19 @@ class _Writing:
     on_outcome: Callable[[BagRef, SlideOutcome], None]
     parts: SlotParts | None
     """Parts to write to; None writes a file a slide."""
+    claims: Claims
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def claimed(self, bags: Iterable[BagRef]) -> Iterator[BagRef]:
+        """Yield the bags that this process is to encode, and tell of the others."""
+
+        def taken(bag: BagRef, owner: Owner) -> None:
+            self._tell(bag, TakenSlide(bag.address, str(owner)))
+
+        def done(bag: BagRef, facts: EncodedFacts) -> None:
+            self._tell(bag, DoneSlide(bag, facts))
+
+        return self.claims.of(bags, taken, done)
 
     def write(self, done: Encoded) -> None:
         """Write the slots of a slide."""
@@ -203,7 +224,11 @@ class _Writing:
             tell(written)
 
     def tell(self, bag: BagRef, outcome: SlideOutcome) -> None:
-        """Tell of a slide."""
+        """Tell of a slide that this process has claimed."""
+        self._tell(bag, outcome)
+        self.claims.give_back(bag)
+
+    def _tell(self, bag: BagRef, outcome: SlideOutcome) -> None:
         with self._lock:
             self.on_outcome(bag, outcome)
 

@@ -9,7 +9,7 @@ from tcssa.crew.dispatcher import Crew
 from tcssa.jobs.watch import Watch
 from tcssa_runtimes.archive.archive_kind import ArchiveKind
 from tcssa_runtimes.archive.case_files import CaseFiles
-from tcssa_runtimes.archive.encode_loop import HowToEncode
+from tcssa_runtimes.archive.how_to_encode import HowToEncode
 from tcssa_runtimes.archive.inputs import Shard
 from tcssa_runtimes.archive.shared_job import ModelChoice
 
@@ -53,5 +53,10 @@ class EncodeOptions:
         number = 1 if self.workers is None else self.workers.crew.num_workers
         memory_bytes = self.memory_mb * 1_000_000 // number
         return HowToEncode(
-            out, memory_bytes, self.readers, assignments=self.assignments, to=self.to
+            out,
+            memory_bytes,
+            self.readers,
+            assignments=self.assignments,
+            to=self.to,
+            overwrite=self.overwrite,
         )

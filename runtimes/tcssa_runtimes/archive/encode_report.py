@@ -35,6 +35,8 @@ class EncodeReport(EncodeFigures, SharedWork):
     failed: list[FailedSlide] = field(default_factory=list)
     empty: list[Path] = field(default_factory=list)
     """Files without a single patch, as of slides without tissue; nothing is written for them."""
+    taken: list[Path] = field(default_factory=list)
+    """Files that another process was at work on as this call ended."""
     num_patches: int = 0
     readers: int = 2
     total_s: float = 0.0

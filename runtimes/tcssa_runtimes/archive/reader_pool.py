@@ -135,6 +135,7 @@ class ReaderPool:
         self._dropped: set[int] = set()
         self._lock = threading.Lock()
         self._running = threads
+        self._error: BaseException | None = None
         self._threads = [
             threading.Thread(target=self._work, name=f"tcssa-read-{i}", daemon=True)
             for i in range(threads)
@@ -152,13 +153,19 @@ class ReaderPool:
             thread.join()
 
     def messages(self) -> Iterator[Message]:
-        """Yield the messages of all slides until the last one."""
+        """Yield the messages of all slides until the last one.
+
+        Raises:
+            TcssaError: The bags could not be listed to the end.
+        """
         while self._running:
             message = self._queue.get()
             if message is None:
                 self._running -= 1
             else:
                 yield message
+        if self._error is not None:
+            raise self._error
 
     def bag(self, slide: int) -> BagRef:
         """Return a slide's file, and forget it: the slide has its outcome."""
@@ -190,7 +197,11 @@ class ReaderPool:
 
     def _next_slide(self) -> int | None:
         with self._taking:
-            slide, bag = next(self._to_come, (None, None))
+            try:
+                slide, bag = next(self._to_come, (None, None))
+            except BaseException as error:  # of who gives the bags; the caller must see it
+                self._error = error
+                return None
             if slide is not None and bag is not None:
                 self._bags[slide] = bag
             return slide

@@ -15,11 +15,11 @@ from tcssa.reporter import Reporter
 from tcssa_runtimes.archive.archive_index import FailedSlide
 from tcssa_runtimes.archive.encode_loop import (
     EncodeFigures,
-    HowToEncode,
     SlideOutcome,
     encode_bags,
     event_of,
 )
+from tcssa_runtimes.archive.how_to_encode import HowToEncode
 from tcssa_runtimes.backends.open_runtime import Device, RuntimeName, open_runtime
 from tcssa_runtimes.contract.base import Runtime
 

@@ -15,7 +15,7 @@ from tcssa.crew.left_behind import LeftBehind
 from tcssa.encoders import EncoderSpec, encoder_spec
 from tcssa.errors import SlideError, UsageError, counted
 from tcssa.files import atomic
-from tcssa.files.locks import FolderLocks
+from tcssa.files.locks import in_turn
 from tcssa.jobs.record import write_record
 from tcssa.reporter import Reporter, Silent, Task
 from tcssa.slides.extraction.extract_options import ExtractOptions, ExtractWorkers
@@ -214,10 +214,7 @@ def _discard_leftovers(layout: JobLayout) -> None:
 
 def _write_failures(layout: JobLayout, report: ExtractReport, reporter: Reporter) -> None:
     """Update the table of failures; processes that share the job take turns."""
-    with FolderLocks(layout.features) as locks:
-        deadline = time.monotonic() + _FAILURES_WAIT_S
-        while (owner := locks.take(_FAILURES)) and time.monotonic() < deadline:
-            time.sleep(0.05)
+    with in_turn(layout.features, _FAILURES, reporter.note, _FAILURES_WAIT_S) as owner:
         if owner is not None:
             reporter.warn(f"{layout.failures} is held by {owner}: not brought up to date")
             return

@@ -1,0 +1,96 @@
+"""Slides that need not be encoded: their slots are what this model makes of this very content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+
+from tcssa.errors import FileError
+from tcssa.features import BagRef, open_bag
+from tcssa_runtimes.archive.how_to_encode import HowToEncode
+from tcssa_runtimes.archive.slot_files import read_facts, slide_features_path
+from tcssa_runtimes.archive.slot_parts import find_parts, read_part_facts
+from tcssa_runtimes.archive.stored_slots import EncodedFacts
+from tcssa_runtimes.contract.base import Runtime
+
+
+def find_done(
+    bags: Iterable[BagRef], stored: Mapping[str, EncodedFacts], how: HowToEncode, runtime: Runtime
+) -> dict[BagRef, EncodedFacts]:
+    """Return the slides that need not be encoded again.
+
+    Args:
+        bags: The slides.
+        stored: Facts of slides by name, as far as they are known without opening a file.
+        how: What is to be made of a slide, and where.
+        runtime: The model.
+    """
+    done = {}
+    for bag in bags:
+        facts = stored.get(bag.slide_id) or _read(bag, how)
+        if facts is None or facts.budget != runtime.budget_text:
+            continue
+        if how.assignments and not facts.has_assignments:
+            continue
+        try:
+            if _is_of(facts, bag, runtime):
+                done[bag] = facts
+        except (OSError, FileError):  # reading it again will report what is wrong
+            continue
+    return done
+
+
+class DoneSince:
+    """Finds slides that other processes have done since the list of slides was made.
+
+    Args:
+        how: How the slides are encoded.
+        runtime: The model.
+    """
+
+    def __init__(self, how: HowToEncode, runtime: Runtime) -> None:
+        self._how, self._runtime = how, runtime
+        self._seen = set(how.known_parts)
+        self._parts: dict[str, Path] = {}
+        """Parts that are new, by the slides in them."""
+
+    def among(self, bags: Iterable[BagRef]) -> dict[BagRef, EncodedFacts]:
+        """Return those that are done by now."""
+        if self._how.overwrite:  # whoever did it may have done it long ago
+            return {}
+        stored = {}
+        if self._how.to == "parquet":
+            self._look_for_parts()
+            for bag in bags:
+                if (part := self._parts.get(bag.slide_id)) is not None:
+                    stored |= {bag.slide_id: _facts_in(part)[bag.slide_id]}
+        return find_done(bags, stored, self._how, self._runtime)
+
+    def _look_for_parts(self) -> None:
+        for part in find_parts(self._how.out):
+            if part.name not in self._seen:
+                self._seen.add(part.name)
+                with suppress(FileError):  # its slides are encoded again
+                    self._parts |= dict.fromkeys(_facts_in(part), part)
+
+
+@lru_cache(maxsize=4)  # slides of one part come one after another
+def _facts_in(part: Path) -> dict[str, EncodedFacts]:
+    return {facts.name: facts for facts in read_part_facts(part)}
+
+
+def _read(bag: BagRef, how: HowToEncode) -> EncodedFacts | None:
+    path = slide_features_path(how.out, bag.slide_id)
+    return read_facts(path) if how.to == "hdf5" and path.exists() else None
+
+
+def _is_of(facts: EncodedFacts, bag: BagRef, runtime: Runtime) -> bool:
+    """Tell whether a slide's slots are what this model makes of a bag."""
+    if not facts.origin.is_of(bag, runtime.facts.sha256):
+        return False
+    if not runtime.facts.spatial or facts.origin.is_untouched(bag):
+        return True
+    with open_bag(bag) as opened:  # the content's hash leaves the scale of its coordinates out
+        return facts.um_per_coord == opened.um_per_coord
