@@ -1,12 +1,13 @@
 """What an archive of many small slides costs beside the computing, in ms a slide.
 
     python benchmarks/archive_overheads.py [--slides 20000] [--to hdf5 parquet] [--out FOLDER]
-    python benchmarks/archive_overheads.py --slides 100000 --simulated
+    python benchmarks/archive_overheads.py --slides 10000 100000 1000000 --simulated
 
 So many files of 40 patches (D = 64, float16) are written, and each of these is timed in a process
-of its own, with its peak memory: listing them; encoding them (K = 8, torch on the CPU); the same
-command again, with nothing to do. With --simulated nothing is encoded: the archive is made of
-copies of one slide's file and an index that is right, which is all that the last step looks at.
+of its own, with its peak memory: listing them; claiming each and giving it back; encoding them
+(K = 8, torch on the CPU); the same command again, with nothing to do. With --simulated nothing is
+encoded and files have no content: there are their names, sizes and times, and an index that is
+right, which is all that the other steps look at.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,10 +27,10 @@ import torch
 
 from tcssa import CompressorConfig, SlotCompressor
 from tcssa.compressor import save_compressor
-from tcssa.features import find_bags
-from tcssa_runtimes import encode, open_runtime
+from tcssa_runtimes import open_runtime
 from tcssa_runtimes.archive.archive_index import write_index
-from tcssa_runtimes.archive.slot_files import require_facts, slide_features_path
+from tcssa_runtimes.archive.slot_files import FOLDER
+from tcssa_runtimes.archive.stored_slots import EncodedFacts, Origin
 
 NUM_PATCHES, FEATURE_DIM, NUM_SLOTS = 40, 64, 8
 
@@ -38,47 +38,61 @@ _STEP = """
 import json, sys, time
 from pathlib import Path
 from tcssa_runtimes import EncodeOptions, encode, open_runtime
+from tcssa_runtimes.archive.claims import Claims
 from tcssa_runtimes.archive.inputs import archive
 
 step, bags, model, out, to = sys.argv[1:]
 runtime = open_runtime(Path(model), device="cpu")
-begin = time.perf_counter()
+options = EncodeOptions(to=to)
+refs = archive([Path(bags)]) if step == "claim" else []
+begin, cpu = time.perf_counter(), time.process_time()
 if step == "list":
     number = len(archive([Path(bags)]))
+elif step == "claim":
+    number = 0
+    with Claims(options.how(Path(out)), runtime) as claims:
+        for bag in claims.of(refs, print, print):
+            claims.give_back(bag)
+            number += 1
 else:
-    report = encode([Path(bags)], Path(out), runtime, options=EncodeOptions(to=to))
+    report = encode([Path(bags)], Path(out), runtime, options=options)
     assert not report.failed, report.failed[:3]
     number = report.num_encoded + report.num_skipped
-seconds = time.perf_counter() - begin
+seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
 (peak,) = [x for x in open("/proc/self/status") if x.startswith("VmHWM")]
-print(json.dumps([number, seconds, int(peak.split()[1]) / 1000]))
+print(json.dumps([number, seconds, cpu, int(peak.split()[1]) / 1000]))
 """
 
 
 def main() -> None:
     """Write the slides, and time each step."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--slides", type=int, default=20_000)
+    parser.add_argument("--slides", type=int, nargs="+", default=[20_000])
     parser.add_argument("--to", nargs="+", choices=["hdf5", "parquet"], default=["hdf5"])
     parser.add_argument("--simulated", action="store_true", help="Make the archive up.")
     parser.add_argument("--out", type=Path, help="Folder that is kept; its slides are used again.")
     args = parser.parse_args()
     with TemporaryDirectory() as scratch:
         folder = args.out or Path(scratch)
-        bags, model = folder / f"bags-{args.slides}", folder / "model.safetensors"
-        write_bags(bags, args.slides)
+        folder.mkdir(parents=True, exist_ok=True)
+        model = folder / "model.safetensors"
         torch.manual_seed(0)
         config = CompressorConfig(feature_dim=FEATURE_DIM, num_slots=NUM_SLOTS)
         save_compressor(SlotCompressor(config), model)
-        measure("list", bags, model, folder / "none", "hdf5")
-        for to in ["hdf5"] if args.simulated else args.to:
-            out = folder / f"encoded-{to}"
-            shutil.rmtree(out, ignore_errors=True)
+        for number in args.slides:
+            bags = folder / f"bags-{number}"
             if args.simulated:
-                simulate(bags, model, out)
+                simulate(bags, model, folder / f"encoded-{number}", number)
             else:
-                measure("encode", bags, model, out, to)
-            measure("again", bags, model, out, to)
+                write_bags(bags, number)
+            measure("list", bags, model, folder / "none", "hdf5")
+            for to in ["hdf5"] if args.simulated else args.to:
+                out = folder / f"encoded-{number}"
+                measure("claim", bags, model, folder / "none", to)
+                if not args.simulated:
+                    shutil.rmtree(out, ignore_errors=True)
+                    measure("encode", bags, model, out, to)
+                measure("again", bags, model, out, to)
 
 
 def write_bags(folder: Path, number: int) -> None:
@@ -108,37 +122,37 @@ def write_bags(folder: Path, number: int) -> None:
     print(f"{number} slides written in {time.perf_counter() - begin:.0f} s", flush=True)
 
 
-def simulate(bags: Path, model: Path, out: Path) -> None:
-    """Write an archive whose files are copies of one slide's, with an index that fits the bags.
+def simulate(bags: Path, model: Path, out: Path, number: int) -> None:
+    """Write empty feature files, empty files of slots, and an index that says they are done.
 
     Args:
         bags: Folder of the slides.
         model: The model.
         out: The archive.
+        number: Number of slides.
     """
-    refs = find_bags([bags])
-    encode([refs[0].path], out, open_runtime(model, device="cpu"))
-    first = require_facts(slide_features_path(out, refs[0].slide_id))
-    content = first.path.read_bytes()
+    begin = time.perf_counter()
+    runtime = open_runtime(model, device="cpu")
+    for folder in (bags, out / FOLDER):
+        folder.mkdir(parents=True, exist_ok=True)
     rows = []
-    for ref in refs:
-        path, stat = slide_features_path(out, ref.slide_id), ref.path.stat()
-        path.write_bytes(content)
-        origin = replace(
-            first.origin,
-            input_name=ref.name,
-            input_bytes=stat.st_size,
-            input_mtime_ns=stat.st_mtime_ns,
-        )
-        rows.append(replace(first, path=path, name=ref.slide_id, origin=origin))
+    for index in range(number):
+        bag, path = bags / f"slide-{index:07}.h5", out / FOLDER / f"slide-{index:07}.h5"
+        bag.touch()
+        path.touch()
+        stat = bag.stat()
+        hashed = f"{index:032x}"
+        origin = Origin(runtime.facts.sha256, bag.name, 0, stat.st_mtime_ns, hashed)
+        rows.append(EncodedFacts(path, path.stem, 40, 2.0, 8, "torch (cpu)", origin, None, None))
     write_index(out / "index.csv", rows)
+    print(f"{number} slides made up in {time.perf_counter() - begin:.0f} s", flush=True)
 
 
 def measure(step: str, bags: Path, model: Path, out: Path, to: str) -> None:
     """Run a step in a process of its own, and print what it took.
 
     Args:
-        step: ``list``, ``encode`` or ``again``.
+        step: ``list``, ``claim``, ``encode`` or ``again``.
         bags: Folder of the slides.
         model: The model.
         out: The archive.
@@ -146,10 +160,10 @@ def measure(step: str, bags: Path, model: Path, out: Path, to: str) -> None:
     """
     command = [sys.executable, "-c", _STEP, step, *map(str, (bags, model, out)), to]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    number, seconds, peak_mb = json.loads(done.stdout.splitlines()[-1])
+    number, seconds, cpu_s, peak_mb = json.loads(done.stdout.splitlines()[-1])
     print(
-        f"{to:8} {step:7} {number:7} slides  {seconds:8.1f} s  {1000 * seconds / number:7.3f} ms "
-        f"a slide  peak {peak_mb:5.0f} MB",
+        f"{to:8} {step:7} {number:8} slides  {seconds:8.1f} s  {1000 * seconds / number:7.3f} ms a "
+        f"slide, {1000 * cpu_s / number:7.3f} of a core  peak {peak_mb:5.0f} MB",
         flush=True,
     )
 
