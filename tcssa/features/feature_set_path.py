@@ -17,7 +17,7 @@ from tcssa.features.lazyslide_store import is_store
 SEPARATOR = "::"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BagRef:
     """A bag, or a folder of bags, and the set of features to read of it."""
 

@@ -89,6 +89,48 @@ def read_table(
             row longer or shorter than the header or equal to it, or columns that cannot be told
             apart; the line is named.
     """
+    columns, lines = stream_table(
+        path,
+        needed=needed,
+        delimiter=delimiter,
+        multiline=multiline,
+        exact=exact,
+        index=index,
+        error=error,
+    )
+    rows = dict(lines)
+    if not rows and not may_be_empty:
+        raise error(path, "the table has a header and no rows")
+    return Table(columns, rows)
+
+
+def stream_table(
+    path: Path,
+    *,
+    needed: Sequence[str] = (),
+    delimiter: str | None = None,
+    multiline: bool = False,
+    exact: bool = False,
+    index: str = "",
+    error: type[FileError] = TableError,
+) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]]]:
+    """Read a table row by row, for tables of very many rows; see `read_table`.
+
+    Args:
+        path: As of `read_table`, like the other arguments.
+        needed: Columns that must be there.
+        delimiter: The separator of cells.
+        multiline: Whether a quoted cell may hold line ends.
+        exact: Whether columns are distinct that differ only in case, spaces, ``_`` and ``-``.
+        index: Name for a first column that has none.
+        error: Type of the error to raise.
+
+    Returns:
+        The names in the header, and the line and cells of each row as they are taken.
+
+    Raises:
+        FileError: Of the type ``error``; as of `read_table`, for a row when it is taken.
+    """
     lines = _rows(path, error, delimiter, multiline=multiline)
     _, header = next(lines, (0, []))
     columns = [name.strip() or ("" if place else index) for place, name in enumerate(header)]
@@ -98,8 +140,17 @@ def read_table(
     if missing := [name for name in needed if name not in columns]:
         found = ", ".join(filter(None, columns))
         raise error(path, f"lacks the columns {', '.join(missing)}; found: {found}")
+    return [name for name in columns if name], _by_column(lines, columns, path, error)
+
+
+def _by_column(
+    lines: Iterator[tuple[int, list[str]]],
+    columns: Sequence[str],
+    path: Path,
+    error: type[FileError],
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the cells of each row by column."""
     least = max(place for place, name in enumerate(columns, start=1) if name)
-    rows = {}
     for line, cells in lines:
         if not least <= len(cells) <= len(columns):
             raise error(
@@ -111,10 +162,7 @@ def read_table(
         if stripped == columns:
             raise error(path, f"line {line} repeats the header", hint="take the line out")
         pairs = zip(columns, stripped, strict=False)  # nameless columns at the end may be missing
-        rows[line] = {name: cell for name, cell in pairs if name}
-    if not rows and not may_be_empty:
-        raise error(path, "the table has a header and no rows")
-    return Table([name for name in columns if name], rows)
+        yield line, {name: cell for name, cell in pairs if name}
 
 
 def _rows(

@@ -7,15 +7,17 @@ files alone, their times in the last column; they do not depend on the order of 
 
 from __future__ import annotations
 
+import csv
+import io
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from sys import intern
 
 from tcssa.errors import TableError
 from tcssa.files import atomic
-from tcssa.files.table import read_table
+from tcssa.files.table import read_table, stream_table
 from tcssa_runtimes.archive.slot_files import slide_features_path
 from tcssa_runtimes.archive.stored_slots import EncodedFacts, Origin
 
@@ -42,6 +44,7 @@ COLUMNS = (
 """The last seven are not in the index of earlier versions."""
 CASE_COLUMNS = ("case_id", "slides", "num_slides", *_NEEDED[1:])
 FAILED_COLUMNS = ("path", "reason", "what_to_do")
+_SUFFIX = ".h5"
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,10 @@ def write_index(path: Path, slides: Iterable[EncodedFacts]) -> None:
         path: The table.
         slides: Facts of the slides, as their files state them.
     """
-    in_order = sorted(slides, key=lambda slide: slide.path)
-    atomic.write_csv(path, COLUMNS, map(_row, in_order))
+    rows = IndexRows()
+    for facts in slides:
+        rows.add(facts)
+    rows.write(path)
 
 
 def write_case_index(path: Path, cases: Iterable[tuple[EncodedFacts, Sequence[str]]]) -> None:
@@ -86,18 +91,20 @@ def read_index(path: Path) -> list[dict[str, str]]:
         TableError: The table is damaged; all faults are listed with their lines.
     """
     table = read_table(path, needed=_NEEDED, delimiter=",", may_be_empty=True)
-    faults = [
-        f"line {line}: num_patches {row['num_patches']!r} is no count"
-        for line, row in table.rows.items()
-        if not re.fullmatch("[0-9]{1,18}", row["num_patches"])
-    ]
+    faults = [fault for line, row in table.rows.items() for fault in _faults(line, row)]
     if faults:
         raise TableError(path, faults)
     return list(table.rows.values())
 
 
-def indexed_slides(out: Path) -> dict[str, EncodedFacts]:
-    """Return what the indexes of an archive, one or a shard each, say of its slides, by name.
+def _faults(line: int, row: Mapping[str, str]) -> list[str]:
+    count = row["num_patches"]
+    sound = re.fullmatch("[0-9]{1,18}", count)
+    return [] if sound else [f"line {line}: num_patches {count!r} is no count"]
+
+
+def each_indexed(out: Path) -> Iterator[EncodedFacts]:
+    """Yield what the indexes of an archive, one or a shard each, say of its slides.
 
     A file that has another size or time than its row says is left out: it is to be opened.
 
@@ -107,40 +114,98 @@ def indexed_slides(out: Path) -> dict[str, EncodedFacts]:
     Raises:
         TableError: An index is damaged.
     """
-    found = {}
     for path in sorted(out.glob("index*.csv")):
-        for row in read_index(path):
-            facts = _facts(slide_features_path(out, row["slide_id"]), row)
-            if facts is not None:
-                found[facts.name] = facts
-    return found
+        _, rows = stream_table(path, needed=_NEEDED, delimiter=",")
+        for line, row in rows:
+            if faults := _faults(line, row):
+                raise TableError(path, faults)
+            file = slide_features_path(out, row["slide_id"])
+            try:
+                if _stamp(file) == (int(row["file_bytes"]), int(row["file_mtime_ns"])):
+                    yield _facts(file, row)
+            except (KeyError, ValueError, OSError):  # of an earlier version, changed, or removed
+                continue
 
 
-def _facts(path: Path, row: dict[str, str]) -> EncodedFacts | None:
-    """Return the facts in a row; None if it is not of the file as it is now."""
-    try:
-        if _stamp(path) != (int(row["file_bytes"]), int(row["file_mtime_ns"])):
-            return None
-        return EncodedFacts(
-            path=path,
-            name=row["slide_id"],
-            num_patches=int(row["num_patches"]),
-            mass_entropy=float(row["mass_entropy"]),
-            slots_in_use=int(row["slots_in_use"]),
-            runtime=intern(row["runtime"]),
-            origin=Origin(
-                intern(row["model_sha256"]),
-                row["input_name"],
-                int(row["input_bytes"]),
-                int(row["input_mtime_ns"]),
-                row["input_hash"],
-            ),
-            budget=row["budget"] or None,
-            um_per_coord=float(row["um_per_coord"]) if row["um_per_coord"] else None,
-            has_assignments=row["has_assignments"] == "1",
-        )
-    except (KeyError, ValueError, OSError):  # of an earlier version, changed by hand, or removed
-        return None
+def indexed_slides(out: Path) -> dict[str, EncodedFacts]:
+    """Return what `each_indexed` yields, by the slide's name.
+
+    Args:
+        out: The archive's folder.
+
+    Raises:
+        TableError: An index is damaged.
+    """
+    return {facts.name: facts for facts in each_indexed(out)}
+
+
+def _facts(path: Path, row: Mapping[str, str]) -> EncodedFacts:
+    """Return the facts in a row.
+
+    Raises:
+        KeyError: It is of an earlier version.
+        ValueError: A number is none.
+    """
+    return EncodedFacts(
+        path=path,
+        name=row["slide_id"],
+        num_patches=int(row["num_patches"]),
+        mass_entropy=float(row["mass_entropy"]),
+        slots_in_use=int(row["slots_in_use"]),
+        runtime=intern(row["runtime"]),
+        origin=Origin(
+            intern(row["model_sha256"]),
+            row["input_name"],
+            int(row["input_bytes"]),
+            int(row["input_mtime_ns"]),
+            row["input_hash"],
+        ),
+        budget=row["budget"] or None,
+        um_per_coord=float(row["um_per_coord"]) if row["um_per_coord"] else None,
+        has_assignments=row["has_assignments"] == "1",
+    )
+
+
+class IndexRows:
+    """Rows of an index that is to be written, held as text, a quarter of what facts take."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, str] = {}
+        self._parts: dict[str, str] = {}
+        """Names of Parquet parts, by slide."""
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def add(self, facts: EncodedFacts) -> None:
+        """Add the row of a slide, whose file is there."""
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow(_row(facts))
+        self._lines[facts.name] = line.getvalue()
+        if facts.path.stem != facts.name:
+            self._parts[facts.name] = intern(facts.path.name)
+
+    def facts(self, out: Path) -> dict[str, EncodedFacts]:
+        """Return the facts of slides that have files of their own, by name.
+
+        Args:
+            out: The archive's folder.
+        """
+        rows = csv.DictReader(self._lines.values(), COLUMNS)
+        return {
+            row["slide_id"]: _facts(slide_features_path(out, row["slide_id"]), row) for row in rows
+        }
+
+    def write(self, path: Path) -> None:
+        """Write the index, atomically, in the order of the files."""
+        parts = self._parts
+        names = sorted(self._lines, key=lambda name: parts.get(name) or f"{name}{_SUFFIX}")
+        with (
+            atomic.replacing(path) as temporary,
+            temporary.open("w", encoding="utf-8", newline="") as stream,
+        ):
+            csv.writer(stream, lineterminator="\n").writerow(COLUMNS)
+            stream.writelines(f"{self._lines[name]}\n" for name in names)
 
 
 def _stamp(path: Path) -> tuple[int, int]:

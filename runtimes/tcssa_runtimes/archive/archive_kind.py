@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from tcssa.errors import TableError, UsageError
 from tcssa.reporter import Reporter
-from tcssa_runtimes.archive.archive_index import indexed_slides
+from tcssa_runtimes.archive.archive_index import each_indexed
 from tcssa_runtimes.archive.slot_files import FOLDER
 from tcssa_runtimes.archive.slot_parts import find_parts, read_part_facts
 from tcssa_runtimes.archive.stored_slots import EncodedFacts
@@ -55,8 +56,8 @@ def require_kind(out: Path, to: ArchiveKind, *, assignments: bool = False) -> No
         )
 
 
-def stored_facts(out: Path, to: ArchiveKind, reporter: Reporter) -> dict[str, EncodedFacts]:
-    """Return the facts of an archive's slides by name, as far as no file is opened for one slide.
+def each_stored(out: Path, to: ArchiveKind, reporter: Reporter) -> Iterator[EncodedFacts]:
+    """Yield the facts of an archive's slides, as far as no file is opened for one slide.
 
     Args:
         out: The archive's folder.
@@ -64,9 +65,10 @@ def stored_facts(out: Path, to: ArchiveKind, reporter: Reporter) -> dict[str, En
         reporter: Warned where the index of HDF5 files is of no use.
     """
     if to == "parquet":
-        return {facts.name: facts for part in find_parts(out) for facts in read_part_facts(part)}
+        for part in find_parts(out):
+            yield from read_part_facts(part)
+        return
     try:
-        return indexed_slides(out)
+        yield from each_indexed(out)
     except TableError as damage:
-        reporter.warn(f"{damage}; every file is opened instead")
-        return {}
+        reporter.warn(f"{damage}; the files are opened instead")

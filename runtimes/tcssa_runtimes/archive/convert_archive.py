@@ -11,7 +11,7 @@ from tcssa.features.convert import ConvertReport, NotConverted
 from tcssa.files import atomic
 from tcssa.reporter import Reporter, Silent
 from tcssa_runtimes.archive.archive_index import write_index
-from tcssa_runtimes.archive.archive_kind import ArchiveKind, require_kind, stored_facts
+from tcssa_runtimes.archive.archive_kind import ArchiveKind, each_stored, require_kind
 from tcssa_runtimes.archive.open_archive import Archive, open_archive
 from tcssa_runtimes.archive.slot_files import (
     FOLDER,
@@ -82,7 +82,7 @@ def convert_archive(
 def _done(
     archive: Archive, to: ArchiveKind, out: Path, reporter: Reporter
 ) -> dict[str, EncodedFacts]:
-    rows = stored_facts(out, to, reporter)
+    rows = {facts.name: facts for facts in each_stored(out, to, reporter)}
     for slide_id in archive.slide_ids:
         path = slide_features_path(out, slide_id)
         if slide_id not in rows and path.is_file():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -16,30 +16,32 @@ from tcssa_runtimes.archive.stored_slots import EncodedFacts
 from tcssa_runtimes.contract.base import Runtime
 
 
-def find_done(
-    bags: Iterable[BagRef], stored: Mapping[str, EncodedFacts], how: HowToEncode, runtime: Runtime
-) -> dict[BagRef, EncodedFacts]:
-    """Return the slides that need not be encoded again.
+def is_done(bag: BagRef, facts: EncodedFacts, how: HowToEncode, runtime: Runtime) -> bool:
+    """Tell whether a slide need not be encoded again.
 
     Args:
-        bags: The slides.
-        stored: Facts of slides by name, as far as they are known without opening a file.
-        how: What is to be made of a slide, and where.
+        bag: The slide.
+        facts: Facts of the slots that are there.
+        how: What is to be made of a slide.
         runtime: The model.
     """
-    done = {}
-    for bag in bags:
-        facts = stored.get(bag.slide_id) or _read(bag, how)
-        if facts is None or facts.budget != runtime.budget_text:
-            continue
-        if how.assignments and not facts.has_assignments:
-            continue
-        try:
-            if _is_of(facts, bag, runtime):
-                done[bag] = facts
-        except (OSError, FileError):  # reading it again will report what is wrong
-            continue
-    return done
+    if facts.budget != runtime.budget_text or (how.assignments and not facts.has_assignments):
+        return False
+    try:
+        return _is_of(facts, bag, runtime)
+    except (OSError, FileError):  # reading it again will report what is wrong
+        return False
+
+
+def facts_in_file(bag: BagRef, how: HowToEncode) -> EncodedFacts | None:
+    """Return the facts in a slide's own file; None if it has none, or it is broken.
+
+    Args:
+        bag: The slide.
+        how: What is made of slides, and where.
+    """
+    path = slide_features_path(how.out, bag.slide_id)
+    return read_facts(path) if how.to == "hdf5" and path.exists() else None
 
 
 class DoneSince:
@@ -60,13 +62,18 @@ class DoneSince:
         """Return those that are done by now."""
         if self._how.overwrite:  # whoever did it may have done it long ago
             return {}
-        stored = {}
         if self._how.to == "parquet":
             self._look_for_parts()
-            for bag in bags:
-                if (part := self._parts.get(bag.slide_id)) is not None:
-                    stored |= {bag.slide_id: _facts_in(part)[bag.slide_id]}
-        return find_done(bags, stored, self._how, self._runtime)
+        there = ((bag, self._facts_of(bag)) for bag in bags)
+        return {
+            bag: facts
+            for bag, facts in there
+            if facts is not None and is_done(bag, facts, self._how, self._runtime)
+        }
+
+    def _facts_of(self, bag: BagRef) -> EncodedFacts | None:
+        part = self._parts.get(bag.slide_id)
+        return facts_in_file(bag, self._how) if part is None else _facts_in(part)[bag.slide_id]
 
     def _look_for_parts(self) -> None:
         for part in find_parts(self._how.out):
@@ -79,11 +86,6 @@ class DoneSince:
 @lru_cache(maxsize=4)  # slides of one part come one after another
 def _facts_in(part: Path) -> dict[str, EncodedFacts]:
     return {facts.name: facts for facts in read_part_facts(part)}
-
-
-def _read(bag: BagRef, how: HowToEncode) -> EncodedFacts | None:
-    path = slide_features_path(how.out, bag.slide_id)
-    return read_facts(path) if how.to == "hdf5" and path.exists() else None
 
 
 def _is_of(facts: EncodedFacts, bag: BagRef, runtime: Runtime) -> bool:

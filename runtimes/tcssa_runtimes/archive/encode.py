@@ -10,7 +10,7 @@ this very content.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,10 +23,10 @@ from tcssa.files import atomic
 from tcssa.files.locks import in_turn
 from tcssa.jobs.record import write_record
 from tcssa.reporter import Reporter, Silent, Task
-from tcssa_runtimes.archive.archive_index import FailedSlide, write_failures, write_index
-from tcssa_runtimes.archive.archive_kind import require_kind, stored_facts
+from tcssa_runtimes.archive.archive_index import FailedSlide, IndexRows, write_failures
+from tcssa_runtimes.archive.archive_kind import each_stored, require_kind
 from tcssa_runtimes.archive.case_files import CaseFiles
-from tcssa_runtimes.archive.done_slides import DoneSince, find_done
+from tcssa_runtimes.archive.done_slides import DoneSince, facts_in_file, is_done
 from tcssa_runtimes.archive.encode_loop import (
     DoneSlide,
     EmptySlide,
@@ -43,7 +43,6 @@ from tcssa_runtimes.archive.inputs import Shard, archive
 from tcssa_runtimes.archive.shared_job import EncodeJob
 from tcssa_runtimes.archive.slot_files import FOLDER
 from tcssa_runtimes.archive.slot_parts import drop_slides, find_parts
-from tcssa_runtimes.archive.stored_slots import EncodedFacts
 from tcssa_runtimes.contract.base import Runtime
 from tcssa_runtimes.contract.checks import require_own_slots
 
@@ -79,8 +78,8 @@ def encode(
     begin = time.perf_counter()
     reporter, options = reporter or Silent(), options or EncodeOptions()
     found = archive([local_features(bag, reporter) for bag in bags], options.manifest)
+    refs = {ref.slide_id: ref for ref in _refs(found, options, runtime, reporter)}
     work = _Work(
-        _refs(found, options, runtime, reporter),
         options.how(out),
         options,
         runtime,
@@ -93,8 +92,9 @@ def encode(
     write_record(out, "encode", len(found), out / FOLDER)
     atomic.discard_leftovers(out / FOLDER)
     atomic.discard_leftovers(out)
-    to_do = work.look_up_done()
-    with options.watch.over("encode", len(work.refs), len(work.rows)):
+    num_refs, to_do = len(refs), work.take_out_done(refs)
+    del found, refs  # what is done takes no more memory than its row
+    with options.watch.over("encode", num_refs, len(work.rows)):
         while to_do:
             to_do = work.over(to_do)
     if options.cases is not None:
@@ -135,35 +135,55 @@ def _refs(
 class _Work:
     """The slides that one call of `encode` was given, and what becomes of them."""
 
-    refs: Sequence[BagRef]
     how: HowToEncode
     options: EncodeOptions
     runtime: Runtime
     reporter: Reporter
     report: EncodeReport
     left_behind: LeftBehind
-    rows: dict[BagRef, EncodedFacts] = field(default_factory=dict)
+    rows: IndexRows = field(default_factory=IndexRows)
+    taken: dict[Path, BagRef] = field(default_factory=dict)
+    """Slides that other processes had, by their addresses."""
+    empty: list[str] = field(default_factory=list)
+    """Names of slides without a patch."""
 
-    def look_up_done(self) -> list[BagRef]:
-        """Return the slides that are to be encoded, and make room for them."""
+    def take_out_done(self, refs: dict[str, BagRef]) -> list[BagRef]:
+        """Return the slides that are to be encoded, and make room for them.
+
+        Args:
+            refs: All slides by name; those that are done are taken out.
+        """
         if self.options.to == "hdf5":
-            return self._look_up(stored_facts(self.how.out, "hdf5", self.reporter))
+            self._take_out_done(refs)
+            return list(refs.values())
         with in_turn(self.how.out / FOLDER, "parts", self.reporter.note):
             parts = frozenset(path.name for path in find_parts(self.how.out))
             self.how = replace(self.how, known_parts=parts)
-            stored = stored_facts(self.how.out, "parquet", self.reporter)
-            to_do = self._look_up(stored)
-            if to_do:
-                self.report.num_renewed = _make_room(
-                    self.how.out, to_do, stored.keys(), self.options.shard
-                )
-        return to_do
+            stale = self._take_out_done(refs)
+            if refs:
+                self.report.num_renewed = _make_room(self.how.out, stale, self.options.shard)
+        return list(refs.values())
 
-    def _look_up(self, stored: Mapping[str, EncodedFacts]) -> list[BagRef]:
-        if not self.options.overwrite:
-            self.rows = find_done(self.refs, stored, self.how, self.runtime)
+    def _take_out_done(self, refs: dict[str, BagRef]) -> set[str]:
+        """Take the slides that are done out; return those that are there and not done."""
+        stale, how, runtime = set[str](), self.how, self.runtime
+        for facts in each_stored(how.out, how.to, self.reporter):
+            bag = refs.get(facts.name)
+            if bag is None:
+                continue
+            if how.overwrite or not is_done(bag, facts, how, runtime):
+                stale.add(facts.name)
+            else:
+                self.rows.add(facts)
+                del refs[facts.name]
+        if not how.overwrite:  # the index may lack some, as after a kill
+            for name, bag in list(refs.items()):
+                facts_there = None if name in stale else facts_in_file(bag, how)
+                if facts_there is not None and is_done(bag, facts_there, how, runtime):
+                    self.rows.add(facts_there)
+                    del refs[name]
         self.report.num_skipped = len(self.rows)
-        return [ref for ref in self.refs if ref not in self.rows]
+        return stale
 
     def over(self, bags: Sequence[BagRef]) -> list[BagRef]:
         """Encode slides; return those that another process had and left undone."""
@@ -173,21 +193,21 @@ class _Work:
                 self._alone(bags, task)
             else:
                 self._shared(bags, task, workers)
-        for paths in (self.report.empty, self.report.taken):
-            paths.sort()
         self.report.failed.sort(key=lambda slide: slide.path)
-        return self._left_behind(bags)
+        self.report.empty.sort()
+        left = self._left_behind(bags)
+        self.report.taken = sorted(self.taken)
+        return left
 
     def _left_behind(self, bags: Sequence[BagRef]) -> list[BagRef]:
         """Return slides that another process had, has no more, and left undone: it died."""
-        paths = set(self.report.taken)
-        taken = {bag.slide_id for bag in bags if bag.address in paths}
+        taken = {bag.slide_id for bag in self.taken.values()}
         if self.options.overwrite:  # those of others were done since, for all that can be told
             taken &= self.left_behind.deaths.keys()
         gone = self.left_behind.among(bags, taken)
         done = DoneSince(self.how, self.runtime).among(gone)
-        paths -= {bag.address for bag in gone}
-        self.report.taken = sorted(paths)
+        for bag in gone:
+            del self.taken[bag.address]
         for bag, facts in done.items():
             self._record(DoneSlide(bag, facts))
         left = [bag for bag in gone if bag not in done]
@@ -216,57 +236,54 @@ class _Work:
 
     def merge(self, cases: CaseFiles) -> None:
         """Merge the files of the patients' slides, those that were done before among them."""
-        encoded = {ref.slide_id: facts for ref, facts in self.rows.items()}
-        empty = [ref.slide_id for ref in self.refs if ref.address in self.report.empty]
-        again = self.options.overwrite
-        cases.merge(encoded, empty, self.how.out, self.runtime, self.reporter, overwrite=again)
+        out, again = self.how.out, self.options.overwrite
+        cases.merge(
+            self.rows.facts(out), self.empty, out, self.runtime, self.reporter, overwrite=again
+        )
         self.report.failed += cases.failed
 
     def write_tables(self) -> None:
         """Write the index and the failures; their names say of which shard they are."""
         out, shard = self.how.out, self.options.shard
         suffix = "" if shard is None else shard.suffix
-        taken = set(self.report.taken)
-        theirs = [ref for ref in self.refs if ref.address in taken] if taken else []
         since = DoneSince(replace(self.how, overwrite=False), self.runtime)
         with in_turn(out / FOLDER, "index", self.reporter.note):
             # whoever ends last lists all: what others did before this moment is there to be read
-            rows = self.rows | since.among(theirs)
-            write_index(out / f"index{suffix}.csv", rows.values())
-            write_failures(out / f"failed{suffix}.csv", self.report.failed, taken)
+            for facts in since.among(self.taken.values()).values():
+                self.rows.add(facts)
+            self.rows.write(out / f"index{suffix}.csv")
+            write_failures(out / f"failed{suffix}.csv", self.report.failed, self.taken)
 
     def _record(self, outcome: SlideOutcome) -> None:
         report = self.report
         match outcome:
-            case WrittenSlide(bag, facts, is_renewed, _):
-                self.rows[bag] = facts
+            case WrittenSlide(_, facts, is_renewed, _):
+                self.rows.add(facts)
                 report.num_renewed += is_renewed
                 report.num_encoded += 1
                 report.num_patches += facts.num_patches
-            case EmptySlide(path):
-                report.empty.append(path)
-                self.reporter.warn(f"{path.name} holds no patches and has no slots")
-            case TakenSlide(path, _):
-                report.taken.append(path)
-            case DoneSlide(bag, facts):
-                self.rows[bag] = facts
+            case EmptySlide(bag):
+                self.empty.append(bag.slide_id)
+                report.empty.append(bag.address)
+                self.reporter.warn(f"{bag.address.name} holds no patches and has no slots")
+            case TakenSlide(bag, _):
+                self.taken[bag.address] = bag
+            case DoneSlide(_, facts):
+                self.rows.add(facts)
                 report.num_skipped += 1
             case FailedSlide(path, reason):
                 report.failed.append(outcome)
                 self.reporter.warn(f"{path.name} was not encoded: {reason}")
 
 
-def _make_room(
-    out: Path, bags: Sequence[BagRef], stored: Collection[str], shard: Shard | None
-) -> int:
-    """Take slides that are to be encoded out of the parts; return how many were there.
+def _make_room(out: Path, stale: set[str], shard: Shard | None) -> int:
+    """Take slides that are to be encoded again out of the parts; return how many were there.
 
     Raises:
         UsageError: Other shards may be at work on the same parts.
     """
-    names = {bag.slide_id for bag in bags if bag.slide_id in stored}
-    if shard is None or not names:
-        return drop_slides(out, names)
+    if shard is None or not stale:
+        return drop_slides(out, stale)
     raise UsageError(
         f"{out} holds slides of this shard of another model or input, and shards may not take "
         "them out of parts that they share",

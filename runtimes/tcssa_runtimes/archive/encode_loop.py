@@ -45,14 +45,14 @@ class WrittenSlide:
 class EmptySlide:
     """A file without a single patch."""
 
-    path: Path
+    bag: BagRef
 
 
 @dataclass(frozen=True)
 class TakenSlide:
     """A slide that another process has."""
 
-    path: Path
+    bag: BagRef
     owner: str
 
 
@@ -148,7 +148,7 @@ def encode_bags(
                     case Failed(_, error):
                         writing.tell(bag, _failed(bag.address, error))
                     case Empty():
-                        writing.tell(bag, EmptySlide(bag.address))
+                        writing.tell(bag, EmptySlide(bag))
     return EncodeFigures(
         runtime=runtime.name,
         notes=list(runtime.notes),
@@ -178,7 +178,7 @@ class _Writing:
         """Yield the bags that this process is to encode, and tell of the others."""
 
         def taken(bag: BagRef, owner: Owner) -> None:
-            self._tell(bag, TakenSlide(bag.address, str(owner)))
+            self._tell(bag, TakenSlide(bag, str(owner)))
 
         def done(bag: BagRef, facts: EncodedFacts) -> None:
             self._tell(bag, DoneSlide(bag, facts))

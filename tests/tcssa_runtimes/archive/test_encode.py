@@ -207,7 +207,7 @@ def test_finished_files_are_not_opened_where_the_index_knows_them(
     (out / "index.csv").write_text("slide_id\ns1\n")
     heard = Heard()
     assert encode([bags], out, open_runtime(checkpoint), heard).num_skipped == 5
-    assert "every file is opened instead" in heard.warnings[0]
+    assert "the files are opened instead" in heard.warnings[0]
 
 
 def test_a_copy_without_its_time_is_known_by_its_content(
