@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tcssa.compute.onnx_support import quiet_exporter
+from tcssa.errors import UsageError
 from tcssa.files import atomic
-from tcssa.files.cache_folder import cache_folder, one_process
+from tcssa.files.cache_folder import cache_folder, keep_within, one_process
 from tcssa.files.checksums import params_hash
 from tcssa.version import __version__
 
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 INPUT_NAME, OUTPUT_NAME = "patches", "features"
 
 _OPSET = 20
+_SUFFIX = ".onnx-sha256"
+_DEFAULT_GB = 20.0
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _log = logging.getLogger(__name__)
 
@@ -51,7 +57,7 @@ def cached_onnx(
             "tcssa": __version__,
         }
     )
-    path = cache_folder() / f"{name}-{key}.onnx-sha256"
+    path = cache_folder() / f"{name}-{key}{_SUFFIX}"
     model = _read_whole(path)
     if model is not None:
         return model
@@ -65,7 +71,24 @@ def cached_onnx(
         except OSError as error:  # a read-only home must not stop an extraction
             where, why = path.parent, error.strerror
             _log.warning("the exported encoder cannot be kept in %s (%s)", where, why)
+        keep_within(path.parent.glob(f"*{_SUFFIX}"), _most_bytes(), path)
     return model
+
+
+def _most_bytes() -> float:
+    """Return the size that exported encoders may have together.
+
+    Raises:
+        UsageError: The variable is no number of GB.
+    """
+    said = os.environ.get("TCSSA_CACHE_GB", "")
+    try:
+        size = float(said) if said else _DEFAULT_GB
+        if not 0 <= size < math.inf:
+            raise ValueError
+    except ValueError:
+        raise UsageError(f"TCSSA_CACHE_GB={said} is no number of GB") from None
+    return size * 1e9
 
 
 def export_onnx(module: nn.Module, input_px: int) -> bytes:
@@ -103,5 +126,7 @@ def _read_whole(path: Path) -> bytes | None:
         content = path.read_bytes()
     except OSError:
         return None
+    with suppress(OSError):  # the time of its last use, for `keep_within`
+        os.utime(path)
     model, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
     return model if model and hashlib.sha256(model).digest() == digest else None

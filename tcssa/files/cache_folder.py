@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -20,6 +20,30 @@ def cache_folder() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "tcssa"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tcssa"
+
+
+def keep_within(files: Iterable[Path], most_bytes: float, spare: Path) -> list[Path]:
+    """Remove the files that were used longest ago until the others fit; return the removed.
+
+    Args:
+        files: Files that are read whole, whose time of change is that of their last use.
+        most_bytes: Size that they may have together.
+        spare: The one that was just made, which stays.
+    """
+    stats = {}
+    for path in files:
+        with suppress(FileNotFoundError):  # another process removed it
+            stats[path] = path.stat()
+    by_age = sorted(stats.keys() - {spare}, key=lambda path: stats[path].st_mtime)
+    too_much = sum(stat.st_size for stat in stats.values()) - most_bytes
+    removed = []
+    for path in by_age:
+        if too_much <= 0:
+            break
+        path.unlink(missing_ok=True)
+        removed.append(path)
+        too_much -= stats[path].st_size
+    return removed
 
 
 @contextmanager

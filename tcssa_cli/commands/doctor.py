@@ -13,6 +13,7 @@ from rich.console import Console
 
 from tcssa.compute.onnx_support import preload_cuda
 from tcssa.errors import counted, one_line
+from tcssa.files.cache_folder import cache_folder
 from tcssa_cli.options import DebugFlag, JsonFlag
 from tcssa_cli.output import Output, make_table
 from tcssa_cli.versions import versions
@@ -29,7 +30,7 @@ class Finding:
 
 
 def doctor(as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
-    """Report what runs here: GPU, ONNX Runtime providers, TensorRT, OpenSlide, encoders.
+    """Report what runs here: GPU, ONNX Runtime providers, TensorRT, OpenSlide, encoders, the cache.
 
     Examples:
         tcssa doctor
@@ -64,6 +65,20 @@ def _machine() -> Finding:
     return Finding(
         "machine", True, f"{counted(os.cpu_count() or 1, 'core')}, {free:.0f} GB free on this disk"
     )
+
+
+def _cache() -> Finding:
+    folder = cache_folder()
+    sizes = {
+        "features": sum(map(_size, (folder / "features").rglob("*"))),
+        "encoders": sum(map(_size, folder.glob("*.onnx-sha256"))),
+    }
+    found = ", ".join(f"{name} {size / 1e9:.1f} GB" for name, size in sizes.items())
+    return Finding("cache", True, f"{folder}: {found}", "TCSSA_CACHE=DIR puts it elsewhere")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _torch() -> Finding:
@@ -132,6 +147,7 @@ def _encoders() -> Finding:
 
 _PROBES: dict[str, Callable[[], Finding]] = {
     "machine": _machine,
+    "cache": _cache,
     "GPU": _torch,
     "ONNX Runtime": _onnxruntime,
     "TensorRT": _tensorrt,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from command_line import Run
 
+from tcssa.files.cache_folder import cache_folder
 from tcssa_cli.main import app
 
 COMMANDS = [
@@ -146,6 +147,7 @@ def test_doctor_tells_what_runs_here(tcssa: Run) -> None:
     assert "CPUExecutionProvider" in found["ONNX Runtime"]["found"]
     assert found["OpenSlide"]["works"]
     assert {"GPU", "TensorRT", "encoders"} <= set(found)
+    assert str(cache_folder()) in found["cache"]["found"]
     assert tcssa("doctor").code == 0
 
 
