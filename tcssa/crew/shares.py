@@ -1,4 +1,4 @@
-"""What each worker of a crew did, and the figures of all of them as those of one."""
+"""Shares of workers in the work of a crew, and the figures of all of them as those of one."""
 
 from __future__ import annotations
 

@@ -17,14 +17,27 @@ from tcssa.features.lazyslide_store import is_store
 SEPARATOR = "::"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class BagRef:
-    """A bag, or a folder of bags, and the set of features to read of it."""
+    """A bag, or a folder of bags, and the set of features to read of it.
 
-    path: Path
-    """File, LazySlide store or folder on the disk."""
-    set_name: str | None = None
-    """The set of features; None takes the only one."""
+    Args:
+        path: File, LazySlide store or folder on the disk.
+        set_name: The set of features; None takes the only one.
+    """
+
+    _text: str
+    """The path as text: of a million bags a Path each takes half a gigabyte."""
+    set_name: str | None
+
+    def __init__(self, path: Path, set_name: str | None = None) -> None:
+        object.__setattr__(self, "_text", str(path))
+        object.__setattr__(self, "set_name", set_name)
+
+    @property
+    def path(self) -> Path:
+        """Return the file, LazySlide store or folder on the disk."""
+        return Path(self._text)
 
     @classmethod
     def parse(cls, address: Path | str) -> Self:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from tcssa.errors import MissingDataError, UsageError
-from tcssa.features.feature_set_path import BagRef
+from tcssa.features.feature_set_path import SEPARATOR, BagRef
 from tcssa.features.lazyslide_store import STORE_SUFFIX, is_store
 from tcssa.features.readers.patch_table import is_patch_table
 from tcssa.features.readers.registry import SUFFIXES, TABLE_SUFFIX
@@ -45,8 +45,11 @@ def find_bags(paths: Iterable[Path]) -> list[BagRef]:
         name = os.path.join(real_folder(path.parent), path.name)  # noqa: PTH118
         return os.path.normcase(name if found is None else found)
 
-    once = {(real(ref.path), ref.set_name): ref for ref in reversed(found)}
-    return sorted(once.values(), key=lambda ref: (ref.slide_id, str(ref)))
+    once = {f"{real(ref.path)}{SEPARATOR}{ref.set_name}": ref for ref in reversed(found)}
+    found = sorted(once.values(), key=str)
+    del once  # of very many bags it is large
+    found.sort(key=lambda ref: ref.slide_id)
+    return found
 
 
 def find_all_bags(folders: Iterable[Path]) -> list[BagRef]:
