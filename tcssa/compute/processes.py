@@ -1,4 +1,4 @@
-"""Joint work of the processes of one training: add up, gather, wait.
+"""Joint work of the processes of one command: add up, gather, wait.
 
 With a single process nothing has to be sent, so a training is written once, for any number of
 processes. `torchrun` starts them (`tcssa.compute.launcher`); GPUs communicate by NCCL, CPUs by
@@ -8,7 +8,7 @@ gloo.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -32,9 +32,6 @@ _OWN_FAULTS = (
 )
 """RuntimeErrors of this process's own GPU, which no other process has caused."""
 
-_LARGE = 2**18
-"""Number of elements from which a tensor is sent on its own."""
-
 Item = TypeVar("Item")
 _meetings = itertools.count()
 
@@ -57,52 +54,26 @@ class Processes:
         return self.index == 0
 
     def sum(self, values: Sequence[Tensor]) -> list[Tensor]:
-        """Add up tensors over all processes; each gives as many, of the same shapes.
-
-        A gradient passes unchanged: every process computes the same loss from the sums, and takes
-        from it the part that its own summands have in it. Sums are made in float64, so a number
-        that all but one process give as 0 arrives as it was.
+        """Add up tensors over all processes, in float64; each gives as many, of the same shapes.
 
         Raises:
             ProcessesError: Another process is gone.
         """
         if self.count == 1:
             return list(values)
-        flat = torch.cat([value.double().flatten() for value in values])
-        summed = _Sum.apply(flat)  # type: ignore[no-untyped-call]  # torch's apply has no types
+        summed = torch.cat([value.double().flatten() for value in values])
+        with all_there():
+            distributed.all_reduce(summed)
         parts = torch.split(summed, [value.numel() for value in values])
         return [
             part.reshape(value.shape).to(value.dtype)
             for part, value in zip(parts, values, strict=True)
         ]
 
-    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Give every process the sum of all gradients.
-
-        A parameter that no process used keeps no gradient, as it would have none in a single
-        process.
-
-        Raises:
-            ProcessesError: Another process is gone.
-        """
-        if self.count == 1:
-            return
-        parameters = list(parameters)
-        is_used = [parameter.grad is not None for parameter in parameters]
-        (uses,) = self.sum([torch.tensor(is_used, device=self.device)])
-        gradients = []
-        for parameter, is_used_anywhere in zip(parameters, uses.tolist(), strict=True):
-            if is_used_anywhere:
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-                gradients.append(parameter.grad)
-        with _all_there():
-            _sum_in_place(gradients)
-
     def share_parameters(self, model: nn.Module) -> None:
         """Give all processes the parameters of the first one's model."""
         if self.count > 1:
-            with _all_there():
+            with all_there():
                 for parameter in model.parameters():
                     distributed.broadcast(parameter.data, src=0)
 
@@ -115,7 +86,7 @@ class Processes:
         if self.count == 1:
             return [items]
         gathered: list[Any] = [None] * self.count
-        with _all_there():
+        with all_there():
             distributed.all_gather_object(gathered, items)
         return gathered
 
@@ -146,47 +117,13 @@ class Processes:
             )
 
 
-def _sum_in_place(tensors: Sequence[Tensor]) -> None:
-    """Sum tensors over all processes, in place.
-
-    Large ones are sent as they are, without a copy; small ones together, without a wait for each.
-    """
-    small = [tensor for tensor in tensors if tensor.numel() < _LARGE]
-    sent = [
-        distributed.all_reduce(tensor, async_op=True)
-        for tensor in tensors
-        if tensor.numel() >= _LARGE
-    ]
-    if small:
-        flat = torch.cat([tensor.flatten() for tensor in small])
-        distributed.all_reduce(flat)
-        parts = torch.split(flat, [tensor.numel() for tensor in small])
-        for tensor, part in zip(small, parts, strict=True):
-            tensor.copy_(part.view_as(tensor))
-    for work in sent:
-        work.wait()
-
-
-class _Sum(torch.autograd.Function):
-    """The sum over all processes; the gradient passes as it is (see `Processes.sum`)."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:  # torch gives ctx no type
-        """See `torch.autograd.Function.forward`."""
-        summed = values.clone()
-        with _all_there():
-            distributed.all_reduce(summed)
-        return summed
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        """See `torch.autograd.Function.backward`."""
-        return gradient
-
-
 @contextmanager
-def _all_there() -> Iterator[None]:
-    """Turn a failure of the communication in the block into an error of ours."""
+def all_there() -> Iterator[None]:
+    """Turn a failure of the communication in the block into an error of ours.
+
+    Raises:
+        ProcessesError: Another process is gone.
+    """
     try:
         yield
     except _OWN_FAULTS:
@@ -218,7 +155,7 @@ def joined(device: str) -> Iterator[Processes]:
     where = _own_device(where)
     if distributed.is_initialized():  # an error left it; see below
         distributed.destroy_process_group()
-    with _all_there():
+    with all_there():
         store = PrefixStore(f"tcssa/{next(_meetings)}", launcher.meeting_point())
         distributed.init_process_group(
             "nccl" if where.type == "cuda" else "gloo",

@@ -221,8 +221,24 @@ class VqaTrainSettings(Section):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where to train; auto takes a GPU if there is one."
     )
+    shard: bool = Field(
+        default=False,
+        description="Let each of several processes hold a part of every weight (FSDP), for a model "
+        "that is too large for one GPU.",
+    )
     checkpoint_every_s: float = Field(
         default=300.0, ge=0, description="Seconds between checkpoints that a killed run resumes at."
+    )
+    keep_checkpoints: int = Field(
+        default=1,
+        ge=1,
+        description="Validated steps to keep, the best ones; each more is a run of its own in "
+        "OUT/checkpoints.",
+    )
+    track: Literal["tensorboard", "wandb", "mlflow"] | None = Field(
+        default=None,
+        description="Tracker to tell of losses and rates too, offline, in OUT/tracking. [default: "
+        "none]",
     )
 
     @property

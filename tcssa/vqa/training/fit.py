@@ -1,8 +1,9 @@
 """Fitting a slide language model: the loop, its checkpoints, and several processes.
 
-A step's rows are cut into micro-batches, numbered from 0. The processes take turns at them, and the
-gradients are summed over micro-batches and processes. Each micro-batch's loss is a sum, divided by
-the number of targets of the whole step, so the gradient is the mean over all targets however the
+A step's rows are cut into micro-batches, numbered from 0. The processes take turns at them, and
+accelerate exchanges the gradients with a step's last backward pass, so a process that finds no
+micro-batch left takes part with one that counts nothing. Each micro-batch's loss is a sum, divided
+by the number of targets of the whole step, so the gradient is the mean over all targets however the
 step was cut. Noise and dropout of a micro-batch follow from (seed, step, micro-batch). So neither
 the number of processes nor a kill changes what is computed, but for the order of summation.
 
@@ -14,26 +15,36 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from tcssa.compressor.checkpoint import read_tensors, write_tensors
 from tcssa.compute.devices import memory_of
-from tcssa.compute.processes import Processes
+from tcssa.compute.processes import Processes, all_there
 from tcssa.reporter import Reporter, Task
 from tcssa.run import ONE_FOLDER_HINT
-from tcssa.training import autocast, require_finite, rise_and_fall, seeded_number
-from tcssa.vqa.model.model import Batch, SlideLanguageModel
+from tcssa.training import require_finite, rise_and_fall, seeded_number
+from tcssa.vqa.model.model import Batch, Output, SlideLanguageModel
 from tcssa.vqa.settings import VqaTrainSettings
+from tcssa.vqa.training.acceleration import make_accelerator, share_held, whole
 from tcssa.vqa.training.batches import collate, epoch_batches
 from tcssa.vqa.training.history import Record
 from tcssa.vqa.training.memory import estimate_memory
-from tcssa.vqa.training.progress import Progress, load_weights, read_progress, write_progress
+from tcssa.vqa.training.progress import (
+    Progress,
+    checkpoint_tensors,
+    load_weights,
+    read_progress,
+    trained_parameters,
+    write_progress,
+)
 from tcssa.vqa.training.rows import Row
 
 RECORDS_PER_EPOCH = 50
@@ -74,12 +85,7 @@ class VqaFit:
         self.model, self.train, self.visual, self.pad_id = model, train, visual, pad_id
         self.val = sorted(val, key=lambda row: row.length)
         self.settings, self.folder, self.processes = settings, folder, processes
-        self.parameters = {
-            name: value for name, value in model.named_parameters() if value.requires_grad
-        }
-        self.optimiser = torch.optim.AdamW(
-            _parameter_groups(self.parameters, settings), weight_decay=settings.weight_decay
-        )
+        self.accelerator = make_accelerator(model, settings, folder, processes)
         self.steps_per_epoch = math.ceil(len(train) / settings.batch_size)
         self.total_steps = settings.epochs * self.steps_per_epoch
         self.progress = Progress()
@@ -87,6 +93,7 @@ class VqaFit:
 
     def run(self, reporter: Reporter) -> Progress:
         """Train to the end; leaves the weights with the best validation loss loaded."""
+        self._prepare(reporter)
         self._take_up()
         saved_at = noted_at = time.monotonic()
         with reporter.task("training", self.total_steps, "steps") as task:
@@ -102,8 +109,12 @@ class VqaFit:
                 if time.monotonic() - saved_at >= self.settings.checkpoint_every_s:
                     self._save()
                     saved_at = time.monotonic()
+        self.accelerator.unwrap_model(self.prepared, keep_fp32_wrapper=False)
+        for tracker in self.accelerator.trackers:  # end_training would leave the processes, too
+            tracker.finish()
         if self.progress.best_step is not None:
-            self._load_best()
+            self.processes.wait()
+            load_weights(self.parameters, *self.read_kept(self.progress.best_step))
         return self.progress
 
     def fit_into_memory(
@@ -116,8 +127,10 @@ class VqaFit:
             reporter: Told of the estimate, and warned where nothing suffices.
         """
         memory = estimate_memory(
-            self.model, self.train, self.settings.micro_batch_size, self._autocast()
+            self.model, self.train, self.settings.micro_batch_size, self.accelerator.autocast()
         )
+        if self.settings.shard:
+            memory = memory.shared_by(self.processes.count)
         available = memory_of(self.processes.device)
         room = math.inf if available is None else _USABLE * available
         twice = checkpointing == "on"
@@ -133,6 +146,19 @@ class VqaFit:
                 + ("" if self.settings.precision == "bf16" else ", or --precision bf16")
             )
 
+    def _prepare(self, reporter: Reporter) -> None:
+        """Give model and optimiser to accelerate; sharding replaces the parameters."""
+        groups = _parameter_groups(trained_parameters(self.model), self.settings)
+        adamw = torch.optim.AdamW(groups, weight_decay=self.settings.weight_decay)
+        with self._together(), warnings.catch_warnings():
+            # torch 2.13 has another name for it, which accelerate does not know yet
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+            self.prepared, self.optimiser = self.accelerator.prepare(self.model, adamw)
+        self.parameters = trained_parameters(self.model)
+        if self.settings.shard:
+            share = share_held(self.model)
+            reporter.note(f"sharded: this process holds {share:.0%} of the weights")
+
     def count_parameters(self) -> dict[str, int]:
         """Count the trainable numbers of each part."""
         parts: Counter[str] = Counter()
@@ -146,25 +172,27 @@ class VqaFit:
         num_targets = sum(row.num_targets for row in rows)
         self._set_rates()
         self.optimiser.zero_grad()
-        self.model.train()
+        self.prepared.train()
         _let_frozen_layers_checkpoint(self.model)
         sums = torch.zeros(2, dtype=torch.float64, device=self.processes.device)
-        for index, part in self._my_micro_batches(rows):
-            self._seed(f"step {self.progress.step} micro-batch {index}")
-            with self._autocast():
-                output = self.model(self._batch(part))
+        for turn in self._my_turns(rows):
+            self._seed(f"step {self.progress.step} micro-batch {turn.number}")
+            output = self._compute(turn)
             loss = output.loss_sum / num_targets
-            sums[0] += output.loss_sum.detach()
+            sums[0] += turn.counts * output.loss_sum.detach()
             if output.aux_loss is not None:
-                share = len(part) / len(rows)
+                share = len(turn.rows) / len(rows)
                 loss = loss + self.settings.aux_weight * share * output.aux_loss
-                sums[1] += share * output.aux_loss.detach()
-            loss.backward()
-        self.processes.sum_gradients(self.parameters.values())
+                sums[1] += turn.counts * share * output.aux_loss.detach()
+            with self._exchanging(last=turn.is_last):
+                # gradients are averaged over the processes, and are to be summed
+                self.accelerator.backward(loss * turn.counts * self.processes.count)
         loss_sum, aux_loss = self.processes.sum([sums])[0].tolist()
         self._require_finite(loss_sum)
         if self.settings.clip_norm:
-            nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.clip_norm)
+            weights, limit = self.prepared.parameters(), self.settings.clip_norm
+            with self._together():
+                self.accelerator.clip_grad_norm_(weights, limit)
         self.optimiser.step()
         progress = self.progress
         progress.step += 1
@@ -183,12 +211,35 @@ class VqaFit:
             self._epoch_order = (epoch, order)
         return [self.train[i] for i in self._epoch_order[1][place]]
 
-    def _my_micro_batches(self, rows: Sequence[Row]) -> Iterator[tuple[int, Sequence[Row]]]:
-        """Yield this process's share of a step's micro-batches, with their numbers."""
+    def _my_turns(self, rows: Sequence[Row]) -> Iterator[_Turn]:
+        """Yield this process's share of the micro-batches; all processes have as many turns."""
         size, processes = self.settings.micro_batch_size, self.processes
-        for index, begin in enumerate(range(0, len(rows), size)):
-            if index % processes.count == processes.index:
-                yield index, rows[begin : begin + size]
+        parts = [rows[begin : begin + size] for begin in range(0, len(rows), size)]
+        num_rounds = math.ceil(len(parts) / processes.count)
+        for number in range(num_rounds):
+            mine = number * processes.count + processes.index
+            counts = mine < len(parts)
+            part = parts[mine if counts else 0]
+            yield _Turn(mine, part, int(counts), number == num_rounds - 1)
+
+    def _compute(self, turn: _Turn) -> Output:
+        with self._together(), self.accelerator.autocast():
+            output: Output = self.prepared(self._batch(turn.rows))
+        return output
+
+    @contextmanager
+    def _exchanging(self, *, last: bool) -> Iterator[None]:
+        """Exchange gradients in the block if it is the last of a step, else only add them up."""
+        with self._together():
+            if last:
+                yield
+            else:
+                with self.accelerator.no_sync(self.prepared):
+                    yield
+
+    def _together(self) -> AbstractContextManager[None]:
+        """Return a context in which a failure is the other processes', if there are any."""
+        return all_there() if self.processes.count > 1 else nullcontext()
 
     def _batch(self, rows: Sequence[Row]) -> Batch:
         batch = collate(rows, self.visual, self.pad_id, encoded=self.encoded)
@@ -216,21 +267,21 @@ class VqaFit:
             val_loss=val_loss,
         )
         progress.records.append(record)
+        told = record.model_dump(exclude={"step"}, exclude_none=True)
+        self.accelerator.log(told, step=record.step)
         progress.loss_sum, progress.num_targets = 0.0, 0
         progress.aux_sum, progress.num_steps = 0.0, 0
         task.describe(self._status())
-        best = math.inf if progress.best_val_loss is None else progress.best_val_loss
-        if val_loss is not None and val_loss < best:
-            self._keep_as_best(val_loss)
+        if val_loss is not None:
+            self._keep_if_good(val_loss)
 
     @torch.no_grad()
     def _validate(self) -> float:
         """Compute the cross-entropy per target token of the validation rows."""
-        self.model.eval()
+        self.prepared.eval()
         sums = torch.zeros(1, dtype=torch.float64, device=self.processes.device)
-        for _, part in self._my_micro_batches(self.val):
-            with self._autocast():
-                sums[0] += self.model(self._batch(part)).loss_sum
+        for turn in self._my_turns(self.val):
+            sums[0] += turn.counts * self._compute(turn).loss_sum
         loss_sum = float(self.processes.sum([sums])[0])
         self._require_finite(loss_sum)
         return loss_sum / sum(row.num_targets for row in self.val)
@@ -255,9 +306,6 @@ class VqaFit:
         where = f"the training diverged at step {self.progress.step}"
         require_finite(loss, where, self.settings.peak_lr)
 
-    def _autocast(self) -> torch.autocast:
-        return autocast(self.processes.device, self.settings.precision)
-
     def _set_rates(self) -> None:
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak_lr"] * self._rate(self.progress.step)
@@ -271,29 +319,39 @@ class VqaFit:
     def _seed(self, purpose: str) -> None:
         torch.manual_seed(seeded_number(self.settings.seed, purpose))
 
-    def _best_file(self, step: int | None) -> Path:
+    def _kept_file(self, step: int) -> Path:
         return self.folder / f"best-{step}.safetensors"
 
-    def _keep_as_best(self, val_loss: float) -> None:
-        """Keep these weights; the checkpoint that names their file is written at once."""
+    def _keep_if_good(self, val_loss: float) -> None:
+        """Keep these weights if they are among the best; the checkpoint that says so is written."""
         progress = self.progress
-        before, progress.best_step = progress.best_step, progress.step
-        progress.best_val_loss = val_loss
+        found = {**progress.kept, progress.step: val_loss}
+        ranked = sorted(found, key=lambda step: (found[step], step))
+        good = ranked[: self.settings.keep_checkpoints]
+        if progress.step not in good:
+            return
+        progress.kept = {step: found[step] for step in good}
+        tensors = self.whole_tensors()
         if self.processes.is_main:
-            write_tensors(self._best_file(progress.best_step), self.parameters, {})
+            write_tensors(self._kept_file(progress.step), tensors, {})
         self._save()
-        if self.processes.is_main and before is not None:
-            self._best_file(before).unlink(missing_ok=True)
+        if self.processes.is_main:
+            for step in ranked[len(good) :]:
+                self._kept_file(step).unlink(missing_ok=True)
 
-    def _load_best(self) -> None:
-        self.processes.wait()
-        path = self._best_file(self.progress.best_step)
-        tensors, _ = read_tensors(path)
-        load_weights(self.parameters, tensors, path)
+    def read_kept(self, step: int) -> tuple[dict[str, Tensor], Path]:
+        """Read the weights that were kept of a step, and name their file."""
+        path = self._kept_file(step)
+        return read_tensors(path)[0], path
+
+    def whole_tensors(self) -> dict[str, Tensor]:
+        """Return the trained weights as they are, whole; all processes must call this."""
+        return {name: whole(value.detach()) for name, value in self.parameters.items()}
 
     def _save(self) -> None:
+        tensors = checkpoint_tensors(self.parameters, self.optimiser)
         if self.processes.is_main:
-            write_progress(self.folder, self.progress, self.parameters, self.optimiser)
+            write_progress(self.folder, self.progress, tensors)
 
     def _take_up(self) -> None:
         found = read_progress(self.folder, self.parameters, self.optimiser)
@@ -301,6 +359,17 @@ class VqaFit:
             self.progress = found
         stands = f"step {self.progress.step}"
         self.processes.require_same("checkpoints", stands, ONE_FOLDER_HINT)
+
+
+class _Turn(NamedTuple):
+    """A micro-batch that a process computes."""
+
+    number: int
+    """Of the micro-batch in its step, from 0."""
+    rows: Sequence[Row]
+    counts: int
+    """1, or 0 where there is none left for this process, and it only takes part."""
+    is_last: bool
 
 
 _COMPRESSOR = "visual.compressor."

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -68,6 +68,14 @@ class Memory:
             checkpointing: Activations are computed twice.
         """
         return self.weights + self.trained + self.activations(checkpointing=checkpointing)
+
+    def shared_by(self, count: int) -> Memory:
+        """Return what each of several processes needs that hold a part of every weight.
+
+        Args:
+            count: Number of processes.
+        """
+        return replace(self, weights=self.weights // count, trained=self.trained // count)
 
     def describe(self, available: int | None, *, checkpointing: bool) -> str:
         """Return the estimate as a line.

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 from torch import Tensor, nn
 
 from tcssa.compressor.checkpoint import read_tensors, require_fit, write_tensors
 from tcssa.errors import CheckpointError
 from tcssa.files.boundary import reading
+from tcssa.vqa.training.acceleration import like, whole
 from tcssa.vqa.training.history import Record
 
 PROGRESS_FILE = "progress.safetensors"
@@ -29,8 +30,8 @@ class Progress:
 
     step: int = 0
     records: list[Record] = field(default_factory=list)
-    best_step: int | None = None
-    best_val_loss: float | None = None
+    kept: dict[int, float] = field(default_factory=dict)
+    """Validation loss by step of the weights that are kept, the best first."""
     loss_sum: float = 0.0
     """Summed since the last record, as are the next three."""
     num_targets: int = 0
@@ -40,6 +41,17 @@ class Progress:
     """Tokens of all steps, padding left out."""
     seconds: float = 0.0
     """Spent on steps, over all starts."""
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    @property
+    def best_step(self) -> int | None:
+        """The step with the lowest validation loss; None before the first validation."""
+        return next(iter(self.kept), None)
+
+    @property
+    def best_val_loss(self) -> float | None:
+        """Its validation loss."""
+        return next(iter(self.kept.values()), None)
 
     @property
     def tokens_per_s(self) -> float:
@@ -47,26 +59,39 @@ class Progress:
         return self.total_tokens / self.seconds if self.seconds else 0.0
 
 
-def write_progress(
-    folder: Path,
-    progress: Progress,
-    parameters: Mapping[str, nn.Parameter],
-    optimiser: torch.optim.Optimizer,
-) -> None:
+def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters that train, by name."""
+    return {name: value for name, value in model.named_parameters() if value.requires_grad}
+
+
+def checkpoint_tensors(
+    parameters: Mapping[str, nn.Parameter], optimiser: torch.optim.Optimizer
+) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint, whole; all processes must call this.
+
+    Args:
+        parameters: The trained parameters by name.
+        optimiser: Their AdamW, which has taken a step.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, parameter in parameters.items():
+        state = optimiser.state[parameter]
+        tensors[name] = whole(parameter.detach())
+        tensors[f"{_FIRST}{name}"] = whole(state["exp_avg"])
+        tensors[f"{_SECOND}{name}"] = whole(state["exp_avg_sq"])
+    return tensors
+
+
+def write_progress(folder: Path, progress: Progress, tensors: Mapping[str, Tensor]) -> None:
     """Write the checkpoint of a training, atomically.
 
     Args:
         folder: The run directory.
         progress: The state to write.
-        parameters: The trained parameters by name.
-        optimiser: Their AdamW, which has taken a step.
+        tensors: The tensors of the checkpoint.
     """
-    tensors: dict[str, Tensor] = {name: value.detach() for name, value in parameters.items()}
-    for name, parameter in parameters.items():
-        state = optimiser.state[parameter]
-        tensors |= {f"{_FIRST}{name}": state["exp_avg"], f"{_SECOND}{name}": state["exp_avg_sq"]}
     facts = {**vars(progress), "records": [record.model_dump() for record in progress.records]}
-    write_tensors(folder / PROGRESS_FILE, tensors, facts)
+    write_tensors(folder / PROGRESS_FILE, dict(tensors), facts)
 
 
 def read_progress(
@@ -99,8 +124,8 @@ def read_progress(
     for name, parameter in parameters.items():
         optimiser.state[parameter] = {
             "step": torch.tensor(float(progress.step)),
-            "exp_avg": tensors[f"{_FIRST}{name}"].to(parameter.device),
-            "exp_avg_sq": tensors[f"{_SECOND}{name}"].to(parameter.device),
+            "exp_avg": like(tensors[f"{_FIRST}{name}"], parameter),
+            "exp_avg_sq": like(tensors[f"{_SECOND}{name}"], parameter),
         }
     return progress
 
@@ -121,4 +146,4 @@ def load_weights(
     """
     require_fit(parameters, tensors, path)
     for name, parameter in parameters.items():
-        parameter.copy_(tensors[name])
+        parameter.copy_(like(tensors[name], parameter))

@@ -10,13 +10,15 @@
       metrics.json            the step that was kept, its losses, counts, speed
       plots/loss.png          training and validation loss
       slots/ …                the slot cache, if it has no other place
+      checkpoints/step-N/     other validated steps that were kept, each a model of its own
+      tracking/               files of --track
       vqa.json, …             the model, see `tcssa.vqa.model.run`
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,16 +50,23 @@ from tcssa.vqa.settings import LoraSettings, VqaSettings, inherited
 from tcssa.vqa.training.corpus import Corpus, make_corpus, read_candidates
 from tcssa.vqa.training.fit import VqaFit
 from tcssa.vqa.training.history import plot_history, write_history
-from tcssa.vqa.training.progress import PROGRESS_FILE, Progress
+from tcssa.vqa.training.progress import (
+    PROGRESS_FILE,
+    Progress,
+    load_weights,
+    trained_parameters,
+)
 from tcssa.vqa.training.rows import Row, count_dropped, describe_dropped
+from tcssa.vqa.training.tracking import require_tracker, start_tracking
 
 KIND = "train-vqa"
 METRICS_FILE = "metrics.json"
+CHECKPOINTS_FOLDER = "checkpoints"
 _FREE_TO_CHANGE = {
     "corpus": ("data", "val_data", "features"),
     "visual": ("compressor", "slot_cache", "use_slot_cache"),
     "llm": ("llm", "allow_hub", "gradient_checkpointing"),
-    "train": ("from_run", "device", "checkpoint_every_s"),
+    "train": ("from_run", "device", "checkpoint_every_s", "shard", "track"),
 }
 """Settings that a resumed run may change: of files their content counts, not where they lie, and
 the others do not define the result."""
@@ -77,7 +86,9 @@ def train(settings: VqaSettings, out: Path, reporter: Reporter) -> dict[str, Any
         The content of ``metrics.json``.
 
     Raises:
-        UsageError: Data, features, compressor or a run to start from are missing.
+        UsageError: Data, features, compressor or a run to start from are missing, or what is asked
+            for does not go together.
+        MissingExtraError: The package of the tracker is not installed.
         RunError: ``out`` holds a run of other settings, or made from other files.
         DroppedRowsError: Too many rows cannot be used.
         SplitError: A patient stands in training and validation.
@@ -88,6 +99,7 @@ def train(settings: VqaSettings, out: Path, reporter: Reporter) -> dict[str, Any
     settings = _with_local_compressor(settings.resolved(), reporter)
     _require_sources(settings)
     _require_inherited(settings)
+    require_tracker(settings.train.track)
     with joined(settings.train.device) as processes:
         reporter = reporter if processes.is_main else Silent()
         settings = _with_precision(settings, out, processes.device, reporter)
@@ -168,11 +180,15 @@ def _train(
         encoded=parts.caches_tokens,
     )
     fit.fit_into_memory(settings.llm.gradient_checkpointing, reporter)
+    if settings.train.track is not None:
+        facts = settings.model_dump(mode="json")
+        start_tracking(fit.accelerator, settings.train.track, out, facts)
     progress = fit.run(reporter)
+    tensors = fit.whole_tensors()
     processes.wait()  # all have read the best weights, whose file goes now
     metrics = _metrics(settings, corpus, fit, progress)
     if writes:
-        parts.save(out, settings)
+        _save_models(settings, parts, fit, tensors, out)
         write_history(out / "history.csv", progress.records)
         plot_history(out / "plots" / "loss.png", progress.records, progress.best_step)
         atomic.write_text(out / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
@@ -181,6 +197,23 @@ def _train(
             leftover.unlink(missing_ok=True)
     processes.wait()
     return metrics
+
+
+def _save_models(
+    settings: VqaSettings, parts: Parts, fit: VqaFit, tensors: Mapping[str, Tensor], out: Path
+) -> None:
+    """Write the model of the best step, and each other one that was kept as a run of its own."""
+    if settings.train.shard:  # each process holds a part of the weights only
+        parts = load_parts(settings, torch.device("cpu"))
+    parameters = trained_parameters(parts.model)
+    kept = list(fit.progress.kept)
+    for step in kept[1:]:
+        folder = out / CHECKPOINTS_FOLDER / f"step-{step}"
+        load_weights(parameters, *fit.read_kept(step))
+        parts.save(folder, settings)
+        write_resolved(settings, folder)
+    load_weights(parameters, *(fit.read_kept(kept[0]) if kept else (tensors, out)))
+    parts.save(out, settings)
 
 
 class _Metrics(BaseModel):
@@ -232,6 +265,11 @@ def _require_sources(settings: VqaSettings) -> None:
         raise UsageError(
             f"--train-compressor needs --visual tcssa, not {visual.kind}",
             hint="the pooling of abmil trains without being told to; the others have no weights",
+        )
+    if options.keep_checkpoints > 1 and corpus.val_data is None and not corpus.val_fraction:
+        raise UsageError(
+            "--keep-checkpoints keeps the best validated steps, and nothing is validated",
+            hint="give --val-fraction or --val-data",
         )
     if options.stage == 2 and options.from_run is None and not options.train_projector:
         raise UsageError(

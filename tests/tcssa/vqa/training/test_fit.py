@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from factories import make_compressor, write_bag
+from python_processes import finish as finish_all
 from python_processes import start_together
 from safetensors.torch import load_file
 from torch import Tensor
@@ -52,10 +53,10 @@ def words(material: Path, out: Path, *more: object) -> list[str]:
     return [str(word) for word in given]
 
 
-def start(arguments: Sequence[str], launcher: Sequence[str] = ()) -> subprocess.Popen[str]:
+def start(arguments: Sequence[str]) -> subprocess.Popen[str]:
     path = os.pathsep.join(map(os.path.abspath, sys.path))
     return subprocess.Popen(
-        [sys.executable, *launcher, *(() if launcher else ("-c", COMMAND)), *arguments],
+        [sys.executable, "-c", COMMAND, *arguments],
         env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -121,11 +122,20 @@ def test_kill_9_ends_with_the_same_bytes(material: Path, undisturbed: Path, tmp_
 def test_two_processes_give_the_weights_of_one(
     material: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
-    script = tmp_path / "run.py"
-    script.write_text(COMMAND)
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    launcher += ["--log-dir", str(tmp_path / "logs"), str(script)]  # else it litters the machine's
-    finish(start(words(material, tmp_path / "run", "--micro-batch-size", 2), launcher))
+    arguments = words(material, tmp_path / "run", "--micro-batch-size", 2)
+    finish_all(start_together(["-c", COMMAND, *arguments]))
+    assert_close(load_file(tmp_path / "run" / WEIGHTS), load_file(undisturbed / WEIGHTS))
+
+
+def test_what_one_process_began_two_go_on_with_sharded(
+    material: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    arguments = words(
+        material, tmp_path / "run", "--micro-batch-size", 2, "--checkpoint-every-s", 0
+    )
+    start_and_kill(arguments, tmp_path / "run")
+    said = finish_all(start_together(["-c", COMMAND, *arguments, "--shard"]))
+    assert "this process holds 50% of the weights" in said
     assert_close(load_file(tmp_path / "run" / WEIGHTS), load_file(undisturbed / WEIGHTS))
 
 

@@ -9,7 +9,13 @@ from torch import nn
 
 from tcssa.compressor.checkpoint import read_tensors, write_tensors
 from tcssa.errors import CheckpointError
-from tcssa.vqa.training.progress import PROGRESS_FILE, Progress, read_progress, write_progress
+from tcssa.vqa.training.progress import (
+    PROGRESS_FILE,
+    Progress,
+    checkpoint_tensors,
+    read_progress,
+    write_progress,
+)
 
 
 def trained() -> tuple[dict[str, nn.Parameter], torch.optim.Optimizer]:
@@ -24,12 +30,13 @@ def trained() -> tuple[dict[str, nn.Parameter], torch.optim.Optimizer]:
 def test_a_training_is_taken_up_as_it_was(tmp_path: Path) -> None:
     assert read_progress(tmp_path, *trained()) is None
     parameters, optimiser = trained()
-    progress = Progress(step=5, best_step=3, best_val_loss=0.5, seconds=2.5)
-    write_progress(tmp_path, progress, parameters, optimiser)
+    progress = Progress(step=5, kept={3: 0.5, 1: 0.75}, seconds=2.5)
+    write_progress(tmp_path, progress, checkpoint_tensors(parameters, optimiser))
     others, other_optimiser = trained()
     with torch.no_grad():
         others["weight"].zero_()
     assert read_progress(tmp_path, others, other_optimiser) == progress
+    assert (progress.best_step, progress.best_val_loss) == (3, 0.5)
     assert torch.equal(others["weight"], parameters["weight"])
     found = other_optimiser.state[others["weight"]]
     assert torch.equal(found["exp_avg"], optimiser.state[parameters["weight"]]["exp_avg"])
@@ -45,14 +52,15 @@ def test_a_training_is_taken_up_as_it_was(tmp_path: Path) -> None:
         ({}, {"step": "x"}),
         ({}, {"records": 1}),
         ({}, {"records": [{"step": 1}]}),
-        ({}, {"best_step": [1]}),
+        ({}, {"kept": [1]}),
+        ({}, {"best_step": 1}),  # as older versions named it
     ],
     ids=str,
 )
 def test_a_checkpoint_that_does_not_fit_is_refused(
     tmp_path: Path, tensors: dict[str, Any], facts: dict[str, Any]
 ) -> None:
-    write_progress(tmp_path, Progress(), *trained())
+    write_progress(tmp_path, Progress(), checkpoint_tensors(*trained()))
     path = tmp_path / PROGRESS_FILE
     written, noted = read_tensors(path)
     write_tensors(path, written | tensors, noted | facts)

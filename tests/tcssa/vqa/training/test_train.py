@@ -252,6 +252,33 @@ def test_gradient_checkpointing_changes_nothing(material: Path, tmp_path: Path) 
     assert train(twice, tmp_path / "twice", Silent())["val_loss"] == plain["val_loss"]
 
 
+def test_several_checkpoints_are_kept_and_each_is_a_run(material: Path, tmp_path: Path) -> None:
+    options = {"epochs": 4, "keep_checkpoints": 3}
+    metrics = train(tiny(material, train=options), tmp_path / "run", Silent())
+    lines = read_table(tmp_path / "run" / "history.csv").rows.values()
+    losses = {int(line["step"]): float(line["val_loss"]) for line in lines if line["val_loss"]}
+    best, *others = sorted(losses, key=lambda step: losses[step])[:3]
+    assert metrics["best_step"] == best
+    folders = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    assert folders == {f"step-{step}" for step in others}
+    kept = load_vqa(tmp_path / "run", device="cpu").model.projector.state_dict()
+    for folder in sorted(folders):
+        other = load_vqa(tmp_path / "run" / "checkpoints" / folder, device="cpu")
+        weights = other.model.projector.state_dict()
+        assert any(not kept[name].equal(weights[name]) for name in kept)
+    second = {"stage": 2, "from_run": tmp_path / "run" / "checkpoints" / folder}
+    assert inherited({"train": second})["train"] == {"precision": "fp32"}
+    options = {"keep_checkpoints": 2}
+    unvalidated = tiny(material, corpus={"val_fraction": 0}, train=options)
+    with pytest.raises(UsageError, match="keeps the best validated steps, and nothing is"):
+        train(unvalidated, tmp_path / "other", Silent())
+
+
+def test_one_process_has_nothing_to_shard(material: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--shard divides the weights among several processes"):
+        train(tiny(material, train={"shard": True}), tmp_path / "run", Silent())
+
+
 def test_bf16_trains(material: Path, tmp_path: Path) -> None:
     metrics = train(tiny(material, train={"precision": "bf16"}), tmp_path / "run", Silent())
     assert metrics["val_loss"] < 20
