@@ -99,8 +99,9 @@ def _show(console: Console, out: Path, metrics: dict[str, Any]) -> None:
         ["kept step", metrics["best_step"]],
         ["training loss", metrics["train_loss"]],
         ["validation loss", metrics["val_loss"]],
+        ["validation rows answered right", metrics.get("val_accuracy")],
         ["tokens a second", round(metrics["tokens_per_s"])],
         *([f"trained numbers: {part}", n] for part, n in metrics["trained"].items()),
     ]
     console.print(make_table(None, ["", "value"], lines))
-    console.print(f"run: {out}", soft_wrap=True)
+    console.print(f"run: {out}, page: {out / 'report.html'}", soft_wrap=True)

@@ -20,13 +20,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from tcssa.compressor.checkpoint import read_tensors, write_tensors
-from tcssa.compute.devices import memory_of
 from tcssa.compute.processes import Processes, all_there
 from tcssa.reporter import Reporter, Task
 from tcssa.run import ONE_FOLDER_HINT
@@ -36,7 +35,6 @@ from tcssa.vqa.settings import VqaTrainSettings
 from tcssa.vqa.training.acceleration import make_accelerator, share_held, whole
 from tcssa.vqa.training.batches import collate, epoch_batches
 from tcssa.vqa.training.history import Record
-from tcssa.vqa.training.memory import estimate_memory
 from tcssa.vqa.training.progress import (
     Progress,
     checkpoint_tensors,
@@ -46,11 +44,10 @@ from tcssa.vqa.training.progress import (
     write_progress,
 )
 from tcssa.vqa.training.rows import Row
+from tcssa.vqa.training.samples import count_right
 
 RECORDS_PER_EPOCH = 50
 _NOTE_EVERY_S = 60.0
-_USABLE = 0.9
-"""Share of a device's memory that the estimate may fill: the rest is for what it does not see."""
 
 
 class VqaFit:
@@ -116,35 +113,6 @@ class VqaFit:
             self.processes.wait()
             load_weights(self.parameters, *self.read_kept(self.progress.best_step))
         return self.progress
-
-    def fit_into_memory(
-        self, checkpointing: Literal["auto", "on", "off"], reporter: Reporter
-    ) -> None:
-        """Say how much memory the training needs, and compute activations twice if it must be so.
-
-        Args:
-            checkpointing: Do so in any case, never, or where the memory would not suffice.
-            reporter: Told of the estimate, and warned where nothing suffices.
-        """
-        memory = estimate_memory(
-            self.model, self.train, self.settings.micro_batch_size, self.accelerator.autocast()
-        )
-        if self.settings.shard:
-            memory = memory.shared_by(self.processes.count)
-        available = memory_of(self.processes.device)
-        room = math.inf if available is None else _USABLE * available
-        twice = checkpointing == "on"
-        if checkpointing == "auto":
-            twice = memory.total(checkpointing=False) > room
-        if twice:
-            self.model.checkpoint_activations()
-        reporter.note(memory.describe(available, checkpointing=twice))
-        if memory.total(checkpointing=twice) > room:
-            reporter.warn(
-                "the memory may not suffice: give a smaller --micro-batch-size or --max-length"
-                + ("" if twice else ", or --gradient-checkpointing auto")
-                + ("" if self.settings.precision == "bf16" else ", or --precision bf16")
-            )
 
     def _prepare(self, reporter: Reporter) -> None:
         """Give model and optimiser to accelerate; sharding replaces the parameters."""
@@ -257,7 +225,7 @@ class VqaFit:
 
     def _record(self, task: Task) -> None:
         progress = self.progress
-        val_loss = self._validate() if self._validates() else None
+        val_loss, val_accuracy = self._validate() if self._validates() else (None, None)
         record = Record(
             step=progress.step,
             epoch=progress.step / self.steps_per_epoch,
@@ -265,6 +233,8 @@ class VqaFit:
             aux_loss=progress.aux_sum / progress.num_steps if self._has_aux() else None,
             lr=self.settings.peak_lr * self._rate(progress.step - 1),
             val_loss=val_loss,
+            val_accuracy=val_accuracy,
+            tokens_per_s=progress.tokens_per_s,
         )
         progress.records.append(record)
         told = record.model_dump(exclude={"step"}, exclude_none=True)
@@ -276,15 +246,17 @@ class VqaFit:
             self._keep_if_good(val_loss)
 
     @torch.no_grad()
-    def _validate(self) -> float:
-        """Compute the cross-entropy per target token of the validation rows."""
+    def _validate(self) -> tuple[float, float]:
+        """Return the cross-entropy per target token and the share of right validation rows."""
         self.prepared.eval()
-        sums = torch.zeros(1, dtype=torch.float64, device=self.processes.device)
+        sums = torch.zeros(2, dtype=torch.float64, device=self.processes.device)
         for turn in self._my_turns(self.val):
-            sums[0] += turn.counts * self._compute(turn).loss_sum
-        loss_sum = float(self.processes.sum([sums])[0])
+            output = self._compute(turn)
+            sums[0] += turn.counts * output.loss_sum
+            sums[1] += turn.counts * count_right(output.logits, turn.rows)
+        loss_sum, num_right = self.processes.sum([sums])[0].tolist()
         self._require_finite(loss_sum)
-        return loss_sum / sum(row.num_targets for row in self.val)
+        return loss_sum / sum(row.num_targets for row in self.val), num_right / len(self.val)
 
     def _status(self) -> str:
         progress = self.progress
@@ -296,6 +268,7 @@ class VqaFit:
         return (
             f"training: step {progress.step} of {self.total_steps}, loss {last.train_loss:.3f}, "
             + (f"best validation {best:.3f}, " if best is not None else "")
+            + (f"{last.val_accuracy:.0%} right, " if last.val_accuracy is not None else "")
             + f"{progress.tokens_per_s:,.0f} tokens/s, {left / 60:.0f} min left"
         )
 

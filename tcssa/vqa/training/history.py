@@ -27,6 +27,10 @@ class Record(BaseModel):
     """Learning rate of the last step."""
     val_loss: float | None = None
     """Cross-entropy per target token of the validation rows."""
+    val_accuracy: float | None = None
+    """Share of the validation rows whose every learned token is the likeliest."""
+    tokens_per_s: float | None = None
+    """Tokens a second since the training began, over all starts."""
 
 
 def write_history(path: Path, records: Sequence[Record]) -> None:
@@ -73,5 +77,30 @@ def plot_history(path: Path, records: Sequence[Record], best_step: int | None) -
         axes.axvline(best_step, color="grey", linewidth=0.8, linestyle=":", label="kept")
     axes.set(xlabel="step", ylabel="cross-entropy a token", title="Loss")
     axes.legend(frameon=False)
+    with atomic.replacing(path) as temporary:
+        figure.savefig(temporary, dpi=130, format="png")
+
+
+def plot_course(path: Path, records: Sequence[Record]) -> None:
+    """Draw answers right, the learning rate and the speed over the steps, one above the other.
+
+    Args:
+        path: The PNG to write.
+        records: The records, in the order of the steps.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 5.4), layout="constrained")
+    panels: tuple[tuple[str, str], ...] = (
+        ("val_accuracy", "rows answered right"),
+        ("lr", "learning rate"),
+        ("tokens_per_s", "tokens a second"),
+    )
+    drawn = figure.subplots(len(panels), sharex=True)
+    for axes, (name, label) in zip(drawn, panels, strict=True):
+        found = [(r.step, getattr(r, name)) for r in records if getattr(r, name) is not None]
+        axes.plot([step for step, _ in found], [value for _, value in found], color="#3b2a5a")
+        axes.set(ylabel=label)
+    drawn[-1].set(xlabel="step")
     with atomic.replacing(path) as temporary:
         figure.savefig(temporary, dpi=130, format="png")

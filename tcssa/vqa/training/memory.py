@@ -8,6 +8,7 @@ tell, and their difference leaves out what does not grow with the tokens.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -16,11 +17,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tcssa.compute.devices import memory_of
+from tcssa.compute.processes import Processes
+from tcssa.reporter import Reporter
 from tcssa.vqa.model.model import SlideLanguageModel
 from tcssa.vqa.prompts.prompt import IGNORED
+from tcssa.vqa.settings import VqaSettings
 from tcssa.vqa.training.rows import Row
 
 _GB = 1e9
+_USABLE = 0.9
+"""Share of a device's memory that the estimate may fill: the rest is for what it does not see."""
 _PROBED = (16, 48)
 """Lengths of the two passes."""
 _TRAINED_BYTES = 12
@@ -91,6 +98,44 @@ class Memory:
             + f": weights {self.weights / _GB:.1f}, gradients and AdamW {self.trained / _GB:.1f}, "
             f"activations {activations / _GB:.1f} (gradient checkpointing "
             f"{'on' if checkpointing else 'off'})"
+        )
+
+
+def fit_into_memory(
+    model: SlideLanguageModel,
+    rows: Sequence[Row],
+    settings: VqaSettings,
+    accelerator: Any,
+    processes: Processes,
+    reporter: Reporter,
+) -> None:
+    """Say how much memory the training needs, and compute activations twice if it must be so.
+
+    Args:
+        model: The model on its device, its trainable parts marked.
+        rows: The rows to learn, at least one.
+        settings: Settings of the training.
+        accelerator: Its Accelerator, whose package has no types.
+        processes: The processes that train together.
+        reporter: Told of the estimate, and warned where nothing suffices.
+    """
+    options, checkpointing = settings.train, settings.llm.gradient_checkpointing
+    memory = estimate_memory(model, rows, options.micro_batch_size, accelerator.autocast())
+    if options.shard:
+        memory = memory.shared_by(processes.count)
+    available = memory_of(processes.device)
+    room = math.inf if available is None else _USABLE * available
+    twice = checkpointing == "on"
+    if checkpointing == "auto":
+        twice = memory.total(checkpointing=False) > room
+    if twice:
+        model.checkpoint_activations()
+    reporter.note(memory.describe(available, checkpointing=twice))
+    if memory.total(checkpointing=twice) > room:
+        reporter.warn(
+            "the memory may not suffice: give a smaller --micro-batch-size or --max-length"
+            + ("" if twice else ", or --gradient-checkpointing auto")
+            + ("" if options.precision == "bf16" else ", or --precision bf16")
         )
 
 

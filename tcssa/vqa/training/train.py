@@ -6,9 +6,10 @@
       run.json                what the run is, and from what it was made
       config.resolved.yaml    every setting that was in force
       skipped.csv             rows that were left out, and why
-      history.csv             losses and rates over the steps
+      history.csv             losses, answers right, rates and speed over the steps
       metrics.json            the step that was kept, its losses, counts, speed
-      plots/loss.png          training and validation loss
+      report.html             all of it to look at, with answers of the trained model
+      plots/loss.png, …       training and validation loss; answers right, rate and speed
       slots/ …                the slot cache, if it has no other place
       checkpoints/step-N/     other validated steps that were kept, each a model of its own
       tracking/               files of --track
@@ -30,7 +31,7 @@ from tcssa.compute.devices import has_bf16
 from tcssa.compute.processes import Processes, joined
 from tcssa.config.settings import read_resolved, section_of, write_resolved
 from tcssa.config.settings_diff import differences
-from tcssa.errors import RunError, UsageError, counted
+from tcssa.errors import RunError, counted
 from tcssa.files import atomic
 from tcssa.files.checksums import file_sha256
 from tcssa.files.text import read_json, validated
@@ -46,18 +47,23 @@ from tcssa.vqa.model.slot_cache import (
     collecting,
     feature_tensor,
 )
-from tcssa.vqa.settings import LoraSettings, VqaSettings, inherited
+from tcssa.vqa.settings import VqaSettings, inherited
 from tcssa.vqa.training.corpus import Corpus, make_corpus, read_candidates
 from tcssa.vqa.training.fit import VqaFit
-from tcssa.vqa.training.history import plot_history, write_history
+from tcssa.vqa.training.history import plot_course, plot_history, write_history
+from tcssa.vqa.training.memory import fit_into_memory
 from tcssa.vqa.training.progress import (
     PROGRESS_FILE,
     Progress,
     load_weights,
     trained_parameters,
 )
+from tcssa.vqa.training.report_page import write_report_page
+from tcssa.vqa.training.requirements import require_inherited, require_sources
 from tcssa.vqa.training.rows import Row, count_dropped, describe_dropped
+from tcssa.vqa.training.samples import draw_samples
 from tcssa.vqa.training.tracking import require_tracker, start_tracking
+from tcssa.vqa.training.utilisation import flops_a_token, utilisation
 
 KIND = "train-vqa"
 METRICS_FILE = "metrics.json"
@@ -97,8 +103,8 @@ def train(settings: VqaSettings, out: Path, reporter: Reporter) -> dict[str, Any
         ProcessesError: Another process of the training is gone.
     """
     settings = _with_local_compressor(settings.resolved(), reporter)
-    _require_sources(settings)
-    _require_inherited(settings)
+    require_sources(settings)
+    require_inherited(settings)
     require_tracker(settings.train.track)
     with joined(settings.train.device) as processes:
         reporter = reporter if processes.is_main else Silent()
@@ -179,18 +185,23 @@ def _train(
         processes,
         encoded=parts.caches_tokens,
     )
-    fit.fit_into_memory(settings.llm.gradient_checkpointing, reporter)
+    fit_into_memory(parts.model, corpus.train, settings, fit.accelerator, processes, reporter)
     if settings.train.track is not None:
         facts = settings.model_dump(mode="json")
         start_tracking(fit.accelerator, settings.train.track, out, facts)
     progress = fit.run(reporter)
     tensors = fit.whole_tensors()
     processes.wait()  # all have read the best weights, whose file goes now
-    metrics = _metrics(settings, corpus, fit, progress)
+    metrics = _metrics(settings, corpus, fit, progress, parts)
     if writes:
-        _save_models(settings, parts, fit, tensors, out)
+        saved = _save_models(settings, parts, fit, tensors, out)
+        shown = corpus.val or corpus.train
+        samples = draw_samples(saved, shown, visual, encoded=parts.caches_tokens)
         write_history(out / "history.csv", progress.records)
         plot_history(out / "plots" / "loss.png", progress.records, progress.best_step)
+        plot_course(out / "plots" / "course.png", progress.records)
+        facts = settings.model_dump(mode="json")
+        write_report_page(out, metrics, progress.records, samples, facts)
         atomic.write_text(out / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
         write_run(out, {**run, "complete": True})
         for leftover in (out / PROGRESS_FILE, *out.glob("best-*.safetensors")):
@@ -201,8 +212,12 @@ def _train(
 
 def _save_models(
     settings: VqaSettings, parts: Parts, fit: VqaFit, tensors: Mapping[str, Tensor], out: Path
-) -> None:
-    """Write the model of the best step, and each other one that was kept as a run of its own."""
+) -> Parts:
+    """Write the model of the best step, and each other one that was kept as a run of its own.
+
+    Returns:
+        The parts with the best step's weights, whole.
+    """
     if settings.train.shard:  # each process holds a part of the weights only
         parts = load_parts(settings, torch.device("cpu"))
     parameters = trained_parameters(parts.model)
@@ -214,6 +229,7 @@ def _save_models(
         write_resolved(settings, folder)
     load_weights(parameters, *(fit.read_kept(kept[0]) if kept else (tensors, out)))
     parts.save(out, settings)
+    return parts
 
 
 class _Metrics(BaseModel):
@@ -240,61 +256,6 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     content: dict[str, Any] = read_json(path, RunError, top=dict)
     validated(content, path, RunError, _Metrics)
     return content
-
-
-def _require_sources(settings: VqaSettings) -> None:
-    corpus, visual, options = settings.corpus, settings.visual, settings.train
-    if corpus.data is None or not corpus.features:
-        raise UsageError(
-            "training needs conversations and features", hint="give --data JSON --features DIR"
-        )
-    begins = visual.kind == "tcssa" and visual.compressor is None and options.from_run is None
-    if begins and not options.train_compressor:
-        raise UsageError(
-            "the slots need a compressor",
-            hint="give --compressor RUN (of train-mil, or a checkpoint), or --train-compressor to "
-            "begin one, or another --visual",
-        )
-    if begins and (visual.budget is not None or visual.num_tokens < 2):
-        raise UsageError(
-            "a fresh compressor makes --num-tokens slots, 2 or more, and has no --budget"
-        )
-    if visual.budget is not None and visual.kind != "tcssa":
-        raise UsageError(f"--budget is of slots, and --visual {visual.kind} has none")
-    if options.train_compressor and visual.kind != "tcssa":
-        raise UsageError(
-            f"--train-compressor needs --visual tcssa, not {visual.kind}",
-            hint="the pooling of abmil trains without being told to; the others have no weights",
-        )
-    if options.keep_checkpoints > 1 and corpus.val_data is None and not corpus.val_fraction:
-        raise UsageError(
-            "--keep-checkpoints keeps the best validated steps, and nothing is validated",
-            hint="give --val-fraction or --val-data",
-        )
-    if options.stage == 2 and options.from_run is None and not options.train_projector:
-        raise UsageError(
-            "stage 2 starts from a run of stage 1, else it would learn with a random projector",
-            hint="give --from RUN, or --train-projector to train the projector along",
-        )
-
-
-def _require_inherited(settings: VqaSettings) -> None:
-    """Refuse what contradicts the run that training starts from, instead of ignoring it."""
-    if settings.train.from_run is None:
-        return
-    told = inherited({"train": {"from_run": settings.train.from_run}})
-    asked = settings.model_dump(mode="json")
-    told["llm"].pop("llm", None)  # it may lie elsewhere now; its hash is what counts
-    told.pop("train")  # another precision is in force, and said
-    if "lora" not in told and settings.train.stage == 1:
-        told["lora"] = LoraSettings().model_dump(mode="json")  # it has none that options could set
-    mine = {part: {name: asked[part][name] for name in told[part]} for part in told}
-    changed = differences(told, mine)
-    if changed:
-        raise UsageError(
-            f"{settings.train.from_run} says otherwise: {'; '.join(changed)}",
-            hint="leave these options out: they are taken from the run that --from names",
-        )
 
 
 def _say_precision(settings: VqaSettings, reporter: Reporter) -> None:
@@ -361,13 +322,16 @@ def _visual_source(
 
 
 def _metrics(
-    settings: VqaSettings, corpus: Corpus, fit: VqaFit, progress: Progress
+    settings: VqaSettings, corpus: Corpus, fit: VqaFit, progress: Progress, parts: Parts
 ) -> dict[str, Any]:
+    kept = [record for record in progress.records if record.step == progress.best_step]
+    processes, a_token = fit.processes, flops_a_token(parts.model)
     return {
         "stage": settings.train.stage,
         "steps": progress.step,
         "best_step": progress.best_step,
         "val_loss": progress.best_val_loss,
+        "val_accuracy": kept[0].val_accuracy if kept else None,
         "train_loss": progress.records[-1].train_loss,
         "rows": {"train": len(corpus.train), "val": len(corpus.val)},
         "slides": {"train": _num_slides(corpus.train), "val": _num_slides(corpus.val)},
@@ -375,6 +339,13 @@ def _metrics(
         "dropped": count_dropped(corpus.dropped),
         "trained": fit.count_parameters(),
         "tokens_per_s": progress.tokens_per_s,
+        "mfu": utilisation(
+            a_token,
+            progress.tokens_per_s,
+            processes.device,
+            settings.train.precision,
+            processes.count,
+        ),
         "seconds": progress.seconds,
     }
 

@@ -16,6 +16,7 @@ from tcssa.reporter import Silent
 from tcssa.vqa.model.model_setup import load_parts
 from tcssa.vqa.settings import LlmSettings, VqaSettings
 from tcssa.vqa.training import fit
+from tcssa.vqa.training import memory as memory_module
 from tcssa.vqa.training.batches import collate
 from tcssa.vqa.training.corpus import read_candidates
 from tcssa.vqa.training.memory import estimate_memory
@@ -78,14 +79,14 @@ def test_the_memory_is_said_and_decides_about_checkpointing(
     material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = tiny(material, train={"precision": "auto"})
-    monkeypatch.setattr(fit, "memory_of", lambda _: 1e9)
+    monkeypatch.setattr(memory_module, "memory_of", lambda _: 1e9)
     plenty = Noted()
     metrics = train(settings, tmp_path / "plenty", plenty)
     assert plenty.notes[0] == "precision fp32: chosen for the device, cpu"
     assert any("GB of memory, of 1.0: weights" in note for note in plenty.notes)
     assert any("(gradient checkpointing off)" in note for note in plenty.notes)
     assert not plenty.warnings
-    monkeypatch.setattr(fit, "memory_of", lambda _: 1e6)
+    monkeypatch.setattr(memory_module, "memory_of", lambda _: 1e6)
     scarce = Noted()
     assert train(settings, tmp_path / "scarce", scarce)["val_loss"] == metrics["val_loss"]
     assert any("(gradient checkpointing on)" in note for note in scarce.notes)

@@ -279,6 +279,18 @@ def test_one_process_has_nothing_to_shard(material: Path, tmp_path: Path) -> Non
         train(tiny(material, train={"shard": True}), tmp_path / "run", Silent())
 
 
+def test_the_page_shows_the_course_and_answers(material: Path, stage_1: Path) -> None:
+    metrics = read_metrics(stage_1)
+    lines = read_table(stage_1 / "history.csv").rows.values()
+    assert len([line for line in lines if line["val_accuracy"]]) == 3
+    assert all(float(line["tokens_per_s"]) > 0 for line in lines)
+    page = (stage_1 / "report.html").read_text(encoding="utf-8")
+    assert page.count("<td>nothing odd</td>") == metrics["rows"]["val"]
+    assert "What?" in page
+    assert "MFU" not in page, "the peak of a CPU is not known"
+    assert page.count("<img") == 2
+
+
 def test_bf16_trains(material: Path, tmp_path: Path) -> None:
     metrics = train(tiny(material, train={"precision": "bf16"}), tmp_path / "run", Silent())
     assert metrics["val_loss"] < 20

@@ -1,0 +1,71 @@
+"""Requirements of a training's settings, looked at before anything is loaded."""
+
+from __future__ import annotations
+
+from tcssa.config.settings_diff import differences
+from tcssa.errors import UsageError
+from tcssa.vqa.settings import LoraSettings, VqaSettings, inherited
+
+
+def require_sources(settings: VqaSettings) -> None:
+    """Require that a training has all that it begins with, and nothing that it cannot use.
+
+    Raises:
+        UsageError: It has not.
+    """
+    corpus, visual, options = settings.corpus, settings.visual, settings.train
+    if corpus.data is None or not corpus.features:
+        raise UsageError(
+            "training needs conversations and features", hint="give --data JSON --features DIR"
+        )
+    begins = visual.kind == "tcssa" and visual.compressor is None and options.from_run is None
+    if begins and not options.train_compressor:
+        raise UsageError(
+            "the slots need a compressor",
+            hint="give --compressor RUN (of train-mil, or a checkpoint), or --train-compressor to "
+            "begin one, or another --visual",
+        )
+    if begins and (visual.budget is not None or visual.num_tokens < 2):
+        raise UsageError(
+            "a fresh compressor makes --num-tokens slots, 2 or more, and has no --budget"
+        )
+    if visual.budget is not None and visual.kind != "tcssa":
+        raise UsageError(f"--budget is of slots, and --visual {visual.kind} has none")
+    if options.train_compressor and visual.kind != "tcssa":
+        raise UsageError(
+            f"--train-compressor needs --visual tcssa, not {visual.kind}",
+            hint="the pooling of abmil trains without being told to; the others have no weights",
+        )
+    if options.keep_checkpoints > 1 and corpus.val_data is None and not corpus.val_fraction:
+        raise UsageError(
+            "--keep-checkpoints keeps the best validated steps, and nothing is validated",
+            hint="give --val-fraction or --val-data",
+        )
+    if options.stage == 2 and options.from_run is None and not options.train_projector:
+        raise UsageError(
+            "stage 2 starts from a run of stage 1, else it would learn with a random projector",
+            hint="give --from RUN, or --train-projector to train the projector along",
+        )
+
+
+def require_inherited(settings: VqaSettings) -> None:
+    """Refuse what contradicts the run that training starts from, instead of ignoring it.
+
+    Raises:
+        UsageError: A setting differs from that of the run.
+    """
+    if settings.train.from_run is None:
+        return
+    told = inherited({"train": {"from_run": settings.train.from_run}})
+    asked = settings.model_dump(mode="json")
+    told["llm"].pop("llm", None)  # it may lie elsewhere now; its hash is what counts
+    told.pop("train")  # another precision is in force, and said
+    if "lora" not in told and settings.train.stage == 1:
+        told["lora"] = LoraSettings().model_dump(mode="json")  # it has none that options could set
+    mine = {part: {name: asked[part][name] for name in told[part]} for part in told}
+    changed = differences(told, mine)
+    if changed:
+        raise UsageError(
+            f"{settings.train.from_run} says otherwise: {'; '.join(changed)}",
+            hint="leave these options out: they are taken from the run that --from names",
+        )
