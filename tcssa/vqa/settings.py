@@ -20,6 +20,7 @@ DEFAULT_LLM = "Qwen/Qwen3-4B-Instruct-2507"
 _CACHE_SETTINGS = ("slot_cache", "use_slot_cache")
 VisualKind = Literal["tcssa", "sample", "mean", "abmil", "full"]
 BenchmarkKind = Literal["slidebench-tcga", "slidebench-bcnb", "wsi-vqa"]
+QuantizeKind = Literal["nf4", "int8"]
 FileKind = Literal["conversations", BenchmarkKind]
 """Kinds of question files."""
 SeveralSlides = Literal["error", "dx1", "first"]
@@ -141,6 +142,11 @@ class LlmSettings(Section):
         default=False, description="Run code that comes with the model. Only if you trust it."
     )
     system: str | None = Field(default=None, description="System prompt. [default: none]")
+    quantize: QuantizeKind | None = Field(
+        default=None,
+        description="Hold the weights in 4 or 8 bits (QLoRA, needs bitsandbytes); what trains "
+        "stays in full. [default: as --precision says]",
+    )
     gradient_checkpointing: Annotated[Literal["auto", "on", "off"], BeforeValidator(_as_choice)] = (
         Field(
             default="auto",
@@ -346,7 +352,7 @@ def inherited(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         return {}
     before = read_resolved(Path(str(from_run)), VqaSettings, RunError).model_dump(mode="json")
     visual = {k: v for k, v in before["visual"].items() if k not in _CACHE_SETTINGS}
-    llm = {k: v for k, v in before["llm"].items() if k in ("llm", "system")}
+    llm = {k: v for k, v in before["llm"].items() if k in ("llm", "system", "quantize")}
     lora = {"lora": before["lora"]} if before["train"]["stage"] == 2 else {}
     precision = {"precision": before["train"]["precision"]}
     return {"visual": visual, "llm": llm, **lora, "train": precision}

@@ -19,4 +19,7 @@ needs_timm = pytest.mark.skipif(not _installed("timm"), reason="timm does not ru
 needs_open_clip = pytest.mark.skipif(
     not _installed("open_clip"), reason="open_clip does not run here"
 )
+needs_bitsandbytes = pytest.mark.skipif(
+    not _installed("bitsandbytes"), reason="bitsandbytes does not run here"
+)
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -21,6 +21,8 @@ from tcssa.compute.hub_kernels import require_no_kernels
 from tcssa.errors import LlmError, TcssaError, one_line
 from tcssa.files.cache_folder import one_process
 from tcssa.files.checksums import file_sha256
+from tcssa.vqa.model.quantization import keep_differentiable, loading_options
+from tcssa.vqa.settings import QuantizeKind
 
 _log = logging.getLogger(__name__)
 _FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model")
@@ -46,6 +48,7 @@ def load_llm(
     trust_remote_code: bool = False,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
+    quantize: QuantizeKind | None = None,
 ) -> LoadedLLM:
     """Load a language model, in evaluation mode.
 
@@ -55,10 +58,12 @@ def load_llm(
         trust_remote_code: Run code that comes with the model.
         dtype: Type of its weights.
         device: Where to put it.
+        quantize: Number format to hold its weights in; None holds them in ``dtype``.
 
     Raises:
         LlmError: The model is not found, or cannot be loaded.
         CheckpointError: Its ``config.json`` is damaged, or names code to be downloaded.
+        MissingExtraError: It is to be quantised, and bitsandbytes is not installed.
     """
     from transformers import AutoModelForCausalLM
 
@@ -67,6 +72,13 @@ def load_llm(
     weights = weight_files(path)
     tokenizer = _tokenizer(path, trust_remote_code=trust_remote_code)
     folder, options = _source(path, trust_remote_code=trust_remote_code)
+    if quantize is not None:
+        if path.is_file():
+            raise LlmError(
+                f"{path}: a GGUF file is not quantised again",
+                hint="leave --quantize out, or give the folder of the model with --llm",
+            )
+        options |= loading_options(quantize, dtype, device)
     with _loading(path, "the language model"):
         # with loading info it is a pair, which its types do not know
         loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -74,6 +86,8 @@ def load_llm(
         )
         model, found = loaded
     _require_whole(path, found)
+    if quantize is not None:
+        keep_differentiable(model)
     if path.is_file():
         del model.config.quantization_config  # the weights were expanded; they are saved as such
     model_id = str(path.resolve()) if there else name_or_path

@@ -25,7 +25,8 @@ def merge_vqa(
     """Write a run as one folder that needs nothing else.
 
     LoRA's product is added to the weights, which rounds: answers agree to within the precision of
-    the weights, not to the bit. The tokenizer's chat template becomes the one it was trained with.
+    the weights, not to the bit. Weights that were quantised in training are here in full. The
+    tokenizer's chat template becomes the one it was trained with.
 
     Args:
         folder: A run directory of train-vqa.
@@ -41,7 +42,12 @@ def merge_vqa(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(out, "holds something already", hint="give another folder to merge into")
     loaded = load_vqa(
-        folder, llm=llm, allow_hub=allow_hub, trust_remote_code=trust_remote_code, device="cpu"
+        folder,
+        llm=llm,
+        allow_hub=allow_hub,
+        trust_remote_code=trust_remote_code,
+        device="cpu",
+        quantized=False,
     )
     if loaded.llm.id == HERE:
         raise RunError(folder, "is merged already", hint="copy it")

@@ -85,6 +85,7 @@ class Parts:
             stage=settings.train.stage,
             encoder=self.encoder,
             trust_remote_code=settings.llm.trust_remote_code,
+            quantize=settings.llm.quantize,
         )
 
 
@@ -103,7 +104,10 @@ def load_parts(settings: VqaSettings, device: torch.device) -> Parts:
     """
     seed = params_hash({"seed": settings.train.seed, "purpose": "weights"})
     torch.manual_seed(int(seed[:15], 16))
-    parts = _continued(settings) if settings.train.from_run else _fresh(settings)
+    # quantised weights stay where they were made; others are drawn and put together on the CPU
+    place = device if settings.llm.quantize else torch.device("cpu")
+    make = _continued if settings.train.from_run else _fresh
+    parts = make(settings, place)
     model, options = parts.model, settings.train
     if model.visual.reads_coords:
         _require_cache(settings)
@@ -118,7 +122,7 @@ def load_parts(settings: VqaSettings, device: torch.device) -> Parts:
     return parts
 
 
-def _fresh(settings: VqaSettings) -> Parts:
+def _fresh(settings: VqaSettings, place: torch.device) -> Parts:
     """Put a new projector between a visual encoder and a language model."""
     options = settings.llm
     llm = load_llm(
@@ -126,6 +130,8 @@ def _fresh(settings: VqaSettings) -> Parts:
         allow_hub=options.allow_hub,
         trust_remote_code=options.trust_remote_code,
         dtype=_DTYPES[settings.train.precision],
+        device=place,
+        quantize=options.quantize,
     )
     prompts = PromptBuilder(llm.tokenizer, ChatTemplate.of(llm.tokenizer), options.system)
     source = None
@@ -158,7 +164,7 @@ def _fresh(settings: VqaSettings) -> Parts:
     )
 
 
-def _continued(settings: VqaSettings) -> Parts:
+def _continued(settings: VqaSettings, place: torch.device) -> Parts:
     """Load the parts of the run that training starts from."""
     assert settings.train.from_run is not None
     loaded = load_vqa(
@@ -166,7 +172,7 @@ def _continued(settings: VqaSettings) -> Parts:
         llm=settings.llm.llm,
         allow_hub=settings.llm.allow_hub,
         trust_remote_code=settings.llm.trust_remote_code,
-        device="cpu",
+        device=place,
         dtype=_DTYPES[settings.train.precision],
     )
     kind = loaded.settings.visual.kind

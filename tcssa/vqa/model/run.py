@@ -56,7 +56,7 @@ from tcssa.vqa.model.run_file import (
 )
 from tcssa.vqa.model.visual_encoders import VisualEncoder, build_visual
 from tcssa.vqa.prompts.prompt import PromptBuilder
-from tcssa.vqa.settings import TRUST_OPTION
+from tcssa.vqa.settings import TRUST_OPTION, QuantizeKind
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ class LoadedVqa:
     folder: Path
     llm: LoadedLLM
     """Its language model and where it came from; with LoRA, if there is any, in place."""
+    quantize: QuantizeKind | None = None
+    """Number format that the language model's weights are held in, if they are quantised."""
 
     def describe(self) -> dict[str, Any]:
         """Describe the model for a report, JSON-able."""
@@ -83,6 +85,7 @@ class LoadedVqa:
             "llm": Path(self.llm.id).name if Path(self.llm.id).is_absolute() else self.llm.id,
             "llm_sha256": settings.llm.sha256,
             "llm_dtype": _dtype_of(self.model.llm),
+            **self._quantized(),
             "fingerprint": self.fingerprint(),
         }
 
@@ -90,7 +93,11 @@ class LoadedVqa:
         """Return a hash that changes with all that decides its answers, and with nothing else."""
         facts = self.settings.model_dump(mode="json", exclude={"tcssa_version": True})
         facts["llm"] = {"sha256": self.settings.llm.sha256, "dtype": _dtype_of(self.model.llm)}
+        facts["llm"] |= self._quantized()
         return params_hash(facts)
+
+    def _quantized(self) -> dict[str, str]:
+        return {"llm_quantize": self.quantize} if self.quantize else {}
 
 
 def save_vqa(
@@ -102,6 +109,7 @@ def save_vqa(
     stage: Literal[1, 2],
     encoder: str | None = None,
     trust_remote_code: bool = False,
+    quantize: QuantizeKind | None = None,
 ) -> None:
     """Write a model as a run directory; ``vqa.json`` comes last, and makes it one.
 
@@ -113,6 +121,7 @@ def save_vqa(
         stage: The stage it was trained in.
         encoder: Encoder of the features it was trained on.
         trust_remote_code: True if the language model needs code that comes with it.
+        quantize: Number format that its weights were held in, if they were quantised.
     """
     (folder / VQA_FILE).unlink(missing_ok=True)
     paths = [*_save_visual(folder, model.visual, encoder), folder / PROJECTOR_FILE]
@@ -140,6 +149,7 @@ def save_vqa(
             sha256=llm.sha256,
             dtype=_dtype_of(model.llm),
             trust_remote_code=trust_remote_code,
+            quantize=quantize,
         ),
         files={
             path.relative_to(folder).as_posix(): file_sha256(path)
@@ -147,7 +157,9 @@ def save_vqa(
             if path.is_file()
         },
     )
-    atomic.write_text(folder / VQA_FILE, content.model_dump_json(indent=2) + "\n")
+    without: Any = None if quantize else {"llm": {"quantize"}}
+    text = content.model_dump_json(indent=2, exclude=without)
+    atomic.write_text(folder / VQA_FILE, text + "\n")
 
 
 def load_vqa(
@@ -158,6 +170,7 @@ def load_vqa(
     trust_remote_code: bool = False,
     device: str | torch.device = "auto",
     dtype: torch.dtype | None = None,
+    quantized: bool = True,
 ) -> LoadedVqa:
     """Load a run directory or a merged folder, in evaluation mode.
 
@@ -168,6 +181,7 @@ def load_vqa(
         trust_remote_code: Run code that comes with it, where the run needs that.
         device: Where to compute.
         dtype: Type of the language model's weights; the one it was trained in if not given.
+        quantized: Quantise the language model if it was so in training; False loads it in full.
 
     Raises:
         RunError: A piece is missing or is not the one that was saved, the language model is not the
@@ -181,7 +195,10 @@ def load_vqa(
     if settings.llm.trust_remote_code and not trust_remote_code:
         raise refusal(True, folder / VQA_FILE, TRUST_OPTION, RunError)
     place = resolve_device(device) if isinstance(device, str) else device
-    base = _load_base(folder, settings, llm, allow_hub=allow_hub, dtype=dtype)
+    quantize = settings.llm.quantize if quantized else None
+    base = _load_base(
+        folder, settings, llm, allow_hub=allow_hub, dtype=dtype, quantize=quantize, device=place
+    )
     if ADAPTER_FOLDER in {name.partition("/")[0] for name in settings.files}:
         adapted = load_adapter(folder / ADAPTER_FOLDER, base.model)
     else:
@@ -196,7 +213,7 @@ def load_vqa(
         adapted,
         prompts.image_token_id,
     )
-    return LoadedVqa(model.to(place).eval(), prompts, settings, place, folder, base)
+    return LoadedVqa(model.to(place).eval(), prompts, settings, place, folder, base, quantize)
 
 
 def _load_base(
@@ -206,6 +223,8 @@ def _load_base(
     *,
     allow_hub: bool,
     dtype: torch.dtype | None,
+    quantize: QuantizeKind | None,
+    device: torch.device,
 ) -> LoadedLLM:
     """Load the language model, and the tokenizer that the run keeps."""
     from transformers import AutoTokenizer
@@ -217,6 +236,8 @@ def _load_base(
         allow_hub=allow_hub,
         trust_remote_code=facts.trust_remote_code,
         dtype=dtype or getattr(torch, facts.dtype),
+        device=device if quantize else "cpu",
+        quantize=quantize,
     )
     if base.sha256 != facts.sha256:
         raise RunError(

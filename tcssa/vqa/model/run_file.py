@@ -14,6 +14,7 @@ from tcssa.files.text import read_json, validated
 from tcssa.vqa.model.adapter import ADAPTER_FILES
 from tcssa.vqa.model.visual_encoders import VisualConfig
 from tcssa.vqa.prompts.template import ChatTemplate
+from tcssa.vqa.settings import QuantizeKind
 
 SCHEMA_VERSION = 1
 VQA_FILE = "vqa.json"
@@ -38,6 +39,8 @@ class BaseModelFacts(BaseModel):
     dtype: Literal["float32", "float16", "bfloat16"]
     """Type of its weights in training."""
     trust_remote_code: bool
+    quantize: QuantizeKind | None = None
+    """Number format that its linear weights are held in; left out of the file where it is none."""
 
 
 class VqaRun(BaseModel):

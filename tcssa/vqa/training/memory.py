@@ -21,6 +21,7 @@ from tcssa.compute.devices import memory_of
 from tcssa.compute.processes import Processes
 from tcssa.reporter import Reporter
 from tcssa.vqa.model.model import SlideLanguageModel
+from tcssa.vqa.model.quantization import largest_unpacked, scale_bytes
 from tcssa.vqa.prompts.prompt import IGNORED
 from tcssa.vqa.settings import VqaSettings
 from tcssa.vqa.training.rows import Row
@@ -136,6 +137,7 @@ def fit_into_memory(
             "the memory may not suffice: give a smaller --micro-batch-size or --max-length"
             + ("" if twice else ", or --gradient-checkpointing auto")
             + ("" if options.precision == "bf16" else ", or --precision bf16")
+            + ("" if settings.llm.quantize else ", or --quantize nf4")
         )
 
 
@@ -166,7 +168,9 @@ def estimate_memory(
     a_token = (many - few) / (2 * (_PROBED[1] - _PROBED[0]))
     inner = getattr(config, "intermediate_size", _WIDER * width)
     return Memory(
-        weights=_bytes(tensors),
+        weights=_bytes(tensors)
+        + scale_bytes(model)
+        + largest_unpacked(model.llm, embedding.element_size()),
         trained=_TRAINED_BYTES * sum(p.numel() for p in model.parameters() if p.requires_grad),
         kept=round(num_tokens * a_token),
         layer=round(num_tokens * a_token / config.num_hidden_layers),

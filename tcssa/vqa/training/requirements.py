@@ -41,6 +41,11 @@ def require_sources(settings: VqaSettings) -> None:
             "--keep-checkpoints keeps the best validated steps, and nothing is validated",
             hint="give --val-fraction or --val-data",
         )
+    if options.shard and settings.llm.quantize:
+        raise UsageError(
+            "--shard divides weights that are not quantised",
+            hint="leave one of --shard and --quantize out: 4 bits a weight rarely need sharding",
+        )
     if options.stage == 2 and options.from_run is None and not options.train_projector:
         raise UsageError(
             "stage 2 starts from a run of stage 1, else it would learn with a random projector",

@@ -1,25 +1,28 @@
 """The memory that a training is said to need, and what follows from it."""
 
 import json
+from collections.abc import Sequence
 from contextlib import nullcontext
 from itertools import accumulate
 from pathlib import Path
 
 import pytest
 import torch
+from optional_packages import needs_bitsandbytes
 from torch.profiler import ProfilerActivity, profile
 from vqa_training import row, tiny, write_material
 
 from tcssa.config.settings import read_resolved
 from tcssa.errors import RunError
 from tcssa.reporter import Silent
-from tcssa.vqa.model.model_setup import load_parts
+from tcssa.vqa.model.model_setup import Parts, load_parts
 from tcssa.vqa.settings import LlmSettings, VqaSettings
 from tcssa.vqa.training import fit
 from tcssa.vqa.training import memory as memory_module
 from tcssa.vqa.training.batches import collate
 from tcssa.vqa.training.corpus import read_candidates
 from tcssa.vqa.training.memory import estimate_memory
+from tcssa.vqa.training.rows import Row
 from tcssa.vqa.training.train import train
 
 CPU = torch.device("cpu")
@@ -44,6 +47,17 @@ def material(tiny_llm_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return folder
 
 
+def profiled_step(parts: Parts, rows: Sequence[Row]) -> profile:
+    model = parts.model
+    tokens = torch.ones(6, model.visual.feature_dim)
+    batch = collate(rows, lambda _: tokens, parts.pad_id, encoded=True)
+    model.train()
+    fit._let_frozen_layers_checkpoint(model)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        model(batch).loss_sum.backward()
+    return profiled
+
+
 @pytest.mark.parametrize("stage", [1, 2])
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_the_estimate_is_what_a_step_needs(material: Path, stage: int, checkpointing: bool) -> None:
@@ -53,17 +67,29 @@ def test_the_estimate_is_what_a_step_needs(material: Path, stage: int, checkpoin
     model = parts.model
     rows = read_candidates(settings, parts).train[:4]
     memory = estimate_memory(model, rows, 4, nullcontext())
-    tokens = torch.ones(6, model.visual.feature_dim)
-    batch = collate(rows, lambda _: tokens, parts.pad_id, encoded=True)
     if checkpointing:
         model.checkpoint_activations()
-    model.train()
-    fit._let_frozen_layers_checkpoint(model)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        model(batch).loss_sum.backward()
+    profiled = profiled_step(parts, rows)
     assert memory.activations(checkpointing=checkpointing) == pytest.approx(
         _peak(profiled), rel=0.15
     )
+
+
+@needs_bitsandbytes
+@pytest.mark.parametrize("kind", ["nf4", "int8"])
+def test_the_estimate_knows_quantised_weights(material: Path, kind: str) -> None:
+    settings = tiny(material, "long.json", llm={"quantize": kind}, train={"train_projector": True})
+    parts = load_parts(settings, CPU)
+    plain = load_parts(tiny(material, "long.json"), CPU)
+    rows = read_candidates(settings, parts).train[:4]
+    estimate = [estimate_memory(each.model, rows, 4, nullcontext()) for each in (parts, plain)]
+    numbers = sum(p.numel() for p in plain.model.llm.parameters() if p.ndim == 2)
+    numbers -= plain.model.llm.get_input_embeddings().weight.numel()
+    saved = estimate[1].weights - estimate[0].weights + 4 * 64 * 128  # the largest, unpacked
+    lowest, highest = {"nf4": (4, 6), "int8": (8, 8.8)}[kind]  # of so small layers
+    assert lowest < 32 - 8 * saved / numbers < highest, "bits a number"
+    peak = _peak(profiled_step(parts, rows))
+    assert estimate[0].activations(checkpointing=False) == pytest.approx(peak, rel=0.15)
 
 
 def _peak(profiled: profile) -> int:
