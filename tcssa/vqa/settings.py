@@ -20,6 +20,7 @@ DEFAULT_LLM = "Qwen/Qwen3-4B-Instruct-2507"
 _CACHE_SETTINGS = ("slot_cache", "use_slot_cache")
 VisualKind = Literal["tcssa", "sample", "mean", "abmil", "full"]
 BenchmarkKind = Literal["slidebench-tcga", "slidebench-bcnb", "wsi-vqa"]
+AttentionKind = Literal["sdpa", "flash", "eager"]
 QuantizeKind = Literal["nf4", "int8"]
 FileKind = Literal["conversations", BenchmarkKind]
 """Kinds of question files."""
@@ -147,6 +148,12 @@ class LlmSettings(Section):
         description="Hold the weights in 4 or 8 bits (QLoRA, needs bitsandbytes); what trains "
         "stays in full. [default: as --precision says]",
     )
+    attention: AttentionKind | None = Field(
+        default=None,
+        description="How attention is computed: by torch (sdpa), FlashAttention-2 (flash: a GPU, "
+        "bf16 and the package flash-attn), or as the formula says (eager). [default: the model's "
+        "own, mostly sdpa]",
+    )
     gradient_checkpointing: Annotated[Literal["auto", "on", "off"], BeforeValidator(_as_choice)] = (
         Field(
             default="auto",
@@ -214,6 +221,11 @@ class VqaTrainSettings(Section):
         default=4,
         ge=1,
         description="Rows that go through the model at once; gradients are accumulated.",
+    )
+    pack: bool = Field(
+        default=False,
+        description="Put rows behind each other without padding, up to --max-length tokens at "
+        "once, in place of --micro-batch-size rows.",
     )
     validate_every: int = Field(
         default=0, ge=0, description="Steps between validations; 0 validates after each epoch."

@@ -22,11 +22,13 @@ from tcssa.errors import LlmError, TcssaError, one_line
 from tcssa.files.cache_folder import one_process
 from tcssa.files.checksums import file_sha256
 from tcssa.vqa.model.quantization import keep_differentiable, loading_options
-from tcssa.vqa.settings import QuantizeKind
+from tcssa.vqa.settings import AttentionKind, QuantizeKind
 
 _log = logging.getLogger(__name__)
 _FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model")
 _CODE = ("*.py",)
+_ATTENTIONS = {"flash": "flash_attention_2"}
+"""Names that transformers has for ours, where they differ."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def load_llm(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     quantize: QuantizeKind | None = None,
+    attention: AttentionKind | None = None,
 ) -> LoadedLLM:
     """Load a language model, in evaluation mode.
 
@@ -59,6 +62,7 @@ def load_llm(
         dtype: Type of its weights.
         device: Where to put it.
         quantize: Number format to hold its weights in; None holds them in ``dtype``.
+        attention: How attention is computed; None leaves it to the model.
 
     Raises:
         LlmError: The model is not found, or cannot be loaded.
@@ -79,6 +83,8 @@ def load_llm(
                 hint="leave --quantize out, or give the folder of the model with --llm",
             )
         options |= loading_options(quantize, dtype, device)
+    if attention is not None:
+        options["attn_implementation"] = _ATTENTIONS.get(attention, attention)
     with _loading(path, "the language model"):
         # with loading info it is a pair, which its types do not know
         loaded: Any = AutoModelForCausalLM.from_pretrained(

@@ -36,6 +36,9 @@ class Batch:
     visual: list[Tensor]
     """Each row's visual tokens [V, D], or patch features [N, D]."""
     slide_ids: list[str]
+    positions: Tensor | None = None
+    """[1, L], where rows lie behind each other: each token's place in its own row. None where
+    every row stands alone."""
     encoded: bool = False
     """True if `visual` holds visual tokens, which go straight to the projector. Patch features go
     through the visual encoder first."""
@@ -48,6 +51,7 @@ class Batch:
             attention_mask=self.attention_mask.to(device),
             labels=self.labels.to(device),
             visual=[tensor.to(device) for tensor in self.visual],
+            positions=None if self.positions is None else self.positions.to(device),
         )
 
 
@@ -183,14 +187,18 @@ class SlideLanguageModel(nn.Module):
             ShapeError: The placeholders of a row and its visual tokens differ in number.
         """
         tokens, aux_loss = self._see(batch)
-        mask = batch.attention_mask
+        mask: Tensor | None = batch.attention_mask
+        positions = (batch.attention_mask.cumsum(dim=1) - 1).clamp(min=0)
+        if batch.positions is not None:
+            # transformers takes places that begin anew, without a mask, for rows of their own
+            mask, positions, tokens = None, batch.positions, [torch.cat(tokens)]
         targets = batch.labels[:, 1:]
         is_target = targets != IGNORED
         columns = is_target.any(dim=0).nonzero().squeeze(1)
         output: Any = self.llm(
             inputs_embeds=self.embed(batch.input_ids, tokens),
             attention_mask=mask,
-            position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
+            position_ids=positions,
             use_cache=False,
             logits_to_keep=columns,  # only what predicts something is multiplied with [H, vocab]
         )

@@ -132,6 +132,7 @@ def _fresh(settings: VqaSettings, place: torch.device) -> Parts:
         dtype=_DTYPES[settings.train.precision],
         device=place,
         quantize=options.quantize,
+        attention=options.attention,
     )
     prompts = PromptBuilder(llm.tokenizer, ChatTemplate.of(llm.tokenizer), options.system)
     source = None
@@ -174,6 +175,7 @@ def _continued(settings: VqaSettings, place: torch.device) -> Parts:
         trust_remote_code=settings.llm.trust_remote_code,
         device=place,
         dtype=_DTYPES[settings.train.precision],
+        attention=settings.llm.attention,
     )
     kind = loaded.settings.visual.kind
     if kind != settings.visual.kind:

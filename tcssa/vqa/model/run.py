@@ -56,7 +56,7 @@ from tcssa.vqa.model.run_file import (
 )
 from tcssa.vqa.model.visual_encoders import VisualEncoder, build_visual
 from tcssa.vqa.prompts.prompt import PromptBuilder
-from tcssa.vqa.settings import TRUST_OPTION, QuantizeKind
+from tcssa.vqa.settings import TRUST_OPTION, AttentionKind, QuantizeKind
 
 
 @dataclass(frozen=True)
@@ -171,6 +171,7 @@ def load_vqa(
     device: str | torch.device = "auto",
     dtype: torch.dtype | None = None,
     quantized: bool = True,
+    attention: AttentionKind | None = None,
 ) -> LoadedVqa:
     """Load a run directory or a merged folder, in evaluation mode.
 
@@ -182,6 +183,7 @@ def load_vqa(
         device: Where to compute.
         dtype: Type of the language model's weights; the one it was trained in if not given.
         quantized: Quantise the language model if it was so in training; False loads it in full.
+        attention: How attention is computed; None leaves it to the model.
 
     Raises:
         RunError: A piece is missing or is not the one that was saved, the language model is not the
@@ -197,7 +199,14 @@ def load_vqa(
     place = resolve_device(device) if isinstance(device, str) else device
     quantize = settings.llm.quantize if quantized else None
     base = _load_base(
-        folder, settings, llm, allow_hub=allow_hub, dtype=dtype, quantize=quantize, device=place
+        folder,
+        settings,
+        llm,
+        allow_hub=allow_hub,
+        dtype=dtype or getattr(torch, settings.llm.dtype),
+        device=place if quantize else "cpu",
+        quantize=quantize,
+        attention=attention,
     )
     if ADAPTER_FOLDER in {name.partition("/")[0] for name in settings.files}:
         adapted = load_adapter(folder / ADAPTER_FOLDER, base.model)
@@ -222,9 +231,7 @@ def _load_base(
     llm: str | None,
     *,
     allow_hub: bool,
-    dtype: torch.dtype | None,
-    quantize: QuantizeKind | None,
-    device: torch.device,
+    **how: Any,  # options of `load_llm`
 ) -> LoadedLLM:
     """Load the language model, and the tokenizer that the run keeps."""
     from transformers import AutoTokenizer
@@ -235,9 +242,7 @@ def _load_base(
         str(folder) if inside else llm or facts.id,
         allow_hub=allow_hub,
         trust_remote_code=facts.trust_remote_code,
-        dtype=dtype or getattr(torch, facts.dtype),
-        device=device if quantize else "cpu",
-        quantize=quantize,
+        **how,
     )
     if base.sha256 != facts.sha256:
         raise RunError(

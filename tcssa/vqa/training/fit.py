@@ -35,6 +35,7 @@ from tcssa.vqa.settings import VqaTrainSettings
 from tcssa.vqa.training.acceleration import make_accelerator, share_held, whole
 from tcssa.vqa.training.batches import collate, epoch_batches
 from tcssa.vqa.training.history import Record
+from tcssa.vqa.training.packing import collate_packed, packs
 from tcssa.vqa.training.progress import (
     Progress,
     checkpoint_tensors,
@@ -63,6 +64,7 @@ class VqaFit:
         folder: The folder of the checkpoint.
         processes: The processes that train together, and the device of this one.
         encoded: True if ``visual`` gives tokens; else it gives patch features.
+        pack_length: Tokens of a micro-batch of packed rows; None stacks and pads rows.
     """
 
     def __init__(
@@ -77,8 +79,9 @@ class VqaFit:
         processes: Processes,
         *,
         encoded: bool = False,
+        pack_length: int | None = None,
     ) -> None:
-        self.encoded = encoded
+        self.encoded, self.pack_length = encoded, pack_length
         self.model, self.train, self.visual, self.pad_id = model, train, visual, pad_id
         self.val = sorted(val, key=lambda row: row.length)
         self.settings, self.folder, self.processes = settings, folder, processes
@@ -182,7 +185,10 @@ class VqaFit:
     def _my_turns(self, rows: Sequence[Row]) -> Iterator[_Turn]:
         """Yield this process's share of the micro-batches; all processes have as many turns."""
         size, processes = self.settings.micro_batch_size, self.processes
-        parts = [rows[begin : begin + size] for begin in range(0, len(rows), size)]
+        if self.pack_length is None:
+            parts = [rows[begin : begin + size] for begin in range(0, len(rows), size)]
+        else:
+            parts = packs(rows, self.pack_length)
         num_rounds = math.ceil(len(parts) / processes.count)
         for number in range(num_rounds):
             mine = number * processes.count + processes.index
@@ -210,7 +216,10 @@ class VqaFit:
         return all_there() if self.processes.count > 1 else nullcontext()
 
     def _batch(self, rows: Sequence[Row]) -> Batch:
-        batch = collate(rows, self.visual, self.pad_id, encoded=self.encoded)
+        if self.pack_length is None:
+            batch = collate(rows, self.visual, self.pad_id, encoded=self.encoded)
+        else:
+            batch = collate_packed(rows, self.visual, encoded=self.encoded)
         return batch.to(self.processes.device)
 
     def _is_due(self) -> bool:

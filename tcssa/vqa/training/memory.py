@@ -24,6 +24,7 @@ from tcssa.vqa.model.model import SlideLanguageModel
 from tcssa.vqa.model.quantization import largest_unpacked, scale_bytes
 from tcssa.vqa.prompts.prompt import IGNORED
 from tcssa.vqa.settings import VqaSettings
+from tcssa.vqa.training.packing import packs
 from tcssa.vqa.training.rows import Row
 
 _GB = 1e9
@@ -121,7 +122,12 @@ def fit_into_memory(
         reporter: Told of the estimate, and warned where nothing suffices.
     """
     options, checkpointing = settings.train, settings.llm.gradient_checkpointing
-    memory = estimate_memory(model, rows, options.micro_batch_size, accelerator.autocast())
+    by_length = sorted(rows, key=lambda row: row.length)
+    if options.pack:
+        parts = packs(by_length, settings.corpus.max_length)
+    else:
+        parts = [by_length[-options.micro_batch_size :]]
+    memory = estimate_memory(model, parts, accelerator.autocast(), packed=options.pack)
     if options.shard:
         memory = memory.shared_by(processes.count)
     available = memory_of(processes.device)
@@ -143,22 +149,24 @@ def fit_into_memory(
 
 def estimate_memory(
     model: SlideLanguageModel,
-    rows: Sequence[Row],
-    micro_batch_size: int,
+    parts: Sequence[Sequence[Row]],
     autocast: AbstractContextManager[Any],
+    *,
+    packed: bool = False,
 ) -> Memory:
     """Estimate the memory of a training; the patches of a compressor that trains are not counted.
 
     Args:
         model: The model on its device, its trainable parts marked, without gradient checkpointing.
-        rows: The rows to learn, at least one.
-        micro_batch_size: Rows that go through the model at once.
+        parts: Micro-batches, of which the largest counts; at least one.
         autocast: The context in which it computes.
+        packed: The rows of a micro-batch lie behind each other, and are not padded.
     """
     tensors = [*model.parameters(), *model.buffers()]
-    longest = sorted(rows, key=lambda row: row.length)[-micro_batch_size:]
-    length = longest[-1].length
-    num_tokens = length * len(longest)
+    if packed:
+        num_tokens = max(sum(row.length for row in part) for part in parts)
+    else:
+        num_tokens = max(len(part) * max(row.length for row in part) for part in parts)
     embedding: Tensor = model.llm.get_input_embeddings().weight
     vocabulary, width = embedding.shape
     element_size = embedding.element_size()
@@ -176,7 +184,7 @@ def estimate_memory(
         layer=round(num_tokens * a_token / config.num_hidden_layers),
         inputs=num_tokens * width * element_size * config.num_hidden_layers,
         gradients=num_tokens * _MLP_GRADIENTS * inner * element_size,
-        logits=_logits(longest, length, element_size) * vocabulary,
+        logits=max(_logits(part, element_size, packed=packed) for part in parts) * vocabulary,
     )
 
 
@@ -216,15 +224,17 @@ def _as_it_is(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _logits(rows: Sequence[Row], length: int, element_size: int) -> int:
+def _logits(rows: Sequence[Row], element_size: int, *, packed: bool) -> int:
     """Return the bytes of a micro-batch's logits for each word of the vocabulary.
 
     Logits are computed at every place where any of the rows learns, and kept where one does.
     """
-    learns = torch.zeros(length, dtype=torch.bool)
+    num_targets = sum(row.num_targets for row in rows)
+    if packed:
+        return (_LOGIT_BYTES + element_size) * num_targets
+    learns = torch.zeros(max(row.length for row in rows), dtype=torch.bool)
     for row in rows:
         learns[: row.length] |= row.labels != IGNORED
-    num_targets = sum(row.num_targets for row in rows)
     num_places = len(rows) * int(learns.sum())
     return max(_LOGIT_BYTES * num_targets, element_size * num_places + 8 * num_targets)
 

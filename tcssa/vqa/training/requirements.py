@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
+import torch
+
 from tcssa.config.settings_diff import differences
 from tcssa.errors import UsageError
 from tcssa.vqa.settings import LoraSettings, VqaSettings, inherited
@@ -73,4 +77,30 @@ def require_inherited(settings: VqaSettings) -> None:
         raise UsageError(
             f"{settings.train.from_run} says otherwise: {'; '.join(changed)}",
             hint="leave these options out: they are taken from the run that --from names",
+        )
+
+
+def require_attention(settings: VqaSettings, device: torch.device) -> None:
+    """Require that the attention that was asked for can be computed here.
+
+    Args:
+        settings: Settings of the training, its precision settled.
+        device: Where it trains.
+
+    Raises:
+        UsageError: It is FlashAttention, and device, precision or package are not its.
+    """
+    if settings.llm.attention != "flash":
+        return
+    hint = "give --attention sdpa, which computes the same"
+    if device.type != "cuda" or settings.train.precision != "bf16":
+        raise UsageError(
+            f"--attention flash needs a GPU and bf16; this is {device.type} and "
+            f"{settings.train.precision}",
+            hint=hint,
+        )
+    if find_spec("flash_attn") is None:
+        raise UsageError(
+            "--attention flash needs the package flash-attn, which is not installed",
+            hint=f"pip install flash-attn, or {hint}",
         )

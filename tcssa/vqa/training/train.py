@@ -52,6 +52,7 @@ from tcssa.vqa.training.corpus import Corpus, make_corpus, read_candidates
 from tcssa.vqa.training.fit import VqaFit
 from tcssa.vqa.training.history import plot_course, plot_history, write_history
 from tcssa.vqa.training.memory import fit_into_memory
+from tcssa.vqa.training.packing import require_packable
 from tcssa.vqa.training.progress import (
     PROGRESS_FILE,
     Progress,
@@ -59,7 +60,7 @@ from tcssa.vqa.training.progress import (
     trained_parameters,
 )
 from tcssa.vqa.training.report_page import write_report_page
-from tcssa.vqa.training.requirements import require_inherited, require_sources
+from tcssa.vqa.training.requirements import require_attention, require_inherited, require_sources
 from tcssa.vqa.training.rows import Row, count_dropped, describe_dropped
 from tcssa.vqa.training.samples import draw_samples
 from tcssa.vqa.training.tracking import require_tracker, start_tracking
@@ -71,7 +72,7 @@ CHECKPOINTS_FOLDER = "checkpoints"
 _FREE_TO_CHANGE = {
     "corpus": ("data", "val_data", "features"),
     "visual": ("compressor", "slot_cache", "use_slot_cache"),
-    "llm": ("llm", "allow_hub", "gradient_checkpointing"),
+    "llm": ("llm", "allow_hub", "gradient_checkpointing", "attention"),
     "train": ("from_run", "device", "checkpoint_every_s", "shard", "track"),
 }
 """Settings that a resumed run may change: of files their content counts, not where they lie, and
@@ -109,6 +110,7 @@ def train(settings: VqaSettings, out: Path, reporter: Reporter) -> dict[str, Any
     with joined(settings.train.device) as processes:
         reporter = reporter if processes.is_main else Silent()
         settings = _with_precision(settings, out, processes.device, reporter)
+        require_attention(settings, processes.device)
         _say_precision(settings, reporter)
         return _train(settings, out, reporter, processes)
 
@@ -184,7 +186,10 @@ def _train(
         out,
         processes,
         encoded=parts.caches_tokens,
+        pack_length=settings.corpus.max_length if settings.train.pack else None,
     )
+    if settings.train.pack:
+        require_packable(parts.model)
     fit_into_memory(parts.model, corpus.train, settings, fit.accelerator, processes, reporter)
     if settings.train.track is not None:
         facts = settings.model_dump(mode="json")

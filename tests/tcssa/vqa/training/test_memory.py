@@ -66,7 +66,7 @@ def test_the_estimate_is_what_a_step_needs(material: Path, stage: int, checkpoin
     parts = load_parts(settings, CPU)
     model = parts.model
     rows = read_candidates(settings, parts).train[:4]
-    memory = estimate_memory(model, rows, 4, nullcontext())
+    memory = estimate_memory(model, [rows], nullcontext())
     if checkpointing:
         model.checkpoint_activations()
     profiled = profiled_step(parts, rows)
@@ -82,7 +82,7 @@ def test_the_estimate_knows_quantised_weights(material: Path, kind: str) -> None
     parts = load_parts(settings, CPU)
     plain = load_parts(tiny(material, "long.json"), CPU)
     rows = read_candidates(settings, parts).train[:4]
-    estimate = [estimate_memory(each.model, rows, 4, nullcontext()) for each in (parts, plain)]
+    estimate = [estimate_memory(each.model, [rows], nullcontext()) for each in (parts, plain)]
     numbers = sum(p.numel() for p in plain.model.llm.parameters() if p.ndim == 2)
     numbers -= plain.model.llm.get_input_embeddings().weight.numel()
     saved = estimate[1].weights - estimate[0].weights + 4 * 64 * 128  # the largest, unpacked
