@@ -56,11 +56,12 @@ def train_vqa(
 
     Stage 1 learns captions with the language model frozen; stage 2 starts from it and learns
     questions. After an interruption, run the same command again to go on. For several GPUs, start
-    it with torchrun --no-python tcssa …
+    it with torchrun --no-python tcssa …; --shard divides the weights among them.
 
     Examples:
         tcssa train-vqa --compressor run --data captions.json --features job -o stage1
         tcssa train-vqa --stage 2 --from stage1 --data qa.json --features job -o two
+        tcssa train-vqa --data c.json --features job --compressor run --quantize nf4 -o stage1
     """
     output = Output(as_json)
     settings = resolve(VqaSettings, flags=flags, config=config, preset=inherited)

@@ -208,10 +208,9 @@ def load_vqa(
         quantize=quantize,
         attention=attention,
     )
+    adapted = base.model
     if ADAPTER_FOLDER in {name.partition("/")[0] for name in settings.files}:
         adapted = load_adapter(folder / ADAPTER_FOLDER, base.model)
-    else:
-        adapted = base.model
     with reading(folder / TOKENIZER_FOLDER, RunError):
         prompts = PromptBuilder(
             base.tokenizer, settings.template, settings.system, settings.image_token

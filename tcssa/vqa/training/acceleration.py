@@ -7,6 +7,7 @@ finds. Data-parallel processes hold the whole model each; sharded ones hold a pa
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from tcssa.vqa.model.model import SlideLanguageModel
 from tcssa.vqa.settings import VqaTrainSettings
 from tcssa.vqa.training.tracking import TRACKING_FOLDER
 
+_BY_LAUNCHER = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM")
+"""Variables by which ``accelerate launch`` asks for sharding."""
+
 
 def make_accelerator(
     model: SlideLanguageModel, settings: VqaTrainSettings, folder: Path, processes: Processes
@@ -35,8 +39,15 @@ def make_accelerator(
         processes: The processes that train together.
 
     Raises:
-        UsageError: There is one process, and nothing to shard.
+        UsageError: There is one process, and nothing to shard; or the launcher is to shard by
+            itself.
     """
+    for name in _BY_LAUNCHER:
+        if os.environ.get(name, "false").lower() == "true":
+            raise UsageError(
+                f"the launcher's configuration sets {name}, which is not supported",
+                hint="choose several GPUs in it and nothing else; --shard divides the weights",
+            )
     # one Python process may train several times; accelerate keeps the state of the first
     AcceleratorState._reset_state(reset_partial_state=True)
     trains_visual = any(parameter.requires_grad for parameter in model.visual.parameters())
@@ -55,6 +66,7 @@ def make_accelerator(
             )
         ],
     )
+    os.environ.pop(_BY_LAUNCHER[0], None)  # accelerate sets it where a plugin is given
     if plugin is not None and accelerator.distributed_type == DistributedType.MULTI_CPU:
         # accelerate shards on GPUs alone; torch does so over gloo as well
         PartialState().distributed_type = DistributedType.FSDP

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tcssa.optional import require
+from tcssa.vqa.settings import VqaSettings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -26,20 +26,20 @@ def require_tracker(name: str | None) -> None:
         require(name, name)
 
 
-def start_tracking(
-    accelerator: Accelerator, tracker: str, folder: Path, settings: Mapping[str, Any]
-) -> None:
-    """Begin to tell a tracker of a training.
+def start_tracking(accelerator: Accelerator, folder: Path, settings: VqaSettings) -> None:
+    """Begin to tell the tracker that was asked for, if any, of a training.
 
     Weights & Biases is offline and MLflow writes into the run directory, unless their variables
     WANDB_MODE and MLFLOW_TRACKING_URI say otherwise.
 
     Args:
         accelerator: The Accelerator that was made with this tracker.
-        tracker: Its name.
         folder: The run directory.
-        settings: Settings of the training by section and name, for the tracker's table.
+        settings: Settings of the training, for the tracker's table.
     """
+    tracker = settings.train.track
+    if tracker is None:
+        return
     place = folder / TRACKING_FOLDER
     place.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any] = {}
@@ -54,7 +54,7 @@ def start_tracking(
         options = {"run_name": folder.name, "logging_dir": (place / "mlflow").as_uri()}
     flat = {
         f"{section}.{name}": value if isinstance(value, int | float | str) else str(value)
-        for section, values in settings.items()
+        for section, values in settings.model_dump(mode="json").items()
         for name, value in values.items()
     }
     accelerator.init_trackers(_PROJECT, config=flat, init_kwargs={tracker: options})

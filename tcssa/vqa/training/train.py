@@ -62,7 +62,7 @@ from tcssa.vqa.training.progress import (
 from tcssa.vqa.training.report_page import write_report_page
 from tcssa.vqa.training.requirements import require_attention, require_inherited, require_sources
 from tcssa.vqa.training.rows import Row, count_dropped, describe_dropped
-from tcssa.vqa.training.samples import draw_samples
+from tcssa.vqa.training.samples import Sample, draw_samples
 from tcssa.vqa.training.tracking import require_tracker, start_tracking
 from tcssa.vqa.training.utilisation import flops_a_token, utilisation
 
@@ -191,9 +191,7 @@ def _train(
     if settings.train.pack:
         require_packable(parts.model)
     fit_into_memory(parts.model, corpus.train, settings, fit.accelerator, processes, reporter)
-    if settings.train.track is not None:
-        facts = settings.model_dump(mode="json")
-        start_tracking(fit.accelerator, settings.train.track, out, facts)
+    start_tracking(fit.accelerator, out, settings)
     progress = fit.run(reporter)
     tensors = fit.whole_tensors()
     processes.wait()  # all have read the best weights, whose file goes now
@@ -202,17 +200,28 @@ def _train(
         saved = _save_models(settings, parts, fit, tensors, out)
         shown = corpus.val or corpus.train
         samples = draw_samples(saved, shown, visual, encoded=parts.caches_tokens)
-        write_history(out / "history.csv", progress.records)
-        plot_history(out / "plots" / "loss.png", progress.records, progress.best_step)
-        plot_course(out / "plots" / "course.png", progress.records)
-        facts = settings.model_dump(mode="json")
-        write_report_page(out, metrics, progress.records, samples, facts)
-        atomic.write_text(out / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
+        _write_results(out, settings, progress, metrics, samples)
         write_run(out, {**run, "complete": True})
         for leftover in (out / PROGRESS_FILE, *out.glob("best-*.safetensors")):
             leftover.unlink(missing_ok=True)
     processes.wait()
     return metrics
+
+
+def _write_results(
+    out: Path,
+    settings: VqaSettings,
+    progress: Progress,
+    metrics: dict[str, Any],
+    samples: Sequence[Sample],
+) -> None:
+    """Write what is to be read and looked at of a training that has ended."""
+    write_history(out / "history.csv", progress.records)
+    plot_history(out / "plots" / "loss.png", progress.records, progress.best_step)
+    plot_course(out / "plots" / "course.png", progress.records)
+    facts = settings.model_dump(mode="json")
+    write_report_page(out, metrics, progress.records, samples, facts)
+    atomic.write_text(out / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
 
 
 def _save_models(

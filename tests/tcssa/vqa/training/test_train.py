@@ -291,6 +291,14 @@ def test_the_page_shows_the_course_and_answers(material: Path, stage_1: Path) ->
     assert page.count("<img") == 2
 
 
+def test_sharding_of_the_launchers_own_is_refused(
+    material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(UsageError, match="sets ACCELERATE_USE_DEEPSPEED, which is not supported"):
+        train(tiny(material), tmp_path / "run", Silent())
+
+
 def test_bf16_trains(material: Path, tmp_path: Path) -> None:
     metrics = train(tiny(material, train={"precision": "bf16"}), tmp_path / "run", Silent())
     assert metrics["val_loss"] < 20
