@@ -341,3 +341,7 @@ class TooManyPatchesError(TcssaError):
 
 class LlmError(TcssaError):
     """A language model that is not there, or cannot be loaded."""
+
+
+class EndpointError(TcssaError):
+    """A server of a language model that does not answer, or not as it should."""

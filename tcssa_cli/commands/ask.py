@@ -28,9 +28,12 @@ _MOST_ROWS = 10
     Flags(
         AskSettings,
         panel="Language model",
-        names=["llm", "allow_hub", "trust_remote_code", "device"],
+        names=[
+            "llm", "allow_hub", "trust_remote_code", "device", "endpoint", "endpoint_model",
+            "endpoint_timeout",
+        ],
     ),
-)
+)  # fmt: skip
 def ask(
     run: Annotated[Path, typer.Argument(help="Run directory of train-vqa.")],
     question: Annotated[str, typer.Argument(help="The question, in quotation marks.")],
@@ -67,6 +70,7 @@ def ask(
     Examples:
         tcssa ask vqa-run "Is there tumour?" --features S.h5 --option yes --option no
         tcssa ask vqa-run "What is seen?" --slide S.svs --out answer
+        tcssa ask merged "What?" --features S.h5 --endpoint http://gpu:8000
     """
     output = Output(as_json)
     if (features is None) == (slide is None):

@@ -35,7 +35,10 @@ _MOST_SLOTS = 3
     Flags(
         ChatSettings,
         panel="Language model",
-        names=["llm", "allow_hub", "trust_remote_code", "device"],
+        names=[
+            "llm", "allow_hub", "trust_remote_code", "device", "endpoint", "endpoint_model",
+            "endpoint_timeout",
+        ],
     ),
 )  # fmt: skip
 def chat(

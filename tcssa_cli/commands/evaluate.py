@@ -13,6 +13,7 @@ from tcssa.compute.launcher import require_one_process
 from tcssa.errors import UsageError
 from tcssa.hub import local_model, require_out
 from tcssa.run import read_run
+from tcssa.vqa.endpoint.endpoint_settings import EndpointOptions
 from tcssa.vqa.settings import BenchmarkKind, EvalOptions, LanguageModelOptions
 from tcssa_cli.commands.evaluate_mil import CohortOptions, evaluate_mil
 from tcssa_cli.commands.evaluate_vqa import (
@@ -35,6 +36,7 @@ _GROUPS = (
     ),
     Flags(EvalOptions, at="asked", panel="VQA runs"),
     Flags(LanguageModelOptions, at="llm", panel="VQA runs"),
+    Flags(EndpointOptions, at="endpoint", panel="VQA runs"),
     Flags(PredictionOptions, at="predictions", panel="Answers of another system"),
 )
 
@@ -49,7 +51,7 @@ class _Kind:
 
 _KINDS = {
     "train-mil": _Kind(("cohort",), evaluate_mil),
-    "train-vqa": _Kind(("benchmark", "asked", "llm"), evaluate_vqa),
+    "train-vqa": _Kind(("benchmark", "asked", "llm", "endpoint"), evaluate_vqa),
     "predictions": _Kind(("benchmark", "predictions"), evaluate_predictions),
 }
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from tcssa.config.settings import Section
 from tcssa.errors import UsageError, counted
+from tcssa.vqa.endpoint.endpoint_settings import EndpointOptions
 from tcssa.vqa.settings import BenchmarkKind, EvalOptions, LanguageModelOptions
 from tcssa_cli.output import Output, make_table
 from tcssa_cli.settings_flags import given
@@ -72,6 +73,7 @@ def evaluate_vqa(
     benchmark: Mapping[str, Any],
     asked: Mapping[str, Any],
     llm: Mapping[str, Any],
+    endpoint: Mapping[str, Any],
 ) -> None:
     """Score a run of train-vqa on a benchmark.
 
@@ -84,6 +86,7 @@ def evaluate_vqa(
         benchmark: Flags of `BenchmarkOptions`.
         asked: Flags of `tcssa.vqa.settings.EvalOptions`.
         llm: Flags of `LanguageModelOptions`.
+        endpoint: Flags of `EndpointOptions`.
 
     Raises:
         UsageError: The benchmark or the features are missing.
@@ -105,6 +108,7 @@ def evaluate_vqa(
         output,
         given(EvalOptions, asked),
         device=device,
+        endpoint=given(EndpointOptions, endpoint),
         out=out,
         **given(LanguageModelOptions, llm).model_dump(),
     )

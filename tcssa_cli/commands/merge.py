@@ -1,34 +1,50 @@
-"""`tcssa merge`: encoded parts of a slide, or slides of a patient, as one file of slots."""
+"""`tcssa merge`: files of slots as one, or a slide language model as one folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tcssa.budgets import parse_budget
-from tcssa.errors import counted
+from tcssa.errors import UsageError, counted
+from tcssa.vqa.settings import LanguageModelOptions
 from tcssa_cli.commands.encode import Device
 from tcssa_cli.options import BudgetOption, DebugFlag, JsonFlag
 from tcssa_cli.output import Output
+from tcssa_cli.settings_flags import Flags, given, refuse_others, with_flags
+
+_SLOTS = "Files of slots"
+_LLM = Flags(LanguageModelOptions, at="llm", panel="Runs of train-vqa")
 
 
+@with_flags(_LLM)
 def merge(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Files of slots that encode wrote.")
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", help="Files of slots that encode wrote; or one run of train-vqa."
+        ),
     ],
     *,
+    flags: dict[str, Any],
     model: Annotated[
-        Path,
-        typer.Option(help="Model that made them: run, checkpoint or chunked artefact."),
+        Path | None,
+        typer.Option(
+            help="Model that made them: run, checkpoint or chunked artefact.",
+            rich_help_panel=_SLOTS,
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="File of slots, or folder of a model, to write.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="File of slots to write.")],
     same_slide: Annotated[
         bool,
         typer.Option(
             "--same-slide",
             help="The files are parts of one slide; where its slots lie is merged too.",
+            rich_help_panel=_SLOTS,
         ),
     ] = False,
     budget: BudgetOption = None,
@@ -36,22 +52,67 @@ def merge(
         Device,
         typer.Option(
             help="Where the experts run. A device that was asked for and is not available is an "
-            "error."
+            "error.",
+            rich_help_panel=_SLOTS,
         ),
     ] = "auto",
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
-    """Merge encoded files: the slots are those of all patches together; no features are needed.
+    """Merge encoded files into one, or a run of train-vqa into one folder that a server reads.
 
-    Without --same-slide the files may be slides of one patient; the merged file then does not say
-    where slots lie. One file and --budget give the same slide with another number of slots.
+    The slots of merged files are those of all patches together; no features are needed. Without
+    --same-slide the files may be slides of one patient; the merged file then does not say where
+    slots lie. One file and --budget give the same slide with another number of slots.
+
+    A run of train-vqa becomes a folder of transformers, LoRA in its weights, with compressor and
+    projector beside it.
 
     Examples:
         tcssa merge encoded/slide_features_tcssa/A*.h5 --model run --out patient.h5
         tcssa merge part-1.h5 part-2.h5 --same-slide --model run --out slide.h5
+        tcssa merge vqa-run --out merged
     """
     output = Output(as_json)
+    folders = [path for path in files if path.is_dir()]
+    if not folders:
+        refuse_others([_LLM], [], flags, "files of slots are merged")
+        _merge_files(output, files, model, out, same_slide, budget, device)
+        return
+    if len(files) > 1:
+        raise UsageError(
+            f"{folders[0]} is a folder, and {len(files)} things are to be merged",
+            hint="give files of slots, or one run of train-vqa alone",
+        )
+    of_files = {"--model": model, "--same-slide": same_slide or None, "--budget": budget}
+    for flag, value in of_files.items():
+        if value is not None:
+            raise UsageError(f"{flag} is for files of slots, and {folders[0]} is a folder")
+    from tcssa.vqa.model.merge import merge_vqa
+
+    merge_vqa(folders[0], out, **given(LanguageModelOptions, flags["llm"]).model_dump())
+    output.result(
+        {"run": folders[0], "folder": out},
+        lambda console: console.print(
+            f"one folder with everything: {out}\nserve it: vllm serve {out} --enable-prompt-embeds",
+            soft_wrap=True,
+        ),
+    )
+
+
+def _merge_files(
+    output: Output,
+    files: list[Path],
+    model: Path | None,
+    out: Path,
+    same_slide: bool,
+    budget: str | None,
+    device: Device,
+) -> None:
+    if model is None:
+        raise UsageError(
+            "the model that made the files is missing", hint="give it with --model RUN"
+        )
     from tcssa.hub import local_model
     from tcssa_runtimes import open_runtime
     from tcssa_runtimes.archive.merge import merge_slides

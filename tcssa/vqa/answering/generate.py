@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,6 +10,7 @@ import torch
 from tcssa.vqa.answering.answer_parser import parse_answer
 from tcssa.vqa.answering.prefill import Prompt, advance, prefill
 from tcssa.vqa.answering.reply import Reply
+from tcssa.vqa.answering.streaming import Sampler, stream_tokens
 
 if TYPE_CHECKING:
     from tcssa.vqa.model.model import SlideLanguageModel
@@ -58,6 +59,17 @@ class Generate:
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of an answer's tokens."""
         return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True)).strip()
+
+    def stream(self, prompt: Prompt, sampler: Sampler) -> Iterator[int]:
+        """Write an answer token by token, without the end token.
+
+        Args:
+            prompt: The prompt to answer.
+            sampler: Chooses each token.
+        """
+        return stream_tokens(
+            self.model, prompt, sampler, stops=self.stops, max_new_tokens=self.max_new_tokens
+        )
 
     @torch.no_grad()
     def tokens(self, prompts: Sequence[Prompt]) -> list[list[int]]:

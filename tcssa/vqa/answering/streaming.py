@@ -25,7 +25,7 @@ class Sampler:
     """
 
     def __init__(self, temperature: float = 0.0, top_p: float = 1.0, seed: int = 0) -> None:
-        self.temperature, self.top_p = temperature, top_p
+        self.temperature, self.top_p, self.seed = temperature, top_p, seed
         self.generator = torch.Generator().manual_seed(seed)
 
     def __call__(self, logits: Tensor) -> int:

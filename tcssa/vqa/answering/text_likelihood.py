@@ -57,14 +57,18 @@ class TextLikelihood(ComparesOptions):
         rows = [
             (prompt, text) for prompt, shown in zip(prompts, options, strict=True) for text in shown
         ]
+        left = iter(self.score(rows))
+        return [likeliest([next(left) for _ in shown]) for shown in options]
+
+    def score(self, rows: Sequence[tuple[Prompt, str]]) -> list[float]:
+        """Return the log-probability of each text as the whole answer to its prompt."""
         answers = [self.answer_ids(text) for _, text in rows]
         log_probs: list[float] = []
         steps = prefill(self.model, [prompt for prompt, _ in rows], self.batch_size) if rows else ()
         for step in steps:
             begin = len(log_probs)
             log_probs += self._score(step, answers[begin : begin + len(step.logits)])
-        left = iter(log_probs)
-        return [likeliest([next(left) for _ in shown]) for shown in options]
+        return log_probs
 
     def _score(self, step: Step, answers: Sequence[Sequence[int]]) -> list[float]:
         """Return the log-probability of each answer after its prompt."""

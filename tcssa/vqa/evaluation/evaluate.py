@@ -20,16 +20,15 @@ from tcssa.reporter import Reporter
 from tcssa.vqa.answering.answer_log import ANSWERS_FILE, AnswerLog
 from tcssa.vqa.answering.answer_record import AnswerRecord, unanswered
 from tcssa.vqa.answering.controls import circle, others
-from tcssa.vqa.answering.generate import Generate
-from tcssa.vqa.answering.likelihood import Likelihood
-from tcssa.vqa.answering.prefill import context_length
 from tcssa.vqa.answering.question_runner import Asker
 from tcssa.vqa.answering.reply import Method
 from tcssa.vqa.answering.slide_tokens import SlideTokens, UnusableSlideError
-from tcssa.vqa.answering.text_likelihood import TextLikelihood
 from tcssa.vqa.conversation import Question
 from tcssa.vqa.data.benchmark import Benchmark, read_benchmark
 from tcssa.vqa.data.slide_index import SlideIndex
+from tcssa.vqa.endpoint.asked_model import load_asked, ways_of
+from tcssa.vqa.endpoint.endpoint_settings import EndpointOptions
+from tcssa.vqa.endpoint.served_model import ServedModel
 from tcssa.vqa.evaluation.report import (
     Report,
     describe_benchmark,
@@ -38,8 +37,8 @@ from tcssa.vqa.evaluation.report import (
     warn_of_unanswered,
     write_report,
 )
-from tcssa.vqa.model.run import LoadedVqa, load_vqa
-from tcssa.vqa.settings import BenchmarkKind, EvalOptions
+from tcssa.vqa.model.run import LoadedVqa
+from tcssa.vqa.settings import BenchmarkKind, EvalOptions, LanguageModelOptions
 
 
 def evaluate(
@@ -54,6 +53,7 @@ def evaluate(
     allow_hub: bool = False,
     trust_remote_code: bool = False,
     device: str = "auto",
+    endpoint: EndpointOptions | None = None,
     out: Path | None = None,
     overwrite: bool = False,
 ) -> Report:
@@ -70,6 +70,7 @@ def evaluate(
         allow_hub: Let it be downloaded.
         trust_remote_code: Run code that comes with it, where the run needs that.
         device: Where to compute.
+        endpoint: A server that holds the language model; the run is then the merged folder.
         out: Where to write; below the run if not given.
         overwrite: Ask everything again.
 
@@ -81,23 +82,24 @@ def evaluate(
         RunError: The run is not finished, or ``out`` holds answers made from something else.
         FeatureDimError: Features are of another length than the model's.
         UsageError: Features are of another encoder than the model's.
+        EndpointError: A server is to answer, and does not.
     """
     options = options or EvalOptions()
     benchmark = read_benchmark(kind, file)
     warn_of_faults(benchmark, reporter)
-    loaded = load_vqa(
-        run, llm=llm, allow_hub=allow_hub, trust_remote_code=trust_remote_code, device=device
-    )
+    source = LanguageModelOptions(llm=llm, allow_hub=allow_hub, trust_remote_code=trust_remote_code)
+    loaded, served = load_asked(run, source, endpoint or EndpointOptions(), device)
     index = SlideIndex.from_folders(features, options.several)
     plan = _plan(benchmark.questions[: options.limit], index)
     folder = out or run / _folder_name(kind, options)
-    records = _answers(loaded, benchmark, plan, folder, options, overwrite, reporter)
+    records = _answers(loaded, served, benchmark, plan, folder, options, overwrite, reporter)
     if index.chosen:
         reporter.warn(
             f"{len(index.chosen)} patients have several slides; of each one was taken "
             f"(--several {options.several})"
         )
     metrics = _metrics(loaded, benchmark, plan, records, options, len(index.chosen))
+    metrics["system"] |= _server(served)
     warn_of_unanswered(metrics["statuses"], reporter)
     return write_report(folder, metrics)
 
@@ -131,6 +133,7 @@ def _plan(questions: Sequence[Question], index: SlideIndex) -> _Plan:
 
 def _answers(
     loaded: LoadedVqa,
+    served: ServedModel | None,
     benchmark: Benchmark,
     plan: _Plan,
     folder: Path,
@@ -142,9 +145,9 @@ def _answers(
     tokens = SlideTokens(loaded, plan.paths)
     folder.mkdir(parents=True, exist_ok=True)
     atomic.discard_leftovers(folder)
-    made_from = _made_from(loaded, benchmark, tokens, options)
+    made_from = _made_from(loaded, benchmark, tokens, options) | _server(served)
     with AnswerLog(folder / ANSWERS_FILE, made_from, overwrite=overwrite) as log:
-        _ask_all(plan, tokens, _asker(loaded, options), log, reporter)
+        _ask_all(plan, tokens, _asker(loaded, served, options), log, reporter)
         if tokens.cache is not None and tokens.cached:
             reporter.note(
                 f"the tokens of {len(tokens.cached)} of {len(tokens.cached | tokens.made)} slides "
@@ -153,16 +156,13 @@ def _answers(
         return log.records(plan.questions)
 
 
-def _asker(loaded: LoadedVqa, options: EvalOptions) -> Asker:
-    model, prompts = loaded.model, loaded.prompts
-    writer = Generate(model, prompts, options.batch_size, options.max_new_tokens)
+def _asker(loaded: LoadedVqa, served: ServedModel | None, options: EvalOptions) -> Asker:
+    ways = ways_of(loaded, served, options.batch_size, options.max_new_tokens)
     methods: dict[str, Method] = {
-        "likelihood": Likelihood(model, prompts, options.batch_size),
-        "text": TextLikelihood(model, prompts, options.batch_size),
-        "generate": writer,
-    }
+        "likelihood": ways.letters, "text": ways.texts, "generate": ways.writer,
+    }  # fmt: skip
     method = methods[options.method]
-    return Asker(prompts, method, writer, context_length(model), permute=options.permute)
+    return Asker(loaded.prompts, method, ways.writer, ways.context, permute=options.permute)
 
 
 def _ask_all(
@@ -231,6 +231,11 @@ def _made_from(
         "features": tokens.fingerprint(),
         **asked,
     }
+
+
+def _server(served: ServedModel | None) -> dict[str, str]:
+    """Return what is told of a server that answers: the name of its model."""
+    return {} if served is None else {"endpoint": served.name}
 
 
 def _folder_name(kind: BenchmarkKind, options: EvalOptions) -> str:

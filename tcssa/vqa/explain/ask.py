@@ -15,12 +15,15 @@ from tcssa.plugins import is_own_encoder, require_told
 from tcssa.reporter import Reporter
 from tcssa.slides.image.small_picture import picture_beside
 from tcssa.slides.settings import ENCODER_OPTION
+from tcssa.vqa.endpoint.asked_model import load_asked
+from tcssa.vqa.endpoint.served_model import ServedModel
 from tcssa.vqa.explain.ask_settings import AskSettings
 from tcssa.vqa.explain.slide_extraction import extract_slide
 from tcssa.vqa.explain.slide_session import Answer, SlideOracle, check_question
-from tcssa.vqa.model.run import LoadedVqa, load_vqa
+from tcssa.vqa.model.run import LoadedVqa
 from tcssa.vqa.model.run_file import VQA_FILE
 from tcssa.vqa.model.visual_encoders import SlotVisual
+from tcssa.vqa.settings import LanguageModelOptions
 
 
 def answer_question(
@@ -54,6 +57,7 @@ def answer_question(
             no such budget, or the features are of another encoder.
         FeatureFileError: The features cannot be read, or are of another length.
         RunError: The run cannot be loaded.
+        EndpointError: A server is to answer, and does not.
     """
     settings = settings or AskSettings()
     check_question(question, options)
@@ -93,25 +97,25 @@ def opened_slide(
         FeatureFileError: The features cannot be read, or are of another length.
         RunError: The run cannot be loaded.
     """
-    loaded = _load(run, settings)
+    loaded, served = _load(run, settings)
     with tempfile.TemporaryDirectory() as scratch:
         if slide is not None:
             features = _extract(slide, loaded, settings, job or Path(scratch), reporter)
         if features is None:
             raise UsageError("a slide is needed: its features, or its file")
         lengths = {"batch_size": settings.batch_size, "max_new_tokens": settings.max_new_tokens}
-        yield SlideOracle(loaded, features, **lengths)
+        yield SlideOracle(loaded, features, served=served, **lengths)
 
 
-def _load(run: Path, settings: AskSettings) -> LoadedVqa:
+def _load(run: Path, settings: AskSettings) -> tuple[LoadedVqa, ServedModel | None]:
     """Load the model of a run, to make as many slots of a slide as the settings ask for."""
-    source = settings.model_dump(include={"llm", "allow_hub", "trust_remote_code", "device"})
-    loaded = load_vqa(run, **source)
+    llm = LanguageModelOptions(**settings.model_dump(include={*LanguageModelOptions.model_fields}))
+    loaded, served = load_asked(run, llm, settings, settings.device)
     if settings.budget is not None:
         if not isinstance(loaded.model.visual, SlotVisual):
             raise UsageError(f"{run} sees no slots, of which --budget could be fewer")
         loaded.model.visual.set_budget(settings.budget)
-    return loaded
+    return loaded, served
 
 
 def _extract(

@@ -6,10 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from tcssa.vqa.endpoint.endpoint_settings import EndpointOptions
 from tcssa.vqa.settings import LanguageModelOptions
 
 
-class AskSettings(LanguageModelOptions):
+class AskSettings(LanguageModelOptions, EndpointOptions):
     """Settings of a question about one slide."""
 
     explain: bool = Field(

@@ -7,7 +7,7 @@ same are small, since each stands in for the other; they do not add up.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,11 @@ from tcssa.vqa.answering.prefill import Prompt, advance, prefill
 if TYPE_CHECKING:
     from tcssa.vqa.model.model import SlideLanguageModel
 
+Weigh = Callable[
+    ["SlideLanguageModel", Sequence[Prompt], Sequence[int], Sequence[int] | None, int], Tensor
+]
+"""A function that takes what `log_likelihoods` takes, and returns it."""
+
 
 def ablation_effects(
     model: SlideLanguageModel,
@@ -27,6 +32,7 @@ def ablation_effects(
     answer: Sequence[int],
     among: Sequence[int] | None = None,
     batch_size: int = 16,
+    weigh: Weigh | None = None,
 ) -> Tensor:
     """Measure how far an answer's log-likelihood falls without each visual token, [V] in nats.
 
@@ -36,11 +42,12 @@ def ablation_effects(
         answer: The token ids of the answer.
         among: Normalise over these tokens only (the letters of the options); None: over all.
         batch_size: Prompts read at a time.
+        weigh: Weighs the answer; None does it here.
     """
     blanked = [
         replace(prompt, visual=without(prompt.visual, slot)) for slot in range(len(prompt.visual))
     ]
-    weighed = log_likelihoods(model, [prompt, *blanked], answer, among, batch_size)
+    weighed = (weigh or log_likelihoods)(model, [prompt, *blanked], answer, among, batch_size)
     return weighed[0] - weighed[1:]
 
 

@@ -5,24 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from tcssa.errors import FeatureFileError, UsageError
 from tcssa.features import open_bag
 from tcssa.slides.image.small_picture import Picture
-from tcssa.vqa.answering.generate import Generate
-from tcssa.vqa.answering.likelihood import Likelihood
-from tcssa.vqa.answering.prefill import Prompt, context_length
+from tcssa.vqa.answering.prefill import Prompt
 from tcssa.vqa.answering.question_runner import Asker
 from tcssa.vqa.answering.slide_tokens import UnusableSlideError, see_slide
-from tcssa.vqa.answering.streaming import stream_tokens
+from tcssa.vqa.answering.streaming import Sampler
 from tcssa.vqa.conversation import LETTERS, MAX_OPTIONS, Turn
-from tcssa.vqa.explain.attribution import ablation_effects, log_likelihoods
+from tcssa.vqa.endpoint.asked_model import ways_of
+from tcssa.vqa.endpoint.served_methods import served_log_likelihoods
+from tcssa.vqa.endpoint.served_model import ServedModel
+from tcssa.vqa.explain.attribution import Weigh, ablation_effects, log_likelihoods
 from tcssa.vqa.explain.slot_picture import picture_slots
 from tcssa.vqa.explain.slot_table import SlotPlaces, slot_places
 from tcssa.vqa.model.run import LoadedVqa
@@ -81,6 +82,7 @@ class SlideOracle:
         path: The slide's patch features.
         batch_size: Prompts read at a time.
         max_new_tokens: Most tokens of a written answer; a longer one is cut.
+        served: The language model, where a server holds it.
 
     Raises:
         FeatureFileError: The features cannot be read, or there are none.
@@ -89,17 +91,25 @@ class SlideOracle:
     """
 
     def __init__(
-        self, loaded: LoadedVqa, path: Path, *, batch_size: int = 16, max_new_tokens: int = 64
+        self,
+        loaded: LoadedVqa,
+        path: Path,
+        *,
+        batch_size: int = 16,
+        max_new_tokens: int = 64,
+        served: ServedModel | None = None,
     ) -> None:
         self.loaded, self.path, self.batch_size = loaded, path, batch_size
         try:
             self.visual, sums = see_slide(loaded, path)
         except UnusableSlideError as error:
             raise FeatureFileError(path, str(error)) from None
-        model, prompts = loaded.model, loaded.prompts
-        self.writer = Generate(model, prompts, batch_size, max_new_tokens)
-        self.likelihood = Likelihood(model, prompts, batch_size)
-        self.asker = Asker(prompts, self.likelihood, self.writer, context_length(model))
+        model, ways = loaded.model, ways_of(loaded, served, batch_size, max_new_tokens)
+        self.writer, self.likelihood = ways.writer, ways.letters
+        self.asker = Asker(loaded.prompts, self.likelihood, self.writer, ways.context)
+        self.weigh: Weigh = log_likelihoods
+        if served is not None:
+            self.weigh = partial(served_log_likelihoods, served)
         self.coords, self.patch_size = _pixels(path)
         self.places: SlotPlaces | None = None
         if isinstance(model.visual, SlotVisual) and sums is not None:
@@ -158,7 +168,7 @@ class SlideOracle:
         self,
         turns: Sequence[Turn],
         question: str,
-        choose: Callable[[Tensor], int],
+        sampler: Sampler,
         write: Callable[[str], None],
         explain: bool = True,
     ) -> Answer:
@@ -167,7 +177,7 @@ class SlideOracle:
         Args:
             turns: The conversation, the user's turn last.
             question: The user's words in it.
-            choose: Chooses a token by the logits [vocabulary].
+            sampler: Chooses the tokens.
             write: Given the text piece by piece.
             explain: Find out which slots the answer rests on.
 
@@ -185,10 +195,7 @@ class SlideOracle:
         prompt = Prompt(ids, self.visual)
         tokens: list[int] = []
         shown = ""
-        stops = self.writer.stops
-        for token in stream_tokens(
-            self.loaded.model, prompt, choose, stops=stops, max_new_tokens=room
-        ):
+        for token in self.writer.stream(prompt, sampler):
             tokens.append(token)
             text = self.writer.decode(tokens)
             if not text.endswith(_UNFINISHED):
@@ -204,7 +211,7 @@ class SlideOracle:
         """Weigh an answer that was written, and the part that each slot has in it."""
         weighed = None
         if tokens:
-            weighed = float(log_likelihoods(self.loaded.model, [prompt], tokens)[0])
+            weighed = float(self.weigh(self.loaded.model, [prompt], tokens, None, 1)[0])
         return Answer(
             slide=self.path.stem,
             question=question,
@@ -223,7 +230,9 @@ class SlideOracle:
         if len(self.visual) > MAX_ABLATED:
             return []
         model, places = self.loaded.model, self.places
-        effects = ablation_effects(model, prompt, answer, among, self.batch_size).tolist()
+        effects = ablation_effects(
+            model, prompt, answer, among, self.batch_size, self.weigh
+        ).tolist()
         slots = [
             Slot(
                 slot,

@@ -85,7 +85,7 @@ def load_llm(
         options |= loading_options(quantize, dtype, device)
     if attention is not None:
         options["attn_implementation"] = _ATTENTIONS.get(attention, attention)
-    with _loading(path, "the language model"):
+    with loading(path, "the language model"):
         # with loading info it is a pair, which its types do not know
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
@@ -136,13 +136,21 @@ def _tokenizer(path: Path, *, trust_remote_code: bool) -> Any:
     from transformers import AutoTokenizer
 
     folder, options = _source(path, trust_remote_code=trust_remote_code)
-    with _loading(path, "the language model's tokenizer"):
+    with loading(path, "the language model's tokenizer"):
         return AutoTokenizer.from_pretrained(folder, **options)
 
 
 @contextlib.contextmanager
-def _loading(path: Path, what: str) -> Iterator[None]:
-    """Turn whatever goes wrong in transformers into an error of ours."""
+def loading(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever goes wrong in transformers into an error of ours.
+
+    Args:
+        path: What is loaded in the block.
+        what: A name of it.
+
+    Raises:
+        LlmError: The block raised anything but an error of ours or MemoryError.
+    """
     try:
         with _quiet():
             yield

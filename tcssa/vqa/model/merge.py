@@ -5,6 +5,7 @@ transformers loads the folder as it is, for text; `load_vqa` loads it as a slide
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from tcssa.errors import RunError
@@ -55,13 +56,19 @@ def merge_vqa(
     merged = model.llm.merge_and_unload(safe_merge=True) if model.has_lora else model.llm
     tokenizer = loaded.prompts.tokenizer
     tokenizer.chat_template = loaded.prompts.template.jinja()
-    merged.save_pretrained(out)
+    staging = out.with_name(f".{out.name}.merging")
+    shutil.rmtree(staging, ignore_errors=True)  # of a merge that was killed
+    staging.mkdir(parents=True)
+    merged.save_pretrained(staging)
     save_vqa(
-        out,
+        staging,
         SlideLanguageModel(model.visual, model.projector, merged, model.image_token_id),
         loaded.prompts,
-        LoadedLLM(merged, tokenizer, HERE, hash_of_files(weight_files(out))),
+        LoadedLLM(merged, tokenizer, HERE, hash_of_files(weight_files(staging))),
         stage=loaded.settings.stage,
         encoder=loaded.settings.encoder,
         trust_remote_code=loaded.settings.llm.trust_remote_code,
     )
+    if out.exists():
+        out.rmdir()  # empty, as was seen above; not every system renames over it
+    staging.rename(out)

@@ -16,7 +16,7 @@ error, and so is another language model than the one it was trained on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +38,7 @@ from tcssa.files.checksums import file_sha256, params_hash
 from tcssa.plugins import refusal
 from tcssa.version import __version__
 from tcssa.vqa.model.adapter import ADAPTER_FILES, load_adapter, save_adapter
+from tcssa.vqa.model.embeddings_only import load_embeddings
 from tcssa.vqa.model.llm import LoadedLLM, load_llm
 from tcssa.vqa.model.model import SlideLanguageModel
 from tcssa.vqa.model.projector import Projector
@@ -172,6 +173,7 @@ def load_vqa(
     dtype: torch.dtype | None = None,
     quantized: bool = True,
     attention: AttentionKind | None = None,
+    only_embeddings: bool = False,
 ) -> LoadedVqa:
     """Load a run directory or a merged folder, in evaluation mode.
 
@@ -184,10 +186,13 @@ def load_vqa(
         dtype: Type of the language model's weights; the one it was trained in if not given.
         quantized: Quantise the language model if it was so in training; False loads it in full.
         attention: How attention is computed; None leaves it to the model.
+        only_embeddings: Load no more of the language model than embeds a prompt, for a server that
+            holds the rest.
 
     Raises:
         RunError: A piece is missing or is not the one that was saved, the language model is not the
-            one it was trained on, or it needs code of its own without ``trust_remote_code``.
+            one it was trained on, or it needs code of its own without ``trust_remote_code``; or the
+            folder is not merged where ``only_embeddings`` are wanted.
         CheckpointError: A piece does not fit the others.
         LlmError: The language model is not found.
         DeviceError: The device is not available.
@@ -198,16 +203,19 @@ def load_vqa(
         raise refusal(True, folder / VQA_FILE, TRUST_OPTION, RunError)
     place = resolve_device(device) if isinstance(device, str) else device
     quantize = settings.llm.quantize if quantized else None
-    base = _load_base(
-        folder,
-        settings,
-        llm,
-        allow_hub=allow_hub,
-        dtype=dtype or getattr(torch, settings.llm.dtype),
-        device=place if quantize else "cpu",
-        quantize=quantize,
-        attention=attention,
-    )
+    if only_embeddings:
+        base = _load_embeddings(folder, settings)
+    else:
+        base = _load_base(
+            folder,
+            settings,
+            llm,
+            allow_hub=allow_hub,
+            dtype=dtype or getattr(torch, settings.llm.dtype),
+            device=place if quantize else "cpu",
+            quantize=quantize,
+            attention=attention,
+        )
     adapted = base.model
     if ADAPTER_FOLDER in {name.partition("/")[0] for name in settings.files}:
         adapted = load_adapter(folder / ADAPTER_FOLDER, base.model)
@@ -243,21 +251,39 @@ def _load_base(
         trust_remote_code=facts.trust_remote_code,
         **how,
     )
-    if base.sha256 != facts.sha256:
-        raise RunError(
-            folder,
-            f"was trained on a language model of SHA-256 {facts.sha256[:12]}…, "
-            f"{base.id} has {base.sha256[:12]}…",
-            hint="copy the folder again, whole"
-            if inside
-            else f"give the one it was trained on ({facts.id}) with --llm",
-        )
+    _require_same(folder, facts, base)
     place = folder if inside else folder / TOKENIZER_FOLDER
     with reading(place, RunError):
         tokenizer = AutoTokenizer.from_pretrained(
             place, local_files_only=True, trust_remote_code=facts.trust_remote_code
         )
     return LoadedLLM(base.model, tokenizer, HERE if inside else base.id, base.sha256)
+
+
+def _load_embeddings(folder: Path, settings: VqaRun) -> LoadedLLM:
+    """Load what embeds a prompt, and the tokenizer, of a merged folder."""
+    if settings.llm.id != HERE:
+        raise RunError(
+            folder,
+            "is not merged, and a server holds a merged model",
+            hint=f"tcssa merge {folder} --out DIR, serve DIR, and give DIR as the run",
+        )
+    base = load_embeddings(folder, trust_remote_code=settings.llm.trust_remote_code)
+    _require_same(folder, settings.llm, base)
+    return replace(base, id=HERE)
+
+
+def _require_same(folder: Path, facts: BaseModelFacts, base: LoadedLLM) -> None:
+    """Refuse another language model than the one that the run was trained on."""
+    if base.sha256 != facts.sha256:
+        raise RunError(
+            folder,
+            f"was trained on a language model of SHA-256 {facts.sha256[:12]}…, "
+            f"{base.id} has {base.sha256[:12]}…",
+            hint="copy the folder again, whole"
+            if facts.id == HERE
+            else f"give the one it was trained on ({facts.id}) with --llm",
+        )
 
 
 def _save_visual(folder: Path, visual: VisualEncoder, encoder: str | None) -> list[Path]:

@@ -1,0 +1,1 @@
+"""Asking a merged model that a server holds, by vLLM's protocol."""
