@@ -49,6 +49,14 @@ def ask(
             rich_help_panel="Slide",
         ),
     ] = None,
+    tokens: Annotated[
+        Path | None,
+        typer.Option(
+            help="The slide's file of slots, which encode wrote with an exported projector; no "
+            "features are needed.",
+            rich_help_panel="Slide",
+        ),
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
@@ -73,15 +81,19 @@ def ask(
         tcssa ask merged "What?" --features S.h5 --endpoint http://gpu:8000
     """
     output = Output(as_json)
-    if (features is None) == (slide is None):
+    places = {"features": features, "slide": slide, "tokens": tokens}
+    if sum(place is not None for place in places.values()) != 1:
         raise UsageError(
-            "one slide is needed: its --features, or the --slide itself", hint="give one of the two"
+            "one slide is needed: its --features, the --slide itself, or its --tokens",
+            hint="give one of these",
         )
     settings = given(AskSettings, flags)
+    if tokens is not None and settings.budget is not None:
+        raise UsageError("--budget is for slots that are made here", hint="encode with --budget")
     from tcssa.vqa.explain.ask import answer_question
 
     answer, picture = answer_question(
-        run, question, option or [], output, settings, features=features, slide=slide, out=out
+        run, question, option or [], output, settings, **places, out=out
     )
     output.result(
         {**asdict(answer), "picture": picture},

@@ -200,6 +200,7 @@ class _Writing:
             encoder=header.encoder or facts.encoder,
             runtime=self.runtime.name,
             classes=facts.classes,
+            projector_sha256=facts.projector_sha256,
             budget=self.runtime.budget,
             has_assignments=self.how.assignments,
             more=header.extent if self.how.assignments else None,

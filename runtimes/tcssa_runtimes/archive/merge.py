@@ -103,6 +103,7 @@ def write_merged(
         encoder=None if first.encoder == "None" else first.encoder,
         runtime=runtime.name,
         classes=runtime.facts.classes,
+        projector_sha256=runtime.facts.projector_sha256,
         budget=runtime.budget,
         failed_coords=None if others else first.failed_coords,
         more=None if others else first.extraction,

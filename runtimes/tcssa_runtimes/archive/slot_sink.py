@@ -220,6 +220,7 @@ class SlotFile:
             encoder=self._encoder.name,
             runtime=self._runtime.name,
             classes=facts.classes,
+            projector_sha256=facts.projector_sha256,
             budget=self._runtime.budget,
             failed_coords=np.concatenate(self._failed) if self._failed else None,
             assignments=PatchFrame("level0_px", side, mpp) if self._assignments else None,

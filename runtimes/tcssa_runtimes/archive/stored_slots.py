@@ -150,6 +150,7 @@ def slots_to_store(
     encoder: str | None,
     runtime: str,
     classes: Sequence[str] | None = None,
+    projector_sha256: str | None = None,
     budget: Budget | None = None,
     has_assignments: bool = False,
     more: Mapping[str, Attribute] | None = None,
@@ -164,6 +165,7 @@ def slots_to_store(
         encoder: Name of the encoder of the features; None if it was not recorded.
         runtime: Backend and device that ran the model.
         classes: Names of the classes of the logits, if there are logits.
+        projector_sha256: Hash of the projector's file, if there are tokens.
         budget: The budget that was requested, if any.
         has_assignments: Whether the slots of each patch are kept too.
         more: Further attributes.
@@ -192,6 +194,8 @@ def slots_to_store(
         "features": {**_attributes(facts, encoder), **(more or {})},
         "logits": {"classes": list(classes or ())},
     }
+    if projector_sha256 is not None:
+        said["tokens"] = {"projector_sha256": projector_sha256}
     if positions is not None:
         kind: dict[str, Any] = {
             "coords_unit": positions.unit,

@@ -58,6 +58,8 @@ class ModelFacts:
     """Outputs of the model beside slots: ``logits``, ``tokens``, or none."""
     classes: tuple[str, ...] | None = None
     """Names of the classes that the logits stand for."""
+    projector_sha256: str | None = None
+    """Hash of the file of the projector that makes tokens; None of other models."""
 
     @classmethod
     def of_artefact(cls, folder: Path, artefact: Artefact) -> Self:
@@ -90,4 +92,5 @@ class ModelFacts:
             members=artefact.members,
             heads=_HEADS[artefact.what],
             classes=None if artefact.classes is None else tuple(artefact.classes),
+            projector_sha256=artefact.head_sha256 if artefact.what == "projector" else None,
         )

@@ -20,6 +20,7 @@ from tcssa.vqa.endpoint.served_model import ServedModel
 from tcssa.vqa.explain.ask_settings import AskSettings
 from tcssa.vqa.explain.slide_extraction import extract_slide
 from tcssa.vqa.explain.slide_session import Answer, SlideOracle, check_question
+from tcssa.vqa.explain.stored_tokens import take_tokens
 from tcssa.vqa.model.run import LoadedVqa
 from tcssa.vqa.model.run_file import VQA_FILE
 from tcssa.vqa.model.visual_encoders import SlotVisual
@@ -35,6 +36,7 @@ def answer_question(
     *,
     features: Path | None = None,
     slide: Path | None = None,
+    tokens: Path | None = None,
     out: Path | None = None,
 ) -> tuple[Answer, Path | None]:
     """Ask a run one question about one slide.
@@ -45,8 +47,9 @@ def answer_question(
         options: The options to choose from; without any the answer is written.
         reporter: Shows progress.
         settings: How to ask.
-        features: The slide's patch features; needed unless ``slide`` is given.
+        features: The slide's patch features; needed unless ``slide`` or ``tokens`` is given.
         slide: The slide's file, whose features are extracted with the run's encoder.
+        tokens: The slide's file of slots, with tokens of the run's projector.
         out: Folder for ``answer.json``, the picture, and the features of ``slide``.
 
     Returns:
@@ -62,7 +65,8 @@ def answer_question(
     settings = settings or AskSettings()
     check_question(question, options)
     job = None if out is None else out / "job"
-    with opened_slide(run, reporter, settings, features=features, slide=slide, job=job) as oracle:
+    places = {"features": features, "slide": slide, "tokens": tokens}
+    with opened_slide(run, reporter, settings, **places, job=job) as oracle:
         answer = oracle.ask(question, options, explain=settings.explain)
         if settings.explain and not answer.slots and answer.log_likelihood is not None:
             reporter.warn(
@@ -79,6 +83,7 @@ def opened_slide(
     *,
     features: Path | None = None,
     slide: Path | None = None,
+    tokens: Path | None = None,
     job: Path | None = None,
 ) -> Iterator[SlideOracle]:
     """Load a run and one slide, ready for questions.
@@ -87,8 +92,9 @@ def opened_slide(
         run: A run directory of train-vqa.
         reporter: Shows progress.
         settings: How to ask.
-        features: The slide's patch features; needed unless ``slide`` is given.
+        features: The slide's patch features; needed unless ``slide`` or ``tokens`` is given.
         slide: The slide's file, whose features are extracted with the run's encoder.
+        tokens: The slide's file of slots, with tokens of the run's projector.
         job: Folder for the features of ``slide``; one that goes at the end if None.
 
     Raises:
@@ -101,10 +107,12 @@ def opened_slide(
     with tempfile.TemporaryDirectory() as scratch:
         if slide is not None:
             features = _extract(slide, loaded, settings, job or Path(scratch), reporter)
-        if features is None:
-            raise UsageError("a slide is needed: its features, or its file")
+        place = tokens or features
+        if place is None:
+            raise UsageError("a slide is needed: its features, its file, or its tokens")
+        made = None if tokens is None else take_tokens(loaded, tokens, reporter)
         lengths = {"batch_size": settings.batch_size, "max_new_tokens": settings.max_new_tokens}
-        yield SlideOracle(loaded, features, served=served, **lengths)
+        yield SlideOracle(loaded, place, served=served, tokens=made, **lengths)
 
 
 def _load(run: Path, settings: AskSettings) -> tuple[LoadedVqa, ServedModel | None]:

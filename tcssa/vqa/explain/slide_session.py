@@ -11,13 +11,14 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tcssa.errors import FeatureFileError, UsageError
 from tcssa.features import open_bag
 from tcssa.slides.image.small_picture import Picture
 from tcssa.vqa.answering.prefill import Prompt
 from tcssa.vqa.answering.question_runner import Asker
-from tcssa.vqa.answering.slide_tokens import UnusableSlideError, see_slide
+from tcssa.vqa.answering.slide_tokens import SeenSlide, UnusableSlideError, see_slide
 from tcssa.vqa.answering.streaming import Sampler
 from tcssa.vqa.conversation import LETTERS, MAX_OPTIONS, Turn
 from tcssa.vqa.endpoint.asked_model import ways_of
@@ -83,6 +84,8 @@ class SlideOracle:
         batch_size: Prompts read at a time.
         max_new_tokens: Most tokens of a written answer; a longer one is cut.
         served: The language model, where a server holds it.
+        tokens: The slide's visual tokens, where they are made already; ``path`` is then their file,
+            and nothing tells where they lie.
 
     Raises:
         FeatureFileError: The features cannot be read, or there are none.
@@ -98,19 +101,17 @@ class SlideOracle:
         batch_size: int = 16,
         max_new_tokens: int = 64,
         served: ServedModel | None = None,
+        tokens: Tensor | None = None,
     ) -> None:
         self.loaded, self.path, self.batch_size = loaded, path, batch_size
-        try:
-            self.visual, sums = see_slide(loaded, path)
-        except UnusableSlideError as error:
-            raise FeatureFileError(path, str(error)) from None
+        self.visual, sums = _seen(loaded, path) if tokens is None else SeenSlide(tokens, None)
         model, ways = loaded.model, ways_of(loaded, served, batch_size, max_new_tokens)
         self.writer, self.likelihood = ways.writer, ways.letters
         self.asker = Asker(loaded.prompts, self.likelihood, self.writer, ways.context)
         self.weigh: Weigh = log_likelihoods
         if served is not None:
             self.weigh = partial(served_log_likelihoods, served)
-        self.coords, self.patch_size = _pixels(path)
+        self.coords, self.patch_size = _pixels(path) if tokens is None else (None, None)
         self.places: SlotPlaces | None = None
         if isinstance(model.visual, SlotVisual) and sums is not None:
             where = None if self.coords is None else torch.from_numpy(self.coords)
@@ -293,6 +294,13 @@ def check_question(question: str, options: Sequence[str]) -> None:
         raise UsageError(f"2 to {MAX_OPTIONS} options can be given, not {len(options)}")
     if any(not option.strip() for option in options):
         raise UsageError("an option is empty")
+
+
+def _seen(loaded: LoadedVqa, path: Path) -> SeenSlide:
+    try:
+        return see_slide(loaded, path)
+    except UnusableSlideError as error:
+        raise FeatureFileError(path, str(error)) from None
 
 
 def _pixels(path: Path) -> tuple[NDArray[Any] | None, int | None]:

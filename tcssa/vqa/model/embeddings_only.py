@@ -70,7 +70,7 @@ def load_embeddings(folder: Path, *, trust_remote_code: bool = False) -> LoadedL
             )
         name = next(name for name, module in model.named_modules() if module is inputs)
         weight = _tensor(weights, f"{name}.weight")
-        embeddings = nn.Embedding(*weight.shape, _weight=weight)
+        embeddings = nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight)
     only = EmbeddingsOnly(config, model.generation_config, embeddings)
     return LoadedLLM(only.eval(), tokenizer, str(folder.resolve()), hash_of_files(weights))
 
