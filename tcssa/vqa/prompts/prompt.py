@@ -16,7 +16,7 @@ from typing import Any
 
 from tcssa.errors import NothingToLearnError, PromptError, TemplateError
 from tcssa.vqa.conversation import IMAGE_MARK, LETTERS, Turn
-from tcssa.vqa.prompts.plain_text import TextEncoder
+from tcssa.vqa.prompts.plain_text import After, TextEncoder
 from tcssa.vqa.prompts.template import ChatTemplate, Piece
 
 IGNORED = -100
@@ -132,6 +132,8 @@ class PromptBuilder:
     def _checked(self, turns: Sequence[Turn]) -> list[Turn]:
         """Return the turns with their system prompt, stripped of white space around them."""
         kept = [Turn(turn.role, turn.text.strip()) for turn in turns]
+        if self.template.before_system is None and kept and kept[0].role == "system":
+            raise PromptError("it has a system prompt, and this model takes none")
         if self.system and (not kept or kept[0].role != "system"):
             kept.insert(0, Turn("system", self.system))
         talk = kept[1:] if kept and kept[0].role == "system" else kept
@@ -148,6 +150,7 @@ class PromptBuilder:
         ids: list[int] = []
         learned: list[bool] = []
         run, run_is_learned = "", False
+        after: After = "nothing"
 
         def add(found: Sequence[int], is_learned: bool) -> None:
             ids.extend(found)
@@ -155,13 +158,16 @@ class PromptBuilder:
 
         for text, special, is_learned in self._stretches(pieces, num_visual):
             if special is not None or is_learned != run_is_learned:
-                add(self._text.plain(run), run_is_learned)
+                add(self._text.plain(run, after), run_is_learned)
+                after = "text" if run else after
                 run, run_is_learned = "", is_learned
             if special is None:
-                run += text
+                strips = not run and after == "special" and ids[-1] in self._text.stripping
+                run += text.lstrip() if strips else text
             else:
                 add([special], is_learned)
-        add(self._text.plain(run), run_is_learned)
+                after = "special"
+        add(self._text.plain(run, after), run_is_learned)
         return ids, learned
 
     def _stretches(
@@ -210,8 +216,13 @@ def _around_slide(text: str, num_visual: int) -> tuple[str, str]:
 
 
 def _spare_token(tokenizer: Any, special: Iterable[str], template: ChatTemplate) -> str:
-    """Choose a special token that no conversation needs: one meant for images, else the last."""
+    """Choose a special token that no conversation needs: one meant for images, else the last.
+
+    The last resort is the token of what cannot be spelled, where bytes spell everything.
+    """
     spare = [token for token in special if _is_spare(token, tokenizer, template)]
+    if not spare and getattr(tokenizer.backend_tokenizer.model, "byte_fallback", False):
+        spare = [tokenizer.unk_token] if tokenizer.unk_token in special else []
     if not spare:
         raise TemplateError(
             "the tokenizer has no special token to spare for slides",

@@ -10,22 +10,26 @@ or refused.
 answer without thinking, and their program drops it from all turns but the last. Of a conversation
 of several turns most answers would then be learned after other marks than the model is asked with.
 Here the block stands before every answer: what an answer follows is the same to the token in
-training and in asking.
+training and in asking. A model that is asked with an open ``<think>`` (DeepSeek-R1, Qwen3-Thinking)
+is asked with an empty thought in its place, and learns its answers after one.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from tcssa.errors import TemplateError
 from tcssa.vqa.conversation import Role, Turn
 
 _EMPTY_THOUGHT = re.compile(r"<think>\s*</think>\s*")
+_OPEN_THOUGHT = re.compile(r"<think>\s*$")
+_NO_THOUGHT = "<think>\n\n</think>\n\n"
 _SYSTEM = Turn("system", "Be brief.\nBe right.")
 _ASKED, _SAID = Turn("user", "One question?"), Turn("assistant", "One answer.")
 _ASKED_AGAIN = Turn("user", "Another one,\n\nof two lines?")
@@ -56,6 +60,8 @@ class ChatTemplate(BaseModel):
     after_user: str
     before_assistant: str
     """The mark that asks the assistant to speak."""
+    before_answer: str = ""
+    """White space that the assistant's words begin with; it is learned."""
     end: str
     """The token by which the assistant ends its turn; it is learned."""
     after_assistant: str
@@ -75,8 +81,15 @@ class ChatTemplate(BaseModel):
                 "the tokenizer brings no chat template, so nobody knows how the model is asked",
                 hint="use an instruction-tuned model, as Qwen3 or SmolLM2-Instruct",
             )
-        template = cls(**_find_marks(tokenizer))
-        _verify(template, tokenizer)
+        marks, stock = _find_marks(tokenizer)
+        template = cls.model_validate(marks)
+        _verify(template, stock, tokenizer, [])
+        if template.before_system is not None:
+            try:
+                _verify(template, stock, tokenizer, [_SYSTEM])
+            except TemplateError:  # it stands elsewhere in longer conversations
+                marks |= {"before_system": None, "after_system": ""}
+                template = cls.model_validate(marks)
         return template
 
     def pieces(self, turns: Sequence[Turn], *, ask: bool = False) -> Iterator[Piece]:
@@ -92,6 +105,8 @@ class ChatTemplate(BaseModel):
             before, after = self._around(turn)
             learned = turn.role == "assistant" and bool(turn.text)
             yield Piece(before)
+            if turn.role == "assistant":
+                yield Piece(self.before_answer, is_learned=learned)
             yield Piece(turn.text, turn.role, learned)
             if turn.role == "assistant":
                 yield Piece(self.end, is_learned=learned)
@@ -110,7 +125,8 @@ class ChatTemplate(BaseModel):
 
     def jinja(self) -> str:
         """Return the template as Jinja with ``{% generation %}``, for tools that mask by it."""
-        marks = {name: json.dumps(value) for name, value in self.model_dump().items()}
+        texts = {"before_answer": "", **self.model_dump()}
+        marks = {name: json.dumps(value) for name, value in texts.items()}
         system = (
             "{{ %(before_system)s + messages[0].content | trim + %(after_system)s }}"
             if self.before_system is not None
@@ -122,11 +138,20 @@ class ChatTemplate(BaseModel):
             "{%% for message in messages %%}{%% if message.role == 'user' %%}"
             "{{ %(before_user)s + message.content | trim + %(after_user)s }}"
             "{%% elif message.role == 'assistant' %%}{{ %(before_assistant)s }}"
-            "{%% generation %%}{{ message.content | trim + %(end)s }}{%% endgeneration %%}"
+            "{%% generation %%}{{ %(before_answer)s + message.content | trim + %(end)s }}"
+            "{%% endgeneration %%}"
             "{{ %(after_assistant)s }}{%% endif %%}{%% endfor %%}"
             "{%% if add_generation_prompt %%}{{ %(before_assistant)s }}{%% endif %%}"
         )
         return program % marks
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what most models lack, so that what was saved without it has the same hash."""
+        content: dict[str, Any] = handler(self)
+        if not self.before_answer:
+            content.pop("before_answer", None)
+        return content
 
     def _around(self, turn: Turn) -> tuple[str, str]:
         if turn.role == "user":
@@ -134,11 +159,28 @@ class ChatTemplate(BaseModel):
         if turn.role == "assistant":
             return self.before_assistant, self.after_assistant
         if self.before_system is None:
-            raise TemplateError("this model takes no system prompt", hint="leave out --system")
+            raise TemplateError(
+                "this model takes no system prompt",
+                hint="leave out --system, and system turns of the conversations",
+            )
         return self.before_system, self.after_system
 
 
-def _find_marks(tokenizer: Any) -> dict[str, str | None]:
+@dataclass(frozen=True)
+class _Stock:
+    """Marks of a tokenizer's own program that differ from ours."""
+
+    ask: str
+    """Asks the assistant to speak; it may open a thought."""
+    earlier: str
+    """Stands before answers that a question follows; they may lack an empty thought."""
+    last: str
+    """Stands before the last answer, up to its words."""
+    tail: str
+    """Ends what nobody is asked to go on with; it is no part of a conversation."""
+
+
+def _find_marks(tokenizer: Any) -> tuple[dict[str, str | None], _Stock]:
     """Read the marks off what the program renders."""
     asked = _stock(tokenizer, [_ASKED])
     prompt = _stock(tokenizer, [_ASKED], ask=True)
@@ -146,58 +188,92 @@ def _find_marks(tokenizer: Any) -> dict[str, str | None]:
     twice = _stock(tokenizer, [_ASKED, _SAID, _ASKED_AGAIN])
     if asked is None or prompt is None or answered is None or twice is None:
         raise TemplateError("the chat template cannot render a plain conversation")
-    before_assistant = _rest(prompt, asked)
-    after_answer = _rest(answered, prompt + _SAID.text)
-    end = _leading_token(after_answer, tokenizer)
+    tail = "" if prompt.startswith(asked) else _token_at(asked, tokenizer, str.endswith)
+    asked, answered, twice = (_without_end(text, tail) for text in (asked, answered, twice))
+    ask = _rest(prompt, asked)
+    last, _, after_answer = _rest(answered, asked).partition(_SAID.text)
     head, _, after_user = asked.partition(_ASKED.text)
+    earlier = _rest(twice, asked).partition(_SAID.text)[0]
     between = twice.rpartition(_SAID.text)[2].partition(_ASKED_AGAIN.text)[0]
     before_user = _rest(between, after_answer)
+    before_assistant, before_answer = _before_answer(ask, last)
+    if earlier != last and not _EMPTY_THOUGHT.fullmatch(_rest(last, earlier)):
+        raise _not_understood(f"{_rest(last, earlier)!r} stands before the last answer only")
+    end = _token_at(after_answer, tokenizer, str.startswith)
+    if not end:
+        raise _not_understood(f"no special token ends an answer, but {after_answer!r}")
     with_system = _stock(tokenizer, [_SYSTEM, _ASKED])
     before_system, after_system = None, ""
     if with_system is not None and _SYSTEM.text in with_system:
-        before_system, _, rest = with_system.partition(_SYSTEM.text)
-        after_system = _without_end(rest.partition(_ASKED.text)[0], before_user)
-    return {
+        before, _, rest = with_system.partition(_SYSTEM.text)
+        between = rest.partition(_ASKED.text)[0]
+        if between.endswith(before_user):  # else it is a part of the user's turn
+            before_system, after_system = before, _without_end(between, before_user)
+    marks = {
         "no_system": _without_end(head, before_user),
         "before_system": before_system,
         "after_system": after_system,
         "before_user": before_user,
         "after_user": after_user,
         "before_assistant": before_assistant,
+        "before_answer": before_answer,
         "end": end,
         "after_assistant": after_answer[len(end) :],
     }
+    return marks, _Stock(ask, earlier, last, tail)
 
 
-def _verify(template: ChatTemplate, tokenizer: Any) -> None:
-    """Compare with what the program renders, with and without system, of one and two turns."""
-    earlier = _before_earlier_answers(template, tokenizer)
+def _before_answer(ask: str, last: str) -> tuple[str, str]:
+    """Return the mark that we ask the assistant with, and white space that its answer begins with.
+
+    Args:
+        ask: The program's mark that asks the assistant.
+        last: What it puts between a question and its answer.
+    """
+    thought = _OPEN_THOUGHT.search(ask)
+    if thought is None:
+        before_answer = _rest(last, ask)
+        if before_answer.strip():
+            raise _not_understood(f"{before_answer!r} begins an answer, and is asked for by nobody")
+        return ask, before_answer
+    mark = ask[: thought.start()]
+    closed = _rest(last, mark)
+    if closed and not _EMPTY_THOUGHT.fullmatch(closed):
+        raise _not_understood(f"{closed!r} stands before an answer, and {ask!r} asks for one")
+    return mark + (closed or _NO_THOUGHT), ""
+
+
+def _verify(template: ChatTemplate, stock: _Stock, tokenizer: Any, first: list[Turn]) -> None:
+    """Compare with what the program renders, of one and two turns.
+
+    Args:
+        template: The marks that were found.
+        stock: The program's own, where they differ.
+        tokenizer: The tokenizer.
+        first: A system prompt, or nothing.
+
+    Raises:
+        TemplateError: The program renders something else.
+    """
     talk = [_ASKED, _SAID, _ASKED_AGAIN, _SAID_AGAIN]
-    for first in ([], [_SYSTEM]) if template.before_system is not None else ([],):
-        for length in range(1, len(talk) + 1):
-            turns = [*first, *talk[:length]]
-            for ask in (False, True) if turns[-1].role == "user" else (False,):
-                stock = _stock(tokenizer, turns, ask=ask)
-                if stock != _as_stock(template, turns, earlier, ask=ask):
-                    raise _not_understood(f"{len(turns)} turns, rendered as {stock!r}")
+    for length in range(1, len(talk) + 1):
+        turns = [*first, *talk[:length]]
+        for ask in (False, True) if turns[-1].role == "user" else (False,):
+            rendered = _stock(tokenizer, turns, ask=ask)
+            if rendered != _as_stock(template, stock, turns, ask=ask):
+                raise _not_understood(f"{len(turns)} turns, rendered as {rendered!r}")
 
 
-def _before_earlier_answers(template: ChatTemplate, tokenizer: Any) -> str:
-    """Return the program's marks before earlier answers, which may lack an empty thought."""
-    twice = _stock(tokenizer, [_ASKED, _SAID, _ASKED_AGAIN]) or ""
-    earlier = _rest(twice.partition(_SAID.text)[0], template.render([_ASKED]))
-    dropped = _rest(template.before_assistant, earlier)
-    if dropped and not _EMPTY_THOUGHT.fullmatch(dropped):
-        raise _not_understood(f"{dropped!r} stands before the last answer only")
-    return earlier
-
-
-def _as_stock(template: ChatTemplate, turns: Sequence[Turn], earlier: str, *, ask: bool) -> str:
-    """Render as we do, but with the program's marks before answers that a question follows."""
+def _as_stock(template: ChatTemplate, stock: _Stock, turns: Sequence[Turn], *, ask: bool) -> str:
+    """Render as we do, but with the program's own marks around answers."""
     last = max(place for place, turn in enumerate(turns) if turn.role == "user")
-    history = template.model_copy(update={"before_assistant": earlier}).render(turns[:last])
-    whole = template.render(turns, ask=ask)
-    return history + whole[len(template.render(turns[:last])) :]
+    begun, now = (
+        template.model_copy(update={"before_assistant": mark, "before_answer": ""})
+        for mark in (stock.earlier, stock.last)
+    )
+    history = begun.render(turns[:last])
+    rest = now.render(turns)[len(now.render(turns[:last])) :]
+    return history + rest + (stock.ask if ask else stock.tail)
 
 
 def _stock(tokenizer: Any, turns: Sequence[Turn], *, ask: bool = False) -> str | None:
@@ -227,13 +303,10 @@ def _without_end(text: str, end: str) -> str:
     return text[: len(text) - len(end)]
 
 
-def _leading_token(text: str, tokenizer: Any) -> str:
-    """Return the special token that a text begins with."""
-    tokens = [token.content for token in tokenizer.added_tokens_decoder.values()]
-    found = [token for token in tokens if text.startswith(token)]
-    if not found:
-        raise _not_understood(f"no special token ends an answer, but {text!r}")
-    return str(max(found, key=len))
+def _token_at(text: str, tokenizer: Any, is_there: Callable[[str, str], bool]) -> str:
+    """Return the special token that a text begins or ends with; nothing if none."""
+    tokens = [str(token.content) for token in tokenizer.added_tokens_decoder.values()]
+    return max((token for token in tokens if is_there(text, token)), key=len, default="")
 
 
 def _not_understood(what: str) -> TemplateError:
