@@ -92,7 +92,8 @@ def _read_config(path: Path) -> Any:  # a LoraConfig; peft types its own loosely
 
     peft acts on what stands there: one field names a module to import, others change what is
     computed. So the fields that we set are read, and all others must have the values that peft
-    gives them by itself.
+    gives them by itself. A field that is not known here, as adapters of other
+    versions of peft have them, must be empty.
 
     Raises:
         CheckpointError: The file cannot be read, or says more than an adapter of ours does.
@@ -104,7 +105,7 @@ def _read_config(path: Path) -> Any:  # a LoraConfig; peft types its own loosely
     config: Any = LoraConfig(**settings, inference_mode=True)
     usual = json.loads(json.dumps(config.to_dict(), default=sorted))
     for name in sorted(content.keys() - _SAID_OTHERWISE - _Settings.model_fields.keys()):
-        if name not in usual or content[name] != usual[name]:
+        if content[name] != usual.get(name) and (name in usual or content[name]):
             raise CheckpointError(
                 path,
                 f"sets {name[:40]!r} to {str(content[name])[:60]!r}, which no adapter of ours does",

@@ -92,6 +92,16 @@ class ChatTemplate(BaseModel):
                 template = cls.model_validate(marks)
         return template
 
+    @classmethod
+    def without_marks(cls, end: str) -> Self:
+        """Return a template that puts no marks around anybody's words.
+
+        Args:
+            end: The token by which the assistant ends its turn.
+        """
+        nothing = dict.fromkeys(("no_system", "after_system", "before_user", "after_user"), "")
+        return cls(**nothing, before_system=None, before_assistant="", end=end, after_assistant="")
+
     def pieces(self, turns: Sequence[Turn], *, ask: bool = False) -> Iterator[Piece]:
         """Split a conversation into pieces.
 
