@@ -43,7 +43,8 @@ class CorpusSettings(Section):
     """
 
     data: Path | None = Field(
-        default=None, description="Conversations to learn from, in the JSON of SlideInstruct."
+        default=None,
+        description="Conversations to learn from: JSON of SlideInstruct or LLaVA, or messages (JSON, JSONL).",
     )
     features: Annotated[list[Path], NoDecode, BeforeValidator(_as_list)] = Field(
         default=[],

@@ -1,7 +1,9 @@
-"""Conversations about slides, as SlideInstruct and SlideChat store them.
+"""Conversations about slides, as SlideInstruct, SlideChat and LLaVA store them, and as messages.
 
-A JSON list of ``{"id", "image": ["./BLCA/TCGA-….csv"], "conversations": [{"from", "value"}]}``.
-Captions (stage 1) and question answering (stage 2) come in this form.
+A JSON list, or a line each, of ``{"id", "image": ["./BLCA/TCGA-….csv"], "conversations": [{"from",
+"value"}]}``, or of ``{"images": ["…"], "messages": [{"role", "content"}]}``, whose content is text
+or a list of parts, text and one image. Captions (stage 1) and question answering (stage 2) come in
+these forms.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tcssa.errors import TableError
-from tcssa.files.text import read_json
+from tcssa.files.text import lines_of, parse_json, read_json, read_text
 from tcssa.vqa.conversation import IMAGE_MARK, Conversation, Role, Turn
 from tcssa.vqa.data.faults import (
     EMPTY_ANSWER,
@@ -22,6 +24,9 @@ from tcssa.vqa.data.faults import (
     FaultError,
 )
 
+_BY_LINE = (".jsonl", ".ndjson")
+_IMAGE = "image"
+"""Type of a part, and its field that names the slide."""
 _ROLES: dict[str, Role] = {
     "human": "user",
     "user": "user",
@@ -50,15 +55,20 @@ class ReadResult:
 def read_conversations(path: Path) -> ReadResult:
     """Read conversations; faulty rows are left out, and every fault is listed.
 
+    Args:
+        path: A JSON list; or an object a line, if it is named ``.jsonl`` or ``.ndjson``.
+
     Raises:
         TableError: The file cannot be read, or is not a JSON list.
     """
-    content = read_json(path, TableError, top=list)
-    result = ReadResult(path, [], num_rows=len(content))
+    by_line = path.suffix.lower() in _BY_LINE
+    rows = _lines(path) if by_line else read_json(path, TableError, top=list)
+    result = ReadResult(path, [], num_rows=len(rows))
     seen: set[str] = set()
-    for number, row in enumerate(content, start=1):
+    for number, row in enumerate(rows, start=1):
         try:
-            conversation = _conversation(row, number, path)
+            parsed = _parsed(row, number, path) if by_line else row
+            conversation = _conversation(parsed, number, path)
         except FaultError as error:
             result.row_faults.append(error.fault)
             continue
@@ -70,22 +80,32 @@ def read_conversations(path: Path) -> ReadResult:
     return result
 
 
+def _lines(path: Path) -> list[str]:
+    return [line for line in lines_of(read_text(path, TableError)) if line.strip()]
+
+
+def _parsed(line: str, number: int, path: Path) -> Any:
+    try:
+        return parse_json(line, path, TableError, top=dict)
+    except TableError as error:
+        raise FaultError(number, MALFORMED, error.reason) from None
+
+
 def _conversation(row: Any, number: int, path: Path) -> Conversation:
     """Parse one row; raise `FaultError` if it cannot be used."""
     if not isinstance(row, dict):
         raise FaultError(number, MALFORMED, f"is a {type(row).__name__}, not an object")
-    images = row.get("image")
-    images = [images] if isinstance(images, str) else images
-    if not isinstance(images, list) or len(images) != 1 or not isinstance(images[0], str):
-        raise FaultError(number, MALFORMED, f"'image' must name one slide, found {images!r}")
-    said = row.get("conversations")
-    if not isinstance(said, list) or not said:
-        raise FaultError(number, MALFORMED, "has no conversations")
+    lists = [name for name in ("conversations", "messages") if row.get(name) is not None]
+    said = row[lists[0]] if lists else None
+    if len(lists) > 1 or not isinstance(said, list) or not said:
+        what = "both conversations and messages" if len(lists) > 1 else "no conversations"
+        raise FaultError(number, MALFORMED, f"has {what}")
     row_id = number if row.get("id") is None else row["id"]
     if not isinstance(row_id, str | int):
         raise FaultError(
             number, MALFORMED, f"'id' must be text or a whole number, found {row_id!r}"
         )
+    slide = _slide(row, said, number)
     turns = [_turn(turn, number) for turn in said]
     spoken = turns[1:] if turns[0].role == "system" else turns
     expected: list[Role] = ["user", "assistant"]
@@ -98,16 +118,50 @@ def _conversation(row: Any, number: int, path: Path) -> Conversation:
         raise FaultError(number, EMPTY_ANSWER, "an answer is empty")
     return Conversation(
         row_id=str(row_id),
-        slide=images[0],
+        slide=slide,
         turns=tuple(turns),
         source=f"{path.name}, row {number}",
     )
 
 
+def _slide(row: dict[str, Any], said: list[Any], number: int) -> str:
+    """Return the one slide that a row names, beside its turns or in a part of one."""
+    found: list[Any] = []
+    for name in ("image", "images"):
+        images = row.get(name)
+        found += [] if images is None else images if isinstance(images, list) else [images]
+    for turn in said:
+        content = turn.get("content") if isinstance(turn, dict) else None
+        for part in content if isinstance(content, list) else ():
+            if isinstance(part, dict) and part.get("type") == _IMAGE and _IMAGE in part:
+                found.append(part[_IMAGE])
+    if len(found) != 1 or not isinstance(found[0], str):
+        raise FaultError(number, MALFORMED, f"'image' must name one slide, found {found!r}")
+    return found[0]
+
+
 def _turn(turn: Any, number: int) -> Turn:
-    if not isinstance(turn, dict) or not isinstance(turn.get("value"), str):
-        raise FaultError(number, MALFORMED, "a turn has no text 'value'")
-    speaker = turn.get("from")
+    """Read a turn: ``from`` and ``value``, or ``role`` and ``content``."""
+    if not isinstance(turn, dict) or ("value" in turn and "content" in turn):
+        raise FaultError(number, MALFORMED, "a turn has no text 'value' or 'content', or both")
+    text = _text(turn.get("value", turn.get("content")))
+    if text is None:
+        raise FaultError(number, MALFORMED, "a turn has no text 'value' or 'content'")
+    speaker = turn.get("from", turn.get("role"))
     if not isinstance(speaker, str) or speaker not in _ROLES:
         raise FaultError(number, MALFORMED, f"a turn is from {speaker!r}")
-    return Turn(_ROLES[speaker], turn["value"])
+    return Turn(_ROLES[speaker], text)
+
+
+def _text(content: Any) -> str | None:
+    """Return a turn's text, its parts put together; None if there are parts of other kinds."""
+    if isinstance(content, str):
+        return content
+    texts: list[str] = []
+    for part in content if isinstance(content, list) and content else [None]:
+        kind = part.get("type") if isinstance(part, dict) else None
+        text = IMAGE_MARK if kind == _IMAGE else part.get("text") if kind == "text" else None
+        if not isinstance(text, str):
+            return None
+        texts.append(text)
+    return "\n".join(texts)

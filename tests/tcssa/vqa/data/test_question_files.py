@@ -138,6 +138,75 @@ def test_several_turns_are_kept_and_faulty_rows_are_named(tmp_path: Path) -> Non
     assert read.num_rows == 8
 
 
+TOLD = (Turn("system", "Be brief."), Turn("user", "<image>\nOne?"), Turn("assistant", "1"))
+MESSAGES = {
+    "images": ["s.csv"],
+    "messages": [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "<image>\nOne?"},
+        {"role": "assistant", "content": "1"},
+    ],
+}
+PARTS = {
+    "messages": [
+        MESSAGES["messages"][0],
+        {
+            "role": "user",
+            "content": [{"type": "image", "image": "s.csv"}, {"type": "text", "text": "One?"}],
+        },
+        {"role": "assistant", "content": [{"type": "text", "text": "1"}]},
+    ]
+}
+LLAVA = {
+    **row(("system", "Be brief."), ("human", "<image>\nOne?"), ("gpt", "1"), image="s.csv"),
+    "id": 7,
+}
+
+
+@pytest.mark.parametrize("told", [MESSAGES, PARTS, LLAVA], ids=["messages", "parts", "llava"])
+@pytest.mark.parametrize("name", ["x.json", "x.jsonl"])
+def test_messages_and_llava_are_read_as_a_list_and_by_line(
+    tmp_path: Path, told: dict[str, object], name: str
+) -> None:
+    path, rows = tmp_path / name, [told, told]
+    by_line = "\n\n".join(map(json.dumps, rows)) + "\n"
+    path.write_text(by_line if name.endswith("l") else json.dumps(rows))
+    read = read_conversations(path)
+    assert read.num_rows == len(read.conversations) == 2
+    first = read.conversations[0]
+    assert (first.slide, first.turns, first.source) == ("s.csv", TOLD, f"{name}, row 1")
+
+
+def test_lines_that_cannot_be_read_are_named_by_row(tmp_path: Path) -> None:
+    said = MESSAGES["messages"]
+    rows: list[object] = [
+        MESSAGES,
+        {**MESSAGES, "conversations": LLAVA["conversations"]},
+        {"messages": said},
+        {**MESSAGES, "image": "another.csv"},
+        {**MESSAGES, "messages": [*said[:2], {"role": "tool", "content": "1"}]},
+        {**MESSAGES, "messages": [*said[:2], {"role": "assistant", "content": None}]},
+        {
+            **MESSAGES,
+            "messages": [{"role": "user", "content": [{"type": "audio", "text": "x"}]}, said[2]],
+        },
+        {**MESSAGES, "messages": [{"role": "user", "content": "a", "value": "b"}, said[2]]},
+        {**MESSAGES, "messages": [*said, {"role": "system", "content": "More."}]},
+    ]
+    lines = [*map(json.dumps, rows), "{half", "[1]"]
+    (tmp_path / "x.jsonl").write_text("\n".join(lines))
+    read = read_conversations(tmp_path / "x.jsonl")
+    assert len(read.conversations) == 1
+    assert [fault.row for fault in read.row_faults] == list(range(2, 12))
+    wanted = [
+        "both conversations and messages", "must name one slide", "must name one slide",
+        "from 'tool'", "no text", "no text", "or both", "must take turns", "not valid JSON",
+        "must hold",
+    ]  # fmt: skip
+    for fault, said_of_it in zip(read.faults, wanted, strict=True):
+        assert said_of_it in fault
+
+
 @pytest.mark.parametrize(
     "change",
     [
