@@ -19,10 +19,11 @@ TRUST_OPTION = "--trust-remote-code"
 DEFAULT_LLM = "Qwen/Qwen3-4B-Instruct-2507"
 _CACHE_SETTINGS = ("slot_cache", "use_slot_cache")
 VisualKind = Literal["tcssa", "sample", "mean", "abmil", "full"]
-BenchmarkKind = Literal["slidebench-tcga", "slidebench-bcnb", "wsi-vqa"]
 AttentionKind = Literal["sdpa", "flash", "eager"]
 QuantizeKind = Literal["nf4", "int8"]
-FileKind = Literal["conversations", BenchmarkKind]
+BenchmarkKind = Literal["slidebench-tcga", "slidebench-bcnb", "wsi-vqa", "conversations"]
+"""Kinds of question files that a model is scored on; conversations are open questions."""
+FileKind = BenchmarkKind
 """Kinds of question files."""
 SeveralSlides = Literal["error", "dx1", "first"]
 """What to do where a question names a patient who has several slides: refuse and name the slides,
@@ -44,7 +45,8 @@ class CorpusSettings(Section):
 
     data: Path | None = Field(
         default=None,
-        description="Conversations to learn from: JSON of SlideInstruct or LLaVA, or messages (JSON, JSONL).",
+        description="Conversations to learn from: JSON of SlideInstruct or LLaVA, or messages "
+        "(JSON, JSONL).",
     )
     features: Annotated[list[Path], NoDecode, BeforeValidator(_as_list)] = Field(
         default=[],

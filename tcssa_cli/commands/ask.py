@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -82,14 +83,8 @@ def ask(
     """
     output = Output(as_json)
     places = {"features": features, "slide": slide, "tokens": tokens}
-    if sum(place is not None for place in places.values()) != 1:
-        raise UsageError(
-            "one slide is needed: its --features, the --slide itself, or its --tokens",
-            hint="give one of these",
-        )
     settings = given(AskSettings, flags)
-    if tokens is not None and settings.budget is not None:
-        raise UsageError("--budget is for slots that are made here", hint="encode with --budget")
+    _require_one_slide(places, settings)
     from tcssa.vqa.explain.ask import answer_question
 
     answer, picture = answer_question(
@@ -99,6 +94,16 @@ def ask(
         {**asdict(answer), "picture": picture},
         lambda console: _show(console, answer, picture),
     )
+
+
+def _require_one_slide(places: Mapping[str, Path | None], settings: AskSettings) -> None:
+    if sum(place is not None for place in places.values()) != 1:
+        raise UsageError(
+            "one slide is needed: its --features, the --slide itself, or its --tokens",
+            hint="give one of these",
+        )
+    if places["tokens"] is not None and settings.budget is not None:
+        raise UsageError("--budget is for slots that are made here", hint="encode with --budget")
 
 
 def _show(console: Console, answer: Answer, picture: Path | None) -> None:

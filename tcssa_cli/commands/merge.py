@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,25 +80,29 @@ def merge(
         refuse_others([_LLM], [], flags, "files of slots are merged")
         _merge_files(output, files, model, out, same_slide, budget, device)
         return
-    if len(files) > 1:
+    of_files = {"--model": model, "--same-slide": same_slide or None, "--budget": budget}
+    _require_run_alone(folders[0], len(files), of_files)
+    _merge_run(output, folders[0], out, given(LanguageModelOptions, flags["llm"]))
+
+
+def _require_run_alone(folder: Path, num_things: int, of_files: Mapping[str, object]) -> None:
+    """Refuse what does not go with a run: other things to merge, and options of files of slots."""
+    if num_things > 1:
         raise UsageError(
-            f"{folders[0]} is a folder, and {len(files)} things are to be merged",
+            f"{folder} is a folder, and {num_things} things are to be merged",
             hint="give files of slots, or one run of train-vqa alone",
         )
-    of_files = {"--model": model, "--same-slide": same_slide or None, "--budget": budget}
     for flag, value in of_files.items():
         if value is not None:
-            raise UsageError(f"{flag} is for files of slots, and {folders[0]} is a folder")
+            raise UsageError(f"{flag} is for files of slots, and {folder} is a folder")
+
+
+def _merge_run(output: Output, run: Path, out: Path, llm: LanguageModelOptions) -> None:
     from tcssa.vqa.model.merge import merge_vqa
 
-    merge_vqa(folders[0], out, **given(LanguageModelOptions, flags["llm"]).model_dump())
-    output.result(
-        {"run": folders[0], "folder": out},
-        lambda console: console.print(
-            f"one folder with everything: {out}\nserve it: vllm serve {out} --enable-prompt-embeds",
-            soft_wrap=True,
-        ),
-    )
+    merge_vqa(run, out, **llm.model_dump())
+    shown = f"one folder with everything: {out}\nserve it: vllm serve {out} --enable-prompt-embeds"
+    output.result({"run": run, "folder": out}, lambda console: console.print(shown, soft_wrap=True))
 
 
 def _merge_files(

@@ -18,7 +18,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_becomes_a_folder_that_a_server_reads(tcssa: Run, run: Path, tmp_path: Path) -> None:
     out = tmp_path / "merged"
-    left = tmp_path / ".merged.merging"  # by a merge that was killed
+    left = tmp_path / ".merged.tcssa-part"  # by a merge that was killed
     left.mkdir()
     (left / "model.safetensors").write_bytes(b"half")
     done = tcssa("merge", run, "--out", out)

@@ -186,10 +186,8 @@ def slots_to_store(
     if (sums := slide.unfolded) is not None:
         of_all = _sums(sums.mass, sums.mean(), sums.places)
         arrays |= {f"unfolded/{name}": values for name, values in of_all.items()}
-    if slide.logits is not None:
-        arrays["logits"] = slide.logits
-    if slide.tokens is not None:
-        arrays["tokens"] = slide.tokens
+    heads = {"logits": slide.logits, "tokens": slide.tokens}
+    arrays |= {name: made for name, made in heads.items() if made is not None}
     said: dict[str, dict[str, Any]] = {
         "features": {**_attributes(facts, encoder), **(more or {})},
         "logits": {"classes": list(classes or ())},
@@ -197,10 +195,7 @@ def slots_to_store(
     if projector_sha256 is not None:
         said["tokens"] = {"projector_sha256": projector_sha256}
     if positions is not None:
-        kind: dict[str, Any] = {
-            "coords_unit": positions.unit,
-            "coords_point": positions.point,
-        }
+        kind: dict[str, Any] = {"coords_unit": positions.unit, "coords_point": positions.point}
         said |= {"centroids": kind, "spread": kind}
     if facts.um_per_coord is not None:
         said |= {name: {"um_per_coord": facts.um_per_coord} for name in WAVES}

@@ -15,8 +15,14 @@ from tcssa.errors import TableError
 from tcssa.files.checksums import file_sha256
 from tcssa.files.table import read_table
 from tcssa.files.text import read_json
-from tcssa.vqa.conversation import Question
-from tcssa.vqa.data.faults import REPEATED_ID, REPEATED_OPTION, Fault, FaultError
+from tcssa.vqa.conversation import IMAGE_MARK, Question
+from tcssa.vqa.data.faults import (
+    REPEATED_ID,
+    REPEATED_OPTION,
+    SEVERAL_TURNS,
+    Fault,
+    FaultError,
+)
 from tcssa.vqa.data.slidebench import (
     BCNB_CATEGORIES,
     SLIDEBENCH_COLUMNS,
@@ -24,6 +30,7 @@ from tcssa.vqa.data.slidebench import (
     slidebench_question,
     wsi_vqa_question,
 )
+from tcssa.vqa.data.slideinstruct import read_conversations
 from tcssa.vqa.settings import BenchmarkKind
 
 _CATEGORIES: dict[BenchmarkKind, Mapping[str, str]] = {
@@ -59,12 +66,14 @@ def read_benchmark(kind: BenchmarkKind, path: Path) -> Benchmark:
     """Read a benchmark; faulty rows are left out, and every fault is listed.
 
     Args:
-        kind: Which benchmark the file is.
-        path: The file: CSV for SlideBench, JSON for WSI-VQA.
+        kind: Which benchmark the file is; of ``conversations`` the first question of each is asked.
+        path: The file: CSV for SlideBench, JSON for WSI-VQA, either form of conversations.
 
     Raises:
         TableError: The file cannot be read, or is not of this kind.
     """
+    if kind == "conversations":
+        return _of_conversations(path)
     numbered = enumerate(_rows(kind, path), start=1)
     questions, faults, num_rows = [], [], 0
     seen: dict[str, int] = {}
@@ -97,6 +106,33 @@ def _question(kind: BenchmarkKind, row: Any, number: int, path: Path) -> Questio
     if kind == "wsi-vqa":
         return wsi_vqa_question(row, number, path)
     return slidebench_question(row, number, path, _CATEGORIES[kind])
+
+
+def _of_conversations(path: Path) -> Benchmark:
+    """Return the first question of each conversation in a file, which is an open one."""
+    read = read_conversations(path)
+    faults = [fault for fault in read.row_faults if fault.left_out]
+    unread = {fault.row for fault in faults}
+    numbers = (number for number in range(1, read.num_rows + 1) if number not in unread)
+    questions: dict[str, Question] = {}
+    for number, told in zip(numbers, read.conversations, strict=True):
+        if told.row_id in questions:
+            detail = f"the id {told.row_id!r} stands in {questions[told.row_id].source} too"
+            faults.append(Fault(number, REPEATED_ID, detail))
+            continue
+        asked = [turn for turn in told.turns if turn.role != "system"]
+        if len(told.turns) > 2:
+            detail = "its first question alone is asked, without a system turn"
+            faults.append(Fault(number, SEVERAL_TURNS, detail, left_out=False))
+        text = asked[0].text.replace(IMAGE_MARK, "", 1).strip()
+        answer = asked[1].text.strip()
+        questions[told.row_id] = Question(
+            told.row_id, told.slide, text, (), None, answer, {}, told.source
+        )
+    rows = read.num_rows
+    found = sorted(faults, key=lambda fault: fault.row)
+    kept = list(questions.values())
+    return Benchmark("conversations", path, file_sha256(path), _version(rows), rows, kept, found)
 
 
 def _remarks(question: Question, number: int) -> list[Fault]:

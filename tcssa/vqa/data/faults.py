@@ -13,6 +13,7 @@ EMPTY_QUESTION = "empty question"
 EMPTY_ANSWER = "empty answer"
 OUTSIDE = "answer not among the options"
 REPEATED_OPTION = "option stands twice"
+SEVERAL_TURNS = "more than one question"
 REPEATED_ID = "id stands twice"
 REPEATED_ROW = "row stands twice"
 

@@ -158,10 +158,10 @@ def _text(content: Any) -> str | None:
     if isinstance(content, str):
         return content
     texts: list[str] = []
-    for part in content if isinstance(content, list) and content else [None]:
-        kind = part.get("type") if isinstance(part, dict) else None
-        text = IMAGE_MARK if kind == _IMAGE else part.get("text") if kind == "text" else None
+    for part in content if isinstance(content, list) else ():
+        said = part if isinstance(part, dict) else {}
+        text = {_IMAGE: IMAGE_MARK, "text": said.get("text")}.get(str(said.get("type")))
         if not isinstance(text, str):
             return None
         texts.append(text)
-    return "\n".join(texts)
+    return "\n".join(texts) if texts else None

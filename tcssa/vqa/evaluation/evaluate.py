@@ -98,8 +98,7 @@ def evaluate(
             f"{len(index.chosen)} patients have several slides; of each one was taken "
             f"(--several {options.several})"
         )
-    metrics = _metrics(loaded, benchmark, plan, records, options, len(index.chosen))
-    metrics["system"] |= _server(served)
+    metrics = _metrics(loaded, served, benchmark, plan, records, options, len(index.chosen))
     warn_of_unanswered(metrics["statuses"], reporter)
     return write_report(folder, metrics)
 
@@ -203,6 +202,7 @@ def _other_tokens(other: str | None, tokens: SlideTokens) -> tuple[str, Tensor] 
 
 def _metrics(
     loaded: LoadedVqa,
+    served: ServedModel | None,
     benchmark: Benchmark,
     plan: _Plan,
     records: Sequence[AnswerRecord],
@@ -211,7 +211,11 @@ def _metrics(
 ) -> dict[str, Any]:
     """Return the content of ``metrics.json``."""
     return {
-        "system": {"name": loaded.folder.resolve().name, **loaded.describe()},
+        "system": {
+            "name": loaded.folder.resolve().name,
+            **loaded.describe(),
+            **_server(served),
+        },
         "benchmark": describe_benchmark(benchmark),
         "asked": {**options.model_dump(), "num_questions": len(plan.questions)},
         "patients_with_several_slides": num_chosen,

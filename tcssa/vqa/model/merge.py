@@ -5,10 +5,10 @@ transformers loads the folder as it is, for text; `load_vqa` loads it as a slide
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from tcssa.errors import RunError
+from tcssa.files.whole_folder import whole_folder
 from tcssa.vqa.model.llm import LoadedLLM, hash_of_files, weight_files
 from tcssa.vqa.model.model import SlideLanguageModel
 from tcssa.vqa.model.run import load_vqa, save_vqa
@@ -40,35 +40,28 @@ def merge_vqa(
         RunError: ``out`` holds something, or the run is merged already or cannot be loaded.
         LlmError: The language model is not found.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunError(out, "holds something already", hint="give another folder to merge into")
-    loaded = load_vqa(
-        folder,
-        llm=llm,
-        allow_hub=allow_hub,
-        trust_remote_code=trust_remote_code,
-        device="cpu",
-        quantized=False,
-    )
-    if loaded.llm.id == HERE:
-        raise RunError(folder, "is merged already", hint="copy it")
-    model = loaded.model
-    merged = model.llm.merge_and_unload(safe_merge=True) if model.has_lora else model.llm
-    tokenizer = loaded.prompts.tokenizer
-    tokenizer.chat_template = loaded.prompts.template.jinja()
-    staging = out.with_name(f".{out.name}.merging")
-    shutil.rmtree(staging, ignore_errors=True)  # of a merge that was killed
-    staging.mkdir(parents=True)
-    merged.save_pretrained(staging)
-    save_vqa(
-        staging,
-        SlideLanguageModel(model.visual, model.projector, merged, model.image_token_id),
-        loaded.prompts,
-        LoadedLLM(merged, tokenizer, HERE, hash_of_files(weight_files(staging))),
-        stage=loaded.settings.stage,
-        encoder=loaded.settings.encoder,
-        trust_remote_code=loaded.settings.llm.trust_remote_code,
-    )
-    if out.exists():
-        out.rmdir()  # empty, as was seen above; not every system renames over it
-    staging.rename(out)
+    with whole_folder(out) as staged:
+        loaded = load_vqa(
+            folder,
+            llm=llm,
+            allow_hub=allow_hub,
+            trust_remote_code=trust_remote_code,
+            device="cpu",
+            quantized=False,
+        )
+        if loaded.llm.id == HERE:
+            raise RunError(folder, "is merged already", hint="copy it")
+        model = loaded.model
+        merged = model.llm.merge_and_unload(safe_merge=True) if model.has_lora else model.llm
+        tokenizer = loaded.prompts.tokenizer
+        tokenizer.chat_template = loaded.prompts.template.jinja()
+        merged.save_pretrained(staged)
+        save_vqa(
+            staged,
+            SlideLanguageModel(model.visual, model.projector, merged, model.image_token_id),
+            loaded.prompts,
+            LoadedLLM(merged, tokenizer, HERE, hash_of_files(weight_files(staged))),
+            stage=loaded.settings.stage,
+            encoder=loaded.settings.encoder,
+            trust_remote_code=loaded.settings.llm.trust_remote_code,
+        )

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from tcssa.compressor.checkpoint import open_checkpoint, read_tensors, write_tensors
-from tcssa.errors import CheckpointError, RunError
+from tcssa.errors import CheckpointError
 from tcssa.files.torch_file import read_torch_file
+from tcssa.files.whole_folder import whole_folder
 from tcssa.vqa.model.adapter import CONFIG_FILE, WEIGHTS_FILE, load_adapter
-from tcssa.vqa.model.llm import load_llm
+from tcssa.vqa.model.llm import LoadedLLM, load_llm
 from tcssa.vqa.model.model import SlideLanguageModel
 from tcssa.vqa.model.projector import Projector
 from tcssa.vqa.model.reference_settings import ImportSettings
@@ -62,43 +63,38 @@ def import_reference(
         TemplateError: Its tokenizer or chat template cannot be used.
     """
     settings = settings or ImportSettings()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunError(out, "holds something already", hint="give another folder to import into")
-    source, projects = open_checkpoint(compressor), Projector.load(projector)
+    with whole_folder(out) as folder:
+        source, projects = open_checkpoint(compressor), Projector.load(projector)
+        llm, prompts = _language_model(settings)
+        visual = build_visual(VisualConfig(kind="tcssa"), source.model)
+        model = SlideLanguageModel(visual, projects, llm.model, prompts.image_token_id)
+        left_out = 0
+        if lora is not None:
+            model.llm, left_out = _adapted(lora, llm.model)
+        save_vqa(
+            folder,
+            model,
+            prompts,
+            llm,
+            stage=1 if lora is None else 2,
+            encoder=settings.encoder or source.encoder,
+            trust_remote_code=settings.trust_remote_code,
+        )
+    return left_out
+
+
+def _language_model(settings: ImportSettings) -> tuple[LoadedLLM, PromptBuilder]:
     llm = load_llm(
         settings.llm,
         allow_hub=settings.allow_hub,
         trust_remote_code=settings.trust_remote_code,
         dtype=_DTYPES[settings.precision],
     )
-    tokenizer = llm.tokenizer
-    template = (
-        ChatTemplate.of(tokenizer)
-        if settings.chat_template
-        else ChatTemplate.without_marks(tokenizer.eos_token)
-    )
-    prompts = PromptBuilder(tokenizer, template)
-    visual = build_visual(VisualConfig(kind="tcssa"), source.model)
-    model = SlideLanguageModel(visual, projects, llm.model, prompts.image_token_id)
-    left_out = 0
-    if lora is not None:
-        model.llm, left_out = _adapted(lora, llm.model)
-    staging = out.with_name(f".{out.name}.importing")
-    shutil.rmtree(staging, ignore_errors=True)  # of an import that was killed
-    staging.mkdir(parents=True)
-    save_vqa(
-        staging,
-        model,
-        prompts,
-        llm,
-        stage=1 if lora is None else 2,
-        encoder=settings.encoder or source.encoder,
-        trust_remote_code=settings.trust_remote_code,
-    )
-    if out.exists():
-        out.rmdir()  # empty, as was seen above; not every system renames over it
-    staging.rename(out)
-    return left_out
+    if settings.chat_template:
+        template = ChatTemplate.of(llm.tokenizer)
+    else:
+        template = ChatTemplate.without_marks(llm.tokenizer.eos_token)
+    return llm, PromptBuilder(llm.tokenizer, template)
 
 
 def _adapted(folder: Path, llm: Any) -> tuple[Any, int]:  # of transformers and peft, hence Any

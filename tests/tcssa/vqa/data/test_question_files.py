@@ -177,6 +177,21 @@ def test_messages_and_llava_are_read_as_a_list_and_by_line(
     assert (first.slide, first.turns, first.source) == ("s.csv", TOLD, f"{name}, row 1")
 
 
+def test_a_conversation_is_an_open_question_to_score(tmp_path: Path) -> None:
+    several = row(("human", "<image>\nOne?"), ("gpt", "1"), ("human", "Two?"), ("gpt", "2"))
+    rows = [LLAVA, several, {**LLAVA, "image": "t.csv"}, "text"]
+    (tmp_path / "x.json").write_text(json.dumps(rows))
+    benchmark = read_benchmark("conversations", tmp_path / "x.json")
+    assert [(q.row_id, q.text, q.options, q.answer_text) for q in benchmark.questions] == [
+        ("7", "One?", (), "1"),
+        (several["id"], "One?", (), "1"),
+    ]
+    assert [(fault.row, fault.left_out) for fault in benchmark.row_faults] == [
+        (1, False), (2, False), (3, True), (4, True),
+    ]  # fmt: skip
+    assert benchmark.num_rows == 4
+
+
 def test_lines_that_cannot_be_read_are_named_by_row(tmp_path: Path) -> None:
     said = MESSAGES["messages"]
     rows: list[object] = [

@@ -141,7 +141,7 @@ def test_it_is_a_run_like_any_other(published: Published, tmp_path: Path) -> Non
 
 
 def test_without_an_adapter_it_is_of_stage_1(published: Published, tmp_path: Path) -> None:
-    (tmp_path / ".run.importing").mkdir()  # of an import that was killed
+    (tmp_path / ".run.tcssa-part").mkdir()  # of an import that was killed
     parts = (published.folder / "moe_compressor.pt", published.folder / "projector.pt")
     assert import_reference(*parts, tmp_path / "run", None, published.settings()) == 0
     assert load_vqa(tmp_path / "run", device="cpu").settings.stage == 1
