@@ -33,8 +33,7 @@ def merge(
     model: Annotated[
         Path | None,
         typer.Option(
-            help="Model that made them: run, checkpoint or chunked artefact.",
-            rich_help_panel=_SLOTS,
+            help="What made them: run, checkpoint or chunked artefact.", rich_help_panel=_SLOTS
         ),
     ] = None,
     out: Annotated[
@@ -52,8 +51,7 @@ def merge(
     device: Annotated[
         Device,
         typer.Option(
-            help="Where the experts run. A device that was asked for and is not available is an "
-            "error.",
+            help="Where the experts run; one that is not available is an error.",
             rich_help_panel=_SLOTS,
         ),
     ] = "auto",
