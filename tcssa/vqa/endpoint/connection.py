@@ -26,9 +26,11 @@ _END = b"[DONE]"
 class RefusedRequestError(EndpointError):
     """A request that a server answered with an error of its own."""
 
-    def __init__(self, url: str, code: int, message: str, *, hint: str | None = None) -> None:
-        self.code, self.message = code, message
-        super().__init__(f"{url} refuses the request ({code}): {message}", hint=hint)
+    def __init__(self, url: str, code: int, message: str) -> None:
+        self.message = message
+        super().__init__(
+            f"{url} refuses the request ({code}): {message}", hint="look into the server's log"
+        )
 
 
 class Connection:

@@ -227,7 +227,7 @@ class ServedModel:
         try:
             answer = _read(_Answer, self.connection, self.connection.post(_COMPLETIONS, body))
         except RefusedRequestError as error:
-            if "prompt" not in error.message:
+            if "prompt_embeds" not in error.message.replace("-", "_"):
                 raise
             raise EndpointError(
                 f"{self.connection.address} takes no embedded prompts of {self.name}: "

@@ -208,6 +208,18 @@ def test_only_a_merged_folder_can_be_served(folder: Path, server: VllmServer) ->
         load_asked(folder / "merged", LanguageModelOptions(llm="x"), options, "cpu")
 
 
+def test_what_a_server_says_against_a_request_is_passed_on(
+    folder: Path, server: VllmServer
+) -> None:
+    server.names = ["merged-elsewhere"]
+    models, server.models = server.models, lambda: {"data": [{"id": NAME}]}  # type: ignore[method-assign]
+    try:
+        said = refused(folder, server.address)
+    finally:
+        server.models = models  # type: ignore[method-assign]
+    assert said.endswith("refuses the request (404): The model `merged` does not exist.")
+
+
 def test_an_answer_in_another_protocol_is_one_line(folder: Path, server: VllmServer) -> None:
 
     models, server.models = server.models, lambda: {"data": [{"id": 3}]}  # type: ignore[method-assign]

@@ -5,7 +5,7 @@ families' kinds with a small vocabulary: bytes, or SentencePiece's with a space 
 """
 
 import string
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -120,7 +120,7 @@ def sentencepiece(*added: str, scheme: str = "normalizer", strips: bool = False)
 @cache
 def deepseek() -> Any:
     """A tokenizer of bytes with DeepSeek's marks."""
-    tokenizer = copy(byte_tokenizer())
+    tokenizer = deepcopy(byte_tokenizer())  # whose backend a copy would share
     tokenizer.add_special_tokens(
         {"additional_special_tokens": ["<|User|>", "<|Assistant|>", "<|place|>"]}
     )
