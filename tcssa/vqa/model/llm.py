@@ -152,7 +152,7 @@ def loading(path: Path, what: str) -> Iterator[None]:
         LlmError: The block raised anything but an error of ours or MemoryError.
     """
     try:
-        with _quiet():
+        with quiet():
             yield
     except ImportError as error:
         raise LlmError(
@@ -241,7 +241,7 @@ def _from_cache(name: str, *, allow_hub: bool, with_code: bool) -> Path:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep transformers' progress bars and advice off the terminal, as all talk goes through us."""
     from transformers.utils import logging
 

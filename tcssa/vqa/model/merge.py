@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tcssa.errors import RunError
 from tcssa.files.whole_folder import whole_folder
-from tcssa.vqa.model.llm import LoadedLLM, hash_of_files, weight_files
+from tcssa.vqa.model.llm import LoadedLLM, hash_of_files, quiet, weight_files
 from tcssa.vqa.model.model import SlideLanguageModel
 from tcssa.vqa.model.run import load_vqa, save_vqa
 from tcssa.vqa.model.run_file import HERE
@@ -55,7 +55,8 @@ def merge_vqa(
         merged = model.llm.merge_and_unload(safe_merge=True) if model.has_lora else model.llm
         tokenizer = loaded.prompts.tokenizer
         tokenizer.chat_template = loaded.prompts.template.jinja()
-        merged.save_pretrained(staged)
+        with quiet():
+            merged.save_pretrained(staged)
         save_vqa(
             staged,
             SlideLanguageModel(model.visual, model.projector, merged, model.image_token_id),
