@@ -22,8 +22,9 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
         },
         "train": {"average": 1},
     },
-    # features that no encoder made: measurements of any scale and meaning
-    "raw": {"model": {"embed_dim": 128}, "train": {"salience_pace": 16.0}},
+    # features that no encoder made: measurements of any scale and meaning; 128 numbers a slot leave
+    # room for wider experts than the default's
+    "raw": {"model": {"embed_dim": 128, "hidden_dim": 24}, "train": {"salience_pace": 16.0}},
 }
 
 

@@ -126,7 +126,7 @@ class ModelSettings(Section):
     num_slots: int = Field(default=32, ge=2, description="Number K of slots per slide.")
     top_k: int = Field(default=2, ge=1, description="Slots that every patch is routed to.")
     hidden_dim: int = Field(
-        default=24, ge=1, description="Hidden width of a slot's expert; the paper's is 512."
+        default=16, ge=1, description="Hidden width of a slot's expert; the paper's is 512."
     )
     expert_gain: float = Field(
         default=0.0,

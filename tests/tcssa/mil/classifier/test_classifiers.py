@@ -135,3 +135,8 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         make("abmil", tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match="no such file"):
         make("abmil", tmp_path / "nothing.pth")
+
+
+def test_six_models_of_the_default_weigh_less_than_60_mb() -> None:
+    model = build_classifier(ModelSettings(), 1280, Classes(("LUAD", "LUSC")), None)
+    assert 6 * sum(value.nbytes for value in model.state_dict().values()) < 52e6

@@ -171,7 +171,8 @@ def test_a_run_that_stated_no_embedding_has_none_again(recipe: dict[str, str]) -
 
 def test_patches_are_embedded_where_it_is_asked_for() -> None:
     assert MilSettings().model.embed_dim == 0
-    assert MilSettings(recipe="raw").model.embed_dim == 128
+    raw = MilSettings(recipe="raw").model
+    assert (raw.embed_dim, raw.hidden_dim) == (128, 24)
     with pytest.raises(ValidationError):
         ModelSettings(embed_dim=-1)
     for width, lengths in ((0, (200, 200)), (128, (200, 128))):
