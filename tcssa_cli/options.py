@@ -16,6 +16,8 @@ from rich.markup import escape
 
 from tcssa.config.presets import preset_names
 from tcssa.config.settings import Section
+from tcssa.errors import UsageError
+from tcssa.files.remote_file import as_address, plain_address
 
 TorchDevice = Literal["auto", "cpu", "cuda", "mps"]
 """Devices for torch."""
@@ -44,6 +46,27 @@ BudgetOption = Annotated[
     ),
 ]
 DebugFlag = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def out_option(help_text: str) -> Any:
+    """Return the option ``--out`` of a command that writes to this machine alone.
+
+    Args:
+        help_text: Text for ``--help``: what is written.
+    """
+    return typer.Option("--out", "-o", help=help_text, callback=_on_this_machine)
+
+
+def _on_this_machine(out: Path | None) -> Path | None:
+    """Refuse an address, which would be taken for a folder of that name."""
+    if out is not None and (address := as_address(out)):
+        raise UsageError(
+            f"{plain_address(address)}: this command writes to a disk",
+            hint="give a folder; extract, encode and predict write to object stores",
+        )
+    return out
+
+
 OutOption = Annotated[
     Path,
     typer.Option(

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from tcssa.errors import UsageError, printable
 from tcssa.vqa.explain.ask_settings import AskSettings
-from tcssa_cli.options import DebugFlag, JsonFlag
+from tcssa_cli.options import DebugFlag, JsonFlag, out_option
 from tcssa_cli.output import Output, make_table
 from tcssa_cli.settings_flags import Flags, given, with_flags
 
@@ -67,7 +67,7 @@ def ask(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Folder for answer.json and a picture of the slots."),
+        out_option("Folder for answer.json and a picture of the slots."),
     ] = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,

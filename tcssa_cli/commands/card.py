@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tcssa_cli.options import DebugFlag, JsonFlag
+from tcssa_cli.options import DebugFlag, JsonFlag, out_option
 from tcssa_cli.output import Output
 
 
@@ -22,9 +22,7 @@ def card(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", "-o", help=r"Folder to write README.md in. \[default: print the card]"
-        ),
+        out_option(r"Folder to write README.md in. \[default: print the card]"),
     ] = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from tcssa.errors import UsageError, counted
-from tcssa_cli.options import DebugFlag, JsonFlag
+from tcssa_cli.options import DebugFlag, JsonFlag, out_option
 from tcssa_cli.output import Output, make_table, with_interval
 
 if TYPE_CHECKING:
@@ -37,9 +37,7 @@ def compare(
         str | None,
         typer.Option(help=r"One of several targets. \[default: the mean over all targets]"),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for the forest plot and the figures.")
-    ] = None,
+    out: Annotated[Path | None, out_option("Folder for the forest plot and the figures.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from tcssa.errors import UsageError, counted
-from tcssa_cli.options import DebugFlag, JsonFlag
+from tcssa_cli.options import DebugFlag, JsonFlag, out_option
 from tcssa_cli.output import Output, show_failures
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def convert(
     to: Annotated[
         LayoutName, typer.Option(help="Layout to write; of an encoded archive, hdf5 or parquet.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
+    out: Annotated[Path, out_option("Folder to write.")],
     slide_mpp: SlideMppOption = None,
     manifest: Annotated[
         Path | None,

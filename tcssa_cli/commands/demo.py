@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from tcssa_cli.options import DebugFlag, JsonFlag
+from tcssa_cli.options import DebugFlag, JsonFlag, out_option
 from tcssa_cli.output import Output, make_table, with_interval
 
 if TYPE_CHECKING:
@@ -19,9 +19,7 @@ _SCORES = {"auc": "AUC", "balanced_accuracy": "balanced accuracy", "macro_f1": "
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write everything to.")] = Path(
-        "tcssa-demo"
-    ),
+    out: Annotated[Path, out_option("Folder to write everything to.")] = Path("tcssa-demo"),
     slides: Annotated[int, typer.Option(min=18, metavar="<int>", help="Slides to draw.")] = 40,
     seed: Annotated[
         int, typer.Option(min=0, metavar="<int>", help="Seed of slides and training.")

@@ -17,7 +17,7 @@ from tcssa_cli.commands.export_options import (
     EngineOptions,
     ModelOptions,
 )
-from tcssa_cli.options import DebugFlag, JsonFlag, encoder_names
+from tcssa_cli.options import DebugFlag, JsonFlag, encoder_names, out_option
 from tcssa_cli.output import Output, make_table
 from tcssa_cli.settings_flags import Flags, given, refuse_others, with_flags
 
@@ -41,7 +41,7 @@ _GROUPS = (
 
 @with_flags(*_GROUPS)
 def export(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the artefact.")],
+    out: Annotated[Path, out_option("Folder of the artefact.")],
     flags: dict[str, Any],
     model: Annotated[
         Path | None,

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from tcssa.config.settings import Section
 from tcssa.errors import counted
-from tcssa_cli.options import DebugFlag, DeviceOption, JsonFlag, encoder_names
+from tcssa_cli.options import DebugFlag, DeviceOption, JsonFlag, encoder_names, out_option
 from tcssa_cli.output import Output, show_failures
 from tcssa_cli.settings_flags import Flags, given, refuse_others, with_flags
 
@@ -90,7 +90,7 @@ def heatmap(
             "tcssa encode --assignments wrote, which is drawn without features.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
+    out: Annotated[Path, out_option("Folder to write.")],
     flags: dict[str, Any],
     model: Annotated[
         str | None,

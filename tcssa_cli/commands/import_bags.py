@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tcssa.errors import counted
-from tcssa_cli.options import DebugFlag, JsonFlag
+from tcssa_cli.options import DebugFlag, JsonFlag, out_option
 from tcssa_cli.output import Output
 
 
@@ -17,7 +17,7 @@ def import_bags(
     table: Annotated[
         Path, typer.Argument(help="CSV or CSV.gz without a header: label, bag, then the features.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the cohort to write.")],
+    out: Annotated[Path, out_option("Folder of the cohort to write.")],
     standardise: Annotated[
         bool,
         typer.Option(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from tcssa.vqa.model.reference_settings import ImportSettings
-from tcssa_cli.options import DebugFlag, JsonFlag
+from tcssa_cli.options import DebugFlag, JsonFlag, out_option
 from tcssa_cli.output import Output
 from tcssa_cli.settings_flags import Flags, given, with_flags
 
@@ -23,7 +23,7 @@ def import_vqa(
         typer.Option(help="moe_compressor.pt or best_model.pth of the reference, or one of ours."),
     ],
     projector: Annotated[Path, typer.Option(help="projector.pt of the reference.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Run directory to write.")],
+    out: Annotated[Path, out_option("Run directory to write.")],
     flags: dict[str, Any],
     lora: Annotated[
         Path | None,

@@ -11,7 +11,7 @@ from pydantic import Field
 from rich.console import Console
 
 from tcssa.config.settings import Section
-from tcssa_cli.options import DebugFlag, DeviceOption, JsonFlag
+from tcssa_cli.options import DebugFlag, DeviceOption, JsonFlag, out_option
 from tcssa_cli.output import Output, make_table
 from tcssa_cli.settings_flags import Flags, given, with_flags
 
@@ -58,9 +58,7 @@ class SlotOptions(Section):
 @with_flags(Flags(SlotOptions, spelled={"slide_ids": "--slide"}))
 def inspect_slots(
     run: Annotated[Path, typer.Argument(help="Finished run of train-mil with the model tcssa.")],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for tables, pictures and slots.html.")
-    ],
+    out: Annotated[Path, out_option("Folder for tables, pictures and slots.html.")],
     flags: dict[str, Any],
     device: DeviceOption = "auto",
     as_json: JsonFlag = False,

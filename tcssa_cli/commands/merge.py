@@ -12,7 +12,7 @@ from tcssa.budgets import parse_budget
 from tcssa.errors import UsageError, counted
 from tcssa.vqa.settings import LanguageModelOptions
 from tcssa_cli.commands.encode import Device
-from tcssa_cli.options import BudgetOption, DebugFlag, JsonFlag
+from tcssa_cli.options import BudgetOption, DebugFlag, JsonFlag, out_option
 from tcssa_cli.output import Output
 from tcssa_cli.settings_flags import Flags, given, refuse_others, with_flags
 
@@ -36,9 +36,7 @@ def merge(
             help="What made them: run, checkpoint or chunked artefact.", rich_help_panel=_SLOTS
         ),
     ] = None,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="File of slots, or folder of a model, to write.")
-    ],
+    out: Annotated[Path, out_option("File of slots, or folder of a model, to write.")],
     same_slide: Annotated[
         bool,
         typer.Option(

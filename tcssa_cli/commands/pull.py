@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tcssa.errors import counted
-from tcssa_cli.options import DebugFlag, JsonFlag
+from tcssa_cli.options import DebugFlag, JsonFlag, out_option
 from tcssa_cli.output import Output
 
 
@@ -21,7 +21,7 @@ def pull(
             show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
+    out: Annotated[Path, out_option("Folder to write.")],
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:

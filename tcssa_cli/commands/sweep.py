@@ -23,6 +23,7 @@ from tcssa_cli.options import (
     DebugFlag,
     JsonFlag,
     method_names,
+    out_option,
 )
 from tcssa_cli.output import Output, make_table, show_failures
 from tcssa_cli.settings_flags import Flags, with_flags
@@ -47,7 +48,7 @@ def sweep(
             help="Setting of train-mil and its values; repeat it for more settings.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the sweep.")],
+    out: Annotated[Path, out_option("Folder of the sweep.")],
     flags: dict[str, Any],
     dataset: DatasetOption = None,
     data_root: DataRootOption = None,

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
 from rich.console import Console
 
 from tcssa.config.presets import named_defaults
@@ -30,6 +29,7 @@ from tcssa_cli.options import (
     DebugFlag,
     JsonFlag,
     method_names,
+    out_option,
 )
 from tcssa_cli.output import Output, make_table
 from tcssa_cli.settings_flags import Flags, with_flags
@@ -81,7 +81,7 @@ _MODEL, _SPLIT, _TRAIN = "Model", "Splits", "Training"
     ),
 )
 def train_mil(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Run directory to write.")],
+    out: Annotated[Path, out_option("Run directory to write.")],
     flags: dict[str, Any],
     dataset: DatasetOption = None,
     data_root: DataRootOption = None,

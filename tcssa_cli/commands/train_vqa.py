@@ -19,7 +19,7 @@ from tcssa.vqa.settings import (
     VqaTrainSettings,
     inherited,
 )
-from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag
+from tcssa_cli.options import ConfigFile, DebugFlag, JsonFlag, out_option
 from tcssa_cli.output import Output, make_table
 from tcssa_cli.settings_flags import Flags, with_flags
 
@@ -42,7 +42,7 @@ from tcssa_cli.settings_flags import Flags, with_flags
     Flags(VqaTrainSettings, at="train", panel="Training", spelled={"from_run": "--from"}),
 )
 def train_vqa(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Run directory to write.")],
+    out: Annotated[Path, out_option("Run directory to write.")],
     flags: dict[str, Any],
     merge: Annotated[
         Path | None,

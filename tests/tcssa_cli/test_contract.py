@@ -162,3 +162,19 @@ def test_json_of_a_run_has_the_figures(tcssa: Run, trained: Path) -> None:
     assert done.code == 0
     stored = json.loads((trained / "run" / "metrics.json").read_text())
     assert done.json["pooled"] == stored["pooled"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("train-mil", "--labels", "labels.csv"), ("convert", "job"), ("heatmap", "run", "job"),
+     ("pull", "hf:owner/name"), ("export", "run"), ("sweep", "--over", "seed=0")],
+    ids=lambda command: command[0],
+)  # fmt: skip
+def test_an_address_makes_no_folder_of_its_name(
+    tcssa: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused = tcssa(*command, "--out", "s3://bucket/out")
+    assert refused.code == 2
+    assert "s3://bucket/out: this command writes to a disk" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
