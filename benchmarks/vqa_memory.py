@@ -65,6 +65,9 @@ def build(shape: dict[str, int], num_layers: int, stage: int, words: list[str]) 
             how = loading_options(kind, dtype, "cpu")
             llm = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **how)
         keep_differentiable(llm)
+        for parameter in llm.parameters():
+            if parameter.is_floating_point():  # else it keeps the whole file mapped
+                parameter.data = parameter.data.clone()
     llm = add_lora(llm.eval(), LoraSettings()) if stage == 2 else llm.eval()
     visual = build_visual(VisualConfig(kind="sample", feature_dim=512, num_tokens=SLOTS))
     projector = Projector(
@@ -167,7 +170,9 @@ def main() -> None:
     parser.add_argument("--case", default=CASES[0])
     parser.add_argument("--rows", type=int, default=4)
     parser.add_argument("--length", type=int, default=522)
+    parser.add_argument("--layers", type=int, default=28, help="of the measured model")
     given = parser.parse_args()
+    SMALL["layers"] = given.layers
     if given.what == "case":
         measure(given.case, given.length, given.rows)
     elif given.what == "estimate":
@@ -175,6 +180,7 @@ def main() -> None:
     else:
         print("| case | estimate | measured | |\n| --- | --- | --- | --- |", flush=True)
         size = ["--rows", str(given.rows), "--length", str(given.length)]
+        size += ["--layers", str(given.layers)]
         for case in CASES:
             command = [sys.executable, __file__, "case", "--case", case, *size]
             # what is freed goes back at once, so that the resident memory is what is in use
