@@ -20,7 +20,8 @@ from tcssa.vqa.answering.prefill import Prompt
 from tcssa.vqa.model.llm import load_llm
 from tcssa.vqa.model.model import SlideLanguageModel
 from tcssa.vqa.model.projector import Projector, ProjectorConfig
-from tcssa.vqa.model.visual_encoders import VisualConfig, build_visual
+from tcssa.vqa.model.visual_encoder import VisualConfig
+from tcssa.vqa.model.visual_encoders import build_visual
 from tcssa.vqa.prompts.prompt import PromptBuilder
 from tcssa.vqa.prompts.template import ChatTemplate
 

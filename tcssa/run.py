@@ -23,6 +23,8 @@ from tcssa.version import __version__
 SCHEMA_VERSION = 1
 RUN_FILE = "run.json"
 CHECKPOINT_FILE = "checkpoint.safetensors"
+COMPRESSOR_FILE = "compressor.safetensors"
+"""Of a run of train-vqa whose language model sees slots."""
 PREDICTION_FILE, HEATMAPS_FILE = "prediction.json", "heatmaps.csv"
 ONE_FOLDER_HINT = "--out must be one folder that all processes see"
 SHOWN_WITHIN_S = 90.0
@@ -133,7 +135,8 @@ def selected_checkpoint(folder: Path) -> Path:
     in it.
 
     Raises:
-        RunError: The run is not finished, or does not say which fold it stands for.
+        RunError: The run is not finished, is one of train-vqa, or does not say which fold it stands
+            for.
         CheckpointError: The selected fold has no checkpoint.
     """
     if (folder / CHECKPOINT_FILE).is_file():
@@ -141,6 +144,15 @@ def selected_checkpoint(folder: Path) -> Path:
     run = read_run(folder)
     if not run.get("complete"):
         raise RunError(folder, "is not finished", hint="give the same train command again")
+    if run.get("kind") == "train-vqa":
+        own = folder / COMPRESSOR_FILE
+        raise RunError(
+            folder,
+            "is a run of train-vqa, and no compressor or classifier",
+            hint=f"give its compressor: {own}"
+            if own.is_file()
+            else "its visual encoder makes no slots: give a run of --visual tcssa, or of train-mil",
+        )
     selected = validated(run, folder / RUN_FILE, RunError, _Selected).selected
     checkpoint = folder / selected / CHECKPOINT_FILE
     if not checkpoint.is_file():

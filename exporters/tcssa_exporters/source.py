@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tcssa.artefact import What
 from tcssa.errors import CheckpointError, UsageError, counted
 from tcssa.files.checksums import file_sha256
-from tcssa.run import RUN_FILE
+from tcssa.run import COMPRESSOR_FILE, RUN_FILE
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from tcssa.compressor.checkpoint import LoadedCompressor
     from tcssa.mil.calibration.record import Calibration
 
-_VQA_COMPRESSOR = "compressor.safetensors"
 _VQA_PROJECTOR = "projector.safetensors"
 
 
@@ -106,7 +105,8 @@ def open_source(
         CheckpointError: A file is missing, broken, or does not hold the model asked for.
         RunError: The run is not finished.
         UsageError: An argument has no meaning for ``what`` or the checkpoint, ``classes`` has the
-            wrong length, there is no projector, or the model does not end with logits of classes.
+            wrong length, there is no projector, the model does not end with logits of classes, or
+            a run of train-vqa has no slots.
     """
     from tcssa.compressor import open_checkpoint
     from tcssa.hub import local_model
@@ -119,7 +119,13 @@ def open_source(
     if classes and what != "classifier":
         raise UsageError("--class has a meaning only with --what classifier")
     run_of_vqa = (model / _VQA_PROJECTOR).is_file()
-    loaded = open_checkpoint(model / _VQA_COMPRESSOR if run_of_vqa else model)
+    if run_of_vqa and not (model / COMPRESSOR_FILE).is_file():
+        raise UsageError(
+            f"{model} is a run of train-vqa whose visual encoder makes no slots: there is "
+            "nothing to export",
+            hint="give a run of --visual tcssa",
+        )
+    loaded = open_checkpoint(model / COMPRESSOR_FILE if run_of_vqa else model)
     # of a run without a final model a fold stands for it
     is_fold = loaded.path.parent.parent == model and loaded.path.parent.name != FINAL_FOLDER
     if what == "classifier":

@@ -113,15 +113,31 @@ def _halved(rows: NDArray[np.float32], chosen: Ints) -> Ints:
 def _prototypes(
     patches: NDArray[np.float32], num_slots: int, seed: int
 ) -> NDArray[np.float32] | None:
+    if len(np.unique(patches, axis=0)) < num_slots:
+        return None
+    return kmeans(patches, num_slots, seed)[0]
+
+
+def kmeans(
+    patches: NDArray[np.float32], num_groups: int, seed: int = 0
+) -> tuple[NDArray[np.float32], Ints]:
+    """Divide patches into groups by k-means; the same seed gives the same bits on a machine.
+
+    Args:
+        patches: Features [M, D].
+        num_groups: Number of groups, at most M.
+        seed: Seed of the first centres.
+
+    Returns:
+        The centre of each group [K, D], and its number of patches [K].
+    """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # no stubs
 
-    if len(np.unique(patches, axis=0)) < num_slots:
-        return None
     # several threads add up in whatever order they end: the same seed would give other bits
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        found = KMeans(num_slots, n_init=1, max_iter=50, random_state=seed).fit(patches)
+        found = KMeans(num_groups, n_init=1, max_iter=50, random_state=seed).fit(patches)
     centres: NDArray[np.float32] = found.cluster_centers_.astype(np.float32)
-    return centres
+    return centres, np.bincount(found.labels_, minlength=num_groups)

@@ -18,7 +18,9 @@ TRUST_OPTION = "--trust-remote-code"
 
 DEFAULT_LLM = "Qwen/Qwen3-4B-Instruct-2507"
 _CACHE_SETTINGS = ("slot_cache", "use_slot_cache")
-VisualKind = Literal["tcssa", "sample", "mean", "abmil", "full"]
+VisualKind = Literal[
+    "tcssa", "sample", "spatial", "topm", "kmeans", "tome", "mean", "abmil", "full"
+]
 AttentionKind = Literal["sdpa", "flash", "eager"]
 QuantizeKind = Literal["nf4", "int8"]
 BenchmarkKind = Literal["slidebench-tcga", "slidebench-bcnb", "wsi-vqa", "conversations"]
@@ -87,8 +89,10 @@ class VisualSettings(Section):
 
     kind: VisualKind = Field(
         default="tcssa",
-        description="What the model sees of a slide: slots (tcssa), random patches (sample), the "
-        "mean of all patches (mean), attention pooling (abmil) or all patches (full).",
+        description="What the model sees of a slide: slots (tcssa); patches chosen at random "
+        "(sample), by place (spatial) or by a learned score (topm); patches grouped by k-means "
+        "(kmeans) or merged, the most alike first (tome); the mean of all (mean), attention "
+        "pooling (abmil) or all patches (full).",
     )
     compressor: Annotated[Path | None, OnlyByUser("--compressor", is_hub_address)] = Field(
         default=None,
@@ -98,8 +102,8 @@ class VisualSettings(Section):
     num_tokens: int = Field(
         default=32,
         ge=1,
-        description="Tokens per slide with sample, or slots of a new compressor; one from "
-        "--compressor keeps its K.",
+        description="Tokens per slide with sample, spatial, topm, kmeans and tome, or slots of a "
+        "new compressor; one from --compressor keeps its K.",
     )
     budget: int | None = Field(
         default=None,
@@ -109,7 +113,7 @@ class VisualSettings(Section):
     max_patches: int = Field(
         default=1024,
         ge=1,
-        description="Most patches of a slide with full; larger slides are left out.",
+        description="Most patches of a slide with full; larger slides are left out, and counted.",
     )
     projector_dim: int = Field(
         default=2048, ge=1, description="Width between the projector's two layers."

@@ -12,9 +12,11 @@ from tcssa.vqa.model.llm import load_llm
 from tcssa.vqa.model.model import SlideLanguageModel
 from tcssa.vqa.model.projector import Projector, ProjectorConfig
 from tcssa.vqa.model.run import LoadedVqa, load_vqa, save_vqa
-from tcssa.vqa.model.visual_encoders import VisualConfig, build_visual
+from tcssa.vqa.model.visual_encoder import VisualConfig
+from tcssa.vqa.model.visual_encoders import build_visual
 from tcssa.vqa.prompts.prompt import PromptBuilder
 from tcssa.vqa.prompts.template import ChatTemplate
+from tcssa.vqa.settings import VisualKind
 
 ENCODER = "test_encoder"
 HEADER = [
@@ -24,15 +26,23 @@ HEADER = [
 
 
 def write_tiny_run(
-    folder: Path, *, encoder: str | None = ENCODER, seed: int = 0, feature_dim: int = 16
+    folder: Path,
+    *,
+    encoder: str | None = ENCODER,
+    seed: int = 0,
+    feature_dim: int = 16,
+    kind: VisualKind = "tcssa",
 ) -> Path:
-    """A run directory of random weights: K = 6 slots, and a tiny Qwen3."""
+    """A run directory of random weights: K = 6 slots, or as many tokens, and a tiny Qwen3."""
     llm = load_llm(str(tiny_qwen3(folder / "llm", seed)))
     torch.manual_seed(seed)
     width = llm.model.get_input_embeddings().weight.shape[1]
     projector = Projector(ProjectorConfig(feature_dim=feature_dim, hidden_dim=32, token_dim=width))
     prompts = PromptBuilder(llm.tokenizer, ChatTemplate.of(llm.tokenizer))
-    visual = build_visual(VisualConfig(kind="tcssa"), make_compressor(feature_dim, seed=seed))
+    visual = build_visual(
+        VisualConfig(kind=kind, feature_dim=feature_dim, num_tokens=6),
+        make_compressor(feature_dim, seed=seed) if kind == "tcssa" else None,
+    )
     model = SlideLanguageModel(visual, projector, llm.model, prompts.image_token_id)
     save_vqa(folder / "run", model, prompts, llm, stage=1, encoder=encoder)
     return folder / "run"

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from tcssa.errors import ShapeError, UsageError
 from tcssa.vqa.model.projector import Projector
-from tcssa.vqa.model.visual_encoders import VisualEncoder
+from tcssa.vqa.model.visual_encoder import VisualEncoder
 from tcssa.vqa.prompts.prompt import IGNORED
 
 _LORA = "lora_"
@@ -113,7 +113,7 @@ class SlideLanguageModel(nn.Module):
     ) -> None:
         """Choose what trains: the projector in stage 1, LoRA in stage 2, and what else is asked.
 
-        The pooling of abmil trains with the projector.
+        The pooling of abmil and the scorer of topm train with the projector.
 
         Args:
             stage: 1 trains the projector, 2 trains LoRA.

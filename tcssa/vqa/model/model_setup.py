@@ -26,7 +26,8 @@ from tcssa.vqa.model.lora import add_lora
 from tcssa.vqa.model.model import SlideLanguageModel
 from tcssa.vqa.model.projector import Projector, ProjectorConfig
 from tcssa.vqa.model.run import load_vqa, save_vqa
-from tcssa.vqa.model.visual_encoders import VisualConfig, VisualEncoder, build_visual
+from tcssa.vqa.model.visual_encoder import VisualConfig, VisualEncoder
+from tcssa.vqa.model.visual_encoders import build_visual
 from tcssa.vqa.prompts.prompt import PromptBuilder
 from tcssa.vqa.prompts.template import ChatTemplate
 from tcssa.vqa.settings import VqaSettings
@@ -212,10 +213,10 @@ def _visual(
 
 
 def _require_cache(settings: VqaSettings) -> None:
-    """Require that slots of a compressor with places are made once, where coords are read.
+    """Require that tokens that depend on places are made once, where coords are read.
 
     Raises:
-        UsageError: The compressor is to train, or the slots are not to be kept.
+        UsageError: The compressor is to train, or the tokens are not to be kept.
     """
     if settings.train.train_compressor:
         raise UsageError(
@@ -224,7 +225,7 @@ def _require_cache(settings: VqaSettings) -> None:
         )
     if not settings.visual.use_slot_cache:
         raise UsageError(
-            "slots of a compressor with places are made once and kept",
+            "visual tokens that depend on where patches lie are made once and kept",
             hint="leave use_slot_cache on",
         )
 

@@ -5,7 +5,7 @@
     RUN/
       vqa.json                  what it is, with the hashes of all other files; written last
       compressor.safetensors    of --visual tcssa
-      visual.safetensors        of --visual abmil
+      visual.safetensors        of --visual abmil and topm
       projector.safetensors
       adapter/                  LoRA, from stage 2 on
       tokenizer/
@@ -36,6 +36,7 @@ from tcssa.files import atomic
 from tcssa.files.boundary import reading
 from tcssa.files.checksums import file_sha256, params_hash
 from tcssa.plugins import refusal
+from tcssa.run import COMPRESSOR_FILE
 from tcssa.version import __version__
 from tcssa.vqa.model.adapter import ADAPTER_FILES, load_adapter, save_adapter
 from tcssa.vqa.model.embeddings_only import load_embeddings
@@ -44,7 +45,6 @@ from tcssa.vqa.model.model import SlideLanguageModel
 from tcssa.vqa.model.projector import Projector
 from tcssa.vqa.model.run_file import (
     ADAPTER_FOLDER,
-    COMPRESSOR_FILE,
     HERE,
     PROJECTOR_FILE,
     SCHEMA_VERSION,
@@ -55,7 +55,8 @@ from tcssa.vqa.model.run_file import (
     VqaRun,
     read_vqa,
 )
-from tcssa.vqa.model.visual_encoders import VisualEncoder, build_visual
+from tcssa.vqa.model.visual_encoder import VisualEncoder
+from tcssa.vqa.model.visual_encoders import build_visual
 from tcssa.vqa.prompts.prompt import PromptBuilder
 from tcssa.vqa.settings import TRUST_OPTION, AttentionKind, QuantizeKind
 
@@ -308,7 +309,7 @@ def _load_visual(folder: Path, settings: VqaRun) -> VisualEncoder:
 
 def _fixed_num_tokens(visual: VisualEncoder) -> int | None:
     """Return the tokens that every slide becomes, or None where that depends on the slide."""
-    return None if visual.kind in ("sample", "full") else visual.num_tokens(1)
+    return visual.num_tokens(1) if visual.fixed_length else None
 
 
 def _dtype_of(llm: Any) -> Any:  # one of the types that `BaseModelFacts` knows

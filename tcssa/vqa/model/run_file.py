@@ -11,14 +11,14 @@ from tcssa.errors import RunError
 from tcssa.files.checksums import file_sha256
 from tcssa.files.names import InnerPath
 from tcssa.files.text import read_json, validated
+from tcssa.run import COMPRESSOR_FILE
 from tcssa.vqa.model.adapter import ADAPTER_FILES
-from tcssa.vqa.model.visual_encoders import VisualConfig
+from tcssa.vqa.model.visual_encoder import VisualConfig
 from tcssa.vqa.prompts.template import ChatTemplate
 from tcssa.vqa.settings import QuantizeKind
 
 SCHEMA_VERSION = 1
 VQA_FILE = "vqa.json"
-COMPRESSOR_FILE = "compressor.safetensors"
 VISUAL_FILE = "visual.safetensors"
 PROJECTOR_FILE = "projector.safetensors"
 ADAPTER_FOLDER = "adapter"
@@ -108,8 +108,8 @@ def read_vqa(folder: Path) -> VqaRun:
 def _required(settings: VqaRun) -> list[str]:
     """List the files that a run cannot be without."""
     names = [PROJECTOR_FILE]
-    own = {"tcssa": COMPRESSOR_FILE, "abmil": VISUAL_FILE}.get(settings.visual.kind)
-    names += [own] if own else []
+    own = {"tcssa": COMPRESSOR_FILE, "abmil": VISUAL_FILE, "topm": VISUAL_FILE}
+    names += [own[settings.visual.kind]] if settings.visual.kind in own else []
     if settings.stage == 2 and settings.llm.id != HERE:
         names += [f"{ADAPTER_FOLDER}/{name}" for name in ADAPTER_FILES]
     return names

@@ -37,7 +37,7 @@ from tcssa.files import atomic
 from tcssa.files.checksums import file_sha256
 from tcssa.files.yaml_file import read_yaml_mapping
 from tcssa.reporter import Reporter
-from tcssa.vqa.model.visual_encoders import VisualEncoder
+from tcssa.vqa.model.visual_encoder import VisualEncoder
 
 SLOTS_FOLDER = "slots"
 _TOKENS = "tokens"
@@ -221,22 +221,24 @@ def patch_places(path: Path, encoder: VisualEncoder) -> Tensor | None:
         encoder: The visual encoder that the places are for.
 
     Returns:
-        The patches' (x, y) in µm, [N, 2]; None for an encoder that reads no coordinates.
+        The patches' (x, y) in µm, [N, 2], or in the file's unit where it names none and any will
+        do; None for an encoder that reads no coordinates.
 
     Raises:
-        FeatureFileError: The file does not state where its patches lie in µm.
+        FeatureFileError: The file does not state where its patches lie, or not in µm.
     """
     if not encoder.reads_coords:
         return None
     with open_bag(path) as bag:
         coords, size = bag.read_coords(), bag.um_per_coord
-    if coords is None or size is None:
+    if coords is None or (size is None and encoder.reads_um):
+        what = "in µm (coords, mpp_level0)" if encoder.reads_um else "(coords)"
         raise FeatureFileError(
             path,
-            "does not say where its patches lie in µm (coords, mpp_level0), which the model reads",
+            f"does not say where its patches lie {what}, which the model reads",
             hint="extract it with tcssa extract, or tcssa convert it with --slide-mpp",
         )
-    return torch.from_numpy(coords * size)
+    return torch.from_numpy(coords * (1 if size is None else size))
 
 
 def encoder_hash(encoder: VisualEncoder) -> str:

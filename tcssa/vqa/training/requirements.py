@@ -38,7 +38,7 @@ def require_sources(settings: VqaSettings) -> None:
     if options.train_compressor and visual.kind != "tcssa":
         raise UsageError(
             f"--train-compressor needs --visual tcssa, not {visual.kind}",
-            hint="the pooling of abmil trains without being told to; the others have no weights",
+            hint="abmil and topm train without being told to; the others have no weights",
         )
     if options.keep_checkpoints > 1 and corpus.val_data is None and not corpus.val_fraction:
         raise UsageError(

@@ -33,7 +33,7 @@ from tcssa.files import atomic
 from tcssa.vqa.conversation import Conversation
 from tcssa.vqa.data.slide_index import SlideIndex
 from tcssa.vqa.model.slot_cache import fault_of
-from tcssa.vqa.model.visual_encoders import VisualEncoder
+from tcssa.vqa.model.visual_encoder import VisualEncoder
 from tcssa.vqa.prompts.prompt import PromptBuilder
 
 

@@ -18,7 +18,8 @@ from tcssa.vqa.answering.slide_tokens import SlideTokens
 from tcssa.vqa.evaluation.evaluate import evaluate
 from tcssa.vqa.model.run import LoadedVqa
 from tcssa.vqa.model.slot_cache import SlotCache, cache_of_run
-from tcssa.vqa.model.visual_encoders import VisualConfig, build_visual
+from tcssa.vqa.model.visual_encoder import VisualConfig
+from tcssa.vqa.model.visual_encoders import build_visual
 
 SLIDES = [slide_name(number) for number in range(3)]
 

@@ -28,7 +28,8 @@ from tcssa.vqa.explain.slide_session import SlideOracle
 from tcssa.vqa.model.model import SlideLanguageModel
 from tcssa.vqa.model.run import LoadedVqa
 from tcssa.vqa.model.slot_cache import feature_tensor
-from tcssa.vqa.model.visual_encoders import VisualConfig, build_visual
+from tcssa.vqa.model.visual_encoder import VisualConfig
+from tcssa.vqa.model.visual_encoders import build_visual
 
 OPTIONS = ["lung", "breast", "skin"]
 ON_CPU = AskSettings(device="cpu")

@@ -16,7 +16,8 @@ from tcssa.vqa.model.llm import LoadedLLM
 from tcssa.vqa.model.lora import add_lora
 from tcssa.vqa.model.model import Batch, SlideLanguageModel
 from tcssa.vqa.model.projector import Projector, ProjectorConfig
-from tcssa.vqa.model.visual_encoders import VisualConfig, build_visual
+from tcssa.vqa.model.visual_encoder import VisualConfig
+from tcssa.vqa.model.visual_encoders import build_visual
 from tcssa.vqa.prompts.prompt import PromptBuilder, Supervised
 from tcssa.vqa.prompts.template import ChatTemplate
 from tcssa.vqa.settings import LoraSettings

@@ -25,7 +25,8 @@ from tcssa.vqa.model.model import Batch, SlideLanguageModel
 from tcssa.vqa.model.projector import Projector, ProjectorConfig
 from tcssa.vqa.model.run import LoadedVqa, load_vqa, save_vqa
 from tcssa.vqa.model.run_file import read_vqa
-from tcssa.vqa.model.visual_encoders import VisualConfig, build_visual
+from tcssa.vqa.model.visual_encoder import VisualConfig
+from tcssa.vqa.model.visual_encoders import build_visual
 from tcssa.vqa.prompts.prompt import PromptBuilder
 from tcssa.vqa.prompts.template import ChatTemplate
 from tcssa.vqa.settings import LoraSettings, VisualKind
@@ -65,7 +66,7 @@ def logits_of(model: SlideLanguageModel, prompts: PromptBuilder) -> Tensor:
 @pytest.mark.parametrize(
     ("kind", "lora"),
     [("tcssa", False), ("tcssa", True), ("sample", False), ("mean", False), ("abmil", True),
-     ("full", False)],
+     ("full", False), ("topm", True), ("kmeans", False)],
 )  # fmt: skip
 def test_a_run_comes_back_to_the_bit(
     tmp_path: Path, tiny_llm: LoadedLLM, kind: VisualKind, lora: bool

@@ -12,7 +12,8 @@ from factories import make_compressor, write_bag
 from tcssa.errors import CheckpointError, FeatureDimError, FeatureFileError, NonFiniteFeatureError
 from tcssa.reporter import Silent
 from tcssa.vqa.model.slot_cache import SlotCache, encoder_hash, feature_tensor
-from tcssa.vqa.model.visual_encoders import VisualConfig, VisualEncoder, build_visual
+from tcssa.vqa.model.visual_encoder import VisualConfig, VisualEncoder
+from tcssa.vqa.model.visual_encoders import build_visual
 
 
 def make_encoder(seed: int = 0) -> VisualEncoder:

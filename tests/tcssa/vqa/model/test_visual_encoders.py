@@ -1,5 +1,7 @@
 """What of a slide is shown: slots, and the baselines beside them."""
 
+from typing import get_args
+
 import pytest
 import torch
 from factories import make_compressor, make_features
@@ -8,11 +10,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tcssa.errors import ShapeError, TooManyPatchesError, UsageError
-from tcssa.vqa.model.visual_encoders import VisualConfig, VisualEncoder, build_visual
+from tcssa.vqa.model.visual_encoder import VisualConfig, VisualEncoder
+from tcssa.vqa.model.visual_encoders import build_visual
 from tcssa.vqa.settings import VisualKind
 
 D = 16
-KINDS: tuple[VisualKind, ...] = ("tcssa", "sample", "mean", "abmil", "full")
+KINDS: tuple[VisualKind, ...] = get_args(VisualKind)
 
 
 def make_visual(kind: VisualKind, num_tokens: int = 5, max_patches: int = 100) -> VisualEncoder:
@@ -25,7 +28,8 @@ def make_visual(kind: VisualKind, num_tokens: int = 5, max_patches: int = 100) -
 
 
 def tokens_of(visual: VisualEncoder, features: Tensor, slide_id: str = "s") -> Tensor:
-    tokens, aux_loss = visual(features, slide_id)
+    places = torch.arange(len(features) * 2.0).reshape(-1, 2) if visual.reads_coords else None
+    tokens, aux_loss = visual(features, slide_id, places)
     assert aux_loss is None
     assert tokens.dtype == torch.float32
     assert tokens.shape == (visual.num_tokens(len(features)), D)

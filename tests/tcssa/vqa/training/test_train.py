@@ -237,11 +237,11 @@ def test_damaged_features_are_rows_that_cannot_be_used(
         train(strict, tmp_path / "strict", Silent())
 
 
-@pytest.mark.parametrize("kind", ["sample", "mean", "abmil", "full"])
+@pytest.mark.parametrize("kind", ["sample", "spatial", "topm", "kmeans", "tome", "abmil", "full"])
 def test_the_baselines_train_and_load(material: Path, tmp_path: Path, kind: str) -> None:
     visual = {"kind": kind, "compressor": None, "num_tokens": 4}
     metrics = train(tiny(material, visual=visual), tmp_path / "run", Silent())
-    expected = {"projector", "visual"} if kind == "abmil" else {"projector"}
+    expected = {"projector", "visual"} if kind in ("abmil", "topm") else {"projector"}
     assert set(metrics["trained"]) == expected
     assert load_vqa(tmp_path / "run", device="cpu").model.visual.kind == kind
 
