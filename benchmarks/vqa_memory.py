@@ -32,7 +32,8 @@ from tcssa.vqa.model.quantization import (
     largest_unpacked,
     loading_options,
 )
-from tcssa.vqa.model.visual_encoders import VisualConfig, build_visual
+from tcssa.vqa.model.visual_encoder import VisualConfig
+from tcssa.vqa.model.visual_encoders import build_visual
 from tcssa.vqa.prompts.prompt import IGNORED
 from tcssa.vqa.settings import LoraSettings
 from tcssa.vqa.training.batches import collate

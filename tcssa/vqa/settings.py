@@ -16,6 +16,7 @@ from tcssa.plugins import OnlyByUser
 
 TRUST_OPTION = "--trust-remote-code"
 
+OWN_PROMPT = "own"
 DEFAULT_LLM = "Qwen/Qwen3-4B-Instruct-2507"
 _CACHE_SETTINGS = ("slot_cache", "use_slot_cache")
 VisualKind = Literal[
@@ -310,6 +311,12 @@ class EvalOptions(Section):
     max_new_tokens: int = Field(
         default=64, ge=1, description="Longest generated answer, in tokens."
     )
+    prompt: str = Field(
+        default=OWN_PROMPT,
+        min_length=1,
+        description="Wording of questions and options: own, tc-ssa or slidechat, or a YAML file "
+        "with one.",
+    )
     limit: int | None = Field(
         default=None,
         ge=1,
@@ -326,9 +333,11 @@ class EvalOptions(Section):
 
     @model_validator(mode="after")
     def _require_shown_options(self) -> Self:
-        """Refuse to permute options that the method does not show."""
+        """Refuse to permute or word options that the method does not show."""
         if self.permute and self.method == "text":
             raise ValueError("--permute has no meaning with --method text, which shows no options")
+        if self.prompt != OWN_PROMPT and self.method == "text":
+            raise ValueError("--prompt has no meaning with --method text, which shows no options")
         return self
 
 

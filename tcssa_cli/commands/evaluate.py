@@ -22,6 +22,7 @@ from tcssa_cli.commands.evaluate_vqa import (
     evaluate_predictions,
     evaluate_vqa,
 )
+from tcssa_cli.crew_options import CrewOptions
 from tcssa_cli.options import DebugFlag, DeviceOption, JsonFlag
 from tcssa_cli.output import Output
 from tcssa_cli.settings_flags import Flags, refuse_others, with_flags
@@ -37,6 +38,7 @@ _GROUPS = (
     Flags(EvalOptions, at="asked", panel="VQA runs"),
     Flags(LanguageModelOptions, at="llm", panel="VQA runs"),
     Flags(EndpointOptions, at="endpoint", panel="VQA runs"),
+    Flags(CrewOptions, at="crew", panel="VQA runs, by several workers"),
     Flags(PredictionOptions, at="predictions", panel="Answers of another system"),
 )
 
@@ -51,7 +53,7 @@ class _Kind:
 
 _KINDS = {
     "train-mil": _Kind(("cohort",), evaluate_mil),
-    "train-vqa": _Kind(("benchmark", "asked", "llm", "endpoint"), evaluate_vqa),
+    "train-vqa": _Kind(("benchmark", "asked", "llm", "endpoint", "crew"), evaluate_vqa),
     "predictions": _Kind(("benchmark", "predictions"), evaluate_predictions),
 }
 
@@ -85,17 +87,18 @@ def evaluate(
     MIL runs (train-mil): without --labels, every test slide is predicted again by the fold that
     did not train on it. A new cohort is predicted by the run's final model.
 
-    VQA runs (train-vqa) need --benchmark and --features. After an interruption, run the same
-    command again to go on.
+    VQA runs (train-vqa) need --benchmark and --features. With --gpus or --workers several
+    processes share the slides. After an interruption, run the same command again to go on.
 
     Examples:
         tcssa eval run
         tcssa eval run --labels other.csv --features other-job
         tcssa eval vqa-run --benchmark wsi-vqa WsiVQA_test.json --features job
+        tcssa eval vqa-run --benchmark wsi-vqa W.json --features job --gpus all
     """
     require_one_process(
         "tcssa eval works in one process, and several were started together",
-        hint="start it without torchrun",
+        hint="start it without torchrun; --gpus all shares the slides of a benchmark among GPUs",
     )
     from tcssa.features.remote_features import local_features
 

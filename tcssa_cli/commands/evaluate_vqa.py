@@ -13,6 +13,13 @@ from tcssa.config.settings import Section
 from tcssa.errors import UsageError, counted
 from tcssa.vqa.endpoint.endpoint_settings import EndpointOptions
 from tcssa.vqa.settings import BenchmarkKind, EvalOptions, LanguageModelOptions
+from tcssa_cli.crew_options import (
+    CrewOptions,
+    crew_of,
+    shares_data,
+    show_shares,
+    where_workers_find,
+)
 from tcssa_cli.output import Output, make_table
 from tcssa_cli.settings_flags import given
 
@@ -74,6 +81,7 @@ def evaluate_vqa(
     asked: Mapping[str, Any],
     llm: Mapping[str, Any],
     endpoint: Mapping[str, Any],
+    crew: Mapping[str, Any],
 ) -> None:
     """Score a run of train-vqa on a benchmark.
 
@@ -87,6 +95,7 @@ def evaluate_vqa(
         asked: Flags of `tcssa.vqa.settings.EvalOptions`.
         llm: Flags of `LanguageModelOptions`.
         endpoint: Flags of `EndpointOptions`.
+        crew: Flags of `CrewOptions`.
 
     Raises:
         UsageError: The benchmark or the features are missing.
@@ -99,18 +108,22 @@ def evaluate_vqa(
         )
     from tcssa.vqa.evaluation.evaluate import evaluate
 
+    workers, model = given(CrewOptions, crew), given(LanguageModelOptions, llm)
+    if model.llm is not None and Path(model.llm).exists():
+        model = model.model_copy(update={"llm": where_workers_find(model.llm, workers)})
     beside = _read_reports(options.compare)
     report = evaluate(
-        run,
+        Path(where_workers_find(str(run), workers)),
         kind,
         file,
-        features,
+        [Path(where_workers_find(str(folder), workers)) for folder in features],
         output,
         given(EvalOptions, asked),
         device=device,
         endpoint=given(EndpointOptions, endpoint),
         out=out,
-        **given(LanguageModelOptions, llm).model_dump(),
+        crew=crew_of(workers, device, out or run),
+        **model.model_dump(),
     )
     _show_beside(output, report, beside)
 
@@ -162,7 +175,13 @@ def _show_beside(output: Output, report: Report, beside: list[Report]) -> None:
     plot = plot_comparison(report, beside)
     page = write_report_page(report, plot)
     output.result(
-        {"folder": str(report.folder), "plot": plot, "page": page, **report.metrics},
+        {
+            "folder": str(report.folder),
+            "plot": plot,
+            "page": page,
+            "workers": shares_data(report.shares),
+            **report.metrics,
+        },
         lambda console: show_report(console, report),
     )
 
@@ -192,6 +211,7 @@ def show_report(console: Console, report: Report) -> None:
     statuses = ", ".join(f"{n} {status}" for status, n in metrics["statuses"].items())
     left_out = ", ".join(f"{n} {kind}" for kind, n in benchmark["faults"].items())
     console.print(f"rows: {statuses}" + (f"; faults of the file: {left_out}" if left_out else ""))
+    show_shares(console, report.shares)
     console.print(f"answers, metrics, plot and report.html: {report.folder}", soft_wrap=True)
 
 

@@ -84,8 +84,10 @@ class AnswerLog:
         if found is not None:
             self._check(found[0], header)
             self.done = {record.row_id: record for record in found[1]}
+            header = found[0]  # it may be of an older version, which named more
         else:
             atomic.write_text(path, json.dumps(header) + "\n")
+        self._header = header
         self._file = path.open("a", encoding="utf-8")
 
     def append(self, answers: Sequence[AnswerRecord]) -> None:
@@ -105,6 +107,20 @@ class AnswerLog:
                 raise DiskFullError(self.path) from None
             raise
         self.done |= {answer.row_id: answer for answer in answers}
+
+    def put_in_order(self, row_ids: Sequence[str]) -> None:
+        """Bring the lines into an order, in whichever they came from several workers.
+
+        Args:
+            row_ids: The rows of all lines.
+        """
+        if list(self.done) == list(row_ids):
+            return
+        self.done = {row_id: self.done[row_id] for row_id in row_ids}
+        lines = [json.dumps(self._header) + "\n", *(each.line() for each in self.done.values())]
+        self._file.close()
+        atomic.write_text(self.path, "".join(lines))
+        self._file = self.path.open("a", encoding="utf-8")
 
     def records(self, questions: Sequence[Question]) -> list[AnswerRecord]:
         """Return the answers to questions that were all asked, in the order of the questions.

@@ -27,6 +27,7 @@ from tcssa.vqa.answering.permutation import shifted, unshifted
 from tcssa.vqa.answering.prefill import Prompt
 from tcssa.vqa.answering.reply import Method, Reply
 from tcssa.vqa.conversation import Question
+from tcssa.vqa.prompts.wording import OWN, Wording
 
 if TYPE_CHECKING:
     from tcssa.vqa.prompts.prompt import PromptBuilder
@@ -81,6 +82,7 @@ class Asker:
         writer: Answers open questions.
         context: Most tokens that the model reads.
         permute: Ask every cyclic order of the options.
+        wording: How questions and options are written.
     """
 
     def __init__(
@@ -91,9 +93,10 @@ class Asker:
         context: int,
         *,
         permute: bool = False,
+        wording: Wording = OWN,
     ) -> None:
         self.prompts, self.method, self.writer = prompts, method, writer
-        self.context, self.permute = context, permute
+        self.context, self.permute, self.wording = context, permute, wording
 
     def ask(
         self, questions: Sequence[Question], visual: Tensor, other: tuple[str, Tensor] | None
@@ -142,7 +145,7 @@ class Asker:
         orders = []
         for shift in range(len(options) if self.permute and options else 1):
             shown = shifted(options, shift)
-            turn = self.prompts.question_turn(text, shown if self.method.shows_options else ())
+            turn = self.wording.turn(text, shown if self.method.shows_options else ())
             orders.append(Order(shift, shown, self.prompts.prompt_ids([turn], num_visual)))
         room = self.method.room(options) if options else self.writer.room()
         return PreparedQuestion(orders, room)

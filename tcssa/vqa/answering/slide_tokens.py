@@ -60,11 +60,6 @@ class SlideTokens:
         self.cached: set[str] = set()
         self._kept: OrderedDict[str, Tensor] = OrderedDict()
 
-    def fingerprint(self) -> str:
-        """Return a hash that changes with any feature file: its name, size or time of change."""
-        stats = {name: BagRef.parse(path).file.stat() for name, path in sorted(self.paths.items())}
-        return params_hash({name: [s.st_size, s.st_mtime_ns] for name, s in stats.items()})
-
     def of(self, slide: str) -> Tensor:
         """Return a slide's visual tokens [V, D].
 
@@ -90,6 +85,12 @@ class SlideTokens:
         tokens = see_slide(self.loaded, path).tokens
         self.made.add(slide)
         return tokens
+
+
+def features_fingerprint(paths: Mapping[str, Path]) -> str:
+    """Return a hash that changes with any feature file: its name, size or time of change."""
+    stats = {name: BagRef.parse(path).file.stat() for name, path in sorted(paths.items())}
+    return params_hash({name: [s.st_size, s.st_mtime_ns] for name, s in stats.items()})
 
 
 class SeenSlide(NamedTuple):

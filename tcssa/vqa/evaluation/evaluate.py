@@ -2,33 +2,31 @@
 
 The answers about a slide are appended to ``answers.jsonl`` as soon as the slide is done, and the
 same command resumes from there. Rows whose slide has no features, or that are too long for the
-model, are lines there too, and stay in the denominator.
+model, are lines there too, and stay in the denominator. Where several workers share the slides, the
+lines are brought into the order of one in the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from tcssa.errors import AmbiguousFeaturesError, MissingFeaturesError
+from tcssa.crew.dispatcher import Crew, Dispatcher
+from tcssa.crew.shares import Share
+from tcssa.errors import AmbiguousFeaturesError, MissingFeaturesError, ProcessesError, counted
 from tcssa.files import atomic
 from tcssa.reporter import Reporter
 from tcssa.vqa.answering.answer_log import ANSWERS_FILE, AnswerLog
 from tcssa.vqa.answering.answer_record import AnswerRecord, unanswered
 from tcssa.vqa.answering.controls import circle, others
-from tcssa.vqa.answering.question_runner import Asker
-from tcssa.vqa.answering.reply import Method
-from tcssa.vqa.answering.slide_tokens import SlideTokens, UnusableSlideError
+from tcssa.vqa.answering.slide_tokens import features_fingerprint
 from tcssa.vqa.conversation import Question
 from tcssa.vqa.data.benchmark import Benchmark, read_benchmark
 from tcssa.vqa.data.slide_index import SlideIndex
-from tcssa.vqa.endpoint.asked_model import load_asked, ways_of
 from tcssa.vqa.endpoint.endpoint_settings import EndpointOptions
-from tcssa.vqa.endpoint.served_model import ServedModel
+from tcssa.vqa.evaluation.ask_job import AskJob, LostSlide, RunPlace
 from tcssa.vqa.evaluation.report import (
     Report,
     describe_benchmark,
@@ -37,8 +35,13 @@ from tcssa.vqa.evaluation.report import (
     warn_of_unanswered,
     write_report,
 )
-from tcssa.vqa.model.run import LoadedVqa
-from tcssa.vqa.settings import BenchmarkKind, EvalOptions, LanguageModelOptions
+from tcssa.vqa.evaluation.slide_asking import SlideAnswers, SlideAsker, SlideQuestions
+from tcssa.vqa.model.slot_cache import cache_of_run
+from tcssa.vqa.prompts.wording import Wording, read_wording
+from tcssa.vqa.settings import OWN_PROMPT, BenchmarkKind, EvalOptions, LanguageModelOptions
+
+_OnAnswers = Callable[[SlideAnswers | LostSlide], None]
+_Ask = Callable[[Sequence[SlideQuestions], _OnAnswers, Reporter], list[Share]]
 
 
 def evaluate(
@@ -56,6 +59,7 @@ def evaluate(
     endpoint: EndpointOptions | None = None,
     out: Path | None = None,
     overwrite: bool = False,
+    crew: Crew | None = None,
 ) -> Report:
     """Ask a run of train-vqa a benchmark's questions, and score what it says.
 
@@ -73,6 +77,7 @@ def evaluate(
         endpoint: A server that holds the language model; the run is then the merged folder.
         out: Where to write; below the run if not given.
         overwrite: Ask everything again.
+        crew: Workers that share the slides; None asks in this process alone.
 
     Returns:
         The report, as written to its folder.
@@ -81,26 +86,34 @@ def evaluate(
         TableError: The benchmark cannot be read.
         RunError: The run is not finished, or ``out`` holds answers made from something else.
         FeatureDimError: Features are of another length than the model's.
-        UsageError: Features are of another encoder than the model's.
+        UsageError: Features are of another encoder than the model's, or no such wording is known.
         EndpointError: A server is to answer, and does not.
+        ProcessesError: Workers died on a slide again and again; the other answers are kept.
     """
     options = options or EvalOptions()
     benchmark = read_benchmark(kind, file)
     warn_of_faults(benchmark, reporter)
-    source = LanguageModelOptions(llm=llm, allow_hub=allow_hub, trust_remote_code=trust_remote_code)
-    loaded, served = load_asked(run, source, endpoint or EndpointOptions(), device)
     index = SlideIndex.from_folders(features, options.several)
+    source = LanguageModelOptions(llm=llm, allow_hub=allow_hub, trust_remote_code=trust_remote_code)
+    place = RunPlace(run, source, endpoint or EndpointOptions())
+    model = _opened(place, options, device, crew)
     plan = _plan(benchmark.questions[: options.limit], index)
     folder = out or run / _folder_name(kind, options)
-    records = _answers(loaded, served, benchmark, plan, folder, options, overwrite, reporter)
-    if index.chosen:
+    with _log_in(folder, _made_from(model, benchmark, plan, options), overwrite) as log:
+        shares = _ask_all(plan, model, log, reporter)
+        records = log.records(plan.questions)
+    _warn_of_chosen(len(index.chosen), options, reporter)
+    metrics = _metrics(model, benchmark, plan, records, options, len(index.chosen))
+    warn_of_unanswered(metrics["statuses"], reporter)
+    return write_report(folder, metrics, shares)
+
+
+def _warn_of_chosen(num_chosen: int, options: EvalOptions, reporter: Reporter) -> None:
+    if num_chosen:
         reporter.warn(
-            f"{len(index.chosen)} patients have several slides; of each one was taken "
+            f"{num_chosen} patients have several slides; of each one was taken "
             f"(--several {options.several})"
         )
-    metrics = _metrics(loaded, served, benchmark, plan, records, options, len(index.chosen))
-    warn_of_unanswered(metrics["statuses"], reporter)
-    return write_report(folder, metrics)
 
 
 @dataclass(frozen=True)
@@ -113,6 +126,20 @@ class _Plan:
     paths: dict[str, Path]
     lost: list[AnswerRecord]
     """The answers to questions whose slide has no file or several."""
+
+    def slides(self) -> list[SlideQuestions]:
+        """Return the slides with their questions, along the circle."""
+        order = circle(self.by_slide)
+        other_of = others(order)
+        return [
+            SlideQuestions(
+                name,
+                self.paths[name],
+                tuple(self.by_slide[name]),
+                (other_of[name], self.paths[other_of[name]]) if name in other_of else None,
+            )
+            for name in order
+        ]
 
 
 def _plan(questions: Sequence[Question], index: SlideIndex) -> _Plan:
@@ -130,79 +157,124 @@ def _plan(questions: Sequence[Question], index: SlideIndex) -> _Plan:
     return plan
 
 
-def _answers(
-    loaded: LoadedVqa,
-    served: ServedModel | None,
-    benchmark: Benchmark,
-    plan: _Plan,
-    folder: Path,
-    options: EvalOptions,
-    overwrite: bool,
-    reporter: Reporter,
-) -> list[AnswerRecord]:
-    """Ask the questions of a plan, or those of them that the folder's log does not hold yet."""
-    tokens = SlideTokens(loaded, plan.paths)
+@dataclass(frozen=True)
+class _Model:
+    """What asks, and what is told of it."""
+
+    ask: _Ask
+    wording: Wording
+    system: dict[str, Any]
+    made_from: dict[str, str]
+    cache_folder: Path | None
+    """Slot cache of the training, if it kept one."""
+
+
+def _opened(place: RunPlace, options: EvalOptions, device: str, crew: Crew | None) -> _Model:
+    """Open the model; with a crew only to know it, since each worker has its own."""
+    wording = read_wording(options.prompt)
+    loaded, served = place.open(device if crew is None else "cpu")
+    if crew is None:
+        ask = _alone(SlideAsker(loaded, served, options, wording))
+    else:
+        ask = _shared(AskJob(place, crew.device, options, wording), crew)
+    server = {} if served is None else {"endpoint": served.name}
+    system = {"name": loaded.folder.resolve().name, **loaded.describe(), **server}
+    cache = cache_of_run(loaded.folder, loaded.model.visual)
+    folder = None if cache is None else cache.folder
+    return _Model(ask, wording, system, {"model": loaded.fingerprint(), **server}, folder)
+
+
+def _ask_all(plan: _Plan, model: _Model, log: AnswerLog, reporter: Reporter) -> list[Share]:
+    """Ask what the log does not hold yet, and bring its lines into the order of the circle.
+
+    Raises:
+        EndpointError: A server is to answer, and does not.
+        ProcessesError: Workers died on a slide again and again.
+    """
+    log.append([record for record in plan.lost if record.row_id not in log.done])
+    slides, lost, cached, made = plan.slides(), [], set[str](), set[str]()
+
+    def record(answers: SlideAnswers | LostSlide) -> None:
+        if isinstance(answers, LostSlide):
+            lost.append(answers)
+            return
+        log.append([each for each in answers.records if each.row_id not in log.done])
+        cached.update(answers.cached)
+        made.update(answers.made)
+
+    left = [slide for slide in slides if any(q.row_id not in log.done for q in slide.questions)]
+    shares = model.ask(left, record, reporter) if left else []
+    if lost:
+        raise ProcessesError(
+            f"no answers about {counted(len(lost), 'slide')}: {lost[0].slide_id}: {lost[0].reason}",
+            hint="the other answers are kept; give the command without --gpus and --workers to see "
+            "why, it may be memory",
+        )
+    asked = [question.row_id for slide in slides for question in slide.questions]
+    log.put_in_order([*(each.row_id for each in plan.lost), *asked])
+    if cached:
+        num_seen = len(cached | made)
+        reporter.note(
+            f"the tokens of {len(cached)} of {num_seen} slides are those that training kept in "
+            f"{model.cache_folder}"
+        )
+    return shares
+
+
+def _log_in(folder: Path, made_from: Mapping[str, Any], overwrite: bool) -> AnswerLog:
     folder.mkdir(parents=True, exist_ok=True)
     atomic.discard_leftovers(folder)
-    made_from = _made_from(loaded, benchmark, tokens, options) | _server(served)
-    with AnswerLog(folder / ANSWERS_FILE, made_from, overwrite=overwrite) as log:
-        _ask_all(plan, tokens, _asker(loaded, served, options), log, reporter)
-        if tokens.cache is not None and tokens.cached:
-            reporter.note(
-                f"the tokens of {len(tokens.cached)} of {len(tokens.cached | tokens.made)} slides "
-                f"are those that training kept in {tokens.cache.folder}"
-            )
-        return log.records(plan.questions)
+    return AnswerLog(folder / ANSWERS_FILE, made_from, overwrite=overwrite)
 
 
-def _asker(loaded: LoadedVqa, served: ServedModel | None, options: EvalOptions) -> Asker:
-    ways = ways_of(loaded, served, options.batch_size, options.max_new_tokens)
-    methods: dict[str, Method] = {
-        "likelihood": ways.letters, "text": ways.texts, "generate": ways.writer,
-    }  # fmt: skip
-    method = methods[options.method]
-    return Asker(loaded.prompts, method, ways.writer, ways.context, permute=options.permute)
+def _alone(asker: SlideAsker) -> _Ask:
+    """Return what asks about slides in this process."""
+
+    def ask(
+        slides: Sequence[SlideQuestions], on_answers: _OnAnswers, reporter: Reporter
+    ) -> list[Share]:
+        with reporter.task("asking", sum(len(s.questions) for s in slides), "questions") as task:
+            for slide in slides:
+                task.describe(slide.slide_id)
+                on_answers(asker.ask(slide))
+                task.advance(len(slide.questions))
+        return []
+
+    return ask
 
 
-def _ask_all(
-    plan: _Plan, tokens: SlideTokens, asker: Asker, log: AnswerLog, reporter: Reporter
-) -> None:
-    """Ask what the log does not hold yet, slide by slide along the circle."""
-    log.append([record for record in plan.lost if record.row_id not in log.done])
-    order = circle(plan.by_slide)
-    other_of = others(order)
-    with reporter.task("asking", len(plan.questions), "questions") as task:
-        task.advance(len(plan.lost))
-        for slide in order:
-            questions = plan.by_slide[slide]
-            if any(question.row_id not in log.done for question in questions):
-                task.describe(slide)
-                records = _ask_slide(slide, questions, other_of.get(slide), tokens, asker)
-                log.append([record for record in records if record.row_id not in log.done])
-            task.advance(len(questions))
+def _shared(job: AskJob, crew: Crew) -> _Ask:
+    """Return what shares slides among workers."""
+
+    def ask(
+        slides: Sequence[SlideQuestions], on_answers: _OnAnswers, reporter: Reporter
+    ) -> list[Share]:
+        with reporter.task("asking", len(slides), "slides") as task:
+            return Dispatcher(job, slides, crew, on_answers, reporter, task).run()
+
+    return ask
 
 
-def _ask_slide(
-    slide: str, questions: list[Question], other: str | None, tokens: SlideTokens, asker: Asker
-) -> list[AnswerRecord]:
-    """Ask all questions of a slide, so that a resumed slide is batched as it was before."""
-    try:
-        visual = tokens.of(slide)
-    except UnusableSlideError as error:
-        return [unanswered(question, error.status, str(error)) for question in questions]
-    return asker.ask(questions, visual, _other_tokens(other, tokens))
+def _made_from(
+    model: _Model, benchmark: Benchmark, plan: _Plan, options: EvalOptions
+) -> dict[str, Any]:
+    """Return all that the answers depend on; a log made from anything else is refused.
 
-
-def _other_tokens(other: str | None, tokens: SlideTokens) -> tuple[str, Tensor] | None:
-    try:
-        return None if other is None else (other, tokens.of(other))
-    except UnusableSlideError:
-        return None
+    The project's own wording is left out, so that answers of before there were others go on.
+    """
+    asked = options.model_dump(exclude={"batch_size", "prompt"})
+    if options.prompt != OWN_PROMPT:
+        asked["prompt"] = model.wording.model_dump(exclude={"source"})
+    return {
+        **model.made_from,
+        "benchmark": benchmark.sha256,
+        "features": features_fingerprint(plan.paths),
+        **asked,
+    }
 
 
 def _metrics(
-    loaded: LoadedVqa,
-    served: ServedModel | None,
+    model: _Model,
     benchmark: Benchmark,
     plan: _Plan,
     records: Sequence[AnswerRecord],
@@ -210,38 +282,18 @@ def _metrics(
     num_chosen: int,
 ) -> dict[str, Any]:
     """Return the content of ``metrics.json``."""
+    asked = {**options.model_dump(), "num_questions": len(plan.questions)}
     return {
-        "system": {
-            "name": loaded.folder.resolve().name,
-            **loaded.describe(),
-            **_server(served),
-        },
+        "system": model.system,
         "benchmark": describe_benchmark(benchmark),
-        "asked": {**options.model_dump(), "num_questions": len(plan.questions)},
+        "asked": {**asked, "wording": model.wording.model_dump()},
         "patients_with_several_slides": num_chosen,
         **summarise(plan.questions, records),
     }
 
 
-def _made_from(
-    loaded: LoadedVqa, benchmark: Benchmark, tokens: SlideTokens, options: EvalOptions
-) -> dict[str, Any]:
-    """Return all that the answers depend on; a log made from anything else is refused."""
-    asked = options.model_dump()
-    del asked["batch_size"]
-    return {
-        "model": loaded.fingerprint(),
-        "benchmark": benchmark.sha256,
-        "features": tokens.fingerprint(),
-        **asked,
-    }
-
-
-def _server(served: ServedModel | None) -> dict[str, str]:
-    """Return what is told of a server that answers: the name of its model."""
-    return {} if served is None else {"endpoint": served.name}
-
-
 def _folder_name(kind: BenchmarkKind, options: EvalOptions) -> str:
     parts = ["eval", kind, *([] if options.method == "likelihood" else [options.method])]
+    if options.prompt != OWN_PROMPT:
+        parts.append(f"prompt-{Path(options.prompt).stem}")
     return "-".join([*parts, *([f"first-{options.limit}"] if options.limit else [])])

@@ -6,12 +6,13 @@ import json
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field
 
+from tcssa.crew.shares import Share
 from tcssa.errors import RunError
 from tcssa.files import atomic
 from tcssa.files.text import read_json, validated
@@ -39,6 +40,8 @@ class Report:
 
     folder: Path
     metrics: dict[str, Any]
+    shares: list[Share] = field(default_factory=list)
+    """Each worker's part, where several shared the slides."""
 
 
 def describe_benchmark(benchmark: Benchmark) -> dict[str, Any]:
@@ -104,15 +107,16 @@ def warn_of_unanswered(statuses: Mapping[str, int], reporter: Reporter) -> None:
         reporter.warn(f"rows without an answer, which count as wrong: {counts}")
 
 
-def write_report(folder: Path, metrics: dict[str, Any]) -> Report:
+def write_report(folder: Path, metrics: dict[str, Any], shares: Sequence[Share] = ()) -> Report:
     """Write ``metrics.json``.
 
     Args:
         folder: The folder of the evaluation.
         metrics: The content of the file, JSON-able.
+        shares: Each worker's part in the work; none where one process worked alone.
     """
     atomic.write_text(folder / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
-    return Report(folder, metrics)
+    return Report(folder, metrics, list(shares))
 
 
 class _Benchmark(BaseModel):

@@ -27,7 +27,8 @@ from tcssa.vqa.model.model import SlideLanguageModel
 from tcssa.vqa.model.projector import Projector
 from tcssa.vqa.model.reference_settings import ImportSettings
 from tcssa.vqa.model.run import save_vqa
-from tcssa.vqa.model.visual_encoders import VisualConfig, build_visual
+from tcssa.vqa.model.visual_encoder import VisualConfig
+from tcssa.vqa.model.visual_encoders import build_visual
 from tcssa.vqa.prompts.prompt import PromptBuilder
 from tcssa.vqa.prompts.template import ChatTemplate
 

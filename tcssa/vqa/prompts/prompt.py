@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from tcssa.errors import NothingToLearnError, PromptError, TemplateError
-from tcssa.vqa.conversation import IMAGE_MARK, LETTERS, Turn
+from tcssa.vqa.conversation import IMAGE_MARK, Turn
 from tcssa.vqa.prompts.plain_text import After, TextEncoder
 from tcssa.vqa.prompts.template import ChatTemplate, Piece
+from tcssa.vqa.prompts.wording import OWN
 
 IGNORED = -100
 """The label of a token that is not learned."""
 _IMAGE_TOKENS = ("<|image_pad|>", "<|image|>", "<image>", "<|reserved_special_token_0|>")
-_INSTRUCTION = "Answer with the letter of the right option."
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,13 @@ class Supervised:
 
 
 def question_text(text: str, options: Sequence[str] = ()) -> str:
-    """Format a question for a model: options lettered from A, then what to answer with.
+    """Format a question in the project's own wording: options lettered from A, then what to do.
 
     Args:
         text: The question.
         options: Its options; none for an open question.
     """
-    if not options:
-        return text.strip()
-    lettered = [f"{LETTERS[i]}. {option.strip()}" for i, option in enumerate(options)]
-    return "\n".join([text.strip(), *lettered, _INSTRUCTION])
+    return OWN.text(text, options)
 
 
 class PromptBuilder:
@@ -88,13 +85,13 @@ class PromptBuilder:
         self._verify()
 
     def question_turn(self, text: str, options: Sequence[str] = ()) -> Turn:
-        """Build the turn of a question about a slide, the slide before it.
+        """Build the turn of a question about a slide in the project's own wording.
 
         Args:
             text: The question.
             options: Its options, shown as by `question_text`; none for an open question.
         """
-        return Turn("user", f"{IMAGE_MARK}\n{question_text(text, options)}")
+        return OWN.turn(text, options)
 
     def conversation_ids(self, turns: Sequence[Turn], num_visual: int) -> Supervised:
         """Tokenise a whole conversation, to learn from.

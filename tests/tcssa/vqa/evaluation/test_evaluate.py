@@ -19,6 +19,7 @@ from tcssa.vqa.answering.controls import circle, others
 from tcssa.vqa.evaluation.evaluate import ANSWERS_FILE, evaluate
 from tcssa.vqa.evaluation.report import METRICS_FILE, Report
 from tcssa.vqa.evaluation.score_predictions import evaluate_predictions
+from tcssa.vqa.evaluation.slide_asking import SlideAsker
 from tcssa.vqa.settings import EvalOptions
 
 NUM_SLIDES, NUM_ROWS = 10, 30
@@ -259,9 +260,7 @@ def test_the_same_command_again_asks_nothing(
     run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = ask(run, data, tmp_path).metrics
-    monkeypatch.setattr(
-        "tcssa.vqa.evaluation.evaluate._ask_slide", None
-    )  # would fail if it were called
+    monkeypatch.setattr(SlideAsker, "ask", None)  # would fail if it were called
     assert ask(run, data, tmp_path).metrics == first
 
 
@@ -274,11 +273,11 @@ def test_a_killed_evaluation_ends_as_an_undisturbed_one(
         "from pathlib import Path\n"
         "import tcssa.vqa.evaluation.evaluate as e\n"
         "from tcssa.reporter import Silent\n"
-        "asked = e._ask_slide\n"
+        "asked = e.SlideAsker.ask\n"
         "def slow(*a):\n"
         "    time.sleep(0.3)\n"
         "    return asked(*a)\n"
-        "e._ask_slide = slow\n"
+        "e.SlideAsker.ask = slow\n"
         "run, data, out = map(Path, sys.argv[1:])\n"
         "e.evaluate(run, 'slidebench-tcga', data / 'bench.csv', [data / 'features'], Silent(),\n"
         "           device='cpu', out=out)\n"

@@ -13,7 +13,7 @@ from vqa_models import SPECIAL_TOKENS, qwen3_tokenizer, real_qwen3_tokenizer
 
 from tcssa.errors import NothingToLearnError, PromptError, TemplateError
 from tcssa.vqa.conversation import Turn
-from tcssa.vqa.prompts.prompt import PromptBuilder, question_text
+from tcssa.vqa.prompts.prompt import PromptBuilder
 from tcssa.vqa.prompts.template import ChatTemplate
 
 IM_START, IM_END, IMAGE = 151644, 151645, 151655
@@ -170,11 +170,7 @@ def test_a_conversation_about_no_slide_has_no_placeholder() -> None:
     assert tokens(ids)[:5] == ["<|im_start|>", "user", "\n", "Who", "?"]
 
 
-def test_options_are_lettered_and_the_letter_is_asked_for() -> None:
-    assert question_text(" Which? ", ("yes", " no")) == (
-        "Which?\nA. yes\nB. no\nAnswer with the letter of the right option."
-    )
-    assert question_text("Which?\n") == "Which?"
+def test_a_question_stands_behind_the_slide_in_our_own_wording() -> None:
     assert builder().question_turn("Which?") == Turn("user", "<image>\nWhich?")
 
 
