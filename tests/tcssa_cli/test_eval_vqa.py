@@ -41,6 +41,8 @@ def test_a_benchmark_is_scored_and_shown(tcssa: Run, folder: Path) -> None:
     assert {"run", "control: blank slots", "Microscopy", "SHA-256"} <= set(first)
     assert "3 no features" in page.text
     assert "Options in every order" in page.text
+    assert "TC-SSA, retrospective" in first
+    assert "random choice (expected)" in first
     assert len(page.attributes("img")) == 1
     again = tcssa("eval", folder / "run", *arguments(folder), "--permute", "--json")
     stored = json.loads((out / "metrics.json").read_text())

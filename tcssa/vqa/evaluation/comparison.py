@@ -8,7 +8,7 @@ from typing import Any
 
 from tcssa.errors import UsageError
 from tcssa.vqa.evaluation.plots import System, plot_accuracy
-from tcssa.vqa.evaluation.published import PublishedSystem, read_published
+from tcssa.vqa.evaluation.published import read_published
 from tcssa.vqa.evaluation.report import Report
 
 PLOT_FILE = "comparison.png"
@@ -39,7 +39,11 @@ def plot_comparison(report: Report, beside: Sequence[Report] = ()) -> Path | Non
         require_same_rows(report, other)
     benchmark = report.metrics["benchmark"]
     systems = [_evaluated(each) for each in (report, *beside)]
-    systems += [_published(system, benchmark["kind"]) for system in read_published().systems]
+    systems += [
+        System(system.system, percent / 100, system.visual_tokens, published=True)
+        for system in read_published().systems
+        if (percent := system.on(benchmark["kind"])) is not None
+    ]
     floors = {
         _BASELINES[baseline["name"]]: baseline["scores"]["overall"]["accuracy"]["value"]
         for baseline in report.metrics["baselines"]
@@ -86,8 +90,3 @@ def _evaluated(report: Report) -> System:
         accuracy["low"],
         accuracy["high"],
     )
-
-
-def _published(system: PublishedSystem, kind: str) -> System:
-    accuracy = getattr(system, kind.replace("-", "_")) / 100
-    return System(system.system, accuracy, system.visual_tokens, published=True)

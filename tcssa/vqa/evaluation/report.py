@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -77,6 +77,7 @@ def summarise(questions: Sequence[Question], records: Sequence[AnswerRecord]) ->
         "option_mass": _median(each.option_mass for each in records),
         "controls": {name: _control(closed, name) for name in CONTROLS},
         "baselines": _baselines([question for question, _ in closed]),
+        "chance": _chance([question for question, _ in closed]),
         "permutation": _permutation(closed),
         "open": _open([row for row in rows if not row[0].options]),
     }
@@ -224,6 +225,28 @@ def _baselines(closed: Sequence[Question]) -> list[dict[str, Any]]:
         }
         for baseline in (baselines(closed) if closed else [])
     ]
+
+
+def _chance(closed: Sequence[Question]) -> dict[str, Any] | None:
+    """Compute the accuracy that a choice at random is expected to have, over the same groups."""
+    if not closed:
+        return None
+    groups: dict[str, dict[str, list[Question]]] = defaultdict(lambda: defaultdict(list))
+    for question in closed:
+        for category, value in question.categories.items():
+            groups[category][value].append(question)
+    return {
+        "overall": _expected(closed),
+        "groups": {
+            category: {value: _expected(asked) for value, asked in sorted(by_value.items())}
+            for category, by_value in sorted(groups.items())
+        },
+    }
+
+
+def _expected(asked: Sequence[Question]) -> dict[str, Any]:
+    value = statistics.fmean(1 / len(question.options) for question in asked)
+    return {"num_rows": len(asked), "accuracy": {"value": value}}
 
 
 def _permutation(closed: Sequence[_Row]) -> dict[str, Any] | None:
