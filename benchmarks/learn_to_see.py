@@ -98,28 +98,44 @@ def learn_to_see(
     cohort: Path, out: Path, llm: str, size: Size, seed: int, budget: int | None = None
 ) -> None:
     """All steps; what stands already is not done again."""
+    prepare(cohort, out / "job", out, size, seed)
+    shape = ["--recipe", "paper", "--num-slots", NUM_SLOTS] if budget is None else ["--nested"]
+    compressor = out / ("compressor" if budget is None else "nested-compressor")
+    train_compressor(compressor, out, shape, size, seed)
+    asked = [] if budget is None else ["--budget", budget]
+    run = out if budget is None else out / f"budget-{budget}"
+    teach(run, out, llm, ["--compressor", compressor, *asked], size, seed)
+    Console(width=150).print(table_of(run))
+
+
+def prepare(cohort: Path, job: Path, out: Path, size: Size, seed: int) -> None:
+    """Features of the slides, the views of them, and everything that is said about the views."""
     labels = {slide.slide_id: slide.label for slide in read_labels(cohort / "labels.csv")}
     part_of = split_slides(labels, NUM_VAL, NUM_TEST, seed)
-    tcssa("extract", cohort, "--out", out / "job", "--patch-size", 112)
-    views = compose_views(out / "job", labels, out / "views", size.views, seed)
+    tcssa("extract", cohort, "--out", job, "--patch-size", 112)
+    views = compose_views(job, labels, out / "views", size.views, seed)
     parts = {
         name: [view for view in views if part_of[view.slide_id] == name]
         for name in ("train", "val", "test")
     }
     parts["test"] = [view for view in parts["test"] if view.number < size.test_views]
     write_data(parts, out, seed)
-    shape = ["--recipe", "paper", "--num-slots", NUM_SLOTS] if budget is None else ["--nested"]
-    compressor = out / ("compressor" if budget is None else "nested-compressor")
+
+
+def train_compressor(run: Path, data: Path, shape: list[object], size: Size, seed: int) -> None:
+    """A compressor, trained on the views of training slides."""
     tcssa(
-        "train-mil", *shape, "--labels", out / "views.csv", "--features", out / "views",
+        "train-mil", *shape, "--labels", data / "views.csv", "--features", data / "views",
         "--folds", 5, "--epochs", size.mil_epochs,
-        "--batch-size", 16, "--lr", 1e-3, "--seed", seed, "--out", compressor,
+        "--batch-size", 16, "--lr", 1e-3, "--seed", seed, "--out", run,
     )  # fmt: skip
-    asked = [] if budget is None else ["--budget", budget]
-    out, data = out if budget is None else out / f"budget-{budget}", out
+
+
+def teach(out: Path, data: Path, llm: str, visual: list[object], size: Size, seed: int) -> None:
+    """Both stages and the score of a language model that sees slides by these options."""
     common = ["--features", data / "views", "--seed", seed, "--batch-size", 8, "--lr", 1e-3]
     tcssa(
-        "train-vqa", "--stage", 1, "--compressor", compressor, *asked, "--llm", llm,
+        "train-vqa", "--stage", 1, *visual, "--llm", llm,
         "--data", data / "captions.train.json", "--val-data", data / "captions.val.json",
         "--epochs", size.caption_epochs, *common, "--out", out / "stage-1",
     )  # fmt: skip
@@ -133,7 +149,6 @@ def learn_to_see(
         "eval", out / "stage-2", "--benchmark", "wsi-vqa", data / "questions.test.json",
         "--method", "text", "--features", data / "views", "--out", out / "eval",
     )  # fmt: skip
-    Console(width=150).print(table_of(out))
 
 
 def write_data(parts: dict[str, list[View]], out: Path, seed: int) -> None:
