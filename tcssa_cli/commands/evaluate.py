@@ -23,7 +23,7 @@ from tcssa_cli.commands.evaluate_vqa import (
     evaluate_vqa,
 )
 from tcssa_cli.crew_options import CrewOptions
-from tcssa_cli.options import DebugFlag, DeviceOption, JsonFlag
+from tcssa_cli.options import DebugFlag, DeviceOption, JsonFlag, out_option
 from tcssa_cli.output import Output
 from tcssa_cli.settings_flags import Flags, refuse_others, with_flags
 
@@ -76,7 +76,7 @@ def evaluate(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help=r"Folder to write. \[default: a folder in the run]"),
+        out_option(r"Folder to write. \[default: a folder in the run]"),
     ] = None,
     device: DeviceOption = "auto",
     as_json: JsonFlag = False,
