@@ -21,14 +21,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tcssa.compute import launcher
 from tcssa.compute.devices import resolve_device
-from tcssa.compute.threads import at_most_threads
+from tcssa.compute.threads import threads_for
 from tcssa.config.settings import RESOLVED_FILE, read_resolved, section_of, write_resolved
 from tcssa.config.settings_diff import differences
 from tcssa.errors import RunError, UsageError, counted
@@ -79,9 +78,6 @@ _FREE_TO_CHANGE = {
     "cohort": ("labels", "slide_table", "features"),  # their content counts, not where it lies
 }
 """Settings that a resumed run may change: they do not define the result."""
-_FEW_PATCHES = 2000
-"""Bags of fewer patches, on average, are trained on by one thread: for what a step of theirs costs,
-threads wait for one another longer than they work."""
 
 
 def train(settings: MilSettings, out: Path, reporter: Reporter) -> RunMetrics:
@@ -122,7 +118,8 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> RunMetrics:
     final = None
     trainings = len(folds) + refit
     epochs = trainings * settings.train.epochs
-    with _threads(cohort), reporter.task("training", epochs, "epochs") as task:
+    size = sum(slide.num_patches for slide in cohort.slides) / len(cohort.slides)
+    with threads_for(size), reporter.task("training", epochs, "epochs") as task:
         results = [
             _fit_or_read(cohort, fold, i, settings, out / f"fold-{i}", store, reporter, task)
             for i, fold in enumerate(folds)
@@ -141,13 +138,6 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> RunMetrics:
             (out / f"fold-{index}" / CHECKPOINT_FILE).unlink(missing_ok=True)
     write_run(out, {**run, "complete": True})
     return metrics
-
-
-def _threads(cohort: Cohort) -> AbstractContextManager[None]:
-    """Return the block within which no more threads work than the cohort's bags keep busy."""
-    num_patches = sum(slide.num_patches for slide in cohort.slides)
-    small = num_patches < _FEW_PATCHES * len(cohort.slides)
-    return at_most_threads(1) if small else nullcontext()
 
 
 def _origins(settings: MilSettings, cohort: Cohort) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""Threads of torch are limited for a block only."""
+"""Small bags are computed on by one thread, for a block only."""
 
 from collections.abc import Iterator
 
 import pytest
 import torch
 
-from tcssa.compute.threads import at_most_threads
+from tcssa.compute.threads import threads_for
 
 
 @pytest.fixture
@@ -17,16 +17,16 @@ def two_threads() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_the_limit_holds_within_the_block_and_ends_with_it_even_by_an_error() -> None:
-    with at_most_threads(1):
+def test_small_bags_take_one_thread_until_the_block_ends_even_by_an_error() -> None:
+    with threads_for(30):
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 2
-    with pytest.raises(ZeroDivisionError), at_most_threads(1):
+    with pytest.raises(ZeroDivisionError), threads_for(30):
         _ = 1 / 0
     assert torch.get_num_threads() == 2
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_threads_are_never_made_more() -> None:
-    with at_most_threads(8):
+def test_large_bags_take_all_threads() -> None:
+    with threads_for(10_000):
         assert torch.get_num_threads() == 2
