@@ -119,12 +119,8 @@ def open_source(
     if classes and what != "classifier":
         raise UsageError("--class has a meaning only with --what classifier")
     run_of_vqa = (model / _VQA_PROJECTOR).is_file()
-    if run_of_vqa and not (model / COMPRESSOR_FILE).is_file():
-        raise UsageError(
-            f"{model} is a run of train-vqa whose visual encoder makes no slots: there is "
-            "nothing to export",
-            hint="give a run of --visual tcssa",
-        )
+    if run_of_vqa:
+        _require_slots(model)
     loaded = open_checkpoint(model / COMPRESSOR_FILE if run_of_vqa else model)
     # of a run without a final model a fold stands for it
     is_fold = loaded.path.parent.parent == model and loaded.path.parent.name != FINAL_FOLDER
@@ -142,6 +138,16 @@ def open_source(
             "fold with the lowest validation loss (slots of several models have no mean)"
         )
     return ExportSource(loaded.model, loaded.sha256, loaded.encoder, taken=taken)
+
+
+def _require_slots(run: Path) -> None:
+    """Refuse a run of train-vqa that has no compressor."""
+    if not (run / COMPRESSOR_FILE).is_file():
+        raise UsageError(
+            f"{run} is a run of train-vqa whose visual encoder makes no slots: there is "
+            "nothing to export",
+            hint="give a run of --visual tcssa",
+        )
 
 
 def _ensemble(first: ExportSource, run: Path) -> ExportSource:

@@ -85,27 +85,30 @@ def convert(
             )
         from tcssa_runtimes.archive.convert_archive import convert_archive
 
-        converted = convert_archive(sources[0], to, out, output, overwrite=overwrite)
-        _finish(output, out, converted)
+        _finish(output, out, convert_archive(sources[0], to, out, output, overwrite=overwrite))
         return
     from tcssa.features.convert import convert as convert_bags
 
-    resolutions: dict[str, float] = {}
-    if manifest is not None:
-        from tcssa.slides.manifest import read_resolutions
-
-        resolutions = read_resolutions(manifest)
     report = convert_bags(
         sources,
         to,
         out,
         output,
         slide_mpp=slide_mpp,
-        resolutions=resolutions,
+        resolutions=_resolutions(manifest),
         dtype=dtype,
         overwrite=overwrite,
     )
     _finish(output, out, report)
+
+
+def _resolutions(manifest: Path | None) -> dict[str, float]:
+    """Return the resolution of each slide that a table states."""
+    if manifest is None:
+        return {}
+    from tcssa.slides.manifest import read_resolutions
+
+    return read_resolutions(manifest)
 
 
 def _finish(output: Output, out: Path, report: ConvertReport) -> None:
