@@ -19,6 +19,7 @@ def whole_folder(out: Path) -> Iterator[Path]:
     Raises:
         RunError: ``out`` holds something.
     """
+    out = out.absolute()  # of "." no name could be made
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(out, "holds something already", hint="give another folder with --out")
     filled = out.with_name(f".{out.name}.tcssa-part")

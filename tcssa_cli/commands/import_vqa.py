@@ -34,7 +34,8 @@ def import_vqa(
 ) -> None:
     """Make a run of a slide language model that the reference implementation trained.
 
-    No code from the files runs. The run then goes wherever one of train-vqa goes.
+    No code from the files runs. The run is asked, evaluated, merged and exported as one of
+    train-vqa is; it holds no training that --from could go on with.
 
     Examples:
         tcssa import-vqa --compressor c.pt --projector p.pt --lora lora --out run

@@ -76,7 +76,12 @@ def merge(
         refuse_others([_LLM], [], flags, "files of slots are merged")
         _merge_files(output, files, model, out, same_slide, budget, device)
         return
-    of_files = {"--model": model, "--same-slide": same_slide or None, "--budget": budget}
+    of_files = {
+        "--model": model,
+        "--same-slide": same_slide or None,
+        "--budget": budget,
+        "--device": None if device == "auto" else device,
+    }
     _require_run_alone(folders[0], len(files), of_files)
     _merge_run(output, folders[0], out, given(LanguageModelOptions, flags["llm"]))
 

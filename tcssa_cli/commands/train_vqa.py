@@ -61,7 +61,7 @@ def train_vqa(
     Examples:
         tcssa train-vqa --compressor run --data captions.json --features job -o stage1
         tcssa train-vqa --stage 2 --from stage1 --data qa.json --features job -o two
-        tcssa train-vqa --compressor run --data c.json --features job --quantize nf4 -o nf4
+        tcssa train-vqa --compressor run --data c.json --features job --pack -o two
     """
     output = Output(as_json)
     settings = resolve(VqaSettings, flags=flags, config=config, preset=inherited)

@@ -45,8 +45,7 @@ class Connection:
     """
 
     def __init__(self, address: str, timeout_s: float) -> None:
-        parts = urlsplit(address)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
+        if not _is_of_a_server(address):
             raise UsageError(
                 f"--endpoint {address!r} is no address of a server",
                 hint="give one such as http://localhost:8000",
@@ -111,7 +110,7 @@ class Connection:
                 raise RefusedRequestError(
                     request.full_url, error.code, _message(error.read(_MOST_BYTES))
                 ) from None
-        except (OSError, HTTPException) as error:
+        except (OSError, HTTPException, UnicodeError) as error:  # the last: no name of a host
             reason = error.reason if isinstance(error, URLError) else error
             if isinstance(reason, TimeoutError):
                 raise EndpointError(
@@ -145,3 +144,11 @@ def _message(content: bytes) -> str:
     if isinstance(said, dict):
         said = said.get("message", said.get("detail", said))
     return str(said)[:300]
+
+
+def _is_of_a_server(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # a bracket that does not close, for one
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc)

@@ -117,6 +117,11 @@ class ServedModel:
             )
         model = cls(connection, found[0].id, found[0].max_model_len)
         told = model._next(embeds)
+        if not told:
+            raise EndpointError(
+                f"{connection.address} tells no log-probabilities",
+                hint="start it without --max-logprobs 0",
+            )
         rarest = min(told, key=told.__getitem__)
         if abs(model.log_probs(embeds, [rarest])[0] - told[rarest]) > _ROUNDING:
             raise EndpointError(

@@ -27,6 +27,8 @@ from tcssa.vqa.settings import AttentionKind, QuantizeKind
 _log = logging.getLogger(__name__)
 _FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model")
 _CODE = ("*.py",)
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+"""Types of a language model's weights by the precision of its training."""
 _ATTENTIONS = {"flash": "flash_attention_2"}
 """Names that transformers has for ours, where they differ."""
 

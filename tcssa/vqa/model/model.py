@@ -19,7 +19,7 @@ from tcssa.vqa.model.projector import Projector
 from tcssa.vqa.model.visual_encoder import VisualEncoder
 from tcssa.vqa.prompts.prompt import IGNORED
 
-_LORA = "lora_"
+LORA = "lora_"
 """In the name of every module and parameter that LoRA adds."""
 
 
@@ -106,7 +106,7 @@ class SlideLanguageModel(nn.Module):
     @property
     def has_lora(self) -> bool:
         """True if the language model carries LoRA."""
-        return any(_LORA in name for name, _ in self.llm.named_parameters())
+        return any(LORA in name for name, _ in self.llm.named_parameters())
 
     def set_trainable(
         self, stage: Literal[1, 2], *, train_compressor: bool = False, train_projector: bool = False
@@ -137,7 +137,7 @@ class SlideLanguageModel(nn.Module):
         if compressor is not None:
             compressor.requires_grad_(train_compressor)
         for name, parameter in self.llm.named_parameters():
-            parameter.requires_grad_(stage == 2 and _LORA in name)
+            parameter.requires_grad_(stage == 2 and LORA in name)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
@@ -148,7 +148,7 @@ class SlideLanguageModel(nn.Module):
             part.train(mode and _trains(part))
         if _trains(self.llm):
             for name, module in self.llm.named_modules():
-                if _LORA in name:
+                if LORA in name:
                     module.train(mode)
         return self
 

@@ -21,7 +21,7 @@ from tcssa.compressor.prototypes import MAX_PATCHES, begin_at
 from tcssa.errors import FileError, NonFiniteFeatureError, UsageError
 from tcssa.features import find_all_bags, open_bag, read_features
 from tcssa.files.checksums import params_hash
-from tcssa.vqa.model.llm import LoadedLLM, load_llm
+from tcssa.vqa.model.llm import DTYPES, LoadedLLM, load_llm
 from tcssa.vqa.model.lora import add_lora
 from tcssa.vqa.model.model import SlideLanguageModel
 from tcssa.vqa.model.projector import Projector, ProjectorConfig
@@ -32,9 +32,8 @@ from tcssa.vqa.prompts.prompt import PromptBuilder
 from tcssa.vqa.prompts.template import ChatTemplate
 from tcssa.vqa.settings import VqaSettings
 
-_HIDDEN_DIM = 24
+_HIDDEN_DIM = 16
 """Hidden width of the experts of a compressor that is made here, as in train-mil."""
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ def _fresh(settings: VqaSettings, place: torch.device) -> Parts:
         options.llm,
         allow_hub=options.allow_hub,
         trust_remote_code=options.trust_remote_code,
-        dtype=_DTYPES[settings.train.precision],
+        dtype=DTYPES[settings.train.precision],
         device=place,
         quantize=options.quantize,
         attention=options.attention,
@@ -175,7 +174,7 @@ def _continued(settings: VqaSettings, place: torch.device) -> Parts:
         allow_hub=settings.llm.allow_hub,
         trust_remote_code=settings.llm.trust_remote_code,
         device=place,
-        dtype=_DTYPES[settings.train.precision],
+        dtype=DTYPES[settings.train.precision],
         attention=settings.llm.attention,
     )
     kind = loaded.settings.visual.kind

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from tcssa.compressor.checkpoint import open_checkpoint, read_tensors, write_tensors
-from tcssa.errors import CheckpointError
+from tcssa.errors import CheckpointError, UsageError
 from tcssa.files.torch_file import read_torch_file
 from tcssa.files.whole_folder import whole_folder
 from tcssa.vqa.model.adapter import CONFIG_FILE, WEIGHTS_FILE, load_adapter
-from tcssa.vqa.model.llm import LoadedLLM, load_llm
-from tcssa.vqa.model.model import SlideLanguageModel
+from tcssa.vqa.model.llm import DTYPES, LoadedLLM, load_llm
+from tcssa.vqa.model.model import LORA, SlideLanguageModel
 from tcssa.vqa.model.projector import Projector
 from tcssa.vqa.model.reference_settings import ImportSettings
 from tcssa.vqa.model.run import save_vqa
@@ -33,8 +33,6 @@ from tcssa.vqa.prompts.prompt import PromptBuilder
 from tcssa.vqa.prompts.template import ChatTemplate
 
 _PICKLED_WEIGHTS = "adapter_model.bin"
-_LORA = "lora_"
-_DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 def import_reference(
@@ -58,6 +56,7 @@ def import_reference(
 
     Raises:
         RunError: ``out`` holds something.
+        UsageError: The settings name another encoder than the compressor does.
         CheckpointError: A file is missing or broken, holds more than data, or is not of this model.
         ShapeError: The parts do not fit each other.
         LlmError: The language model is not found.
@@ -66,6 +65,12 @@ def import_reference(
     settings = settings or ImportSettings()
     with whole_folder(out) as folder:
         source, projects = open_checkpoint(compressor), Projector.load(projector)
+        if settings.encoder and source.encoder and settings.encoder != source.encoder:
+            raise UsageError(
+                f"{compressor} was trained on features of {source.encoder!r}, and --encoder names "
+                f"{settings.encoder!r}",
+                hint="leave --encoder out",
+            )
         llm, prompts = _language_model(settings)
         visual = build_visual(VisualConfig(kind="tcssa"), source.model)
         model = SlideLanguageModel(visual, projects, llm.model, prompts.image_token_id)
@@ -89,7 +94,7 @@ def _language_model(settings: ImportSettings) -> tuple[LoadedLLM, PromptBuilder]
         settings.llm,
         allow_hub=settings.allow_hub,
         trust_remote_code=settings.trust_remote_code,
-        dtype=_DTYPES[settings.precision],
+        dtype=DTYPES[settings.precision],
     )
     if settings.chat_template:
         template = ChatTemplate.of(llm.tokenizer)
@@ -106,7 +111,7 @@ def _adapted(folder: Path, llm: Any) -> tuple[Any, int]:  # of transformers and 
     else:
         path = folder / _PICKLED_WEIGHTS
         tensors = _pickled(path)
-    kept = {name: value for name, value in tensors.items() if _LORA in name}
+    kept = {name: value for name, value in tensors.items() if LORA in name}
     for name in tensors.keys() - kept.keys():
         _require_own(path, name, tensors[name], llm)
     with tempfile.TemporaryDirectory() as scratch:

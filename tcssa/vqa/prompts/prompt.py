@@ -37,16 +37,6 @@ class Supervised:
     """Labels that are not -100; at least 2."""
 
 
-def question_text(text: str, options: Sequence[str] = ()) -> str:
-    """Format a question in the project's own wording: options lettered from A, then what to do.
-
-    Args:
-        text: The question.
-        options: Its options; none for an open question.
-    """
-    return OWN.text(text, options)
-
-
 class PromptBuilder:
     """Builds prompts and training rows for one tokenizer.
 
@@ -89,7 +79,7 @@ class PromptBuilder:
 
         Args:
             text: The question.
-            options: Its options, shown as by `question_text`; none for an open question.
+            options: Its options, lettered from A; none for an open question.
         """
         return OWN.turn(text, options)
 

@@ -71,14 +71,14 @@ def checkpoint_tensors(
 
     Args:
         parameters: The trained parameters by name.
-        optimiser: Their AdamW, which has taken a step.
+        optimiser: Their AdamW. A parameter that no gradient has reached has no moments.
     """
     tensors: dict[str, Tensor] = {}
     for name, parameter in parameters.items():
-        state = optimiser.state[parameter]
         tensors[name] = whole(parameter.detach())
-        tensors[f"{_FIRST}{name}"] = whole(state["exp_avg"])
-        tensors[f"{_SECOND}{name}"] = whole(state["exp_avg_sq"])
+        if state := optimiser.state.get(parameter):
+            tensors[f"{_FIRST}{name}"] = whole(state["exp_avg"])
+            tensors[f"{_SECOND}{name}"] = whole(state["exp_avg_sq"])
     return tensors
 
 
@@ -114,14 +114,14 @@ def read_progress(
     if not path.exists():
         return None
     tensors, facts = read_tensors(path)
-    expected = {
-        f"{kind}{name}": value for name, value in parameters.items() for kind in ("", *_MOMENTS)
-    }
-    require_fit(expected, tensors, path, _ANOTHER_OUT)
+    moved = [name for name in parameters if any(f"{kind}{name}" in tensors for kind in _MOMENTS)]
+    moments = {f"{kind}{name}": parameters[name] for name in moved for kind in _MOMENTS}
+    require_fit({**parameters, **moments}, tensors, path, _ANOTHER_OUT)
     with reading(path, CheckpointError, hint=_ANOTHER_OUT):
         progress = TypeAdapter(Progress).validate_python(facts)
     load_weights(parameters, {name: tensors[name] for name in parameters}, path)
-    for name, parameter in parameters.items():
+    for name in moved:
+        parameter = parameters[name]
         optimiser.state[parameter] = {
             "step": torch.tensor(float(progress.step)),
             "exp_avg": like(tensors[f"{_FIRST}{name}"], parameter),

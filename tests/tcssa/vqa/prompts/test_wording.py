@@ -6,17 +6,16 @@ import pytest
 
 from tcssa.errors import SettingsFileError, UnknownNameError, UsageError
 from tcssa.vqa.conversation import Turn
-from tcssa.vqa.prompts.prompt import question_text
 from tcssa.vqa.prompts.wording import OWN, read_wording
 
 OPTIONS = ("yes", " no")
 
 
 def test_options_are_lettered_and_the_letter_is_asked_for() -> None:
-    assert question_text(" Which? ", OPTIONS) == (
+    assert OWN.text(" Which? ", OPTIONS) == (
         "Which?\nA. yes\nB. no\nAnswer with the letter of the right option."
     )
-    assert question_text("Which?\n") == "Which?"
+    assert OWN.text("Which?\n") == "Which?"
     assert read_wording("own") is OWN
 
 

@@ -43,6 +43,18 @@ def test_a_training_is_taken_up_as_it_was(tmp_path: Path) -> None:
     assert found["step"] == 5
 
 
+def test_a_parameter_that_no_gradient_has_reached_has_no_moments(tmp_path: Path) -> None:
+    parameters, optimiser = trained()
+    del optimiser.state[parameters["bias"]]
+    write_progress(tmp_path, Progress(step=5), checkpoint_tensors(parameters, optimiser))
+    others, other_optimiser = trained()
+    other_optimiser.state.clear()
+    read_progress(tmp_path, others, other_optimiser)
+    assert torch.equal(others["bias"], parameters["bias"])
+    assert others["weight"] in other_optimiser.state
+    assert others["bias"] not in other_optimiser.state
+
+
 @pytest.mark.parametrize(
     ("tensors", "facts"),
     [
