@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,6 @@ import numpy as np
 
 from tcssa.artefact import Artefact, is_artefact
 from tcssa.compressor import open_checkpoint
-from tcssa.compute.devices import num_cores
 from tcssa.config.presets import named_defaults
 from tcssa.config.settings import resolve
 from tcssa.errors import RunError, SlideError, TcssaError, UsageError
@@ -30,6 +30,7 @@ from tcssa.mil.heatmaps.heatmaps import Heatmaps
 from tcssa.mil.settings import MilSettings
 from tcssa.mil.sweep.sweep import METHOD, points, sweep
 from tcssa.mil.training.train import train
+from tcssa.reporter import Silent
 from tcssa.reports.slot_map import draw_slot_map
 from tcssa.slides import ExtractReport, ExtractSettings, extract, find_slides
 from tcssa.synthetic import SlideSpec, compose_cohort, compose_new_slide
@@ -37,8 +38,8 @@ from tcssa_cli.output import Output
 from tcssa_exporters import export_compressor
 from tcssa_runtimes import EncodeReport, encode, open_runtime
 
-_OTHERS = ("abmil", "mean")
-"""Methods beside TC-SSA."""
+_OTHERS = [(METHOD, ("abmil", "mean"))]
+"""Methods beside TC-SSA, as an axis of a sweep."""
 
 
 @dataclass
@@ -84,6 +85,11 @@ class Demonstration:
     def run_folder(self) -> Path:
         """The trained run."""
         return self.folder / "run"
+
+    @property
+    def others(self) -> Path:
+        """The sweep over the methods beside TC-SSA."""
+        return self.folder / "others"
 
     @property
     def features(self) -> Path:
@@ -149,18 +155,21 @@ def _extract(demo: Demonstration, output: Output) -> None:
 
 
 def _train(demo: Demonstration, output: Output) -> None:
-    demo.metrics = train(_settings(demo), demo.run_folder, output).to_dict()
+    """Train TC-SSA here and other methods in a process beside it, on the same folds."""
+    others, told = _settings(demo, train={"final": "none"}), Silent()
+    with ThreadPoolExecutor(1) as beside:
+        swept = beside.submit(sweep, others, _OTHERS, demo.others, told)
+        demo.metrics = train(_settings(demo), demo.run_folder, output).to_dict()
+    for text in told.warnings:
+        output.warn(text)
+    for name, reason in swept.result().failed:
+        raise TcssaError(f"{name} could not be trained: {reason}")
 
 
 def _compare(demo: Demonstration, output: Output) -> None:
-    """Train other methods on the same folds, side by side, and compare them with TC-SSA."""
-    settings = _settings(demo, train={"final": "none"})
-    out, axes = demo.folder / "others", [(METHOD, _OTHERS)]
-    others = sweep(settings, axes, out, output, jobs=min(len(_OTHERS), num_cores()))
-    if others.failed:
-        name, reason = others.failed[0]
-        raise TcssaError(f"{name} could not be trained: {reason}")
-    runs = [demo.run_folder, *(out / "runs" / point.name for point in points(axes))]
+    """Compare TC-SSA with the methods that were trained beside it."""
+    names = [point.name for point in points(_OTHERS)]
+    runs = [demo.run_folder, *(demo.others / "runs" / name for name in names)]
     demo.comparison = compare(runs, None, output, out=demo.folder / "comparison")
 
 
