@@ -106,15 +106,15 @@ def content(path: Path) -> Any:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, and what stands for it in a store.
+    """Remove a file if it is there, and what stands for it in a store.
 
     Raises:
         UploadError: The store cannot remove it.
     """
     store = store_of(path)
-    if store is not None:
+    if store is not None and path.exists():
         store.remove(path)
-    path.unlink()
+    path.unlink(missing_ok=True)
 
 
 def shown(text: str) -> str:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -54,7 +55,6 @@ class ObjectStore:
     def __init__(self, address: str, folder: Path) -> None:
         self.address, self._folder = plain_address(address).rstrip("/"), folder
         self._last: dict[Path, None] = {}
-        self._there: set[Path] = set()
         self._changing = threading.Lock()
         scheme = address.partition("://")[0].lower()
         if scheme not in KINDS:
@@ -89,15 +89,15 @@ class ObjectStore:
             raise UsageError(
                 f"{self.address} is an object, not a folder", hint="name the folder above it"
             )
-        fetched = []
+        there, fetched = [], []
         for path, info in self._paths_of(found):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._there.add(path)
+            there.append(path)
             if self._is(path, _STAYS):
                 fetched.append((path, info))
             else:
                 leave_placeholder(path, int(info["size"]), _seconds(info))
-        self._reader.expect(path for path in self._there if path.suffix in _CONTAINERS)
+        self._reader.expect(path for path in there if path.suffix in _CONTAINERS)
         with ThreadPoolExecutor(_FETCHED_AT_ONCE) as pool:
             for _ in pool.map(self._fetch, fetched):
                 pass
@@ -114,16 +114,14 @@ class ObjectStore:
             leave_placeholder(file, int(info["size"]), _seconds(info))
 
     def finish(self) -> None:
-        """Put the files that go up last, and remove what is no longer in the folder.
+        """Put the files that go up last.
 
         Raises:
-            UploadError: The store does not take them.
+            UploadError: The store does not take them, or they are gone: scratch was purged.
         """
-        for path in [path for path in self._last if path.exists()]:
+        for path in self._last:
             self._put(path, path)
         self._last.clear()
-        for path in [path for path in self._there if not path.exists()]:
-            self.remove(path)
 
     def open(self, path: Path) -> Any:
         """See `tcssa.files.forwarding.Store.open`."""
@@ -131,26 +129,30 @@ class ObjectStore:
 
     def remove(self, path: Path) -> None:
         """See `tcssa.files.forwarding.Store.remove`."""
-        self._try(path, "cannot be removed", lambda: self.files.rm_file(self._key(path)))
         with self._changing:
-            self._there.discard(path)
+            self._last.pop(path, None)
+
+        def rm() -> None:
+            with suppress(FileNotFoundError):  # it was to go up last, or another host removed it
+                self.files.rm_file(self._key(path))
+
+        self._try(path, "cannot be removed", rm)
 
     def _put(self, file: Path, target: Path) -> Mapping[str, Any]:
         """Put a file under the key of a path; return what the store says of the object."""
-        key, size = self._key(target), file.stat().st_size
+        key = self._key(target)
         how = {"chunksize": _PART_BYTES, "max_concurrency": _PARTS_AT_ONCE} if self.is_s3 else {}
 
         def put() -> Mapping[str, Any]:
+            size = file.stat().st_size
             self.files.put_file(str(file), key, **how)
             info: Mapping[str, Any] = self.files.info(key)
             if info["size"] != size:
                 raise OSError(f"{info['size']} of {size} bytes stand there")
             return info
 
-        info: Mapping[str, Any] = self._try(target, "cannot be stored", put)
-        with self._changing:
-            self._there.add(target)
-        return info
+        stored: Mapping[str, Any] = self._try(target, "cannot be stored", put)
+        return stored
 
     def _try(self, path: Path, what: str, work: Callable[[], Any]) -> Any:
         """Do something a few times, until it works.

@@ -17,6 +17,7 @@ from sys import intern
 
 from tcssa.errors import TableError
 from tcssa.files import atomic
+from tcssa.files.forwarding import remove
 from tcssa.files.table import read_table, stream_table
 from tcssa_runtimes.archive.slot_files import slide_features_path
 from tcssa_runtimes.archive.stored_slots import EncodedFacts, Origin
@@ -235,7 +236,7 @@ def write_failures(
     if rows:
         atomic.write_csv(path, FAILED_COLUMNS, sorted(rows))
     else:
-        path.unlink(missing_ok=True)
+        remove(path)
 
 
 def _row(slide: EncodedFacts) -> list[object]:

@@ -29,6 +29,7 @@ from tcssa.errors import DiskFullError, FeatureFileError, TcssaError, UsageError
 from tcssa.features import BagRef
 from tcssa.features.patients import cases_of, warn_of_unknown
 from tcssa.files import atomic
+from tcssa.files.forwarding import remove
 from tcssa.mil.calibration.record import Calibrations
 from tcssa.mil.prediction.given_slides import FailedSlide, joined_by_case, open_slides
 from tcssa.mil.prediction.predicted_rows import (
@@ -222,7 +223,7 @@ def _predict_one(given: GivenSlide, loaded: Loaded, found: Predicted) -> StoredO
     if not np.isfinite([outputs.final, *outputs.folds]).all():
         reason = "the model's outputs are not finite numbers"
         raise FeatureFileError(given.refs[0].address, reason)
-    map_file(found.folder, given.slide.slide_id).unlink(missing_ok=True)  # it was of other outputs
+    remove(map_file(found.folder, given.slide.slide_id))  # it was of other outputs
     return write_outputs(
         found.folder,
         given.slide.slide_id,
@@ -247,7 +248,7 @@ def _write(found: Predicted, pictures: SlidePictures) -> None:
     if failures:
         atomic.write_csv(out / FAILED_FILE, ["slide_id", "path", "reason"], failures)
     else:
-        (out / FAILED_FILE).unlink(missing_ok=True)
+        remove(out / FAILED_FILE)
     facts, failed = found.facts(), found.failed
     columns, slides, cases = found.columns, found.slides, found.cases
     write_prediction_page(out, columns, slides, cases, failed, facts, pictures)

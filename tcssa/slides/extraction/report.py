@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from tcssa.crew.shares import Join, SharedWork, each_counted, means_by_name, sums_by_name
 from tcssa.files import atomic
+from tcssa.files.forwarding import remove
 from tcssa.files.table import read_table
 from tcssa.jobs.watch import SlideEvent
 
@@ -143,7 +144,7 @@ def update_failures(path: Path, slides: Sequence[SlideResult]) -> None:
         if slide.status == "failed"
     )
     if not rows:
-        path.unlink(missing_ok=True)
+        remove(path)
         return
     atomic.write_csv(path, _COLUMNS, ([row[name] for name in _COLUMNS] for row in rows))
 

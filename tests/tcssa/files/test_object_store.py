@@ -9,7 +9,7 @@ import pytest
 
 from tcssa.errors import DiskFullError, FileError, UploadError, UsageError
 from tcssa.files import atomic, object_store
-from tcssa.files.forwarding import is_placeholder
+from tcssa.files.forwarding import is_placeholder, remove
 from tcssa.files.hdf5 import hdf5_file
 from tcssa.files.output_folder import Forwarded, output_folder, seen_folder
 from tcssa.reporter import Silent
@@ -63,7 +63,7 @@ def test_tables_go_up_after_the_slides_files(memory: Any, puts: list[str], tmp_p
     assert list((tmp_path / "cache" / "outputs").iterdir()) == []
 
 
-def test_another_call_sees_what_stands_and_removes_what_is_gone(
+def test_another_call_sees_what_stands_and_removes_only_what_it_means_to(
     memory: Any, puts: list[str]
 ) -> None:
     for name in ("index.csv", "failures.csv", "a/S.h5", "a/T.h5", "../out", "a//b", "/c"):
@@ -74,10 +74,26 @@ def test_another_call_sees_what_stands_and_removes_what_is_gone(
         assert is_placeholder(job / "a" / "S.h5")
         assert (job / "a" / "S.h5").stat().st_size == 10
         assert (job / "failures.csv").read_text() == "0123456789"
-        (job / "failures.csv").unlink()
+        atomic.write_text(job / "failures.csv", "S\n")
+        remove(job / "failures.csv")
+        remove(job / "none.csv")
+        (job / "a" / "S.h5").unlink()  # as where scratch is purged
     assert not memory.exists("/bucket/job/failures.csv")
+    assert memory.exists("/bucket/job/a/S.h5")
     assert memory.exists("/bucket/job/a/T.h5")
     assert puts == []
+
+
+def test_tables_that_are_gone_when_they_are_to_go_up_are_named(memory: Any) -> None:
+    def purge() -> None:
+        with output_folder(ADDRESS, Silent()) as job:
+            atomic.write_text(job / "new.csv", "one\n")
+            remove(job / "new.csv")  # it never went up
+            atomic.write_text(job / "index.csv", "one\n")
+            (job / "index.csv").unlink()
+
+    with pytest.raises(UploadError, match=r"index.csv: cannot be stored"):
+        purge()
 
 
 def test_an_upload_is_tried_three_times(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
