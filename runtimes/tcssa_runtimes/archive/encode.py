@@ -169,7 +169,7 @@ class _Work:
         stale, how, runtime = set[str](), self.how, self.runtime
         for facts in each_stored(how.out, how.to, self.reporter):
             bag = refs.get(facts.name)
-            if bag is None:
+            if bag is None or facts.name in stale:  # all rows of a stale slide are taken out
                 continue
             if how.overwrite or not is_done(bag, facts, how, runtime):
                 stale.add(facts.name)

@@ -127,6 +127,20 @@ def test_a_rerun_does_only_what_changed_and_leaves_no_slide_twice(
     assert len(open_archive(tmp_path / "shards")) == NUM_SLIDES
 
 
+def test_a_slide_with_a_stale_row_before_a_current_one_is_not_lost(
+    made: Path, tmp_path: Path
+) -> None:
+    for name, budget in (("a-stale", "4"), ("b-current", None)):
+        run(made, tmp_path / name, budget, to="parquet")
+        (part,) = find_parts(tmp_path / name)
+        place = tmp_path / "out" / FOLDER / f"part-{name}.parquet"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        part.rename(place)
+    report = run(made, tmp_path / "out", to="parquet")
+    assert (report.num_encoded, report.num_skipped) == (NUM_SLIDES, 0)
+    assert [len(read_part_facts(part)) for part in find_parts(tmp_path / "out")] == [NUM_SLIDES]
+
+
 def test_a_slide_without_coordinates_fits_beside_others(tmp_path: Path) -> None:
     save_compressor(make_compressor(), tmp_path / "m.safetensors")
     write_bag(tmp_path / "bags" / "a.h5", 9)
