@@ -178,6 +178,9 @@ class IndexRows:
     def __len__(self) -> int:
         return len(self._lines)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._lines
+
     def add(self, facts: EncodedFacts) -> None:
         """Add the row of a slide, whose file is there."""
         line = io.StringIO()

@@ -146,6 +146,8 @@ class _Work:
     """Slides that other processes had, by their addresses."""
     empty: list[str] = field(default_factory=list)
     """Names of slides without a patch."""
+    is_any_twice: bool = False
+    """Whether a slide that is done stands in the parts twice, as calls that overlap leave it."""
 
     def take_out_done(self, refs: dict[str, BagRef]) -> list[BagRef]:
         """Return the slides that are to be encoded, and make room for them.
@@ -162,6 +164,9 @@ class _Work:
             stale = self._take_out_done(refs)
             if refs:
                 self.report.num_renewed = _make_room(self.how.out, stale, self.options.shard)
+            elif self.is_any_twice and self.options.shard is None:
+                dropped = counted(drop_slides(self.how.out, ()), "row")
+                self.reporter.note(f"{dropped} of slides that stood twice taken out")
         return list(refs.values())
 
     def _take_out_done(self, refs: dict[str, BagRef]) -> set[str]:
@@ -169,6 +174,8 @@ class _Work:
         stale, how, runtime = set[str](), self.how, self.runtime
         for facts in each_stored(how.out, how.to, self.reporter):
             bag = refs.get(facts.name)
+            if bag is None and facts.name in self.rows:
+                self.is_any_twice = True
             if bag is None or facts.name in stale:  # all rows of a stale slide are taken out
                 continue
             if how.overwrite or not is_done(bag, facts, how, runtime):

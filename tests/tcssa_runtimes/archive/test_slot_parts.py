@@ -141,6 +141,19 @@ def test_a_slide_with_a_stale_row_before_a_current_one_is_not_lost(
     assert [len(read_part_facts(part)) for part in find_parts(tmp_path / "out")] == [NUM_SLIDES]
 
 
+def test_a_rerun_with_nothing_to_do_removes_rows_that_stand_twice(
+    made: Path, tmp_path: Path
+) -> None:
+    run(made, tmp_path, to="parquet")
+    (part,) = find_parts(tmp_path)
+    part.with_name("part-copy.parquet").write_bytes(part.read_bytes())
+    run(made, tmp_path, to="parquet", shard=Shard.parse("1/1"))  # others may be at work
+    assert len(find_parts(tmp_path)) == 2
+    report = run(made, tmp_path, to="parquet")
+    assert (report.num_encoded, report.num_skipped, report.num_renewed) == (0, NUM_SLIDES, 0)
+    assert [len(read_part_facts(part)) for part in find_parts(tmp_path)] == [NUM_SLIDES]
+
+
 def test_a_slide_without_coordinates_fits_beside_others(tmp_path: Path) -> None:
     save_compressor(make_compressor(), tmp_path / "m.safetensors")
     write_bag(tmp_path / "bags" / "a.h5", 9)
