@@ -81,11 +81,13 @@ class CaseFiles:
         runtime: Runtime,
         reporter: Reporter,
         *,
+        taken: Collection[str] = (),
         overwrite: bool = False,
     ) -> None:
         """Merge the files of each patient's slides, and write the index of patients.
 
-        A patient with a slide that was not encoded is named as failed.
+        A patient with a slide that was not encoded is named as failed. Processes that share the
+        archive do this one after another, each when it knows what the others have done.
 
         Args:
             encoded: Facts of the slides' files, by slide_id.
@@ -93,6 +95,7 @@ class CaseFiles:
             out: The output folder.
             runtime: The model; it is entered only if there is something to merge.
             reporter: Told of progress, and of patients that fail.
+            taken: Slides that other processes have in work, who merge their patients.
             overwrite: Merge again what is done already.
 
         Raises:
@@ -101,16 +104,23 @@ class CaseFiles:
         atomic.discard_leftovers(out / FOLDER)
         rows: list[tuple[EncodedFacts, list[str]]] = []
         to_do: dict[Path, list[EncodedFacts]] = {}
+        num_left = 0
         for case_id, names in self._slides.items():
             path = out / FOLDER / f"{case_id}.h5"
             lacking = [name for name in names if name not in encoded and name not in empty]
+            failed = [name for name in lacking if name not in taken]
             slides = [encoded[name] for name in names if name in encoded]
-            if lacking:
-                self._fail(path, f"is not merged without its slide {lacking[0]}", None, reporter)
+            if failed:
+                self._fail(path, f"is not merged without its slide {failed[0]}", None, reporter)
+            elif lacking:
+                num_left += 1
             elif slides and (done := _done(path, slides, runtime)) and not overwrite:
                 rows.append((done, [slide.name for slide in slides]))
             elif slides:
                 to_do[path] = slides
+        if num_left:
+            patients = counted(num_left, "patient")
+            reporter.note(f"{patients} left to the processes that have slides of theirs in work")
         self.num_skipped = len(rows)
         if to_do:
             with runtime, reporter.task("merge", len(to_do), "patients") as task:

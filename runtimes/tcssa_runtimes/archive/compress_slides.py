@@ -10,6 +10,7 @@ from pathlib import Path
 from tcssa.budgets import Budget
 from tcssa.crew.dispatcher import Crew
 from tcssa.errors import ArtefactError
+from tcssa.files.locks import in_turn
 from tcssa.jobs.watch import Watch
 from tcssa.plugins import is_own_encoder, require_told
 from tcssa.reporter import Reporter, Silent
@@ -21,6 +22,7 @@ from tcssa.slides.extraction.sinks import SlideSink
 from tcssa.slides.manifest import SlideFile
 from tcssa.slides.settings import ENCODER_OPTION, ExtractSettings
 from tcssa_runtimes.archive.case_files import CaseFiles
+from tcssa_runtimes.archive.slot_files import read_facts, slide_features_path
 from tcssa_runtimes.archive.slot_sink import SlotFiles
 from tcssa_runtimes.backends.open_runtime import open_runtime
 from tcssa_runtimes.contract.base import Runtime
@@ -161,9 +163,15 @@ def _merge(
     reporter: Reporter,
 ) -> None:
     """Merge the files of patients' slides, those that were there before among them."""
-    encoded = {name: slots.facts_of(name) for name in _slides_of(report, "done", "skipped")}
     empty, again = _slides_of(report, "empty"), settings.overwrite
-    cases.merge(encoded, empty, slots.out, runtime, reporter, overwrite=again)
+    with in_turn(slots.folder, "cases", reporter.note):
+        encoded = {name: slots.facts_of(name) for name in _slides_of(report, "done", "skipped")}
+        taken = _slides_of(report, "taken")
+        for name in taken:  # those that the others have done by now
+            facts = read_facts(slide_features_path(slots.out, name))
+            if facts is not None and facts.origin.model_sha256 == runtime.facts.sha256:
+                encoded[name] = facts
+        cases.merge(encoded, empty, slots.out, runtime, reporter, taken=taken, overwrite=again)
 
 
 def _slides_of(report: ExtractReport, *statuses: Status) -> list[str]:

@@ -244,22 +244,33 @@ class _Work:
     def merge(self, cases: CaseFiles) -> None:
         """Merge the files of the patients' slides, those that were done before among them."""
         out, again = self.how.out, self.options.overwrite
-        cases.merge(
-            self.rows.facts(out), self.empty, out, self.runtime, self.reporter, overwrite=again
-        )
+        with in_turn(out / FOLDER, "cases", self.reporter.note):
+            self._add_done_by_others()
+            cases.merge(
+                self.rows.facts(out),
+                self.empty,
+                out,
+                self.runtime,
+                self.reporter,
+                taken={bag.slide_id for bag in self.taken.values()},
+                overwrite=again,
+            )
         self.report.failed += cases.failed
 
     def write_tables(self) -> None:
         """Write the index and the failures; their names say of which shard they are."""
         out, shard = self.how.out, self.options.shard
         suffix = "" if shard is None else shard.suffix
-        since = DoneSince(replace(self.how, overwrite=False), self.runtime)
         with in_turn(out / FOLDER, "index", self.reporter.note):
-            # whoever ends last lists all: what others did before this moment is there to be read
-            for facts in since.among(self.taken.values()).values():
-                self.rows.add(facts)
+            self._add_done_by_others()
             self.rows.write(out / f"index{suffix}.csv")
             write_failures(out / f"failed{suffix}.csv", self.report.failed, self.taken)
+
+    def _add_done_by_others(self) -> None:
+        """Add the slides that others had and have done: whoever ends last so lists all."""
+        since = DoneSince(replace(self.how, overwrite=False), self.runtime)
+        for facts in since.among(self.taken.values()).values():
+            self.rows.add(facts)
 
     def _record(self, outcome: SlideOutcome) -> None:
         report = self.report

@@ -14,6 +14,7 @@ from factories import make_compressor, write_bag
 from tcssa.compressor import save_compressor
 from tcssa.errors import UsageError
 from tcssa.features import open_bag
+from tcssa.jobs.watch import SlideEvent, Watch
 from tcssa.reporter import Silent
 from tcssa_cli.main import run as run_tcssa
 from tcssa_runtimes import EncodeOptions, EncodeReport, encode, open_runtime
@@ -116,6 +117,36 @@ def test_a_patient_without_one_of_the_slides_is_named_and_an_empty_slide_adds_no
     assert {failed.path.name for failed in report.failed} == {"n1.h5", "q.h5"}
     index = rows(features.parent / "out" / "cases.csv")
     assert {name: row["slides"] for name, row in index.items()} == {P: f"{P}-DX1", "n3": "n3"}
+
+
+def test_patients_of_slides_that_another_process_has_are_left_to_it(
+    features: Path, checkpoint: Path
+) -> None:
+    out = features.parent / "out"
+    out.mkdir()
+    lock = out / ".n1.tcssa-lock"
+    lock.write_text(json.dumps({"host": "elsewhere", "pid": 7, "token": "t"}))
+    report, cases = encoded(features, checkpoint)
+    assert (cases.num_merged, report.failed) == (2, [])
+    assert [path.name for path in report.taken] == ["n1.h5"]
+    assert [*rows(out / "cases.csv")] == [P, "n3"]
+    assert not (out / "failed.csv").exists()
+    encode([features / "n1.h5"], features.parent / "other", open_runtime(checkpoint))
+    done = Path("slide_features_tcssa", "n1.h5")
+
+    class Other(Watch):
+        """The other process, which ends its slide while this one is at work."""
+
+        def slide(self, event: SlideEvent) -> None:
+            if event.outcome == "taken":
+                (features.parent / "other" / done).rename(out / done)
+
+    cases = CaseFiles(TABLE)
+    options = EncodeOptions(cases=cases, watch=Other())
+    report = encode([features], out, open_runtime(checkpoint), Silent(), options)
+    assert (report.num_encoded, report.failed) == (0, [])
+    assert (cases.num_merged, cases.num_skipped) == (1, 2)
+    assert [*rows(out / "cases.csv")] == [P, "n3", "q"]
 
 
 def test_slides_keep_their_assignments_and_patients_do_without(
