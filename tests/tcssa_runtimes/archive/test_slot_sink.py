@@ -1,4 +1,5 @@
 import csv
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -183,3 +184,15 @@ def test_slides_of_a_patient_are_merged_too(
         options=CompressOptions(slots_out=tmp_path / "out", cases=again),
     )
     assert (again.num_merged, again.num_skipped) == (0, 2)
+    of_slides[0].unlink()
+    lock = tmp_path / GRID / f"features_{ENCODER}" / f".{of_slides[0].stem}.tcssa-lock"
+    lock.write_text(json.dumps({"host": "elsewhere", "pid": 7, "token": "t"}))
+    left = CaseFiles(table)
+    report, _ = compress_slides(
+        slides,
+        tmp_path,
+        run_model,
+        options=CompressOptions(slots_out=tmp_path / "out", cases=left),
+    )
+    assert report.count("taken") == 1
+    assert (left.num_merged, left.num_skipped, left.failed) == (0, 1, [])
