@@ -44,7 +44,7 @@ async def killed(self, method, *args, **kwargs):
 
 s3fs.S3FileSystem._call_s3 = killed
 with output_folder("s3://bucket/job", Silent()) as job:
-    atomic.write_bytes(job / "features" / "S.h5", Path(sys.argv[1]).read_bytes())
+    atomic.write_bytes(job / "features_uni_v2" / "S.h5", Path(sys.argv[1]).read_bytes())
 """
 
 
@@ -75,21 +75,24 @@ def test_half_an_upload_is_no_object_and_is_named_then_ended(
     assert died.returncode == -signal.SIGKILL, died.stderr
     assert bucket.find("bucket") == []
     assert [each["Key"] for each in bucket.list_multipart_uploads("bucket")] == [
-        "job/features/S.h5"
+        "job/features_uni_v2/S.h5"
     ]
     reporter = Notes()
     monkeypatch.setattr(unfinished_uploads, "OLD_S", 1e12)  # moto dates all uploads in 2010
     with output_folder(ADDRESS, reporter) as job:
         assert [path for path in job.rglob("*") if path.is_file()] == []
-        atomic.write_bytes(job / "features" / "S.h5", content)
-        with opened(job / "features" / "S.h5") as file:
+        atomic.write_bytes(job / "features_uni_v2" / "S.h5", content)
+        with opened(job / "features_uni_v2" / "S.h5") as file:
             assert file.read() == content
-    assert "1 unfinished upload, such as job/features/S.h5, of a killed call" in reporter.notes[0]
-    assert bucket.cat("bucket/job/features/S.h5") == content
+    assert (
+        "1 unfinished upload, such as job/features_uni_v2/S.h5, of a killed call"
+        in reporter.notes[0]
+    )
+    assert bucket.cat("bucket/job/features_uni_v2/S.h5") == content
     assert len(list((tmp_path / "cache" / "outputs").iterdir())) == 0  # the dead one's too
     monkeypatch.setattr(unfinished_uploads, "OLD_S", 3600.0)
     with output_folder(ADDRESS, reporter):
         pass
     assert "1 unfinished upload of killed calls ended" in reporter.notes[1]
     assert bucket.list_multipart_uploads("bucket") == []
-    assert bucket.cat("bucket/job/features/S.h5") == content
+    assert bucket.cat("bucket/job/features_uni_v2/S.h5") == content
