@@ -40,9 +40,10 @@ def keep_within(files: Iterable[Path], most_bytes: float, spare: Path) -> list[P
     for path in by_age:
         if too_much <= 0:
             break
-        path.unlink(missing_ok=True)
-        removed.append(path)
-        too_much -= stats[path].st_size
+        with suppress(OSError):  # a cache that may only be read stays as it is
+            path.unlink(missing_ok=True)
+            removed.append(path)
+            too_much -= stats[path].st_size
     return removed
 
 
