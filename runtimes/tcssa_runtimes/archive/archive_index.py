@@ -181,13 +181,17 @@ class IndexRows:
     def __contains__(self, name: str) -> bool:
         return name in self._lines
 
-    def add(self, facts: EncodedFacts) -> None:
-        """Add the row of a slide, whose file is there."""
+    def add(self, facts: EncodedFacts) -> bool:
+        """Add the row of a slide; tell whether its file is still there, else none is added."""
         line = io.StringIO()
-        csv.writer(line, lineterminator="").writerow(_row(facts))
+        try:
+            csv.writer(line, lineterminator="").writerow(_row(facts))
+        except FileNotFoundError:  # another call removed it, such as the part that it is in
+            return False
         self._lines[facts.name] = line.getvalue()
         if facts.path.stem != facts.name:
             self._parts[facts.name] = intern(facts.path.name)
+        return True
 
     def facts(self, out: Path) -> dict[str, EncodedFacts]:
         """Return the facts of slides that have files of their own, by name.

@@ -73,7 +73,11 @@ class DoneSince:
 
     def _facts_of(self, bag: BagRef) -> EncodedFacts | None:
         part = self._parts.get(bag.slide_id)
-        return facts_in_file(bag, self._how) if part is None else _facts_in(part)[bag.slide_id]
+        if part is None:
+            return facts_in_file(bag, self._how)
+        with suppress(FileError):  # another call may have removed the part, or taken slides out
+            return _facts_in(part).get(bag.slide_id)
+        return None
 
     def _look_for_parts(self) -> None:
         for part in find_parts(self._how.out):

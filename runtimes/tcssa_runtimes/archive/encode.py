@@ -180,14 +180,14 @@ class _Work:
                 continue
             if how.overwrite or not is_done(bag, facts, how, runtime):
                 stale.add(facts.name)
-            else:
-                self.rows.add(facts)
+            elif self.rows.add(facts):
                 del refs[facts.name]
         if not how.overwrite:  # the index may lack some, as after a kill
             for name, bag in list(refs.items()):
                 facts_there = None if name in stale else facts_in_file(bag, how)
-                if facts_there is not None and is_done(bag, facts_there, how, runtime):
-                    self.rows.add(facts_there)
+                if facts_there is None or not is_done(bag, facts_there, how, runtime):
+                    continue
+                if self.rows.add(facts_there):
                     del refs[name]
         self.report.num_skipped = len(self.rows)
         return stale
@@ -286,9 +286,11 @@ class _Work:
                 self.reporter.warn(f"{bag.address.name} holds no patches and has no slots")
             case TakenSlide(bag, _):
                 self.taken[bag.address] = bag
-            case DoneSlide(_, facts):
-                self.rows.add(facts)
-                report.num_skipped += 1
+            case DoneSlide(bag, facts):
+                if self.rows.add(facts):
+                    report.num_skipped += 1
+                else:  # whoever removed it makes it again
+                    self.taken[bag.address] = bag
             case FailedSlide(path, reason):
                 report.failed.append(outcome)
                 self.reporter.warn(f"{path.name} was not encoded: {reason}")

@@ -16,10 +16,13 @@ from tcssa.compressor import save_compressor
 from tcssa.features import BagRef, find_bags
 from tcssa.files.locks import Owner
 from tcssa_runtimes import EncodeOptions, EncodeReport, encode, open_runtime
-from tcssa_runtimes.archive.archive_index import read_index
+from tcssa_runtimes.archive import done_slides
+from tcssa_runtimes.archive.archive_index import IndexRows, read_index
 from tcssa_runtimes.archive.archive_kind import ArchiveKind
 from tcssa_runtimes.archive.claims import Claims
+from tcssa_runtimes.archive.done_slides import DoneSince
 from tcssa_runtimes.archive.open_archive import open_archive
+from tcssa_runtimes.archive.slot_parts import drop_slides, find_parts
 from tcssa_runtimes.archive.stored_slots import EncodedFacts
 
 ENCODE = """
@@ -99,6 +102,27 @@ def test_two_processes_by_hand_encode_each_slide_once(
     assert sorted(open_archive(tmp_path / "out").slide_ids) == names
     assert not list((tmp_path / "out").rglob(".*"))
     assert run(model, tmp_path, to=to).num_skipped == len(names)
+
+
+def test_parts_that_another_call_removes_or_rewrites_hold_nothing_done(
+    model: Path, tmp_path: Path
+) -> None:
+    bags = find_bags([write_bags(tmp_path, 2)])
+    out, runtime = tmp_path / "out", open_runtime(model, device="cpu")
+    since = DoneSince(EncodeOptions(to="parquet").how(out), runtime)
+    run(model, tmp_path, to="parquet")
+    done = since.among(bags)
+    assert len(done) == 2
+    (part,) = find_parts(out)
+    done_slides._facts_in.cache_clear()
+    drop_slides(out, [bags[0].slide_id])
+    assert [*since.among(bags)] == [bags[1]]
+    done_slides._facts_in.cache_clear()
+    part.unlink()
+    assert since.among(bags) == {}
+    rows = IndexRows()
+    assert not rows.add(done[bags[0]])
+    assert len(rows) == 0
 
 
 def test_claims_of_a_killed_process_are_free_at_once(model: Path, tmp_path: Path) -> None:
