@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -54,6 +55,22 @@ class Aggregate(NamedTuple):
             mpp,
         )
         return self._replace(state=replace(self.state, footprint=moments))
+
+
+def joined(parts: Sequence[Aggregate]) -> Aggregate:
+    """Return the sums and the routing of the patches of several bags, one behind the other.
+
+    Args:
+        parts: Those of each bag, by one model; at least one.
+    """
+    salience = [part.salience for part in parts if part.salience is not None]
+    return Aggregate(
+        reduce(SlotState.merge, [part.state for part in parts]),
+        torch.cat([part.assignments for part in parts]),
+        torch.cat([part.weights for part in parts]),
+        reduce(RoutingSums.merge, [part.routing for part in parts]),
+        torch.cat(salience) if salience else None,
+    )
 
 
 def plain_sums_of(

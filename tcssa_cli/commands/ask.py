@@ -1,4 +1,4 @@
-"""`tcssa ask`: a question about one slide."""
+"""`tcssa ask`: a question about one slide, or about several at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_ROWS = 10
 
 
 @with_flags(
-    Flags(AskSettings, panel="Slide", names=["slide_mpp", "encoder", "budget"]),
+    Flags(AskSettings, panel="Slide", names=["several", "slide_mpp", "encoder", "budget"]),
     Flags(AskSettings, panel="Answer", names=["explain", "max_new_tokens", "batch_size"]),
     Flags(
         AskSettings,
@@ -40,8 +40,12 @@ def ask(
     question: Annotated[str, typer.Argument(help="The question, in quotation marks.")],
     flags: dict[str, Any],
     features: Annotated[
-        Path | None,
-        typer.Option(help="The slide's patch features, one file.", rich_help_panel="Slide"),
+        list[Path] | None,
+        typer.Option(
+            help="The slide's patch features, one file; repeat it for several slides, with "
+            "--several.",
+            rich_help_panel="Slide",
+        ),
     ] = None,
     slide: Annotated[
         Path | None,
@@ -72,13 +76,14 @@ def ask(
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
-    """Ask a question about one slide, and see which slots the answer depends on.
+    """Ask a question about a slide, or several, and see which slots the answer depends on.
 
     With --option, the answer is the option whose letter is most likely; without, it is generated.
 
     Examples:
         tcssa ask vqa-run "Is there tumour?" --features S.h5 --option yes --option no
         tcssa ask vqa-run "What is seen?" --slide S.svs --out answer
+        tcssa ask vqa-run "What?" --features A.h5 --features B.h5 --several merge
         tcssa ask merged "What?" --features S.h5 --endpoint http://gpu:8000
     """
     output = Output(as_json)
@@ -88,20 +93,23 @@ def ask(
     from tcssa.vqa.explain.ask import answer_question
 
     answer, picture = answer_question(
-        run, question, option or [], output, settings, **places, out=out
-    )
+        run, question, option or [], output, settings,
+        features=features, slide=slide, tokens=tokens, out=out,
+    )  # fmt: skip
     output.result(
         {**asdict(answer), "picture": picture},
         lambda console: _show(console, answer, picture),
     )
 
 
-def _require_one_slide(places: Mapping[str, Path | None], settings: AskSettings) -> None:
-    if sum(place is not None for place in places.values()) != 1:
+def _require_one_slide(places: Mapping[str, Any], settings: AskSettings) -> None:
+    if sum(bool(place) for place in places.values()) != 1:
         raise UsageError(
             "one slide is needed: its --features, the --slide itself, or its --tokens",
             hint="give one of these",
         )
+    if not places["features"] and settings.several != "error":
+        raise UsageError("--several is for slides that are given as --features")
     if places["tokens"] is not None and settings.budget is not None:
         raise UsageError("--budget is for slots that are made here", hint="encode with --budget")
 
@@ -119,9 +127,10 @@ def _show(console: Console, answer: Answer, picture: Path | None) -> None:
         console.print(make_table(None, ["option", "probability"], rows))
         console.print(f"share of all next tokens that the letters have: {answer.option_mass:.3g}")
     if answer.slots:
+        slides = {slot.slide for slot in answer.slots}
         cells = [
             [
-                slot.slot,
+                slot.slot if len(slides) == 1 else f"{slot.slot} ({slot.slide})",
                 f"{slot.effect:+.4f}",
                 None if slot.mass is None else f"{slot.mass:.2f}",
                 slot.num_patches,

@@ -33,6 +33,31 @@ def test_an_option_is_chosen_and_the_slots_are_shown(
     assert stored["options"] == ["Yes", "No"]
 
 
+def test_several_slides_come_together_in_one_of_two_ways(
+    tcssa: Run, folder: Path, tmp_path: Path
+) -> None:
+    other = write_bag(tmp_path / "S2.h5", 30, seed=7)
+    asked = (
+        "ask", folder / "run", "Is there tumour?", "--features", folder / "S1.h5",
+        "--features", other, "--option", "Yes", "--option", "No", "--device", "cpu",
+    )  # fmt: skip
+    refused = tcssa(*asked)
+    assert refused.code == 2
+    for way in ("--several merge", "--several concat"):
+        assert way in refused.stderr
+    merged = tcssa(*asked, "--several", "merge", "--json")
+    assert merged.code == 0, merged.stderr
+    assert (merged.json["slide"], merged.json["several"]) == ("S1 + S2", "merge")
+    assert len(merged.json["slots"]) == 6
+    behind = tcssa(*asked, "--several", "concat", "--out", tmp_path / "out")
+    assert behind.code == 0, behind.stderr
+    assert "of 12 visual tokens" in behind.stdout
+    assert "(S2)" in behind.stdout
+    assert "no picture is drawn of several slides" in behind.stderr
+    assert json.loads((tmp_path / "out" / "answer.json").read_text())["several"] == "concat"
+    assert not (tmp_path / "out" / "slots.png").exists()
+
+
 def test_an_answer_is_written_without_options(tcssa: Run, folder: Path) -> None:
     done = tcssa(
         "ask", folder / "run", "What is it?", "--features", folder / "S1.h5",
@@ -72,6 +97,8 @@ def test_what_is_wrong_is_said_in_one_line(tcssa: Run, folder: Path, tmp_path: P
     cases = [
         ((run, "What?"), 2, "one slide is needed"),
         ((run, "What?", "--features", bag, "--slide", bag), 2, "one slide is needed"),
+        ((run, "What?", "--slide", bag, "--several", "merge"), 2, "--several is for slides"),
+        ((run, "What?", *2 * ("--features", bag), "--several", "merge"), 2, "of the slide S1"),
         ((run, " ", "--features", bag), 2, "the question is empty"),
         ((run, "What?", "--features", bag, "--option", "A"), 2, "options can be given, not 1"),
         ((run, "What?", "--features", broken), 1, "D = 8, expected D = 16"),

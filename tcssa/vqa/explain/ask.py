@@ -1,4 +1,4 @@
-"""One question about one slide: `tcssa ask` as one call."""
+"""One question about one slide, or about several at once: `tcssa ask` as one call."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tcssa.slides.settings import ENCODER_OPTION
 from tcssa.vqa.endpoint.asked_model import load_asked
 from tcssa.vqa.endpoint.served_model import ServedModel
 from tcssa.vqa.explain.ask_settings import AskSettings
+from tcssa.vqa.explain.shown_slides import check_slides
 from tcssa.vqa.explain.slide_extraction import extract_slide
 from tcssa.vqa.explain.slide_session import Answer, SlideOracle, check_question
 from tcssa.vqa.explain.stored_tokens import take_tokens
@@ -34,12 +35,12 @@ def answer_question(
     reporter: Reporter,
     settings: AskSettings | None = None,
     *,
-    features: Path | None = None,
+    features: Path | Sequence[Path] | None = None,
     slide: Path | None = None,
     tokens: Path | None = None,
     out: Path | None = None,
 ) -> tuple[Answer, Path | None]:
-    """Ask a run one question about one slide.
+    """Ask a run one question about one slide, or about several at once.
 
     Args:
         run: A run directory of train-vqa.
@@ -47,7 +48,8 @@ def answer_question(
         options: The options to choose from; without any the answer is written.
         reporter: Shows progress.
         settings: How to ask.
-        features: The slide's patch features; needed unless ``slide`` or ``tokens`` is given.
+        features: The slide's patch features, or those of several slides, which come together as
+            ``settings.several`` says; needed unless ``slide`` or ``tokens`` is given.
         slide: The slide's file, whose features are extracted with the run's encoder.
         tokens: The slide's file of slots, with tokens of the run's projector.
         out: Folder for ``answer.json``, the picture, and the features of ``slide``.
@@ -56,22 +58,28 @@ def answer_question(
         The answer, and the picture if one was drawn.
 
     Raises:
-        UsageError: The question or its options cannot be asked, the slide is missing, the run gives
-            no such budget, or the features are of another encoder.
+        UsageError: The question or its options cannot be asked, the slide is missing, several
+            slides cannot be put together, the run gives no such budget, or the features are of
+            another encoder.
         FeatureFileError: The features cannot be read, or are of another length.
         RunError: The run cannot be loaded.
         EndpointError: A server is to answer, and does not.
     """
     settings = settings or AskSettings()
     check_question(question, options)
+    if features is not None and not isinstance(features, Path):
+        check_slides(features, settings.several)
     job = None if out is None else out / "job"
-    places = {"features": features, "slide": slide, "tokens": tokens}
-    with opened_slide(run, reporter, settings, **places, job=job) as oracle:
+    with opened_slide(
+        run, reporter, settings, features=features, slide=slide, tokens=tokens, job=job
+    ) as oracle:
         answer = oracle.ask(question, options, explain=settings.explain)
         if settings.explain and not answer.slots and answer.log_likelihood is not None:
             reporter.warn(
-                f"the slide has {len(oracle.visual)} visual tokens, too many to blank one by one"
+                f"there are {len(oracle.visual)} visual tokens, too many to blank one by one"
             )
+        if out is not None and answer.several is not None:
+            reporter.note("no picture is drawn of several slides")
         return answer, None if out is None else _write(oracle, answer, run, out)
 
 
@@ -81,25 +89,26 @@ def opened_slide(
     reporter: Reporter,
     settings: AskSettings,
     *,
-    features: Path | None = None,
+    features: Path | Sequence[Path] | None = None,
     slide: Path | None = None,
     tokens: Path | None = None,
     job: Path | None = None,
 ) -> Iterator[SlideOracle]:
-    """Load a run and one slide, ready for questions.
+    """Load a run and one slide, or several at once, ready for questions.
 
     Args:
         run: A run directory of train-vqa.
         reporter: Shows progress.
         settings: How to ask.
-        features: The slide's patch features; needed unless ``slide`` or ``tokens`` is given.
+        features: The slide's patch features, or those of several slides; needed unless ``slide`` or
+            ``tokens`` is given.
         slide: The slide's file, whose features are extracted with the run's encoder.
         tokens: The slide's file of slots, with tokens of the run's projector.
         job: Folder for the features of ``slide``; one that goes at the end if None.
 
     Raises:
-        UsageError: The slide is missing, the run gives no such budget, or the features are of
-            another encoder.
+        UsageError: The slide is missing, several slides cannot be put together, the run gives no
+            such budget, or the features are of another encoder.
         FeatureFileError: The features cannot be read, or are of another length.
         RunError: The run cannot be loaded.
     """
@@ -108,11 +117,12 @@ def opened_slide(
         if slide is not None:
             features = _extract(slide, loaded, settings, job or Path(scratch), reporter)
         place = tokens or features
-        if place is None:
+        if not place:
             raise UsageError("a slide is needed: its features, its file, or its tokens")
         made = None if tokens is None else take_tokens(loaded, tokens, reporter)
         lengths = {"batch_size": settings.batch_size, "max_new_tokens": settings.max_new_tokens}
-        yield SlideOracle(loaded, place, served=served, tokens=made, **lengths)
+        several = settings.several
+        yield SlideOracle(loaded, place, served=served, tokens=made, several=several, **lengths)
 
 
 def _load(run: Path, settings: AskSettings) -> tuple[LoadedVqa, ServedModel | None]:

@@ -9,9 +9,20 @@ from pydantic import Field
 from tcssa.vqa.endpoint.endpoint_settings import EndpointOptions
 from tcssa.vqa.settings import LanguageModelOptions
 
+SlidesTogether = Literal["error", "merge", "concat"]
+"""How several slides become one input: not at all, as the slots of all their patches together, or
+the tokens of one slide behind those of the other."""
+
 
 class AskSettings(LanguageModelOptions, EndpointOptions):
-    """Settings of a question about one slide."""
+    """Settings of a question about a slide, or about several at once."""
+
+    several: SlidesTogether = Field(
+        default="error",
+        description="What several --features become: one set of slots of all their patches "
+        "(merge), or the tokens of one slide behind those of the other (concat); error refuses "
+        "them.",
+    )
 
     explain: bool = Field(
         default=True,

@@ -1,4 +1,4 @@
-"""A slide ready for questions: answers, and the slots they rest on."""
+"""A slide, or several, ready for questions: answers, and the slots they rest on."""
 
 from __future__ import annotations
 
@@ -7,28 +7,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from tcssa.errors import FeatureFileError, UsageError
-from tcssa.features import open_bag
+from tcssa.errors import UsageError
 from tcssa.slides.image.small_picture import Picture
 from tcssa.vqa.answering.prefill import Prompt
 from tcssa.vqa.answering.question_runner import Asker
-from tcssa.vqa.answering.slide_tokens import SeenSlide, UnusableSlideError, see_slide
 from tcssa.vqa.answering.streaming import Sampler
 from tcssa.vqa.conversation import LETTERS, MAX_OPTIONS, Turn
 from tcssa.vqa.endpoint.asked_model import ways_of
 from tcssa.vqa.endpoint.served_methods import served_log_likelihoods
 from tcssa.vqa.endpoint.served_model import ServedModel
+from tcssa.vqa.explain.ask_settings import SlidesTogether
 from tcssa.vqa.explain.attribution import Weigh, ablation_effects, log_likelihoods
+from tcssa.vqa.explain.shown_slides import show_slides, show_tokens
 from tcssa.vqa.explain.slot_picture import picture_slots
-from tcssa.vqa.explain.slot_table import SlotPlaces, slot_places
 from tcssa.vqa.model.run import LoadedVqa
-from tcssa.vqa.model.visual_encoders import SlotVisual
 
 MAX_ABLATED = 256
 """Most visual tokens that are blanked one by one, as each costs a pass."""
@@ -42,6 +37,8 @@ class Slot:
     """One visual token, and its effect on the answer."""
 
     slot: int
+    slide: str
+    """The slide that it is a token of; of merged slides all names."""
     effect: float
     """Fall of the answer's log-likelihood without the token, in nats; positive if the token speaks
     for the answer."""
@@ -58,6 +55,9 @@ class Answer:
     """A model's answer to a question about a slide."""
 
     slide: str
+    """Its name; of several slides all names, with `` + `` between them."""
+    several: SlidesTogether | None
+    """How several slides came together; None of one."""
     question: str
     options: tuple[str, ...]
     text: str
@@ -76,46 +76,53 @@ class Answer:
 
 
 class SlideOracle:
-    """A slide, ready for questions about it.
+    """A slide, or several at once, ready for questions about it.
 
     Args:
         loaded: The model.
-        path: The slide's patch features.
+        path: The slide's patch features, or those of several slides in their order.
         batch_size: Prompts read at a time.
         max_new_tokens: Most tokens of a written answer; a longer one is cut.
         served: The language model, where a server holds it.
         tokens: The slide's visual tokens, where they are made already; ``path`` is then their file,
             and nothing tells where they lie.
+        several: How several slides become one input: ``merge`` makes one set of slots of all their
+            patches, ``concat`` puts the tokens of one behind those of the other, and ``error``
+            refuses them.
 
     Raises:
         FeatureFileError: The features cannot be read, or there are none.
         FeatureDimError: The features are of another length than the model's.
-        UsageError: The features are of another encoder than the model's.
+        UsageError: The features are of another encoder than the model's, or several slides cannot
+            be put together.
     """
 
     def __init__(
         self,
         loaded: LoadedVqa,
-        path: Path,
+        path: Path | Sequence[Path],
         *,
         batch_size: int = 16,
         max_new_tokens: int = 64,
         served: ServedModel | None = None,
         tokens: Tensor | None = None,
+        several: SlidesTogether = "error",
     ) -> None:
-        self.loaded, self.path, self.batch_size = loaded, path, batch_size
-        self.visual, sums = _seen(loaded, path) if tokens is None else SeenSlide(tokens, None)
-        model, ways = loaded.model, ways_of(loaded, served, batch_size, max_new_tokens)
+        paths = [path] if isinstance(path, Path) else list(path)
+        self.loaded, self.path, self.batch_size = loaded, paths[0], batch_size
+        if tokens is None:
+            self.shown = show_slides(loaded, paths, several)
+        else:
+            self.shown = show_tokens(self.path, tokens)
+        self.visual, self.places, self.coords = (
+            self.shown.visual, self.shown.places, self.shown.coords,
+        )  # fmt: skip
+        ways = ways_of(loaded, served, batch_size, max_new_tokens)
         self.writer, self.likelihood = ways.writer, ways.letters
         self.asker = Asker(loaded.prompts, self.likelihood, self.writer, ways.context)
         self.weigh: Weigh = log_likelihoods
         if served is not None:
             self.weigh = partial(served_log_likelihoods, served)
-        self.coords, self.patch_size = _pixels(path) if tokens is None else (None, None)
-        self.places: SlotPlaces | None = None
-        if isinstance(model.visual, SlotVisual) and sums is not None:
-            where = None if self.coords is None else torch.from_numpy(self.coords)
-            self.places = slot_places(model.visual, sums, where, self.patch_size)
 
     def ask(self, question: str, options: Sequence[str] = (), *, explain: bool = True) -> Answer:
         """Answer a question.
@@ -150,7 +157,8 @@ class SlideOracle:
         letters = self.likelihood.letters[: len(options)]
         answer = [letters[reply.predicted]]
         return Answer(
-            slide=self.path.stem,
+            slide=self.shown.name,
+            several=self.shown.several,
             question=question,
             options=tuple(options),
             text=f"{LETTERS[reply.predicted]}. {options[reply.predicted]}",
@@ -214,7 +222,8 @@ class SlideOracle:
         if tokens:
             weighed = float(self.weigh(self.loaded.model, [prompt], tokens, None, 1)[0])
         return Answer(
-            slide=self.path.stem,
+            slide=self.shown.name,
+            several=self.shown.several,
             question=question,
             options=(),
             text=self.writer.decode(tokens),
@@ -237,6 +246,7 @@ class SlideOracle:
         slots = [
             Slot(
                 slot,
+                self.shown.slides[slot],
                 effect,
                 None if places is None else places.mass[slot],
                 None if places is None else places.num_patches[slot],
@@ -255,9 +265,11 @@ class SlideOracle:
             picture: The slide in small; None draws the grid of its patches.
 
         Returns:
-            True if anything was drawn: slots without coordinates have no place.
+            True if anything was drawn: slots without coordinates have no place, and those of
+            several slides no picture that they are all in.
         """
-        if self.places is None or self.coords is None or not self.patch_size or not answer.slots:
+        patch_size = self.shown.patch_size
+        if self.places is None or self.coords is None or not patch_size or not answer.slots:
             return False
         labels = {
             slot.slot: f"{slot.slot}: effect {slot.effect:+.3f}, {slot.num_patches} patches"
@@ -270,7 +282,7 @@ class SlideOracle:
             path,
             picture,
             self.coords,
-            self.patch_size,
+            patch_size,
             self.places.first_slot,
             title=title if len(title) <= 70 else title[:69] + "…",
             labels=shown,
@@ -294,18 +306,3 @@ def check_question(question: str, options: Sequence[str]) -> None:
         raise UsageError(f"2 to {MAX_OPTIONS} options can be given, not {len(options)}")
     if any(not option.strip() for option in options):
         raise UsageError("an option is empty")
-
-
-def _seen(loaded: LoadedVqa, path: Path) -> SeenSlide:
-    try:
-        return see_slide(loaded, path)
-    except UnusableSlideError as error:
-        raise FeatureFileError(path, str(error)) from None
-
-
-def _pixels(path: Path) -> tuple[NDArray[Any] | None, int | None]:
-    """Return the patches' coordinates and the side of a patch; None unless in level-0 pixels."""
-    with open_bag(path) as bag:
-        if bag.coords_unit != "level0_px":
-            return None, None
-        return bag.read_coords(), bag.patch_size_level0

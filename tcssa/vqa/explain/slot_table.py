@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from tcssa.vqa.model.visual_encoders import SlotVisual
 
 @dataclass(frozen=True)
 class SlotPlaces:
-    """Places of the slots of one slide."""
+    """Places of the slots that a question is asked about."""
 
     mass: list[float]
     """Sum of routing weights of each slot; 0 marks an empty one."""
@@ -56,4 +57,20 @@ def slot_places(
         num_patches=torch.bincount(first, minlength=num_slots).tolist(),
         centers=centers,
         first_slot=first.cpu().numpy(),
+    )
+
+
+def places_side_by_side(slides: Sequence[SlotPlaces]) -> SlotPlaces:
+    """Return the places of the slots of several slides, which are numbered on and on.
+
+    Args:
+        slides: Those of each slide, at least one.
+    """
+    starts = np.cumsum([0, *(len(each.mass) for each in slides[:-1])])
+    firsts = [each.first_slot + start for each, start in zip(slides, starts, strict=True)]
+    return SlotPlaces(
+        mass=[mass for each in slides for mass in each.mass],
+        num_patches=[number for each in slides for number in each.num_patches],
+        centers=[center for each in slides for center in each.centers],
+        first_slot=np.concatenate(firsts),
     )
