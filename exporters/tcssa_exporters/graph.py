@@ -45,7 +45,7 @@ from torch.nn import functional as F
 from tcssa import SlotCompressor
 from tcssa.compressor.experts import SlotExperts
 from tcssa.compressor.place_map import PlaceMap
-from tcssa.compressor.router import Salience
+from tcssa.compressor.router import MAX_LOGIT, Salience
 from tcssa.moments import UNIT_UM, WAVELENGTHS_UM, WAVES
 from tcssa_exporters.experts import WeightsFirstExperts
 
@@ -154,7 +154,9 @@ class PartialGraph(nn.Module):
         weights_BNT = torch.where(real_BN1, _probabilities(logits_BNK, chosen_BNT), 0.0)
         salience_BN = None
         if self.salience is not None:
-            salience_BN = torch.where(real_BN1.squeeze(2), self.salience(features.float()), 0.0)
+            salience_BN = torch.where(
+                real_BN1.squeeze(2), _salience_of(self.salience, features.float()), 0.0
+            )
         counted_BNT = weights_BNT
         if salience_BN is not None:
             counted_BNT = weights_BNT * salience_BN.unsqueeze(2)
@@ -363,6 +365,16 @@ def build_graphs(
         WeightsFirstExperts(experts) if for_onnx_runtime else experts, copies, places
     )
     return partial.eval(), finish.eval()
+
+
+def _salience_of(salience: Salience, features: Tensor) -> Tensor:
+    """Compute the salience [B, N] of patches, whose sigmoid is spelt out.
+
+    ONNX Runtime's Sigmoid is 0 from a logit of about -18 on, where salience still is 1e-8: a slot
+    of such patches alone would lose them.
+    """
+    logits = features @ salience.weight[0].float() + salience.bias.float()
+    return 2 / (1 + (-logits.clamp(-MAX_LOGIT, MAX_LOGIT)).exp())
 
 
 def _probabilities(logits_BNK: Tensor, chosen_BNT: Tensor) -> Tensor:

@@ -178,6 +178,14 @@ def test_a_sharp_gate_is_no_deviation(tmp_path: Path) -> None:
     assert all(row.routed_alike > 0.999 for row in untied)
 
 
+def test_patches_that_hardly_count_are_not_lost_on_the_way(tmp_path: Path) -> None:
+    model = make_compressor(salience=True)
+    with torch.no_grad():
+        model.router.salience.bias.fill_(-19.5)  # a salience of 7e-9, of which slots are means
+    artefact = export_compressor(model, tmp_path / "artefact", checkpoint_sha256="0")
+    assert artefact.parity.rows
+
+
 def test_what_float32_itself_moves_by_at_large_magnitudes_is_allowed() -> None:
     model = make_compressor(feature_dim=64, num_slots=8, salience=True)
     with torch.no_grad():
