@@ -110,6 +110,8 @@ def _require_one_slide(places: Mapping[str, Any], settings: AskSettings) -> None
         )
     if not places["features"] and settings.several != "error":
         raise UsageError("--several is for slides that are given as --features")
+    if places["slide"] is None and (settings.slide_mpp, settings.encoder) != (None, None):
+        raise UsageError("--slide-mpp and --encoder are for a --slide that is extracted here")
     if places["tokens"] is not None and settings.budget is not None:
         raise UsageError("--budget is for slots that are made here", hint="encode with --budget")
 

@@ -109,3 +109,9 @@ def test_what_is_wrong_is_said_in_one_line(tcssa: Run, folder: Path, tmp_path: P
         assert done.code == code, done.stderr
         assert message in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_options_of_an_extraction_need_a_slide(tcssa: Run, tmp_path: Path) -> None:
+    refused = tcssa("ask", tmp_path, "What?", "--features", "S.h5", "--slide-mpp", "0.5")
+    assert refused.code == 2
+    assert "are for a --slide that is extracted here" in refused.stderr

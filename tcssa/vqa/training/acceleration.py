@@ -39,8 +39,7 @@ def make_accelerator(
         processes: The processes that train together.
 
     Raises:
-        UsageError: There is one process, and nothing to shard; or the launcher is to shard by
-            itself.
+        UsageError: The launcher is to shard by itself.
     """
     for name in _BY_LAUNCHER:
         if os.environ.get(name, "false").lower() == "true":
@@ -51,7 +50,7 @@ def make_accelerator(
     # one Python process may train several times; accelerate keeps the state of the first
     AcceleratorState._reset_state(reset_partial_state=True)
     trains_visual = any(parameter.requires_grad for parameter in model.visual.parameters())
-    plugin = _sharding(model, processes) if settings.shard else None
+    plugin = _sharding(model) if settings.shard else None
     accelerator = Accelerator(
         cpu=processes.device.type == "cpu",
         device_placement=False,
@@ -75,18 +74,13 @@ def make_accelerator(
     return accelerator
 
 
-def _sharding(model: SlideLanguageModel, processes: Processes) -> FullyShardedDataParallelPlugin:
+def _sharding(model: SlideLanguageModel) -> FullyShardedDataParallelPlugin:
     """Shard each layer of the language model by itself, and the rest together.
 
     Types stay as they are: autocast chooses them, as it does without sharding.
     """
     from torch.distributed.fsdp import MixedPrecisionPolicy
 
-    if processes.count == 1:
-        raise UsageError(
-            "--shard divides the weights among several processes, and this is one",
-            hint="start it with torchrun --no-python tcssa …, or leave --shard out",
-        )
     names = {type(module).__name__ for module in model.llm.modules()}
     layers = names & set(getattr(model.llm, "_no_split_modules", None) or ())
     return FullyShardedDataParallelPlugin(

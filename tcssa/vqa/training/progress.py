@@ -50,7 +50,7 @@ class Progress:
 
     @property
     def best_val_loss(self) -> float | None:
-        """Its validation loss."""
+        """The lowest validation loss; None before the first validation."""
         return next(iter(self.kept.values()), None)
 
     @property

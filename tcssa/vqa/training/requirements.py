@@ -80,6 +80,23 @@ def require_inherited(settings: VqaSettings) -> None:
         )
 
 
+def require_shards(settings: VqaSettings, num_processes: int) -> None:
+    """Require several processes of a training that shards, before anything is loaded or written.
+
+    Args:
+        settings: Settings of the training.
+        num_processes: How many processes were started together.
+
+    Raises:
+        UsageError: There is one.
+    """
+    if settings.train.shard and num_processes == 1:
+        raise UsageError(
+            "--shard divides the weights among several processes, and this is one",
+            hint="start it with torchrun --no-python tcssa …, or leave --shard out",
+        )
+
+
 def require_attention(settings: VqaSettings, device: torch.device) -> None:
     """Require that the attention that was asked for can be computed here.
 

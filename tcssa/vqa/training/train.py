@@ -60,7 +60,12 @@ from tcssa.vqa.training.progress import (
     trained_parameters,
 )
 from tcssa.vqa.training.report_page import write_report_page
-from tcssa.vqa.training.requirements import require_attention, require_inherited, require_sources
+from tcssa.vqa.training.requirements import (
+    require_attention,
+    require_inherited,
+    require_shards,
+    require_sources,
+)
 from tcssa.vqa.training.rows import Row, count_dropped, describe_dropped
 from tcssa.vqa.training.samples import Sample, draw_samples
 from tcssa.vqa.training.tracking import require_tracker, start_tracking
@@ -149,7 +154,10 @@ def _train(
     """Run one process of `train`."""
     writes = processes.is_main
     begun = _begun(settings, out)
+    require_shards(settings, processes.count)
     parts = load_parts(settings, processes.device)
+    if settings.train.pack:
+        require_packable(parts.model)
     processes.share_parameters(parts.model.visual)  # k-means may differ between machines
     rows = read_candidates(settings, parts)
     made_from = {**_file_hashes(settings), **parts.fingerprint(), **rows.fingerprint()}
@@ -188,8 +196,6 @@ def _train(
         encoded=parts.caches_tokens,
         pack_length=settings.corpus.max_length if settings.train.pack else None,
     )
-    if settings.train.pack:
-        require_packable(parts.model)
     fit_into_memory(parts.model, corpus.train, settings, fit.accelerator, processes, reporter)
     start_tracking(fit.accelerator, out, settings)
     progress = fit.run(reporter)
@@ -201,11 +207,16 @@ def _train(
         shown = corpus.val or corpus.train
         samples = draw_samples(saved, shown, visual, encoded=parts.caches_tokens)
         _write_results(out, settings, progress, metrics, samples)
-        write_run(out, {**run, "complete": True})
-        for leftover in (out / PROGRESS_FILE, *out.glob("best-*.safetensors")):
-            leftover.unlink(missing_ok=True)
+        _complete(out, run)
     processes.wait()
     return metrics
+
+
+def _complete(out: Path, run: dict[str, Any]) -> None:
+    """Say that a run is complete, and remove what only going on with it needs."""
+    write_run(out, {**run, "complete": True})
+    for leftover in (out / PROGRESS_FILE, *out.glob("best-*.safetensors")):
+        leftover.unlink(missing_ok=True)
 
 
 def _write_results(

@@ -277,6 +277,7 @@ def test_several_checkpoints_are_kept_and_each_is_a_run(material: Path, tmp_path
 def test_one_process_has_nothing_to_shard(material: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--shard divides the weights among several processes"):
         train(tiny(material, train={"shard": True}), tmp_path / "run", Silent())
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_page_shows_the_course_and_answers(material: Path, stage_1: Path) -> None:
