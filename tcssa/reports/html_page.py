@@ -12,6 +12,7 @@ import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,16 @@ def write_page(path: Path, template: Path, **values: object) -> None:
         template: The template of the page.
         values: Values that the template names.
     """
+    environment = _environment(template.parent)
+    content = environment.get_template(template.name).render(values, version=__version__)
+    atomic.write_text(path, content)
+
+
+@cache
+def _environment(folder: Path) -> Environment:
+    """Return what reads the templates of a folder; compiling one takes longer than a page."""
     environment = Environment(
-        loader=FileSystemLoader([template.parent, _PACKAGE]),
+        loader=FileSystemLoader([folder, _PACKAGE]),
         autoescape=True,
         undefined=StrictUndefined,
         extensions=["jinja2.ext.do"],
@@ -63,8 +72,7 @@ def write_page(path: Path, template: Path, **values: object) -> None:
     )
     filters = {"columns": _columns, "picture": _picture, "number": number, "interval": interval}
     environment.filters.update(filters, counted=counted)
-    content = environment.get_template(template.name).render(values, version=__version__)
-    atomic.write_text(path, content)
+    return environment
 
 
 def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str:
