@@ -37,7 +37,10 @@ def test_eval_scores_a_cohort_behind_an_address(
 def test_heatmap_draws_slides_behind_an_address(
     tcssa: Run, trained: Path, tmp_path: Path, bucket: str
 ) -> None:
+    names = {path.stem for path in (trained / "features").glob("*.h5")}
+    for name in sorted(names)[2:]:  # two are enough to draw
+        fsspec.filesystem("memory").rm(f"/bucket/job/{name}.h5")
     done = tcssa("heatmap", trained / "run", bucket, "--out", tmp_path / "maps")
     assert done.code == 0, done.stderr
     drawn = {path.stem for path in (tmp_path / "maps" / "evidence").glob("*.csv")}
-    assert drawn == {path.stem for path in (trained / "features").glob("*.h5")}
+    assert drawn == set(sorted(names)[:2])
