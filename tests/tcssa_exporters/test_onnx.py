@@ -23,26 +23,24 @@ from pathlib import Path
 from factories import make_compressor
 from tcssa_exporters import export_compressor
 from tcssa.files.checksums import file_sha256
-precision, graph = sys.argv[1:]
-export_compressor(
-    make_compressor(), Path("artefact"), checkpoint_sha256="x", precision=precision, graph=graph
-)
-for path in sorted(Path("artefact").iterdir()):
-    print(path.name, file_sha256(path))
+for precision, graph in (("fp32", "full"), ("fp16", "chunked")):
+    out = Path(graph)
+    export_compressor(
+        make_compressor(), out, checkpoint_sha256="x", precision=precision, graph=graph
+    )
+    for path in sorted(out.iterdir()):
+        print(path, file_sha256(path))
 """
 
 
-@pytest.mark.parametrize(("precision", "graph"), [("fp32", "full"), ("fp16", "chunked")])
-def test_same_checkpoint_gives_the_same_bytes_from_two_folders(
-    precision: str, graph: str, tmp_path: Path
-) -> None:
+def test_same_checkpoint_gives_the_same_bytes_from_two_folders(tmp_path: Path) -> None:
     path = os.pathsep.join(map(os.path.abspath, sys.path))
     processes = []
     for folder, seed in ((tmp_path / "a", "1"), (tmp_path / "far" / "away", "2")):
         folder.mkdir(parents=True)
         processes.append(
             subprocess.Popen(
-                [sys.executable, "-c", EXPORT, precision, graph],
+                [sys.executable, "-c", EXPORT],
                 cwd=folder,
                 env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": seed},
                 stdout=subprocess.PIPE,
@@ -53,7 +51,8 @@ def test_same_checkpoint_gives_the_same_bytes_from_two_folders(
     said = [process.communicate() for process in processes]
     assert said[0] == said[1]
     # names and hashes, and none of the exporter's chatter about this machine
-    assert re.fullmatch(r"artefact\.json [0-9a-f]{64}\n(\w+\.onnx [0-9a-f]{64}\n)+", said[0][0])
+    each = r"{0}/artefact\.json [0-9a-f]{{64}}\n({0}/\w+\.onnx [0-9a-f]{{64}}\n)+"
+    assert re.fullmatch(each.format("full") + each.format("chunked"), said[0][0])
     assert said[0][1] == ""
 
 
