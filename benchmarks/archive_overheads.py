@@ -44,7 +44,7 @@ from tcssa_runtimes.archive.inputs import archive
 step, bags, model, out, to = sys.argv[1:]
 runtime = open_runtime(Path(model), device="cpu")
 options = EncodeOptions(to=to)
-refs = archive([Path(bags)]) if step == "claim" else []
+refs = archive([Path(bags)]).values() if step == "claim" else []
 begin, cpu = time.perf_counter(), time.process_time()
 if step == "list":
     number = len(archive([Path(bags)]))
@@ -135,16 +135,17 @@ def simulate(bags: Path, model: Path, out: Path, number: int) -> None:
     runtime = open_runtime(model, device="cpu")
     for folder in (bags, out / FOLDER):
         folder.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for index in range(number):
+
+    def make_up(index: int) -> EncodedFacts:
         bag, path = bags / f"slide-{index:07}.h5", out / FOLDER / f"slide-{index:07}.h5"
         bag.touch()
         path.touch()
         stat = bag.stat()
         hashed = f"{index:032x}"
         origin = Origin(runtime.facts.sha256, bag.name, 0, stat.st_mtime_ns, hashed)
-        rows.append(EncodedFacts(path, path.stem, 40, 2.0, 8, "torch (cpu)", origin, None, None))
-    write_index(out / "index.csv", rows)
+        return EncodedFacts(path, path.stem, 40, 2.0, 8, "torch (cpu)", origin, None, None)
+
+    write_index(out / "index.csv", map(make_up, range(number)))
     print(f"{number} slides made up in {time.perf_counter() - begin:.0f} s", flush=True)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from sys import intern
 from typing import Self
 
 from tcssa.errors import FeatureFileError
@@ -26,18 +27,30 @@ class BagRef:
         set_name: The set of features; None takes the only one.
     """
 
-    _text: str
-    """The path as text: of a million bags a Path each takes half a gigabyte."""
+    folder: str
+    """The folder as text, which bags share: a Path of each of a million takes half a gigabyte."""
+    file_name: str
     set_name: str | None
 
     def __init__(self, path: Path, set_name: str | None = None) -> None:
-        object.__setattr__(self, "_text", str(path))
+        self._set(intern(str(path.parent)), path.name, set_name)
+
+    @classmethod
+    def within(cls, folder: str, file_name: str, set_name: str | None) -> Self:
+        """Return the bag of a file in a folder, without a Path for each of very many."""
+        ref = cls.__new__(cls)
+        ref._set(folder, file_name, set_name)
+        return ref
+
+    def _set(self, folder: str, file_name: str, set_name: str | None) -> None:
+        object.__setattr__(self, "folder", folder)
+        object.__setattr__(self, "file_name", file_name)
         object.__setattr__(self, "set_name", set_name)
 
     @property
     def path(self) -> Path:
         """Return the file, LazySlide store or folder on the disk."""
-        return Path(self._text)
+        return Path(self.folder, self.file_name)
 
     @classmethod
     def parse(cls, address: Path | str) -> Self:
@@ -61,18 +74,20 @@ class BagRef:
     @property
     def slide_id(self) -> str:
         """Return the slide's name: the file name without its extension."""
-        return self.path.stem
+        stem, _, suffix = self.file_name.rpartition(".")  # of very many bags a Path takes long
+        return stem if stem and suffix else self.file_name
 
     @property
     def name(self) -> str:
         """Return the file name and the set, if one is named; it tells bags of one slide apart."""
-        path, name = self.path, self.set_name
-        return path.name if name is None else f"{path.name}{SEPARATOR}{name}"
+        name = self.set_name
+        return self.file_name if name is None else f"{self.file_name}{SEPARATOR}{name}"
 
     @property
     def file(self) -> Path:
         """Return the file whose size and time represent the bag; of a LazySlide store a part."""
-        return self.path / "zarr.json" if is_store(self.path) else self.path
+        path = self.path
+        return path / "zarr.json" if is_store(path) else path
 
     def __str__(self) -> str:
         return str(self.address)

@@ -22,7 +22,7 @@ from tcssa.files import atomic
 from tcssa.files.boundary import reading, require_file
 from tcssa.files.limits import UNPACKED_BYTES
 from tcssa.files.table import cells_by_line, numbers
-from tcssa.files.text import decoded, read_text
+from tcssa.files.text import decoded, lines_of, read_text
 from tcssa.version import __version__
 
 _MOST = 2**53
@@ -95,7 +95,7 @@ def _read(table: Path) -> NDArray[np.float64]:
     values = array("d")  # the numbers of a list take four times the memory
     read: list[int] = []
     width = None
-    for line, cells in cells_by_line(_text(table), table, TableError):
+    for line, cells in cells_by_line(lines_of(_text(table)), table, TableError):
         width = width or len(cells)
         if len(cells) != width:
             raise TableError(table, f"line {line} has {len(cells)} cells, the first row {width}")

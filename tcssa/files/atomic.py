@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tcssa.errors import DiskFullError
 from tcssa.files.forwarding import store_of
+from tcssa.files.listing import each_named
 
 _SUFFIX = ".tcssa-tmp"
 MOST_NAME_BYTES = 255
@@ -110,7 +111,7 @@ def discard_leftovers(folder: Path) -> int:
     """
     removed = 0
     host = socket.gethostname()
-    for leftover in folder.glob(f".*{_SUFFIX}"):
+    for leftover in each_named(folder, ".", _SUFFIX):
         stem, _, pid = leftover.name.removesuffix(_SUFFIX).rpartition(".")
         if stem.endswith(f".{host}") and pid.isdigit() and not alive(int(pid)):
             leftover.unlink(missing_ok=True)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tcssa.errors import FileError, TableError
+from tcssa.files.boundary import reading, require_file
 from tcssa.files.text import decoded, lines_of, read_bytes
 from tcssa.files.workbook import is_workbook, sheet_rows
 
@@ -89,49 +90,47 @@ def read_table(
             row longer or shorter than the header or equal to it, or columns that cannot be told
             apart; the line is named.
     """
-    columns, lines = stream_table(
-        path,
-        needed=needed,
-        delimiter=delimiter,
-        multiline=multiline,
-        exact=exact,
-        index=index,
-        error=error,
-    )
-    rows = dict(lines)
+    lines = _rows(path, error, delimiter, multiline=multiline)
+    columns, by_column = _with_header(lines, path, error, needed, exact=exact, index=index)
+    rows = dict(by_column)
     if not rows and not may_be_empty:
         raise error(path, "the table has a header and no rows")
     return Table(columns, rows)
 
 
-def stream_table(
-    path: Path,
-    *,
-    needed: Sequence[str] = (),
-    delimiter: str | None = None,
-    multiline: bool = False,
-    exact: bool = False,
-    index: str = "",
-    error: type[FileError] = TableError,
-) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]]]:
-    """Read a table row by row, for tables of very many rows; see `read_table`.
+def stream_table(path: Path, *, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the rows of a table that we wrote, in UTF-8 and with commas, without holding it whole.
 
     Args:
-        path: As of `read_table`, like the other arguments.
+        path: The file.
         needed: Columns that must be there.
-        delimiter: The separator of cells.
-        multiline: Whether a quoted cell may hold line ends.
-        exact: Whether columns are distinct that differ only in case, spaces, ``_`` and ``-``.
-        index: Name for a first column that has none.
-        error: Type of the error to raise.
 
-    Returns:
-        The names in the header, and the line and cells of each row as they are taken.
+    Yields:
+        The line and the cells by column of each row.
 
     Raises:
-        FileError: Of the type ``error``; as of `read_table`, for a row when it is taken.
+        TableError: As of `read_table`, for a row when it is taken.
     """
-    lines = _rows(path, error, delimiter, multiline=multiline)
+    lines = cells_by_line(_streamed(path), path, TableError)
+    yield from _with_header(lines, path, TableError, needed)[1]
+
+
+def _streamed(path: Path) -> Iterator[str]:
+    require_file(path, TableError)
+    with reading(path, TableError), path.open(encoding="utf-8-sig", newline="") as file:
+        yield from file
+
+
+def _with_header(
+    lines: Iterator[tuple[int, list[str]]],
+    path: Path,
+    error: type[FileError],
+    needed: Sequence[str],
+    *,
+    exact: bool = False,
+    index: str = "",
+) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]]]:
+    """Take the header off; return its names, and the line and cells of each row."""
     _, header = next(lines, (0, []))
     columns = [name.strip() or ("" if place else index) for place, name in enumerate(header)]
     if not any(columns):
@@ -175,18 +174,23 @@ def _rows(
     text = decoded(content, path, error, table=True)
     if said := _EXCELS_SEPARATOR.match(text):
         delimiter, text = delimiter or said[1], text[said.end() :]
-    return cells_by_line(
-        text, path, error, delimiter=delimiter or _delimiter(text), multiline=multiline
-    )
+    delimiter = delimiter or _delimiter(text)
+    return cells_by_line(lines_of(text), path, error, delimiter=delimiter, multiline=multiline)
 
 
 def cells_by_line(
-    text: str, path: Path, error: type[FileError], *, delimiter: str = ",", multiline: bool = False
+    lines: Iterable[str],
+    path: Path,
+    error: type[FileError],
+    *,
+    delimiter: str = ",",
+    multiline: bool = False,
 ) -> Iterator[tuple[int, list[str]]]:
-    """Cut text into the cells of each row that is not blank, with the line on which it begins.
+    """Cut lines into the cells of each row that is not blank, with the line on which it begins.
 
     Args:
-        text: The table, with or without a header.
+        lines: The table with its line ends (`tcssa.files.text.lines_of`), and with or without a
+            header.
         path: The file, named in errors.
         error: Type of the error to raise.
         delimiter: The separator of cells.
@@ -197,7 +201,7 @@ def cells_by_line(
         FileError: Of the type ``error``; a quote is not closed or out of place, a cell holds a line
             end though none is allowed, or a row begins with a byte-order mark.
     """
-    reader = csv.reader(lines_of(text), delimiter=delimiter, strict=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     begin = 1
     while True:
         try:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import csv
 import io
 import re
+import sqlite3
+import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from sys import intern
 
-from tcssa.errors import TableError
+from tcssa.errors import FileError, TableError
 from tcssa.files import atomic
 from tcssa.files.forwarding import remove
 from tcssa.files.table import read_table, stream_table
@@ -44,8 +46,8 @@ COLUMNS = (
 )
 """The last seven are not in the index of earlier versions."""
 CASE_COLUMNS = ("case_id", "slides", "num_slides", *_NEEDED[1:])
+_MAKE_ROOM = "make room, or name another disk in the variable SQLITE_TMPDIR"
 FAILED_COLUMNS = ("path", "reason", "what_to_do")
-_SUFFIX = ".h5"
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,7 @@ def each_indexed(out: Path) -> Iterator[EncodedFacts]:
         TableError: An index is damaged.
     """
     for path in sorted(out.glob("index*.csv")):
-        _, rows = stream_table(path, needed=_NEEDED, delimiter=",")
-        for line, row in rows:
+        for line, row in stream_table(path, needed=_NEEDED):
             if faults := _faults(line, row):
                 raise TableError(path, faults)
             file = slide_features_path(out, row["slide_id"])
@@ -126,18 +127,6 @@ def each_indexed(out: Path) -> Iterator[EncodedFacts]:
                     yield _facts(file, row)
             except (KeyError, ValueError, OSError):  # of an earlier version, changed, or removed
                 continue
-
-
-def indexed_slides(out: Path) -> dict[str, EncodedFacts]:
-    """Return what `each_indexed` yields, by the slide's name.
-
-    Args:
-        out: The archive's folder.
-
-    Raises:
-        TableError: An index is damaged.
-    """
-    return {facts.name: facts for facts in each_indexed(out)}
 
 
 def _facts(path: Path, row: Mapping[str, str]) -> EncodedFacts:
@@ -168,29 +157,38 @@ def _facts(path: Path, row: Mapping[str, str]) -> EncodedFacts:
 
 
 class IndexRows:
-    """Rows of an index that is to be written, held as text, a quarter of what facts take."""
+    """Rows of an index that is to be written; a temporary file holds them, not the memory."""
 
     def __init__(self) -> None:
-        self._lines: dict[str, str] = {}
-        self._parts: dict[str, str] = {}
-        """Names of Parquet parts, by slide."""
+        # without a name SQLite removes it itself; threads add one at a time
+        self._rows = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._rows.execute("PRAGMA journal_mode = OFF")
+        self._rows.execute("CREATE TABLE rows (name TEXT PRIMARY KEY, place TEXT, line TEXT)")
+        weakref.finalize(self, self._rows.close)
 
     def __len__(self) -> int:
-        return len(self._lines)
+        return int(self._rows.execute("SELECT count(*) FROM rows").fetchone()[0])
 
     def __contains__(self, name: str) -> bool:
-        return name in self._lines
+        found = self._rows.execute("SELECT 1 FROM rows WHERE name = ?", [name])
+        return found.fetchone() is not None
 
     def add(self, facts: EncodedFacts) -> bool:
-        """Add the row of a slide; tell whether its file is still there, else none is added."""
+        """Add the row of a slide; tell whether its file is still there, else none is added.
+
+        Raises:
+            FileError: The disk of temporary files is full.
+        """
         line = io.StringIO()
         try:
             csv.writer(line, lineterminator="").writerow(_row(facts))
         except FileNotFoundError:  # another call removed it, such as the part that it is in
             return False
-        self._lines[facts.name] = line.getvalue()
-        if facts.path.stem != facts.name:
-            self._parts[facts.name] = intern(facts.path.name)
+        row = (facts.name, facts.path.name, line.getvalue())
+        try:
+            self._rows.execute("INSERT OR REPLACE INTO rows VALUES (?, ?, ?)", row)
+        except sqlite3.OperationalError as fault:
+            raise FileError("SQLite's temporary file", str(fault), hint=_MAKE_ROOM) from None
         return True
 
     def facts(self, out: Path) -> dict[str, EncodedFacts]:
@@ -199,21 +197,24 @@ class IndexRows:
         Args:
             out: The archive's folder.
         """
-        rows = csv.DictReader(self._lines.values(), COLUMNS)
+        rows = csv.DictReader(self._lines(), COLUMNS)
         return {
             row["slide_id"]: _facts(slide_features_path(out, row["slide_id"]), row) for row in rows
         }
 
     def write(self, path: Path) -> None:
         """Write the index, atomically, in the order of the files."""
-        parts = self._parts
-        names = sorted(self._lines, key=lambda name: parts.get(name) or f"{name}{_SUFFIX}")
         with (
             atomic.replacing(path) as temporary,
             temporary.open("w", encoding="utf-8", newline="") as stream,
         ):
             csv.writer(stream, lineterminator="\n").writerow(COLUMNS)
-            stream.writelines(f"{self._lines[name]}\n" for name in names)
+            stream.writelines(f"{line}\n" for line in self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        """Yield the rows in the order of the files, of one part in that of their names."""
+        rows = self._rows.execute("SELECT line FROM rows ORDER BY place, name")
+        return (line for (line,) in rows)
 
 
 def _stamp(path: Path) -> tuple[int, int]:

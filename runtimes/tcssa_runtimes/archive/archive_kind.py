@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from tcssa.errors import TableError, UsageError
+from tcssa.files.listing import each_named
 from tcssa.reporter import Reporter
 from tcssa_runtimes.archive.archive_index import each_indexed
 from tcssa_runtimes.archive.slot_files import FOLDER
@@ -22,7 +23,7 @@ def kind_of(out: Path) -> ArchiveKind | None:
     Raises:
         UsageError: It holds both, and each slide may be there twice.
     """
-    parts, file = find_parts(out), next((out / FOLDER).glob("*.h5"), None)
+    parts, file = find_parts(out), next(each_named(out / FOLDER, "", ".h5"), None)
     if parts and file is not None:
         raise UsageError(
             f"{out / FOLDER} holds Parquet parts ({parts[0].name}) and HDF5 files ({file.name})",

@@ -94,7 +94,7 @@ def compress_slides(
             how = _extract_options(options, model, slots)
             report = extract(files, out, settings, reporter, how)
         finally:  # of what is there, also where this fails
-            index = slots.write_index()
+            index = slots.write_index(reporter.note)
     if options.cases is not None:
         _merge(options.cases, slots, report, runtime, settings, reporter)
     return report, index

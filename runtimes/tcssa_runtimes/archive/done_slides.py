@@ -75,7 +75,7 @@ class DoneSince:
         part = self._parts.get(bag.slide_id)
         if part is None:
             return facts_in_file(bag, self._how)
-        with suppress(FileError):  # another call may have removed the part, or taken slides out
+        with suppress(FileError, FileNotFoundError):  # another call may have removed the part
             return _facts_in(part).get(bag.slide_id)
         return None
 
@@ -83,12 +83,17 @@ class DoneSince:
         for part in find_parts(self._how.out):
             if part.name not in self._seen:
                 self._seen.add(part.name)
-                with suppress(FileError):  # its slides are encoded again
+                with suppress(FileError, FileNotFoundError):  # its slides are encoded again
                     self._parts |= dict.fromkeys(_facts_in(part), part)
 
 
-@lru_cache(maxsize=4)  # slides of one part come one after another
 def _facts_in(part: Path) -> dict[str, EncodedFacts]:
+    stat = part.stat()
+    return _facts_in_version(part, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)  # slides of one part come one after another
+def _facts_in_version(part: Path, *_: int) -> dict[str, EncodedFacts]:
     return {facts.name: facts for facts in read_part_facts(part)}
 
 

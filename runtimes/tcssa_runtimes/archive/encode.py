@@ -77,8 +77,8 @@ def encode(
     """
     begin = time.perf_counter()
     reporter, options = reporter or Silent(), options or EncodeOptions()
-    found = archive([local_features(bag, reporter) for bag in bags], options.manifest)
-    refs = {ref.slide_id: ref for ref in _refs(found, options, runtime, reporter)}
+    refs = archive([local_features(bag, reporter) for bag in bags], options.manifest)
+    num_found, refs = len(refs), _refs(refs, options, runtime, reporter)
     work = _Work(
         options.how(out),
         options,
@@ -89,11 +89,11 @@ def encode(
     )
     require_kind(out, options.to, assignments=options.assignments)
     # the same of every shard
-    write_record(out, "encode", len(found), out / FOLDER)
+    write_record(out, "encode", num_found, out / FOLDER)
     atomic.discard_leftovers(out / FOLDER)
     atomic.discard_leftovers(out)
     num_refs, to_do = len(refs), work.take_out_done(refs)
-    del found, refs  # what is done takes no more memory than its row
+    del refs  # what is done takes no memory
     with options.watch.over("encode", num_refs, len(work.rows)):
         while to_do:
             to_do = work.over(to_do)
@@ -105,8 +105,8 @@ def encode(
 
 
 def _refs(
-    refs: list[BagRef], options: EncodeOptions, runtime: Runtime, reporter: Reporter
-) -> list[BagRef]:
+    refs: dict[str, BagRef], options: EncodeOptions, runtime: Runtime, reporter: Reporter
+) -> dict[str, BagRef]:
     """Return the files to encode, and plan the merging of their patients.
 
     Raises:
@@ -122,7 +122,7 @@ def _refs(
             hint="encode all shards, then give the command with --by case and without --shard: "
             "slides that are done are only merged",
         )
-    options.cases.plan([ref.slide_id for ref in refs], runtime, reporter)
+    options.cases.plan(list(refs), runtime, reporter)
     if options.to == "parquet":
         raise UsageError(
             "patients are merged of files, one a slide, and Parquet parts hold many",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -42,9 +43,9 @@ class Shard:
             )
         return cls(int(match[1]), int(match[2]))
 
-    def of(self, bags: Sequence[BagRef]) -> list[BagRef]:
+    def of(self, bags: dict[str, BagRef]) -> dict[str, BagRef]:
         """Return this part, every n-th bag. The parts together are all bags, each once."""
-        return list(bags[self.index - 1 :: self.count])
+        return dict(islice(bags.items(), self.index - 1, None, self.count))
 
     @property
     def suffix(self) -> str:
@@ -52,8 +53,8 @@ class Shard:
         return f"-{self.index}-of-{self.count}"
 
 
-def archive(inputs: Iterable[Path], manifest: Path | None = None) -> list[BagRef]:
-    """List all feature files of an archive, sorted by slide.
+def archive(inputs: Iterable[Path], manifest: Path | None = None) -> dict[str, BagRef]:
+    """List all feature files of an archive by their slides, sorted.
 
     Args:
         inputs: Files, folders, and patterns such as ``job/*/S-1*.h5``, for shells that do not
@@ -73,9 +74,7 @@ def archive(inputs: Iterable[Path], manifest: Path | None = None) -> list[BagRef
         raise UsageError(
             "no features were given", hint="give files or folders, or a table with --manifest"
         )
-    bags = find_bags(given)
-    by_slide(bags, "give one of them, or encode them into different folders")
-    return bags
+    return by_slide(find_bags(given), "give one of them, or encode them into different folders")
 
 
 def read_manifest(manifest: Path) -> list[Path]:

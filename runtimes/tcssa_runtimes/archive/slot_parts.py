@@ -28,6 +28,7 @@ from tcssa.features.tables import patient_of, site_of
 from tcssa.files import atomic
 from tcssa.files.boundary import UnsoundError, reading
 from tcssa.files.forwarding import content, remove
+from tcssa.files.listing import each_named
 from tcssa.optional import require
 from tcssa_runtimes.archive.slot_files import FOLDER, slide_features_path
 from tcssa_runtimes.archive.stored_slots import ARRAYS, EncodedFacts, Origin, StoredSlots, are_sums
@@ -54,7 +55,7 @@ def find_parts(out: Path) -> list[Path]:
     Args:
         out: The folder above ``slide_features_tcssa``.
     """
-    return sorted((out / FOLDER).glob("part-*.parquet"))
+    return sorted(each_named(out / FOLDER, "part-", ".parquet"))
 
 
 def row_of(slots: StoredSlots) -> dict[str, Any]:

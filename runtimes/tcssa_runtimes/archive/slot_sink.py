@@ -8,6 +8,7 @@ features later on finds the slide done.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ from tcssa.files import atomic
 from tcssa.files.boundary import reading
 from tcssa.files.checksums import params_hash
 from tcssa.files.hdf5 import attributes, hdf5_file, numbers
+from tcssa.files.listing import each_named
+from tcssa.files.locks import in_turn
 from tcssa.slides.extraction.plan import SlidePlan
 from tcssa.slides.extraction.report import SlideResult
 from tcssa.slides.extraction.resume import Params
 from tcssa.slides.manifest import SlideFile
-from tcssa_runtimes.archive.archive_index import indexed_slides, write_index
+from tcssa_runtimes.archive.archive_index import each_indexed, write_index
 from tcssa_runtimes.archive.launch_scheduler import SLIDES_AT_ONCE
 from tcssa_runtimes.archive.reader_pool import EXTENT
 from tcssa_runtimes.archive.slot_files import (
@@ -142,12 +145,17 @@ class SlotFiles:
         path = slide_features_path(self.out, slide_id)
         return self._written.get(path) or require_facts(path)
 
-    def write_index(self) -> Path:
-        """Write the index of all slides with slots here, other processes' too; return its path."""
+    def write_index(self, say: Callable[[str], None]) -> Path:
+        """Write the index of all slides with slots here, other processes' too; return its path.
+
+        Args:
+            say: Told which process is waited for, where another one writes it.
+        """
         index = self.out / "index.csv"
-        known = {facts.path: facts for facts in indexed_slides(self.out).values()} | self._written
-        paths = (self.out / FOLDER).glob("*.h5")
-        write_index(index, (known.get(path) or require_facts(path) for path in paths))
+        with in_turn(self.folder, "index", say):  # else one that looked earlier may write later
+            known = {facts.path: facts for facts in each_indexed(self.out)} | self._written
+            paths = each_named(self.folder, "", ".h5")
+            write_index(index, (known.get(path) or require_facts(path) for path in paths))
         return index
 
 

@@ -68,7 +68,7 @@ def read_csv_features(path: Path) -> NDArray[np.float32]:
             features or an index.
     """
     text = read_text(path, FeatureFileError, table=True)
-    rows = cells_by_line(text, path, FeatureFileError, delimiter=_delimiter(text))
+    rows = cells_by_line(lines_of(text), path, FeatureFileError, delimiter=_delimiter(text))
     line, cells = next(rows, (0, []))
     names = cells if _is_header(cells) else None
     if names is not None:
@@ -107,8 +107,8 @@ def is_patch_table(path: Path) -> bool:
         with path.open("rb") as file:
             content = file.read(_PEEK)
         lines = [each for each in lines_of(content.decode("utf-8-sig", "replace")) if each.strip()]
-        text = "".join(lines[:2])
-        rows = cells_by_line(text, path, FeatureFileError, delimiter=_delimiter(text))
+        delimiter = _delimiter("".join(lines[:2]))
+        rows = cells_by_line(lines[:2], path, FeatureFileError, delimiter=delimiter)
         (_, first), (_, second) = next(rows), next(rows, (0, []))
     except (OSError, FeatureFileError, StopIteration):
         return False

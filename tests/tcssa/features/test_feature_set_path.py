@@ -1,5 +1,6 @@
 """The address of a bag."""
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,14 @@ def test_what_is_shown_is_read_again_and_keeps_the_name_of_the_slide() -> None:
     assert str(ref) == "job::uni/S.1.h5"
     assert BagRef.parse(str(ref)) == ref
     assert (ref.slide_id, ref.name, ref.file) == ("S.1", "S.1.h5::uni", Path("job/S.1.h5"))
+
+
+@pytest.mark.parametrize("name", ["S.h5", "S", "S.1.h5", ".h5", ".S.h5", "S..h5", "a b.pt"])
+def test_names_are_those_of_paths(name: str) -> None:
+    for path in (Path(name), Path("/", name), Path("job", name)):
+        ref = BagRef(path)
+        assert (ref.slide_id, ref.name, ref.path, ref.address) == (path.stem, name, path, path)
+        assert pickle.loads(pickle.dumps(ref)) == ref == BagRef.within(str(path.parent), name, None)
 
 
 def test_a_path_that_exists_is_taken_as_it_is(tmp_path: Path) -> None:

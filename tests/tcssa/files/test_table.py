@@ -53,7 +53,7 @@ def test_cells_come_back_exactly_or_the_table_is_refused(
 @settings(deadline=None)
 @given(st.lists(st.tuples(*[st.text("abé'.,;_-1 ", min_size=1)] * 3), min_size=1, max_size=5))
 def test_plain_cells_are_never_refused(rows: list[tuple[str, ...]]) -> None:
-    read = cells_by_line(written([NAMES, *rows]), Path("t.csv"), TableError)
+    read = cells_by_line(lines_of(written([NAMES, *rows])), Path("t.csv"), TableError)
     assert [tuple(cells) for _, cells in read] == [NAMES, *(r for r in rows if "".join(r).strip())]
 
 

@@ -1,20 +1,24 @@
 """The index of an encoded archive."""
 
 import csv
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import entropy
 
-from tcssa.errors import TableError
+from tcssa.errors import FileError, TableError
 from tcssa_runtimes.archive.archive_index import (
     FailedSlide,
+    IndexRows,
+    each_indexed,
     read_index,
     write_failures,
     write_index,
 )
-from tcssa_runtimes.archive.slot_files import require_facts, write_slide_features
+from tcssa_runtimes.archive.slot_files import FOLDER, require_facts, write_slide_features
 from tcssa_runtimes.archive.stored_slots import EncodedFacts, Origin, mass_entropy
 from tcssa_runtimes.contract.outputs import EncodedSlide
 
@@ -62,6 +66,30 @@ def test_the_order_of_slides_does_not_change_a_byte_and_names_come_back(tmp_path
 def test_an_index_of_no_slides_is_read_again(tmp_path: Path) -> None:
     write_index(tmp_path / "index.csv", [])
     assert read_index(tmp_path / "index.csv") == []
+
+
+def test_rows_take_no_memory_and_a_full_disk_is_said(tmp_path: Path) -> None:
+    rows, one = IndexRows(), facts(tmp_path, "one", [1.0])
+    rows.add(one)
+    tracemalloc.start()
+    for number in range(5000):
+        rows.add(replace(one, name=f"slide-{number}"))
+    assert tracemalloc.get_traced_memory()[0] < 200_000  # 40 bytes a row
+    tracemalloc.stop()
+    assert len(rows) == 5001
+    assert "slide-4999" in rows
+    rows._rows.execute("PRAGMA max_page_count = 1")
+    with pytest.raises(FileError, match="temporary file: database or disk is full"):
+        rows.add(replace(one, name="other" * 5000))
+
+
+def test_an_index_that_is_no_text_is_damaged(tmp_path: Path) -> None:
+    write_index(tmp_path / "index.csv", [facts(tmp_path / FOLDER, name, [1.0]) for name in "abcd"])
+    assert [row.name for row in each_indexed(tmp_path)] == [*"abcd"]
+    with (tmp_path / "index.csv").open("ab") as stream:
+        stream.write(b"\xff\n")
+    with pytest.raises(TableError, match=r"index\.csv: is not text in UTF-8"):
+        list(each_indexed(tmp_path))
 
 
 def test_all_counts_that_are_none_are_named_by_their_lines(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 import csv
 import json
 import shutil
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,15 @@ from slide_files import damage_tile, draw_slides, glass, write_slide
 
 from tcssa.compressor import save_compressor
 from tcssa.errors import UsageError
+from tcssa.files.locks import FolderLocks
 from tcssa.slides import ExtractSettings
 from tcssa_exporters import export_compressor
 from tcssa_runtimes import encode, open_runtime
 from tcssa_runtimes.archive.case_files import CaseFiles
 from tcssa_runtimes.archive.compress_slides import CompressOptions, compress_slides
 from tcssa_runtimes.archive.merge import merge_slides
+from tcssa_runtimes.archive.slot_files import FOLDER
+from tcssa_runtimes.archive.slot_sink import SlotFiles
 from tcssa_runtimes.backends import torch_runtime as torch_runtime_module
 
 GRID = "20x_224px_0px_overlap"
@@ -75,6 +80,26 @@ def test_one_pass_gives_the_slots_of_two_bit_by_bit(
         assert [row["slide_id"] for row in csv.DictReader(stream)] == sorted(one)
     again = encode([grid / f"features_{ENCODER}"], grid, open_runtime(run_model))
     assert (again.num_encoded, again.num_skipped) == (0, 3)
+
+
+def test_indexes_are_written_in_turn(slides: list[Path], run_model: Path, tmp_path: Path) -> None:
+    options = CompressOptions(slots_out=tmp_path)
+    _, index = compress_slides(slides[:1], tmp_path / "job", run_model, options=options)
+    said: list[str] = []
+    with open_runtime(run_model) as runtime, FolderLocks(tmp_path / FOLDER) as other:
+        other.take("index")
+        sink = SlotFiles(tmp_path, runtime)
+        thread = threading.Thread(target=sink.write_index, args=[said.append])
+        thread.start()
+        time.sleep(0.3)
+        assert thread.is_alive()
+        (slot_file,) = sink.folder.glob("*.h5")
+        shutil.copy(slot_file, sink.folder / "later.h5")
+        with h5py.File(sink.folder / "later.h5", "r+") as file:
+            file["features"].attrs["name"] = "later"
+        other.release("index")
+        thread.join()
+    assert len(index.read_text().splitlines()) == 3  # with the one that came meanwhile
 
 
 def test_slots_alone_leave_no_features_and_are_resumed(
