@@ -159,13 +159,14 @@ class FolderLocks:
 
     def _make(self, path: Path) -> bool:
         me = self._me
-        content = {"host": me.host, "pid": me.pid, "token": self._token, "since": time.time()}
+        said = {"host": me.host, "pid": me.pid, "token": self._token, "since": time.time()}
+        content = json.dumps(said).encode()  # before: a kill between the two leaves an empty file
         try:  # in three calls: a claim is to take a small part of what the smallest slide takes
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
             return False
         try:
-            os.write(descriptor, json.dumps(content).encode())
+            os.write(descriptor, content)
         finally:
             os.close(descriptor)
         return True
