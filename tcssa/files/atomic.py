@@ -25,7 +25,8 @@ MOST_NAME_BYTES = 255
 """Longest name on all usual file systems."""
 
 
-def _temporary_name(target: Path) -> Path:
+def temporary_name(target: Path) -> Path:
+    """Return a name beside `target` that `discard_leftovers` removes once this process is dead."""
     ending = f".{socket.gethostname()}.{os.getpid()}{_SUFFIX}"
     name = target.name
     if len(os.fsencode(f".{name}{ending}")) > MOST_NAME_BYTES:
@@ -47,7 +48,7 @@ def replacing(target: Path) -> Iterator[Path]:
         DiskFullError: There is no space left on the disk or in the user's quota.
         UploadError: The file goes on to a store, which cannot take it.
     """
-    temporary = _temporary_name(target)
+    temporary = temporary_name(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

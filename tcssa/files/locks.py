@@ -1,9 +1,9 @@
 """Locks on work in a folder that processes share, on one machine or on many.
 
-A lock is a small file, made exclusively, that names its owner; while the owner lives a thread
-renews its time stamp. A lock whose owner is dead, or has not renewed it for two minutes, is taken
-over. Correctness never rests on a lock: files are renamed into place whole, so the worst that two
-owners can do is the same work twice.
+A lock is a small file, there with its content or not at all, that names its owner; while the owner
+lives a thread renews its time stamp. A lock whose owner is dead, or has not renewed it for two
+minutes, is taken over. Correctness never rests on a lock: files are renamed into place whole, so
+the worst that two owners can do is the same work twice.
 """
 
 from __future__ import annotations
@@ -158,17 +158,21 @@ class FolderLocks:
                 path.unlink()
 
     def _make(self, path: Path) -> bool:
+        """Make a lock with its content at once: a kill between the two would leave an empty one."""
         me = self._me
         said = {"host": me.host, "pid": me.pid, "token": self._token, "since": time.time()}
-        content = json.dumps(said).encode()  # before: a kill between the two leaves an empty file
-        try:  # in three calls: a claim is to take a small part of what the smallest slide takes
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        content = json.dumps(said).encode()
+        own = atomic.temporary_name(path.with_name(uuid.uuid4().hex))
+        try:
+            _create(own, content)
+            os.link(own, path)
         except FileExistsError:
             return False
-        try:
-            os.write(descriptor, content)
+        except OSError:  # a file system without links
+            return _create(path, content)
         finally:
-            os.close(descriptor)
+            with suppress(FileNotFoundError):
+                own.unlink()
         return True
 
     def _beat(self) -> None:
@@ -178,6 +182,19 @@ class FolderLocks:
             for name in held:
                 with suppress(OSError):  # a server that is away for a moment must not end a run
                     os.utime(_lock(self.folder, name))
+
+
+def _create(path: Path, content: bytes) -> bool:
+    """Create a file; return False if it exists. In three calls: a claim must cost little."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileExistsError:
+        return False
+    try:
+        os.write(descriptor, content)
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def _lock(folder: Path, name: str) -> Path:

@@ -37,6 +37,37 @@ def test_one_process_has_a_lock_and_the_other_is_told_who(tmp_path: Path) -> Non
     assert lock_files(tmp_path) == []
 
 
+def test_a_lock_is_there_with_its_content_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class KilledError(BaseException):
+        pass
+
+    def killed(descriptor: int, content: bytes) -> int:
+        raise KilledError
+
+    monkeypatch.setattr(os, "write", killed)
+    with FolderLocks(tmp_path) as first, FolderLocks(tmp_path) as second:
+        with pytest.raises(KilledError):
+            first.take("slide")
+        monkeypatch.undo()
+        assert second.take("slide") is None
+    assert lock_files(tmp_path) == []
+
+
+def test_one_process_has_a_lock_where_a_disk_has_no_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*paths: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    with FolderLocks(tmp_path) as first, FolderLocks(tmp_path) as second:
+        assert first.take("slide") is None
+        assert second.take("slide") == Owner(socket.gethostname(), os.getpid())
+    assert lock_files(tmp_path) == []
+
+
 def test_locks_are_given_back_when_the_work_ends_in_an_error(tmp_path: Path) -> None:
     def work() -> None:
         with FolderLocks(tmp_path) as held:

@@ -339,7 +339,7 @@ def test_leftovers_of_a_dead_process_are_discarded(
     lung: list[Path], lung_job: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(atomic, "alive", lambda _pid: False)
-    leftover = atomic._temporary_name(lung_job / FEATURES / "x.h5")
+    leftover = atomic.temporary_name(lung_job / FEATURES / "x.h5")
     leftover.write_bytes(b"half")
     extract(lung, lung_job)
     assert not leftover.exists()
