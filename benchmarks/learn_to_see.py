@@ -1,7 +1,7 @@
 """A real language model learns to see slides: SmolLM2-135M on questions about lung slides.
 
     python benchmarks/learn_to_see.py --cohort COHORT --out FOLDER [--seed 1] [--quick]
-        [--budget 8]
+        [--budget 8] [--quantize nf4] [--pack]
 
 COHORT holds 40 pseudo-slides and labels.csv (LUAD, LUSC). The steps are `tcssa` commands, each
 printed as it is run: extract patch features; train a compressor on views of the training slides;
@@ -11,6 +11,8 @@ a source image with another. See docs/learn-to-see.md.
 
 By default the compressor is the paper's of eight slots. With ``--budget`` it is TC-SSA's default of
 32, trained for nested budgets once for all of them, and the language model sees so many slots.
+``--quantize`` and ``--pack`` are those of `tcssa train-vqa`; each choice of these options is a
+folder of its own in FOLDER, beside the data and the compressor that they share.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from lung_questions import (
     View,
@@ -38,6 +41,7 @@ from rich.console import Console
 
 from tcssa.features import read_labels
 from tcssa.files import atomic
+from tcssa.vqa.settings import QuantizeKind
 from tcssa_cli.main import run as run_command
 
 NUM_VAL, NUM_TEST = 4, 12
@@ -71,6 +75,8 @@ def main() -> None:
     parser.add_argument(
         "--budget", type=int, help="slots of a slide, of one nested compressor of 32; see below"
     )
+    parser.add_argument("--quantize", choices=get_args(QuantizeKind), help="as of tcssa train-vqa")
+    parser.add_argument("--pack", action="store_true", help="as of tcssa train-vqa")
     parser.add_argument("--quick", action="store_true", help="little of everything: does it run?")
     arguments = parser.parse_args()
     began = time.monotonic()
@@ -81,6 +87,8 @@ def main() -> None:
         QUICK if arguments.quick else FULL,
         arguments.seed,
         arguments.budget,
+        arguments.quantize,
+        arguments.pack,
     )
     print(f"{(time.monotonic() - began) / 60:.1f} minutes")
 
@@ -95,7 +103,14 @@ def smollm2() -> Path:
 
 
 def learn_to_see(
-    cohort: Path, out: Path, llm: str, size: Size, seed: int, budget: int | None = None
+    cohort: Path,
+    out: Path,
+    llm: str,
+    size: Size,
+    seed: int,
+    budget: int | None,
+    quantize: QuantizeKind | None,
+    pack: bool,
 ) -> None:
     """All steps; what stands already is not done again."""
     prepare(cohort, out / "job", out, size, seed)
@@ -103,8 +118,10 @@ def learn_to_see(
     compressor = out / ("compressor" if budget is None else "nested-compressor")
     train_compressor(compressor, out, shape, size, seed)
     asked = [] if budget is None else ["--budget", budget]
-    run = out if budget is None else out / f"budget-{budget}"
-    teach(run, out, llm, ["--compressor", compressor, *asked], size, seed)
+    names = [f"budget-{budget}"] * (budget is not None) + ([quantize] if quantize else [])
+    run = out / "-".join(names + ["pack"] * pack)
+    seen = ["--compressor", compressor, *asked]
+    teach(run, out, llm, seen, size, seed, quantize=quantize, pack=pack)
     Console(width=150).print(table_of(run))
 
 
@@ -131,9 +148,20 @@ def train_compressor(run: Path, data: Path, shape: list[object], size: Size, see
     )  # fmt: skip
 
 
-def teach(out: Path, data: Path, llm: str, visual: list[object], size: Size, seed: int) -> None:
+def teach(
+    out: Path,
+    data: Path,
+    llm: str,
+    visual: list[object],
+    size: Size,
+    seed: int,
+    quantize: QuantizeKind | None = None,
+    pack: bool = False,
+) -> None:
     """Both stages and the score of a language model that sees slides by these options."""
     common = ["--features", data / "views", "--seed", seed, "--batch-size", 8, "--lr", 1e-3]
+    common += ["--pack"] * pack
+    visual = [*visual, *(["--quantize", quantize] if quantize else [])]  # stage 2 takes it over
     tcssa(
         "train-vqa", "--stage", 1, *visual, "--llm", llm,
         "--data", data / "captions.train.json", "--val-data", data / "captions.val.json",

@@ -11,7 +11,8 @@ from tcssa import SlotCompressor
 from tcssa.artefact import Artefact
 from tcssa.compressor import save_compressor
 from tcssa.errors import ArtefactError, DeviceError, MissingExtraError, ParityError, UsageError
-from tcssa_exporters import export_compressor
+from tcssa.vqa.model.projector import Projector, ProjectorConfig
+from tcssa_exporters import export_compressor, export_model, open_source
 from tcssa_exporters import tensorrt as tensorrt_module
 from tcssa_exporters.options import ExportOptions
 from tcssa_exporters.parts import make_parts
@@ -109,6 +110,23 @@ def test_a_chunked_pair_is_two_engines_for_several_gpus(
     for graph in artefact.models.values():
         assert int(graph.build["plan_bytes"]) > 0
         assert "scratch_bytes" in graph.build
+
+
+@needs_rtx
+@pytest.mark.parametrize("graph", ["full", "chunked"])
+def test_a_projector_s_engine_ends_with_tokens(graph: str, tmp_path: Path) -> None:
+    projector = Projector(ProjectorConfig(feature_dim=16, hidden_dim=8, token_dim=12))
+    projector.save(tmp_path / "projector.safetensors")
+    save_compressor(make_compressor(), tmp_path / "c.safetensors")
+    source = open_source(
+        tmp_path / "c.safetensors", "projector", projector=tmp_path / "projector.safetensors"
+    )
+    artefact = export_model(source, tmp_path / "a", format="trt-rtx", graph=graph, targets=["sm89"])
+    last = artefact.models["finish" if graph == "chunked" else "full"]
+    assert (artefact.what, artefact.token_dim) == ("projector", 12)
+    assert (last.outputs[-1].name, last.outputs[-1].shape[1:]) == ("tokens", [6, 12])
+    assert (tmp_path / "a" / last.file).stat().st_size == last.build["plan_bytes"] > 0
+    assert "tokens" in artefact.parity.rows[0].max_abs_heads
 
 
 @needs_rtx
