@@ -18,6 +18,10 @@ from torch import Tensor
 from tcssa.errors import ShapeError
 from tcssa.moments import SlotMoments
 
+_SMALLEST = 1e-30
+"""Mass from which gradients go through a mean: they hold 1/mass, which overflows long before it is
+infinite, and no patch of such a weight would change for it."""
+
 
 @dataclass(frozen=True)
 class SlotState:
@@ -105,7 +109,8 @@ def normalise(weighted_sum: Tensor, mass: Tensor) -> Tensor:
     """Divide weighted sums by their masses; an empty slot gives 0, never 0/0.
 
     The published code adds δ = 1e-9 to the denominator. That is 0 in float16 and is folded away
-    by ONNX optimisers, so the guard here is by construction: an empty slot divides 0 by 1.
+    by ONNX optimisers, so the guard here is by construction: an empty slot divides 0 by 1. A slot
+    that only the tail of a softmax reaches has its mean, and no gradient.
 
     Args:
         weighted_sum: Σ P̃ a x of each slot, [..., K, D].
@@ -114,4 +119,8 @@ def normalise(weighted_sum: Tensor, mass: Tensor) -> Tensor:
     Returns:
         The weighted means, [..., K, D].
     """
+    if mass.requires_grad:
+        learns = mass > _SMALLEST
+        mass = torch.where(learns, mass, mass.detach())
+        weighted_sum = torch.where(learns.unsqueeze(-1), weighted_sum, weighted_sum.detach())
     return weighted_sum / torch.where(mass > 0, mass, torch.ones_like(mass)).unsqueeze(-1)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from factories import make_compressor, make_features
 
 from tcssa.compressor.state import SlotState
 from tcssa.errors import ShapeError
@@ -52,6 +53,20 @@ def test_an_empty_slot_has_its_centre_at_0_and_others_at_their_mean() -> None:
     for slot in range(K - 1):
         mean = found.weighted_sum[slot].double() / found.mass[slot].double()
         torch.testing.assert_close(centers[slot].double(), mean, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("lead", [40.0, 85.0, 95.0, 103.0])  # of the first slot's logit
+def test_gradients_are_finite_where_a_slot_has_next_to_no_mass(lead: float) -> None:
+    model, features = make_compressor(num_slots=3), 100 * make_features(5)
+    with torch.no_grad():
+        model.router.gate.weight.zero_()
+        model.router.gate.bias.copy_(torch.tensor([lead, 0.0, -200.0]))
+    output = model(features)
+    assert 0 < output.mass[1] < 1e-16
+    output.slots.square().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
 
 
 def test_slots_fold_into_their_number_modulo_the_budget_before_or_after_merging() -> None:
