@@ -160,7 +160,11 @@ class ModelSettings(Section):
         description="How slots become one vector: their mean (the paper), weighted by mass, by "
         "attention, or their max.",
     )
-    head_dim: int = Field(default=512, ge=1, description="Hidden width of the classifier.")
+    head_dim: int = Field(
+        default=512,
+        ge=0,
+        description="Hidden width of the classifier; 0 makes it linear. The paper's is 512.",
+    )
     head_dropout: float = Field(default=0.3, ge=0, lt=1, description="Dropout in the classifier.")
 
     @model_validator(mode="after")

@@ -65,6 +65,7 @@ _MODEL, _SPLIT, _TRAIN = "Model", "Splits", "Training"
             "hidden_dim",
             "expert_gain",
             "pool",
+            "head_dim",
             "nested",
             "spatial",
         ],

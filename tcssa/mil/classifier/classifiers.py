@@ -213,6 +213,7 @@ def _start_from(model: BagClassifier, name: str, path: Path) -> None:
         )
     if isinstance(model, SlideClassifier):
         _require_same_embedding(model, state, path)
+        _require_same_head(model, state, path)
     _load(model, state, path)
 
 
@@ -231,6 +232,19 @@ def _require_same_embedding(
             f"it embeds patches {of_each[0]}, this model {of_each[1]}",
             hint=f"give --embed-dim {found}"
             + ("" if found else ", or --recipe paper for weights of the reference"),
+        )
+
+
+def _require_same_head(model: SlideClassifier, state: Mapping[str, Tensor], path: Path) -> None:
+    """Require weights of a head with a hidden layer as wide as the model's, or with none as well."""
+    bias = state.get("head.hidden.bias")
+    found, wanted = 0 if bias is None else bias.numel(), model.config.head_dim
+    if found != wanted:
+        of_each = [f"of width {width}" if width else "linear" for width in (found, wanted)]
+        raise CheckpointError(
+            path,
+            f"its head is {of_each[0]}, this model's {of_each[1]}",
+            hint=f"give --head-dim {found}",
         )
 
 

@@ -1,7 +1,8 @@
 """The slide classifier: compressor, a pool over the slots, a small head.
 
-The head is the reference's: LayerNorm(D), Linear(512), GELU, Dropout(0.3), Linear(C). The pool is
-one of `tcssa.mil.classifier.slot_pool`; the reference takes the mean of all slots, empty ones too.
+The reference's head is LayerNorm(D), Linear(512), GELU, Dropout(0.3), Linear(C); a linear one is
+the last of these alone. The pool is one of `tcssa.mil.classifier.slot_pool`; the reference takes
+the mean of all slots, empty ones too.
 
 Shapes: B bags, N patches, D features, K slots, C classes.
 """
@@ -43,7 +44,8 @@ class ClassifierConfig(BaseModel):
 
     classes: list[str] = Field(max_length=MAX_OUTPUTS)
     """What each output stands for."""
-    head_dim: int = Field(default=512, ge=1)
+    head_dim: int = Field(default=512, ge=0)
+    """Width of the head's hidden layer; 0 for a linear head."""
     dropout: float = Field(default=0.3, ge=0, lt=1)
     pool: PoolName = "mean"
     encoder: str | None = None
@@ -67,10 +69,12 @@ class SlideHead(nn.Module):
         super().__init__()
         self.pool = build_pool(config.pool, feature_dim)
         self.needs_mass = self.pool.needs_mass
-        self.norm = nn.LayerNorm(feature_dim)
-        self.hidden = nn.Linear(feature_dim, config.head_dim)
-        self.activation = nn.Sequential(nn.GELU(), nn.Dropout(config.dropout))
-        self.out = nn.Linear(config.head_dim, len(config.classes))
+        self.is_linear = config.head_dim == 0
+        if not self.is_linear:
+            self.norm = nn.LayerNorm(feature_dim)
+            self.hidden = nn.Linear(feature_dim, config.head_dim)
+            self.activation = nn.Sequential(nn.GELU(), nn.Dropout(config.dropout))
+        self.out = nn.Linear(config.head_dim or feature_dim, len(config.classes))
 
     def forward(self, slots: Tensor, mass: Tensor | None = None) -> Tensor:
         """Classify the pooled slots.
@@ -82,8 +86,10 @@ class SlideHead(nn.Module):
         Returns:
             Logits [B, C].
         """
-        pooled = self.norm(self.pool(slots, mass))
-        logits: Tensor = self.out(self.activation(self.hidden(pooled)))
+        pooled = self.pool(slots, mass)
+        if not self.is_linear:
+            pooled = self.activation(self.hidden(self.norm(pooled)))
+        logits: Tensor = self.out(pooled)
         return logits
 
 

@@ -376,14 +376,14 @@ HEADS = ["onnx", "onnx-chunked"]
 
 
 @pytest.mark.parametrize(
-    ("kind", "pool"),
-    [("onnx", "mean"), ("onnx", "attention"), ("onnx-chunked", "mass"),
-     ("onnx-chunked", "attention")],
+    ("kind", "pool", "head_dim"),
+    [("onnx", "mean", 8), ("onnx", "attention", 8), ("onnx", "mass", 0),
+     ("onnx-chunked", "mass", 0), ("onnx-chunked", "mass", 8), ("onnx-chunked", "attention", 8)],
 )  # fmt: skip
 def test_a_classifier_s_logits_come_with_the_slots(
-    kind: str, pool: PoolName, tmp_path: Path
+    kind: str, pool: PoolName, head_dim: int, tmp_path: Path
 ) -> None:
-    head = ClassifierConfig(classes=["x", "y", "z"], head_dim=8, pool=pool)
+    head = ClassifierConfig(classes=["x", "y", "z"], head_dim=head_dim, pool=pool)
     classifier = SlideClassifier(make_compressor(salience=pool == "mass"), head).eval()
     classifier.save(tmp_path / "checkpoint.safetensors")
     source = open_source(tmp_path / "checkpoint.safetensors", "classifier")

@@ -41,6 +41,23 @@ def test_a_saved_classifier_comes_back_and_gives_its_compressor(tmp_path: Path) 
     assert torch.equal(compressor(bag[None]).slots, model.compressor(bag[None]).slots)
 
 
+def test_a_linear_head_is_one_product_of_the_pooled_slots(tmp_path: Path) -> None:
+    config = ClassifierConfig(classes=["x", "y"], head_dim=0, pool="mass")
+    model = SlideClassifier(make_compressor(salience=True), config).eval()
+    assert {name for name in model.state_dict() if name.startswith("head.")} == {
+        "head.out.weight",
+        "head.out.bias",
+    }
+    bag = make_features(20)
+    output = model.compressor(bag)
+    pooled = output.mass @ output.slots / output.mass.sum()
+    logits = model([bag]).logits
+    by_hand = pooled @ model.head.out.weight.T + model.head.out.bias
+    torch.testing.assert_close(logits[0], by_hand)
+    model.save(tmp_path / "c.safetensors")
+    assert torch.equal(SlideClassifier.load(tmp_path / "c.safetensors")([bag]).logits, logits)
+
+
 def test_a_bag_is_classified_alike_alone_and_with_others() -> None:
     model = SlideClassifier(make_compressor(), ClassifierConfig(classes=["x", "y"])).eval()
     bags = [make_features(n, seed=n) for n in (3, 30, 1)]

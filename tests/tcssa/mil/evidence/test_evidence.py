@@ -26,10 +26,10 @@ SHAPES = {
 }
 
 
-def make_tcssa(pool: str = "mass", **shape: object) -> SlideClassifier:
+def make_tcssa(pool: str = "mass", head_dim: int = 8, **shape: object) -> SlideClassifier:
     torch.manual_seed(0)
     config = {"feature_dim": DIM, "num_slots": 4, "hidden_dim": 8, **shape}
-    head = ClassifierConfig.model_validate({"classes": CLASSES, "head_dim": 8, "pool": pool})
+    head = ClassifierConfig.model_validate({"classes": CLASSES, "head_dim": head_dim, "pool": pool})
     model = SlideClassifier(SlotCompressor(CompressorConfig.model_validate(config)), head).eval()
     with torch.no_grad():
         for parameter in model.parameters():  # nothing is at a value of fresh weights, such as 0
@@ -55,9 +55,10 @@ def test_parts_of_tcssa_sum_to_its_logits(pool: str, shape: str, count: int) -> 
     assert found.adds_up
 
 
-def test_parts_sum_behind_an_embedding_and_with_a_budget() -> None:
+def test_parts_sum_behind_an_embedding_with_a_budget_and_a_linear_head() -> None:
     bag = make_features(30)
     for model in (
+        make_tcssa(feature_dim=8, embedded_from=DIM, head_dim=0),
         make_tcssa(feature_dim=8, embedded_from=DIM),
         make_tcssa(nested=True, num_slots=16),
     ):

@@ -186,7 +186,9 @@ def test_patches_are_embedded_where_it_is_asked_for() -> None:
 def test_weights_of_another_pool_are_not_begun_from(tmp_path: Path) -> None:
     classifier().save(tmp_path / "c.safetensors")
     task = Classes(("a", "b"))
-    settings = ModelSettings(init=tmp_path / "c.safetensors", num_slots=4, hidden_dim=8, head_dim=8)
+    settings = ModelSettings(
+        init=tmp_path / "c.safetensors", num_slots=4, hidden_dim=8, head_dim=8, embed_dim=0
+    )
     with pytest.raises(CheckpointError, match="pooled by mean, those of this model by mass"):
         build_classifier(settings, 16, task, None)
     build_classifier(settings.model_copy(update={"pool": "mean"}), 16, task, None)
@@ -225,3 +227,24 @@ def test_the_nearest_patch_is_found_where_features_are_far_from_zero() -> None:
     nearest = torch.cdist(weight / tau[:, None], patches).argmin(dim=1)
     agree = [each.patch == int(row) for each, row in zip(found, nearest, strict=True)]
     assert sum(agree) >= 28
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason", "hint"),
+    [
+        (8, 0, "its head is of width 8, this model's linear", "--head-dim 8"),
+        (0, 8, "its head is linear, this model's of width 8", "--head-dim 0"),
+    ],
+)
+def test_weights_of_another_head_are_not_begun_from(
+    before: int, after: int, reason: str, hint: str, tmp_path: Path
+) -> None:
+    task, shape = Classes(("a", "b")), {"num_slots": 4, "hidden_dim": 8}
+    model = build_classifier(ModelSettings(head_dim=before, **shape), 16, task, None)
+    assert isinstance(model, SlideClassifier)
+    model.save(tmp_path / "c.safetensors")
+    settings = ModelSettings(init=tmp_path / "c.safetensors", head_dim=before, **shape)
+    build_classifier(settings, 16, task, None)
+    with pytest.raises(CheckpointError, match=reason) as caught:
+        build_classifier(settings.model_copy(update={"head_dim": after}), 16, task, None)
+    assert hint in str(caught.value.hint)
