@@ -6,7 +6,8 @@ From each of the 40 lung slides of COHORT bags are drawn: so many of its tumour 
 ones of any slide (which tile is which stands in ``lung_tumour_tiles.csv``). The label is the kind
 of tumour, LUAD or LUSC. `tcssa train-mil` runs its defaults in five folds, split by the slide of
 the tumour; the epoch is chosen on validation slides, the test slides are looked at once. The figure
-of a seed is the mean AUC of its folds, since folds have scales of their own.
+of a seed is the mean AUC of its folds, since folds have scales of their own. Seeds 0 and on divide
+one draw of bags, by which nothing is chosen; --develop has other seeds, each with bags of its own.
 """
 
 from __future__ import annotations
@@ -39,12 +40,15 @@ VARIANTS: dict[str, list[str]] = {
     "abmil, average 1": ["--model", "abmil", "--average", "1"],
     "tcssa, nested": ["--nested"],
     "tcssa, pace 4": ["--salience-pace", "4"],
+    "tcssa, embedding, linear head": ["--embed-dim", "256", "--head-dim", "0"],
     "tcssa, K = 4": ["--num-slots", "4"],
     "tcssa, K = 8": ["--num-slots", "8"],
     "tcssa, K = 16": ["--num-slots", "16"],
 }
 FIRST = 5
 """Variants that are run if none are named."""
+DEVELOPMENT_SEED = 10
+"""First of the seeds to choose by."""
 
 
 def main() -> None:
@@ -55,11 +59,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rates", default="2/16", help="tumour patches of a bag's, with commas")
     parser.add_argument("--bags", type=int, default=3, help="bags of each slide")
+    parser.add_argument("--develop", action="store_true", help="seeds and bags to choose by")
     parser.add_argument("--variants", help=f"of {'; '.join(VARIANTS)}, with semicolons")
     arguments = parser.parse_args()
     chosen = list(VARIANTS)[:FIRST]
     if arguments.variants:
         chosen = [name.strip() for name in arguments.variants.split(";")]
+    first = DEVELOPMENT_SEED if arguments.develop else 0
+    seeds = range(first, first + arguments.seeds)
     labels = {slide.slide_id: slide.label for slide in read_labels(arguments.cohort / "labels.csv")}
     job = job_of(arguments.cohort, arguments.out)
     table = Table(title=f"AUC, mean ± SD of {arguments.seeds} seeds")
@@ -68,9 +75,15 @@ def main() -> None:
     found: dict[str, list[list[float]]] = {name: [] for name in chosen}
     for rate in arguments.rates.split(","):
         folder = arguments.out / rate.replace("/", "-of-")
-        write_cohort(job, folder, rate, labels, arguments.bags)
+        if arguments.develop:
+            folders = {seed: Path(f"{folder}-draw-{seed}") for seed in seeds}
+        else:
+            folders = dict.fromkeys(seeds, folder)
+        for seed, place in folders.items():  # of one folder the bags are the same each time
+            draw = seed if arguments.develop else 0
+            write_cohort(job, place, rate, labels, arguments.bags, draw)
         for name in chosen:
-            found[name].append([auc_of(folder, name, seed) for seed in range(arguments.seeds)])
+            found[name].append([auc_of(place, name, seed) for seed, place in folders.items()])
     for name, rates in found.items():
         spread = (f"{np.mean(each):.3f} ± {np.std(each, ddof=1):.3f}" for each in rates)
         table.add_row(name, *spread)
@@ -86,11 +99,11 @@ def job_of(cohort: Path, out: Path) -> Path:
 
 
 def write_cohort(
-    job: Path, folder: Path, rate: str, labels: dict[str, str], per_slide: int
+    job: Path, folder: Path, rate: str, labels: dict[str, str], per_slide: int, seed: int = 0
 ) -> None:
     """Draw the bags of a rate, and write them with their labels."""
     num_tumour, num_patches = map(int, rate.split("/"))
-    bags = write_mixed_bags(job, folder / "bags", num_patches, num_tumour, per_slide, seed=0)
+    bags = write_mixed_bags(job, folder / "bags", num_patches, num_tumour, per_slide, seed)
     rows = ["case_id,slide_id,label"]
     rows += [f"{slide},{name},{labels[slide]}" for name, slide in bags.items()]
     (folder / "labels.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
