@@ -1,21 +1,25 @@
 """Extraction on a Ray cluster that loses nodes, beside one undisturbed process.
 
     pip install 'ray[default]'
-    python benchmarks/ray_cluster.py --slides 60 --out /tmp/ray-cluster
+    python benchmarks/ray_cluster.py --slides 600 --out /tmp/ray-cluster [--submit]
 
 Three nodes of one core each start on this machine. One is killed when a third of the slides is
-done, another at two thirds, when a fresh one is added too. Printed are seconds, each actor's share,
-and whether every HDF5 file has the bytes that one process gave.
+done, another at two thirds, when a fresh one is added too. The command runs beside the cluster, or
+with ``--submit`` as a job that the cluster is given. Printed are seconds, the driver's memory, the
+most that lay in the object stores of all nodes, each actor's share, and whether every HDF5 file has
+the bytes that one process gave.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import shutil
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,14 +28,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"
 
 from slide_files import draw_slides
 
-from tcssa.crew.ray_actors import RayActors
-from tcssa.reporter import Printed, Task
-from tcssa.slides import ExtractOptions, ExtractSettings, extract
-from tcssa.slides.extraction.extract_options import ExtractWorkers
-
 _STORE_BYTES = 80_000_000
 _DRAWN = 3
-SETTINGS = ExtractSettings(encoder="efficientnet_lite0_random")
+_SIDE = 896
+_POLL_S = 0.2
+# Runs tcssa with its result in a file, and says at its end how much memory it had.
+_TCSSA = """
+import atexit, resource, sys
+from tcssa_cli.main import main
+
+if __name__ == "__main__":
+    most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    sys.stdout = open(sys.argv.pop(1), "w")
+    atexit.register(lambda: print(f"driver: {most():.0f} MB at most", file=sys.stderr, flush=True))
+    main()
+"""
 
 
 def main() -> None:
@@ -39,51 +50,61 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--slides", type=int, default=60)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--submit", action="store_true", help="by ray job submit")
     arguments = parser.parse_args()
-    slides, job = _slides(arguments.out, arguments.slides), arguments.out / "job"
-    began = time.perf_counter()
-    extract(slides, job, SETTINGS)
-    print(f"one process: {time.perf_counter() - began:.1f} s")
+    out, number = arguments.out.absolute(), arguments.slides
+    _draw(out, number)
+    (out / "run.py").write_text(_TCSSA)
+    job, report = out / "job", out / "report.json"
+    command = [sys.executable, out / "run.py", report, "extract", out / "slides", "--out", job,
+               "--encoder", "efficientnet_lite0_random", "--json"]  # fmt: skip
+    _timed("one process", [*command, "--device", "cpu"])
     undisturbed = _hashes(job)
     shutil.rmtree(job)
     with _cluster() as cluster:
         nodes = [_add_node(cluster) for _ in range(3)]
-        reporter = _Killing(cluster, nodes, len(slides))
-        began = time.perf_counter()
-        options = ExtractOptions(workers=ExtractWorkers(RayActors(cluster.address, 3)))
-        report = extract(slides, job, SETTINGS, reporter, options)
-        print(f"three nodes, two of them lost: {time.perf_counter() - began:.1f} s")
-    for share in report.workers:
-        print(f"  {share.worker}: {share.num_slides} slides{', died' if share.died else ''}")
-    print(f"failed: {len(report.failed)}; same bytes: {_hashes(job) == undisturbed}")
+        shared = [*command, "--engine", "ray", "--workers", "3", "--address", cluster.address]
+        if arguments.submit:
+            to = f"http://{cluster.head_node.webui_url}"
+            shared = ["ray", "job", "submit", "--address", to, "--", *shared[:-1], "auto"]
+        most_bytes = 0
+
+        def look() -> None:
+            nonlocal most_bytes
+            most_bytes = max(most_bytes, _bytes_stored(cluster.address))
+            num_done, at = len(list(job.glob("*/features_*/[!.]*.h5"))), 4 - len(nodes)
+            if at <= 2 and num_done >= at * number // 3:
+                cluster.remove_node(nodes.pop(), allow_graceful=False)
+                if at == 2:
+                    _add_node(cluster)
+
+        _timed("three nodes, two of them lost", shared, look)
+    print(f"object stores: {most_bytes / 1e6:.3f} MB at most")
+    told = json.loads(report.read_text())
+    for share in told["workers"]:
+        print(f"  {share['worker']}: {share['slides']} slides{', died' if share['died'] else ''}")
+    done = sum(slide["status"] == "done" for slide in told["slides"])
+    print(f"done: {done} of {number}; same bytes: {_hashes(job) == undisturbed}")
 
 
-class _Killing(Printed):
-    """A reporter that kills nodes as slides are done."""
+def _bytes_stored(address: str) -> int:
+    """Return how much lies in the object stores of all nodes."""
+    from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 
-    def __init__(self, cluster: Any, nodes: list[Any], num_slides: int) -> None:
-        super().__init__()
-        self.cluster, self.nodes, self.num_slides, self.num_done = cluster, nodes, num_slides, 0
+    stats = get_memory_info_reply(get_state_from_address(address)).store_stats
+    return int(stats.object_store_bytes_used + stats.spilled_bytes_total)
 
-    @contextmanager
-    def task(self, description: str, total: int | None, unit: str) -> Iterator[Task]:
-        """See `tcssa.reporter.Reporter.task`."""
-        yield self
 
-    def advance(self, amount: int = 1) -> None:
-        """Count a slide, and kill a node at a third and at two thirds of them."""
-        for _ in range(amount):
-            self.num_done += 1
-            if self.num_done in (self.num_slides // 3, 2 * self.num_slides // 3):
-                self.cluster.remove_node(self.nodes.pop(), allow_graceful=False)
-            if self.num_done == 2 * self.num_slides // 3:
-                _add_node(self.cluster)
-
-    def skip(self, amount: int) -> None:
-        """See `tcssa.reporter.Task.skip`."""
-
-    def describe(self, text: str) -> None:
-        """See `tcssa.reporter.Task.describe`."""
+def _timed(what: str, command: list[Any], look: Callable[[], None] = lambda: None) -> None:
+    """Run a command, and look at it now and then."""
+    began = time.perf_counter()
+    process = subprocess.Popen([str(part) for part in command])
+    while process.poll() is None:
+        look()
+        time.sleep(_POLL_S)
+    if process.returncode:
+        sys.exit(f"{what}: exit code {process.returncode}")
+    print(f"{what}: {time.perf_counter() - began:.1f} s", flush=True)
 
 
 @contextmanager
@@ -91,8 +112,9 @@ def _cluster() -> Iterator[Any]:
     import ray
     from ray.cluster_utils import Cluster
 
-    head = {"num_cpus": 0, "object_store_memory": _STORE_BYTES}
+    head = {"num_cpus": 0, "object_store_memory": _STORE_BYTES, "include_dashboard": True}
     cluster = Cluster(initialize_head=True, head_node_args=head)
+    ray.init(address=cluster.address, log_to_driver=False)
     yield cluster
     ray.shutdown()
     cluster.shutdown()
@@ -102,14 +124,12 @@ def _add_node(cluster: Any) -> Any:
     return cluster.add_node(num_cpus=1, object_store_memory=_STORE_BYTES)
 
 
-def _slides(out: Path, number: int) -> list[Path]:
+def _draw(out: Path, number: int) -> None:
     """Draw a few slides and copy them under other names."""
-    drawn = draw_slides(out / "drawn", _DRAWN)
+    drawn = draw_slides(out / "drawn", _DRAWN, width=_SIDE, height=_SIDE)
     (out / "slides").mkdir()
-    paths = [out / "slides" / f"S{n:04}.tif" for n in range(number)]
-    for n, path in enumerate(paths):
-        shutil.copy(drawn[n % _DRAWN], path)
-    return paths
+    for n in range(number):
+        shutil.copy(drawn[n % _DRAWN], out / "slides" / f"S{n:04}.tif")
 
 
 def _hashes(job: Path) -> dict[str, str]:

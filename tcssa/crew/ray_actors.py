@@ -153,4 +153,6 @@ def _connected(address: str | None) -> Any:
                 f"the Ray cluster {address or ''} cannot be reached ({one_line(error)})",
                 hint="start it with ray start --head, or give --address ray://HOST:10001",
             ) from error
+        # it prints the last log of a node that is lost on stdout, where --json has its result
+        ray._private.worker._worker_logs_enabled = False
     return ray
