@@ -80,8 +80,8 @@ def main() -> None:
         else:
             folders = dict.fromkeys(seeds, folder)
         for seed, place in folders.items():  # of one folder the bags are the same each time
-            draw = seed if arguments.develop else 0
-            write_cohort(job, place, rate, labels, arguments.bags, draw)
+            of_bags = seed if arguments.develop else 0
+            write_cohort(job, place, rate, labels, arguments.bags, of_bags)
         for name in chosen:
             found[name].append([auc_of(place, name, seed) for seed, place in folders.items()])
     for name, rates in found.items():

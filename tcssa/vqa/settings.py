@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import NoDecode
 
-from tcssa.config.settings import Section, absolute, read_resolved, section_of
+from tcssa.config.settings import RESOLVED_FILE, Section, absolute, read_resolved, section_of
 from tcssa.errors import RunError
 from tcssa.hub import is_hub_address
 from tcssa.plugins import OnlyByUser
@@ -373,12 +373,20 @@ def inherited(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         Settings by section and name; none without a run to start from.
 
     Raises:
-        RunError: The run holds no settings of train-vqa.
+        RunError: The run holds no settings of train-vqa, or is a merged or imported one.
     """
     from_run = section_of(given, "train").get("from_run")
     if from_run is None:
         return {}
-    before = read_resolved(Path(str(from_run)), VqaSettings, RunError).model_dump(mode="json")
+    run = Path(str(from_run))
+    if (run / "vqa.json").exists() and not (run / RESOLVED_FILE).exists():
+        raise RunError(
+            run,
+            "a merged or imported model, which holds no settings to train on with",
+            hint="give --from the run of train-vqa itself; an imported one can be asked, evaluated "
+            "and merged only",
+        )
+    before = read_resolved(run, VqaSettings, RunError).model_dump(mode="json")
     visual = {k: v for k, v in before["visual"].items() if k not in _CACHE_SETTINGS}
     llm = {k: v for k, v in before["llm"].items() if k in ("llm", "system", "quantize")}
     lora = {"lora": before["lora"]} if before["train"]["stage"] == 2 else {}

@@ -119,11 +119,11 @@ def evaluate_vqa(
         [Path(where_workers_find(str(folder), workers)) for folder in features],
         output,
         given(EvalOptions, asked),
+        source=model,
         device=device,
         endpoint=given(EndpointOptions, endpoint),
         out=out,
         crew=crew_of(workers, device, out or run),
-        **model.model_dump(),
     )
     _show_beside(output, report, beside)
 

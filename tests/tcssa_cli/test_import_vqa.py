@@ -32,6 +32,12 @@ def test_files_of_the_reference_become_a_run_that_is_scored(tcssa: Run, tmp_path
     )  # fmt: skip
     assert scored.code == 0, scored.stderr
     assert scored.json["open"]["num_texts"] == 1
+    ordered = tcssa(
+        "eval", tmp_path / "run", "--benchmark", "conversations", tmp_path / "q.jsonl",
+        "--features", tmp_path / "features", "--permute",
+    )  # fmt: skip
+    assert ordered.code == 2
+    assert "no question in" in " ".join(ordered.stderr.split())
     again = tcssa("import-vqa", *parts, *run)
     assert again.code == 1
     assert "holds something already" in " ".join(again.stderr.split())

@@ -48,7 +48,7 @@ def load_asked(
         The run, and the model on its server; None where the language model is loaded here.
 
     Raises:
-        UsageError: ``--llm`` is given with a server.
+        UsageError: ``--llm`` or ``--allow-hub`` is given with a server.
         RunError: The run cannot be loaded, or is not merged and a server is given.
         EndpointError: The server does not answer, or has no such model.
     """
@@ -57,6 +57,11 @@ def load_asked(
     if llm.llm is not None:
         raise UsageError(
             "--llm and --endpoint name two language models", hint="leave one of them out"
+        )
+    if llm.allow_hub:
+        raise UsageError(
+            "--allow-hub downloads nothing beside --endpoint, whose server has the language model",
+            hint="leave --allow-hub out",
         )
     trust = llm.trust_remote_code
     loaded = load_vqa(run, trust_remote_code=trust, device=device, only_embeddings=True)

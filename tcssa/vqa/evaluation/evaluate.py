@@ -15,7 +15,13 @@ from typing import Any
 
 from tcssa.crew.dispatcher import Crew, Dispatcher
 from tcssa.crew.shares import Share
-from tcssa.errors import AmbiguousFeaturesError, MissingFeaturesError, ProcessesError, counted
+from tcssa.errors import (
+    AmbiguousFeaturesError,
+    MissingFeaturesError,
+    ProcessesError,
+    UsageError,
+    counted,
+)
 from tcssa.files import atomic
 from tcssa.reporter import Reporter
 from tcssa.vqa.answering.answer_log import ANSWERS_FILE, AnswerLog
@@ -52,9 +58,7 @@ def evaluate(
     reporter: Reporter,
     options: EvalOptions | None = None,
     *,
-    llm: str | None = None,
-    allow_hub: bool = False,
-    trust_remote_code: bool = False,
+    source: LanguageModelOptions | None = None,
     device: str = "auto",
     endpoint: EndpointOptions | None = None,
     out: Path | None = None,
@@ -70,9 +74,7 @@ def evaluate(
         features: Folders of the slides' patch features.
         reporter: Shows progress, and warns of what is left out.
         options: How to ask.
-        llm: Folder, GGUF file or name of the language model; None takes the one the run names.
-        allow_hub: Let it be downloaded.
-        trust_remote_code: Run code that comes with it, where the run needs that.
+        source: Where the language model is; None takes the one that the run names.
         device: Where to compute.
         endpoint: A server that holds the language model; the run is then the merged folder.
         out: Where to write; below the run if not given.
@@ -86,16 +88,21 @@ def evaluate(
         TableError: The benchmark cannot be read.
         RunError: The run is not finished, or ``out`` holds answers made from something else.
         FeatureDimError: Features are of another length than the model's.
-        UsageError: Features are of another encoder than the model's, or no such wording is known.
+        UsageError: Features are of another encoder than the model's, no such wording is known, or
+            orders of options are asked for and no question has options.
         EndpointError: A server is to answer, and does not.
         ProcessesError: Workers died on a slide again and again; the other answers are kept.
     """
     options = options or EvalOptions()
     benchmark = read_benchmark(kind, file)
+    if options.permute and not any(question.options for question in benchmark.questions):
+        raise UsageError(
+            f"--permute has no meaning here: no question in {file} has options",
+            hint="leave --permute out",
+        )
     warn_of_faults(benchmark, reporter)
     index = SlideIndex.from_folders(features, options.several)
-    source = LanguageModelOptions(llm=llm, allow_hub=allow_hub, trust_remote_code=trust_remote_code)
-    place = RunPlace(run, source, endpoint or EndpointOptions())
+    place = RunPlace(run, source or LanguageModelOptions(), endpoint or EndpointOptions())
     model = _opened(place, options, device, crew)
     plan = _plan(benchmark.questions[: options.limit], index)
     folder = out or run / _folder_name(kind, options)

@@ -206,6 +206,8 @@ def test_only_a_merged_folder_can_be_served(folder: Path, server: VllmServer) ->
     assert "tcssa merge" in str(caught.value.hint)
     with pytest.raises(UsageError, match="two language models"):
         load_asked(folder / "merged", LanguageModelOptions(llm="x"), options, "cpu")
+    with pytest.raises(UsageError, match="downloads nothing"):
+        load_asked(folder / "merged", LanguageModelOptions(allow_hub=True), options, "cpu")
 
 
 def test_what_a_server_says_against_a_request_is_passed_on(

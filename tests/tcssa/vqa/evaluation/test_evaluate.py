@@ -20,7 +20,7 @@ from tcssa.vqa.evaluation.evaluate import ANSWERS_FILE, evaluate
 from tcssa.vqa.evaluation.report import METRICS_FILE, Report
 from tcssa.vqa.evaluation.score_predictions import evaluate_predictions
 from tcssa.vqa.evaluation.slide_asking import SlideAsker
-from tcssa.vqa.settings import EvalOptions
+from tcssa.vqa.settings import EvalOptions, LanguageModelOptions
 
 NUM_SLIDES, NUM_ROWS = 10, 30
 
@@ -191,7 +191,7 @@ def test_another_language_model_is_refused(run: Path, data: Path, tmp_path: Path
     with pytest.raises(RunError):
         evaluate(
             run, "slidebench-tcga", data / "bench.csv", [data / "features"], Silent(),
-            llm=str(other), device="cpu", out=tmp_path / "out",
+            source=LanguageModelOptions(llm=str(other)), device="cpu", out=tmp_path / "out",
         )  # fmt: skip
 
 
