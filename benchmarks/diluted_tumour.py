@@ -40,7 +40,7 @@ VARIANTS: dict[str, list[str]] = {
     "abmil, average 1": ["--model", "abmil", "--average", "1"],
     "tcssa, nested": ["--nested"],
     "tcssa, pace 4": ["--salience-pace", "4"],
-    "tcssa, embedding, linear head": ["--embed-dim", "256", "--head-dim", "0"],
+    "tcssa, embedding, linear head": ["--embed-dim", "128", "--head-dim", "0"],
     "tcssa, K = 4": ["--num-slots", "4"],
     "tcssa, K = 8": ["--num-slots", "8"],
     "tcssa, K = 16": ["--num-slots", "16"],
