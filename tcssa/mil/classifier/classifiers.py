@@ -236,7 +236,7 @@ def _require_same_embedding(
 
 
 def _require_same_head(model: SlideClassifier, state: Mapping[str, Tensor], path: Path) -> None:
-    """Require weights of a head with a hidden layer as wide as the model's, or with none as well."""
+    """Require weights of a head as wide as the model's, or of a linear one as well."""
     bias = state.get("head.hidden.bias")
     found, wanted = 0 if bias is None else bias.numel(), model.config.head_dim
     if found != wanted:
