@@ -71,7 +71,7 @@ def main() -> None:
 
         def look() -> None:
             nonlocal most_bytes
-            most_bytes = max(most_bytes, _bytes_stored(cluster.address))
+            most_bytes = max(most_bytes, _bytes_stored(cluster.head_node))
             num_done, at = len(list(job.glob("*/features_*/[!.]*.h5"))), 4 - len(nodes)
             if at <= 2 and num_done >= at * number // 3:
                 cluster.remove_node(nodes.pop(), allow_graceful=False)
@@ -87,11 +87,12 @@ def main() -> None:
     print(f"done: {done} of {number}; same bytes: {_hashes(job) == undisturbed}")
 
 
-def _bytes_stored(address: str) -> int:
-    """Return how much lies in the object stores of all nodes."""
-    from ray._private.internal_api import get_memory_info_reply, get_state_from_address
+def _bytes_stored(head: Any) -> int:
+    """Return how much lies in the object stores of all nodes; the head, which lives, is asked."""
+    from ray._private.internal_api import get_memory_info_reply
 
-    stats = get_memory_info_reply(get_state_from_address(address)).store_stats
+    at = head.node_ip_address, head.node_manager_port
+    stats = get_memory_info_reply(None, *at).store_stats
     return int(stats.object_store_bytes_used + stats.spilled_bytes_total)
 
 
