@@ -164,16 +164,16 @@ class FolderLocks:
         content = json.dumps(said).encode()
         own = atomic.temporary_name(path.with_name(uuid.uuid4().hex))
         try:
-            _create(own, content)
-            os.link(own, path)
-        except FileExistsError:
-            return False
-        except OSError:  # a file system without links
-            return _create(path, content)
+            _create(own, content)  # a full disk is said here, before the lock is there
+            try:
+                os.link(own, path)
+            except FileExistsError:
+                return False
+            except OSError:  # a file system without links
+                return _create(path, content)
+            return True
         finally:
-            with suppress(FileNotFoundError):
-                own.unlink()
-        return True
+            own.unlink(missing_ok=True)
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_S):

@@ -37,18 +37,16 @@ def test_one_process_has_a_lock_and_the_other_is_told_who(tmp_path: Path) -> Non
     assert lock_files(tmp_path) == []
 
 
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), OSError(28, "No space left on device")])
 def test_a_lock_is_there_with_its_content_or_not_at_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    end: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class KilledError(BaseException):
-        pass
+    def fail(descriptor: int, content: bytes) -> int:
+        raise end
 
-    def killed(descriptor: int, content: bytes) -> int:
-        raise KilledError
-
-    monkeypatch.setattr(os, "write", killed)
+    monkeypatch.setattr(os, "write", fail)
     with FolderLocks(tmp_path) as first, FolderLocks(tmp_path) as second:
-        with pytest.raises(KilledError):
+        with pytest.raises(type(end)):
             first.take("slide")
         monkeypatch.undo()
         assert second.take("slide") is None
