@@ -75,15 +75,12 @@ def main() -> None:
     found: dict[str, list[list[float]]] = {name: [] for name in chosen}
     for rate in arguments.rates.split(","):
         folder = arguments.out / rate.replace("/", "-of-")
-        if arguments.develop:
-            folders = {seed: Path(f"{folder}-draw-{seed}") for seed in seeds}
-        else:
-            folders = dict.fromkeys(seeds, folder)
-        for seed, place in folders.items():  # of one folder the bags are the same each time
-            of_bags = seed if arguments.develop else 0
-            write_cohort(job, place, rate, labels, arguments.bags, of_bags)
+        draws = {seed: seed if arguments.develop else 0 for seed in seeds}
+        places = {n: Path(f"{folder}-draw-{n}") if n else folder for n in draws.values()}
+        for number, place in places.items():
+            write_cohort(job, place, rate, labels, arguments.bags, number)
         for name in chosen:
-            found[name].append([auc_of(place, name, seed) for seed, place in folders.items()])
+            found[name].append([auc_of(places[n], name, seed) for seed, n in draws.items()])
     for name, rates in found.items():
         spread = (f"{np.mean(each):.3f} ± {np.std(each, ddof=1):.3f}" for each in rates)
         table.add_row(name, *spread)

@@ -22,6 +22,7 @@ import importlib.util
 import random
 import shlex
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -118,10 +119,11 @@ def learn_to_see(
     compressor = out / ("compressor" if budget is None else "nested-compressor")
     train_compressor(compressor, out, shape, size, seed)
     asked = [] if budget is None else ["--budget", budget]
-    names = [f"budget-{budget}"] * (budget is not None) + ([quantize] if quantize else [])
-    run = out / "-".join(names + ["pack"] * pack)
-    seen = ["--compressor", compressor, *asked]
-    teach(run, out, llm, seen, size, seed, quantize=quantize, pack=pack)
+    quantized = ["--quantize", quantize] if quantize else []
+    chosen = [budget and f"budget-{budget}", quantize, pack and "pack"]
+    run = out / "-".join(name for name in chosen if name)
+    first = ["--compressor", compressor, *asked, *quantized]  # stage 2 takes them over
+    teach(run, out, llm, first, size, seed, ["--pack"] * pack)
     Console(width=150).print(table_of(run))
 
 
@@ -152,18 +154,15 @@ def teach(
     out: Path,
     data: Path,
     llm: str,
-    visual: list[object],
+    first: list[object],
     size: Size,
     seed: int,
-    quantize: QuantizeKind | None = None,
-    pack: bool = False,
+    each: Sequence[object] = (),
 ) -> None:
-    """Both stages and the score of a language model that sees slides by these options."""
-    common = ["--features", data / "views", "--seed", seed, "--batch-size", 8, "--lr", 1e-3]
-    common += ["--pack"] * pack
-    visual = [*visual, *(["--quantize", quantize] if quantize else [])]  # stage 2 takes it over
+    """Both stages and the score of a model; ``first`` are options of stage 1, ``each`` of both."""
+    common = ["--features", data / "views", "--seed", seed, "--batch-size", 8, "--lr", 1e-3, *each]
     tcssa(
-        "train-vqa", "--stage", 1, *visual, "--llm", llm,
+        "train-vqa", "--stage", 1, *first, "--llm", llm,
         "--data", data / "captions.train.json", "--val-data", data / "captions.val.json",
         "--epochs", size.caption_epochs, *common, "--out", out / "stage-1",
     )  # fmt: skip

@@ -121,7 +121,8 @@ def _run(path: Path) -> Inspected | None:
 
 
 def _vqa_facts(path: Path) -> Facts:
-    from tcssa.vqa.model.run_file import VQA_FILE, read_vqa
+    from tcssa.vqa.model.run_file import read_vqa
+    from tcssa.vqa.settings import VQA_FILE
 
     if not (path / VQA_FILE).is_file():  # it is not finished
         return {}

@@ -24,8 +24,8 @@ from tcssa.mil.evidence.reference import REFERENCE_FILE
 from tcssa.mil.results.finished import FINAL_FOLDER, FinishedRun, read_finished
 from tcssa.mil.results.metrics_file import METRICS_FILE
 from tcssa.run import CHECKPOINT_FILE, RUN_FILE, read_run
+from tcssa.vqa.settings import VQA_FILE
 
-_VQA_FILE = "vqa.json"
 _NAMING_SLIDES: Mapping[str, Any] = {"unused": [], "readings": [], "skipped": {}}
 """Parts of ``run.json`` that name slides, and what stands in their place."""
 
@@ -61,7 +61,7 @@ def model_files(model: Path) -> ModelFiles:
     """
     if is_artefact(model):
         return _of_artefact(model)
-    if (model / _VQA_FILE).is_file():
+    if (model / VQA_FILE).is_file():
         raise UsageError(
             f"{model} is a run of train-vqa, which is not shared yet",
             hint=f"its compressor is: {model / 'compressor.safetensors'}",

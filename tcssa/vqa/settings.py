@@ -17,6 +17,8 @@ from tcssa.plugins import OnlyByUser
 TRUST_OPTION = "--trust-remote-code"
 
 OWN_PROMPT = "own"
+VQA_FILE = "vqa.json"
+"""What a finished, merged or imported run has: see `tcssa.vqa.model.run_file`."""
 DEFAULT_LLM = "Qwen/Qwen3-4B-Instruct-2507"
 _CACHE_SETTINGS = ("slot_cache", "use_slot_cache")
 VisualKind = Literal[
@@ -379,10 +381,10 @@ def inherited(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     if from_run is None:
         return {}
     run = Path(str(from_run))
-    if (run / "vqa.json").exists() and not (run / RESOLVED_FILE).exists():
+    if (run / VQA_FILE).exists() and not (run / RESOLVED_FILE).exists():
         raise RunError(
             run,
-            "a merged or imported model, which holds no settings to train on with",
+            "is a merged or imported model, which holds no settings to train on with",
             hint="give --from the run of train-vqa itself; an imported one can be asked, evaluated "
             "and merged only",
         )

@@ -14,7 +14,7 @@ from tcssa.errors import UsageError
 from tcssa.hub import local_model, require_out
 from tcssa.run import read_run
 from tcssa.vqa.endpoint.endpoint_settings import EndpointOptions
-from tcssa.vqa.settings import BenchmarkKind, EvalOptions, LanguageModelOptions
+from tcssa.vqa.settings import VQA_FILE, BenchmarkKind, EvalOptions, LanguageModelOptions
 from tcssa_cli.commands.evaluate_mil import CohortOptions, evaluate_mil
 from tcssa_cli.commands.evaluate_vqa import (
     BenchmarkOptions,
@@ -129,6 +129,6 @@ def _kind(run: Path) -> str:
     Raises:
         RunError: The folder is no run.
     """
-    if (run / "vqa.json").exists():  # a merged run has this alone
+    if (run / VQA_FILE).exists():  # a merged run has this alone
         return "train-vqa"
     return "train-vqa" if read_run(run).get("kind") == "train-vqa" else "train-mil"

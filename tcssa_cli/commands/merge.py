@@ -101,7 +101,7 @@ def _require_run_alone(folder: Path, num_things: int, of_files: Mapping[str, obj
 def _merge_run(output: Output, run: Path, out: Path, llm: LanguageModelOptions) -> None:
     from tcssa.vqa.model.merge import merge_vqa
 
-    merge_vqa(run, out, **llm.model_dump())
+    merge_vqa(run, out, llm)
     shown = f"one folder with everything: {out}\nserve it: vllm serve {out} --enable-prompt-embeds"
     output.result({"run": run, "folder": out}, lambda console: console.print(shown, soft_wrap=True))
 

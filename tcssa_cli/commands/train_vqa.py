@@ -12,6 +12,7 @@ from tcssa.compute.launcher import is_main_process
 from tcssa.config.settings import resolve
 from tcssa.vqa.settings import (
     CorpusSettings,
+    LanguageModelOptions,
     LlmSettings,
     LoraSettings,
     VisualSettings,
@@ -73,14 +74,8 @@ def train_vqa(
     if merge is not None:
         from tcssa.vqa.model.merge import merge_vqa
 
-        options = settings.llm
-        merge_vqa(
-            out,
-            merge,
-            llm=options.llm,
-            allow_hub=options.allow_hub,
-            trust_remote_code=options.trust_remote_code,
-        )
+        chosen = settings.llm.model_dump(include=set(LanguageModelOptions.model_fields))
+        merge_vqa(out, merge, LanguageModelOptions(**chosen))
         output.note(f"one folder with everything: {merge}")
     output.result({"run": str(out), **metrics}, lambda console: _show(console, out, metrics))
     if settings.train.stage == 1:

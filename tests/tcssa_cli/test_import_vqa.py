@@ -37,7 +37,7 @@ def test_files_of_the_reference_become_a_run_that_is_scored(tcssa: Run, tmp_path
         "--features", tmp_path / "features", "--permute",
     )  # fmt: skip
     assert ordered.code == 2
-    assert "no question in" in " ".join(ordered.stderr.split())
+    assert "no question that is asked of" in " ".join(ordered.stderr.split())
     again = tcssa("import-vqa", *parts, *run)
     assert again.code == 1
     assert "holds something already" in " ".join(again.stderr.split())

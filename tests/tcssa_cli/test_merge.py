@@ -30,7 +30,7 @@ def test_a_run_becomes_a_folder_that_a_server_reads(tcssa: Run, run: Path, tmp_p
     features = ["--features", run.parent, "--out", tmp_path / "on"]
     trained = tcssa("train-vqa", "--stage", 2, "--from", out, "--data", out / "q.json", *features)
     assert trained.code == 1
-    assert "a merged or imported model, which holds no settings" in " ".join(trained.stderr.split())
+    assert "is a merged or imported model" in " ".join(trained.stderr.split())
     arguments = ["ask", out, "What?", "--option", "yes", "--option", "no", "--device", "cpu"]
     with serving(out) as server:
         place = ["--features", run.parent / "S1.h5", "--endpoint", server.address]

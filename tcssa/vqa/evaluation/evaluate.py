@@ -95,16 +95,14 @@ def evaluate(
     """
     options = options or EvalOptions()
     benchmark = read_benchmark(kind, file)
-    if options.permute and not any(question.options for question in benchmark.questions):
-        raise UsageError(
-            f"--permute has no meaning here: no question in {file} has options",
-            hint="leave --permute out",
-        )
+    questions = benchmark.questions[: options.limit]
+    if options.permute:
+        _require_options(questions, file)
     warn_of_faults(benchmark, reporter)
     index = SlideIndex.from_folders(features, options.several)
     place = RunPlace(run, source or LanguageModelOptions(), endpoint or EndpointOptions())
     model = _opened(place, options, device, crew)
-    plan = _plan(benchmark.questions[: options.limit], index)
+    plan = _plan(questions, index)
     folder = out or run / _folder_name(kind, options)
     with _log_in(folder, _made_from(model, benchmark, plan, options), overwrite) as log:
         shares = _ask_all(plan, model, log, reporter)
@@ -113,6 +111,14 @@ def evaluate(
     metrics = _metrics(model, benchmark, plan, records, options, len(index.chosen))
     warn_of_unanswered(metrics["statuses"], reporter)
     return write_report(folder, metrics, shares)
+
+
+def _require_options(questions: Sequence[Question], file: Path) -> None:
+    if not any(question.options for question in questions):
+        raise UsageError(
+            f"--permute has no meaning here: no question that is asked of {file} has options",
+            hint="leave --permute out",
+        )
 
 
 def _warn_of_chosen(num_chosen: int, options: EvalOptions, reporter: Reporter) -> None:

@@ -23,9 +23,8 @@ from tcssa.vqa.explain.slide_extraction import extract_slide
 from tcssa.vqa.explain.slide_session import Answer, SlideOracle, check_question
 from tcssa.vqa.explain.stored_tokens import take_tokens
 from tcssa.vqa.model.run import LoadedVqa
-from tcssa.vqa.model.run_file import VQA_FILE
 from tcssa.vqa.model.visual_encoders import SlotVisual
-from tcssa.vqa.settings import LanguageModelOptions
+from tcssa.vqa.settings import VQA_FILE, LanguageModelOptions
 
 
 def answer_question(

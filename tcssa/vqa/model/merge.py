@@ -13,15 +13,13 @@ from tcssa.vqa.model.llm import LoadedLLM, hash_of_files, quiet, weight_files
 from tcssa.vqa.model.model import SlideLanguageModel
 from tcssa.vqa.model.run import load_vqa, save_vqa
 from tcssa.vqa.model.run_file import HERE
+from tcssa.vqa.settings import LanguageModelOptions
 
 
 def merge_vqa(
     folder: Path,
     out: Path,
-    *,
-    llm: str | None = None,
-    allow_hub: bool = False,
-    trust_remote_code: bool = False,
+    source: LanguageModelOptions | None = None,
 ) -> None:
     """Write a run as one folder that needs nothing else.
 
@@ -32,23 +30,15 @@ def merge_vqa(
     Args:
         folder: A run directory of train-vqa.
         out: The folder to write; empty, or not existing yet.
-        llm: Folder, GGUF file or name of the language model; None takes the one the run names.
-        allow_hub: Let it be downloaded.
-        trust_remote_code: Run code that comes with it, where the run needs that.
+        source: Where the language model is; None takes the one that the run names.
 
     Raises:
         RunError: ``out`` holds something, or the run is merged already or cannot be loaded.
         LlmError: The language model is not found.
     """
     with whole_folder(out) as staged:
-        loaded = load_vqa(
-            folder,
-            llm=llm,
-            allow_hub=allow_hub,
-            trust_remote_code=trust_remote_code,
-            device="cpu",
-            quantized=False,
-        )
+        options = (source or LanguageModelOptions()).model_dump()
+        loaded = load_vqa(folder, **options, device="cpu", quantized=False)
         if loaded.llm.id == HERE:
             raise RunError(folder, "is merged already", hint="copy it")
         model = loaded.model

@@ -50,7 +50,6 @@ from tcssa.vqa.model.run_file import (
     SCHEMA_VERSION,
     TOKENIZER_FOLDER,
     VISUAL_FILE,
-    VQA_FILE,
     BaseModelFacts,
     VqaRun,
     read_vqa,
@@ -58,7 +57,7 @@ from tcssa.vqa.model.run_file import (
 from tcssa.vqa.model.visual_encoder import VisualEncoder
 from tcssa.vqa.model.visual_encoders import build_visual
 from tcssa.vqa.prompts.prompt import PromptBuilder
-from tcssa.vqa.settings import TRUST_OPTION, AttentionKind, QuantizeKind
+from tcssa.vqa.settings import TRUST_OPTION, VQA_FILE, AttentionKind, QuantizeKind
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,9 @@ from tcssa.run import COMPRESSOR_FILE
 from tcssa.vqa.model.adapter import ADAPTER_FILES
 from tcssa.vqa.model.visual_encoder import VisualConfig
 from tcssa.vqa.prompts.template import ChatTemplate
-from tcssa.vqa.settings import QuantizeKind
+from tcssa.vqa.settings import VQA_FILE, QuantizeKind
 
 SCHEMA_VERSION = 1
-VQA_FILE = "vqa.json"
 VISUAL_FILE = "visual.safetensors"
 PROJECTOR_FILE = "projector.safetensors"
 ADAPTER_FOLDER = "adapter"

@@ -186,9 +186,7 @@ def test_patches_are_embedded_where_it_is_asked_for() -> None:
 def test_weights_of_another_pool_are_not_begun_from(tmp_path: Path) -> None:
     classifier().save(tmp_path / "c.safetensors")
     task = Classes(("a", "b"))
-    settings = ModelSettings(
-        init=tmp_path / "c.safetensors", num_slots=4, hidden_dim=8, head_dim=8, embed_dim=0
-    )
+    settings = ModelSettings(init=tmp_path / "c.safetensors", num_slots=4, hidden_dim=8, head_dim=8)
     with pytest.raises(CheckpointError, match="pooled by mean, those of this model by mass"):
         build_classifier(settings, 16, task, None)
     build_classifier(settings.model_copy(update={"pool": "mean"}), 16, task, None)
