@@ -96,8 +96,7 @@ def evaluate(
     options = options or EvalOptions()
     benchmark = read_benchmark(kind, file)
     questions = benchmark.questions[: options.limit]
-    if options.permute:
-        _require_options(questions, file)
+    _require_orders(options, questions, file)
     warn_of_faults(benchmark, reporter)
     index = SlideIndex.from_folders(features, options.several)
     place = RunPlace(run, source or LanguageModelOptions(), endpoint or EndpointOptions())
@@ -113,8 +112,9 @@ def evaluate(
     return write_report(folder, metrics, shares)
 
 
-def _require_options(questions: Sequence[Question], file: Path) -> None:
-    if not any(question.options for question in questions):
+def _require_orders(options: EvalOptions, questions: Sequence[Question], file: Path) -> None:
+    """Require options to ask in several orders, where that is asked for."""
+    if options.permute and not any(question.options for question in questions):
         raise UsageError(
             f"--permute has no meaning here: no question that is asked of {file} has options",
             hint="leave --permute out",
