@@ -14,7 +14,8 @@ from pathlib import Path
 
 from tcssa.crew.member import Item
 from tcssa.errors import counted
-from tcssa.files.locks import STALE_S, live_locks
+from tcssa.files.locks import STALE_S
+from tcssa.files.work_locks import live_locks
 from tcssa.reporter import Reporter
 
 _LOOK_AGAIN_S = 5.0

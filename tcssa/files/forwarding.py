@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,6 +38,17 @@ class Store(Protocol):
 
     def open(self, path: Path) -> Any:
         """Open what the placeholder at a path stands for: a binary file that can seek."""
+
+    def look_again(self, folder: Path, names: Sequence[str] | None) -> None:
+        """Show in the folder what others have put into the store since, or removed.
+
+        Args:
+            folder: A folder, which is the store's or below it.
+            names: Names of files in it; None looks at all.
+
+        Raises:
+            UploadError: The store cannot be asked.
+        """
 
     def remove(self, path: Path) -> None:
         """Remove what stands in the store for a path of the folder.
@@ -84,11 +96,12 @@ def leave_placeholder(path: Path, num_bytes: int, time_s: int) -> None:
         num_bytes: The size that it shows.
         time_s: The time of change that it shows, in seconds since 1970.
     """
-    path.unlink(missing_ok=True)  # one that is here may not be written
-    with path.open("wb") as stream:
+    made = path.with_name(f".{uuid.uuid4().hex}")  # other processes may look for it, or make it
+    with made.open("wb") as stream:
         stream.truncate(num_bytes)
-    os.utime(path, (time_s, time_s))
-    path.chmod(_UNREADABLE)
+    os.utime(made, (time_s, time_s))
+    made.chmod(_UNREADABLE)
+    made.replace(path)
 
 
 def is_placeholder(path: Path) -> bool:
@@ -103,6 +116,21 @@ def content(path: Path) -> Any:
     """Return what a library opens to read a file: its path, or an open file of the store."""
     store = store_of(path)
     return path if store is None or not is_placeholder(path) else store.open(path)
+
+
+def look_again(folder: Path, names: Sequence[str] | None = None) -> None:
+    """Show what other processes have put into the store behind a folder since, if there is one.
+
+    Args:
+        folder: The folder.
+        names: Names of files in it; None looks at all.
+
+    Raises:
+        UploadError: The store cannot be asked.
+    """
+    store = store_of(folder)
+    if store is not None:
+        store.look_again(folder, names)
 
 
 def remove(path: Path) -> None:

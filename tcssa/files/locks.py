@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -31,9 +30,8 @@ HEARTBEAT_S = 15.0
 STALE_S = 120.0
 """Eight heartbeats missed: longer than a network file system keeps a time stamp from others."""
 
-_SUFFIX = ".tcssa-lock"
-_POLL_S = 0.05
-_MOMENT_S = 2.0
+LOCK = ".tcssa-lock"
+"""What the name of a lock's file ends with."""
 _MOST_BYTES = 4096
 
 
@@ -69,15 +67,15 @@ class Held:
 def held_locks(folder: Path) -> list[Held]:
     """Read the locks in a folder, sorted by name; nothing is written."""
     locks = []
-    for path in sorted(each_named(folder, ".", _SUFFIX)):
+    for path in sorted(each_named(folder, ".", LOCK)):
         with suppress(FileNotFoundError):  # given back meanwhile
             silent_s = max(0.0, time.time() - path.stat().st_mtime)
             content = _read(path)
             if content:  # a lock, and not just made
                 since = content.get("since")
-                name = path.name[1:].removesuffix(_SUFFIX)
+                name = path.name[1:].removesuffix(LOCK)
                 when = float(since) if isinstance(since, int | float) else None
-                locks.append(Held(name, _owner(content), when, silent_s))
+                locks.append(Held(name, owner_in(content), when, silent_s))
     return locks
 
 
@@ -111,7 +109,7 @@ class FolderLocks:
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
-        for path in each_named(self.folder, ".", _SUFFIX):
+        for path in each_named(self.folder, ".", LOCK):
             seen = _read(path)
             if path.exists() and _live_owner(path, _clock(self.folder)) is None:
                 _put_aside(path, seen)
@@ -197,11 +195,16 @@ def _create(path: Path, content: bytes) -> bool:
     return True
 
 
-def _lock(folder: Path, name: str) -> Path:
-    file = f".{name}{_SUFFIX}"
+def lock_file(name: str) -> str:
+    """Return the name of a lock's file; that of a long one is a hash."""
+    file = f".{name}{LOCK}"
     if len(os.fsencode(file)) > atomic.MOST_NAME_BYTES:
-        file = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}{_SUFFIX}"
-    return folder / file
+        file = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}{LOCK}"
+    return file
+
+
+def _lock(folder: Path, name: str) -> Path:
+    return folder / lock_file(name)
 
 
 def _live_owner(path: Path, now: float) -> Owner | None:
@@ -218,7 +221,7 @@ def _live_owner(path: Path, now: float) -> Owner | None:
     content = _read(path)
     if not content:  # just made, not yet written; or its writer died between the two
         return Owner("unknown", 0) if age_s < STALE_S else None
-    owner = _owner(content)
+    owner = owner_in(content)
     if owner.host == socket.gethostname() and not atomic.alive(owner.pid):
         return None
     return owner if age_s < STALE_S else None
@@ -234,32 +237,8 @@ def _clock(folder: Path) -> float:
         probe.unlink(missing_ok=True)
 
 
-@contextmanager
-def in_turn(
-    folder: Path, name: str, say: Callable[[str], None], patience_s: float = math.inf
-) -> Iterator[Owner | None]:
-    """Hold a lock for a block, for what processes do one after another.
-
-    Args:
-        folder: The folder of the lock.
-        name: The lock.
-        say: Told which process is waited for, where that takes more than a moment.
-        patience_s: How long to wait for it, in seconds.
-
-    Yields:
-        None if the lock is held, else the process that kept it all the time.
-    """
-    with FolderLocks(folder) as locks:
-        began, is_said = time.monotonic(), False
-        while (owner := locks.take(name)) and time.monotonic() - began < patience_s:
-            if not is_said and time.monotonic() - began > _MOMENT_S:
-                say(f"waiting for {owner}, which works on {name} in {folder}")
-                is_said = True
-            time.sleep(_POLL_S)
-        yield owner
-
-
-def _owner(content: dict[str, object]) -> Owner:
+def owner_in(content: dict[str, object]) -> Owner:
+    """Return the owner that a lock's content names."""
     stated = content.get("pid")
     pid = stated if isinstance(stated, int) and 0 < stated < 2**31 else 0
     return Owner(str(content.get("host")), pid)
@@ -267,7 +246,7 @@ def _owner(content: dict[str, object]) -> Owner:
 
 def _put_aside(path: Path, dead: dict[str, object]) -> None:
     """Remove a dead owner's lock; one that another process made meanwhile is put back."""
-    aside = path.with_name(f".{uuid.uuid4().hex}{_SUFFIX}")
+    aside = path.with_name(f".{uuid.uuid4().hex}{LOCK}")
     with suppress(FileNotFoundError):
         path.rename(aside)
         if _read(aside) != dead:

@@ -11,7 +11,7 @@ import fnmatch
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
@@ -19,7 +19,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tcssa.errors import UploadError, UsageError
-from tcssa.files.forwarding import leave_placeholder
+from tcssa.files.conditional_objects import ConditionalObjects
+from tcssa.files.forwarding import is_placeholder, leave_placeholder
+from tcssa.files.lock_objects import is_lock
 from tcssa.files.object_reader import ObjectReader
 from tcssa.files.remote_file import INSTALL, fault_of, plain_address
 
@@ -38,6 +40,8 @@ _PART_BYTES = 16 * 2**20
 _PARTS_AT_ONCE = 4
 """Files of two such parts or more are put in parts, of which so many are in memory."""
 _FETCHED_AT_ONCE = 8
+_MOST_NAMES = 64
+"""Files that are looked for one by one; a listing of their folder shows a thousand at once."""
 
 
 class ObjectStore:
@@ -53,7 +57,7 @@ class ObjectStore:
     """
 
     def __init__(self, address: str, folder: Path) -> None:
-        self.address, self._folder = plain_address(address).rstrip("/"), folder
+        self.address, self.folder = plain_address(address).rstrip("/"), folder
         self._last: dict[Path, None] = {}
         self._changing = threading.Lock()
         scheme = address.partition("://")[0].lower()
@@ -72,6 +76,9 @@ class ObjectStore:
             raise self._fault(folder, "cannot be used", error) from None
         self.root = str(root).rstrip("/")
         self.is_s3 = scheme.startswith("s3")
+        self.is_shared = self.is_s3
+        """Whether processes of any host may share the work: conditional writes, of which locks are
+        made, are asked of S3 alone."""
         self._reader = ObjectReader(self.files, self._key)
 
     def show(self) -> None:
@@ -84,23 +91,37 @@ class ObjectStore:
         try:
             found = self.files.find(self.root, detail=True)
         except Exception as error:
-            raise self._fault(self._folder, "cannot be listed", error) from None
+            raise self._fault(self.folder, "cannot be listed", error) from None
         if self.root in found:
             raise UsageError(
                 f"{self.address} is an object, not a folder", hint="name the folder above it"
             )
-        there, fetched = [], []
-        for path, info in self._paths_of(found):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            there.append(path)
-            if self._is(path, _STAYS):
-                fetched.append((path, info))
-            else:
-                leave_placeholder(path, int(info["size"]), _seconds(info))
+        there = dict(self._paths_of(found))
+        self._show(there)
         self._reader.expect(path for path in there if path.suffix in _CONTAINERS)
-        with ThreadPoolExecutor(_FETCHED_AT_ONCE) as pool:
-            for _ in pool.map(self._fetch, fetched):
-                pass
+
+    def look_again(self, folder: Path, names: Sequence[str] | None) -> None:
+        """See `tcssa.files.forwarding.Store.look_again`."""
+        if not self.is_shared:
+            return
+        folder = folder.absolute()
+        if names is not None and len(names) <= _MOST_NAMES:
+            before = [folder / name for name in names]
+            with ThreadPoolExecutor(_FETCHED_AT_ONCE) as pool:
+                infos = list(pool.map(self._info, before))
+            there = {path: info for path, info in zip(before, infos, strict=True) if info}
+        else:
+            before = [path for path in folder.rglob("*") if is_placeholder(path)]
+            found = self._try(
+                folder,
+                "cannot be listed",
+                lambda: self.files.find(self._key(folder), detail=True),
+            )
+            there = dict(self._paths_of(found))
+        self._show(there)
+        for path in before:  # what came here since is our own
+            if path not in there and path not in self._last:
+                path.unlink(missing_ok=True)
 
     def accept(self, file: Path, target: Path) -> None:
         """See `tcssa.files.forwarding.Store.accept`."""
@@ -119,9 +140,10 @@ class ObjectStore:
         Raises:
             UploadError: The store does not take them, or they are gone: scratch was purged.
         """
-        for path in self._last:
+        for path in list(self._last):
             self._put(path, path)
-        self._last.clear()
+            with self._changing:
+                self._last.pop(path, None)
 
     def open(self, path: Path) -> Any:
         """See `tcssa.files.forwarding.Store.open`."""
@@ -137,6 +159,41 @@ class ObjectStore:
                 self.files.rm_file(self._key(path))
 
         self._try(path, "cannot be removed", rm)
+
+    def lock_place(self, folder: Path) -> tuple[ConditionalObjects, str]:
+        """Return what the locks of a folder are made of: objects, and the folder's key."""
+        return ConditionalObjects(
+            self.files, lambda work: self._try(folder, "cannot be locked", work)
+        ), self._key(folder)
+
+    def _show(self, there: Mapping[Path, Mapping[str, Any]]) -> None:
+        """Fetch small files, but those that are newer here; show others by placeholders."""
+        fetched = []
+        for path, info in there.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shown = int(info["size"]), _seconds(info)
+            if self._is(path, _STAYS):
+                if path not in self._last:
+                    fetched.append((path, info))
+            elif not (is_placeholder(path) and _shown(path) == shown):
+                leave_placeholder(path, *shown)
+        with ThreadPoolExecutor(_FETCHED_AT_ONCE) as pool:
+            for _ in pool.map(self._fetch, fetched):
+                pass
+
+    def _info(self, path: Path) -> Mapping[str, Any] | None:
+        """Return what the store says of an object in one request; None if there is none."""
+        bucket, key, _ = self.files.split_path(self._key(path))
+
+        def ask() -> Mapping[str, Any] | None:
+            try:
+                reply = self.files.call_s3("head_object", Bucket=bucket, Key=key)
+            except FileNotFoundError:
+                return None
+            return {"size": reply["ContentLength"], "LastModified": reply["LastModified"]}
+
+        info: Mapping[str, Any] | None = self._try(path, "cannot be looked for", ask)
+        return info
 
     def _put(self, file: Path, target: Path) -> Mapping[str, Any]:
         """Put a file under the key of a path; return what the store says of the object."""
@@ -170,7 +227,7 @@ class ObjectStore:
         return None
 
     def _fault(self, path: Path, what: str, error: Exception) -> UploadError:
-        place = f"{self.address}/{self._name(path)}" if path != self._folder else self.address
+        place = f"{self.address}/{self._name(path)}" if path != self.folder else self.address
         hint = "see that the bucket is there and may be written, and give the same command again: "
         return UploadError(
             place,
@@ -193,18 +250,24 @@ class ObjectStore:
         for key, info in found.items():
             name = key.removeprefix(f"{self.root}/")
             parts = PurePosixPath(name).parts
-            if parts and ".." not in parts and "/".join(parts) == name:
-                yield self._folder.joinpath(*parts), info
+            if parts and ".." not in parts and "/".join(parts) == name and not is_lock(name):
+                yield self.folder.joinpath(*parts), info
 
     def _name(self, path: Path) -> str:
-        return path.absolute().relative_to(self._folder.absolute()).as_posix()
+        return path.absolute().relative_to(self.folder.absolute()).as_posix()
 
     def _key(self, path: Path) -> str:
-        return f"{self.root}/{self._name(path)}"
+        name = self._name(path)
+        return self.root if name == "." else f"{self.root}/{name}"
 
     def _is(self, path: Path, patterns: tuple[str, ...]) -> bool:
         name = self._name(path)
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _shown(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_size, int(stat.st_mtime)
 
 
 def _seconds(info: Mapping[str, Any]) -> int:

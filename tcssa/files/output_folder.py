@@ -7,14 +7,16 @@ small tables; of everything else that stands in the store it holds a placeholder
 from __future__ import annotations
 
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from tcssa.errors import DiskFullError, TcssaError, UsageError, counted
+from tcssa.errors import DiskFullError, TcssaError, UploadError, UsageError, counted
 from tcssa.files.cache_folder import cache_folder
 from tcssa.files.forwarding import forwarding, store_of
+from tcssa.files.lock_objects import lock_key
 from tcssa.files.object_store import ObjectStore
 from tcssa.files.process_folder import ProcessFolder
 from tcssa.files.remote_file import as_address
@@ -47,6 +49,7 @@ def output_folder(out: Path | str, reporter: Reporter) -> Iterator[Path]:
         store = ObjectStore(address, folder)
         store.show()
         _end_unfinished(store, reporter)
+        _try_conditions(store, reporter)
         with forwarding(folder, store):
             try:
                 yield folder
@@ -88,12 +91,16 @@ class Forwarded:
     folder: Path
     address: str | None
     """Where they go; None where they stay."""
+    is_shared: bool = False
+    """Whether other calls may work on the same address."""
 
     @classmethod
     def like(cls, folder: Path) -> Forwarded:
         """Return how the files of a folder go on in this process."""
         store = store_of(folder)
-        return cls(folder, None if store is None else store.address)
+        if store is None:
+            return cls(folder, None)
+        return cls(folder, store.address, isinstance(store, ObjectStore) and store.is_shared)
 
     @contextmanager
     def here(self) -> Iterator[None]:
@@ -102,6 +109,7 @@ class Forwarded:
             yield
             return
         store = ObjectStore(self.address, self.folder)
+        store.is_shared = self.is_shared
         with forwarding(self.folder, store):
             yield
             store.finish()
@@ -148,6 +156,23 @@ def _end_unfinished(store: ObjectStore, reporter: Reporter) -> None:
         reporter.note(
             f"{counted(len(young), 'unfinished upload')}, such as {young[0]}, of a killed call or "
             "of another host at work: a call in an hour ends what is left then"
+        )
+
+
+def _try_conditions(store: ObjectStore, reporter: Reporter) -> None:
+    """See whether calls that share the address can lock slides, and say so where they cannot."""
+    if not store.is_shared:
+        return
+    objects, root = store.lock_place(store.folder)
+    store.is_shared, why = False, "it looks at no condition of a write"
+    try:
+        store.is_shared = objects.are_conditions_kept(lock_key(root, uuid.uuid4().hex))
+    except UploadError as error:
+        why = error.reason
+    if not store.is_shared:
+        reporter.warn(
+            f"{store.address}: slides cannot be locked here ({why}): give one call at a time, or "
+            "slides are done twice"
         )
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from tcssa.errors import FeatureFileError, MissingDataError
 from tcssa.files.boundary import reading
 from tcssa.files.forwarding import content
-from tcssa.files.locks import Held, held_locks
+from tcssa.files.locks import Held
 from tcssa.files.table import read_table
+from tcssa.files.work_locks import held_locks
 from tcssa.jobs.record import JobRecord, find_records
 from tcssa.optional import require
 

@@ -11,7 +11,8 @@ from itertools import islice
 from typing import Self
 
 from tcssa.features import BagRef
-from tcssa.files.locks import FolderLocks, Owner
+from tcssa.files.locks import Owner
+from tcssa.files.work_locks import locks_in
 from tcssa_runtimes.archive.done_slides import DoneSince
 from tcssa_runtimes.archive.how_to_encode import HowToEncode
 from tcssa_runtimes.archive.stored_slots import EncodedFacts
@@ -30,7 +31,7 @@ class Claims:
     """
 
     def __init__(self, how: HowToEncode, runtime: Runtime) -> None:
-        self._locks, self._since = FolderLocks(how.out), DoneSince(how, runtime)
+        self._locks, self._since = locks_in(how.out), DoneSince(how, runtime)
 
     def __enter__(self) -> Self:
         self._locks.__enter__()

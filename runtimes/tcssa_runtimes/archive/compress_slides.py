@@ -10,7 +10,8 @@ from pathlib import Path
 from tcssa.budgets import Budget
 from tcssa.crew.dispatcher import Crew
 from tcssa.errors import ArtefactError
-from tcssa.files.locks import in_turn
+from tcssa.files.forwarding import look_again
+from tcssa.files.work_locks import in_turn
 from tcssa.jobs.watch import Watch
 from tcssa.plugins import is_own_encoder, require_told
 from tcssa.reporter import Reporter, Silent
@@ -22,7 +23,7 @@ from tcssa.slides.extraction.sinks import SlideSink
 from tcssa.slides.manifest import SlideFile
 from tcssa.slides.settings import ENCODER_OPTION, ExtractSettings
 from tcssa_runtimes.archive.case_files import CaseFiles
-from tcssa_runtimes.archive.slot_files import read_facts, slide_features_path
+from tcssa_runtimes.archive.slot_files import FOLDER, read_facts, slide_features_path
 from tcssa_runtimes.archive.slot_sink import SlotFiles
 from tcssa_runtimes.backends.open_runtime import open_runtime
 from tcssa_runtimes.contract.base import Runtime
@@ -167,6 +168,7 @@ def _merge(
     with in_turn(slots.folder, "cases", reporter.note):
         encoded = {name: slots.facts_of(name) for name in _slides_of(report, "done", "skipped")}
         taken = _slides_of(report, "taken")
+        look_again(slots.out / FOLDER, [f"{name}.h5" for name in taken])
         for name in taken:  # those that the others have done by now
             facts = read_facts(slide_features_path(slots.out, name))
             if facts is not None and facts.origin.model_sha256 == runtime.facts.sha256:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from tcssa.errors import FileError
 from tcssa.features import BagRef, open_bag
+from tcssa.files.forwarding import look_again
 from tcssa_runtimes.archive.how_to_encode import HowToEncode
-from tcssa_runtimes.archive.slot_files import read_facts, slide_features_path
+from tcssa_runtimes.archive.slot_files import FOLDER, read_facts, slide_features_path
 from tcssa_runtimes.archive.slot_parts import find_parts, read_part_facts
 from tcssa_runtimes.archive.stored_slots import EncodedFacts
 from tcssa_runtimes.contract.base import Runtime
@@ -62,8 +63,12 @@ class DoneSince:
         """Return those that are done by now."""
         if self._how.overwrite:  # whoever did it may have done it long ago
             return {}
+        bags = list(bags)
         if self._how.to == "parquet":
+            look_again(self._how.out / FOLDER)
             self._look_for_parts()
+        else:
+            look_again(self._how.out / FOLDER, [f"{bag.slide_id}.h5" for bag in bags])
         there = ((bag, self._facts_of(bag)) for bag in bags)
         return {
             bag: facts

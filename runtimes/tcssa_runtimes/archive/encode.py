@@ -20,7 +20,8 @@ from tcssa.errors import UsageError, counted
 from tcssa.features import BagRef
 from tcssa.features.remote_features import local_features
 from tcssa.files import atomic
-from tcssa.files.locks import in_turn
+from tcssa.files.forwarding import look_again
+from tcssa.files.work_locks import in_turn
 from tcssa.jobs.record import write_record
 from tcssa.reporter import Reporter, Silent, Task
 from tcssa_runtimes.archive.archive_index import FailedSlide, IndexRows, write_failures
@@ -159,6 +160,7 @@ class _Work:
             self._take_out_done(refs)
             return list(refs.values())
         with in_turn(self.how.out / FOLDER, "parts", self.reporter.note):
+            look_again(self.how.out / FOLDER)
             parts = frozenset(path.name for path in find_parts(self.how.out))
             self.how = replace(self.how, known_parts=parts)
             stale = self._take_out_done(refs)
@@ -263,6 +265,7 @@ class _Work:
         suffix = "" if shard is None else shard.suffix
         with in_turn(out / FOLDER, "index", self.reporter.note):
             self._add_done_by_others()
+            look_again(out, [f"failed{suffix}.csv"])
             self.rows.write(out / f"index{suffix}.csv")
             write_failures(out / f"failed{suffix}.csv", self.report.failed, self.taken)
 

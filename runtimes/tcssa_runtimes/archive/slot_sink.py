@@ -22,9 +22,10 @@ from tcssa.features.writer import Attribute
 from tcssa.files import atomic
 from tcssa.files.boundary import reading
 from tcssa.files.checksums import params_hash
+from tcssa.files.forwarding import look_again
 from tcssa.files.hdf5 import attributes, hdf5_file, numbers
 from tcssa.files.listing import each_named
-from tcssa.files.locks import in_turn
+from tcssa.files.work_locks import in_turn
 from tcssa.slides.extraction.plan import SlidePlan
 from tcssa.slides.extraction.report import SlideResult
 from tcssa.slides.extraction.resume import Params
@@ -153,6 +154,7 @@ class SlotFiles:
         """
         index = self.out / "index.csv"
         with in_turn(self.folder, "index", say):  # else one that looked earlier may write later
+            look_again(self.folder)
             known = {facts.path: facts for facts in each_indexed(self.out)} | self._written
             paths = each_named(self.folder, "", ".h5")
             write_index(index, (known.get(path) or require_facts(path) for path in paths))

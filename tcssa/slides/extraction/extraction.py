@@ -15,7 +15,8 @@ from tcssa.crew.left_behind import LeftBehind
 from tcssa.encoders import EncoderSpec, encoder_spec
 from tcssa.errors import SlideError, UsageError, counted
 from tcssa.files import atomic
-from tcssa.files.locks import in_turn
+from tcssa.files.forwarding import look_again
+from tcssa.files.work_locks import in_turn
 from tcssa.jobs.record import write_record
 from tcssa.reporter import Reporter, Silent, Task
 from tcssa.slides.extraction.extract_options import ExtractOptions, ExtractWorkers
@@ -181,6 +182,8 @@ class _Work:
         again = self.left_behind.among(pending, taken)
         names = {slide.slide_id for slide in again}
         report.slides = [slide for slide in report.slides if slide.slide_id not in names]
+        for sink in self.sinks:
+            look_again(sink.folder, [f"{name}.h5" for name in names])
         left = self.skip_finished(again)  # what is done may be new
         if left:
             self.reporter.note(f"{counted(len(left), 'slide')} that another process left undone")
@@ -218,6 +221,7 @@ def _write_failures(layout: JobLayout, report: ExtractReport, reporter: Reporter
         if owner is not None:
             reporter.warn(f"{layout.failures} is held by {owner}: not brought up to date")
             return
+        look_again(layout.failures.parent, [layout.failures.name])
         update_failures(layout.failures, report.slides)
 
 

@@ -16,8 +16,11 @@ from tcssa.compute.devices import num_cores
 from tcssa.encoders import Encoder, EncoderSpec
 from tcssa.errors import SlideError, TcssaError
 from tcssa.files import atomic
+from tcssa.files.forwarding import look_again
+from tcssa.files.lock_objects import LockObjects
 from tcssa.files.locks import FolderLocks
 from tcssa.files.picture import read_rgb
+from tcssa.files.work_locks import locks_in
 from tcssa.reporter import Reporter, Task
 from tcssa.slides.extraction.encoding import Encoding, SlideWork
 from tcssa.slides.extraction.job_layout import JobLayout
@@ -68,7 +71,7 @@ def work_on_slides(
         UsageError: A sink does not take the encoder's features.
     """
     with (
-        FolderLocks(layout.features) as locks,
+        locks_in(layout.features) as locks,
         SlideCache(settings.cache, round(settings.cache_size * 1e9), reporter.note) as cache,
         _stage(settings, reporter) as stage,
     ):
@@ -109,7 +112,7 @@ class _Loop:
     spec: EncoderSpec
     encoder: Encoder
     sinks: Sequence[SlideSink]
-    locks: FolderLocks
+    locks: FolderLocks | LockObjects
     cache: SlideCache
     stage: Stage | None
     reporter: Reporter
@@ -177,6 +180,8 @@ class _Loop:
         # as the slide is now: it may have waited for hours
         params = params_of(slide, self.settings, self.spec)
         if not self.settings.overwrite:  # another process may have done it since we looked
+            for sink in self.sinks:
+                look_again(sink.folder, [f"{slide.slide_id}.h5"])
             done = finished_by_all(slide, self.sinks, params)
             if done is not None:
                 return done
