@@ -50,7 +50,7 @@ class LockObjects:
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
-        self._objects.put(_life(self._folder, self._token), b"")
+        self._objects.put(_life(self._folder, self._token), self._said())
         self._remove_of_the_dead()
         self._heart.start()
         return self
@@ -82,9 +82,7 @@ class LockObjects:
 
     def _tag_of(self, key: str) -> str | Owner | None:
         """Put a lock; return its tag, who has it, or None where it changed meanwhile."""
-        me = self._me
-        said = {"host": me.host, "pid": me.pid, "token": self._token, "since": time.time()}
-        data = json.dumps(said).encode()
+        data = self._said()
         tag = self._objects.put_new(key, data)
         if tag is not None:
             return tag
@@ -97,6 +95,11 @@ class LockObjects:
         life_s = self._objects.age_s(_life(self._folder, str(content.get("token"))))
         return _live_owner(content, life_s) or self._objects.put_over(key, data, there.tag)
 
+    def _said(self) -> bytes:
+        me = self._me
+        said = {"host": me.host, "pid": me.pid, "token": self._token, "since": time.time()}
+        return json.dumps(said).encode()
+
     def _release(self, key: str) -> None:
         with self._changing:
             tag = self._tags.pop(key, None)
@@ -106,17 +109,14 @@ class LockObjects:
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_S):
             with suppress(UploadError):  # a store that is away for a moment must not end a run
-                self._objects.put(_life(self._folder, self._token), b"")
+                self._objects.put(_life(self._folder, self._token), self._said())
 
     def _remove_of_the_dead(self) -> None:
         ages = self._objects.ages_s(f"{self._folder}/.")
-        for key in ages:
-            there = self._objects.read(key) if key.endswith(LOCK) else None
+        for key in filter(is_lock, ages):
+            there = self._objects.read(key)
             if there is not None and _owner_by(ages, self._folder, _read(there)) is None:
                 self._objects.remove(key, there.tag)
-        for key, age_s in ages.items():
-            if key.endswith(_LIFE) and age_s > STALE_S:
-                self._objects.remove(key)
 
 
 def lock_key(folder: str, name: str) -> str:

@@ -1,6 +1,7 @@
 """Slides in S3 to features in S3 to slots in S3, over HTTP to a server of this machine (moto's)."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -45,6 +46,33 @@ async def killed(self, lpath, rpath, **how):
 
 
 s3fs.S3FileSystem._put_file = killed
+main()
+"""
+
+
+# Runs tcssa on a host of a name, tells of each object of a slide that it puts, and dies before the
+# first one where it is to.
+HOST = """
+import os, signal, socket, sys
+import s3fs
+from tcssa.files import lock_objects
+from tcssa_cli.main import main
+
+host, dies, stale_s = sys.argv.pop(1), sys.argv.pop(1) == "dies", float(sys.argv.pop(1))
+socket.gethostname = lambda: host
+lock_objects.STALE_S = stale_s
+put = s3fs.S3FileSystem._put_file
+
+
+async def told(self, lpath, rpath, **how):
+    if "features_" in rpath and rpath.endswith((".h5", ".parquet")):
+        if dies:
+            os.kill(os.getpid(), signal.SIGKILL)
+        print(rpath, file=sys.stderr, flush=True)
+    await put(self, lpath, rpath, **how)
+
+
+s3fs.S3FileSystem._put_file = told
 main()
 """
 
@@ -158,6 +186,87 @@ def test_a_round_trip_that_is_killed_three_times_ends_as_a_local_run(
     assert {name: after[name] for name in before} == before
     done(tcssa, *encode, tmp_path / "encoded")
     require_same(fetched(bucket, "encoded", tmp_path / "there"), tmp_path / "encoded")
+
+
+def on_host(
+    name: str, tmp_path: Path, *arguments: object, dies: bool = False, stale_s: float = 120.0
+) -> Any:
+    """Start tcssa as another host would, whose processes and disk nobody else sees."""
+    told = "dies" if dies else "lives"
+    return subprocess.Popen(
+        [sys.executable, "-c", HOST, name, told, str(stale_s), *map(str, arguments), "--json"],
+        env={**os.environ, "TCSSA_CACHE": str(tmp_path / name)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(process: Any) -> tuple[dict[str, Any], list[str]]:
+    """Wait for a host; return its report, and the names of the objects that it put."""
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    return json.loads(out), [
+        line.rpartition("/")[2] for line in err.splitlines() if line.startswith("bucket/")
+    ]
+
+
+def test_a_killed_hosts_slide_is_left_to_it_until_it_gave_no_sign_of_life_and_made_once(
+    bucket: Any, tmp_path: Path, tcssa: Run
+) -> None:
+    (tmp_path / "slides").mkdir()
+    slides = write_slides(tmp_path / "slides", bucket)
+    save_compressor(make_compressor(feature_dim=1280), tmp_path / "model.safetensors")
+    extract = ("extract", *slides, "--tissue", "all", "--compress", tmp_path / "model.safetensors",
+               "--device", "cpu", "--out")  # fmt: skip
+    out = "s3://bucket/divided"
+    hosts = [on_host(name, tmp_path, *extract, out, dies=name == "a") for name in "ab"]
+    assert hosts[0].wait(240) == -signal.SIGKILL
+    hosts[0].communicate()
+    first, puts = ended(hosts[1])
+    taken = [slide for slide in first["slides"] if slide["status"] == "taken"]
+    assert taken
+    assert all("on a" in slide["reason"] for slide in taken)
+    again, more = ended(on_host("c", tmp_path, *extract, out, stale_s=0.5))
+    statuses = sorted(slide["status"] for slide in again["slides"])
+    assert statuses == ["done"] * len(taken) + ["skipped"] * (NUM_SLIDES - len(taken))
+    # features and slots of each slide once
+    assert sorted([*puts, *more]) == sorted(f"S{n}.h5" for n in range(NUM_SLIDES) for _ in "ab")
+    done(tcssa, *extract, tmp_path / "local")
+    require_same(fetched(bucket, "divided", tmp_path / "job"), tmp_path / "local")
+
+
+@pytest.mark.parametrize("to", ["hdf5", "parquet"])
+def test_hosts_that_encode_to_one_bucket_make_each_slide_once_and_one_index_of_all(
+    bucket: Any, tmp_path: Path, tcssa: Run, to: str
+) -> None:
+    (tmp_path / "bags").mkdir()
+    for n in range(60):
+        rows = np.random.default_rng(n).normal(size=(30, 16)).astype(np.float32)
+        np.save(tmp_path / "bags" / f"s{n}.npy", rows)
+    (tmp_path / "bags" / "broken.npy").write_bytes(b"nothing")
+    save_compressor(make_compressor(), tmp_path / "model.safetensors")
+    command = ("encode", tmp_path / "bags", "--model", tmp_path / "model.safetensors",
+               "--device", "cpu", "--to", to, "--out")  # fmt: skip
+    hosts = [on_host(name, tmp_path, *command, f"s3://bucket/two-{to}") for name in "ab"]
+    told, puts = [], []
+    for host in hosts:
+        out, err = host.communicate(timeout=240)
+        assert host.returncode in (0, 1), err
+        told.append(json.loads(out))
+        puts += [line for line in err.splitlines() if line.startswith("bucket/")]
+    assert sum(each["num_encoded"] for each in told) == 60
+    if to == "hdf5":
+        assert len(puts) == len(set(puts)) == 60
+    there = fetched(bucket, f"two-{to}", tmp_path / "there")
+    rows_of = list(csv.DictReader((there / "index.csv").read_text().splitlines()))
+    assert sorted(row["slide_id"] for row in rows_of) == sorted(f"s{n}" for n in range(60))
+    failed = list(csv.DictReader((there / "failed.csv").read_text().splitlines()))
+    assert [Path(row["path"]).name for row in failed] == ["broken.npy"]
+    assert not [name for name in bucket.find(f"bucket/two-{to}") if "tcssa-lock" in name]
+    tcssa(*map(str, command), str(tmp_path / "local"))
+    if to == "hdf5":
+        require_same(there, tmp_path / "local")
 
 
 def features_in(names: dict[str, Any]) -> dict[str, Any]:

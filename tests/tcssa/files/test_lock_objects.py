@@ -136,7 +136,8 @@ def test_what_dead_processes_left_is_removed(
 ) -> None:
     with holding("elsewhere"):
         assert len(bucket.find("bucket/job")) == 2
-    monkeypatch.setattr(lock_objects, "STALE_S", 0.0)
+    monkeypatch.setattr(lock_objects, "STALE_S", 1.0)
+    time.sleep(2.1)
     with locks_in(job):
         pass
     assert bucket.find("bucket/job") == []
