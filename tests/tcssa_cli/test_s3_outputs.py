@@ -217,22 +217,20 @@ def test_a_killed_hosts_slide_is_left_to_it_until_it_gave_no_sign_of_life_and_ma
     (tmp_path / "slides").mkdir()
     slides = write_slides(tmp_path / "slides", bucket)
     save_compressor(make_compressor(feature_dim=1280), tmp_path / "model.safetensors")
-    extract = ("extract", *slides, "--tissue", "all", "--compress", tmp_path / "model.safetensors",
-               "--device", "cpu", "--out")  # fmt: skip
+    how = ("--tissue", "all", "--compress", tmp_path / "model.safetensors", "--device", "cpu",
+           "--out")  # fmt: skip
     out = "s3://bucket/divided"
-    hosts = [on_host(name, tmp_path, *extract, out, dies=name == "a") for name in "ab"]
-    assert hosts[0].wait(240) == -signal.SIGKILL
-    hosts[0].communicate()
-    first, puts = ended(hosts[1])
-    taken = [slide for slide in first["slides"] if slide["status"] == "taken"]
-    assert taken
-    assert all("on a" in slide["reason"] for slide in taken)
-    again, more = ended(on_host("c", tmp_path, *extract, out, stale_s=0.5))
-    statuses = sorted(slide["status"] for slide in again["slides"])
-    assert statuses == ["done"] * len(taken) + ["skipped"] * (NUM_SLIDES - len(taken))
+    dead = on_host("a", tmp_path, "extract", *slides[:2], *how, out, dies=True)
+    dead.communicate()
+    assert dead.returncode == -signal.SIGKILL
+    first, puts = ended(on_host("b", tmp_path, "extract", *slides, *how, out))
+    assert [slide["status"] for slide in first["slides"]] == ["taken"] * 2 + ["done"] * 2
+    assert "on a" in first["slides"][0]["reason"]
+    again, more = ended(on_host("c", tmp_path, "extract", *slides, *how, out, stale_s=0.5))
+    assert [slide["status"] for slide in again["slides"]] == ["done"] * 2 + ["skipped"] * 2
     # features and slots of each slide once
     assert sorted([*puts, *more]) == sorted(f"S{n}.h5" for n in range(NUM_SLIDES) for _ in "ab")
-    done(tcssa, *extract, tmp_path / "local")
+    done(tcssa, "extract", *slides, *how, tmp_path / "local")
     require_same(fetched(bucket, "divided", tmp_path / "job"), tmp_path / "local")
 
 
