@@ -136,8 +136,11 @@ def _attributes(attributes: Mapping[str, Any]) -> dict[str, str]:
 
 
 def require_same(found: Path, expected: Path) -> None:
+    """The same files with the same content; claims of a dead process may be left, hidden."""
     names = [
-        sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        sorted(
+            path.relative_to(folder).as_posix() for path in folder.rglob("[!.]*") if path.is_file()
+        )
         for folder in (found, expected)
     ]
     assert names[0] == names[1]
@@ -231,7 +234,10 @@ def test_a_killed_hosts_slide_is_left_to_it_until_it_gave_no_sign_of_life_and_ma
     # features and slots of each slide once
     assert sorted([*puts, *more]) == sorted(f"S{n}.h5" for n in range(NUM_SLIDES) for _ in "ab")
     done(tcssa, "extract", *slides, *how, tmp_path / "local")
-    require_same(fetched(bucket, "divided", tmp_path / "job"), tmp_path / "local")
+    fetched(bucket, "divided", tmp_path / "job")
+    for folder in (tmp_path / "job", tmp_path / "local"):  # it names the host's cache
+        next(folder.rglob("config.resolved.yaml")).unlink()
+    require_same(tmp_path / "job", tmp_path / "local")
 
 
 @pytest.mark.parametrize("to", ["hdf5", "parquet"])

@@ -1,11 +1,10 @@
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from crew_jobs import Numbered, Write
+from ray_nodes import add_node, ray_cluster
 
 from tcssa.crew.dispatcher import Dispatcher
 from tcssa.crew.ray_actors import RayActors
@@ -14,26 +13,13 @@ from tcssa.reporter import Silent
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]  # Ray's own, of all kinds
 
-_STORE = 80_000_000
 ITEMS = [Numbered(f"S{n:03}") for n in range(600)]
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    ray = pytest.importorskip("ray")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # actors import the jobs of tests
-    from ray.cluster_utils import Cluster
-
-    made = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": _STORE}
-    )
-    yield made
-    ray.shutdown()
-    made.shutdown()
-
-
-def add_node(cluster: Any) -> Any:
-    return cluster.add_node(num_cpus=1, object_store_memory=_STORE)
+def cluster() -> Iterator[Any]:
+    with ray_cluster() as made:
+        yield made
 
 
 def test_a_cluster_that_loses_two_of_three_nodes_does_each_item_once(
