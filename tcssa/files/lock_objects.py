@@ -15,7 +15,8 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -26,6 +27,7 @@ from tcssa.files.conditional_objects import ConditionalObjects, Content
 from tcssa.files.locks import HEARTBEAT_S, LOCK, STALE_S, Held, Owner, lock_file, owner_in
 
 _LIFE = ".tcssa-alive"
+_AT_ONCE = 8
 
 
 class LockObjects:
@@ -75,6 +77,11 @@ class LockObjects:
                     self._tags[key] = tag
                 return None
         return self._me  # others are quicker
+
+    def take_all(self, names: Sequence[str]) -> list[Owner | None]:
+        """Take locks, at once: each is a request; return what `take` returns of each."""
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return list(pool.map(self.take, names))
 
     def release(self, name: str) -> None:
         """Give a lock back."""

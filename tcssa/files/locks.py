@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,6 +140,10 @@ class FolderLocks:
                 return owner
             _put_aside(path, seen)
         return _live_owner(path, _clock(self.folder)) or self._me  # another process was quicker
+
+    def take_all(self, names: Sequence[str]) -> list[Owner | None]:
+        """Take locks; return what `take` returns of each."""
+        return [self.take(name) for name in names]
 
     def release(self, name: str) -> None:
         """Give a lock back."""

@@ -18,6 +18,7 @@ TCSSA = "from tcssa_cli.main import main; main()"
 
 
 def test_json_is_whole_and_alone_on_stdout_when_a_node_is_lost(tmp_path: Path) -> None:
+    (tmp_path / "slides").mkdir()
     for n in range(NUM_SLIDES):
         write_slide(tmp_path / "slides" / f"S{n}.tif", stained(460, 460, seed=n))
     job = tmp_path / "job"

@@ -56,8 +56,8 @@ class Claims:
         to_come = iter(bags)
         while some := list(islice(to_come, _AT_ONCE)):
             claimed = []
-            for bag in some:
-                owner = self._locks.take(bag.slide_id)
+            owners = self._locks.take_all([bag.slide_id for bag in some])
+            for bag, owner in zip(some, owners, strict=True):
                 if owner is None:
                     claimed.append(bag)
                 else:
