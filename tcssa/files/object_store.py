@@ -40,6 +40,7 @@ _PART_BYTES = 16 * 2**20
 _PARTS_AT_ONCE = 4
 """Files of two such parts or more are put in parts, of which so many are in memory."""
 _FETCHED_AT_ONCE = 8
+_NO_OBJECT = {"type": "directory"}
 _MOST_NAMES = 64
 """Files that are looked for one by one; a listing of their folder shows a thousand at once."""
 
@@ -92,7 +93,7 @@ class ObjectStore:
             found = self.files.find(self.root, detail=True)
         except Exception as error:
             raise self._fault(self.folder, "cannot be listed", error) from None
-        if self.root in found:
+        if found.get(self.root, _NO_OBJECT)["type"] != "directory":
             raise UsageError(
                 f"{self.address} is an object, not a folder", hint="name the folder above it"
             )
@@ -248,6 +249,8 @@ class ObjectStore:
     ) -> Iterator[tuple[Path, Mapping[str, Any]]]:
         """Yield the place in the folder of each object, but of keys that are no path below it."""
         for key, info in found.items():
+            if info["type"] == "directory":  # as where the first file comes while this is listed
+                continue
             name = key.removeprefix(f"{self.root}/")
             parts = PurePosixPath(name).parts
             if parts and ".." not in parts and "/".join(parts) == name and not is_lock(name):

@@ -104,11 +104,12 @@ def done(tcssa: Run, *arguments: object) -> dict[str, Any]:
 
 
 def objects(bucket: Any, prefix: str) -> dict[str, Any]:
-    """What stands below a prefix, by name: size, time and tag."""
+    """What stands below a prefix, by name: size, time and tag; but for claims."""
     found = bucket.find(f"bucket/{prefix}", detail=True)
     return {
         name.removeprefix(f"bucket/{prefix}/"): (each["ETag"], each["LastModified"])
         for name, each in found.items()
+        if "/." not in name
     }
 
 

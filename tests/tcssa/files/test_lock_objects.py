@@ -225,3 +225,20 @@ def test_a_store_that_looks_at_no_condition_is_named_and_used_alone(
     assert "s3://bucket/job: slides cannot be locked here" in warning
     assert "give one call at a time" in warning
     assert bucket.find("bucket/job") == []
+
+
+def test_a_folder_whose_first_file_comes_while_it_is_listed_is_no_object(
+    bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = type(bucket)._lsdir
+
+    async def comes_later(self: Any, path: str, *how: Any, **more: Any) -> Any:
+        found = await objects(self, path, *how, **more)
+        await self._pipe_file("bucket/job/features/S.h5", b"1234")
+        return found
+
+    monkeypatch.setattr(type(bucket), "_lsdir", comes_later)
+    with output_folder("s3://bucket/job", Silent()) as job:
+        monkeypatch.undo()
+        look_again(job)
+        assert [path.name for path in job.rglob("*.h5")] == ["S.h5"]
