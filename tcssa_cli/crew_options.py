@@ -75,8 +75,8 @@ def _crew(options: CrewOptions, forwarded: Forwarded) -> Crew | None:
         if forwarded.address is not None:
             raise UsageError(
                 "--engine ray writes to a folder that all its nodes see, not to an address",
-                hint="give such a folder, or each host the command without --engine: those that share "
-                "an address of S3 divide the slides",
+                hint="give such a folder, or each host the command without --engine: those that "
+                "share an address of S3 divide the slides",
             )
         if options.gpus not in (None, "all"):
             raise UsageError("--gpus of a Ray cluster are all of them", hint="leave --gpus out")
