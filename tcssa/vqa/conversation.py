@@ -14,7 +14,10 @@ LETTERS = string.ascii_uppercase
 MAX_OPTIONS = len(LETTERS)
 
 IMAGE_MARK = "<image>"
-"""Marks where the slide stands in the first user turn, as SlideInstruct writes it."""
+"""Marks where the slide stands in the first user turn, as SlideInstruct writes it; of several
+slides, where each of them stands, or all."""
+SLIDES_BETWEEN = " + "
+"""Stands between the names of slides that a row is about together."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Turn:
     role: Role
     text: str
     """In the first user turn the first ``<image>`` marks where the slide stands; without one the
-    slide stands first. Any other is plain text."""
+    slide stands first. Any other is plain text. Of several slides see `marks_fit`."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,17 @@ class Conversation:
     """One row to learn from."""
 
     row_id: str
-    slide: str
-    """The slide as the file names it."""
+    slides: tuple[str, ...]
+    """The slide as the file names it, or several that the row is about together."""
     turns: tuple[Turn, ...]
     """User and assistant by turns; a system prompt may stand first."""
     source: str
     """Its place, as ``file.json, row 12``."""
+
+    @property
+    def slide(self) -> str:
+        """The slide, or the slides with `` + `` between them."""
+        return SLIDES_BETWEEN.join(self.slides)
 
 
 @dataclass(frozen=True)
@@ -45,9 +53,10 @@ class Question:
     """One row of a benchmark."""
 
     row_id: str
-    slide: str
-    """The slide, or the patient, as the file names it."""
+    slides: tuple[str, ...]
+    """The slide, or the patient, as the file names it, or several that it is about together."""
     text: str
+    """The question. It holds an ``<image>`` for each of several slides, or no mark at all."""
     options: tuple[str, ...]
     """The options to choose from; none for an open question."""
     answer: str | None
@@ -60,10 +69,26 @@ class Question:
     """Its place, as ``file.csv, row 12``."""
 
     @property
+    def slide(self) -> str:
+        """The slide, or the slides with `` + `` between them."""
+        return SLIDES_BETWEEN.join(self.slides)
+
+    @property
     def answer_index(self) -> int:
         """The right option, counted from 0; only for a question with options."""
         assert self.answer is not None
         return LETTERS.index(self.answer)
+
+
+def marks_fit(num_marks: int, num_slides: int) -> bool:
+    """Tell whether it is clear where slides stand: one mark is theirs together, no mark is before
+    everything, and else each has its own.
+
+    Args:
+        num_marks: The marks ``<image>`` in what the user says, over all turns.
+        num_slides: Slides that the row names; of a single one only the first mark counts.
+    """
+    return num_slides == 1 or num_marks in (0, 1, num_slides)
 
 
 def same_words(text: str) -> str:

@@ -30,9 +30,15 @@ BenchmarkKind = Literal["slidebench-tcga", "slidebench-bcnb", "wsi-vqa", "conver
 """Kinds of question files that a model is scored on; conversations are open questions."""
 FileKind = BenchmarkKind
 """Kinds of question files."""
-SeveralSlides = Literal["error", "dx1", "first"]
-"""What to do where a question names a patient who has several slides: refuse and name the slides,
-take the one whose barcode ends with DX1 if there is exactly one, or take the first by name."""
+SeveralSlides = Literal["error", "dx1", "first", "merge", "concat"]
+"""What to do where a row is about several slides, or names a patient who has several.
+
+``error`` refuses the row, and names the slides. Of a patient, ``dx1`` takes the slide whose barcode
+ends with DX1 if there is exactly one, and ``first`` the first by name; a row that names several
+slides itself is refused. ``merge`` shows one set of slots of the patches of all slides, and
+``concat`` the tokens of one slide behind those of the other."""
+TOGETHER = ("merge", "concat")
+"""What shows all slides of a row."""
 
 
 def _as_list(value: Any) -> Any:
@@ -67,6 +73,13 @@ class CorpusSettings(Section):
         ge=0,
         lt=1,
         description="Share of the patients of --data to validate on, if there is no --val-data.",
+    )
+    several: SeveralSlides = Field(
+        default="error",
+        description="Where a row is about several slides, or names a patient with several: leave "
+        "it out (error), show one set of slots of the patches of all (merge), or the tokens of one "
+        "slide behind those of the other (concat); of a patient also take the slide DX1 (dx1), or "
+        "the first by name (first).",
     )
     max_length: int = Field(
         default=2048,
@@ -324,10 +337,12 @@ class EvalOptions(Section):
         ge=1,
         description="Ask only the first rows of the file; the report says so. [default: all]",
     )
-    several: SeveralSlides = Field(
-        default="error",
-        description="Where a row names a patient with several slides: count it as unanswered "
-        "(error), take the slide DX1 (dx1), or the first by name (first).",
+    several: SeveralSlides | None = Field(
+        default=None,
+        description="Where a row is about several slides, or names a patient with several: do not "
+        "ask it (error), show one set of slots of the patches of all (merge), or the tokens of one "
+        "slide behind those of the other (concat); of a patient also take the slide DX1 (dx1), or "
+        "the first by name (first). [default: as the run was trained]",
     )
     batch_size: int = Field(
         default=16, ge=1, description="Prompts read at a time; does not change the answers."
@@ -366,7 +381,8 @@ def inherited(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return what the run that training starts from says of slides and language model.
 
     Stage 2 need not repeat stage 1's compressor and model; what it does repeat must be the same,
-    but for the precision, which may be another one. A run of stage 2 has LoRA already.
+    but for the precision and what several slides of a row become, which may be others. A run of
+    stage 2 has LoRA already.
 
     Args:
         given: All settings that were asked for, nested by section.
@@ -393,4 +409,5 @@ def inherited(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     llm = {k: v for k, v in before["llm"].items() if k in ("llm", "system", "quantize")}
     lora = {"lora": before["lora"]} if before["train"]["stage"] == 2 else {}
     precision = {"precision": before["train"]["precision"]}
-    return {"visual": visual, "llm": llm, **lora, "train": precision}
+    several = {"several": before["corpus"]["several"]}
+    return {"corpus": several, "visual": visual, "llm": llm, **lora, "train": precision}

@@ -31,7 +31,7 @@ from tcssa.vqa.data.slidebench import (
     wsi_vqa_question,
 )
 from tcssa.vqa.data.slideinstruct import read_conversations
-from tcssa.vqa.settings import BenchmarkKind
+from tcssa.vqa.settings import BenchmarkKind, SeveralSlides
 
 _CATEGORIES: dict[BenchmarkKind, Mapping[str, str]] = {
     "slidebench-tcga": TCGA_CATEGORIES,
@@ -62,25 +62,28 @@ class Benchmark:
         return [str(fault) for fault in self.row_faults]
 
 
-def read_benchmark(kind: BenchmarkKind, path: Path) -> Benchmark:
+def read_benchmark(
+    kind: BenchmarkKind, path: Path, several: SeveralSlides = "error"
+) -> Benchmark:
     """Read a benchmark; faulty rows are left out, and every fault is listed.
 
     Args:
         kind: Which benchmark the file is; of ``conversations`` the first question of each is asked.
         path: The file: CSV for SlideBench, JSON for WSI-VQA, either form of conversations.
+        several: What to do with rows about several slides.
 
     Raises:
         TableError: The file cannot be read, or is not of this kind.
     """
     if kind == "conversations":
-        return _of_conversations(path)
+        return _of_conversations(path, several)
     numbered = enumerate(_rows(kind, path), start=1)
     questions, faults, num_rows = [], [], 0
     seen: dict[str, int] = {}
     for number, row in numbered:
         num_rows = number
         try:
-            question = _question(kind, row, number, path)
+            question = _question(kind, row, number, path, several)
         except FaultError as error:
             faults.append(error.fault)
             continue
@@ -102,15 +105,17 @@ def _rows(kind: BenchmarkKind, path: Path) -> Sequence[Any]:
     return list(read_table(path, needed=needed, delimiter=",", multiline=True).rows.values())
 
 
-def _question(kind: BenchmarkKind, row: Any, number: int, path: Path) -> Question:
+def _question(
+    kind: BenchmarkKind, row: Any, number: int, path: Path, several: SeveralSlides
+) -> Question:
     if kind == "wsi-vqa":
-        return wsi_vqa_question(row, number, path)
-    return slidebench_question(row, number, path, _CATEGORIES[kind])
+        return wsi_vqa_question(row, number, path, several)
+    return slidebench_question(row, number, path, _CATEGORIES[kind], several)
 
 
-def _of_conversations(path: Path) -> Benchmark:
+def _of_conversations(path: Path, several: SeveralSlides) -> Benchmark:
     """Return the first question of each conversation in a file, which is an open one."""
-    read = read_conversations(path)
+    read = read_conversations(path, several)
     faults = [fault for fault in read.row_faults if fault.left_out]
     unread = {fault.row for fault in faults}
     numbers = (number for number in range(1, read.num_rows + 1) if number not in unread)
@@ -124,10 +129,12 @@ def _of_conversations(path: Path) -> Benchmark:
         if len(told.turns) > 2:
             detail = "its first question alone is asked, without a system turn"
             faults.append(Fault(number, SEVERAL_TURNS, detail, left_out=False))
-        text = asked[0].text.replace(IMAGE_MARK, "", 1).strip()
+        text, num_marks = asked[0].text, asked[0].text.count(IMAGE_MARK)
+        if num_marks != len(told.slides) or num_marks == 1:
+            text = text.replace(IMAGE_MARK, "", 1)
         answer = asked[1].text.strip()
         questions[told.row_id] = Question(
-            told.row_id, told.slide, text, (), None, answer, {}, told.source
+            told.row_id, told.slides, text.strip(), (), None, answer, {}, told.source
         )
     rows = read.num_rows
     found = sorted(faults, key=lambda fault: fault.row)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tcssa.errors import one_line
+from tcssa.vqa.settings import TOGETHER, SeveralSlides
 
 MALFORMED = "malformed row"
 EMPTY_QUESTION = "empty question"
 EMPTY_ANSWER = "empty answer"
 OUTSIDE = "answer not among the options"
 REPEATED_OPTION = "option stands twice"
+SEVERAL_SLIDES = "several slides"
 SEVERAL_TURNS = "more than one question"
 REPEATED_ID = "id stands twice"
 REPEATED_ROW = "row stands twice"
@@ -44,6 +47,33 @@ class FaultError(Exception):
     def __init__(self, row: int, kind: str, detail: str) -> None:
         super().__init__(detail)
         self.fault = Fault(row, kind, detail)
+
+
+def slides_named(
+    found: Sequence[Any], number: int, field: str, several: SeveralSlides
+) -> tuple[str, ...]:
+    """Return the slides that a row names, if they can be shown.
+
+    Args:
+        found: What the row names.
+        number: Number of the row, from 1.
+        field: The field that names them.
+        several: What to do with several slides.
+
+    Raises:
+        FaultError: The row names no slide, one of them twice, or several where they are refused.
+    """
+    if not found or not all(isinstance(name, str) and name.strip() for name in found):
+        raise FaultError(number, MALFORMED, f"{field!r} must name one slide, found {found!r}")
+    if len(found) > 1 and several not in TOGETHER:
+        raise FaultError(
+            number,
+            SEVERAL_SLIDES,
+            f"{field!r} must name one slide, found {found!r}; --several merge or concat shows all",
+        )
+    if twice := [name for name in found if found.count(name) > 1]:
+        raise FaultError(number, MALFORMED, f"{field!r} names {twice[0]!r} twice")
+    return tuple(found)
 
 
 def count_faults(faults: Iterable[Fault]) -> dict[str, int]:

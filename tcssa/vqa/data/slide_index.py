@@ -14,7 +14,7 @@ from pathlib import Path
 from tcssa.errors import AmbiguousFeaturesError, MissingFeaturesError, UsageError
 from tcssa.features import find_all_bags
 from tcssa.features.tables import patient_of, slide_name
-from tcssa.vqa.settings import SeveralSlides
+from tcssa.vqa.settings import TOGETHER, SeveralSlides
 
 _PATIENT = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}", re.IGNORECASE)
 _VARIANT = re.compile(r"_[01]_(512|1024)$")
@@ -36,7 +36,8 @@ class SlideIndex:
     ) -> None:
         self.place, self.several = place, several
         self.chosen: dict[str, tuple[Path, ...]] = {}
-        """Patients with several slides that were asked for: the slide taken, then the others."""
+        """Patients with several slides that were asked for: the slide taken, then the others; all
+        in their order where they are shown together."""
         self._by_name: defaultdict[str, list[Path]] = defaultdict(list)
         self._by_barcode: defaultdict[str, list[Path]] = defaultdict(list)
         self._by_patient: defaultdict[str, list[Path]] = defaultdict(list)
@@ -70,15 +71,16 @@ class SlideIndex:
                 )
         return index
 
-    def find(self, slide: str) -> Path:
-        """Return the feature file of a slide.
+    def find(self, slide: str) -> tuple[Path, ...]:
+        """Return the feature file of a slide, or those of all slides of a patient, by name.
 
         Args:
             slide: A slide's name, a path of it (only its last part counts), or a TCGA patient.
 
         Raises:
             MissingFeaturesError: No file belongs to the slide.
-            AmbiguousFeaturesError: Several files belong to it, and ``several`` chooses none.
+            AmbiguousFeaturesError: Several files belong to it, and ``several`` neither chooses one
+                nor shows all.
         """
         name = slide_name(slide)
         barcode, has_uuid = without_uuid(name)
@@ -93,16 +95,19 @@ class SlideIndex:
         near = self._by_barcode.get(barcode) or self._by_patient.get(patient_of(name), [])
         raise MissingFeaturesError(slide, self.place, [path.name for path in near])
 
-    def _only(self, slide: str, found: Sequence[Path]) -> Path:
+    def _only(self, slide: str, found: Sequence[Path]) -> tuple[Path, ...]:
         if len(found) > 1:
             raise AmbiguousFeaturesError(
                 slide, found, hint="keep one of these files, or name the slide with its UUID"
             )
-        return found[0]
+        return (found[0],)
 
-    def _of_patient(self, patient: str, found: Sequence[Path]) -> Path:
+    def _of_patient(self, patient: str, found: Sequence[Path]) -> tuple[Path, ...]:
         if len(found) == 1:
-            return found[0]
+            return (found[0],)
+        if self.several in TOGETHER:
+            self.chosen[patient] = tuple(found)
+            return tuple(found)
         chosen: Sequence[Path] = ()
         if self.several == "first":
             chosen = found[:1]
@@ -110,10 +115,13 @@ class SlideIndex:
             chosen = [p for p in found if without_uuid(slide_name(p.name))[0].endswith("-DX1")]
         if len(chosen) != 1:
             raise AmbiguousFeaturesError(
-                patient, found, hint="choose with --several dx1 or first, or name the slide"
+                patient,
+                found,
+                hint="choose with --several dx1 or first, show all with merge or concat, or name "
+                "the slide",
             )
         self.chosen[patient] = (chosen[0], *(path for path in found if path != chosen[0]))
-        return chosen[0]
+        return (chosen[0],)
 
 
 def _by_slide(paths: Iterable[Path]) -> list[tuple[str, Path]]:

@@ -1,8 +1,8 @@
 """Rows of the benchmarks: SlideBench-VQA (TCGA), SlideBench-VQA (BCNB) and WSI-VQA.
 
 SlideBench is CSV: ``ID,Slide,…,Question,A,B,C,D,Answer``, the answer a letter; options C and D may
-be empty in BCNB. WSI-VQA is JSON: ``{"Id", "Question", "Choice", "Answer"}``, the answer the text
-of an option; without ``Choice`` the question is open. Its ``Id`` is the patient.
+be empty in BCNB; several slides stand in ``Slide`` with a semicolon between them. WSI-VQA is JSON: ``{"Id", "Question", "Choice", "Answer"}``, the answer the text
+of an option; without ``Choice`` the question is open. Its ``Id`` is the patient, or a list.
 """
 
 from __future__ import annotations
@@ -12,15 +12,29 @@ from pathlib import Path
 from typing import Any
 
 from tcssa.vqa.conversation import LETTERS, MAX_OPTIONS, Question, same_words
-from tcssa.vqa.data.faults import EMPTY_ANSWER, EMPTY_QUESTION, MALFORMED, OUTSIDE, FaultError
+from tcssa.vqa.data.faults import (
+    EMPTY_ANSWER,
+    EMPTY_QUESTION,
+    MALFORMED,
+    OUTSIDE,
+    FaultError,
+    slides_named,
+)
+from tcssa.vqa.settings import SeveralSlides
 
 SLIDEBENCH_COLUMNS = ("ID", "Slide", "Question", "A", "B", "C", "D", "Answer")
 TCGA_CATEGORIES = {"broad": "Broad Category", "narrow": "Narrow Category", "tumour": "Tumor"}
 BCNB_CATEGORIES = {"task": "Task"}
+_BETWEEN = ";"
+"""Stands between several slides in a cell."""
 
 
 def slidebench_question(
-    row: Mapping[str, str], number: int, path: Path, categories: Mapping[str, str]
+    row: Mapping[str, str],
+    number: int,
+    path: Path,
+    categories: Mapping[str, str],
+    several: SeveralSlides = "error",
 ) -> Question:
     """Parse one row of SlideBench-VQA.
 
@@ -29,12 +43,15 @@ def slidebench_question(
         number: Number of the row, from 1.
         path: The file, named in the question's source.
         categories: Column of each category, by our name for the category.
+        several: What to do with rows about several slides.
 
     Raises:
         FaultError: The row cannot be used.
     """
     if not row["Slide"]:
         raise FaultError(number, MALFORMED, "names no slide")
+    named = row["Slide"].split(_BETWEEN) if _BETWEEN in row["Slide"] else [row["Slide"]]
+    slides = slides_named([name.strip() for name in named], number, "Slide", several)
     text = _text(row["Question"], number)
     stated = [row[letter] for letter in "ABCD"]
     options = _without_empty_end(stated)
@@ -48,7 +65,7 @@ def slidebench_question(
         raise FaultError(number, OUTSIDE, detail)
     return Question(
         row_id=row["ID"] or str(number),
-        slide=row["Slide"],
+        slides=slides,
         text=text,
         options=tuple(options),
         answer=answer,
@@ -58,19 +75,25 @@ def slidebench_question(
     )
 
 
-def wsi_vqa_question(row: Any, number: int, path: Path) -> Question:
+def wsi_vqa_question(
+    row: Any, number: int, path: Path, several: SeveralSlides = "error"
+) -> Question:
     """Parse one row of WSI-VQA; its number is its id, since patients have several questions.
 
     Args:
         row: The row, as parsed from JSON.
         number: Number of the row, from 1.
         path: The file, named in the question's source.
+        several: What to do with rows about several patients or slides.
 
     Raises:
         FaultError: The row cannot be used.
     """
-    if not isinstance(row, dict) or not isinstance(row.get("Id"), str) or not row["Id"].strip():
+    named = row.get("Id") if isinstance(row, dict) else None
+    named = [named] if isinstance(named, str) else named
+    if not isinstance(named, list) or not all(isinstance(n, str) and n.strip() for n in named):
         raise FaultError(number, MALFORMED, "must be an object with an 'Id'")
+    slides = slides_named([name.strip() for name in named], number, "Id", several)
     text = _text(_string(row, "Question", number), number)
     answer_text = _string(row, "Answer", number).strip()
     if not answer_text:
@@ -92,7 +115,7 @@ def wsi_vqa_question(row: Any, number: int, path: Path) -> Question:
         answer, answer_text = LETTERS[same[0]], options[same[0]]
     return Question(
         row_id=str(number),
-        slide=row["Id"].strip(),
+        slides=slides,
         text=text,
         options=tuple(options),
         answer=answer,

@@ -2,7 +2,7 @@
 
 A JSON list, or a line each, of ``{"id", "image": ["./BLCA/TCGA-….csv"], "conversations": [{"from",
 "value"}]}``, or of ``{"images": ["…"], "messages": [{"role", "content"}]}``, whose content is text
-or a list of parts, text and one image. Captions (stage 1) and question answering (stage 2) come in
+or a list of parts, text and images. Several images are slides that a row is about together. Captions (stage 1) and question answering (stage 2) come in
 these forms.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from tcssa.errors import TableError
 from tcssa.files.text import lines_of, parse_json, read_json, read_text
-from tcssa.vqa.conversation import IMAGE_MARK, Conversation, Role, Turn
+from tcssa.vqa.conversation import IMAGE_MARK, Conversation, Role, Turn, marks_fit
 from tcssa.vqa.data.faults import (
     EMPTY_ANSWER,
     EMPTY_QUESTION,
@@ -22,7 +22,9 @@ from tcssa.vqa.data.faults import (
     REPEATED_ID,
     Fault,
     FaultError,
+    slides_named,
 )
+from tcssa.vqa.settings import SeveralSlides
 
 _BY_LINE = (".jsonl", ".ndjson")
 _IMAGE = "image"
@@ -52,11 +54,12 @@ class ReadResult:
         return [str(fault) for fault in self.row_faults]
 
 
-def read_conversations(path: Path) -> ReadResult:
+def read_conversations(path: Path, several: SeveralSlides = "error") -> ReadResult:
     """Read conversations; faulty rows are left out, and every fault is listed.
 
     Args:
         path: A JSON list; or an object a line, if it is named ``.jsonl`` or ``.ndjson``.
+        several: What to do with rows about several slides.
 
     Raises:
         TableError: The file cannot be read, or is not a JSON list.
@@ -68,7 +71,7 @@ def read_conversations(path: Path) -> ReadResult:
     for number, row in enumerate(rows, start=1):
         try:
             parsed = _parsed(row, number, path) if by_line else row
-            conversation = _conversation(parsed, number, path)
+            conversation = _conversation(parsed, number, path, several)
         except FaultError as error:
             result.row_faults.append(error.fault)
             continue
@@ -91,7 +94,7 @@ def _parsed(line: str, number: int, path: Path) -> Any:
         raise FaultError(number, MALFORMED, error.reason) from None
 
 
-def _conversation(row: Any, number: int, path: Path) -> Conversation:
+def _conversation(row: Any, number: int, path: Path, several: SeveralSlides) -> Conversation:
     """Parse one row; raise `FaultError` if it cannot be used."""
     if not isinstance(row, dict):
         raise FaultError(number, MALFORMED, f"is a {type(row).__name__}, not an object")
@@ -105,7 +108,7 @@ def _conversation(row: Any, number: int, path: Path) -> Conversation:
         raise FaultError(
             number, MALFORMED, f"'id' must be text or a whole number, found {row_id!r}"
         )
-    slide = _slide(row, said, number)
+    slides = slides_named(_images(row, said), number, _IMAGE, several)
     turns = [_turn(turn, number) for turn in said]
     spoken = turns[1:] if turns[0].role == "system" else turns
     expected: list[Role] = ["user", "assistant"]
@@ -116,16 +119,23 @@ def _conversation(row: Any, number: int, path: Path) -> Conversation:
         raise FaultError(number, EMPTY_QUESTION, "a question is empty")
     if any(not turn.text.strip() for turn in spoken if turn.role == "assistant"):
         raise FaultError(number, EMPTY_ANSWER, "an answer is empty")
+    num_marks = sum(turn.text.count(IMAGE_MARK) for turn in spoken if turn.role == "user")
+    if not marks_fit(num_marks, len(slides)):
+        detail = (
+            f"has {num_marks} {IMAGE_MARK} for {len(slides)} slides; write one for each slide, one "
+            "for all of them, or none"
+        )
+        raise FaultError(number, MALFORMED, detail)
     return Conversation(
         row_id=str(row_id),
-        slide=slide,
+        slides=slides,
         turns=tuple(turns),
         source=f"{path.name}, row {number}",
     )
 
 
-def _slide(row: dict[str, Any], said: list[Any], number: int) -> str:
-    """Return the one slide that a row names, beside its turns or in a part of one."""
+def _images(row: dict[str, Any], said: list[Any]) -> list[Any]:
+    """Return the slides that a row names, beside its turns or in parts of them."""
     found: list[Any] = []
     for name in ("image", "images"):
         images = row.get(name)
@@ -135,9 +145,7 @@ def _slide(row: dict[str, Any], said: list[Any], number: int) -> str:
         for part in content if isinstance(content, list) else ():
             if isinstance(part, dict) and part.get("type") == _IMAGE and _IMAGE in part:
                 found.append(part[_IMAGE])
-    if len(found) != 1 or not isinstance(found[0], str):
-        raise FaultError(number, MALFORMED, f"'image' must name one slide, found {found!r}")
-    return found[0]
+    return found
 
 
 def _turn(turn: Any, number: int) -> Turn:

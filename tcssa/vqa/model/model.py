@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,13 @@ LORA = "lora_"
 """In the name of every module and parameter that LoRA adds."""
 
 
+class SlideSpan(NamedTuple):
+    """A slide among several whose patch features lie behind each other."""
+
+    slide_id: str
+    num_patches: int
+
+
 @dataclass(frozen=True)
 class Batch:
     """Rows, padded to the longest on either side."""
@@ -34,11 +41,15 @@ class Batch:
     labels: Tensor
     """[B, L]: -100 where nothing is learned."""
     visual: list[Tensor]
-    """Each row's visual tokens [V, D], or patch features [N, D]."""
+    """Each row's visual tokens [V, D], or patch features [N, D]; of several slides that are seen
+    one by one those of all, behind each other."""
     slide_ids: list[str]
+    """The slide of each row, or the name of several."""
     positions: Tensor | None = None
     """[1, L], where rows lie behind each other: each token's place in its own row. None where
     every row stands alone."""
+    slides: list[list[SlideSpan]] | None = None
+    """Slides that the patch features of each row are of; None where each row has one."""
     encoded: bool = False
     """True if `visual` holds visual tokens, which go straight to the projector. Patch features go
     through the visual encoder first."""
@@ -210,12 +221,31 @@ class SlideLanguageModel(nn.Module):
         """Return the visual tokens of every row, and the balance loss if the compressor trains."""
         if batch.encoded:
             return batch.visual, None
-        seen = [
-            self.visual(features, slide_id)
+        slides = batch.slides or [
+            [SlideSpan(slide_id, len(features))]
             for features, slide_id in zip(batch.visual, batch.slide_ids, strict=True)
         ]
+        seen = [self.see(*row) for row in zip(batch.visual, slides, strict=True)]
         losses = [loss for _, loss in seen if loss is not None]
         return [tokens for tokens, _ in seen], torch.stack(losses).mean() if losses else None
+
+    def see(self, features: Tensor, slides: Sequence[SlideSpan]) -> tuple[Tensor, Tensor | None]:
+        """Make the visual tokens of slides, those of one behind those of the other.
+
+        Args:
+            features: Patch features of all, behind each other [N, D].
+            slides: The slides, at least one, and how many of the patches are each one's.
+
+        Returns:
+            Visual tokens [V, D], and the mean balance loss of a compressor that trains.
+        """
+        parts = features.split([slide.num_patches for slide in slides])
+        seen = [
+            self.visual(part, slide.slide_id) for part, slide in zip(parts, slides, strict=True)
+        ]
+        losses = [loss for _, loss in seen if loss is not None]
+        tokens = torch.cat([tokens for tokens, _ in seen])
+        return tokens, torch.stack(losses).mean() if losses else None
 
 
 def _trains(part: nn.Module) -> bool:

@@ -4,11 +4,13 @@ Slides are asked about many times, and a frozen compressor gives the same slots 
 numbers instead of the 20 MB of features they come from. ::
 
     FOLDER/<hash of the visual encoder>/<slide_id>.safetensors      tokens [V, D]
+    FOLDER/<hash of the visual encoder>/merged-<hash>.safetensors   tokens of several slides as one
 
 The hash runs over the encoder's kind, configuration and weights, so another compressor has another
 folder. Each file notes the SHA-256 of the features it was made from, with their size and time: a
 file of features that looks untouched is not read again, one that was touched is hashed, and one
-that changed is compressed anew.
+that changed is compressed anew. Merged slides have a file of their own, named by a hash of their
+names, whichever slides of them have one too.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from tcssa.compressor.aggregation import Aggregate, joined
 from tcssa.compressor.checkpoint import read_tensors, write_tensors
 from tcssa.config.settings import RESOLVED_FILE, section_of
 from tcssa.errors import (
@@ -34,13 +37,16 @@ from tcssa.errors import (
 from tcssa.features import open_bag, read_features
 from tcssa.features.feature_set_path import BagRef
 from tcssa.files import atomic
-from tcssa.files.checksums import file_sha256
+from tcssa.files.checksums import file_sha256, params_hash
 from tcssa.files.yaml_file import read_yaml_mapping
 from tcssa.reporter import Reporter
+from tcssa.vqa.model.merging import require_merging
 from tcssa.vqa.model.visual_encoder import VisualEncoder
 
 SLOTS_FOLDER = "slots"
 _TOKENS = "tokens"
+Merged = tuple[Path, ...]
+"""Feature files of slides that are seen as one, in the order of their names."""
 
 
 class Fault(NamedTuple):
@@ -87,7 +93,7 @@ class SlotCache:
 
     def fill(
         self,
-        paths: Sequence[Path],
+        paths: Sequence[Path | Merged],
         reporter: Reporter,
         *,
         rank: int = 0,
@@ -97,14 +103,14 @@ class SlotCache:
         """Make the tokens of all slides that lack them.
 
         Args:
-            paths: Feature files, one a slide.
+            paths: Feature files, one a slide, or of several slides that are seen as one.
             reporter: Shows progress.
             rank: Index of this process, from 0; it makes every ``num_ranks``-th slide.
             num_ranks: Number of processes that fill the cache together.
             faulty: Receives the files whose features cannot be used; None makes them an error.
 
         Returns:
-            The number of slides that were compressed.
+            The number of slides that were compressed, or of several as one.
 
         Raises:
             FeatureFileError: A feature file cannot be read, and ``faulty`` is None.
@@ -116,14 +122,14 @@ class SlotCache:
         missing = [path for path in paths[rank::num_ranks] if not self._holds(path)]
         if not missing:
             return 0
+        num_made = 0
         with reporter.task("slot cache", len(missing), "slides") as task:
             for path in missing:
-                with collecting(path, faulty):
-                    self._make(path)
+                num_made += self._make(path, faulty)
                 task.advance()
-        return len(missing) - len(faulty or ())
+        return num_made
 
-    def tokens(self, path: Path) -> Tensor:
+    def tokens(self, path: Path | Merged) -> Tensor:
         """Return the tokens [V, D] of the slide whose features lie at ``path``; `fill` made them.
 
         Raises:
@@ -147,15 +153,19 @@ class SlotCache:
             )
         return tokens, facts
 
-    def _file(self, path: Path) -> Path:
-        return self.folder / f"{path.stem}.safetensors"
+    def _file(self, path: Path | Merged) -> Path:
+        files = _files(path)
+        if len(files) == 1:
+            return self.folder / f"{files[0].stem}.safetensors"
+        names = params_hash({"merged": [each.stem for each in files]})
+        return self.folder / f"merged-{names[:32]}.safetensors"
 
-    def find(self, path: Path) -> Tensor | None:
+    def find(self, path: Path | Merged) -> Tensor | None:
         """Return the tokens [V, D] of a slide; None unless made from the features there now."""
         found = self._find(path)
         return None if found is None else found[0]
 
-    def _find(self, path: Path) -> tuple[Tensor, dict[str, Any]] | None:
+    def _find(self, path: Path | Merged) -> tuple[Tensor, dict[str, Any]] | None:
         """Find a slide's tokens, and what they were made from."""
         file = self._file(path)
         if not file.exists():
@@ -164,10 +174,10 @@ class SlotCache:
             tokens, facts = self._read(file)
         except CheckpointError:
             return None  # a broken file is made again
-        is_same = facts.get("stamp") == _stamp(path) or facts.get("sha256") == file_sha256(path)
+        is_same = facts.get("stamp") == _stamp(path) or facts.get("sha256") == _sha256(path)
         return (tokens, facts) if is_same else None
 
-    def _holds(self, path: Path) -> bool:
+    def _holds(self, path: Path | Merged) -> bool:
         """Tell whether the tokens are there, made from the features that are there now."""
         found = self._find(path)
         if found is not None and found[1].get("stamp") != _stamp(path):
@@ -175,16 +185,42 @@ class SlotCache:
         return found is not None
 
     @torch.no_grad()
-    def _make(self, path: Path) -> None:
-        sha256 = file_sha256(path)
-        features = feature_tensor(path, self.encoder.patch_dim)
-        device = next(iter(self.encoder.state_dict().values()), torch.empty(0)).device
-        coords = patch_places(path, self.encoder)
-        tokens, _ = self.encoder(features.to(device), path.stem, coords)
-        self._write(path, tokens.float().cpu(), sha256)
+    def _make(self, path: Path | Merged, faulty: dict[Path, Fault] | None) -> bool:
+        """Make the tokens; False where features cannot be used."""
+        files = _files(path)
+        made: list[Tensor | Aggregate] = []
+        hashes = []
+        for file in files:
+            with collecting(file, faulty):
+                hashes.append(file_sha256(file))
+                made.append(self._tokens(file) if len(files) == 1 else self._sums(file))
+        if len(made) < len(files):
+            return False
+        tokens = made[0]
+        if not isinstance(tokens, Tensor):
+            sums = joined([each for each in made if isinstance(each, Aggregate)])
+            tokens = require_merging(self.encoder).refined(sums)
+        self._write(path, tokens.float().cpu(), hashes[0] if len(files) == 1 else hashes)
+        return True
 
-    def _write(self, path: Path, tokens: Tensor, sha256: str) -> None:
-        facts = {"features": path.name, "sha256": sha256, "stamp": _stamp(path)}
+    def _tokens(self, file: Path) -> Tensor:
+        """Make the tokens of one slide."""
+        features, coords = self._features(file), patch_places(file, self.encoder)
+        tokens: Tensor = self.encoder(features, file.stem, coords)[0]
+        return tokens
+
+    def _sums(self, file: Path) -> Aggregate:
+        """Make the sums of one slide among several that are seen as one."""
+        return require_merging(self.encoder).sum_up(self._features(file), None)
+
+    def _features(self, file: Path) -> Tensor:
+        device = next(iter(self.encoder.state_dict().values()), torch.empty(0)).device
+        return feature_tensor(file, self.encoder.patch_dim).to(device)
+
+    def _write(self, path: Path | Merged, tokens: Tensor, sha256: str | list[str]) -> None:
+        names = [file.name for file in _files(path)]
+        features = names[0] if len(names) == 1 else names
+        facts = {"features": features, "sha256": sha256, "stamp": _stamp(path)}
         write_tensors(self._file(path), {_TOKENS: tokens}, facts)
 
 
@@ -250,6 +286,18 @@ def encoder_hash(encoder: VisualEncoder) -> str:
     return digest.hexdigest()
 
 
-def _stamp(path: Path) -> list[Any]:
-    found = BagRef.parse(path).file.stat()
-    return [found.st_size, found.st_mtime_ns]
+def _files(path: Path | Merged) -> Merged:
+    return (path,) if isinstance(path, Path) else path
+
+
+def _sha256(path: Path | Merged) -> str | list[str]:
+    """Return the hash of a slide's features, or those of several slides."""
+    hashes = [file_sha256(file) for file in _files(path)]
+    return hashes[0] if len(hashes) == 1 else hashes
+
+
+def _stamp(path: Path | Merged) -> list[Any]:
+    """Return size and time of a slide's features, or those of several slides."""
+    found = [BagRef.parse(file).file.stat() for file in _files(path)]
+    stamps = [[each.st_size, each.st_mtime_ns] for each in found]
+    return stamps[0] if len(stamps) == 1 else stamps

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tcssa.errors import NothingToLearnError, PromptError, TemplateError
-from tcssa.vqa.conversation import IMAGE_MARK, Turn
+from tcssa.vqa.conversation import IMAGE_MARK, Turn, marks_fit
 from tcssa.vqa.prompts.plain_text import After, TextEncoder
 from tcssa.vqa.prompts.template import ChatTemplate, Piece
 from tcssa.vqa.prompts.wording import OWN
@@ -83,16 +83,18 @@ class PromptBuilder:
         """
         return OWN.turn(text, options)
 
-    def conversation_ids(self, turns: Sequence[Turn], num_visual: int) -> Supervised:
+    def conversation_ids(self, turns: Sequence[Turn], num_visual: int | Sequence[int]) -> Supervised:
         """Tokenise a whole conversation, to learn from.
 
         Args:
             turns: A system prompt, if it has one of its own, then user and assistant by turns.
-            num_visual: Visual tokens of the slide; 0 for a conversation about none.
+            num_visual: Visual tokens of the slide; 0 for a conversation about none. Of several
+                slides those of each, which are 0 where another slide's tokens are of all of them.
 
         Raises:
             NothingToLearnError: The assistant says nothing.
-            PromptError: There is no turn, or user and assistant do not alternate.
+            PromptError: There is no turn, user and assistant do not alternate, or it is not clear
+                where several slides stand.
         """
         ids, learned = self._encode(self.template.pieces(self._checked(turns)), num_visual)
         if not any(learned):
@@ -100,16 +102,16 @@ class PromptBuilder:
         labels = [token if flag else IGNORED for token, flag in zip(ids, learned, strict=True)]
         return Supervised(ids, labels, sum(learned))
 
-    def prompt_ids(self, turns: Sequence[Turn], num_visual: int) -> list[int]:
+    def prompt_ids(self, turns: Sequence[Turn], num_visual: int | Sequence[int]) -> list[int]:
         """Tokenise a conversation up to where the assistant is to speak.
 
         Args:
             turns: As for `conversation_ids`, but the last is the user's.
-            num_visual: Visual tokens of the slide; 0 for a conversation about none.
+            num_visual: As for `conversation_ids`.
 
         Raises:
-            PromptError: There is no turn, user and assistant do not alternate, or the last turn is
-                not the user's.
+            PromptError: There is no turn, user and assistant do not alternate, the last turn is
+                not the user's, or it is not clear where several slides stand.
         """
         checked = self._checked(turns)
         if checked[-1].role != "user":
@@ -132,7 +134,9 @@ class PromptBuilder:
                 raise PromptError(f"turn {place + 1} is the {turn.role}'s, not the {expected}'s")
         return kept
 
-    def _encode(self, pieces: Iterable[Piece], num_visual: int) -> tuple[list[int], list[bool]]:
+    def _encode(
+        self, pieces: Iterable[Piece], num_visual: int | Sequence[int]
+    ) -> tuple[list[int], list[bool]]:
         """Tokenise pieces, and tell which tokens are learned."""
         ids: list[int] = []
         learned: list[bool] = []
@@ -158,23 +162,23 @@ class PromptBuilder:
         return ids, learned
 
     def _stretches(
-        self, pieces: Iterable[Piece], num_visual: int
+        self, pieces: Iterable[Piece], num_visual: int | Sequence[int]
     ) -> Iterator[tuple[str, int | None, bool]]:
         """Yield text and special tokens: the text, the id of a special one, if it is learned."""
-        slide_is_due = True
+        pieces = list(pieces)
+        said = [piece.text for piece in pieces if piece.speaker == "user"]
+        counts = [num_visual] if isinstance(num_visual, int) else num_visual
+        shown = iter(_around_slides(said, counts))
         for piece in pieces:
             if piece.speaker is None:
                 for part, special in self._text.marks(piece.text):
                     yield part, special, piece.is_learned
-            elif piece.speaker == "user" and slide_is_due:
-                slide_is_due = False
-                before, after = _around_slide(piece.text, num_visual)
-                yield before, None, False
-                for _ in range(num_visual):
+                continue
+            user = next(shown, None) if piece.speaker == "user" else None
+            for text, count in [(piece.text, 0)] if user is None else user:
+                yield text, None, piece.is_learned
+                for _ in range(count):
                     yield self.image_token, self.image_token_id, False
-                yield after, None, False
-            else:
-                yield piece.text, None, piece.is_learned
 
     def _id_of(self, token: str) -> int:
         if token not in self._text.special:
@@ -196,12 +200,40 @@ class PromptBuilder:
             )
 
 
-def _around_slide(text: str, num_visual: int) -> tuple[str, str]:
+_Shown = list[tuple[str, int]]
+"""A user's words in pieces, with the visual tokens behind each."""
+
+
+def _around_slide(text: str, num_visual: int) -> _Shown:
     """Split a user's words at the slide; all come after it if nothing marks its place."""
     before, mark, after = text.partition(IMAGE_MARK)
     if not num_visual:
-        return f"{before}{after}".strip() if mark else text, ""
-    return (before, after) if mark else ("", f"\n{text}")
+        return [(f"{before}{after}".strip() if mark else text, 0)]
+    return [(before, num_visual), (after, 0)] if mark else [("", num_visual), (f"\n{text}", 0)]
+
+
+def _around_slides(said: Sequence[str], num_visual: Sequence[int]) -> list[_Shown]:
+    """Split what a user says at the slides: several each at its mark, or all at the only one.
+
+    Raises:
+        PromptError: Several slides have more marks than one, and not one each.
+    """
+    if len(num_visual) == 1:
+        return [_around_slide(text, num_visual[0]) for text in said[:1]]
+    num_marks = sum(text.count(IMAGE_MARK) for text in said)
+    if not marks_fit(num_marks, len(num_visual)):
+        raise PromptError(
+            f"it has {num_marks} {IMAGE_MARK} for {len(num_visual)} slides",
+            hint="write one for each slide, one for all of them, or none",
+        )
+    if num_marks == 0:
+        return [_around_slide(said[0], sum(num_visual)), *([(text, 0)] for text in said[1:])]
+    counts = iter([sum(num_visual)] if num_marks == 1 else num_visual)
+    shown = []
+    for text in said:
+        *before, last = text.split(IMAGE_MARK)
+        shown.append([*((part, next(counts)) for part in before), (last, 0)])
+    return shown
 
 
 def _spare_token(tokenizer: Any, special: Iterable[str], template: ChatTemplate) -> str:

@@ -28,6 +28,7 @@ def split_by_case(
 
     A patient's side follows from its name and the seed alone, so that both stages agree on it,
     whatever rows their files hold. Where chance picks no patient, the nearest one validates.
+    Patients whose slides a row shows together are on the side of the first of them by name.
 
     Args:
         rows: The rows to split.
@@ -39,16 +40,35 @@ def split_by_case(
     """
     if not val_fraction:
         return list(rows), []
-    draws = {row.case_id: seeded_number(seed, row.case_id) / 2**64 for row in rows}
+    first = _first_of_linked(rows)
+    draws = {case: seeded_number(seed, case) / 2**64 for case in sorted(set(first.values()))}
     held_out = {case for case, draw in draws.items() if draw < val_fraction}
     held_out = held_out or {min(draws, key=lambda case: draws[case])}
     if len(held_out) == len(draws):
         raise SplitError(
-            f"all {len(draws)} patients would validate and none would train",
+            f"all {len(first)} patients would validate and none would train",
             hint="give more slides, --val-data, or --val-fraction 0 to validate on none",
         )
-    train = [row for row in rows if row.case_id not in held_out]
-    return train, [row for row in rows if row.case_id in held_out]
+    train = [row for row in rows if first[row.case_ids[0]] not in held_out]
+    return train, [row for row in rows if first[row.case_ids[0]] in held_out]
+
+
+def _first_of_linked(rows: Sequence[Row]) -> dict[str, str]:
+    """Return the first by name of the patients that each one is linked with by rows."""
+    first: dict[str, str] = {}
+
+    def of(case: str) -> str:
+        while first[case] != case:
+            case = first[case]
+        return case
+
+    for row in rows:
+        for case in row.case_ids:
+            first.setdefault(case, case)
+        found = {of(case) for case in row.case_ids}
+        for case in found:
+            first[case] = min(found)
+    return {case: of(case) for case in first}
 
 
 def require_apart(train: Sequence[Row], val: Sequence[Row]) -> None:
@@ -61,7 +81,8 @@ def require_apart(train: Sequence[Row], val: Sequence[Row]) -> None:
     Raises:
         SplitError: A patient has rows on both sides; the first such patients are named.
     """
-    shared = sorted({row.case_id for row in train} & {row.case_id for row in val})
+    sides = [{case for row in rows for case in row.case_ids} for rows in (train, val)]
+    shared = sorted(sides[0] & sides[1])
     if shared:
         raise SplitError(
             f"{counted(len(shared), 'patient')} in both --data and --val-data: "
@@ -106,7 +127,7 @@ def collate(
 
     Args:
         rows: At least one.
-        visual: Gives the visual tokens [V, D], or patch features [N, D], of a row's slide.
+        visual: Gives the visual tokens [V, D], or patch features [N, D], of a row's slides.
         pad_id: The token to pad with; it is masked, and never learned.
         encoded: True if ``visual`` gives tokens.
     """
@@ -124,5 +145,6 @@ def collate(
         labels=labels,
         visual=[visual(row) for row in rows],
         slide_ids=[row.slide_id for row in rows],
+        slides=None if encoded else [list(row.spans) for row in rows],
         encoded=encoded,
     )

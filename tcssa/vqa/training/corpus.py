@@ -12,7 +12,7 @@ from tcssa.files.checksums import params_hash
 from tcssa.vqa.data.slide_index import SlideIndex
 from tcssa.vqa.data.slideinstruct import read_conversations
 from tcssa.vqa.model.model_setup import Parts
-from tcssa.vqa.model.slot_cache import Fault
+from tcssa.vqa.model.slot_cache import Fault, Merged
 from tcssa.vqa.settings import VqaSettings
 from tcssa.vqa.training.batches import require_apart, split_by_case
 from tcssa.vqa.training.rows import (
@@ -40,12 +40,19 @@ class Candidates:
     @property
     def paths(self) -> list[Path]:
         """The feature files of all rows, each once."""
-        return sorted({row.path for row in [*self.train, *self.val]})
+        return sorted({path for row in [*self.train, *self.val] for path in row.paths})
+
+    @property
+    def parts(self) -> list[Path | Merged]:
+        """What the visual encoder is to see, each once: slides, and several as one."""
+        parts = sorted({part for row in [*self.train, *self.val] for part in row.parts})
+        return [part[0] if len(part) == 1 else part for part in parts]
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what tells the features of these rows from others."""
         rows = [*self.train, *self.val]
-        return {"features_hash": params_hash({row.slide_id: row.features_hash for row in rows})}
+        hashes = {name: each for row in rows for name, each in row.features_hashes.items()}
+        return {"features_hash": params_hash(hashes)}
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ def read_candidates(settings: VqaSettings, parts: Parts) -> Candidates:
         raise UsageError("a corpus needs data and features")
     maker = RowMaker(
         parts.prompts,
-        SlideIndex.from_folders(corpus.features),
+        SlideIndex.from_folders(corpus.features, corpus.several),
         parts.model.visual,
         corpus.max_length,
     )
@@ -124,17 +131,17 @@ def make_corpus(
 def _without(
     rows: Sequence[Row], dropped: Sequence[Dropped], faulty: Mapping[Path, Fault]
 ) -> tuple[list[Row], list[Dropped]]:
-    kept = [row for row in rows if row.path not in faulty]
-    more = [
-        Dropped(row.row_id, row.source, row.slide_id, *faulty[row.path])
-        for row in rows
-        if row.path in faulty
-    ]
+    kept, more = [], []
+    for row in rows:
+        if found := [path for path in row.paths if path in faulty]:
+            more.append(Dropped(row.row_id, row.source, row.slide_id, *faulty[found[0]]))
+        else:
+            kept.append(row)
     return kept, [*dropped, *more]
 
 
 def _prepare(path: Path, maker: RowMaker) -> tuple[list[Row], Sequence[Dropped]]:
-    read = read_conversations(path)
+    read = read_conversations(path, maker.slides.several)
     rows, dropped = maker.prepare(read.conversations)
     faulty = {fault.row: fault for fault in read.row_faults if fault.left_out}
     return rows, [

@@ -58,7 +58,7 @@ class VqaFit:
         model: The model, its trainable parts marked, on this process's device.
         train: Rows to learn.
         val: Rows that choose the step that is kept; without any the last step is kept.
-        visual: Gives the visual tokens [V, D], or patch features [N, D], of a row's slide.
+        visual: Gives the visual tokens [V, D], or patch features [N, D], of a row's slides.
         pad_id: A token to pad with.
         settings: How to train.
         folder: The folder of the checkpoint.

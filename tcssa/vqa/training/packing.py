@@ -49,7 +49,7 @@ def collate_packed(
 
     Args:
         rows: At least one.
-        visual: Gives the visual tokens [V, D], or patch features [N, D], of a row's slide.
+        visual: Gives the visual tokens [V, D], or patch features [N, D], of a row's slides.
         encoded: True if ``visual`` gives tokens.
     """
     input_ids = torch.cat([row.input_ids for row in rows]).long()[None]
@@ -59,6 +59,7 @@ def collate_packed(
         labels=torch.cat([row.labels for row in rows]).long()[None],
         visual=[visual(row) for row in rows],
         slide_ids=[row.slide_id for row in rows],
+        slides=None if encoded else [list(row.spans) for row in rows],
         positions=torch.cat([torch.arange(row.length) for row in rows])[None],
         encoded=encoded,
     )

@@ -33,6 +33,11 @@ def require_sources(settings: VqaSettings) -> None:
         raise UsageError(
             "a fresh compressor makes --num-tokens slots, 2 or more, and has no --budget"
         )
+    if corpus.several == "merge" and visual.kind != "tcssa":
+        raise UsageError(
+            f"--several merge adds up slots, and --visual {visual.kind} has none",
+            hint="--several concat puts the tokens of one slide behind those of the other",
+        )
     if visual.budget is not None and visual.kind != "tcssa":
         raise UsageError(f"--budget is of slots, and --visual {visual.kind} has none")
     if options.train_compressor and visual.kind != "tcssa":
@@ -69,6 +74,7 @@ def require_inherited(settings: VqaSettings) -> None:
     asked = settings.model_dump(mode="json")
     told["llm"].pop("llm", None)  # it may lie elsewhere now; its hash is what counts
     told.pop("train")  # another precision is in force, and said
+    told.pop("corpus")  # so is what several slides become
     if "lora" not in told and settings.train.stage == 1:
         told["lora"] = LoraSettings().model_dump(mode="json")  # it has none that options could set
     mine = {part: {name: asked[part][name] for name in told[part]} for part in told}

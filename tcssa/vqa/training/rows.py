@@ -1,6 +1,6 @@
 """Rows of tokens, made from conversations.
 
-A row is a conversation about one slide, as tokens. Rows that cannot be learned from are left out,
+A row is a conversation about one slide, or several together, as tokens. Rows that cannot be learned from are left out,
 counted and listed; none is cut to fit.
 """
 
@@ -31,7 +31,9 @@ from tcssa.features import open_bag
 from tcssa.features.tables import patient_of
 from tcssa.files import atomic
 from tcssa.vqa.conversation import Conversation
+from tcssa.vqa.data.row_slides import RowSlides, find_slides, name_of
 from tcssa.vqa.data.slide_index import SlideIndex
+from tcssa.vqa.model.model import SlideSpan
 from tcssa.vqa.model.slot_cache import fault_of
 from tcssa.vqa.model.visual_encoder import VisualEncoder
 from tcssa.vqa.prompts.prompt import PromptBuilder
@@ -45,16 +47,25 @@ class Row:
     source: str
     """Its place: file and row."""
     slide_id: str
-    case_id: str
-    path: Path
-    """Feature file of the slide."""
+    """The slide, or several with `` + `` between them."""
+    case_ids: tuple[str, ...]
+    """The patients, each once; more than one only where slides of several stand together."""
+    parts: tuple[tuple[Path, ...], ...]
+    """Feature files of the slides that the visual encoder sees as one, part by part."""
     input_ids: Tensor
     """[L], int32; the slide's tokens are placeholders."""
     labels: Tensor
     """[L], int32; -100 where nothing is to be learned."""
     num_targets: int
-    features_hash: str
-    """Hash of the slide's number of patches and of its first one."""
+    features_hashes: dict[str, str]
+    """By slide the hash of its number of patches and of its first one."""
+    spans: tuple[SlideSpan, ...] = ()
+    """The parts by name, with their patches."""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The feature files of all slides."""
+        return tuple(path for part in self.parts for path in part)
 
     @property
     def length(self) -> int:
@@ -107,10 +118,14 @@ class RowMaker:
         return rows, dropped
 
     def _row(self, conversation: Conversation) -> Row:
-        path = self._find(conversation.slide)
-        slide = self._look_into(path)
+        slides = self._find(conversation.slides)
+        seen = {path: self._look_into(path) for path in slides.paths}
+        spans = [
+            SlideSpan(name_of(part), sum(seen[path].num_patches for path in part))
+            for part in slides.parts
+        ]
         try:
-            num_visual = self.visual.num_tokens(slide.num_patches)
+            num_visual = slides.places([self.visual.num_tokens(each.num_patches) for each in spans])
             tokens = self.prompts.conversation_ids(conversation.turns, num_visual)
         except TooManyPatchesError as error:
             raise _NotUsableError("too many patches", str(error)) from None
@@ -124,18 +139,19 @@ class RowMaker:
         return Row(
             row_id=conversation.row_id,
             source=conversation.source,
-            slide_id=path.stem,
-            case_id=patient_of(path.stem),
-            path=path,
+            slide_id=slides.name,
+            case_ids=tuple(dict.fromkeys(patient_of(path.stem) for path in slides.paths)),
+            parts=slides.parts,
             input_ids=torch.tensor(tokens.input_ids, dtype=torch.int32),
             labels=torch.tensor(tokens.labels, dtype=torch.int32),
             num_targets=tokens.num_supervised,
-            features_hash=slide.sample,
+            features_hashes={path.stem: slide.sample for path, slide in seen.items()},
+            spans=tuple(spans),
         )
 
-    def _find(self, slide: str) -> Path:
+    def _find(self, named: Sequence[str]) -> RowSlides:
         try:
-            return self.slides.find(slide)
+            return find_slides(named, self.slides)
         except MissingFeaturesError as error:
             raise _NotUsableError("no features", str(error)) from None
         except AmbiguousFeaturesError as error:

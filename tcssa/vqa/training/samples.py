@@ -51,7 +51,7 @@ def draw_samples(
     Args:
         parts: The model and its prompt builder.
         rows: Rows to choose from, in order.
-        visual: Gives the visual tokens [V, D], or patch features [N, D], of a row's slide.
+        visual: Gives the visual tokens [V, D], or patch features [N, D], of a row's slides.
         encoded: True if ``visual`` gives tokens.
     """
     chosen = list({row.slide_id: row for row in reversed(rows)}.values())[::-1][:NUM_SAMPLES]
@@ -63,7 +63,7 @@ def draw_samples(
         begin, end = _first_answer(row)
         tokens = visual(row).to(device)
         if not encoded:
-            tokens, _ = model.visual(tokens, row.slide_id)
+            tokens, _ = model.see(tokens, row.spans)
         ids = row.input_ids.tolist()
         (answer,) = generate.texts([Prompt(ids[:begin], tokens)])
         asked = generate.decode([token for token in ids[:begin] if token != prompts.image_token_id])

@@ -39,6 +39,7 @@ from tcssa.hub import is_hub_address, local_model
 from tcssa.reporter import Reporter, Silent
 from tcssa.run import ONE_FOLDER_HINT, shows_run, write_run
 from tcssa.training import begun_run, changed_settings, require_unchanged
+from tcssa.vqa.model.merging import require_merging
 from tcssa.vqa.model.model_setup import Parts, load_parts
 from tcssa.vqa.model.slot_cache import (
     SLOTS_FOLDER,
@@ -48,7 +49,7 @@ from tcssa.vqa.model.slot_cache import (
     feature_tensor,
 )
 from tcssa.vqa.settings import VqaSettings, inherited
-from tcssa.vqa.training.corpus import Corpus, make_corpus, read_candidates
+from tcssa.vqa.training.corpus import Candidates, Corpus, make_corpus, read_candidates
 from tcssa.vqa.training.fit import VqaFit
 from tcssa.vqa.training.history import plot_course, plot_history, write_history
 from tcssa.vqa.training.memory import fit_into_memory
@@ -116,7 +117,7 @@ def train(settings: VqaSettings, out: Path, reporter: Reporter) -> dict[str, Any
         reporter = reporter if processes.is_main else Silent()
         settings = _with_precision(settings, out, processes.device, reporter)
         require_attention(settings, processes.device)
-        _say_precision(settings, reporter)
+        _say_changes(settings, reporter)
         return _train(settings, out, reporter, processes)
 
 
@@ -156,6 +157,8 @@ def _train(
     begun = _begun(settings, out)
     require_shards(settings, processes.count)
     parts = load_parts(settings, processes.device)
+    if settings.corpus.several == "merge":
+        require_merging(parts.model.visual)
     if settings.train.pack:
         require_packable(parts.model)
     processes.share_parameters(parts.model.visual)  # k-means may differ between machines
@@ -169,7 +172,7 @@ def _train(
     if writes:
         out.mkdir(parents=True, exist_ok=True)
         atomic.discard_leftovers(out)
-    visual, faulty = _visual_source(settings, parts, rows.paths, out, processes, reporter)
+    visual, faulty = _visual_source(settings, parts, rows, out, processes, reporter)
     corpus = make_corpus(settings, rows, faulty, out if writes else None)
     made_from |= corpus.fingerprint()
     run = {"kind": KIND, "stage": settings.train.stage, "made_from": made_from}
@@ -283,15 +286,20 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     return content
 
 
-def _say_precision(settings: VqaSettings, reporter: Reporter) -> None:
-    """Warn where the language model has another precision than in the run it comes from."""
-    if settings.train.from_run is not None:
-        before = inherited({"train": {"from_run": settings.train.from_run}})["train"]["precision"]
-        if before != settings.train.precision:
-            reporter.warn(
-                f"the language model is {settings.train.precision}, {settings.train.from_run} "
-                f"was trained in {before}"
-            )
+def _say_changes(settings: VqaSettings, reporter: Reporter) -> None:
+    """Tell where precision, or what several slides become, is not as in the run it comes from."""
+    run = settings.train.from_run
+    if run is None:
+        return
+    told = inherited({"train": {"from_run": run}})
+    before = told["train"]["precision"]
+    if before != settings.train.precision:
+        reporter.warn(
+            f"the language model is {settings.train.precision}, {run} was trained in {before}"
+        )
+    before, now = told["corpus"]["several"], settings.corpus.several
+    if before != now:
+        reporter.note(f"--several {now}; {run} was trained with {before}")
 
 
 def _begun(settings: VqaSettings, out: Path) -> dict[str, Any] | None:
@@ -318,7 +326,7 @@ def _require_same(run: dict[str, Any] | None, out: Path, facts: dict[str, Any]) 
 def _visual_source(
     settings: VqaSettings,
     parts: Parts,
-    paths: Sequence[Path],
+    rows: Candidates,
     out: Path,
     processes: Processes,
     reporter: Reporter,
@@ -332,9 +340,10 @@ def _visual_source(
     faulty: dict[Path, Fault] = {}
     if parts.caches_tokens:
         cache = SlotCache(settings.visual.slot_cache or out / SLOTS_FOLDER, encoder)
-        cache.fill(paths, reporter, rank=processes.index, num_ranks=processes.count, faulty=faulty)
+        share = {"rank": processes.index, "num_ranks": processes.count}
+        cache.fill(rows.parts, reporter, faulty=faulty, **share)
     else:
-        mine = paths[processes.index :: processes.count]
+        mine = rows.paths[processes.index :: processes.count]
         with reporter.task("looking at features", len(mine), "slides") as task:
             for path in mine:
                 with collecting(path, faulty):
@@ -342,8 +351,10 @@ def _visual_source(
                 task.advance()
     found = {path: fault for (each,) in processes.gather([faulty]) for path, fault in each.items()}
     if parts.caches_tokens:
-        return lambda row: cache.tokens(row.path), found
-    return lambda row: feature_tensor(row.path, encoder.patch_dim), found
+        return lambda row: torch.cat([cache.tokens(part) for part in row.parts]), found
+    return lambda row: torch.cat(
+        [feature_tensor(path, encoder.patch_dim) for path in row.paths]
+    ), found
 
 
 def _metrics(
@@ -376,4 +387,4 @@ def _metrics(
 
 
 def _num_slides(rows: Sequence[Row]) -> int:
-    return len({row.slide_id for row in rows})
+    return len({path for row in rows for path in row.paths})
