@@ -85,7 +85,7 @@ def row(length: int) -> Row:
     ids[1 : 1 + SLOTS] = 1
     labels = torch.full((length,), IGNORED, dtype=torch.int32)
     labels[-TARGETS:] = 3
-    return Row("r", "s", "S", "S", Path("S.h5"), ids, labels, TARGETS, "")
+    return Row("r", "s", "S", ("S",), ((Path("S.h5"),),), ids, labels, TARGETS, {})
 
 
 def resident(peak: bool) -> float:

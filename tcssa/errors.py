@@ -316,6 +316,16 @@ class AmbiguousFeaturesError(TcssaError):
         super().__init__(f"{slide!r} could be any of {shown}{more}", hint=hint)
 
 
+class RepeatedSlideError(TcssaError):
+    """A row about several slides of which two names mean the same."""
+
+    def __init__(self, names: Sequence[str], path: Path | str) -> None:
+        super().__init__(
+            f"{' and '.join(map(repr, names))} name {path} twice",
+            hint="name each slide of a row once",
+        )
+
+
 class TemplateError(TcssaError):
     """A tokenizer or chat template that prompts cannot be built with."""
 

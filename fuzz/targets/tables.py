@@ -29,7 +29,7 @@ from tcssa_runtimes.archive import inputs
 _TEXT = ("tcssa.files.table", "tcssa.files.text")
 _QUESTIONS = [
     Question(
-        row_id=name, slide="S", text="?", options=("one", "two"), answer="A", answer_text="one",
+        row_id=name, slides=("S",), text="?", options=("one", "two"), answer="A", answer_text="one",
         categories={}, source="x",
     )
     for name in "12"

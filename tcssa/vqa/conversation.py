@@ -81,8 +81,7 @@ class Question:
 
 
 def marks_fit(num_marks: int, num_slides: int) -> bool:
-    """Tell whether it is clear where slides stand: one mark is theirs together, no mark is before
-    everything, and else each has its own.
+    """Tell whether marks say where slides stand: no mark or one for all together, or one for each.
 
     Args:
         num_marks: The marks ``<image>`` in what the user says, over all turns.

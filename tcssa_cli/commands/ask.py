@@ -108,7 +108,7 @@ def _require_one_slide(places: Mapping[str, Any], settings: AskSettings) -> None
             "one slide is needed: its --features, the --slide itself, or its --tokens",
             hint="give one of these",
         )
-    if not places["features"] and settings.several != "error":
+    if not places["features"] and settings.several is not None:
         raise UsageError("--several is for slides that are given as --features")
     if places["slide"] is None and (settings.slide_mpp, settings.encoder) != (None, None):
         raise UsageError("--slide-mpp and --encoder are for a --slide that is extracted here")

@@ -43,8 +43,9 @@ def check_data(
     several: Annotated[
         SeveralSlides,
         typer.Option(
-            help="Where a question names a patient with several slides: report an error, take the "
-            "slide DX1 (dx1), or the first by name (first)."
+            help="Where a row is about several slides, or names a patient with several: report it "
+            "(error), see all as one (merge), or one behind the other (concat); of a patient also "
+            "take the slide DX1 (dx1), or the first by name (first)."
         ),
     ] = "error",
     train: Annotated[

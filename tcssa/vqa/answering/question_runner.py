@@ -26,7 +26,7 @@ from tcssa.vqa.answering.generate import Generate
 from tcssa.vqa.answering.permutation import shifted, unshifted
 from tcssa.vqa.answering.prefill import Prompt
 from tcssa.vqa.answering.reply import Method, Reply
-from tcssa.vqa.conversation import Question
+from tcssa.vqa.conversation import IMAGE_MARK, Question, Turn
 from tcssa.vqa.prompts.wording import OWN, Wording
 
 if TYPE_CHECKING:
@@ -99,20 +99,30 @@ class Asker:
         self.context, self.permute, self.wording = context, permute, wording
 
     def ask(
-        self, questions: Sequence[Question], visual: Tensor, other: tuple[str, Tensor] | None
+        self,
+        questions: Sequence[Question],
+        visual: Tensor,
+        other: tuple[str, Tensor] | None,
+        places: Sequence[Sequence[int]] | None = None,
     ) -> list[AnswerRecord]:
-        """Ask a slide's questions.
+        """Ask a slide's questions, or those about the same slides together.
 
         Args:
             questions: All about this slide.
-            visual: The slide's visual tokens [V, D].
+            visual: The slide's visual tokens [V, D]; of several those of all.
             other: Name and visual tokens of another slide, for the control; None if there is none.
+            places: Of each question, how many tokens stand at each slide that it names; None where
+                each names one.
 
         Returns:
             The answer to each question, in their order.
         """
         num_visual = len(visual)
-        prepared = {q.row_id: self.prepare(q.text, q.options, num_visual) for q in questions}
+        counts = places or [[num_visual]] * len(questions)
+        prepared = {
+            q.row_id: self.prepare(q.text, q.options, *count)
+            for q, count in zip(questions, counts, strict=True)
+        }
         fitting = [q for q in questions if prepared[q.row_id].length <= self.context]
         texts = self._texts(
             {q.row_id: prepared[q.row_id] for q in fitting if not q.options}, visual
@@ -134,19 +144,22 @@ class Asker:
                 records.append(unanswered(question, "too_long", why, num_visual=num_visual))
         return records
 
-    def prepare(self, text: str, options: Sequence[str], num_visual: int) -> PreparedQuestion:
+    def prepare(self, text: str, options: Sequence[str], *num_visual: int) -> PreparedQuestion:
         """Render and tokenise a question about a slide, in every order that is to be asked.
 
         Args:
-            text: The question.
+            text: The question; one about several slides may mark the place of each.
             options: Its options, as the file has them; none for an open question.
-            num_visual: Visual tokens of the slide, at least 1.
+            num_visual: Visual tokens of the slide, at least 1; or of each of several.
         """
         orders = []
+        marks = len(num_visual) > 1 and not options and text.count(IMAGE_MARK)
+        marked = marks == len(num_visual)
         for shift in range(len(options) if self.permute and options else 1):
             shown = shifted(options, shift)
             turn = self.wording.turn(text, shown if self.method.shows_options else ())
-            orders.append(Order(shift, shown, self.prompts.prompt_ids([turn], num_visual)))
+            turn, where = (Turn("user", text), num_visual) if marked else (turn, sum(num_visual))
+            orders.append(Order(shift, shown, self.prompts.prompt_ids([turn], where)))
         room = self.method.room(options) if options else self.writer.room()
         return PreparedQuestion(orders, room)
 

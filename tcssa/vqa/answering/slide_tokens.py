@@ -1,9 +1,9 @@
-"""The visual tokens of a benchmark's slides, made as they are needed."""
+"""The visual tokens of a benchmark's slides, made as they are needed; of several as one, too."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from tcssa.compressor.aggregation import Aggregate
+from tcssa.compressor.aggregation import Aggregate, joined
 from tcssa.errors import (
     FeatureDimError,
     FeatureFileError,
@@ -23,6 +23,8 @@ from tcssa.features import open_bag
 from tcssa.features.feature_set_path import BagRef
 from tcssa.files.checksums import params_hash
 from tcssa.vqa.answering.answer_record import Status
+from tcssa.vqa.data.row_slides import RowSlides, name_of
+from tcssa.vqa.model.merging import require_merging
 from tcssa.vqa.model.slot_cache import cache_of_run, feature_tensor, patch_places
 from tcssa.vqa.model.visual_encoders import SlotVisual
 
@@ -34,11 +36,12 @@ _KEPT = 3
 
 
 class UnusableSlideError(Exception):
-    """A slide that no question can be asked about: a status, and why."""
+    """A slide that no question can be asked about: a status, why, and its feature file."""
 
-    def __init__(self, status: Status, message: str) -> None:
+    def __init__(self, status: Status, message: str, path: Path) -> None:
         super().__init__(message)
         self.status: Status = status
+        self.path = path
 
 
 class SlideTokens:
@@ -46,45 +49,48 @@ class SlideTokens:
 
     Args:
         loaded: The model.
-        paths: The feature file of each slide, by the file's stem.
 
     Attributes:
-        made: Slides whose tokens were made here.
+        made: Slides whose tokens were made here; of merged slides the name of all.
         cached: Slides whose tokens came from the cache.
     """
 
-    def __init__(self, loaded: LoadedVqa, paths: Mapping[str, Path]) -> None:
-        self.loaded, self.paths = loaded, dict(paths)
+    def __init__(self, loaded: LoadedVqa) -> None:
+        self.loaded = loaded
         self.cache = cache_of_run(loaded.folder, loaded.model.visual)
         self.made: set[str] = set()
         self.cached: set[str] = set()
-        self._kept: OrderedDict[str, Tensor] = OrderedDict()
+        self._kept: OrderedDict[tuple[tuple[Path, ...], ...], list[Tensor]] = OrderedDict()
 
-    def of(self, slide: str) -> Tensor:
-        """Return a slide's visual tokens [V, D].
+    def of(self, slides: RowSlides) -> list[Tensor]:
+        """Return the visual tokens [V, D] of a slide, or of each part of several.
+
+        Args:
+            slides: The slide, or several that are shown together.
 
         Raises:
             UnusableSlideError: Its file is broken, holds no patch, or more than the model shows.
             FeatureDimError: Its features are of another length than the model's.
             UsageError: Its features are of another encoder than the model's.
         """
-        if slide not in self._kept:
-            self._kept[slide] = self._tokens(slide)
+        if slides.parts not in self._kept:
+            self._kept[slides.parts] = [self._tokens(part) for part in slides.parts]
             if len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
-        return self._kept[slide]
+        return self._kept[slides.parts]
 
-    def _tokens(self, slide: str) -> Tensor:
-        path = self.paths[slide]
-        with _usable(path):
-            _require_patches(self.loaded, path)
-            found = None if self.cache is None else self.cache.find(path)
+    def _tokens(self, part: tuple[Path, ...]) -> Tensor:
+        for path in part:
+            with _usable(path):
+                _require_patches(self.loaded, path)
+        with _usable(part[0]):
+            found = None if self.cache is None else self.cache.find(part)
             if found is not None:
-                self.cached.add(slide)
+                self.cached.add(name_of(part))
                 return found.to(self.loaded.device)
-        tokens = see_slide(self.loaded, path).tokens
-        self.made.add(slide)
-        return tokens
+        seen = see_slide(self.loaded, part[0]) if len(part) == 1 else see_merged(self.loaded, part)
+        self.made.add(name_of(part))
+        return seen.tokens
 
 
 def features_fingerprint(paths: Mapping[str, Path]) -> str:
@@ -127,7 +133,31 @@ def see_slide(loaded: LoadedVqa, path: Path) -> SeenSlide:
     try:
         return SeenSlide(visual(features, path.stem, coords)[0], None)
     except TooManyPatchesError as error:
-        raise UnusableSlideError("too_long", f"{path.name}: {error}") from None
+        raise UnusableSlideError("too_long", f"{path.name}: {error}", path) from None
+
+
+@torch.no_grad()
+def see_merged(loaded: LoadedVqa, paths: Sequence[Path]) -> SeenSlide:
+    """Make the visual tokens that the patches of several slides make together.
+
+    Args:
+        loaded: The model.
+        paths: The slides' feature files.
+
+    Raises:
+        UnusableSlideError: A file is broken, or holds no patch.
+        FeatureDimError: Features are of another length than the model's.
+        UsageError: Features are of another encoder than the model's, or its tokens do not add up.
+    """
+    visual = require_merging(loaded.model.visual)
+    parts = []
+    for path in paths:
+        with _usable(path):
+            _require_patches(loaded, path)
+            features = feature_tensor(path, visual.patch_dim)
+        parts.append(visual.sum_up(features.to(loaded.device), None))
+    sums = joined(parts)
+    return SeenSlide(visual.refined(sums), sums)
 
 
 def _require_patches(loaded: LoadedVqa, path: Path) -> None:
@@ -135,7 +165,7 @@ def _require_patches(loaded: LoadedVqa, path: Path) -> None:
     with open_bag(path) as bag:
         num_patches, encoder = bag.num_patches, bag.encoder
     if num_patches == 0:
-        raise UnusableSlideError("no_features", f"{path.name} holds no patch")
+        raise UnusableSlideError("no_features", f"{path.name} holds no patch", path)
     require_encoder(loaded, path, encoder)
 
 
@@ -147,7 +177,7 @@ def _usable(path: Path) -> Iterator[None]:
     except FeatureDimError:
         raise
     except (FeatureFileError, NonFiniteFeatureError) as error:
-        raise UnusableSlideError("bad_features", str(error)) from None
+        raise UnusableSlideError("bad_features", str(error), path) from None
 
 
 def require_encoder(loaded: LoadedVqa, path: Path, encoder: str | None) -> None:

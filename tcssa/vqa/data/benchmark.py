@@ -62,9 +62,7 @@ class Benchmark:
         return [str(fault) for fault in self.row_faults]
 
 
-def read_benchmark(
-    kind: BenchmarkKind, path: Path, several: SeveralSlides = "error"
-) -> Benchmark:
+def read_benchmark(kind: BenchmarkKind, path: Path, several: SeveralSlides = "error") -> Benchmark:
     """Read a benchmark; faulty rows are left out, and every fault is listed.
 
     Args:

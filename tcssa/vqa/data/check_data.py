@@ -17,6 +17,7 @@ from tcssa.errors import (
     FeatureFileError,
     MissingFeaturesError,
     NonFiniteFeatureError,
+    RepeatedSlideError,
     UsageError,
 )
 from tcssa.features import read_features
@@ -26,6 +27,7 @@ from tcssa.vqa.conversation import Conversation, Question
 from tcssa.vqa.data.benchmark import read_benchmark
 from tcssa.vqa.data.faults import Fault
 from tcssa.vqa.data.lengths import LengthLimit, measure_lengths
+from tcssa.vqa.data.row_slides import find_slides
 from tcssa.vqa.data.slide_index import SlideIndex
 from tcssa.vqa.data.slideinstruct import read_conversations
 from tcssa.vqa.settings import FileKind, SeveralSlides
@@ -79,7 +81,7 @@ def check_data(
         path: The file.
         kind: ``conversations``, or the benchmark it is.
         features: Folders of patch features, if they are to be looked for; all are read.
-        several: What to do where a patient has several slides.
+        several: What to do with rows about several slides, and patients who have several.
         other: The file of the other side, training or test, which must share no patient.
         other_kind: Kind of the file ``other``.
         limit: A language model's limit to the length of conversations; None measures no length.
@@ -97,33 +99,34 @@ def check_data(
             hint="leave --llm out; eval counts questions that are too long",
         )
     reporter = reporter or Silent()
-    num_rows, rows, faults = _read(path, kind)
+    num_rows, rows, faults = _read(path, kind, several)
     findings = _grouped((fault.kind, f"row {fault.row}: {fault.detail}") for fault in faults)
     dims: Counter[int] = Counter()
-    slides = sorted({row.slide for row in rows})
-    if features:
-        index = SlideIndex.from_folders(features, several)
+    slides = sorted({slide for row in rows for slide in row.slides})
+    index = SlideIndex.from_folders(features, several) if features else None
+    if index is not None:
         found, dims = _features(slides, index, reporter)
-        findings += found
+        findings += [*found, *_repeated(rows, index)]
     longest = None
     if limit is not None:
         told = [row for row in rows if isinstance(row, Conversation)]
-        longest, too_long = measure_lengths(told, limit, reporter)
+        longest, too_long = measure_lengths(told, limit, reporter, several, index)
         findings += _grouped(too_long)
     if other is not None:
-        _, others, _ = _read(other, other_kind)
-        findings += _shared_patients(slides, {row.slide for row in others}, other)
+        _, others, _ = _read(other, other_kind, "concat")
+        named = {slide for row in others for slide in row.slides}
+        findings += _shared_patients(slides, named, other)
     return DataCheck(path, num_rows, len(rows), len(slides), dict(dims), findings, longest)
 
 
 def _read(
-    path: Path, kind: FileKind
+    path: Path, kind: FileKind, several: SeveralSlides
 ) -> tuple[int, Sequence[Conversation | Question], Sequence[Fault]]:
     """Return the number of rows, those that can be used, and the faults."""
     if kind == "conversations":
-        read = read_conversations(path)
+        read = read_conversations(path, several)
         return read.num_rows, read.conversations, read.row_faults
-    benchmark = read_benchmark(kind, path)
+    benchmark = read_benchmark(kind, path, several)
     return benchmark.num_rows, benchmark.questions, benchmark.row_faults
 
 
@@ -135,7 +138,7 @@ def _features(
     with reporter.task("reading features", len(slides), "slides") as task:
         for slide in slides:
             try:
-                features = read_features(index.find(slide))
+                shapes = {path.stem: read_features(path).shape for path in index.find(slide)}
             except MissingFeaturesError as error:
                 wrong.append(("no features", str(error)))
             except AmbiguousFeaturesError as error:
@@ -145,10 +148,12 @@ def _features(
             except NonFiniteFeatureError as error:
                 wrong.append(("features not finite", str(error)))
             else:
-                if len(features):
-                    dims[slide] = features.shape[1]
-                else:
-                    wrong.append(("no patches", slide))
+                for stem, shape in shapes.items():
+                    name = slide if len(shapes) == 1 else stem
+                    if shape[0]:
+                        dims[name] = shape[1]
+                    else:
+                        wrong.append(("no patches", name))
             task.advance()
     counts = Counter(dims.values())
     if len(counts) > 1:
@@ -159,6 +164,19 @@ def _features(
             if dim != usual
         ]
     return _grouped(wrong), counts
+
+
+def _repeated(rows: Sequence[Conversation | Question], index: SlideIndex) -> list[Finding]:
+    """List the rows that name one slide in two ways, as by itself and by its patient."""
+    wrong = []
+    for row in rows:
+        try:
+            find_slides(row.slides, index)
+        except RepeatedSlideError as error:
+            wrong.append(("slide stands twice", f"{row.source}: {error}"))
+        except (MissingFeaturesError, AmbiguousFeaturesError):  # told of by slide
+            continue
+    return _grouped(wrong)
 
 
 def _shared_patients(slides: Iterable[str], others: Iterable[str], other: Path) -> list[Finding]:

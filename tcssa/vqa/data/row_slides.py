@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tcssa.errors import AmbiguousFeaturesError
+from tcssa.errors import RepeatedSlideError
 from tcssa.vqa.conversation import SLIDES_BETWEEN
 from tcssa.vqa.data.slide_index import SlideIndex
 
@@ -62,14 +62,13 @@ def find_slides(named: Sequence[str], index: SlideIndex) -> RowSlides:
 
     Raises:
         MissingFeaturesError: No file belongs to a slide.
-        AmbiguousFeaturesError: Several files belong to one, or two names mean the same slide.
+        AmbiguousFeaturesError: Several files belong to one.
+        RepeatedSlideError: Two names mean the same slide.
     """
     found = [index.find(slide) for slide in named]
     paths = [path for each in found for path in each]
     if twice := [path for path in paths if paths.count(path) > 1]:
-        raise AmbiguousFeaturesError(
-            SLIDES_BETWEEN.join(named), twice[:1], hint="name each slide of a row once"
-        )
+        raise RepeatedSlideError(named, twice[0])
     if index.several == "merge":
         merged = tuple(sorted(paths, key=lambda path: path.stem))
         return RowSlides((merged,), (1, *[0] * (len(named) - 1)))

@@ -1,8 +1,9 @@
 """Rows of the benchmarks: SlideBench-VQA (TCGA), SlideBench-VQA (BCNB) and WSI-VQA.
 
 SlideBench is CSV: ``ID,Slide,…,Question,A,B,C,D,Answer``, the answer a letter; options C and D may
-be empty in BCNB; several slides stand in ``Slide`` with a semicolon between them. WSI-VQA is JSON: ``{"Id", "Question", "Choice", "Answer"}``, the answer the text
-of an option; without ``Choice`` the question is open. Its ``Id`` is the patient, or a list.
+be empty in BCNB; several slides stand in ``Slide`` with a semicolon between them. WSI-VQA is JSON:
+``{"Id", "Question", "Choice", "Answer"}``, the answer the text of an option; without ``Choice`` the
+question is open. Its ``Id`` is the patient, or a list of patients or slides.
 """
 
 from __future__ import annotations

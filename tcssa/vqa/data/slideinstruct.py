@@ -2,8 +2,8 @@
 
 A JSON list, or a line each, of ``{"id", "image": ["./BLCA/TCGA-….csv"], "conversations": [{"from",
 "value"}]}``, or of ``{"images": ["…"], "messages": [{"role", "content"}]}``, whose content is text
-or a list of parts, text and images. Several images are slides that a row is about together. Captions (stage 1) and question answering (stage 2) come in
-these forms.
+or a list of parts, text and images. Several images are slides that a row is about together.
+Captions (stage 1) and question answering (stage 2) come in these forms.
 """
 
 from __future__ import annotations

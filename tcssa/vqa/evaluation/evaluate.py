@@ -19,6 +19,7 @@ from tcssa.errors import (
     AmbiguousFeaturesError,
     MissingFeaturesError,
     ProcessesError,
+    RepeatedSlideError,
     UsageError,
     counted,
 )
@@ -30,6 +31,7 @@ from tcssa.vqa.answering.controls import circle, others
 from tcssa.vqa.answering.slide_tokens import features_fingerprint
 from tcssa.vqa.conversation import Question
 from tcssa.vqa.data.benchmark import Benchmark, read_benchmark
+from tcssa.vqa.data.row_slides import RowSlides, find_slides
 from tcssa.vqa.data.slide_index import SlideIndex
 from tcssa.vqa.endpoint.endpoint_settings import EndpointOptions
 from tcssa.vqa.evaluation.ask_job import AskJob, LostSlide, RunPlace
@@ -42,9 +44,17 @@ from tcssa.vqa.evaluation.report import (
     write_report,
 )
 from tcssa.vqa.evaluation.slide_asking import SlideAnswers, SlideAsker, SlideQuestions
+from tcssa.vqa.model.merging import require_merging
+from tcssa.vqa.model.run_file import trained_several
 from tcssa.vqa.model.slot_cache import cache_of_run
 from tcssa.vqa.prompts.wording import Wording, read_wording
-from tcssa.vqa.settings import OWN_PROMPT, BenchmarkKind, EvalOptions, LanguageModelOptions
+from tcssa.vqa.settings import (
+    OWN_PROMPT,
+    TOGETHER,
+    BenchmarkKind,
+    EvalOptions,
+    LanguageModelOptions,
+)
 
 _OnAnswers = Callable[[SlideAnswers | LostSlide], None]
 _Ask = Callable[[Sequence[SlideQuestions], _OnAnswers, Reporter], list[Share]]
@@ -93,12 +103,13 @@ def evaluate(
         EndpointError: A server is to answer, and does not.
         ProcessesError: Workers died on a slide again and again; the other answers are kept.
     """
-    options = options or EvalOptions()
-    benchmark = read_benchmark(kind, file)
+    options = _with_several(options or EvalOptions(), run, reporter)
+    several = options.several or "error"
+    benchmark = read_benchmark(kind, file, several)
     questions = benchmark.questions[: options.limit]
     _require_orders(options, questions, file)
     warn_of_faults(benchmark, reporter)
-    index = SlideIndex.from_folders(features, options.several)
+    index = SlideIndex.from_folders(features, several)
     place = RunPlace(run, source or LanguageModelOptions(), endpoint or EndpointOptions())
     model = _opened(place, options, device, crew)
     plan = _plan(questions, index)
@@ -121,8 +132,25 @@ def _require_orders(options: EvalOptions, questions: Sequence[Question], file: P
         )
 
 
+def _with_several(options: EvalOptions, run: Path, reporter: Reporter) -> EvalOptions:
+    """Settle what several slides become: what is asked for, else what they became in training."""
+    trained = trained_several(run)
+    if options.several is not None:
+        if options.several != trained and trained != "error":
+            reporter.note(f"--several {options.several}; the run was trained with {trained}")
+        return options
+    if trained != "error":
+        reporter.note(f"--several {trained}, as the run was trained")
+    return options.model_copy(update={"several": trained})
+
+
 def _warn_of_chosen(num_chosen: int, options: EvalOptions, reporter: Reporter) -> None:
-    if num_chosen:
+    if num_chosen and options.several in TOGETHER:
+        reporter.note(
+            f"{num_chosen} patients have several slides; all of each were shown "
+            f"(--several {options.several})"
+        )
+    elif num_chosen:
         reporter.warn(
             f"{num_chosen} patients have several slides; of each one was taken "
             f"(--several {options.several})"
@@ -134,39 +162,44 @@ class _Plan:
     """Assignment of questions to feature files."""
 
     questions: list[Question]
-    by_slide: dict[str, list[Question]]
-    """Questions by the stem of their slide's feature file."""
-    paths: dict[str, Path]
+    by_slide: dict[str, list[tuple[Question, RowSlides]]]
+    """Questions by the name of their slide, or of several together."""
     lost: list[AnswerRecord]
     """The answers to questions whose slide has no file or several."""
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """The feature files of all slides, by their stems."""
+        asked = [slides for each in self.by_slide.values() for _, slides in each]
+        return {path.stem: path for slides in asked for path in slides.paths}
 
     def slides(self) -> list[SlideQuestions]:
         """Return the slides with their questions, along the circle."""
         order = circle(self.by_slide)
-        other_of = others(order)
+        slides = {name: asked[0][1] for name, asked in self.by_slide.items()}
+        other_of = others(order, {name: each.paths for name, each in slides.items()})
         return [
             SlideQuestions(
-                name,
-                self.paths[name],
-                tuple(self.by_slide[name]),
-                (other_of[name], self.paths[other_of[name]]) if name in other_of else None,
+                slides[name],
+                tuple(question for question, _ in self.by_slide[name]),
+                tuple(each.images for _, each in self.by_slide[name]),
+                slides.get(other_of.get(name, "")),
             )
             for name in order
         ]
 
 
 def _plan(questions: Sequence[Question], index: SlideIndex) -> _Plan:
-    plan = _Plan(list(questions), {}, {}, [])
+    plan = _Plan(list(questions), {}, [])
     for question in questions:
         try:
-            path = index.find(question.slide)
+            slides = find_slides(question.slides, index)
         except MissingFeaturesError as error:
             plan.lost.append(unanswered(question, "no_features", str(error)))
-        except AmbiguousFeaturesError as error:
+        except (AmbiguousFeaturesError, RepeatedSlideError) as error:
             plan.lost.append(unanswered(question, "ambiguous_features", str(error)))
         else:
-            plan.paths[path.stem] = path
-            plan.by_slide.setdefault(path.stem, []).append(question)
+            plan.by_slide.setdefault(slides.name, []).append((question, slides))
     return plan
 
 
@@ -186,6 +219,8 @@ def _opened(place: RunPlace, options: EvalOptions, device: str, crew: Crew | Non
     """Open the model; with a crew only to know it, since each worker has its own."""
     wording = read_wording(options.prompt)
     loaded, served = place.open(device if crew is None else "cpu")
+    if options.several == "merge":
+        require_merging(loaded.model.visual)
     if crew is None:
         ask = _alone(SlideAsker(loaded, served, options, wording))
     else:

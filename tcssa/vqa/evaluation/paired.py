@@ -166,7 +166,7 @@ def _closed(report: Report, reporter: Reporter) -> Mapping[str, Question] | None
     if not path.is_file() or file_sha256(path) != told["sha256"]:
         reporter.warn(f"{path}: the question file is not there any more; no categories are shown")
         return None
-    questions = read_benchmark(told["kind"], path).questions
+    questions = read_benchmark(told["kind"], path, "concat").questions  # all that can be asked
     return {question.row_id: question for question in questions if question.options}
 
 

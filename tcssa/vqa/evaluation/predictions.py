@@ -12,7 +12,7 @@ from tcssa.features.tables import slide_name
 from tcssa.files.checksums import file_sha256
 from tcssa.vqa.answering.answer_parser import parse_answer
 from tcssa.vqa.answering.answer_record import Status
-from tcssa.vqa.conversation import IMAGE_MARK, Question, same_words
+from tcssa.vqa.conversation import IMAGE_MARK, SLIDES_BETWEEN, Question, same_words
 from tcssa.vqa.data.slide_index import without_uuid
 from tcssa.vqa.evaluation.answer_file import AnswerFile, Given, read_answers
 from tcssa.vqa.evaluation.metrics import Record
@@ -115,8 +115,9 @@ def _rows_of(
 
 
 def _key(slide: str | None, question: str | None) -> tuple[str, str]:
-    """Return what is the same for a slide and a question however they are spelt."""
-    name = without_uuid(slide_name(slide or ""))[0]
+    """Return what is the same for a slide, or several, and a question however they are spelt."""
+    slides = (slide or "").split(SLIDES_BETWEEN)
+    name = SLIDES_BETWEEN.join(without_uuid(slide_name(each))[0] for each in slides)
     return name.lower(), same_words((question or "").replace(IMAGE_MARK, " "))
 
 

@@ -54,7 +54,7 @@ def evaluate_predictions(
         RunError: ``out`` holds the answers of a model, which would be lost.
     """
     _require_no_models_answers(out / ANSWERS_FILE)
-    benchmark = read_benchmark(kind, file)
+    benchmark = read_benchmark(kind, file, "concat")  # a row of several slides is as good here
     warn_of_faults(benchmark, reporter)
     read = read_predictions(predictions, benchmark.questions, column)
     _tell(read, reporter)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+
+import torch
 
 from tcssa.vqa.answering.answer_record import AnswerRecord, unanswered
 from tcssa.vqa.answering.question_runner import Asker
 from tcssa.vqa.answering.reply import Method
 from tcssa.vqa.answering.slide_tokens import SlideTokens, UnusableSlideError
 from tcssa.vqa.conversation import Question
+from tcssa.vqa.data.row_slides import RowSlides, name_of
 from tcssa.vqa.endpoint.asked_model import ways_of
 from tcssa.vqa.endpoint.served_model import ServedModel
 from tcssa.vqa.model.run import LoadedVqa
@@ -20,14 +22,19 @@ from tcssa.vqa.settings import EvalOptions
 
 @dataclass(frozen=True)
 class SlideQuestions:
-    """The questions about a slide, and the other slide that its control sees."""
+    """The questions about a slide, or several together, and the other that the control sees."""
 
-    slide_id: str
-    """The stem of the slide's feature file."""
-    path: Path
+    slides: RowSlides
     questions: tuple[Question, ...]
-    other: tuple[str, Path] | None
-    """Name and feature file of the other slide; None where there is one slide."""
+    images: tuple[tuple[int, ...], ...]
+    """Of each question, the parts of each slide or patient that it names; see `RowSlides`."""
+    other: RowSlides | None
+    """The other slide, or several together; None where all others share a slide with it."""
+
+    @property
+    def slide_id(self) -> str:
+        """The slide by its feature file, or all of them."""
+        return self.slides.name
 
 
 @dataclass(frozen=True)
@@ -73,30 +80,29 @@ class SlideAsker:
             permute=options.permute,
             wording=wording,
         )
-        self._tokens = SlideTokens(loaded, {})
+        self._tokens = SlideTokens(loaded)
 
     def ask(self, slide: SlideQuestions) -> SlideAnswers:
         """Ask all questions of a slide, so that a resumed slide is batched as it was before."""
-        tokens, name = self._tokens, slide.slide_id
-        tokens.paths[name] = slide.path
-        if slide.other is not None:
-            tokens.paths[slide.other[0]] = slide.other[1]
-        records = self._records(slide)
-        seen = {name} if slide.other is None else {name, slide.other[0]}
+        tokens, records = self._tokens, self._records(slide)
+        both = [slide.slides] if slide.other is None else [slide.slides, slide.other]
+        seen = {name_of(part) for slides in both for part in slides.parts}
         return SlideAnswers(
-            name, records, frozenset(tokens.cached & seen), frozenset(tokens.made & seen)
+            slide.slide_id, records, frozenset(tokens.cached & seen), frozenset(tokens.made & seen)
         )
 
     def _records(self, slide: SlideQuestions) -> list[AnswerRecord]:
         questions: Sequence[Question] = slide.questions
         try:
-            visual = self._tokens.of(slide.slide_id)
+            parts = self._tokens.of(slide.slides)
         except UnusableSlideError as error:
             return [unanswered(question, error.status, str(error)) for question in questions]
         other = None
         if slide.other is not None:
             try:
-                other = slide.other[0], self._tokens.of(slide.other[0])
+                other = slide.other.name, torch.cat(self._tokens.of(slide.other))
             except UnusableSlideError:
                 other = None
-        return self._asker.ask(questions, visual, other)
+        lengths = [len(part) for part in parts]
+        places = [replace(slide.slides, images=each).places(lengths) for each in slide.images]
+        return self._asker.ask(questions, torch.cat(parts), other, places)

@@ -23,8 +23,9 @@ from tcssa.vqa.explain.slide_extraction import extract_slide
 from tcssa.vqa.explain.slide_session import Answer, SlideOracle, check_question
 from tcssa.vqa.explain.stored_tokens import take_tokens
 from tcssa.vqa.model.run import LoadedVqa
+from tcssa.vqa.model.run_file import trained_several
 from tcssa.vqa.model.visual_encoders import SlotVisual
-from tcssa.vqa.settings import VQA_FILE, LanguageModelOptions
+from tcssa.vqa.settings import TOGETHER, VQA_FILE, LanguageModelOptions
 
 
 def answer_question(
@@ -67,7 +68,9 @@ def answer_question(
     settings = settings or AskSettings()
     check_question(question, options)
     if features is not None and not isinstance(features, Path):
-        check_slides(features, settings.several)
+        if len(features) > 1:
+            settings = _with_several(settings, run, reporter)
+        check_slides(features, settings.several or "error")
     job = None if out is None else out / "job"
     with opened_slide(
         run, reporter, settings, features=features, slide=slide, tokens=tokens, job=job
@@ -80,6 +83,19 @@ def answer_question(
         if out is not None and answer.several is not None:
             reporter.note("no picture is drawn of several slides")
         return answer, None if out is None else _write(oracle, answer, run, out)
+
+
+def _with_several(settings: AskSettings, run: Path, reporter: Reporter) -> AskSettings:
+    """Settle what several slides become: what is asked for, else what they became in training."""
+    trained = trained_several(run)
+    if trained not in TOGETHER:
+        return settings
+    if settings.several is None:
+        reporter.note(f"--several {trained}, as the run was trained")
+        return settings.model_copy(update={"several": trained})
+    if settings.several != trained:
+        reporter.note(f"--several {settings.several}; the run was trained with {trained}")
+    return settings
 
 
 @contextmanager
@@ -120,7 +136,7 @@ def opened_slide(
             raise UsageError("a slide is needed: its features, its file, or its tokens")
         made = None if tokens is None else take_tokens(loaded, tokens, reporter)
         lengths = {"batch_size": settings.batch_size, "max_new_tokens": settings.max_new_tokens}
-        several = settings.several
+        several = settings.several or "error"
         yield SlideOracle(loaded, place, served=served, tokens=made, several=several, **lengths)
 
 

@@ -17,11 +17,11 @@ the tokens of one slide behind those of the other."""
 class AskSettings(LanguageModelOptions, EndpointOptions):
     """Settings of a question about a slide, or about several at once."""
 
-    several: SlidesTogether = Field(
-        default="error",
+    several: SlidesTogether | None = Field(
+        default=None,
         description="What several --features become: one set of slots of all their patches "
         "(merge), or the tokens of one slide behind those of the other (concat); error refuses "
-        "them.",
+        "them. [default: as the run was trained]",
     )
 
     explain: bool = Field(

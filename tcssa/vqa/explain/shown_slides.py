@@ -16,14 +16,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tcssa.compressor.aggregation import joined
 from tcssa.errors import FeatureFileError, UsageError
 from tcssa.features import open_bag
-from tcssa.vqa.answering.slide_tokens import SeenSlide, UnusableSlideError, see_slide
+from tcssa.vqa.answering.slide_tokens import (
+    SeenSlide,
+    UnusableSlideError,
+    see_merged,
+    see_slide,
+)
+from tcssa.vqa.data.row_slides import name_of
 from tcssa.vqa.explain.ask_settings import SlidesTogether
 from tcssa.vqa.explain.slot_table import SlotPlaces, places_side_by_side, slot_places
+from tcssa.vqa.model.merging import require_merging
 from tcssa.vqa.model.run import LoadedVqa
-from tcssa.vqa.model.visual_encoder import VisualEncoder
 from tcssa.vqa.model.visual_encoders import SlotVisual
 
 
@@ -84,7 +89,7 @@ def show_slides(
         return shown[0]
     places = [each.places for each in shown if each.places is not None]
     return ShownSlides(
-        _joined_name(paths),
+        name_of(paths),
         torch.cat([each.visual for each in shown]),
         [slide for each in shown for slide in each.slides],
         places_side_by_side(places) if places else None,
@@ -115,30 +120,14 @@ def check_slides(paths: Sequence[Path], several: SlidesTogether) -> None:
 
 def _merged(loaded: LoadedVqa, paths: Sequence[Path]) -> ShownSlides:
     """Show the slots that the patches of all slides make together."""
-    visual = _mergeable(loaded.model.visual)
-    sums = joined([seen.sums for path in paths if (seen := _seen(loaded, path)).sums is not None])
-    with torch.no_grad():
-        slots = visual.refined(sums)
-    name = _joined_name(paths)
-    places = slot_places(visual, sums, None, None)
-    return ShownSlides(name, slots, [name] * len(slots), places, several="merge")
-
-
-def _mergeable(visual: VisualEncoder) -> SlotVisual:
-    """Require a visual encoder whose tokens of several slides add up."""
-    hint = "--several concat puts the tokens of one slide behind those of the other"
-    if not isinstance(visual, SlotVisual):
-        raise UsageError(
-            f"--several merge adds up slots, and the run was trained with --visual {visual.kind}",
-            hint=hint,
-        )
-    if visual.reads_coords:
-        raise UsageError(
-            "the run's compressor reads where patches lie, and places of different slides do not "
-            "add up",
-            hint=hint,
-        )
-    return visual
+    visual, name = require_merging(loaded.model.visual), name_of(paths)
+    try:
+        seen = see_merged(loaded, paths)
+    except UnusableSlideError as error:
+        raise FeatureFileError(error.path, str(error)) from None
+    assert seen.sums is not None
+    places = slot_places(visual, seen.sums, None, None)
+    return ShownSlides(name, seen.tokens, [name] * len(seen.tokens), places, several="merge")
 
 
 def _show(loaded: LoadedVqa, path: Path) -> ShownSlides:
@@ -149,10 +138,6 @@ def _show(loaded: LoadedVqa, path: Path) -> ShownSlides:
         places = slot_places(loaded.model.visual, seen.sums, where, patch_size)
     names = [path.stem] * len(seen.tokens)
     return ShownSlides(path.stem, seen.tokens, names, places, coords, patch_size)
-
-
-def _joined_name(paths: Sequence[Path]) -> str:
-    return " + ".join(path.stem for path in paths)
 
 
 def _require_one_encoder(paths: Sequence[Path]) -> None:

@@ -55,4 +55,5 @@ def merge_vqa(
             stage=loaded.settings.stage,
             encoder=loaded.settings.encoder,
             trust_remote_code=loaded.settings.llm.trust_remote_code,
+            several=loaded.settings.several,
         )

@@ -32,4 +32,3 @@ def require_merging(visual: VisualEncoder) -> SlotVisual:
             hint=hint,
         )
     return visual
-

@@ -239,7 +239,7 @@ class SlideLanguageModel(nn.Module):
         Returns:
             Visual tokens [V, D], and the mean balance loss of a compressor that trains.
         """
-        parts = features.split([slide.num_patches for slide in slides])
+        parts = torch.split(features, [slide.num_patches for slide in slides])
         seen = [
             self.visual(part, slide.slide_id) for part, slide in zip(parts, slides, strict=True)
         ]

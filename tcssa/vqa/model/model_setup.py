@@ -86,6 +86,7 @@ class Parts:
             encoder=self.encoder,
             trust_remote_code=settings.llm.trust_remote_code,
             quantize=settings.llm.quantize,
+            several=settings.corpus.several,
         )
 
 

@@ -57,7 +57,13 @@ from tcssa.vqa.model.run_file import (
 from tcssa.vqa.model.visual_encoder import VisualEncoder
 from tcssa.vqa.model.visual_encoders import build_visual
 from tcssa.vqa.prompts.prompt import PromptBuilder
-from tcssa.vqa.settings import TRUST_OPTION, VQA_FILE, AttentionKind, QuantizeKind
+from tcssa.vqa.settings import (
+    TRUST_OPTION,
+    VQA_FILE,
+    AttentionKind,
+    QuantizeKind,
+    SeveralSlides,
+)
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ class LoadedVqa:
 
     def fingerprint(self) -> str:
         """Return a hash that changes with all that decides its answers, and with nothing else."""
-        facts = self.settings.model_dump(mode="json", exclude={"tcssa_version": True})
+        facts = self.settings.model_dump(mode="json", exclude={"tcssa_version", "several"})
         facts["llm"] = {"sha256": self.settings.llm.sha256, "dtype": _dtype_of(self.model.llm)}
         facts["llm"] |= self._quantized()
         return params_hash(facts)
@@ -111,6 +117,7 @@ def save_vqa(
     encoder: str | None = None,
     trust_remote_code: bool = False,
     quantize: QuantizeKind | None = None,
+    several: SeveralSlides = "error",
 ) -> None:
     """Write a model as a run directory; ``vqa.json`` comes last, and makes it one.
 
@@ -123,6 +130,7 @@ def save_vqa(
         encoder: Encoder of the features it was trained on.
         trust_remote_code: True if the language model needs code that comes with it.
         quantize: Number format that its weights were held in, if they were quantised.
+        several: What several slides of a row became in training.
     """
     (folder / VQA_FILE).unlink(missing_ok=True)
     paths = [*_save_visual(folder, model.visual, encoder), folder / PROJECTOR_FILE]
@@ -152,13 +160,16 @@ def save_vqa(
             trust_remote_code=trust_remote_code,
             quantize=quantize,
         ),
+        several=several,
         files={
             path.relative_to(folder).as_posix(): file_sha256(path)
             for path in sorted(set(paths))
             if path.is_file()
         },
     )
-    without: Any = None if quantize else {"llm": {"quantize"}}
+    without: Any = {} if quantize else {"llm": {"quantize"}}
+    if several == "error":  # a file that older versions read
+        without["several"] = True
     text = content.model_dump_json(indent=2, exclude=without)
     atomic.write_text(folder / VQA_FILE, text + "\n")
 

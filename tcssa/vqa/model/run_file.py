@@ -15,7 +15,7 @@ from tcssa.run import COMPRESSOR_FILE
 from tcssa.vqa.model.adapter import ADAPTER_FILES
 from tcssa.vqa.model.visual_encoder import VisualConfig
 from tcssa.vqa.prompts.template import ChatTemplate
-from tcssa.vqa.settings import VQA_FILE, QuantizeKind
+from tcssa.vqa.settings import VQA_FILE, QuantizeKind, SeveralSlides
 
 SCHEMA_VERSION = 1
 VISUAL_FILE = "visual.safetensors"
@@ -61,8 +61,28 @@ class VqaRun(BaseModel):
     image_token: str
     system: str | None
     llm: BaseModelFacts
+    several: SeveralSlides = "error"
+    """What several slides of a row became in training; left out of the file where rows had one."""
     files: dict[InnerPath, str]
     """SHA-256 of each other file, by its path in the folder."""
+
+
+def trained_several(folder: Path) -> SeveralSlides:
+    """Return what several slides of a row became in a run's training, before it is loaded.
+
+    Args:
+        folder: The run directory, or a merged folder.
+
+    Raises:
+        RunError: Its ``vqa.json`` cannot be read.
+    """
+    path = folder / VQA_FILE
+    content: dict[str, Any] = read_json(path, RunError, top=dict) if path.exists() else {}
+    return validated(content, path, RunError, _Told).several
+
+
+class _Told(BaseModel):
+    several: SeveralSlides = "error"
 
 
 def read_vqa(folder: Path) -> VqaRun:

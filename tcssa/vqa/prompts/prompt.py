@@ -83,7 +83,9 @@ class PromptBuilder:
         """
         return OWN.turn(text, options)
 
-    def conversation_ids(self, turns: Sequence[Turn], num_visual: int | Sequence[int]) -> Supervised:
+    def conversation_ids(
+        self, turns: Sequence[Turn], num_visual: int | Sequence[int]
+    ) -> Supervised:
         """Tokenise a whole conversation, to learn from.
 
         Args:

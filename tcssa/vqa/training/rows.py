@@ -1,7 +1,7 @@
 """Rows of tokens, made from conversations.
 
-A row is a conversation about one slide, or several together, as tokens. Rows that cannot be learned from are left out,
-counted and listed; none is cut to fit.
+A row is a conversation about one slide, or several together, as tokens. Rows that cannot be learned
+from are left out, counted and listed; none is cut to fit.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from tcssa.errors import (
     MissingFeaturesError,
     NothingToLearnError,
     PromptError,
+    RepeatedSlideError,
     TooManyPatchesError,
 )
 from tcssa.features import open_bag
@@ -156,6 +157,8 @@ class RowMaker:
             raise _NotUsableError("no features", str(error)) from None
         except AmbiguousFeaturesError as error:
             raise _NotUsableError("several feature files", str(error)) from None
+        except RepeatedSlideError as error:
+            raise _NotUsableError("slide stands twice", str(error)) from None
 
     def _look_into(self, path: Path) -> _Slide:
         if path not in self._looked_into:

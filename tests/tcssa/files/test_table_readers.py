@@ -24,7 +24,7 @@ from tcssa.vqa.evaluation.predictions import read_predictions as read_answers
 from tcssa_runtimes.archive.archive_index import COLUMNS, read_index
 from tcssa_runtimes.archive.inputs import read_manifest as read_archive
 
-QUESTIONS = [Question(name, name, "?", ("a", "b"), "A", "a", {}, "x") for name in ("S1", "S2")]
+QUESTIONS = [Question(name, (name,), "?", ("a", "b"), "A", "a", {}, "x") for name in ("S1", "S2")]
 ENTRIES = ("S1.h5", "S2.h5")
 Row = Sequence[str]
 

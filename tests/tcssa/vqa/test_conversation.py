@@ -6,7 +6,7 @@ from tcssa.vqa.conversation import MAX_OPTIONS, Question, same_words
 
 
 def question(answer: str | None) -> Question:
-    return Question("1", "S", "Which?", ("a", "b", "c"), answer, "c", {}, "file.csv, row 1")
+    return Question("1", ("S",), "Which?", ("a", "b", "c"), answer, "c", {}, "file.csv, row 1")
 
 
 def test_the_right_option_is_counted_from_0() -> None:

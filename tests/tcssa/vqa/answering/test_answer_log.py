@@ -63,7 +63,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
 
 def question(options: tuple[str, ...]) -> Question:
     answer = "A" if options else None
-    return Question("0", "s", "What?", options, answer, "first", {}, "file.csv, row 1")
+    return Question("0", ("s",), "What?", options, answer, "first", {}, "file.csv, row 1")
 
 
 @pytest.mark.parametrize(

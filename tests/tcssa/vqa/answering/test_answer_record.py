@@ -17,8 +17,8 @@ from tcssa.vqa.answering.answer_record import (
 from tcssa.vqa.answering.reply import Reply
 from tcssa.vqa.conversation import Question
 
-CLOSED = Question("7", "S1", "What?", ("lung", "skin"), "B", "skin", {}, "file.csv, row 7")
-OPEN = Question("8", "S1", "What?", (), None, "a tumour", {}, "file.csv, row 8")
+CLOSED = Question("7", ("S1",), "What?", ("lung", "skin"), "B", "skin", {}, "file.csv, row 7")
+OPEN = Question("8", ("S1",), "What?", (), None, "a tumour", {}, "file.csv, row 8")
 
 
 def plain(record: AnswerRecord) -> list[tuple[str, object]]:

@@ -14,8 +14,8 @@ from tcssa.vqa.model.run import LoadedVqa
 from tcssa.vqa.prompts.prompt import PromptBuilder
 
 OPTIONS = ("lung", "breast", "skin")
-CLOSED = Question("1", "S1", "What is it?", OPTIONS, "B", "breast", {}, "file.csv, row 1")
-OPEN = Question("2", "S1", "What is it?", (), None, "a tumour", {}, "file.csv, row 2")
+CLOSED = Question("1", ("S1",), "What is it?", OPTIONS, "B", "breast", {}, "file.csv, row 1")
+OPEN = Question("2", ("S1",), "What is it?", (), None, "a tumour", {}, "file.csv, row 2")
 
 
 @pytest.fixture(scope="module")

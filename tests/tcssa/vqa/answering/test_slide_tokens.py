@@ -15,6 +15,7 @@ from tcssa.errors import UsageError
 from tcssa.features import find_bags
 from tcssa.reporter import Silent
 from tcssa.vqa.answering.slide_tokens import SlideTokens
+from tcssa.vqa.data.row_slides import RowSlides
 from tcssa.vqa.evaluation.evaluate import evaluate
 from tcssa.vqa.model.run import LoadedVqa
 from tcssa.vqa.model.slot_cache import SlotCache, cache_of_run
@@ -61,8 +62,11 @@ def keep(
 
 
 def tokens_of(folder: Path, loaded: LoadedVqa) -> SlideTokens:
-    paths = {ref.slide_id: ref.address for ref in find_bags([folder / "features"])}
-    return SlideTokens(replace(loaded, folder=folder / "run"), paths)
+    return SlideTokens(replace(loaded, folder=folder / "run"))
+
+
+def slide_of(folder: Path, slide: str) -> RowSlides:
+    return RowSlides(((folder / "features" / f"{slide}.h5",),))
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
@@ -70,12 +74,13 @@ def test_kept_tokens_are_taken_to_the_bit_and_no_compressor_runs(
     folder: Path, loaded: LoadedVqa, elsewhere: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = tokens_of(folder, loaded)
-    made = [before.of(slide) for slide in SLIDES]
+    made = [before.of(slide_of(folder, slide))[0] for slide in SLIDES]
     keep(folder, loaded, folder / "elsewhere" if elsewhere else None)
     monkeypatch.setattr(SlotCompressor, "aggregate", None)  # would fail if it were called
     tokens = tokens_of(folder, loaded)
     assert all(
-        torch.equal(tokens.of(slide), each) for slide, each in zip(SLIDES, made, strict=True)
+        torch.equal(tokens.of(slide_of(folder, slide))[0], each)
+        for slide, each in zip(SLIDES, made, strict=True)
     )
     assert (tokens.cached, tokens.made) == (set(SLIDES), set())
 
@@ -90,7 +95,7 @@ def test_features_that_changed_since_are_compressed_and_the_cache_stays(
     (folder / "features" / f"{SLIDES[1]}.h5").touch()
     tokens = tokens_of(folder, loaded)
     for slide in SLIDES:
-        tokens.of(slide)
+        tokens.of(slide_of(folder, slide))
     assert (tokens.cached, tokens.made) == (set(SLIDES[1:]), {SLIDES[0]})
     assert {path: path.read_bytes() for path in kept.iterdir()} == before
 
@@ -105,7 +110,7 @@ def test_a_cache_of_another_model_or_of_no_run_is_none(folder: Path, loaded: Loa
     for damaged in ("visual: {", "visual:\n  slot_cache: 5\n"):
         (run / "config.resolved.yaml").write_text(damaged)
         tokens = tokens_of(folder, loaded)
-        assert tokens.of(SLIDES[0]).shape == (6, 16)
+        assert tokens.of(slide_of(folder, SLIDES[0]))[0].shape == (6, 16)
 
 
 def test_kept_tokens_do_not_let_another_encoder_s_features_pass(

@@ -24,7 +24,7 @@ def index(*names: str, several: SeveralSlides = "error") -> SlideIndex:
 
 def test_a_path_of_another_machine_is_its_last_part() -> None:
     slides = index(f"TCGA-05-4244-01Z-00-DX1.{UUID}.h5")
-    found = slides.find(f"datasets/LUAD/h5_files/TCGA-05-4244-01Z-00-DX1.{UUID}.h5")
+    (found,) = slides.find(f"datasets/LUAD/h5_files/TCGA-05-4244-01Z-00-DX1.{UUID}.h5")
     assert found.name == f"TCGA-05-4244-01Z-00-DX1.{UUID}.h5"
 
 
@@ -42,7 +42,7 @@ def test_dx1_is_never_taken_for_dx10() -> None:
     ],
 )
 def test_the_uuid_may_be_missing_on_one_side(stored: str, asked: str) -> None:
-    assert index(stored).find(asked).name == stored
+    assert index(stored).find(asked)[0].name == stored
 
 
 def test_another_uuid_is_another_slide() -> None:
@@ -63,15 +63,15 @@ def test_a_patient_with_several_slides_needs_a_rule() -> None:
         index(*names).find("TCGA-BH-A5IZ")
     assert caught.value.hint is not None
     dx1 = index(*names, several="dx1")
-    assert dx1.find("TCGA-BH-A5IZ").name == names[1]
+    assert dx1.find("TCGA-BH-A5IZ")[0].name == names[1]
     assert list(dx1.chosen) == ["TCGA-BH-A5IZ"]
-    assert index(names[0]).find("TCGA-BH-A5IZ").name == names[0]
+    assert index(names[0]).find("TCGA-BH-A5IZ")[0].name == names[0]
 
 
 def test_of_slidechat_s_variants_the_preferred_one_is_taken() -> None:
     stem = f"TCGA-05-4244-01Z-00-DX1.{UUID}"
     slides = index(*(f"{stem}_{i}_{size}.npy" for i in (0, 1) for size in (512, 1024)))
-    assert slides.find("TCGA-05-4244-01Z-00-DX1.csv").name == f"{stem}_0_1024.npy"
+    assert slides.find("TCGA-05-4244-01Z-00-DX1.csv")[0].name == f"{stem}_0_1024.npy"
     with pytest.raises(AmbiguousFeaturesError):
         index(f"{stem}_0_512.npy", f"{stem}_1_512.npy").find(stem)
 
@@ -80,7 +80,7 @@ def test_a_folder_without_features_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError):
         SlideIndex.from_folders([tmp_path])
     write_bag(tmp_path / "S.h5")
-    assert SlideIndex.from_folders([tmp_path]).find("S").name == "S.h5"
+    assert SlideIndex.from_folders([tmp_path]).find("S")[0].name == "S.h5"
 
 
 def test_several_folders_are_searched_all_the_way_down(tmp_path: Path) -> None:
@@ -97,9 +97,9 @@ def test_several_folders_are_searched_all_the_way_down(tmp_path: Path) -> None:
             )
     write_bag(second / "ACC" / "S.h5")
     slides = SlideIndex.from_folders([first, second])
-    assert slides.find("./LUAD/TCGA-05-4244-01Z-00-DX1.csv").name.endswith("_0_1024.npy")
-    assert slides.find("TCGA-A7-A0CJ").parent.name == "TCGA-BR"
-    assert slides.find("S").parent.name == "ACC"
+    assert slides.find("./LUAD/TCGA-05-4244-01Z-00-DX1.csv")[0].name.endswith("_0_1024.npy")
+    assert slides.find("TCGA-A7-A0CJ")[0].parent.name == "TCGA-BR"
+    assert slides.find("S")[0].parent.name == "ACC"
     with pytest.raises(MissingFeaturesError, match=r"embeddings, .*more"):
         slides.find("T")
 
@@ -109,4 +109,4 @@ def test_a_slide_in_two_folders_is_refused(tmp_path: Path) -> None:
     write_bag(tmp_path / "b" / "S.h5")
     with pytest.raises(UsageError, match=r"features of slide 'S': .*a/S\.h5 and .*b/S\.h5"):
         SlideIndex.from_folders([tmp_path])
-    assert SlideIndex.from_folders([tmp_path / "a", tmp_path / "a"]).find("S").name == "S.h5"
+    assert SlideIndex.from_folders([tmp_path / "a", tmp_path / "a"]).find("S")[0].name == "S.h5"

@@ -61,7 +61,7 @@ def test_nothing_to_score_is_an_error() -> None:
 
 def question(slide: str, options: tuple[str, ...], answer: str) -> Question:
     text = options["ABCD".index(answer)]
-    return Question(slide, slide, "what?", options, answer, text, {}, "x")
+    return Question(slide, (slide,), "what?", options, answer, text, {}, "x")
 
 
 def test_baselines_answer_without_the_slide() -> None:
@@ -70,7 +70,7 @@ def test_baselines_answer_without_the_slide() -> None:
         question("b", ("no", "yes"), "A"),
         question("c", ("yes", "no"), "B"),
         question("d", ("no", "perhaps"), "B"),
-        Question("e", "e", "open?", (), None, "text", {}, "x"),
+        Question("e", ("e",), "open?", (), None, "text", {}, "x"),
     ]
     found = {baseline.name: baseline for baseline in baselines(asked)}
     letter = found["majority_letter"]

@@ -11,7 +11,7 @@ from tcssa.vqa.evaluation.captions import score_captions
 from tcssa.vqa.evaluation.predictions import read_predictions
 
 QUESTIONS = [
-    Question(str(i), f"s{i}", "what?", ("yes", "no"), "A", "yes", {}, "x") for i in range(5)
+    Question(str(i), (f"s{i}",), "what?", ("yes", "no"), "A", "yes", {}, "x") for i in range(5)
 ]
 
 

@@ -17,7 +17,7 @@ def metrics_of(kind: BenchmarkKind, num_options: int = 4) -> dict[str, Any]:
     options = tuple(f"option {k}" for k in range(num_options))
     questions = [
         Question(
-            row_id=str(row), slide=f"s{row}", text="What?", options=options, answer="B",
+            row_id=str(row), slides=(f"s{row}",), text="What?", options=options, answer="B",
             answer_text=options[1], source="",
             categories={"broad": ("Microscopy", "Diagnosis", "Clinical")[row // 2]},
         )

@@ -18,9 +18,9 @@ def make_row(slide_id: str = "s", length: int = 3, case_id: str | None = None) -
     labels = torch.full_like(ids, -100)
     labels[-1] = ids[-1]
     return Row(
-        row_id=slide_id, source="f.json, row 0", slide_id=slide_id, case_id=case_id or slide_id,
-        path=Path(f"{slide_id}.h5"), input_ids=ids, labels=labels, num_targets=1,
-        features_hash="",
+        row_id=slide_id, source="f.json, row 0", slide_id=slide_id, case_ids=(case_id or slide_id,),
+        parts=((Path(f"{slide_id}.h5"),),), input_ids=ids, labels=labels, num_targets=1,
+        features_hashes={},
     )  # fmt: skip
 
 
@@ -66,10 +66,10 @@ def test_a_patient_stands_on_one_side_whatever_else_is_there() -> None:
     rows = [make_row(f"s{i}", case_id=f"p{i // 2}") for i in range(200)]
     train, val = split_by_case(rows, 0.2, seed=3)
     assert len(train) + len(val) == 200
-    assert not {row.case_id for row in train} & {row.case_id for row in val}
+    assert not {row.case_idss for row in train} & {row.case_idss for row in val}
     assert 20 <= len(val) <= 60
     # stage 2 has other rows of these patients, and must not train on who chose stage 1
-    some = [row for row in rows if row.case_id not in {"p3", "p4"}]
+    some = [row for row in rows if row.case_ids[0] not in {"p3", "p4"}]
     assert {row.slide_id for row in split_by_case(some, 0.2, seed=3)[1]} <= {
         row.slide_id for row in val
     }

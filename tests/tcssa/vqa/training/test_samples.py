@@ -16,10 +16,10 @@ from tcssa.vqa.training.samples import count_right
 def row(ids: list[int], answer: list[int]) -> Row:
     labels = [IGNORED] * len(ids) + answer
     return Row(
-        row_id="r", source="s", slide_id="S", case_id="S", path=Path("S.h5"),
+        row_id="r", source="s", slide_id="S", case_ids=("S",), parts=((Path("S.h5"),),),
         input_ids=torch.tensor(ids + answer, dtype=torch.int32),
         labels=torch.tensor(labels, dtype=torch.int32),
-        num_targets=len(answer), features_hash="",
+        num_targets=len(answer), features_hashes={},
     )  # fmt: skip
 
 
