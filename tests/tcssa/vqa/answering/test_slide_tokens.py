@@ -120,7 +120,7 @@ def test_kept_tokens_do_not_let_another_encoder_s_features_pass(
         file["features"].attrs["encoder"] = "another"
     keep(folder, loaded)
     with pytest.raises(UsageError, match="these are of 'another'"):
-        tokens_of(folder, loaded).of(SLIDES[0])
+        tokens_of(folder, loaded).of(slide_of(folder, SLIDES[0]))
 
 
 def test_an_evaluation_says_in_one_line_whose_tokens_it_took(

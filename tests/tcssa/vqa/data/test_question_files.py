@@ -302,3 +302,55 @@ def test_the_published_table_has_the_paper_s_figure() -> None:
     paper = next(system for system in published.systems if system.system == "TC-SSA")
     assert (paper.slidebench_tcga, paper.visual_tokens) == (78.34, 32)
     assert "1,494" in published.caveat
+
+
+ASKED = (("human", "<image>\nOne?"), ("gpt", "1"))
+
+
+def test_a_row_of_several_slides_is_read_where_they_come_together(tmp_path: Path) -> None:
+    rows = [
+        row(*ASKED, image=("a", "b")),
+        row(("human", "<image> or <image>?"), ("gpt", "1"), image=("a", "b")),
+        row(("human", "<image>, <image>, <image>?"), ("gpt", "1"), image=("a", "b")),
+        row(*ASKED, image=("a", "a")),
+        row(*ASKED, image=()),
+        row(*ASKED, image=("a", 1)),
+    ]
+    (tmp_path / "x.json").write_text(json.dumps(rows))
+    refused = read_conversations(tmp_path / "x.json")
+    assert [fault.kind for fault in refused.row_faults[:3]] == ["several slides"] * 3
+    assert "--several merge or concat" in refused.faults[0]
+    read = read_conversations(tmp_path / "x.json", "concat")
+    assert [told.slides for told in read.conversations] == [("a", "b")] * 2
+    assert read.conversations[0].slide == "a + b"
+    assert [fault.row for fault in read.row_faults] == [3, 4, 5, 6]
+    assert "has 3 <image> for 2 slides" in read.faults[0]
+    assert "names 'a' twice" in read.faults[1]
+
+
+def test_questions_keep_a_mark_for_each_slide_or_none(tmp_path: Path) -> None:
+    rows = [
+        {**row(*ASKED, image=("a", "b")), "id": "together"},
+        {**row(("human", "<image> or <image>?"), ("gpt", "1"), image=("a", "b")), "id": "apart"},
+        {**row(*ASKED), "id": "one"},
+    ]
+    (tmp_path / "x.json").write_text(json.dumps(rows))
+    found = read_benchmark("conversations", tmp_path / "x.json", "concat").questions
+    assert [each.text for each in found] == ["One?", "<image> or <image>?", "One?"]
+
+
+def test_benchmarks_name_several_slides_by_a_semicolon_or_a_list(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(
+        "ID,Slide,Task,Question,A,B,C,D,Answer\n1,a.csv; b.csv,t,What?,one,two,,,A\n"
+        "2,a.csv;,t,What?,one,two,,,A\n3,a.csv,t,What?,one,two,,,A\n"
+    )
+    read = read_benchmark("slidebench-bcnb", tmp_path / "x.csv", "merge")
+    assert [each.slides for each in read.questions] == [("a.csv", "b.csv"), ("a.csv",)]
+    assert [fault.row for fault in read.row_faults] == [2]
+    refused = read_benchmark("slidebench-bcnb", tmp_path / "x.csv").row_faults
+    assert [fault.kind for fault in refused] == ["several slides", "malformed row"]
+    wsi = [{"Id": ["P1", "P2"], "Question": "What?", "Answer": "x"}]
+    (tmp_path / "x.json").write_text(json.dumps(wsi))
+    (question,) = read_benchmark("wsi-vqa", tmp_path / "x.json", "merge").questions
+    assert question.slides == ("P1", "P2")
+    assert not read_benchmark("wsi-vqa", tmp_path / "x.json").questions

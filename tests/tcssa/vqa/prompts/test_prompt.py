@@ -225,3 +225,41 @@ def test_a_slow_tokenizer_is_refused() -> None:
     tokenizer: Any = Slow()
     with pytest.raises(TemplateError, match="no fast tokenizer"):
         PromptBuilder(tokenizer, builder().template)
+
+
+def shown(texts: list[str], num_visual: int | list[int]) -> str:
+    """What the model is shown of what a user says, a # for each visual token."""
+    turns = [turn for text in texts for turn in (Turn("user", text), Turn("assistant", "ok"))]
+    row = builder().conversation_ids(turns, num_visual)
+    (text,) = [builder().tokenizer.decode(row.input_ids)]
+    said = text.split("<|im_start|>user\n")[1:]
+    return "|".join(each.split("<|im_end|>")[0] for each in said).replace("<|image_pad|>", "#")
+
+
+@pytest.mark.parametrize(
+    ("texts", "num_visual", "expected"),
+    [
+        (["A <image> or B <image>?"], [2, 3], "A ## or B ###?"),
+        (["A <image> or B <image>?"], [3, 2], "A ### or B ##?"),
+        (["One.\n<image>\nTwo."], [2, 3], "One.\n#####\nTwo."),
+        (["What?"], [2, 3], "#####\nWhat?"),
+        (["<image>\nWhat?", "And <image>?"], [2, 3], "##\nWhat?|And ###?"),
+        (["What?", "And <image>?"], [2, 3], "What?|And #####?"),
+        (["A <image> or B <image>?"], [4, 0], "A #### or B ?"),
+        (["A <image>, B <image>, C <image>"], [1, 2, 1], "A #, B ##, C #"),
+    ],
+)
+def test_several_slides_stand_at_their_marks_or_together(
+    texts: list[str], num_visual: list[int], expected: str
+) -> None:
+    assert shown(texts, num_visual) == expected
+
+
+def test_one_slide_among_several_is_the_prompt_of_one() -> None:
+    for texts in (["<image>\nWhat?"], ["What <image>?", "And <image>?"], ["What?"]):
+        assert shown(texts, [3]) == shown(texts, 3)
+
+
+def test_marks_that_fit_neither_the_slides_nor_one_are_refused() -> None:
+    with pytest.raises(PromptError, match="3 <image> for 2 slides"):
+        shown(["<image> <image>", "or <image>?"], [2, 2])

@@ -1,5 +1,6 @@
 """Batches: every row once, little padding, patients on one side."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,8 @@ def test_a_patient_stands_on_one_side_whatever_else_is_there() -> None:
     rows = [make_row(f"s{i}", case_id=f"p{i // 2}") for i in range(200)]
     train, val = split_by_case(rows, 0.2, seed=3)
     assert len(train) + len(val) == 200
-    assert not {row.case_idss for row in train} & {row.case_idss for row in val}
+    sides = [{row.case_ids[0] for row in side} for side in (train, val)]
+    assert not sides[0] & sides[1]
     assert 20 <= len(val) <= 60
     # stage 2 has other rows of these patients, and must not train on who chose stage 1
     some = [row for row in rows if row.case_ids[0] not in {"p3", "p4"}]
@@ -87,3 +89,21 @@ def test_a_small_cohort_validates_on_someone_and_one_patient_is_too_few() -> Non
 def test_a_patient_in_both_files_is_refused() -> None:
     with pytest.raises(SplitError, match="1 patient in both --data and --val-data: p1"):
         require_apart([make_row("a", case_id="p1")], [make_row("b", case_id="p1")])
+
+
+def test_patients_that_a_row_shows_together_are_on_one_side() -> None:
+    alone = [make_row(f"s{i}", case_id=f"p{i:03d}") for i in range(100)]
+    pairs = [
+        replace(make_row(f"t{i}"), case_ids=(f"p{i + 1:03d}", f"p{i:03d}"))
+        for i in range(0, 100, 2)
+    ]
+    train, val = split_by_case([*alone, *pairs], 0.3, seed=1)
+    sides = [{case for row in side for case in row.case_ids} for side in (train, val)]
+    assert not sides[0] & sides[1]
+    assert len(sides[0] | sides[1]) == 100
+    assert 10 < len(sides[1]) < 60
+    first = {f"p{i:03d}" for i in range(0, 100, 2)}
+    draws = {row.case_ids[0] for row in split_by_case(alone, 0.3, seed=1)[1]}
+    assert sides[1] & first == draws & first  # the first decides for both
+    with pytest.raises(SplitError, match="1 patient in both"):
+        require_apart(pairs[:1], [make_row("a", case_id="p001")])
