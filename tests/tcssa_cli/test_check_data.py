@@ -97,3 +97,37 @@ def test_rows_too_long_for_the_language_model_are_named(tcssa: Run, tmp_path: Pa
     prompted = tcssa(*asked, "--max-length", str(done.json["longest"]), "--system", "Be brief.")
     assert prompted.code == 1
     assert tcssa(*asked, "--kind", "wsi-vqa").stderr.startswith("error  --llm measures rows")
+
+
+def test_rows_of_several_slides_are_measured_as_they_are_shown(tcssa: Run, tmp_path: Path) -> None:
+    slides = [f"TCGA-AA-0001-01Z-00-DX{number}" for number in (1, 2, 3)]
+    for name in slides[:2]:
+        write_bag(tmp_path / "features" / f"{name}.h5")
+    byte_tokenizer().save_pretrained(tmp_path / "llm")
+    rows = [{**conversation("TCGA-AA-0001"), "id": "patient"}, conversation(slides[0])]
+    rows.append({**rows[1], "id": "both", "image": slides[:2]})
+    rows.append({**rows[1], "id": "twice", "image": ["TCGA-AA-0001", slides[1]]})
+    rows.append({**rows[1], "id": "absent", "image": [slides[0], slides[2]]})
+    (tmp_path / "d.json").write_text(json.dumps(rows[:3]))
+    words = ["check-data", tmp_path / "d.json", "--llm", tmp_path / "llm", "--json"]
+    features = ["--features", tmp_path / "features"]
+    one = tcssa(*words, "--several", "first")
+    assert [finding["kind"] for finding in one.json["findings"]] == ["several slides"]
+    assert "--several merge or concat" in one.json["findings"][0]["examples"][0]
+    merged, behind = (
+        tcssa(*words, *features, "--several", several) for several in ("merge", "concat")
+    )
+    assert (merged.code, behind.code) == (0, 0)
+    assert merged.json["longest"] == one.json["longest"]
+    assert behind.json["longest"] == one.json["longest"] + 32
+    limit = ["--max-length", one.json["longest"] + 1]
+    too_long = tcssa(*words, *features, *limit, "--several", "concat")
+    assert {each["kind"]: each["count"] for each in too_long.json["findings"]} == {
+        f"longer than {one.json['longest'] + 1} tokens": 2
+    }
+    (tmp_path / "d.json").write_text(json.dumps(rows))
+    found = tcssa(*words, *features, "--several", "concat").json["findings"]
+    assert {each["kind"]: each["count"] for each in found} == {
+        "no features": 1,
+        "slide stands twice": 1,
+    }

@@ -8,6 +8,7 @@ import h5py
 import pytest
 import torch
 from factories import make_compressor
+from noting import Noting
 from vqa_runs import load_tiny_vqa, slide_name, write_slidebench, write_slides
 
 from tcssa.compressor import SlotCompressor
@@ -23,17 +24,6 @@ from tcssa.vqa.model.visual_encoder import VisualConfig
 from tcssa.vqa.model.visual_encoders import build_visual
 
 SLIDES = [slide_name(number) for number in range(3)]
-
-
-class Noting(Silent):
-    """A reporter that remembers remarks."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from noting import Noting
 from safetensors.torch import load_file
 from vqa_several import NUM_PATIENTS, patient, slides_of, talk, write_patients, write_talks
 from vqa_training import tiny, write_material
@@ -107,7 +108,7 @@ def test_the_order_of_slides_counts_where_they_stand_behind_each_other(
 ) -> None:
     turned = weights(material, tmp_path / "turned", "turned.json", "concat")
     straight = load_file(behind / WEIGHTS)
-    assert not torch.allclose(straight["0.weight"], turned["0.weight"], atol=1e-5)
+    assert any(not torch.allclose(straight[n], turned[n], atol=1e-4) for n in straight)
     by_patient = weights(material, tmp_path / "patients", "patients.json", "concat")
     assert all(value.equal(straight[name]) for name, value in by_patient.items())
 
@@ -144,7 +145,9 @@ def test_a_row_has_the_tokens_of_its_slides_in_place(
     is_visual = (row.input_ids == parts.model.image_token_id).tolist()
     text = "".join("#" if visual else " " for visual in is_visual).split()
     assert [len(each) for each in text] == runs
-    assert not any(visual and label != -100 for visual, label in zip(is_visual, row.labels))
+    assert not any(
+        visual and label != -100 for visual, label in zip(is_visual, row.labels, strict=True)
+    )
     (total,) = [sum(span.num_patches for span in row.spans)]
     batch = collate([row], lambda _: torch.randn(total, 16), parts.pad_id)
     assert parts.model(batch).num_targets == row.num_targets
@@ -201,7 +204,7 @@ def test_stage_2_takes_over_what_several_slides_become_and_may_change_it(
 
 
 def test_a_begun_run_does_not_go_on_with_another_rule(material: Path, behind: Path) -> None:
-    with pytest.raises(RunError, match="several was concat, now merge"):
+    with pytest.raises(RunError, match="several was 'concat', now 'merge'"):
         train(settings(material, "apart.json", "merge"), behind, Silent())
 
 
@@ -216,14 +219,3 @@ def test_what_makes_no_sums_puts_slides_behind_each_other_only(
         settings(material, "apart.json", "concat", visual=visual), tmp_path / "b", Silent()
     )
     assert metrics["slides"]["train"] == 2 * metrics["rows"]["train"]
-
-
-class Noting(Silent):
-    """Keeps what is noted."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
