@@ -82,13 +82,17 @@ class _Counts:
         self, rows: Sequence[Question], value: Callable[[Question], str], *, leave_out: bool
     ) -> None:
         self.all = Counter(value(row) for row in rows)
-        self.own: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        for row in rows if leave_out else ():
-            self.own[row.slide][value(row)] += 1
+        self.values = [value(row) for row in rows]
+        self.about: defaultdict[str, set[int]] = defaultdict(set)
+        """By slide the rows that are about it, alone or with others."""
+        for number, row in enumerate(rows if leave_out else ()):
+            for slide in row.slides:
+                self.about[slide].add(number)
 
     def of(self, question: Question, value: str) -> int:
-        """Return how often a value is right elsewhere than about the question's slide."""
-        return self.all[value] - self.own[question.slide][value]
+        """Return how often a value is right elsewhere than about a slide of the question."""
+        own = set[int]().union(*(self.about[slide] for slide in question.slides))
+        return self.all[value] - sum(self.values[number] == value for number in own)
 
     def commonest(self, question: Question) -> str:
         """Return the value that is right most often; of equals the first in the alphabet."""
