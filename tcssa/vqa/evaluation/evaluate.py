@@ -54,6 +54,7 @@ from tcssa.vqa.settings import (
     BenchmarkKind,
     EvalOptions,
     LanguageModelOptions,
+    SeveralSlides,
 )
 
 _OnAnswers = Callable[[SlideAnswers | LostSlide], None]
@@ -103,8 +104,7 @@ def evaluate(
         EndpointError: A server is to answer, and does not.
         ProcessesError: Workers died on a slide again and again; the other answers are kept.
     """
-    options = _with_several(options or EvalOptions(), run, reporter)
-    several = options.several or "error"
+    options, several = _with_several(options or EvalOptions(), run, reporter)
     benchmark = read_benchmark(kind, file, several)
     questions = benchmark.questions[: options.limit]
     _require_orders(options, questions, file)
@@ -132,16 +132,18 @@ def _require_orders(options: EvalOptions, questions: Sequence[Question], file: P
         )
 
 
-def _with_several(options: EvalOptions, run: Path, reporter: Reporter) -> EvalOptions:
+def _with_several(
+    options: EvalOptions, run: Path, reporter: Reporter
+) -> tuple[EvalOptions, SeveralSlides]:
     """Settle what several slides become: what is asked for, else what they became in training."""
     trained = trained_several(run)
     if options.several is not None:
         if options.several != trained and trained != "error":
             reporter.note(f"--several {options.several}; the run was trained with {trained}")
-        return options
+        return options, options.several
     if trained != "error":
         reporter.note(f"--several {trained}, as the run was trained")
-    return options.model_copy(update={"several": trained})
+    return options.model_copy(update={"several": trained}), trained
 
 
 def _warn_of_chosen(num_chosen: int, options: EvalOptions, reporter: Reporter) -> None:

@@ -23,6 +23,7 @@ from tcssa.features import find_all_bags, open_bag, read_features
 from tcssa.files.checksums import params_hash
 from tcssa.vqa.model.llm import DTYPES, LoadedLLM, load_llm
 from tcssa.vqa.model.lora import add_lora
+from tcssa.vqa.model.merging import require_merging
 from tcssa.vqa.model.model import SlideLanguageModel
 from tcssa.vqa.model.projector import Projector, ProjectorConfig
 from tcssa.vqa.model.run import load_vqa, save_vqa
@@ -98,7 +99,8 @@ def load_parts(settings: VqaSettings, device: torch.device) -> Parts:
         device: Where it trains.
 
     Raises:
-        UsageError: The run to start from was made for another visual encoder or model.
+        UsageError: The run to start from was made for another visual encoder or model, or slides
+            are to be merged whose tokens do not add up.
         LlmError: The language model is not found.
         CheckpointError: The compressor cannot be read.
         RunError: The run to start from is not finished, or broken.
@@ -110,6 +112,8 @@ def load_parts(settings: VqaSettings, device: torch.device) -> Parts:
     make = _continued if settings.train.from_run else _fresh
     parts = make(settings, place)
     model, options = parts.model, settings.train
+    if settings.corpus.several == "merge":
+        require_merging(model.visual)
     if model.visual.reads_coords:
         _require_cache(settings)
     if options.stage == 2 and not model.has_lora:

@@ -39,7 +39,6 @@ from tcssa.hub import is_hub_address, local_model
 from tcssa.reporter import Reporter, Silent
 from tcssa.run import ONE_FOLDER_HINT, shows_run, write_run
 from tcssa.training import begun_run, changed_settings, require_unchanged
-from tcssa.vqa.model.merging import require_merging
 from tcssa.vqa.model.model_setup import Parts, load_parts
 from tcssa.vqa.model.slot_cache import (
     SLOTS_FOLDER,
@@ -157,8 +156,6 @@ def _train(
     begun = _begun(settings, out)
     require_shards(settings, processes.count)
     parts = load_parts(settings, processes.device)
-    if settings.corpus.several == "merge":
-        require_merging(parts.model.visual)
     if settings.train.pack:
         require_packable(parts.model)
     processes.share_parameters(parts.model.visual)  # k-means may differ between machines

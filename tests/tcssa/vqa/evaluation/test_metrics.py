@@ -93,7 +93,7 @@ def test_no_baseline_knows_the_answers_about_the_slide_it_is_asked_about() -> No
     found = {baseline.name: baseline for baseline in baselines(asked)}
     assert found["majority_letter"].scores.overall.accuracy["value"] == 0  # the other letter leads
     assert found["majority_letter"].rule == "mostly B, then A"
-    alone = [replace(each, slide="one") for each in asked]
+    alone = [replace(each, slides=("one",)) for each in asked]
     assert [baseline.name for baseline in baselines(alone)] == ["longest_option"]
 
 

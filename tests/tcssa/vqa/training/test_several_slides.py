@@ -21,6 +21,7 @@ from tcssa.vqa.model.run_file import trained_several
 from tcssa.vqa.settings import VqaSettings, inherited
 from tcssa.vqa.training.batches import collate
 from tcssa.vqa.training.corpus import read_candidates
+from tcssa.vqa.training.fit import VqaFit
 from tcssa.vqa.training.train import train
 
 WEIGHTS = "projector.safetensors"
@@ -199,6 +200,29 @@ def test_stage_2_takes_over_what_several_slides_become_and_may_change_it(
     merge_vqa(tmp_path / "run", tmp_path / "merged")
     assert trained_several(tmp_path / "merged") == "merge"
     assert load_vqa(tmp_path / "merged", device="cpu").settings.several == "merge"
+
+
+@pytest.mark.parametrize("several", ["merge", "concat"])
+def test_a_training_that_was_cut_short_goes_on_to_the_same_weights(
+    several: str, material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = settings(material, "apart.json", several, train={"checkpoint_every_s": 0})
+    train(given, tmp_path / "whole", Silent())
+    step = VqaFit._step
+
+    def cut_short(self: VqaFit) -> None:
+        if self.progress.step == 3:
+            raise KeyboardInterrupt
+        step(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(VqaFit, "_step", cut_short)
+        with pytest.raises(KeyboardInterrupt):
+            train(given, tmp_path / "run", Silent())
+    assert not (tmp_path / "run" / "vqa.json").exists()
+    train(given, tmp_path / "run", Silent())
+    whole, again = ((tmp_path / name / WEIGHTS).read_bytes() for name in ("whole", "run"))
+    assert whole == again
 
 
 def test_a_begun_run_does_not_go_on_with_another_rule(material: Path, behind: Path) -> None:
