@@ -128,8 +128,10 @@ def _of_conversations(path: Path, several: SeveralSlides) -> Benchmark:
             detail = "its first question alone is asked, without a system turn"
             faults.append(Fault(number, SEVERAL_TURNS, detail, left_out=False))
         text, num_marks = asked[0].text, asked[0].text.count(IMAGE_MARK)
-        if num_marks != len(told.slides) or num_marks == 1:
+        if len(told.slides) == 1:
             text = text.replace(IMAGE_MARK, "", 1)
+        elif num_marks != len(told.slides):  # others stand in questions that are not asked
+            text = text.replace(IMAGE_MARK, "")
         answer = asked[1].text.strip()
         questions[told.row_id] = Question(
             told.row_id, told.slides, text.strip(), (), None, answer, {}, told.source
