@@ -97,6 +97,18 @@ def test_no_baseline_knows_the_answers_about_the_slide_it_is_asked_about() -> No
     assert [baseline.name for baseline in baselines(alone)] == ["longest_option"]
 
 
+def test_a_baseline_learns_from_no_row_that_shares_a_slide() -> None:
+    rows = [("a",), ("a", "b"), ("b", "c"), ("d",)]
+    asked = [
+        replace(question(str(n), ("no", "yes"), "ABBA"[n]), slides=slides)
+        for n, slides in enumerate(rows)
+    ]
+    found = baselines(asked)[0]
+    # a, b: only d is left, A; a: d and b + c tie, A; b, c: a and d, A; d: two of three, B
+    assert found.rule == "mostly A, then B"
+    assert found.scores.overall.accuracy["value"] == pytest.approx(1 / 4)
+
+
 def test_a_baseline_can_be_fitted_on_training_rows() -> None:
     train = [question("t", ("no", "yes"), "A")]
     found = baselines([question("a", ("no", "yes"), "B")], train=train)[0]

@@ -11,7 +11,7 @@ from factories import make_compressor, write_bag
 
 from tcssa.errors import CheckpointError, FeatureDimError, FeatureFileError, NonFiniteFeatureError
 from tcssa.reporter import Silent
-from tcssa.vqa.model.slot_cache import SlotCache, encoder_hash, feature_tensor
+from tcssa.vqa.model.slot_cache import Fault, SlotCache, encoder_hash, feature_tensor
 from tcssa.vqa.model.visual_encoder import VisualConfig, VisualEncoder
 from tcssa.vqa.model.visual_encoders import build_visual
 
@@ -119,3 +119,34 @@ def test_slots_with_places_are_told_where_patches_lie(tmp_path: Path) -> None:
     features = feature_tensor(path, 16)
     expected = encoder.compressor.compress([features], coords=[torch.from_numpy(coords * 0.5)])
     torch.testing.assert_close(cache.tokens(path), expected.slots[0].detach())
+
+
+def test_merged_slides_have_tokens_of_their_own(tmp_path: Path, bags: list[Path]) -> None:
+    encoder = make_encoder()
+    cache = SlotCache(tmp_path / "cache", encoder)
+    both = (bags[0], bags[1])
+    assert cache.fill([bags[0], both], Silent()) == 2
+    assert cache.fill([bags[0], both], Silent()) == 0
+    patches = torch.cat([feature_tensor(path, 16) for path in both])
+    with torch.no_grad():
+        tokens, _ = encoder(patches, "both")
+    torch.testing.assert_close(cache.tokens(both), tokens, atol=2e-6, rtol=0)
+    assert not torch.allclose(cache.tokens(bags[0]), tokens, atol=1e-3)
+    bags[1].touch()
+    assert cache.find(both) is not None  # the same content
+    with h5py.File(bags[1], "r+") as file:
+        file["features"][:] = file["features"][:] + 1
+    assert cache.find(both) is None
+    assert cache.fill([bags[0], both], Silent()) == 1
+
+
+def test_a_broken_slide_among_merged_ones_is_the_one_named(
+    tmp_path: Path, bags: list[Path]
+) -> None:
+    bags[1].write_bytes(b"no file of features")
+    faulty: dict[Path, Fault] = {}
+    cache = SlotCache(tmp_path / "cache", make_encoder())
+    assert cache.fill([tuple(bags), bags[2]], Silent(), faulty=faulty) == 1
+    assert list(faulty) == [bags[1]]
+    with pytest.raises(FeatureFileError, match=r"s1\.h5"):
+        cache.fill([tuple(bags)], Silent())
