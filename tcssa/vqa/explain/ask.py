@@ -25,6 +25,7 @@ from tcssa.vqa.explain.stored_tokens import take_tokens
 from tcssa.vqa.model.run import LoadedVqa
 from tcssa.vqa.model.run_file import trained_several
 from tcssa.vqa.model.visual_encoders import SlotVisual
+from tcssa.vqa.prompts.wording import OWN, read_wording
 from tcssa.vqa.settings import TOGETHER, VQA_FILE, LanguageModelOptions
 
 
@@ -126,7 +127,9 @@ def opened_slide(
             such budget, or the features are of another encoder.
         FeatureFileError: The features cannot be read, or are of another length.
         RunError: The run cannot be loaded.
+        UnknownNameError: There is no such wording.
     """
+    wording = read_wording(settings.prompt)
     loaded, served = _load(run, settings)
     with tempfile.TemporaryDirectory() as scratch:
         if slide is not None:
@@ -137,7 +140,9 @@ def opened_slide(
         made = None if tokens is None else take_tokens(loaded, tokens, reporter)
         lengths = {"batch_size": settings.batch_size, "max_new_tokens": settings.max_new_tokens}
         several = settings.several or "error"
-        yield SlideOracle(loaded, place, served=served, tokens=made, several=several, **lengths)
+        yield SlideOracle(
+            loaded, place, served=served, tokens=made, several=several, wording=wording, **lengths
+        )
 
 
 def _load(run: Path, settings: AskSettings) -> tuple[LoadedVqa, ServedModel | None]:
@@ -169,5 +174,7 @@ def _write(oracle: SlideOracle, answer: Answer, run: Path, out: Path) -> Path | 
     picture = out / "slots.png"
     drawn = oracle.draw(answer, picture, picture_beside(oracle.path))
     content = {"run": str(run), **oracle.loaded.describe(), **asdict(answer)}
+    if oracle.asker.wording != OWN:
+        content["wording"] = oracle.asker.wording.model_dump()
     atomic.write_text(out / "answer.json", json.dumps(content, indent=2) + "\n")
     return picture if drawn else None

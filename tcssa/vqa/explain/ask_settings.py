@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from tcssa.vqa.endpoint.endpoint_settings import EndpointOptions
-from tcssa.vqa.settings import LanguageModelOptions
+from tcssa.vqa.settings import OWN_PROMPT, LanguageModelOptions
 
 SlidesTogether = Literal["error", "merge", "concat"]
 """How several slides become one input: not at all, as the slots of all their patches together, or
@@ -24,6 +24,12 @@ class AskSettings(LanguageModelOptions, EndpointOptions):
         "them. [default: as the run was trained]",
     )
 
+    prompt: str = Field(
+        default=OWN_PROMPT,
+        min_length=1,
+        description="Wording of question and options: own, tc-ssa or slidechat, or a YAML file "
+        "with one.",
+    )
     explain: bool = Field(
         default=True,
         description="Blank each slot in turn, to find those that the answer depends on.",

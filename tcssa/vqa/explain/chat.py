@@ -61,7 +61,7 @@ def chat(
         for question in questions:
             turn = Turn("user", question)
             if not answers:
-                turn = oracle.loaded.prompts.question_turn(question)
+                turn = oracle.asker.wording.turn(question)
             try:
                 answer = oracle.converse([*turns, turn], question, sampler, write, settings.explain)
             except UsageError as error:

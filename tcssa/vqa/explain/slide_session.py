@@ -24,6 +24,7 @@ from tcssa.vqa.explain.attribution import Weigh, ablation_effects, log_likelihoo
 from tcssa.vqa.explain.shown_slides import show_slides, show_tokens
 from tcssa.vqa.explain.slot_picture import picture_slots
 from tcssa.vqa.model.run import LoadedVqa
+from tcssa.vqa.prompts.wording import OWN, Wording
 
 MAX_ABLATED = 256
 """Most visual tokens that are blanked one by one, as each costs a pass."""
@@ -89,6 +90,7 @@ class SlideOracle:
         several: How several slides become one input: ``merge`` makes one set of slots of all their
             patches, ``concat`` puts the tokens of one behind those of the other, and ``error``
             refuses them.
+        wording: How questions and options are written.
 
     Raises:
         FeatureFileError: The features cannot be read, or there are none.
@@ -107,6 +109,7 @@ class SlideOracle:
         served: ServedModel | None = None,
         tokens: Tensor | None = None,
         several: SlidesTogether = "error",
+        wording: Wording = OWN,
     ) -> None:
         paths = [path] if isinstance(path, Path) else list(path)
         self.loaded, self.path, self.batch_size = loaded, paths[0], batch_size
@@ -119,7 +122,9 @@ class SlideOracle:
         )  # fmt: skip
         ways = ways_of(loaded, served, batch_size, max_new_tokens)
         self.writer, self.likelihood = ways.writer, ways.letters
-        self.asker = Asker(loaded.prompts, self.likelihood, self.writer, ways.context)
+        self.asker = Asker(
+            loaded.prompts, self.likelihood, self.writer, ways.context, wording=wording
+        )
         self.weigh: Weigh = log_likelihoods
         if served is not None:
             self.weigh = partial(served_log_likelihoods, served)

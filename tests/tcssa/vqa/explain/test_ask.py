@@ -14,7 +14,13 @@ from PIL import Image
 from vqa_runs import load_tiny_vqa, write_tiny_run
 
 from tcssa.compressor import SlotCompressor
-from tcssa.errors import FeatureDimError, FeatureFileError, RunError, UsageError
+from tcssa.errors import (
+    FeatureDimError,
+    FeatureFileError,
+    RunError,
+    UnknownNameError,
+    UsageError,
+)
 from tcssa.features import open_bag
 from tcssa.reporter import Silent
 from tcssa.slides.image.small_picture import grid_picture
@@ -219,3 +225,19 @@ def test_an_encoder_of_own_code_that_a_run_names_must_be_named_by_the_user(tmp_p
     with pytest.raises(RunError, match="names 'python:antigravity:fly'"):
         answer_question(*asked, named, slide=slide)
     assert "antigravity" not in sys.modules
+
+
+def test_a_question_may_be_worded_as_in_an_evaluation(bag: Path, tmp_path: Path) -> None:
+    run = write_tiny_run(tmp_path)
+    answers = {}
+    for prompt in ("own", "tc-ssa"):
+        settings = AskSettings(prompt=prompt, device="cpu", explain=False)
+        answers[prompt], _ = answer_question(
+            run, "What?", OPTIONS, Silent(), settings, features=bag, out=tmp_path / prompt
+        )
+    assert answers["own"].probabilities != answers["tc-ssa"].probabilities
+    told = json.loads((tmp_path / "tc-ssa" / "answer.json").read_text())
+    assert "Answer with only the letter" in told["wording"]["question"]
+    assert "wording" not in json.loads((tmp_path / "own" / "answer.json").read_text())
+    with pytest.raises(UnknownNameError, match="tc-sa"):
+        answer_question(run, "What?", OPTIONS, Silent(), AskSettings(prompt="tc-sa"), features=bag)

@@ -68,3 +68,11 @@ def test_a_turn_without_room_is_told_and_the_conversation_goes_on(folder: Path) 
     answers, _, warnings = talk(folder, "What?", "Why? " * 900, "Where?")
     assert [answer.question for answer in answers] == ["What?", "Where?"]
     assert "the model reads 4096" in warnings[0]
+
+
+def test_the_first_question_is_worded_as_asked_for(folder: Path) -> None:
+    (plain,), *_ = talk(folder, "What is seen?")
+    (worded,), *_ = talk(
+        folder, "What is seen?", settings=SHORT.model_copy(update={"prompt": "tc-ssa"})
+    )
+    assert plain.log_likelihood != worded.log_likelihood
