@@ -25,7 +25,7 @@ _MOST_ROWS = 10
 
 @with_flags(
     Flags(AskSettings, panel="Slide", names=["several", "slide_mpp", "encoder", "budget"]),
-    Flags(AskSettings, panel="Answer", names=["explain", "max_new_tokens", "batch_size"]),
+    Flags(AskSettings, panel="Answer", names=["prompt", "explain", "max_new_tokens", "batch_size"]),
     Flags(
         AskSettings,
         panel="Language model",

@@ -29,7 +29,8 @@ _MOST_SLOTS = 3
         ChatSettings,
         panel="Answers",
         names=[
-            "system", "temperature", "top_p", "seed", "max_new_tokens", "explain", "batch_size",
+            "system", "prompt", "temperature", "top_p", "seed", "max_new_tokens", "explain",
+            "batch_size",
         ],
     ),
     Flags(

@@ -33,6 +33,20 @@ def test_an_option_is_chosen_and_the_slots_are_shown(
     assert stored["options"] == ["Yes", "No"]
 
 
+def test_a_wording_is_named_on_the_command_line(tcssa: Run, folder: Path) -> None:
+    asked = (
+        "ask", folder / "run", "Is there tumour?", "--features", folder / "S1.h5",
+        "--option", "Yes", "--option", "No", "--device", "cpu", "--no-explain", "--json",
+    )  # fmt: skip
+    plain, worded = tcssa(*asked), tcssa(*asked, "--prompt", "tc-ssa")
+    assert (plain.code, worded.code) == (0, 0), worded.stderr
+    assert plain.json["probabilities"] != worded.json["probabilities"]
+    wrong = tcssa(*asked, "--prompt", "tc-sa")
+    assert wrong.code != 0
+    assert "tc-ssa" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+
+
 def test_several_slides_come_together_in_one_of_two_ways(
     tcssa: Run, folder: Path, tmp_path: Path
 ) -> None:
