@@ -85,9 +85,23 @@ class ConditionalObjects:
             after = {"ContinuationToken": reply["NextContinuationToken"]}
 
     def are_conditions_kept(self, key: str) -> bool:
-        """Tell whether the store looks at conditions, by putting an object twice."""
+        """Tell whether the store looks at the conditions of a lock's puts, by trying each.
+
+        Args:
+            key: Where an object may be put for the trial.
+
+        Raises:
+            UploadError: The store refuses such a request, or the removal of an object by its tag.
+        """
         try:
-            return bool(self.put_new(key, b"1")) and self.put_new(key, b"2") is None
+            tag = self.put_new(key, b"1")
+            if tag is None or self.put_new(key, b"2") is not None:
+                return False
+            later = self.put_over(key, b"3", tag)
+            if later is None or self.put_over(key, b"4", tag) is not None:
+                return False
+            self.remove(key, later)
+            return True
         finally:
             self.remove(key)
 

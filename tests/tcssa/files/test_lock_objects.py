@@ -211,13 +211,17 @@ def test_what_others_put_and_removed_since_is_seen(
     assert there == {"b.h5": 2, "c.h5": 6}
 
 
-def test_a_store_that_looks_at_no_condition_is_named_and_used_alone(
-    bucket: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("ignored", ["IfNoneMatch", "IfMatch"])
+def test_a_store_that_ignores_a_condition_is_named_and_used_alone(
+    bucket: Any, monkeypatch: pytest.MonkeyPatch, ignored: str
 ) -> None:
     put = ConditionalObjects._put
-    monkeypatch.setattr(
-        ConditionalObjects, "_put", lambda self, key, data, **condition: put(self, key, data)
-    )
+
+    def put_anyway(self: ConditionalObjects, key: str, data: bytes, **condition: str) -> str | None:
+        condition.pop(ignored, None)
+        return put(self, key, data, **condition)
+
+    monkeypatch.setattr(ConditionalObjects, "_put", put_anyway)
     reporter = Silent()
     with output_folder("s3://bucket/job", reporter) as job, locks_in(job) as locks:
         assert not isinstance(locks, LockObjects)
