@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,26 @@ def require_finite(loss: float, where: str, lr: float) -> float:
         hint = f"use a lower --lr than {lr:g}, and another --out"
         raise DivergedError(f"{where}: the loss is {loss}", hint=hint)
     return loss
+
+
+class Interval:
+    """A number of seconds that passes again and again, as between two checkpoints.
+
+    Args:
+        seconds: Its length.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.restart()
+
+    def is_over(self) -> bool:
+        """Tell whether the seconds have passed."""
+        return time.monotonic() - self._began >= self._seconds
+
+    def restart(self) -> None:
+        """Begin anew, after what was due is done: its own time is none of the seconds."""
+        self._began = time.monotonic()
 
 
 def begun_run(out: Path, kind: str) -> dict[str, Any] | None:

@@ -48,3 +48,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> "Exported":
     from exports import exports_of  # imports torch
 
     return exports_of(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def exported_with_head(tmp_path_factory: pytest.TempPathFactory) -> "Exported":
+    from exports import exports_with_head_of  # imports torch
+
+    return exports_with_head_of(tmp_path_factory)

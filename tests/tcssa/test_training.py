@@ -1,6 +1,7 @@
 """The rules that every training follows."""
 
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tcssa.config.settings import Section, write_resolved
 from tcssa.errors import DivergedError, RunError
 from tcssa.run import write_run
 from tcssa.training import (
+    Interval,
     autocast,
     begun_run,
     changed_settings,
@@ -64,6 +66,24 @@ def test_a_loss_that_is_no_number_ends_the_training(loss: float) -> None:
         require_finite(loss, "fold 0 diverged", 0.1)
     assert caught.value.hint is not None
     assert "--lr than 0.1" in caught.value.hint
+
+
+def test_an_interval_is_over_when_its_seconds_have_passed_since_it_began(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    interval = Interval(5)
+    assert Interval(0).is_over()
+    assert not interval.is_over()
+    now[0] = 105
+    assert interval.is_over()
+    now[0] = 108  # what was due has taken three seconds
+    interval.restart()
+    now[0] = 112.9
+    assert not interval.is_over()
+    now[0] = 113
+    assert interval.is_over()
 
 
 def test_a_run_goes_on_with_its_own_settings_but_for_those_that_are_free(tmp_path: Path) -> None:

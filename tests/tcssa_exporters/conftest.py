@@ -1,12 +1,12 @@
-"""One small export, shared by the tests that only look at it."""
+"""One small model, and an export shared by the tests that only look at it."""
 
 from pathlib import Path
 
 import pytest
+from exports import Exported
 from factories import make_compressor
 
 from tcssa import SlotCompressor
-from tcssa_exporters import export_compressor
 
 
 @pytest.fixture(scope="package")
@@ -15,7 +15,5 @@ def model() -> SlotCompressor:
 
 
 @pytest.fixture(scope="package")
-def onnx_artefact(model: SlotCompressor, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("exports") / "artefact"
-    export_compressor(model, out, checkpoint_sha256="c0ffee", encoder="test_encoder")
-    return out
+def onnx_artefact(exported: Exported) -> Path:
+    return exported()

@@ -16,8 +16,11 @@ from tcssa.mil.classifier.slide_classifier import ClassifierConfig, SlideClassif
 from tcssa.mil.training.train import train
 from tcssa.reporter import Silent
 from tcssa.run import CHECKPOINT_FILE
-from tcssa_exporters import export_model, open_source, verify
+from tcssa_exporters import export_model, open_source
+from tcssa_exporters.precision import PRECISIONS
+from tcssa_exporters.runners import full_run, onnx_call
 from tcssa_exporters.source import ExportSource, Member
+from tcssa_exporters.verify import Verifier
 from tcssa_runtimes import open_runtime
 
 
@@ -46,24 +49,34 @@ def classifier(member: Member) -> SlideClassifier:
     return model.eval()
 
 
+def source_of(graph: str) -> ExportSource:
+    """An ensemble with everything on that a member may have; places not in a chunked pair."""
+    shape = {"feature_dim": 12, "embedded_from": 16, "salience": True, "nested": True}
+    return ensemble(**shape, spatial=graph == "full")
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The artefact of `source_of` of each graph."""
+    folders = {}
+    for graph in ("full", "chunked"):
+        folders[graph] = tmp_path_factory.mktemp("ensemble") / "artefact"
+        export_model(source_of(graph), folders[graph], graph=graph)  # type: ignore[arg-type]
+    return folders
+
+
 @pytest.mark.parametrize("graph", ["full", "chunked"])
 @torch.no_grad()
-def test_members_stand_side_by_side_and_logits_are_their_mean(graph: str, tmp_path: Path) -> None:
-    """With everything on that a member may have; places not in a chunked pair."""
-    shape = {"feature_dim": 12, "embedded_from": 16, "salience": True, "nested": True}
-    source = ensemble(**shape, spatial=True)
-    if graph == "chunked":
-        with pytest.raises(UsageError, match="a centre of its own"):
-            export_model(source, tmp_path / "a", graph="chunked")
-        source = ensemble(**shape)
-    artefact = export_model(source, tmp_path / "a", graph=graph)  # type: ignore[arg-type]
+def test_members_stand_side_by_side_and_logits_are_their_mean(
+    graph: str, exports: dict[str, Path]
+) -> None:
+    source, artefact = source_of(graph), Artefact.read(exports[graph])
     assert (artefact.members, artefact.num_slots, artefact.top_k) == (2, 12, 4)
     assert not artefact.salience
     assert not artefact.nested
-    assert artefact == Artefact.read(tmp_path / "a")
     bag = np.random.default_rng(0).standard_normal((3000, 16), dtype=np.float32)
     coords = np.random.default_rng(1).uniform(0, 9000, (3000, 2))
-    with open_runtime(tmp_path / "a") as runtime:
+    with open_runtime(exports[graph]) as runtime:
         found = runtime.encode(bag, coords, 1.0)
     expected = [
         classifier(member)([torch.from_numpy(bag)], None, [torch.from_numpy(coords)]).logits[0]
@@ -79,6 +92,11 @@ def test_members_stand_side_by_side_and_logits_are_their_mean(graph: str, tmp_pa
     torch.testing.assert_close(torch.tensor(found.slots), torch.cat(slots), atol=2e-4, rtol=0)
 
 
+def test_places_in_a_chunked_pair_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="a centre of its own"):
+        export_model(source_of("full"), tmp_path / "a", graph="chunked")
+
+
 def test_half_precision_passes_parity(tmp_path: Path) -> None:
     artefact = export_model(ensemble(), tmp_path / "a", precision="fp16", graph="chunked")
     assert max(row.share_of_tolerance for row in artefact.parity.rows) <= 1
@@ -86,18 +104,13 @@ def test_half_precision_passes_parity(tmp_path: Path) -> None:
     assert len(ties) == 2 * 2  # of each member, as it is and rounded
 
 
-def test_a_member_that_is_another_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    right, asked = verify.TorchModel, iter(range(2))
-
-    def wrong(member: Member) -> verify.TorchModel:
-        if next(asked) == 1:
-            member = Member(make_compressor(seed=9), member.heads)
-        return right(member)
-
-    monkeypatch.setattr(verify, "TorchModel", wrong)
+def test_a_member_that_is_another_fails(exports: dict[str, Path]) -> None:
+    source, run = source_of("full"), full_run(onnx_call(exports["full"] / "model.onnx"))
+    assert Verifier(source, PRECISIONS["fp32"]).verify(run, "the right members")
+    (second,) = source.others
+    torch.nn.init.normal_(second.compressor.router.gate.weight)
     with pytest.raises(ParityError):
-        export_model(ensemble(), tmp_path / "a")
-    assert list(tmp_path.iterdir()) == []
+        Verifier(source, PRECISIONS["fp32"]).verify(run, "another")
 
 
 @pytest.mark.skipif(

@@ -5,15 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from exports import Exported
+from exports import CHECKPOINT, PROJECTOR, Exported, write_projector
 from factories import make_compressor
 
 from tcssa.artefact import Artefact
-from tcssa.compressor import save_compressor
 from tcssa.errors import CheckpointError, UsageError
 from tcssa.reporter import Silent
-from tcssa.vqa.model.projector import Projector, ProjectorConfig
-from tcssa_exporters import export_compressor, export_model, open_source
+from tcssa_exporters import export_compressor, open_source
 
 
 def test_the_parity_table_is_stored(onnx_artefact: Path) -> None:
@@ -28,22 +26,38 @@ def test_the_parity_table_is_stored(onnx_artefact: Path) -> None:
     assert sorted(file.name for file in onnx_artefact.iterdir()) == ["artefact.json", "model.onnx"]
 
 
-def test_the_same_export_gives_the_same_artefact(onnx_artefact: Path, tmp_path: Path) -> None:
-    model = make_compressor(feature_dim=64, num_slots=8)
-    export_compressor(model, tmp_path / "b", checkpoint_sha256="c0ffee", encoder="test_encoder")
-    for file in onnx_artefact.iterdir():
-        assert (tmp_path / "b" / file.name).read_bytes() == file.read_bytes()
+class Listener(Silent):
+    """Keeps notes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
-def test_an_artefact_is_replaced_only_when_asked(exported: Exported, tmp_path: Path) -> None:
+def test_an_artefact_is_replaced_only_when_asked_and_stage_by_stage(
+    exported: Exported, tmp_path: Path
+) -> None:
     out = shutil.copytree(exported(), tmp_path / "artefact")
     first = Artefact.read(out)
     with pytest.raises(UsageError, match="holds an artefact already"):
         export_compressor(make_compressor(seed=1), out, checkpoint_sha256="y")
     assert Artefact.read(out) == first
-    second = export_compressor(make_compressor(seed=1), out, checkpoint_sha256="y", overwrite=True)
+    listener = Listener()
+    second = export_compressor(
+        make_compressor(seed=1),
+        out,
+        checkpoint_sha256="y",
+        overwrite=True,
+        graph="chunked",
+        reporter=listener,
+    )
     assert Artefact.read(out) == second != first
     assert list(tmp_path.iterdir()) == [out]
+    assert [note[:3] for note in listener.notes] == ["1/3", "2/3", "3/3"]
+    assert "comparing with torch" in listener.notes[-1]
 
 
 def test_a_folder_of_other_things_is_never_replaced(tmp_path: Path) -> None:
@@ -90,50 +104,38 @@ def test_every_precision_and_graph_passes_on_every_case(
     assert bool(artefact.parity.not_run) == (precision != "fp32")
 
 
-def test_each_stage_is_told_in_a_line(tmp_path: Path) -> None:
-    class Listener(Silent):
-        def __init__(self) -> None:
-            super().__init__()
-            self.notes: list[str] = []
-
-        def note(self, text: str) -> None:
-            self.notes.append(text)
-
-    listener = Listener()
-    export_compressor(
-        make_compressor(), tmp_path / "a", checkpoint_sha256="x", graph="chunked", reporter=listener
-    )
-    assert [note[:3] for note in listener.notes] == ["1/3", "2/3", "3/3"]
-    assert "comparing with torch" in listener.notes[-1]
-
-
-def test_the_reference_s_pair_exports_to_tokens(tmp_path: Path) -> None:
-    projector = Projector(ProjectorConfig(feature_dim=16, hidden_dim=8, token_dim=12))
+def test_the_reference_s_pair_is_exported_as_ours_is(tmp_path: Path) -> None:
+    projector, compressor = write_projector(tmp_path), tmp_path / CHECKPOINT
     torch.save(projector.state_dict(), tmp_path / "projector.pt")
-    save_compressor(make_compressor(), tmp_path / "c.safetensors")
-    source = open_source(
-        tmp_path / "c.safetensors", "projector", projector=tmp_path / "projector.pt"
-    )
-    artefact = export_model(source, tmp_path / "a")
-    assert (artefact.what, artefact.token_dim) == ("projector", 12)
-    assert artefact.models["full"].outputs[-1].shape == [None, 6, 12]
+    theirs = open_source(compressor, "projector", projector=tmp_path / "projector.pt")
+    ours = open_source(compressor, "projector", projector=tmp_path / PROJECTOR)
+    assert (theirs.what, theirs.token_dim) == (ours.what, ours.token_dim) == ("projector", 12)
+    for source in (theirs, ours):
+        ((name, head),) = source.heads.items()
+        assert name == "tokens"
+        assert head.state_dict().keys() == projector.state_dict().keys()
+        for key, value in projector.state_dict().items():
+            assert head.state_dict()[key].equal(value)
     with pytest.raises(UsageError, match="comes with no projector"):
-        open_source(tmp_path / "c.safetensors", "projector")
+        open_source(compressor, "projector")
     with pytest.raises(CheckpointError, match="holds no slide classifier"):
-        open_source(tmp_path / "c.safetensors", "classifier")
+        open_source(compressor, "classifier")
 
 
-@pytest.mark.parametrize("graph", ["full", "chunked"])
-@pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_heads_in_half_precision_pass_parity(precision: str, graph: str, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    projector = Projector(ProjectorConfig(feature_dim=16, hidden_dim=8, token_dim=12))
-    projector.save(tmp_path / "projector.safetensors")
-    save_compressor(make_compressor(), tmp_path / "c.safetensors")
-    source = open_source(
-        tmp_path / "c.safetensors", "projector", projector=tmp_path / "projector.safetensors"
-    )
-    artefact = export_model(source, tmp_path / "a", precision=precision, graph=graph)
+@pytest.mark.parametrize(
+    ("precision", "graph"),
+    [
+        ("fp16", "chunked"),
+        ("bf16", "full"),
+        pytest.param("fp16", "full", marks=pytest.mark.matrix),
+        pytest.param("bf16", "chunked", marks=pytest.mark.matrix),
+    ],
+)
+def test_heads_in_half_precision_pass_parity(
+    precision: str, graph: str, exported_with_head: Exported
+) -> None:
+    folder = exported_with_head(precision=precision, graph=graph)
+    artefact = Artefact.read(folder / "artefact")
     assert artefact.precision["head"] == {"fp16": "float16", "bf16": "bfloat16"}[precision]
     deviations = [row.max_abs_heads["tokens"] for row in artefact.parity.rows]
     assert len(deviations) >= 14

@@ -7,13 +7,11 @@ from typing import Any
 import onnx
 import pytest
 from exports import Exported
-from factories import make_compressor
 from onnx import TensorProto
 
 from tcssa.artefact import Artefact
 from tcssa.errors import UsageError
-from tcssa.mil.classifier.slide_classifier import ClassifierConfig, SlideClassifier
-from tcssa_exporters import export_model, open_source, write_triton_models
+from tcssa_exporters import write_triton_models
 
 TYPES = {
     TensorProto.FLOAT: "TYPE_FP32",
@@ -101,14 +99,14 @@ def test_configurations_agree_with_their_graphs(
         assert facts["tcssa.artefact_sha256"] == Artefact.read(artefact).sha256
 
 
-def test_a_classifier_s_classes_are_its_labels(tmp_path: Path) -> None:
-    head = ClassifierConfig(classes=["LUAD", "LUSC"], head_dim=8)
-    SlideClassifier(make_compressor(), head).save(tmp_path / "c.safetensors")
-    export_model(open_source(tmp_path / "c.safetensors", "classifier"), tmp_path / "a")
-    (model,) = write_triton_models(tmp_path / "a", tmp_path / "repository")
+def test_a_classifier_s_classes_are_its_labels(
+    exported_with_head: Exported, tmp_path: Path
+) -> None:
+    artefact = exported_with_head(pool="mean") / "artefact"
+    (model,) = write_triton_models(artefact, tmp_path / "repository")
     config = assert_describes(model)
     logits = next(tensor for tensor in config["output"] if tensor["name"] == ["logits"])
-    assert (model / logits["label_filename"][0]).read_text().split() == ["LUAD", "LUSC"]
+    assert (model / logits["label_filename"][0]).read_text().split() == ["x", "y", "z"]
 
 
 def test_what_stands_in_the_repository_is_not_replaced_unasked(

@@ -57,11 +57,11 @@ class OtherGate(PartialGraph):
 @pytest.mark.parametrize(
     ("broken", "shape"),
     [
-        (ScalarDelta, "full"),
         (ScalarDelta, "chunked"),
         (DriftingSum, "full"),
         (OtherGate, "full"),
-        (OtherGate, "chunked"),
+        pytest.param(ScalarDelta, "full", marks=pytest.mark.matrix),
+        pytest.param(OtherGate, "chunked", marks=pytest.mark.matrix),
     ],
 )
 def test_a_broken_graph_fails_and_leaves_nothing(

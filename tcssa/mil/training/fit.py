@@ -9,7 +9,6 @@ checkpoint ends with the same weights as one that was never interrupted.
 from __future__ import annotations
 
 import io
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,7 +40,7 @@ from tcssa.mil.training.nested import choose_share
 from tcssa.mil.training.prototypes import begin_gate, write_prototypes
 from tcssa.mil.training.rates import paced, set_rates
 from tcssa.reporter import Task
-from tcssa.training import autocast, require_finite, seeded_number
+from tcssa.training import Interval, autocast, require_finite, seeded_number
 
 PROGRESS_FILE = "progress.pt"
 
@@ -135,16 +134,16 @@ class FoldFit:
         if not self.progress.epochs:
             self._begin()
         task.skip(len(self.progress.epochs))  # made before this call: they tell no speed
-        saved_at = time.monotonic()
+        until_checkpoint = Interval(self.train.checkpoint_every_s)
         while not self._finished():
             epoch = self._train_epoch(len(self.progress.epochs))
             self._remember(epoch)
             in_use = f", {epoch.slots.effective_slots:.0f} slots in use" if epoch.slots else ""
             task.describe(f"{self.name}: {self._losses(epoch)}{in_use}")
             task.advance()
-            if time.monotonic() - saved_at >= self.train.checkpoint_every_s:
+            if until_checkpoint.is_over():
                 self._save()
-                saved_at = time.monotonic()
+                until_checkpoint.restart()
         self.model.load_state_dict(self.progress.best_state)
         if self.nested is not None:
             compressor, share = self.nested.compressor, self._choose_share(self.nested)

@@ -29,7 +29,7 @@ from tcssa.compressor.checkpoint import read_tensors, write_tensors
 from tcssa.compute.processes import Processes, all_there
 from tcssa.reporter import Reporter, Task
 from tcssa.run import ONE_FOLDER_HINT
-from tcssa.training import require_finite, rise_and_fall, seeded_number
+from tcssa.training import Interval, require_finite, rise_and_fall, seeded_number
 from tcssa.vqa.model.model import Batch, Output, SlideLanguageModel
 from tcssa.vqa.settings import VqaTrainSettings
 from tcssa.vqa.training.acceleration import make_accelerator, share_held, whole
@@ -95,7 +95,8 @@ class VqaFit:
         """Train to the end; leaves the weights with the best validation loss loaded."""
         self._prepare(reporter)
         self._take_up()
-        saved_at = noted_at = time.monotonic()
+        until_note = Interval(_NOTE_EVERY_S)
+        until_checkpoint = Interval(self.settings.checkpoint_every_s)
         with reporter.task("training", self.total_steps, "steps") as task:
             task.advance(self.progress.step)
             while self.progress.step < self.total_steps:
@@ -103,12 +104,12 @@ class VqaFit:
                 task.advance()
                 if self._is_due():
                     self._record(task)
-                if time.monotonic() - noted_at >= _NOTE_EVERY_S:
+                if until_note.is_over():
                     reporter.note(self._status())
-                    noted_at = time.monotonic()
-                if time.monotonic() - saved_at >= self.settings.checkpoint_every_s:
+                    until_note.restart()
+                if self._is_over_for_all(until_checkpoint):
                     self._save()
-                    saved_at = time.monotonic()
+                    until_checkpoint.restart()
         self.accelerator.unwrap_model(self.prepared, keep_fp32_wrapper=False)
         for tracker in self.accelerator.trackers:  # end_training would leave the processes, too
             tracker.finish()
@@ -116,6 +117,12 @@ class VqaFit:
             self.processes.wait()
             load_weights(self.parameters, *self.read_kept(self.progress.best_step))
         return self.progress
+
+    def _is_over_for_all(self, interval: Interval) -> bool:
+        """Tell whether the first process's interval is over: sharded, all must save together."""
+        over = self.processes.is_main and interval.is_over()
+        told = torch.tensor(float(over), device=self.processes.device)
+        return bool(self.processes.sum([told])[0])
 
     def _prepare(self, reporter: Reporter) -> None:
         """Give model and optimiser to accelerate; sharding replaces the parameters."""

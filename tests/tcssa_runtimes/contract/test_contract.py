@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from exports import Exported
+from exports import CHECKPOINT, PROJECTOR, Exported
 from factories import make_compressor, make_features
 from numpy.typing import NDArray
 
 from tcssa import CompressorOutput, SlotCompressor
+from tcssa.artefact import Artefact, PatchRange
 from tcssa.compressor import save_compressor
 from tcssa.errors import ArtefactError, DeviceError, NonFiniteFeatureError, ShapeError
-from tcssa.mil.classifier.slide_classifier import ClassifierConfig, SlideClassifier
+from tcssa.mil.classifier.slide_classifier import SlideClassifier
 from tcssa.mil.classifier.slot_pool import PoolName
-from tcssa.vqa.model.projector import Projector, ProjectorConfig
-from tcssa_exporters import export_compressor, export_model, open_source
+from tcssa.vqa.model.projector import Projector
+from tcssa_exporters import export_compressor
 from tcssa_runtimes import Runtime, open_runtime
 from tcssa_runtimes.backends.open_runtime import Device
 
@@ -40,7 +41,11 @@ RUNTIMES = [
     pytest.param("trt", marks=pytest.mark.gpu),
     pytest.param("trt-chunked", marks=pytest.mark.gpu),
 ]
-ROUTERS = [each for each in RUNTIMES if "embedded" not in str(each)]
+ROUTERS = [
+    pytest.param(each, marks=pytest.mark.matrix) if each in ("onnx-chunked", "onnx-fp16") else each
+    for each in RUNTIMES
+    if "embedded" not in str(each)
+]
 """Runtimes that differ in how they route; an embedding of the patches stands before that."""
 TOLERANCE = {"fp32": 2e-5, "fp16": 4e-3}
 ModelFile = Callable[[str], Path]
@@ -48,13 +53,13 @@ CHUNK_PATCHES = 64
 """Small, so that bags of the tests have several chunks."""
 
 
-def make_model_file(kind: str, model: SlotCompressor, folder: Path, **limits: int) -> Path:
+def make_model_file(kind: str, model: SlotCompressor, folder: Path) -> Path:
     """The file or folder that a runtime opens."""
     if is_torch(kind):
         save_compressor(model, folder / "model.safetensors")
         return folder / "model.safetensors"
     options = export_options(kind)
-    export_compressor(model, folder / kind, checkpoint_sha256="x", **options, **limits)
+    export_compressor(model, folder / kind, checkpoint_sha256="x", **options)
     return folder / kind
 
 
@@ -355,8 +360,14 @@ def test_it_is_a_context_manager(kind: str, model_file: ModelFile) -> None:
         runtime.encode(some_features(1))
 
 
-def test_limits_of_an_artefact_are_kept(model: SlotCompressor, tmp_path: Path) -> None:
-    path = make_model_file("onnx", model, tmp_path, min_patches=8, max_patches=100, max_batch=2)
+def test_limits_of_an_artefact_are_kept(
+    model: SlotCompressor, artefact: Path, tmp_path: Path
+) -> None:
+    path = shutil.copytree(artefact, tmp_path / "artefact")
+    facts = Artefact.read(path)
+    full = facts.models["full"].model_copy(update={"max_batch": 2})
+    limits = {"patches": PatchRange(min=8, opt=8, max=100), "max_batch": 2}
+    facts.model_copy(update={"models": {"full": full}, **limits}).write(path)
     with open_runtime(path) as runtime:
         with pytest.raises(ShapeError, match=r"N = 101 patches exceed .* 100") as caught:
             runtime.encode(some_features(101))
@@ -381,18 +392,16 @@ HEADS = ["onnx", "onnx-chunked"]
      ("onnx-chunked", "mass", 0), ("onnx-chunked", "mass", 8), ("onnx-chunked", "attention", 8)],
 )  # fmt: skip
 def test_a_classifier_s_logits_come_with_the_slots(
-    kind: str, pool: PoolName, head_dim: int, tmp_path: Path
+    kind: str, pool: PoolName, head_dim: int, exported_with_head: Exported
 ) -> None:
-    head = ClassifierConfig(classes=["x", "y", "z"], head_dim=head_dim, pool=pool)
-    classifier = SlideClassifier(make_compressor(salience=pool == "mass"), head).eval()
-    classifier.save(tmp_path / "checkpoint.safetensors")
-    source = open_source(tmp_path / "checkpoint.safetensors", "classifier")
     graph = "chunked" if "chunked" in kind else "full"
-    export_model(source, tmp_path / "artefact", graph=graph)
+    folder = exported_with_head(pool=pool, head_dim=head_dim, graph=graph)
+    assert Artefact.read(folder / "artefact").head_takes_mass == (pool == "mass")
+    classifier = SlideClassifier.load(folder / CHECKPOINT).eval()
     features = some_features(100)
     with torch.no_grad():
         wanted = classifier([torch.from_numpy(features)]).logits[0]
-    with open_runtime(tmp_path / "artefact") as runtime:
+    with open_runtime(folder / "artefact") as runtime:
         assert runtime.facts.classes == ("x", "y", "z")
         slide, (bag,) = runtime.encode(features), runtime.compress([features])
     for logits in (slide.logits, bag.logits):
@@ -401,21 +410,14 @@ def test_a_classifier_s_logits_come_with_the_slots(
 
 
 @pytest.mark.parametrize("kind", HEADS)
-def test_a_projector_s_tokens_come_with_the_slots(kind: str, tmp_path: Path) -> None:
-    model = make_compressor()
-    projector = Projector(ProjectorConfig(feature_dim=16, hidden_dim=24, token_dim=12)).eval()
-    save_compressor(model, tmp_path / "compressor.safetensors")
-    projector.save(tmp_path / "projector.safetensors")
-    source = open_source(
-        tmp_path / "compressor.safetensors",
-        "projector",
-        projector=tmp_path / "projector.safetensors",
-    )
-    graph = "chunked" if "chunked" in kind else "full"
-    export_model(source, tmp_path / "artefact", graph=graph)
+def test_a_projector_s_tokens_come_with_the_slots(kind: str, exported_with_head: Exported) -> None:
+    folder = exported_with_head(graph="chunked" if "chunked" in kind else "full")
+    artefact, projector = Artefact.read(folder / "artefact"), Projector.load(folder / PROJECTOR)
+    last = artefact.models["finish" if "chunked" in kind else "full"].outputs[-1]
+    assert (artefact.what, artefact.token_dim, last.shape) == ("projector", 12, [None, 6, 12])
     features = some_features(100)
-    wanted = expected(model, features[None], np.array([100])).slots[0]
-    with open_runtime(tmp_path / "artefact") as runtime:
+    wanted = expected(make_compressor(), features[None], np.array([100])).slots[0]
+    with open_runtime(folder / "artefact") as runtime:
         slide = runtime.encode(features)
     assert slide.tokens is not None
     with torch.no_grad():

@@ -2,6 +2,8 @@
 
 import csv
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from cohorts import small_run, write_cohort
 from exports import Exported
 from factories import write_bag
 
-from tcssa.artefact import Artefact
+from tcssa.artefact import Artefact, Graph
 from tcssa.errors import ArtefactError, UsageError
 from tcssa.features import find_bags
 from tcssa.mil.evaluation.evaluate import evaluate
@@ -25,6 +27,8 @@ from tcssa_runtimes.archive.encode import encode
 from tcssa_runtimes.archive.slot_sink import SlotFiles
 from tcssa_runtimes.prediction.artefact_model import ArtefactModel
 
+ArtefactOf = Callable[[str, Graph], Path]
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
@@ -38,8 +42,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def run(runs: dict[str, Path]) -> Path:
-    return runs["refit"]
+def artefact_of(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> ArtefactOf:
+    """Gives the artefact of a run's classifier, made once; only to be read."""
+    folder = tmp_path_factory.mktemp("exports")
+
+    @cache
+    def artefact(final: str, graph: Graph) -> Path:
+        export_model(open_source(runs[final], "classifier"), folder / final / graph, graph=graph)
+        return folder / final / graph
+
+    return artefact
 
 
 @pytest.fixture(scope="module")
@@ -67,15 +79,19 @@ def probabilities(folder: Path) -> dict[str, list[float]]:
     [("refit", "full"), ("refit", "chunked"), ("ensemble", "full"), ("none", "chunked")],
 )
 def test_predict_eval_and_the_artefact_give_the_same_probabilities(
-    runs: dict[str, Path], new: Path, tmp_path: Path, final: str, graph: str
+    runs: dict[str, Path],
+    artefact_of: ArtefactOf,
+    new: Path,
+    tmp_path: Path,
+    final: str,
+    graph: Graph,
 ) -> None:
-    run = runs[final]
+    run, artefact_folder = runs[final], artefact_of(final, graph)
     labels, features = new / "labels.csv", new / "job"
     evaluate(run, Silent(), labels=labels, features=features, out=tmp_path / "eval")
     bags = find_bags([features])
     predict(RunModel(read_finished(run), Silent()), bags, tmp_path / "predicted", Silent())
-    export_model(open_source(run, "classifier"), tmp_path / "artefact", graph=graph)
-    with open_runtime(tmp_path / "artefact") as runtime:
+    with open_runtime(artefact_folder) as runtime:
         predict(ArtefactModel(runtime), bags, tmp_path / "deployed", Silent())
 
     by_eval = probabilities(tmp_path / "eval")
@@ -83,7 +99,7 @@ def test_predict_eval_and_the_artefact_give_the_same_probabilities(
     by_artefact = probabilities(tmp_path / "deployed")
     assert len(by_eval) == 4
     assert by_run == by_eval
-    artefact = Artefact.read(tmp_path / "artefact")
+    artefact = Artefact.read(artefact_folder)
     assert (artefact.members, artefact.num_slots) == ((1, 4) if final == "refit" else (3, 12))
     assert artefact.calibration == read_metrics(run).calibration != {}
     tolerance = artefact.parity.tolerance
@@ -93,14 +109,13 @@ def test_predict_eval_and_the_artefact_give_the_same_probabilities(
 
 
 def test_an_artefact_knows_no_folds_and_no_training_patches(
-    run: Path, new: Path, tmp_path: Path
+    artefact_of: ArtefactOf, new: Path, tmp_path: Path
 ) -> None:
-    export_model(open_source(run, "classifier"), tmp_path / "artefact")
-    with open_runtime(tmp_path / "artefact") as runtime:
+    with open_runtime(artefact_of("refit", "full")) as runtime:
         found = predict(
             ArtefactModel(runtime), find_bags([new / "job"]), tmp_path / "out", Silent()
         )
-    assert found.model.name == "artefact, onnx (cpu)"
+    assert found.model.name == "full, onnx (cpu)"
     cells = dict(zip(found.columns.header, found.columns.cells(found.slides[0]), strict=True))
     assert cells["agreement"] is None
     assert cells["unlike_share"] is None
@@ -121,14 +136,14 @@ def test_an_artefact_of_slots_predicts_nothing(exported: Exported) -> None:
 
 
 def test_slots_of_an_ensemble_are_not_encoded(
-    runs: dict[str, Path], new: Path, tmp_path: Path
+    artefact_of: ArtefactOf, new: Path, tmp_path: Path
 ) -> None:
-    export_model(open_source(runs["ensemble"], "classifier"), tmp_path / "artefact")
+    artefact = artefact_of("ensemble", "full")
     with (
-        open_runtime(tmp_path / "artefact") as runtime,
+        open_runtime(artefact) as runtime,
         pytest.raises(UsageError, match="slots of 3 models"),
     ):
         encode([new / "job"], tmp_path / "out", runtime)
-    with open_runtime(tmp_path / "artefact") as runtime, pytest.raises(UsageError):
+    with open_runtime(artefact) as runtime, pytest.raises(UsageError):
         SlotFiles(tmp_path / "out", runtime)
     assert not (tmp_path / "out").exists()

@@ -1,7 +1,6 @@
 """Pools over slots against their formulas, and what a classifier with each of them keeps."""
 
 from pathlib import Path
-from typing import Literal
 
 import pytest
 import torch
@@ -10,7 +9,6 @@ from factories import make_compressor, make_features
 from tcssa.compressor import load_compressor
 from tcssa.mil.classifier.slide_classifier import ClassifierConfig, SlideClassifier
 from tcssa.mil.classifier.slot_pool import build_pool
-from tcssa_exporters import export_model, open_source
 
 POOLS = ["mean", "mass", "attention", "max"]
 
@@ -49,17 +47,6 @@ def test_a_classifier_keeps_its_pool_and_a_bag_its_logits(pool: str, tmp_path: P
         assert torch.equal(again(bags).logits, logits)
     loaded = load_compressor(tmp_path / "c.safetensors")
     assert torch.equal(loaded.router.gate.weight, model.compressor.router.gate.weight)
-
-
-@pytest.mark.parametrize("graph", ["full", "chunked"])
-def test_the_pool_by_mass_exports(tmp_path: Path, graph: Literal["full", "chunked"]) -> None:
-    torch.manual_seed(2)
-    config = ClassifierConfig(classes=["x", "y"], head_dim=8, pool="mass")
-    SlideClassifier(make_compressor(), config).save(tmp_path / "c.safetensors")
-    source = open_source(tmp_path / "c.safetensors", "classifier")
-    artefact = export_model(source, tmp_path / "artefact", graph=graph)
-    assert artefact.classes == ["x", "y"]
-    assert artefact.head_takes_mass
 
 
 def test_a_checkpoint_from_before_there_were_pools_has_the_paper_s() -> None:
