@@ -94,7 +94,7 @@ def _test_parts(session: nox.Session) -> None:
 def matrix(session: nox.Session) -> None:
     """Engines and kernels of every precision and shape, by the real TensorRT-RTX and Triton."""
     session.install(*CONSTRAINED, "-e", ".[dev]")
-    folders = ("tests/tcssa_exporters", "tests/tcssa/compressor")
+    folders = ("tests/tcssa_exporters", "tests/tcssa_runtimes/contract", "tests/tcssa/compressor")
     session.run("pytest", "-n", "2", "-m", "matrix", *folders, *session.posargs)
 
 

@@ -25,6 +25,11 @@ Names = Callable[[], list[str]]
 """Lists the names that the shell completes."""
 
 DATA_PANEL = "Data"
+LLM_OPTIONS = [
+    "llm", "allow_hub", "trust_remote_code", "device", "endpoint", "endpoint_model",
+    "endpoint_timeout",
+]  # fmt: skip
+"""Settings of `ask` and `chat` that say where the language model is, and how it is reached."""
 
 DeviceOption = Annotated[
     TorchDevice,

@@ -4,11 +4,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 from made_once import session_folder
 from shared_data import SHARED, needs_shared
 
 if TYPE_CHECKING:
     from exports import Exported
+
+
+settings.register_profile("tests", deadline=None)  # a machine may be busy
+settings.load_profile("tests")
 
 
 def pytest_collection_finish() -> None:

@@ -48,6 +48,15 @@ _FILE_STEMS = {"full": "model", "partial": "partial", "finish": "finish"}
 OpenEngine = Callable[[Path], AbstractContextManager[EngineRuntime]]
 
 
+class _Options(ExportRequest, total=False):
+    """Options of `export_model`."""
+
+    format: ExportFormat
+    overwrite: bool
+    open_engine: OpenEngine | None
+    reporter: Reporter | None
+
+
 def export_model(
     source: ExportSource,
     out: Path,
@@ -109,11 +118,7 @@ def export_compressor(
     *,
     checkpoint_sha256: str,
     encoder: str | None = None,
-    format: ExportFormat = "onnx",
-    overwrite: bool = False,
-    open_engine: OpenEngine | None = None,
-    reporter: Reporter | None = None,
-    **request: Unpack[ExportRequest],
+    **options: Unpack[_Options],
 ) -> Artefact:
     """Export a compressor alone, as `export_model` does.
 
@@ -122,24 +127,12 @@ def export_compressor(
         out: The artefact's folder.
         checkpoint_sha256: Hash of the file that the model was loaded from.
         encoder: Name of the encoder of the features it was trained on, if known.
-        format: See `export_model`.
-        overwrite: Replace an artefact at ``out``.
-        open_engine: See `export_model`.
-        reporter: Receives a note on every stage.
-        **request: Precision, graph and limits; see `ExportRequest`.
+        **options: All that `export_model` takes by name.
 
     Returns:
         The description, as written to ``artefact.json``.
     """
-    return export_model(
-        ExportSource(model, checkpoint_sha256, encoder),
-        out,
-        format=format,
-        overwrite=overwrite,
-        open_engine=open_engine,
-        reporter=reporter,
-        **request,
-    )
+    return export_model(ExportSource(model, checkpoint_sha256, encoder), out, **options)
 
 
 class _Stages:

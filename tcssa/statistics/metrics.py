@@ -40,8 +40,10 @@ def balanced_accuracy(labels: Ints, probs: Floats) -> float:
         labels: Class indices [S].
         probs: Probabilities [S, C].
     """
-    predicted = probs.argmax(axis=1)
-    return float(np.mean([(predicted[labels == c] == c).mean() for c in np.unique(labels)]))
+    right = probs.argmax(axis=1) == labels
+    counts = np.bincount(labels)
+    found = np.bincount(labels[right], minlength=len(counts))
+    return float((found[counts > 0] / counts[counts > 0]).mean())
 
 
 def accuracy(labels: Ints, probs: Floats) -> float:
@@ -109,11 +111,8 @@ def calibration_error(labels: Ints, probs: Floats) -> float:
     confidence = probs.max(axis=1)
     right = probs.argmax(axis=1) == labels
     bins = np.minimum((confidence * _CALIBRATION_BINS).astype(int), _CALIBRATION_BINS - 1)
-    gaps = [
-        (bins == b).mean() * abs(right[bins == b].mean() - confidence[bins == b].mean())
-        for b in np.unique(bins)
-    ]
-    return float(sum(gaps))
+    gaps = np.bincount(bins, right - confidence)
+    return float(np.abs(gaps).sum() / len(labels))
 
 
 def weighted_kappa(labels: Ints, probs: Floats) -> float | None:
@@ -142,7 +141,7 @@ def _one_against_rest(
     With two classes the second is the positive one. None where a class does not occur.
     """
     num_classes = probs.shape[1]
-    if len(np.unique(labels)) < num_classes:
+    if not np.bincount(labels, minlength=num_classes).all():
         return None
     shown = [1] if num_classes == 2 else range(num_classes)
     return float(np.mean([of_two(labels == c, probs[:, c]) for c in shown]))

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from tcssa.errors import UsageError, printable
 from tcssa.vqa.explain.ask_settings import AskSettings
-from tcssa_cli.options import DebugFlag, JsonFlag, out_option
+from tcssa_cli.options import LLM_OPTIONS, DebugFlag, JsonFlag, out_option
 from tcssa_cli.output import Output, make_table
 from tcssa_cli.settings_flags import Flags, given, with_flags
 
@@ -22,46 +22,42 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 10
 
+_FeaturesOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="The slide's patch features, one file; repeat it for several slides, with --several.",
+        rich_help_panel="Slide",
+    ),
+]
+_SlideOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="The slide's file; its features are extracted with the run's encoder.",
+        rich_help_panel="Slide",
+    ),
+]
+_TokensOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="The slide's file of slots, which encode wrote with an exported projector; no "
+        "features are needed.",
+        rich_help_panel="Slide",
+    ),
+]
+
 
 @with_flags(
     Flags(AskSettings, panel="Slide", names=["several", "slide_mpp", "encoder", "budget"]),
     Flags(AskSettings, panel="Answer", names=["prompt", "explain", "max_new_tokens", "batch_size"]),
-    Flags(
-        AskSettings,
-        panel="Language model",
-        names=[
-            "llm", "allow_hub", "trust_remote_code", "device", "endpoint", "endpoint_model",
-            "endpoint_timeout",
-        ],
-    ),
-)  # fmt: skip
+    Flags(AskSettings, panel="Language model", names=LLM_OPTIONS),
+)
 def ask(
     run: Annotated[Path, typer.Argument(help="Run directory of train-vqa.")],
     question: Annotated[str, typer.Argument(help="The question, in quotation marks.")],
     flags: dict[str, Any],
-    features: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="The slide's patch features, one file; repeat it for several slides, with "
-            "--several.",
-            rich_help_panel="Slide",
-        ),
-    ] = None,
-    slide: Annotated[
-        Path | None,
-        typer.Option(
-            help="The slide's file; its features are extracted with the run's encoder.",
-            rich_help_panel="Slide",
-        ),
-    ] = None,
-    tokens: Annotated[
-        Path | None,
-        typer.Option(
-            help="The slide's file of slots, which encode wrote with an exported projector; no "
-            "features are needed.",
-            rich_help_panel="Slide",
-        ),
-    ] = None,
+    features: _FeaturesOption = None,
+    slide: _SlideOption = None,
+    tokens: _TokensOption = None,
     option: Annotated[
         list[str] | None,
         typer.Option(

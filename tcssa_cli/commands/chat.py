@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from tcssa.errors import printable
 from tcssa.vqa.explain.chat_settings import ChatSettings
-from tcssa_cli.options import DebugFlag, JsonFlag
+from tcssa_cli.options import LLM_OPTIONS, DebugFlag, JsonFlag
 from tcssa_cli.output import Output
 from tcssa_cli.settings_flags import Flags, given, with_flags
 
@@ -33,14 +33,7 @@ _MOST_SLOTS = 3
             "batch_size",
         ],
     ),
-    Flags(
-        ChatSettings,
-        panel="Language model",
-        names=[
-            "llm", "allow_hub", "trust_remote_code", "device", "endpoint", "endpoint_model",
-            "endpoint_timeout",
-        ],
-    ),
+    Flags(ChatSettings, panel="Language model", names=LLM_OPTIONS),
 )  # fmt: skip
 def chat(
     run: Annotated[Path, typer.Argument(help="Run directory of train-vqa.")],

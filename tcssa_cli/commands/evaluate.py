@@ -58,6 +58,15 @@ _KINDS = {
 }
 
 
+_FeaturesOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Patch features of a new cohort; of a MIL run without --labels: where its own are "
+        "now. Or those of the benchmark's slides; there repeat it for more folders."
+    ),
+]
+
+
 @with_flags(*_GROUPS)
 def evaluate(
     flags: dict[str, Any],
@@ -67,13 +76,7 @@ def evaluate(
             help="Run directory of train-mil or train-vqa; or hf:OWNER/NAME of one of train-mil."
         ),
     ] = None,
-    features: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Patch features of a new cohort; of a MIL run without --labels: where its own are "
-            "now. Or those of the benchmark's slides; there repeat it for more folders."
-        ),
-    ] = None,
+    features: _FeaturesOption = None,
     out: Annotated[
         Path | None,
         out_option(r"Folder to write. \[default: a folder in the run]"),
@@ -103,19 +106,19 @@ def evaluate(
     from tcssa.features.remote_features import local_features
 
     output, given = Output(as_json), flags["predictions"]["predictions"]
-    if given is None and run is None:
-        raise UsageError(
-            "no run was given", hint="name the run directory: tcssa eval RUN, or --predictions FILE"
-        )
-    name, what = "predictions", f"--predictions scores the answers in {given}"
-    if given is None and run is not None:
+    if given is None:
+        if run is None:
+            hint = "name the run directory: tcssa eval RUN, or --predictions FILE"
+            raise UsageError("no run was given", hint=hint)
         require_out(out, run)
         run = local_model(run, output)
         name = _kind(run)
         what = f"{run} is a run of {name}"
-    elif run is not None or features:
-        part = "--features" if run is None else f"the run {run}"
-        raise UsageError(f"{what}; {part} has no part in it")
+    else:
+        name, what = "predictions", f"--predictions scores the answers in {given}"
+        if run is not None or features:
+            part = "--features" if run is None else f"the run {run}"
+            raise UsageError(f"{what}; {part} has no part in it")
     kind = _KINDS[name]
     refuse_others(_GROUPS, kind.groups, flags, what)
     sections = {group: flags[group] for group in kind.groups}

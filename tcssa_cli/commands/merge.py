@@ -19,6 +19,21 @@ from tcssa_cli.settings_flags import Flags, given, refuse_others, with_flags
 _SLOTS = "Files of slots"
 _LLM = Flags(LanguageModelOptions, at="llm", panel="Runs of train-vqa")
 
+_ModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="What made them: run, checkpoint or chunked artefact.", rich_help_panel=_SLOTS
+    ),
+]
+_SameSlideFlag = Annotated[
+    bool,
+    typer.Option(
+        "--same-slide",
+        help="The files are parts of one slide; where its slots lie is merged too.",
+        rich_help_panel=_SLOTS,
+    ),
+]
+
 
 @with_flags(_LLM)
 def merge(
@@ -30,21 +45,9 @@ def merge(
     ],
     *,
     flags: dict[str, Any],
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            help="What made them: run, checkpoint or chunked artefact.", rich_help_panel=_SLOTS
-        ),
-    ] = None,
+    model: _ModelOption = None,
     out: Annotated[Path, out_option("File of slots, or folder of a model, to write.")],
-    same_slide: Annotated[
-        bool,
-        typer.Option(
-            "--same-slide",
-            help="The files are parts of one slide; where its slots lie is merged too.",
-            rich_help_panel=_SLOTS,
-        ),
-    ] = False,
+    same_slide: _SameSlideFlag = False,
     budget: BudgetOption = None,
     device: Annotated[
         Device,

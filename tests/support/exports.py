@@ -34,6 +34,7 @@ def exports_of(factory: pytest.TempPathFactory) -> Exported:
         **options: Any,
     ) -> Path:
         shape = {"salience": salience, "nested": nested, "spatial": spatial, **(embedding or {})}
+        options = _but_defaults(options)
 
         def make(folder: Path) -> None:
             export_compressor(
@@ -61,6 +62,8 @@ def exports_with_head_of(factory: pytest.TempPathFactory) -> Exported:
     """
 
     def exported(*, pool: PoolName | None = None, head_dim: int = 8, **options: Any) -> Path:
+        options = _but_defaults(options)
+
         def make(folder: Path) -> None:
             if pool is None:
                 write_projector(folder)
@@ -85,3 +88,9 @@ def write_projector(folder: Path) -> Projector:
     projector = Projector(ProjectorConfig(feature_dim=16, hidden_dim=8, token_dim=12)).eval()
     projector.save(folder / PROJECTOR)
     return projector
+
+
+def _but_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options but those that change nothing: an export that states them is the same one."""
+    defaults = {"precision": "fp32", "graph": "full"}
+    return {name: value for name, value in options.items() if defaults.get(name) != value}

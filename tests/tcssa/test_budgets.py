@@ -51,7 +51,7 @@ def test_folded_slots_go_to_the_first_experts() -> None:
     torch.testing.assert_close(model.experts(centers[:, :4]), model.experts(padded)[:, :4])
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(split=st.integers(0, 30), budget=st.sampled_from([4, 8, 16]))
 def test_folding_and_merging_are_in_any_order(split: int, budget: int) -> None:
     model, features, coords = nested(16), make_features(30), square(30)

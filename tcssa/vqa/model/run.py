@@ -227,6 +227,14 @@ def load_vqa(
             quantize=quantize,
             attention=attention,
         )
+    model, prompts = _put_together(folder, settings, base)
+    return LoadedVqa(model.to(place).eval(), prompts, settings, place, folder, base, quantize)
+
+
+def _put_together(
+    folder: Path, settings: VqaRun, base: LoadedLLM
+) -> tuple[SlideLanguageModel, PromptBuilder]:
+    """Return the language model with the folder's pieces around it, and what makes its prompts."""
     adapted = base.model
     if ADAPTER_FOLDER in {name.partition("/")[0] for name in settings.files}:
         adapted = load_adapter(folder / ADAPTER_FOLDER, base.model)
@@ -234,13 +242,8 @@ def load_vqa(
         prompts = PromptBuilder(
             base.tokenizer, settings.template, settings.system, settings.image_token
         )
-    model = SlideLanguageModel(
-        _load_visual(folder, settings),
-        Projector.load(folder / PROJECTOR_FILE),
-        adapted,
-        prompts.image_token_id,
-    )
-    return LoadedVqa(model.to(place).eval(), prompts, settings, place, folder, base, quantize)
+    visual, projector = _load_visual(folder, settings), Projector.load(folder / PROJECTOR_FILE)
+    return SlideLanguageModel(visual, projector, adapted, prompts.image_token_id), prompts
 
 
 def _load_base(

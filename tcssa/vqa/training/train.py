@@ -174,12 +174,7 @@ def _train(
     made_from |= corpus.fingerprint()
     run = {"kind": KIND, "stage": settings.train.stage, "made_from": made_from}
     _require_same(begun, out, made_from)
-    processes.wait()
-    if writes:
-        write_resolved(settings, out)
-        write_run(out, {**run, "complete": False})
-    processes.wait()
-    processes.require_same("run folders", shows_run(out), ONE_FOLDER_HINT)
+    _begin(settings, out, run, processes)
     if corpus.dropped:
         reporter.warn(
             f"{counted(len(corpus.dropped), 'row')} left out: {describe_dropped(corpus.dropped)}"
@@ -210,6 +205,16 @@ def _train(
         _complete(out, run)
     processes.wait()
     return metrics
+
+
+def _begin(settings: VqaSettings, out: Path, run: dict[str, Any], processes: Processes) -> None:
+    """Say in the folder that a run is begun, and see that all processes have this folder."""
+    processes.wait()
+    if processes.is_main:
+        write_resolved(settings, out)
+        write_run(out, {**run, "complete": False})
+    processes.wait()
+    processes.require_same("run folders", shows_run(out), ONE_FOLDER_HINT)
 
 
 def _complete(out: Path, run: dict[str, Any]) -> None:

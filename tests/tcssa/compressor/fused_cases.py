@@ -145,7 +145,7 @@ def test_shapes_that_fit_no_block(
 
 
 @given(st.data())
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_the_bags(data: st.DataObject) -> None:
     feature_dim = data.draw(st.integers(1, 40))
     num_slots = data.draw(st.integers(2, 20))

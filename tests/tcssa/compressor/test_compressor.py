@@ -21,7 +21,7 @@ def close(actual: torch.Tensor, expected: torch.Tensor) -> bool:
 
 
 @given(lengths=LENGTHS, seed=SEEDS, garbage=st.sampled_from([0.0, 1e30, float("nan")]))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @torch.no_grad()
 def test_padding_and_batch_do_not_change_a_bag(
     lengths: list[int], seed: int, garbage: float
@@ -49,7 +49,7 @@ def test_padding_and_batch_do_not_change_a_bag(
 
 
 @given(seed=SEEDS)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_padding_does_not_change_gradients(seed: int) -> None:
     model = make_compressor(seed=seed).train()
     model.router.noise_std = model.experts.dropout = 0.0
@@ -70,7 +70,7 @@ def test_padding_does_not_change_gradients(seed: int) -> None:
 
 
 @given(num_patches=st.integers(1, 60), seed=SEEDS)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @torch.no_grad()
 def test_order_of_patches_does_not_matter(num_patches: int, seed: int) -> None:
     model, bag = make_compressor(seed=seed), make_features(num_patches, seed=seed)
@@ -81,7 +81,7 @@ def test_order_of_patches_does_not_matter(num_patches: int, seed: int) -> None:
 
 
 @given(cuts=st.lists(st.integers(0, 50), max_size=5), seed=SEEDS)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @torch.no_grad()
 def test_any_chunking_and_merging_adds_up_to_one_pass(cuts: list[int], seed: int) -> None:
     model, bag = make_compressor(seed=seed), make_features(50, seed=seed)

@@ -33,7 +33,7 @@ contents = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(contents, st.sampled_from(["lzf", "gzip", None]), st.booleans())
 def test_a_block_is_unpacked_to_what_was_packed(
     content: bytes, compression: str | None, has_sum: bool
@@ -42,7 +42,7 @@ def test_a_block_is_unpacked_to_what_was_packed(
     assert unpacked(stored, filters, 1, len(content)).tobytes() == content
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(min_size=1, max_size=2000))
 def test_the_checksum_is_hdf5_s(content: bytes) -> None:
     stored, filters = packed(content, fletcher32=True)
@@ -66,7 +66,7 @@ def test_every_flipped_bit_of_a_block_with_a_checksum_is_seen() -> None:
             unpacked(memoryview(damaged), filters, 1, len(content))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=200), st.integers(0, 5000))
 def test_anything_as_lzf_is_refused_or_of_the_length_that_was_asked(
     stored: bytes, num_bytes: int

@@ -28,9 +28,7 @@ def written(rows: list[tuple[str, ...]], end: str = "\n", separator: str = ",") 
     return text.getvalue()
 
 
-@settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=5),
     end=st.sampled_from(["\n", "\r\n", "\r"]),
@@ -50,14 +48,12 @@ def test_cells_come_back_exactly_or_the_table_is_refused(
     assert tuple(read.columns) == NAMES
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(*[st.text("abé'.,;_-1 ", min_size=1)] * 3), min_size=1, max_size=5))
 def test_plain_cells_are_never_refused(rows: list[tuple[str, ...]]) -> None:
     read = cells_by_line(lines_of(written([NAMES, *rows])), Path("t.csv"), TableError)
     assert [tuple(cells) for _, cells in read] == [NAMES, *(r for r in rows if "".join(r).strip())]
 
 
-@settings(deadline=None)
 @given(st.text(st.sampled_from([*"ab\r\n\v\f\x1c", "\x85", "\u2028", "\u2029"])))
 def test_lines_end_where_the_csv_module_ends_them(text: str) -> None:
     assert list(lines_of(text)) == list(io.StringIO(text, newline=""))

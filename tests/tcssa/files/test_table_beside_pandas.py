@@ -21,9 +21,7 @@ CELLS = st.one_of(
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-32"]
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=6),
     encoding=st.sampled_from(ENCODINGS),
@@ -65,7 +63,7 @@ def test_cells_and_missing_ones_are_those_of_pandas(
     assert [number + 1 for number in numbers] == list(table.rows)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     labels=st.lists(st.sampled_from(["a", "b", "1", "1.0", "2"]), min_size=2, max_size=8),
     seed=st.integers(0, 99),

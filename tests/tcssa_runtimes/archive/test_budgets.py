@@ -127,7 +127,8 @@ def test_another_budget_makes_a_slide_again_and_the_same_one_does_not(
 def test_a_model_without_budgets_says_so(
     tmp_path: Path, checkpoint: Path, nested: Path, exported: Exported
 ) -> None:
-    whole = exported(salience=True, nested=True)  # one graph, which folds nothing
+    # one graph, which folds nothing
+    whole = exported(salience=True, nested=True, spatial=True)
     for model, budget, reason in (
         (checkpoint, 3, "gives 6 slots a slide and no other number"),
         (whole, 4, "gives 8 slots a slide and no other number"),

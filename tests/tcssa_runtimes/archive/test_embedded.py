@@ -81,7 +81,7 @@ def test_features_of_the_slots_length_are_refused(path: Path) -> None:
 
 
 def test_an_artefact_states_both_lengths_and_one_of_before_only_one(exported: Exported) -> None:
-    artefact = Artefact.read(exported(embedding=LENGTHS))
+    artefact = Artefact.read(exported(salience=True, embedding=LENGTHS))
     assert (artefact.feature_dim, artefact.slot_dim) == (16, 12)
     assert artefact.precision["embedding"] == "float32"
     old = Artefact.read(exported()).model_dump()

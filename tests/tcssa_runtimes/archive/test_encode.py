@@ -23,7 +23,6 @@ from tcssa.features import BagRef, open_bag
 from tcssa.features.content import content_hash
 from tcssa.files.checksums import file_sha256
 from tcssa.reporter import Silent
-from tcssa_exporters import export_compressor
 from tcssa_runtimes import EncodeOptions, EncodeReport, Shard, encode, open_runtime
 from tcssa_runtimes.archive.reader_pool import Piece, ReaderPool
 from tcssa_runtimes.archive.slot_files import FOLDER, read_facts, slide_features_path
@@ -98,15 +97,13 @@ def test_a_slide_becomes_its_slots(
 
 
 def test_chunks_of_many_slides_are_packed_and_come_to_their_slides(
-    model: SlotCompressor, tmp_path: Path
+    model: SlotCompressor, exported: Exported, tmp_path: Path
 ) -> None:
     """Slides of no, one and several chunks, read by three threads in whatever order."""
     sizes = [150, 1, 64, 129, 3, 65, 200, 128, *range(2, 30)]
     for i, size in enumerate(sizes):
         write_bag(tmp_path / "bags" / f"s{i:02d}.h5", size, seed=i)
-    options = {"graph": "chunked", "chunk_patches": 64, "max_batch": 4}
-    export_compressor(model, tmp_path / "a", checkpoint_sha256="x", **options)
-    runtime = open_runtime(tmp_path / "a")
+    runtime = open_runtime(exported(salience=True, graph="chunked", chunk_patches=64))
     runtime.chunks_at_once = 4  # as a GPU has it
     report = encode(
         [tmp_path / "bags"], tmp_path / "out", runtime, options=EncodeOptions(readers=3)

@@ -32,7 +32,8 @@ ROWS, BATCH = 64, 3
 
 @pytest.fixture(scope="module", params=["fp32", "fp16"])
 def pair(request: pytest.FixtureRequest, exported: Exported) -> Path:
-    return exported(graph="chunked", chunk_patches=ROWS, precision=request.param)
+    # the model of the runtimes' contract, whose tests read the same artefacts
+    return exported(salience=True, graph="chunked", chunk_patches=ROWS, precision=request.param)
 
 
 def launch_buffers(pair: Path) -> LaunchBuffers:

@@ -98,7 +98,7 @@ def test_any_rows_are_the_library_s(tmp_path: Path, stored: dict[str, Any], dtyp
     if "dtype" in stored:
         values = values.astype(stored["dtype"])
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(st.integers(0, 1300), st.integers(0, 1400))
     def check(begin: int, end: int) -> None:
         assert np.array_equal(bag.read(begin, end), values[begin:end])

@@ -31,7 +31,7 @@ def slides_of(patients: list[tuple[int, int]]) -> list[CohortSlide]:
     num_folds=st.integers(3, 6),
     seed=st.integers(0, 1000),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_folds_share_no_patient_and_test_every_slide_once(
     counts: list[int], num_folds: int, seed: int
 ) -> None:

@@ -35,7 +35,7 @@ def test_bags_on_several_grids_have_the_logits_they_have_alone(model: Mamba2D) -
         torch.testing.assert_close(logits_of(model, bag, at), logits)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(order=st.permutations(range(6)), x=st.integers(0, 9999), unit=st.sampled_from([0.25, 1, 7]))
 def test_order_and_where_the_grid_begins_and_its_unit_do_not_matter(
     model: Mamba2D, order: list[int], x: int, unit: float

@@ -77,7 +77,7 @@ def test_the_sample_covers_all_patches_over_many_slides() -> None:
     assert len(seen.unique(dim=0)) == 20
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(2, 60), st.integers(0, 5))
 def test_attention_pools_within_the_slide_in_any_order(num_patches: int, seed: int) -> None:
     visual, features = make_visual("abmil"), make_features(num_patches, seed=seed)

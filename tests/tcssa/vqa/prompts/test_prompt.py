@@ -103,7 +103,7 @@ def test_a_prompt_is_the_beginning_of_the_row_that_is_learned(system: str | None
     assert said.startswith("<|im_start|>user\n" if system is None else "<|im_start|>system\n")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=4), st.integers(0, 5))
 def test_whatever_is_said_prompts_agree_with_rows_and_texts_hold_no_special_token(
     texts: list[str], num_visual: int
