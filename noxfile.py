@@ -58,7 +58,8 @@ def tests(session: nox.Session) -> None:
     # two workers of one thread each: torch's threads of both would wait for one another
     one_thread = {"OMP_NUM_THREADS": "1"}
     # a file's tests go to one of them, so that what the file's fixtures make is made once
-    parallel = ("-n", "2", "--dist", "loadfile")
+    # in the order of tests/conftest.py, which begins with long files
+    parallel = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
     chosen = ("-m", "not matrix and not ray and not s3 and not slurm")
     session.run("pytest", *parallel, *chosen, *session.posargs, env=one_thread)
 

@@ -388,9 +388,15 @@ HEADS = ["onnx", "onnx-chunked"]
 
 @pytest.mark.parametrize(
     ("kind", "pool", "head_dim"),
-    [("onnx", "mean", 8), ("onnx", "attention", 8), ("onnx", "mass", 0),
-     ("onnx-chunked", "mass", 0), ("onnx-chunked", "mass", 8), ("onnx-chunked", "attention", 8)],
-)  # fmt: skip
+    [
+        ("onnx", "mean", 8),
+        ("onnx", "mass", 0),
+        ("onnx-chunked", "mass", 8),
+        ("onnx-chunked", "attention", 8),
+        pytest.param("onnx", "attention", 8, marks=pytest.mark.matrix),
+        pytest.param("onnx-chunked", "mass", 0, marks=pytest.mark.matrix),
+    ],
+)
 def test_a_classifier_s_logits_come_with_the_slots(
     kind: str, pool: PoolName, head_dim: int, exported_with_head: Exported
 ) -> None:
@@ -440,7 +446,7 @@ def test_a_gpu_that_is_not_there_is_an_error_unless_the_cpu_is_allowed(
 
 
 def test_bfloat16_on_the_cpu_is_refused(exported: Exported) -> None:
-    artefact = exported(precision="bf16")
+    artefact = exported(precision="bf16", max_batch=4)  # as tests of the export make it
     with pytest.raises(ArtefactError, match="no bfloat16 on the CPU"), open_runtime(artefact):
         pass
 

@@ -166,7 +166,7 @@ def test_a_diverging_training_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kills", [2])
 def test_kill_9_in_training_ends_with_the_same_bytes(tmp_path: Path, kills: int) -> None:
-    settings = small_run(write_cohort(tmp_path), epochs=10, patience=10, checkpoint_every_s=0.0)
+    settings = small_run(write_cohort(tmp_path), epochs=6, patience=10, checkpoint_every_s=0.0)
     train(settings, tmp_path / "undisturbed", Silent())
     (tmp_path / "settings.json").write_text(settings.model_dump_json())
     script = (
