@@ -414,10 +414,11 @@ def test_a_file_that_changes_while_it_is_packed_is_named(
         open_pack(tmp_path / "packs", cohort, Silent())
 
 
+@pytest.mark.usefixtures("one_process")  # of two at once the test of two processes tells
 def test_the_runs_of_a_sweep_share_one_pack(tmp_path: Path) -> None:
     data = write_cohort(tmp_path)
     settings = small_run(data, epochs=1, feature_cache=tmp_path / "packs")
-    done = sweep(settings, [parse_axis("model=mean,max")], tmp_path / "sweep", jobs=2)
+    done = sweep(settings, [parse_axis("model=mean,max")], tmp_path / "sweep")
     assert done.failed == []
     assert len(list((tmp_path / "packs").iterdir())) == 1
     listener = Listener()

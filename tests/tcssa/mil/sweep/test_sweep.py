@@ -1,13 +1,10 @@
 """Sweeps: which runs they consist of, what is kept, what fails."""
 
 import csv
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
 import pytest
-import torch
 from cohorts import small_run, write_cohort
 from html_pages import read_page
 
@@ -16,21 +13,7 @@ from tcssa.errors import UnknownNameError, UsageError
 from tcssa.mil.sweep.sweep import parse_axis, points, sweep
 from tcssa.reporter import Silent
 
-
-@pytest.fixture(autouse=True)
-def one_core(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A run takes one thread: more would wait for those of the other tests."""
-    threads = torch.get_num_threads()
-    monkeypatch.setattr("tcssa.mil.sweep.sweep.num_cores", lambda: 1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs are trained in this process; a process of their own takes seconds to import torch."""
-    pool = "tcssa.mil.sweep.sweep.ProcessPoolExecutor"
-    monkeypatch.setattr(pool, lambda jobs, mp_context: ThreadPoolExecutor(jobs))
+pytestmark = pytest.mark.usefixtures("one_core")
 
 
 def names(*axes: str) -> list[str]:
