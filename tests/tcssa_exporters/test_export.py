@@ -7,10 +7,10 @@ import pytest
 import torch
 from exports import CHECKPOINT, PROJECTOR, Exported, write_projector
 from factories import make_compressor
+from heard import Heard
 
 from tcssa.artefact import Artefact
 from tcssa.errors import CheckpointError, UsageError
-from tcssa.reporter import Silent
 from tcssa_exporters import export_compressor, open_source
 
 
@@ -26,17 +26,6 @@ def test_the_parity_table_is_stored(onnx_artefact: Path) -> None:
     assert sorted(file.name for file in onnx_artefact.iterdir()) == ["artefact.json", "model.onnx"]
 
 
-class Listener(Silent):
-    """Keeps notes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-
 def test_an_artefact_is_replaced_only_when_asked_and_stage_by_stage(
     exported: Exported, tmp_path: Path
 ) -> None:
@@ -45,7 +34,7 @@ def test_an_artefact_is_replaced_only_when_asked_and_stage_by_stage(
     with pytest.raises(UsageError, match="holds an artefact already"):
         export_compressor(make_compressor(seed=1), out, checkpoint_sha256="y")
     assert Artefact.read(out) == first
-    listener = Listener()
+    listener = Heard()
     second = export_compressor(
         make_compressor(seed=1),
         out,

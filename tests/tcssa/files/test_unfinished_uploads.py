@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from heard import Heard
 from s3_server import s3_bucket
 
 from tcssa.files import atomic, object_store, unfinished_uploads
 from tcssa.files.forwarding import content as opened
 from tcssa.files.output_folder import output_folder
-from tcssa.reporter import Silent
 
 # aiobotocore's own warnings are not ours to mend
 pytestmark = [pytest.mark.s3, pytest.mark.filterwarnings("ignore")]
@@ -48,15 +48,6 @@ with output_folder("s3://bucket/job", Silent()) as job:
 """
 
 
-class Notes(Silent):
-    def __init__(self) -> None:
-        super().__init__()
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-
 @pytest.fixture
 def bucket() -> Iterator[Any]:
     with s3_bucket() as files:
@@ -77,7 +68,7 @@ def test_half_an_upload_is_no_object_and_is_named_then_ended(
     assert [each["Key"] for each in bucket.list_multipart_uploads("bucket")] == [
         "job/features_uni_v2/S.h5"
     ]
-    reporter = Notes()
+    reporter = Heard()
     monkeypatch.setattr(unfinished_uploads, "OLD_S", 1e12)  # moto dates all uploads in 2010
     with output_folder(ADDRESS, reporter) as job:
         assert [path for path in job.rglob("*") if path.is_file()] == []

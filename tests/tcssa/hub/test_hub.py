@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cohorts import brief_run
 from factories import make_compressor
+from heard import Heard
 from hub_server import LIBRARY_WARNS, Hub, on_loopback
 
 from tcssa import load_classifier, load_compressor
@@ -24,17 +25,6 @@ pytestmark = LIBRARY_WARNS
 
 REPO = "lab/lung"
 ADDRESS = HubAddress(REPO)
-
-
-class Noted(Silent):
-    """A reporter that remembers remarks too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 @pytest.fixture
@@ -91,7 +81,7 @@ def test_nothing_is_written_beside_a_run_on_the_hub(tmp_path: Path) -> None:
 def test_a_run_comes_back_byte_by_byte(hub: Hub, run: Path, tmp_path: Path) -> None:
     pushed = push(run, REPO, Silent())
     assert hub.private[REPO]
-    told = Noted()
+    told = Heard()
     copy = pull(ADDRESS, tmp_path / "pulled", told)
     assert told.notes == [f"hf:lab/lung: commit {copy.commit}"]
     assert pushed.address == HubAddress(REPO, copy.commit)
@@ -149,7 +139,7 @@ def test_offline_the_cache_is_taken_and_said(
     commit = push(compressor, REPO, Silent()).address.revision
     online = fetch(ADDRESS, Silent())
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    told = Noted()
+    told = Heard()
     for address in (ADDRESS, HubAddress(REPO, commit)):
         assert fetch(address, told).folder == online.folder
     assert told.warnings[0] == (

@@ -4,25 +4,14 @@ from pathlib import Path
 
 import pytest
 from dicom_files import MR_IMAGE, write_dicom
+from heard import Heard
 from slide_files import stained, write_slide, write_zarr
 
 from tcssa.errors import SlideError, UsageError
-from tcssa.reporter import Silent
 from tcssa.slides import ExtractSettings, extract, find_slides
 from tcssa.slides.finding import is_slide_folder
 from tcssa.slides.image.slide import Slide
 from tcssa.slides.manifest import SlideFile, are_slides
-
-
-class Heard(Silent):
-    """A reporter that keeps remarks too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 def touch(*paths: Path) -> None:

@@ -43,14 +43,6 @@ def timeless(index: Path) -> list[str]:
     return [line.rpartition(",")[0] for line in index.read_text().splitlines()]
 
 
-class Heard(Silent):
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
-
-
 @pytest.fixture
 def bags(tmp_path: Path) -> Path:
     for i in range(5):
@@ -202,7 +194,7 @@ def test_finished_files_are_not_opened_where_the_index_knows_them(
     assert (report.num_skipped, report.num_renewed) == (4, 1)
     assert opened == ["s1", "s2", "s2"]  # once more when it is claimed: another may have done it
     (out / "index.csv").write_text("slide_id\ns1\n")
-    heard = Heard()
+    heard = Silent()
     assert encode([bags], out, open_runtime(checkpoint), heard).num_skipped == 5
     assert "the files are opened instead" in heard.warnings[0]
 

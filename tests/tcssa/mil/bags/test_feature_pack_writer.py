@@ -16,6 +16,7 @@ import pytest
 import torch
 from cohorts import small_run, write_cohort
 from factories import write_bag
+from heard import Heard
 from safetensors.torch import save_file
 
 from tcssa.errors import DiskFullError, FeatureFileError, FileError, NonFiniteFeatureError, RunError
@@ -34,16 +35,12 @@ from tcssa.reporter import Silent, Task
 from tcssa.run import read_run
 
 
-class Listener(Silent):
+class Listener(Heard):
     """Keeps notes, and how many slides each task set out to pack."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.notes: list[str] = []
         self.packed: list[int] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
     @contextmanager
     def task(self, description: str, total: int | None, unit: str) -> Iterator[Task]:

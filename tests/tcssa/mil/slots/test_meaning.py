@@ -101,17 +101,9 @@ def write_areas(folder: Path, *features: dict[str, Any]) -> Path:
     return folder
 
 
-class Heard(Silent):
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, sentence: str) -> None:
-        self.warnings.append(sentence)
-
-
 def test_patches_are_of_the_area_that_their_centre_lies_in(tmp_path: Path) -> None:
     places = {"s": Places(np.stack([np.arange(5) * 64, np.zeros(5, int)], axis=1), 64)}
-    slides, heard = [routed([2, 2, 1, 0])], Heard()
+    slides, heard = [routed([2, 2, 1, 0])], Silent()
     folder = write_areas(
         tmp_path,
         area("tumour", 0, 150),  # two patches, and less than half of the third

@@ -8,7 +8,7 @@ import h5py
 import pytest
 import torch
 from factories import make_compressor
-from noting import Noting
+from heard import Heard
 from vqa_runs import load_tiny_vqa, slide_name, write_slidebench, write_slides
 
 from tcssa.compressor import SlotCompressor
@@ -117,7 +117,7 @@ def test_an_evaluation_says_in_one_line_whose_tokens_it_took(
     folder: Path, loaded: LoadedVqa
 ) -> None:
     write_slidebench(folder / "bench.csv", 3)
-    reporter = Noting()
+    reporter = Heard()
 
     def answers(name: str) -> str:
         evaluate(

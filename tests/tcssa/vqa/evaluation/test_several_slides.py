@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from noting import Noting
+from heard import Heard
 from vqa_runs import write_rows, write_tiny_run
 from vqa_several import patient, slides_of, talk, write_patients, write_talks
 
@@ -50,7 +50,7 @@ def ask(
     folder: Path,
     name: str,
     out: Path,
-    reporter: Noting | None = None,
+    reporter: Heard | None = None,
     *,
     run: Path | None = None,
     crew: LocalProcesses | None = None,
@@ -61,7 +61,7 @@ def ask(
         run or folder / "run", kind,
         folder / (f"{name}.csv" if kind == "slidebench-tcga" else f"{name}.json"),
         [folder / ("whole" if name == "whole" else "apart")],
-        reporter or Noting(), EvalOptions(**options), device="cpu", out=out, crew=crew,
+        reporter or Heard(), EvalOptions(**options), device="cpu", out=out, crew=crew,
     )  # fmt: skip
     lines = [json.loads(line) for line in (out / ANSWERS_FILE).read_text().splitlines()[1:]]
     return report, sorted(lines, key=lambda line: str(line["row_id"]))
@@ -99,7 +99,7 @@ def test_slides_behind_each_other_count_in_their_order(folder: Path, tmp_path: P
     assert straight[0]["log_probs"] != pytest.approx(turned[0]["log_probs"], abs=1e-6)
     features = [folder / "apart" / f"{name}.h5" for name in slides_of(0)]
     answer, _ = answer_question(
-        folder / "run", "What 0?", list("abcd"), Noting(),
+        folder / "run", "What 0?", list("abcd"), Heard(),
         AskSettings(several="concat", device="cpu", explain=False), features=features,
     )  # fmt: skip
     assert answer.predicted == "ABCD".index(straight[0]["predicted"])
@@ -117,7 +117,7 @@ def test_the_other_slide_of_a_control_shares_none(folder: Path, tmp_path: Path) 
 
 
 def test_several_slides_are_refused_without_a_rule(folder: Path, tmp_path: Path) -> None:
-    reporter = Noting()
+    reporter = Heard()
     write_rows(
         tmp_path / "mixed.csv",
         [
@@ -141,16 +141,16 @@ def test_an_evaluation_follows_its_run_unless_it_is_told_otherwise(
     shutil.copytree(folder / "run", run)
     told = json.loads((run / "vqa.json").read_text()) | {"several": "concat"}
     (run / "vqa.json").write_text(json.dumps(told))
-    reporter = Noting()
+    reporter = Heard()
     _, followed = ask(folder, "apart", tmp_path / "a", reporter, run=run)
     assert "--several concat, as the run was trained" in reporter.notes
     _, straight = ask(folder, "apart", tmp_path / "b", several="concat")
     assert_same(followed, straight, atol=0)
-    reporter = Noting()
+    reporter = Heard()
     _, merged = ask(folder, "apart", tmp_path / "c", reporter, run=run, several="merge")
     assert "--several merge; the run was trained with concat" in reporter.notes
     assert {line["num_visual"] for line in merged} == {6}
-    reporter = Noting()
+    reporter = Heard()
     features = [folder / "apart" / f"{name}.h5" for name in slides_of(0)]
     answer, _ = answer_question(
         run, "What 0?", list("abcd"), reporter, AskSettings(device="cpu", explain=False),
@@ -196,7 +196,7 @@ def test_answers_of_another_system_may_be_about_several_slides(
     ]
     (tmp_path / "theirs.json").write_text(json.dumps(rows))
     report = evaluate_predictions(
-        tmp_path / "theirs.json", "slidebench-tcga", folder / "apart.csv", Noting(),
+        tmp_path / "theirs.json", "slidebench-tcga", folder / "apart.csv", Heard(),
         out=tmp_path / "out",
     )  # fmt: skip
     assert report.metrics["scores"]["overall"]["num_rows"] == 2 * NUM

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from heard import Heard
 from optional_packages import needs_bitsandbytes
 from torch.profiler import ProfilerActivity, profile
 from vqa_training import row, tiny, write_material
 
 from tcssa.config.settings import read_resolved
 from tcssa.errors import RunError
-from tcssa.reporter import Silent
 from tcssa.vqa.model.model_setup import Parts, load_parts
 from tcssa.vqa.settings import LlmSettings, VqaSettings
 from tcssa.vqa.training import fit
@@ -26,17 +26,6 @@ from tcssa.vqa.training.rows import Row
 from tcssa.vqa.training.train import train
 
 CPU = torch.device("cpu")
-
-
-class Noted(Silent):
-    """A reporter that remembers what it was told."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 @pytest.fixture(scope="module")
@@ -106,20 +95,20 @@ def test_the_memory_is_said_and_decides_about_checkpointing(
 ) -> None:
     settings = tiny(material, train={"precision": "auto"})
     monkeypatch.setattr(memory_module, "memory_of", lambda _: 1e9)
-    plenty = Noted()
+    plenty = Heard()
     metrics = train(settings, tmp_path / "plenty", plenty)
     assert plenty.notes[0] == "precision fp32: chosen for the device, cpu"
     assert any("GB of memory, of 1.0: weights" in note for note in plenty.notes)
     assert any("(gradient checkpointing off)" in note for note in plenty.notes)
     assert not plenty.warnings
     monkeypatch.setattr(memory_module, "memory_of", lambda _: 1e6)
-    scarce = Noted()
+    scarce = Heard()
     assert train(settings, tmp_path / "scarce", scarce)["val_loss"] == metrics["val_loss"]
     assert any("(gradient checkpointing on)" in note for note in scarce.notes)
     assert "the memory may not suffice" in scarce.warnings[-1]
     kept = read_resolved(tmp_path / "plenty", VqaSettings, RunError)
     assert kept.train.precision == "fp32"  # which stage 2 inherits
-    again = Noted()
+    again = Heard()
     train(settings, tmp_path / "plenty", again)
     assert again.notes == [f"{tmp_path / 'plenty'} is complete already; nothing to do"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from noting import Noting
+from heard import Heard
 from safetensors.torch import load_file
 from vqa_several import NUM_PATIENTS, patient, slides_of, talk, write_patients, write_talks
 from vqa_training import tiny, write_material
@@ -194,7 +194,7 @@ def test_stage_2_takes_over_what_several_slides_become_and_may_change_it(
     given = {"train": {"from_run": behind}}
     assert inherited(given)["corpus"] == {"several": "concat"}
     stage_2 = {"stage": 2, "from_run": behind}
-    reporter = Noting()
+    reporter = Heard()
     train(settings(material, "apart.json", "merge", train=stage_2), tmp_path / "run", reporter)
     assert any("--several merge" in note and "with concat" in note for note in reporter.notes)
     merge_vqa(tmp_path / "run", tmp_path / "merged")

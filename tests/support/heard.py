@@ -1,10 +1,10 @@
-"""A reporter for tests that look at remarks."""
+"""A reporter that remembers what it was told."""
 
 from tcssa.reporter import Silent
 
 
-class Noting(Silent):
-    """A reporter that remembers remarks."""
+class Heard(Silent):
+    """Keeps notes, as `Silent` keeps warnings."""
 
     def __init__(self) -> None:
         super().__init__()
