@@ -93,6 +93,8 @@ class Cohort:
     """What was read in one of several ways, in sentences."""
     extraction: ExtractionRecord = field(default_factory=ExtractionRecord)
     """How the patches were made, as far as all files state it alike."""
+    patch_um: dict[str, float] = field(default_factory=dict)
+    """Width of a patch in µm, by the slide_id of each slide whose file states it."""
     unit: Literal["slide", "case"] = "slide"
     """What one bag is."""
 
@@ -113,6 +115,19 @@ class Cohort:
             for target, known in self.task.views(self.slides).items()
             if len(known) < total
         ]
+
+    def mixed_widths(self) -> str | None:
+        """Return a sentence on patches whose widths in µm differ by over 10 %; None for none."""
+        widths: defaultdict[float, list[str]] = defaultdict(list)
+        for name, width in self.patch_um.items():
+            widths[width].append(name)
+        if not widths or max(widths) <= 1.1 * min(widths):
+            return None
+        each = ", ".join(
+            f"{width:g} µm in {counted(len(names), 'slide')} ({shown(names)})"
+            for width, names in sorted(widths.items())
+        )
+        return f"patches are of several widths: {each}; what tells them apart may be the grid"
 
     def fingerprint(self, *, with_places: bool = False) -> dict[str, object]:
         """Return the facts by which a run recognises the cohort that it was trained on.
@@ -181,6 +196,14 @@ def read_cohort(data: CohortSettings, *, task: MilTask | None = None) -> Cohort:
     slides = [bag.slide for bag in opened]
     if data.unit == "case":
         readings = [*readings, _cases_read(slides, data.labels)]
+    else:
+        readings = readings + _unlike_slides(slides, task)
+    unused = sorted(bags.keys() - names.values() - unlabelled.keys())
+    if unused:
+        readings.append(
+            f"{len(unused)} of {counted(len(bags), 'feature file')} are of slides that the table "
+            f"does not name, not used: {shown(unused)}"
+        )
     return Cohort(
         slides,
         task.label_names,
@@ -193,6 +216,9 @@ def read_cohort(data: CohortSettings, *, task: MilTask | None = None) -> Cohort:
         task=task,
         readings=readings + by_barcode(names, "features"),
         extraction=ExtractionRecord.agreed([bag.extraction for bag in opened]),
+        patch_um={
+            bag.slide.slide_id: width for bag in opened if (width := bag.extraction.patch_um)
+        },
         unit=data.unit,
     )
 
@@ -215,6 +241,23 @@ def _cases_read(slides: Sequence[CohortSlide], labels: Path) -> str:
         raise TableError(labels, faults, hint=hint)
     num_slides, patients = counted(len(slides), "slide"), counted(len(first), "patient")
     return f"by case: {num_slides} of {patients} are {counted(len(first), 'bag')}"
+
+
+def _unlike_slides(slides: Sequence[CohortSlide], task: MilTask) -> list[str]:
+    """Return a sentence on patients whose slides differ in their label, where that may be an error.
+
+    Numbers are a slide's own, and of several targets some may not be known.
+    """
+    if task.kind not in ("classes", "ordinal", "survival"):
+        return []
+    labels: defaultdict[str, set[Truth]] = defaultdict(set)
+    for slide in slides:
+        labels[slide.case_id].add(slide.truth)
+    unlike = [name for name, truths in labels.items() if len(truths) > 1]
+    if not unlike:
+        return []
+    patients = counted(len(labels), "patient")
+    return [f"{len(unlike)} of {patients} have slides of different labels: {shown(unlike)}"]
 
 
 def _labels_hash(labels: Path, slide_table: Path | None) -> str:

@@ -25,6 +25,7 @@ from tcssa.mil.cohort.splits import SPLITS_FILE, read_split_cases
 from tcssa.mil.evaluation.evaluation_page import write_evaluation_page
 from tcssa.mil.evidence import Reference
 from tcssa.mil.methods import BagClassifier
+from tcssa.mil.prediction.doubts import other_width
 from tcssa.mil.results.finished import FinishedRun, read_finished
 from tcssa.mil.results.metrics_file import METRICS_FILE, read_metrics
 from tcssa.mil.results.prediction_tables import write_predictions
@@ -295,6 +296,10 @@ def _read_new_cohort(
             f"{cohort.encoder!r}",
             hint=f"extract the slides with --encoder {trained.encoder}",
         )
+    widths = {slide.slide_id: cohort.patch_um.get(slide.slide_id) for slide in cohort.slides}
+    if other := other_width(trained, widths):
+        remarks.append(other)
+        reporter.warn(other)
     if trained.is_published:
         remarks.append(
             "the run was shared without its patients: whether some of this cohort are among them "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tcssa.errors import counted
 from tcssa.features.tables import patient_of
@@ -41,14 +41,30 @@ def doubts_about(run: FinishedRun, slides: Sequence[GivenSlide]) -> list[str]:
             f"{len(known)} of {of_all} are of patients that the run was trained on, so this is no "
             f"test: {_listed(known)}"
         )
-    own = run.extraction.patch_um
-    if others := [each.slide.slide_id for each in slides if own and _differs(each.patch_um, own)]:
-        found.append(
-            f"the run was trained on patches {own:g} µm wide, and those of {len(others)} of "
-            f"{of_all} are of another width, so predictions may be wrong: {_listed(others)}; give "
-            "the slides themselves, or features of the run's own grid"
-        )
+    if other := other_width(run, {each.slide.slide_id: each.patch_um for each in slides}):
+        found.append(other)
     return found
+
+
+def other_width(run: FinishedRun, widths: Mapping[str, float | None]) -> str | None:
+    """Name slides whose patches are of another width than those of a run.
+
+    Args:
+        run: The run.
+        widths: Width of a patch in µm by slide_id, None where it is not known.
+
+    Returns:
+        A sentence; None where no slide is known to have another width.
+    """
+    own = run.extraction.patch_um
+    others = [name for name, width in widths.items() if own and _differs(width, own)]
+    if not others:
+        return None
+    return (
+        f"the run was trained on patches {own:g} µm wide, and those of {len(others)} of "
+        f"{counted(len(widths), 'slide')} are of another width, so predictions may be wrong: "
+        f"{_listed(others)}; give the slides themselves, or features of the run's own grid"
+    )
 
 
 def _known(run: FinishedRun) -> tuple[set[str], set[str]]:

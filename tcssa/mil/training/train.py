@@ -317,6 +317,8 @@ def _cohort_warnings(
             f"{counted(len(unused), 'labelled slide')} in no fold of the splits, not used: "
             f"{', '.join(unused[:5])}"
         )
+    if mixed := cohort.mixed_widths():
+        yield mixed
     yield from cohort.unknown_labels()
     for target, confound in confounds.items():
         if confound.gives_label_away and group_by != "site":

@@ -1,5 +1,6 @@
 """Joining labels with features, and everything that can be wrong with either."""
 
+import json
 from pathlib import Path
 
 import h5py
@@ -48,6 +49,37 @@ def test_labels_of_unknown_slides_are_named_or_left_out(cohort: CohortSettings) 
     read = read_cohort(cohort.model_copy(update={"skip_missing": True}))
     assert read.skipped == {"ghost": "no feature file"}
     assert len(read.slides) == 6
+
+
+def test_features_without_a_label_are_counted(cohort: CohortSettings) -> None:
+    assert cohort.features is not None
+    assert read_cohort(cohort).readings == []
+    write_bag(cohort.features / "extra.h5")
+    (reading,) = read_cohort(cohort).readings
+    assert reading == (
+        "1 of 7 feature files are of slides that the table does not name, not used: extra"
+    )
+
+
+def test_patients_with_slides_of_different_labels_are_counted(cohort: CohortSettings) -> None:
+    assert cohort.labels is not None
+    rows = cohort.labels.read_text().replace("p01,s01", "p00,s01")
+    cohort.labels.write_text(rows)
+    (reading,) = read_cohort(cohort).readings
+    assert reading == "1 of 5 patients have slides of different labels: p00"
+
+
+def test_patches_of_several_widths_are_told(cohort: CohortSettings) -> None:
+    assert cohort.features is not None
+    for path in cohort.features.glob("*.h5"):
+        with h5py.File(path, "r+") as file:
+            file["features"].attrs["params"] = json.dumps({"mpp": 0.5, "patch_size": 224})
+    assert read_cohort(cohort).mixed_widths() is None
+    with h5py.File(cohort.features / "s00.h5", "r+") as file:
+        file["features"].attrs["params"] = json.dumps({"mpp": 1.0, "patch_size": 224})
+    mixed = read_cohort(cohort).mixed_widths()
+    assert mixed is not None
+    assert "112 µm in 5 slides (s01, s02, s03 …), 224 µm in 1 slide (s00)" in mixed
 
 
 def test_an_empty_bag_is_named(cohort: CohortSettings) -> None:

@@ -10,6 +10,7 @@ from factories import write_bag
 
 from tcssa.errors import UsageError
 from tcssa.features import find_bags
+from tcssa.mil.evaluation.evaluate import evaluate
 from tcssa.mil.prediction.doubts import doubts_about
 from tcssa.mil.prediction.given_slides import open_slide
 from tcssa.mil.results.finished import read_finished
@@ -59,6 +60,18 @@ def test_patches_of_another_width_are_named(
     assert bool(found) == doubtful
     if doubtful:
         assert "patches 112 µm wide, and those of 1 of 1 slide are of another width" in found[0]
+
+
+def test_eval_names_patches_of_another_width(run: Path, tmp_path: Path) -> None:
+    rows = ["slide_id,label"]
+    for index in range(4):
+        state(write_bag(tmp_path / "new" / f"n{index}.h5", 20, seed=index), 1.0, 224)
+        rows.append(f"n{index},{'ab'[index % 2]}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    reporter = Silent()
+    new = {"labels": tmp_path / "labels.csv", "features": tmp_path / "new"}
+    evaluate(run, reporter, **new, out=tmp_path / "scored")
+    assert any("those of 4 of 4 slides are of another width" in w for w in reporter.warnings)
 
 
 def test_a_folder_of_another_command_is_not_written_to(run: Path, tmp_path: Path) -> None:
