@@ -38,6 +38,8 @@ _WRITTEN = {
     HEATMAPS_FILE: "holds what tcssa heatmap wrote",
 }
 """Folders of commands, by the file that each is known by."""
+_JOB = "holds a job of tcssa extract or encode"
+_JOBS = {"job.json": _JOB, "*/features_*/job.json": _JOB}
 _FEATURES = "holds features of slides"
 
 
@@ -68,8 +70,8 @@ def require_own_folder(folder: Path, own: str) -> None:
     Raises:
         UsageError: It is a run, an artefact, or the output of another command.
     """
-    for name, what in _WRITTEN.items():
-        if name != own and (folder / name).exists():
+    for name, what in {**_WRITTEN, **_JOBS}.items():
+        if name != own and any(folder.glob(name)):
             raise UsageError(f"{folder} {what}", hint="give another --out")
 
 

@@ -152,6 +152,13 @@ def config_from_facts(facts: Mapping[str, Any], path: Path) -> CompressorConfig:
             f"has tensor layout {facts['layout']!r:.40}, this tcssa reads {_LAYOUT_VERSION}",
             hint="use the tcssa version that made it",
         )
+    if method := facts.get("method"):
+        name = method.get("name") if isinstance(method, Mapping) else method
+        raise CheckpointError(
+            path,
+            f"is of --model {name!s:.40}, which has no compressor",
+            hint="predict with its run, or train one with --model tcssa",
+        )
     if "compressor" not in facts:
         raise CheckpointError(path, "holds no tcssa compressor")
     return validated(facts["compressor"], path, CheckpointError, CompressorConfig)

@@ -34,7 +34,7 @@ def reading(path: Path | str, error: type[FileError], *, hint: str | None = None
     except (TcssaError, MemoryError):
         raise
     except Exception as fault:  # libraries that read files raise whatever damage leads them into
-        raise error(path, reason_of(fault), hint=hint) from fault
+        raise error(path, reason_of(fault), hint=next_step(fault, hint)) from fault
 
 
 def reason_of(fault: Exception) -> str:
@@ -49,6 +49,15 @@ def reason_of(fault: Exception) -> str:
         return "is not text in UTF-8"
     said = fault.strerror if isinstance(fault, OSError) and fault.strerror else one_line(fault)
     return f"cannot be read ({said or type(fault).__name__})"
+
+
+def next_step(fault: Exception, hint: str | None) -> str | None:
+    """Return the next step for a file that may not be read or is not there; else the hint."""
+    if isinstance(fault, PermissionError):
+        return "check who may read it"
+    if isinstance(fault, FileNotFoundError):
+        return hint or "check the path"
+    return hint
 
 
 def is_folder(path: Path) -> bool:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tcssa.errors import FileError, one_line
-from tcssa.files.boundary import UnsoundError, reading, require_file
+from tcssa.files.boundary import UnsoundError, next_step, reading, require_file
 from tcssa.files.forwarding import content
 from tcssa.files.hdf5_filters import filters_of
 from tcssa.files.hdf5_structures import require_sound_structures
@@ -57,7 +57,8 @@ def open_hdf5(path: Path, error: type[FileError], *, hint: str | None = None) ->
     except (OSError, RuntimeError, ValueError) as fault:  # HDF5 tells it at length
         number = fault.errno if isinstance(fault, OSError) else None
         said = os.strerror(number) if number else one_line(fault)
-        raise error(path, f"is not a readable HDF5 file ({said})", hint=hint) from fault
+        step = next_step(fault, hint)
+        raise error(path, f"is not a readable HDF5 file ({said})", hint=step) from fault
     try:
         with reading(path, error, hint=hint):
             require_sound_structures(file.id, h5py.h5g.open(file.id, b"/"))

@@ -371,7 +371,7 @@ def _without_repeats(slides: Sequence[SlideFile]) -> list[SlideFile]:
         if other is not slide:
             raise UsageError(
                 f"two slides are called {slide.slide_id!r}: {other.path} and {slide.path}",
-                hint="name them after their folders with --names path, or in a manifest with a "
-                "column slide_id",
+                hint="name them in a manifest with a column slide_id, or after their folders: "
+                "tcssa extract --names path",
             )
     return list(by_path.values())

@@ -82,11 +82,11 @@ def require_learnable(name: str, feature_dim: int, task: MilTask, *, weighed: bo
         weighed: Whether classes have weights in the loss.
 
     Raises:
-        UsageError: The method learns classes only, and the labels are of another kind; or its loss
-            does not know the weights.
+        UsageError: There is no such method; it learns classes only, and the labels are of another
+            kind; or its loss does not know the weights.
     """
-    if name != TCSSA and (weighed or not is_plain(task)):
-        model = build_method(name, feature_dim, len(task.outputs))
+    if name != TCSSA:
+        model = build_method(name, feature_dim, len(task.outputs))  # an unknown name is an error
         _require_learnable(model, name, task)
         if weighed and not model.weighs_classes:
             raise UsageError(

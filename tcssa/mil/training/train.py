@@ -70,7 +70,13 @@ from tcssa.mil.training.fold_results import (
 )
 from tcssa.mil.training.report import write_report
 from tcssa.reporter import Reporter, Task
-from tcssa.run import CHECKPOINT_FILE, selected_checkpoint, write_run
+from tcssa.run import (
+    CHECKPOINT_FILE,
+    RUN_FILE,
+    require_own_folder,
+    selected_checkpoint,
+    write_run,
+)
 from tcssa.training import begun_run, changed_settings, require_unchanged
 
 _FREE_TO_CHANGE = {
@@ -90,13 +96,15 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> RunMetrics:
 
     Raises:
         RunError: ``out`` holds a run of other settings or another cohort.
-        UsageError: A launcher such as torchrun started several processes.
+        UsageError: A launcher such as torchrun started several processes, or ``out`` is another
+            command's.
         TcssaError: The cohort is faulty; see `read_cohort` and `make_folds`.
     """
     launcher.require_one_process(
         "train-mil trains in one process",
         hint="call it without torchrun; tcssa sweep runs several trainings side by side",
     )
+    require_own_folder(out, RUN_FILE)
     settings = _with_local_features(settings, reporter).resolved()
     settings = _with_local_weights(settings, reporter)
     settings = _with_own_features(settings, out, reporter)

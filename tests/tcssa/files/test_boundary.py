@@ -25,6 +25,23 @@ def test_what_a_library_raises_becomes_one_error_of_the_file(tmp_path: Path) -> 
     assert isinstance(caught.value.__cause__, OSError)
 
 
+@pytest.mark.parametrize(
+    ("fault", "hint", "step"),
+    [
+        (PermissionError(13, "Permission denied"), "extract it again", "check who may read it"),
+        (FileNotFoundError(2, "No such file"), None, "check the path"),
+        (FileNotFoundError(2, "No such file"), "train one", "train one"),
+        (OSError(5, "Input/output error"), None, None),
+    ],
+)
+def test_a_file_that_is_closed_or_missing_is_not_called_damaged(
+    fault: OSError, hint: str | None, step: str | None
+) -> None:
+    with pytest.raises(TableError) as caught, reading("t.csv", TableError, hint=hint):
+        raise fault
+    assert caught.value.hint == step
+
+
 def test_errors_of_ours_and_a_lack_of_memory_pass_as_they_are(tmp_path: Path) -> None:
     ours = TableError(tmp_path / "inner.csv", "lists no file")
     for error in (ours, MemoryError("8 GB"), KeyboardInterrupt()):

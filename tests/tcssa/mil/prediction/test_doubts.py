@@ -81,3 +81,13 @@ def test_a_folder_of_another_command_is_not_written_to(run: Path, tmp_path: Path
     require_own_folder(tmp_path, "heatmaps.csv")
     with pytest.raises(UsageError, match="holds what tcssa heatmap wrote"):
         require_own_folder(tmp_path, "prediction.json")
+
+
+def test_a_job_of_features_is_not_written_to(tmp_path: Path) -> None:
+    features = tmp_path / "job" / "20x_224px_0px_overlap" / "features_e"
+    features.mkdir(parents=True)
+    (features / "job.json").touch()
+    for folder in (tmp_path / "job", features):
+        with pytest.raises(UsageError, match="holds a job of tcssa extract or encode"):
+            require_own_folder(folder, "prediction.json")
+    require_own_folder(tmp_path, "prediction.json")  # predict keeps its own job there

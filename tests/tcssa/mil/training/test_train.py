@@ -15,7 +15,7 @@ from factories import write_bag
 from html_pages import read_page
 
 from tcssa import load_compressor
-from tcssa.errors import CheckpointError, DivergedError, RunError
+from tcssa.errors import CheckpointError, DivergedError, RunError, UsageError
 from tcssa.mil.bags.bag_store import BagStore
 from tcssa.mil.cohort.cohort import read_cohort
 from tcssa.mil.cohort.splits import Fold
@@ -260,8 +260,23 @@ def test_another_method_trains_and_is_evaluated(name: str, tmp_path: Path) -> No
     assert not (tmp_path / "run" / "plots" / "utilisation.png").exists()
     again = evaluate(tmp_path / "run", Silent())
     assert again.metrics["pooled"]["auc"] == metrics.pooled["auc"]
-    with pytest.raises(CheckpointError, match="holds no tcssa compressor"):
+    with pytest.raises(CheckpointError, match=f"is of --model {name}, which has no compressor"):
         load_compressor(tmp_path / "run")
+
+
+def test_a_mistyped_method_leaves_no_run_behind(tmp_path: Path) -> None:
+    settings = small_run(write_cohort(tmp_path))
+    mistyped = settings.model_copy(update={"model": ModelSettings(name="abmli")})
+    with pytest.raises(UsageError, match="unknown model 'abmli'"):
+        train(mistyped, tmp_path / "run", Silent())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_of_predictions_does_not_become_a_run(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "prediction.json").touch()
+    with pytest.raises(UsageError, match="holds what tcssa predict wrote"):
+        train(small_run(write_cohort(tmp_path)), tmp_path / "run", Silent())
 
 
 def test_repeats_and_official_splits_train_and_are_evaluated_alike(tmp_path: Path) -> None:
