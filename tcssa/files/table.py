@@ -27,6 +27,7 @@ _BLANK = " \t\r\n"
 """All that a blank row holds; other spaces may be a damaged cell."""
 _BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 
+_DECIMAL_COMMA = re.compile(r"\A'[+-]?\d+,\d+'\Z")
 _EXCELS_SEPARATOR = re.compile(r'\A"?sep=(.)"?(?=[\r\n])', re.IGNORECASE)
 """A line before the header by which Excel is told the separator."""
 _MISSING = frozenset(
@@ -242,7 +243,8 @@ def numbers(cells: Sequence[str]) -> list[float]:
         return [float(cell) for cell in cells]
     except ValueError as fault:
         odd = str(fault).removeprefix("could not convert string to float: ")
-        raise ValueError(f"{odd} is no number") from None
+        comma = " (write a point for the decimal comma)" if _DECIMAL_COMMA.search(odd) else ""
+        raise ValueError(f"{odd} is no number{comma}") from None
 
 
 def number(cell: str) -> float:

@@ -182,6 +182,8 @@ def _accepting(path: Path) -> SlideReader:
         raise SlideError(
             path, "is a folder, not a slide", hint="folders are slides in OME-Zarr and DICOM alone"
         )
+    if path.stat().st_size == 0:
+        raise SlideError(path, "is empty: 0 bytes", hint="copy it again")
     raise SlideError(
         path,
         "is no slide that any reader knows, or the file is cut short "

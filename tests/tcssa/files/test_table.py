@@ -120,6 +120,13 @@ def test_a_header_alone_will_do_where_the_reader_says_so(tmp_path: Path) -> None
     assert read_table(table(tmp_path, "a,b\n"), may_be_empty=True).rows == {}
 
 
+def test_a_decimal_comma_is_told_as_one() -> None:
+    with pytest.raises(ValueError, match=r"'10,5' is no number \(write a point for the decimal"):
+        number("10,5")
+    with pytest.raises(ValueError, match=r"'1,000,5' is no number$"):
+        number("1,000,5")
+
+
 def test_short_rows_cannot_fill_the_memory(tmp_path: Path) -> None:
     wide = ",".join(f"c{i}" for i in range(100_000)) + "\n" + "x\n" * 100_000
     with pytest.raises(TableError, match="line 2 has 1 cells, the header 100000"):

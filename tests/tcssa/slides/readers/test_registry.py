@@ -89,6 +89,12 @@ def test_the_content_decides_and_not_the_suffix(tmp_path: Path) -> None:
             assert found == (None if mpp is None else pytest.approx(mpp, rel=1e-6))
 
 
+def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
+    (tmp_path / "s.svs").touch()
+    with pytest.raises(SlideError, match=r"s\.svs: is empty: 0 bytes"):
+        Slide(tmp_path / "s.svs")
+
+
 def test_a_forced_reader_is_taken_or_tells_why_not(tmp_path: Path) -> None:
     slide = write_slide(tmp_path / "a.tif", stained(300, 320))
     picture = tmp_path / "b.png"
