@@ -12,6 +12,8 @@ from tcssa.mil.prediction.slide_model import GivenSlide
 from tcssa.mil.results.finished import FinishedRun
 
 _NAMED = 5
+_MOST = 0.5
+"""Share of patches unlike those of training: slides of the same kind have at most a tenth of it."""
 _LARGEST_DIFFERENCE = 0.1
 """Of the widths of two patches; 448 level-0 pixels for 482, as TRIDENT rounds them, are less."""
 
@@ -64,6 +66,24 @@ def other_width(run: FinishedRun, widths: Mapping[str, float | None]) -> str | N
         f"the run was trained on patches {own:g} µm wide, and those of {len(others)} of "
         f"{counted(len(widths), 'slide')} are of another width, so predictions may be wrong: "
         f"{_listed(others)}; give the slides themselves, or features of the run's own grid"
+    )
+
+
+def unlike_training(shares: Mapping[str, float | None]) -> str | None:
+    """Name slides most of whose patches are unlike those of training.
+
+    Args:
+        shares: Share of such patches by slide_id, None where it is not known.
+
+    Returns:
+        A sentence; None where there is no such slide.
+    """
+    unlike = [name for name, share in shares.items() if share is not None and share > _MOST]
+    if not unlike:
+        return None
+    return (
+        f"most patches of {len(unlike)} of {counted(len(shares), 'slide')} are unlike those of "
+        f"training, so predictions may be wrong: {_listed(unlike)}"
     )
 
 

@@ -31,6 +31,7 @@ from tcssa.features.patients import cases_of, warn_of_unknown
 from tcssa.files import atomic
 from tcssa.files.forwarding import remove
 from tcssa.mil.calibration.record import Calibrations
+from tcssa.mil.prediction.doubts import unlike_training
 from tcssa.mil.prediction.given_slides import FailedSlide, joined_by_case, open_slides
 from tcssa.mil.prediction.predicted_rows import (
     Columns,
@@ -153,6 +154,8 @@ def predict(
         for name, of in [(s.slide.slide_id, [ref.slide_id for ref in s.refs])]
         if (done := stored.get(s.refs)) is not None
     ]
+    if doubt := unlike_training({row.name: row.outputs.unlike for row in found.slides}):
+        reporter.warn(doubt)
     if with_cases:
         found.cases = by_case(found.slides)
     predicted = [slide for slide in given if slide.refs in stored]

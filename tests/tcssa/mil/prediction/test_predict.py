@@ -101,6 +101,17 @@ def test_the_table_has_probabilities_class_agreement_and_patches(
         assert float(row["agreement"]) in (0, 1 / 3, 2 / 3, 1)
 
 
+def test_slides_most_of_whose_patches_are_unlike_training_are_named(
+    run: Path, slides: Path, tmp_path: Path
+) -> None:
+    write_bag(slides / "bone.h5", 20, seed=9, shift=10.0)
+    reporter = Silent()
+    predicted(run, slides, tmp_path / "out", reporter)
+    (warning,) = (each for each in reporter.warnings if "unlike" in each)
+    assert warning.startswith("most patches of 1 of 5 slides are unlike those of training")
+    assert warning.endswith(": bone")
+
+
 def test_the_class_at_the_threshold_stands_beside_the_predicted_one(
     run: Path, slides: Path, tmp_path: Path
 ) -> None:
