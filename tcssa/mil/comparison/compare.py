@@ -21,6 +21,7 @@ from tcssa.errors import RunError, UsageError
 from tcssa.files import atomic
 from tcssa.mil.comparison.comparison import Compared, Comparison
 from tcssa.mil.results.finished import read_finished
+from tcssa.mil.results.mixed_scales import mixed_scales
 from tcssa.mil.results.prediction_tables import read_predictions
 from tcssa.mil.tasks import MilTask, Several
 from tcssa.mil.tasks.base import Scored
@@ -93,7 +94,7 @@ def compare(
     Args:
         runs: Run directories, two or more; the others are compared with the first.
         metric: A metric of the runs' kind of label; None takes the headline metric.
-        reporter: Told of progress.
+        reporter: Told of progress, and warned of pooled figures that are below the folds' own.
         target: The target to compare, for runs with several; None takes the mean over them.
         out: Folder for ``comparison.json``, the forest plot and a page with both; None writes
             nothing.
@@ -128,6 +129,9 @@ def compare(
         _compared(name, run, first, metric, values, drawn[0])
         for name, run, values in zip(names, tested, drawn, strict=True)
     ]
+    for run in compared:
+        if mixed := mixed_scales(metric, run.score["value"], run.fold_mean):
+            reporter.warn(f"{run.name}: {mixed}")
     shown = metric if target is None else f"{target}: {metric}"
     comparison = Comparison(shown, len(first.slides), len(set(first.cases)), compared)
     if out is not None:

@@ -56,6 +56,7 @@ from tcssa.mil.evidence.reference import REFERENCE_FILE, Reference
 from tcssa.mil.methods import BagClassifier
 from tcssa.mil.results.finished import FINAL_FOLDER, KIND
 from tcssa.mil.results.metrics_file import METRICS_FILE, FinalModel, RunMetrics, read_metrics
+from tcssa.mil.results.mixed_scales import mixed_scales
 from tcssa.mil.review.pictures import Pictures
 from tcssa.mil.review.review import PICTURES_FOLDER, Review, review
 from tcssa.mil.settings import MilSettings
@@ -137,6 +138,7 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> RunMetrics:
     used = [slide for slide in cohort.slides if slide.slide_id not in unused]
     _measure(used, settings, len(folds), out, store, reporter)
     metrics = sum_up(results, cohort, settings, confounds, out, final)
+    _warn_of_figures(metrics, reporter)
     _warn_of_collapse(results, settings.model.top_k, reporter)
     run |= {**_selected(results, final, out), "skipped": cohort.skipped}
     reviewed = _reviewed(cohort, results, settings, out, store, reporter)
@@ -286,6 +288,12 @@ def _reviewed(
         reporter,
     )
     return review(out, cohort.task, [row for result in results for row in result.test], pictures)
+
+
+def _warn_of_figures(metrics: RunMetrics, reporter: Reporter) -> None:
+    for name, folds in metrics.over_folds.items():
+        if mixed := mixed_scales(name, metrics.pooled[name]["value"], folds.mean):
+            reporter.warn(mixed)
 
 
 def _warn_of_collapse(results: Sequence[FoldResult], top_k: int, reporter: Reporter) -> None:

@@ -34,6 +34,23 @@ def rewritten(run: Path, out: Path, old: str, new: str) -> Path:
     return out
 
 
+def test_folds_of_different_scales_are_warned_of(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    rows = (runs[0] / "predictions.csv").read_text().splitlines()
+    header, cells = rows[0].split(","), [row.split(",") for row in rows[1:]]
+    at = {name: header.index(name) for name in ("label", "fold", "prob_a", "prob_b")}
+    for row in cells:  # each fold ranks all of its slides rightly, on a scale of its own
+        b = 0.1 + 0.3 * int(row[at["fold"]]) + 0.1 * (row[at["label"]] == "b")
+        row[at["prob_a"]], row[at["prob_b"]] = str(1 - b), str(b)
+    shifted = tmp_path / "shifted"
+    shutil.copytree(runs[0], shifted)
+    table = "\n".join(map(",".join, [header, *cells]))
+    (shifted / "predictions.csv").write_text(table + "\n")
+    reporter = Silent()
+    compare([runs[1], shifted], "auc", reporter)
+    (warning,) = (each for each in reporter.warnings if each.startswith("shifted: "))
+    assert "is below the folds' own, 1.000 on average" in warning
+
+
 def test_figures_are_those_of_the_runs(runs: tuple[Path, Path], tmp_path: Path) -> None:
     found = compare(runs, "auc", Silent(), out=tmp_path)
     pooled = [json.loads((run / "metrics.json").read_text())["pooled"]["auc"] for run in runs]
