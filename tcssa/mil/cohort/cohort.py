@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
@@ -198,12 +198,7 @@ def read_cohort(data: CohortSettings, *, task: MilTask | None = None) -> Cohort:
         readings = [*readings, _cases_read(slides, data.labels)]
     else:
         readings = readings + _unlike_slides(slides, task)
-    unused = sorted(bags.keys() - names.values() - unlabelled.keys())
-    if unused:
-        readings.append(
-            f"{len(unused)} of {counted(len(bags), 'feature file')} are of slides that the table "
-            f"does not name, not used: {shown(unused)}"
-        )
+    readings += _unnamed(bags.keys(), {*names.values(), *unlabelled})
     return Cohort(
         slides,
         task.label_names,
@@ -221,6 +216,18 @@ def read_cohort(data: CohortSettings, *, task: MilTask | None = None) -> Cohort:
         },
         unit=data.unit,
     )
+
+
+def _unnamed(files: Collection[str], named: Collection[str]) -> list[str]:
+    """Return a sentence on feature files of slides that the table does not name."""
+    unnamed = [name for name in files if name not in named]
+    if not unnamed:
+        return []
+    of_all = counted(len(files), "feature file")
+    return [
+        f"{len(unnamed)} of {of_all} are of slides that the table does not name, not used: "
+        f"{shown(unnamed)}"
+    ]
 
 
 def _cases_read(slides: Sequence[CohortSlide], labels: Path) -> str:

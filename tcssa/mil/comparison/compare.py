@@ -129,9 +129,9 @@ def compare(
         _compared(name, run, first, metric, values, drawn[0])
         for name, run, values in zip(names, tested, drawn, strict=True)
     ]
-    for run in compared:
-        if mixed := mixed_scales(metric, run.score["value"], run.fold_mean):
-            reporter.warn(f"{run.name}: {mixed}")
+    for each in compared:
+        if mixed := mixed_scales(metric, each.score["value"], each.fold_mean):
+            reporter.warn(f"{each.name}: {mixed}")
     shown = metric if target is None else f"{target}: {metric}"
     comparison = Comparison(shown, len(first.slides), len(set(first.cases)), compared)
     if out is not None:

@@ -154,13 +154,17 @@ def predict(
         for name, of in [(s.slide.slide_id, [ref.slide_id for ref in s.refs])]
         if (done := stored.get(s.refs)) is not None
     ]
-    if doubt := unlike_training({row.name: row.outputs.unlike for row in found.slides}):
-        reporter.warn(doubt)
+    _warn_of_unlike(found.slides, reporter)
     if with_cases:
         found.cases = by_case(found.slides)
     predicted = [slide for slide in given if slide.refs in stored]
     _write(found, SlidePictures(out, predicted, max(1, model.num_folds), maps, reporter))
     return found
+
+
+def _warn_of_unlike(rows: Sequence[PredictedRow], reporter: Reporter) -> None:
+    if doubt := unlike_training({row.name: row.outputs.unlike for row in rows}):
+        reporter.warn(doubt)
 
 
 def _require_temperature(model: SlideModel, columns: Columns) -> None:

@@ -138,8 +138,7 @@ def train(settings: MilSettings, out: Path, reporter: Reporter) -> RunMetrics:
     used = [slide for slide in cohort.slides if slide.slide_id not in unused]
     _measure(used, settings, len(folds), out, store, reporter)
     metrics = sum_up(results, cohort, settings, confounds, out, final)
-    _warn_of_figures(metrics, reporter)
-    _warn_of_collapse(results, settings.model.top_k, reporter)
+    _warn_of_results(metrics, results, settings.model.top_k, reporter)
     run |= {**_selected(results, final, out), "skipped": cohort.skipped}
     reviewed = _reviewed(cohort, results, settings, out, store, reporter)
     write_report(out, settings, metrics, run, reviewed)
@@ -290,13 +289,13 @@ def _reviewed(
     return review(out, cohort.task, [row for result in results for row in result.test], pictures)
 
 
-def _warn_of_figures(metrics: RunMetrics, reporter: Reporter) -> None:
+def _warn_of_results(
+    metrics: RunMetrics, results: Sequence[FoldResult], top_k: int, reporter: Reporter
+) -> None:
+    """Warn of pooled figures that are below the folds' own, and of collapsed slots."""
     for name, folds in metrics.over_folds.items():
         if mixed := mixed_scales(name, metrics.pooled[name]["value"], folds.mean):
             reporter.warn(mixed)
-
-
-def _warn_of_collapse(results: Sequence[FoldResult], top_k: int, reporter: Reporter) -> None:
     for result in results:
         slots = result.best.slots
         if slots and (collapse := slots.collapse(top_k)):
