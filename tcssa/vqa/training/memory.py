@@ -204,7 +204,7 @@ def _kept(model: SlideLanguageModel, length: int) -> int:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
             kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # itself, a node would hold its own output and never be freed
 
     model.train()
     with torch.autograd.graph.saved_tensors_hooks(keep, _as_it_is):

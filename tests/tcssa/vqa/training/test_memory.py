@@ -81,13 +81,29 @@ def test_the_estimate_knows_quantised_weights(material: Path, kind: str) -> None
     assert estimate[0].activations(checkpointing=False) == pytest.approx(peak, rel=0.15)
 
 
+def test_the_passes_of_the_estimate_leave_nothing_behind(material: Path) -> None:
+    settings = tiny(material, "long.json", train={"stage": 2, "train_projector": True})
+    parts = load_parts(settings, CPU)
+    rows = read_candidates(settings, parts).train[:4]
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        memory = estimate_memory(parts.model, [rows], nullcontext())
+    allocated = _allocated(profiled)
+    assert max(allocated) > 10_000
+    assert allocated[-1] < memory.layer / 100
+
+
 def _peak(profiled: profile) -> int:
     """Return the most bytes that were allocated at a time."""
+    return max(_allocated(profiled))
+
+
+def _allocated(profiled: profile) -> list[int]:
+    """Return the bytes that were allocated after each change."""
     assert profiled.profiler is not None
     assert profiled.profiler.kineto_results is not None
     events = profiled.profiler.kineto_results.events()
     changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
-    return max(accumulate(nbytes for _, nbytes in changes))
+    return list(accumulate(nbytes for _, nbytes in changes))
 
 
 def test_the_memory_is_said_and_decides_about_checkpointing(
