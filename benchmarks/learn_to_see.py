@@ -124,7 +124,7 @@ def learn_to_see(
     run = out / "-".join(name for name in chosen if name)
     first = ["--compressor", compressor, *asked, *quantized]  # stage 2 takes them over
     teach(run, out, llm, first, size, seed, ["--pack"] * pack)
-    Console(width=150).print(table_of(run))
+    Console(width=150).print(table_of(run, out))
 
 
 def prepare(cohort: Path, job: Path, out: Path, size: Size, seed: int) -> None:
@@ -142,10 +142,10 @@ def prepare(cohort: Path, job: Path, out: Path, size: Size, seed: int) -> None:
 
 
 def train_compressor(run: Path, data: Path, shape: list[object], size: Size, seed: int) -> None:
-    """A compressor, trained on the views of training slides."""
+    """A compressor, trained on the views of training slides: the best validated of five folds."""
     tcssa(
         "train-mil", *shape, "--labels", data / "views.csv", "--features", data / "views",
-        "--folds", 5, "--epochs", size.mil_epochs,
+        "--folds", 5, "--final", "none", "--epochs", size.mil_epochs,
         "--batch-size", 16, "--lr", 1e-3, "--seed", seed, "--out", run,
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,30 @@ from tcssa.vqa.evaluation.metrics import Record, Tally, score
 Row = dict[str, Any]
 
 
-def read_answers(folder: Path) -> list[Row]:
-    """The answers of a run, each with its question's text."""
-    asked = json.loads((folder / "questions.test.json").read_text(encoding="utf-8"))
+def read_answers(folder: Path, data: Path) -> list[Row]:
+    """Read the answers of a run, each with its question and the usual answer of training views."""
+    asked = json.loads((data / "questions.test.json").read_text(encoding="utf-8"))
+    usual = usual_answers(data)
     with (folder / "eval" / "answers.jsonl").open(encoding="utf-8") as stream:
         rows = [json.loads(line) for line in stream][1:]
-    return [{**row, "question": asked[int(row["row_id"]) - 1]["Question"]} for row in rows]
+    questions = [asked[int(row["row_id"]) - 1] for row in rows]
+    return [
+        {
+            **row,
+            "question": question["Question"],
+            "usual": LETTERS[question["Choice"].index(usual[question["Question"]])],
+        }
+        for row, question in zip(rows, questions, strict=True)
+    ]
+
+
+def usual_answers(data: Path) -> dict[str, str]:
+    """Return each question's most frequent answer about the training views, of equals the first."""
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for talk in json.loads((data / "questions.train.json").read_text(encoding="utf-8")):
+        question, answer = (turn["value"] for turn in talk["conversations"])
+        counts[question.removeprefix("<image>\n")][answer] += 1
+    return {question: found.most_common(1)[0][0] for question, found in counts.items()}
 
 
 def tallies(rows: Sequence[Row], answer_of: Callable[[Row], str]) -> dict[str, Tally]:
@@ -49,14 +67,15 @@ def tallies(rows: Sequence[Row], answer_of: Callable[[Row], str]) -> dict[str, T
     return {"all": scores.overall, **scores.groups["task"]}
 
 
-def table_of(folder: Path) -> Table:
-    """The model, and what it must be better than."""
-    rows = read_answers(folder)
+def table_of(folder: Path, data: Path) -> Table:
+    """Return the table of a run of ``data``'s questions: the model, and what it must exceed."""
+    rows = read_answers(folder, data)
     majority = Counter(row["answer"] for row in rows).most_common(1)[0][0]
     systems: dict[str, Callable[[Row], str]] = {
         "the model": lambda row: str(row["predicted"]),
         "blank slots": lambda row: str(row["blank"]["predicted"]),
         "slots of another slide": lambda row: str(row["other_slide"]["predicted"]),
+        "usual answer in training": lambda row: str(row["usual"]),
         f"always {majority}": lambda _: majority,
     }
     found = {name: tallies(rows, answer_of) for name, answer_of in systems.items()}
@@ -80,7 +99,8 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="+")
     console = Console(width=150)
     for folder in parser.parse_args().folders:
-        console.print(table_of(folder))
+        has_data = (folder / "questions.test.json").exists()  # one of --budget has it above
+        console.print(table_of(folder, folder if has_data else folder.parent))
 
 
 if __name__ == "__main__":
