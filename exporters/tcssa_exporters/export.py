@@ -251,6 +251,7 @@ class _Export:
             chunk_patches=options.chunk_patches,
             max_batch=options.max_batch,
             encoder=source.encoder,
+            extraction=source.extraction,
             classes=source.classes,
             calibration=dict(source.calibration),
             token_dim=source.token_dim,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tcssa.artefact import What
 from tcssa.errors import CheckpointError, UsageError, counted
+from tcssa.features.extraction_record import ExtractionRecord
 from tcssa.files.checksums import file_sha256
 from tcssa.run import COMPRESSOR_FILE, RUN_FILE
 
@@ -40,6 +41,8 @@ class ExportSource:
     """Hash of the file that the compressor was loaded from."""
     encoder: str | None = None
     """Encoder of the features it was trained on, if known."""
+    extraction: ExtractionRecord = field(default_factory=ExtractionRecord)
+    """How these features' patches were made, as far as the run states it."""
     what: What = "compressor"
     heads: Mapping[str, nn.Module] = field(default_factory=dict)
     """Modules that take slots [S, K, D], by the name of their output."""
@@ -125,7 +128,7 @@ def open_source(
     # of a run without a final model a fold stands for it
     is_fold = loaded.path.parent.parent == model and loaded.path.parent.name != FINAL_FOLDER
     if what == "classifier":
-        source = _classifier(loaded, list(classes or []))
+        source = replace(_classifier(loaded, list(classes or [])), extraction=loaded.extraction)
         if (model / RUN_FILE).is_file():  # what is exported is what predicts new slides
             source = replace(source, calibration=read_metrics(model).calibration)
         return _ensemble(source, model) if is_fold else source
@@ -137,7 +140,7 @@ def open_source(
             f"{model} has no final model: this is the compressor of {loaded.path.parent.name}, the "
             "fold with the lowest validation loss (slots of several models have no mean)"
         )
-    return ExportSource(loaded.model, loaded.sha256, loaded.encoder, taken=taken)
+    return ExportSource(loaded.model, loaded.sha256, loaded.encoder, loaded.extraction, taken=taken)
 
 
 def _require_slots(run: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from tcssa.features.extraction_record import ExtractionRecord
 from tcssa.files.names import FileName
 from tcssa.mil.calibration.record import Calibration
 
@@ -136,6 +137,9 @@ class ArtefactRecord(_Record):
     """Whether the head pools by mass, so that ``finish`` of a chunked pair takes the masses."""
     encoder: str | None
     """Encoder of the features that the model was trained on."""
+    extraction: ExtractionRecord = ExtractionRecord()
+    """How these features' patches were made, as far as the run states it; older artefacts and
+    models that are no run's do not."""
     classes: list[str] | None = None
     """Class names of a classifier's logits."""
     calibration: dict[str, Calibration] = {}

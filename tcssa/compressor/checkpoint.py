@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,14 +19,15 @@ from torch import Tensor
 from tcssa.compressor.compressor import SlotCompressor
 from tcssa.compressor.config import CompressorConfig
 from tcssa.compressor.reference import convert_state, read_state
-from tcssa.errors import CheckpointError
+from tcssa.errors import CheckpointError, RunError
+from tcssa.features.extraction_record import ExtractionRecord
 from tcssa.files import atomic
 from tcssa.files.boundary import reading, require_file
 from tcssa.files.checksums import file_sha256
 from tcssa.files.tensors import read_safetensors
 from tcssa.files.text import parse_json, validated
 from tcssa.hub import local_model
-from tcssa.run import selected_checkpoint
+from tcssa.run import RUN_FILE, read_run, selected_checkpoint
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 
@@ -50,6 +52,8 @@ class LoadedCompressor:
     """Hash of that file."""
     encoder: str | None
     """Encoder of the features it was trained on; None where it was not recorded."""
+    extraction: ExtractionRecord = field(default_factory=ExtractionRecord)
+    """How these features' patches were made, as far as the run of the checkpoint states it."""
 
 
 def save_compressor(model: SlotCompressor, path: Path, encoder: str | None = None) -> None:
@@ -103,7 +107,16 @@ def open_checkpoint(path: Path | str) -> LoadedCompressor:
         reference_state, top_k = read_state(path)
         config, state = convert_state(reference_state, path, top_k)
     model = load_strictly(lambda: SlotCompressor(config), state, path)
-    return LoadedCompressor(model.eval(), path, file_sha256(path), encoder)
+    return LoadedCompressor(model.eval(), path, file_sha256(path), encoder, _extraction(path))
+
+
+def _extraction(checkpoint: Path) -> ExtractionRecord:
+    """Read how patches were made from the run that a checkpoint is of; it may be of none."""
+    for folder in (checkpoint.parent, checkpoint.parent.parent):
+        with suppress(RunError):  # a checkpoint is whole without it
+            stated = read_run(folder).get("extraction", {})
+            return validated(stated, folder / RUN_FILE, RunError, ExtractionRecord)
+    return ExtractionRecord()
 
 
 def compressor_from_reference(

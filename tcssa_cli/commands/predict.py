@@ -212,7 +212,6 @@ def _opened(
 ) -> Iterator[tuple[SlideModel, Callable[[], ExtractionRecord], MapMaker | None]]:
     """Open what predicts, and yield it, what tells how its features were made, and draws maps."""
     from tcssa.artefact import is_artefact
-    from tcssa.features.extraction_record import ExtractionRecord
 
     if is_artefact(model):
         from tcssa_runtimes import open_runtime
@@ -225,7 +224,7 @@ def _opened(
         with open_runtime(model, options.runtime, device, allow_cpu=options.allow_cpu) as runtime:
             for note in runtime.notes:
                 output.warn(note)
-            yield ArtefactModel(runtime), ExtractionRecord, None
+            yield ArtefactModel(runtime), lambda: runtime.facts.extraction, None
     else:
         from tcssa.mil.heatmaps.small_maps import SmallMaps
         from tcssa.mil.prediction.run_model import RunModel

@@ -1,9 +1,11 @@
 """Small cohorts of features with a signal in them."""
 
 import csv
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from factories import write_bag
@@ -22,6 +24,13 @@ def write_cohort(folder: Path, num_slides: int = 18, *, shift: float = 0.9) -> C
         rows.append(f"p{i:02d},s{i:02d},{'ab'[label]}")
     (folder / "labels.csv").write_text("\n".join(rows) + "\n")
     return CohortSettings(labels=folder / "labels.csv", features=folder / "features")
+
+
+def state_grid(path: Path, mpp: float, patch_size: int) -> None:
+    """Let a feature file say how its patches were cut."""
+    with h5py.File(path, "r+") as file:
+        made = {"mpp": mpp, "patch_size": patch_size, "overlap": 0}
+        file["features"].attrs["params"] = json.dumps(made)
 
 
 def small_run(cohort: CohortSettings, **train: object) -> MilSettings:

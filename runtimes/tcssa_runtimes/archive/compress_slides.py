@@ -10,6 +10,7 @@ from pathlib import Path
 from tcssa.budgets import Budget
 from tcssa.crew.dispatcher import Crew
 from tcssa.errors import ArtefactError
+from tcssa.features.patch_widths import is_other_width
 from tcssa.files.forwarding import look_again
 from tcssa.files.work_locks import in_turn
 from tcssa.jobs.watch import Watch
@@ -88,6 +89,7 @@ def compress_slides(
         for note in runtime.notes:
             reporter.warn(note)
         settings = _with_encoder(settings, runtime.facts.encoder, model)
+        _warn_of_width(settings, runtime, reporter)
         folder = options.slots_out or JobLayout.of(out, settings).grid
         slots = SlotFiles(folder, runtime, assignments=options.assignments)
         files = _files(slides, options.cases, runtime, reporter)
@@ -99,6 +101,15 @@ def compress_slides(
     if options.cases is not None:
         _merge(options.cases, slots, report, runtime, settings, reporter)
     return report, index
+
+
+def _warn_of_width(settings: ExtractSettings, runtime: Runtime, reporter: Reporter) -> None:
+    width, own = settings.mpp * settings.patch_size, runtime.facts.extraction.patch_um
+    if is_other_width(width, own):
+        reporter.warn(
+            f"the model was trained on patches {own:g} µm wide, and these are {width:g} µm, so "
+            "their slots may mean little; see --patch-size, --mpp and --magnification"
+        )
 
 
 def _files(

@@ -18,6 +18,7 @@ from tcssa.crew.dispatcher import Dispatcher
 from tcssa.crew.left_behind import LeftBehind
 from tcssa.errors import UsageError, counted
 from tcssa.features import BagRef
+from tcssa.features.patch_widths import is_other_width, width_warning
 from tcssa.features.remote_features import local_features
 from tcssa.files import atomic
 from tcssa.files.forwarding import look_again
@@ -98,6 +99,7 @@ def encode(
     with options.watch.over("encode", num_refs, len(work.rows)):
         while to_do:
             to_do = work.over(to_do)
+    work.warn_of_widths()
     if options.cases is not None:
         work.merge(options.cases)
     work.write_tables()
@@ -269,6 +271,14 @@ class _Work:
             self.rows.write(out / f"index{suffix}.csv")
             write_failures(out / f"failed{suffix}.csv", self.report.failed, self.taken)
 
+    def warn_of_widths(self) -> None:
+        """Warn of slides whose patches were of another width than those of training."""
+        others, looked_at = sorted(self.report.other_width), self.report.num_encoded
+        own = self.runtime.facts.extraction.patch_um
+        so = "their slots may mean little"
+        if warning := width_warning(own, others, looked_at, "the model was", so):
+            self.reporter.warn(warning)
+
     def _add_done_by_others(self) -> None:
         """Add the slides that others had and have done: whoever ends last so lists all."""
         since = DoneSince(replace(self.how, overwrite=False), self.runtime)
@@ -278,7 +288,9 @@ class _Work:
     def _record(self, outcome: SlideOutcome) -> None:
         report = self.report
         match outcome:
-            case WrittenSlide(_, facts, is_renewed, _):
+            case WrittenSlide(_, facts, is_renewed, _, patch_um):
+                if is_other_width(patch_um, self.runtime.facts.extraction.patch_um):
+                    report.other_width.append(facts.name)
                 self.rows.add(facts)
                 report.num_renewed += is_renewed
                 report.num_encoded += 1

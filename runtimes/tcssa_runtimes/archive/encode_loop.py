@@ -39,6 +39,8 @@ class WrittenSlide:
     """An older file of another model or input, or a broken one, was replaced."""
     seconds: Mapping[str, float]
     """Seconds from the opened file to its slots, ``encode``, and of writing them, ``write``."""
+    patch_um: float | None
+    """Width of its patches in µm, where the file states it."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def event_of(slide_id: str, outcome: SlideOutcome) -> SlideEvent:
         outcome: What became of it.
     """
     match outcome:
-        case WrittenSlide(_, facts, _, seconds):
+        case WrittenSlide(_, facts, _, seconds, _):
             return SlideEvent(
                 slide_id, "done", facts.num_patches, device=facts.runtime, seconds=seconds
             )
@@ -211,7 +213,10 @@ class _Writing:
 
         def tell(written: EncodedFacts) -> None:
             seconds = {"encode": begin - header.opened, "write": time.perf_counter() - begin}
-            self.tell(header.bag, WrittenSlide(header.bag, written, was_there, seconds))
+            self.tell(
+                header.bag,
+                WrittenSlide(header.bag, written, was_there, seconds, header.patch_um),
+            )
 
         if self.parts is not None:
             self.parts.add(slots, tell, fail)

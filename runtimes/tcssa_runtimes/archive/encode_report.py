@@ -35,6 +35,9 @@ class EncodeReport(EncodeFigures, SharedWork):
     failed: list[FailedSlide] = field(default_factory=list)
     empty: list[Path] = field(default_factory=list)
     """Files without a single patch, as of slides without tissue; nothing is written for them."""
+    other_width: list[str] = field(default_factory=list)
+    """Names of slides encoded by this call whose patches are of another width in µm than those that
+    the model was trained on."""
     taken: list[Path] = field(default_factory=list)
     """Files that another process was at work on as this call ended."""
     num_patches: int = 0

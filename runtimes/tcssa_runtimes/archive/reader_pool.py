@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from tcssa.errors import FeatureFileError, ShapeError, UsageError
 from tcssa.features import Bag, BagRef, open_bag
 from tcssa.features.content import ContentHash
+from tcssa.features.extraction_record import ExtractionRecord
 from tcssa.features.readers.registry import LOADED_WHOLE
 from tcssa.features.writer import Attribute
 from tcssa_runtimes.archive.memory_budget import Budget, CancelledError
@@ -55,6 +56,8 @@ class SlideHeader:
     """What the coords are in."""
     extent: dict[str, Attribute] = field(default_factory=dict)
     """Width and height of level 0, where the file states them."""
+    patch_um: float | None = None
+    """Width of a patch in µm, where the file states it."""
     opened: float = field(default_factory=time.perf_counter)
     """When it was read, by `time.perf_counter`."""
 
@@ -327,5 +330,6 @@ def _header(bag: Bag, stat: os.stat_result) -> tuple[SlideHeader, NDArray[Any] |
         mpp=bag.um_per_coord,
         frame=frame,
         extent={name: bag.attributes[name] for name in EXTENT if name in bag.attributes},
+        patch_um=ExtractionRecord.of(bag.attributes).patch_um,
     )
     return header, stored

@@ -52,6 +52,7 @@ class TorchRuntime(Runtime):
             budgets=tuple(config.budgets) if config.nested else (),
             auto_share=config.auto_share,
             spatial=config.spatial,
+            extraction=checkpoint.extraction,
         )
         super().__init__(facts, f"torch ({device})")
         self._model = checkpoint.model.float().eval()

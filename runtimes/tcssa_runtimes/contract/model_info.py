@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from tcssa.artefact import Artefact, PatchRange, What
 from tcssa.budgets import budgets_of
+from tcssa.features.extraction_record import ExtractionRecord
 
 _HEADS: dict[What, tuple[str, ...]] = {
     "compressor": (),
@@ -60,6 +61,8 @@ class ModelFacts:
     """Names of the classes that the logits stand for."""
     projector_sha256: str | None = None
     """Hash of the file of the projector that makes tokens; None of other models."""
+    extraction: ExtractionRecord = field(default_factory=ExtractionRecord)
+    """How the patches of its training were made, as far as it is known."""
 
     @classmethod
     def of_artefact(cls, folder: Path, artefact: Artefact) -> Self:
@@ -93,4 +96,5 @@ class ModelFacts:
             heads=_HEADS[artefact.what],
             classes=None if artefact.classes is None else tuple(artefact.classes),
             projector_sha256=artefact.head_sha256 if artefact.what == "projector" else None,
+            extraction=artefact.extraction,
         )

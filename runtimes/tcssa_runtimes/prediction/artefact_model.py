@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from tcssa.errors import ArtefactError
+from tcssa.features.patch_widths import other_width
 from tcssa.mil.prediction.slide_model import GivenSlide, Outputs, ReadSlide
 from tcssa.mil.tasks import Classes, MilTask
 from tcssa_runtimes.contract.base import Runtime
@@ -41,7 +42,9 @@ class ArtefactModel:
 
     def doubts(self, slides: Sequence[GivenSlide]) -> list[str]:
         """See `SlideModel.doubts`; an artefact does not say which slides it was trained on."""
-        return []
+        widths = {each.slide.slide_id: each.patch_um for each in slides}
+        found = other_width(self._runtime.facts.extraction.patch_um, widths, model="the artefact")
+        return [] if found is None else [found]
 
     def predict(self, slide: ReadSlide) -> Outputs:
         """See `SlideModel.predict`."""

@@ -13,6 +13,7 @@ import torch
 
 from tcssa.compute.devices import resolve_device
 from tcssa.errors import FeatureDimError, RunError, SplitError, UsageError, counted
+from tcssa.features.patch_widths import other_width
 from tcssa.files import atomic
 from tcssa.mil.bags.bag_store import BagStore
 from tcssa.mil.calibration.figures import with_decisions
@@ -25,7 +26,6 @@ from tcssa.mil.cohort.splits import SPLITS_FILE, read_split_cases
 from tcssa.mil.evaluation.evaluation_page import write_evaluation_page
 from tcssa.mil.evidence import Reference
 from tcssa.mil.methods import BagClassifier
-from tcssa.mil.prediction.doubts import other_width
 from tcssa.mil.results.finished import FinishedRun, read_finished
 from tcssa.mil.results.metrics_file import METRICS_FILE, read_metrics
 from tcssa.mil.results.prediction_tables import write_predictions
@@ -297,7 +297,7 @@ def _read_new_cohort(
             hint=f"extract the slides with --encoder {trained.encoder}",
         )
     widths = {slide.slide_id: cohort.patch_um.get(slide.slide_id) for slide in cohort.slides}
-    if other := other_width(trained, widths):
+    if other := other_width(trained.extraction.patch_um, widths):
         remarks.append(other)
         reporter.warn(other)
     if trained.is_published:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tcssa.errors import counted
+from tcssa.features.patch_widths import other_width
 from tcssa.features.tables import patient_of
 from tcssa.mil.cohort.split_files import read_parts
 from tcssa.mil.cohort.splits import SPLITS_FILE, read_split_cases
@@ -14,8 +15,6 @@ from tcssa.mil.results.finished import FinishedRun
 _NAMED = 5
 _MOST = 0.5
 """Share of patches unlike those of training: slides of the same kind have at most a tenth of it."""
-_LARGEST_DIFFERENCE = 0.1
-"""Of the widths of two patches; 448 level-0 pixels for 482, as TRIDENT rounds them, are less."""
 
 
 def doubts_about(run: FinishedRun, slides: Sequence[GivenSlide]) -> list[str]:
@@ -43,30 +42,10 @@ def doubts_about(run: FinishedRun, slides: Sequence[GivenSlide]) -> list[str]:
             f"{len(known)} of {of_all} are of patients that the run was trained on, so this is no "
             f"test: {_listed(known)}"
         )
-    if other := other_width(run, {each.slide.slide_id: each.patch_um for each in slides}):
+    widths = {each.slide.slide_id: each.patch_um for each in slides}
+    if other := other_width(run.extraction.patch_um, widths):
         found.append(other)
     return found
-
-
-def other_width(run: FinishedRun, widths: Mapping[str, float | None]) -> str | None:
-    """Name slides whose patches are of another width than those of a run.
-
-    Args:
-        run: The run.
-        widths: Width of a patch in µm by slide_id, None where it is not known.
-
-    Returns:
-        A sentence; None where no slide is known to have another width.
-    """
-    own = run.extraction.patch_um
-    others = [name for name, width in widths.items() if own and _differs(width, own)]
-    if not others:
-        return None
-    return (
-        f"the run was trained on patches {own:g} µm wide, and those of {len(others)} of "
-        f"{counted(len(widths), 'slide')} are of another width, so predictions may be wrong: "
-        f"{_listed(others)}; give the slides themselves, or features of the run's own grid"
-    )
 
 
 def unlike_training(shares: Mapping[str, float | None]) -> str | None:
@@ -93,10 +72,6 @@ def _known(run: FinishedRun) -> tuple[set[str], set[str]]:
         return set(), set()
     path = run.folder / SPLITS_FILE
     return {name for parts in read_parts(path) for name in parts}, read_split_cases(path)
-
-
-def _differs(width: float | None, own: float) -> bool:
-    return width is not None and abs(width / own - 1) > _LARGEST_DIFFERENCE
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,11 +1,9 @@
 """What a run warns of before it predicts slides: its own patients, and patches of another width."""
 
-import json
 from pathlib import Path
 
-import h5py
 import pytest
-from cohorts import small_run, write_cohort
+from cohorts import small_run, state_grid, write_cohort
 from factories import write_bag
 
 from tcssa.errors import UsageError
@@ -19,19 +17,12 @@ from tcssa.reporter import Silent
 from tcssa.run import require_own_folder
 
 
-def state(path: Path, mpp: float, patch_size: int) -> None:
-    """Let a feature file say how its patches were cut."""
-    with h5py.File(path, "r+") as file:
-        made = {"mpp": mpp, "patch_size": patch_size, "overlap": 0}
-        file["features"].attrs["params"] = json.dumps(made)
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     cohort = write_cohort(folder)
     for path in (folder / "features").glob("*.h5"):
-        state(path, 0.5, 224)
+        state_grid(path, 0.5, 224)
     train(small_run(cohort, epochs=1), folder / "run", Silent())
     return folder / "run"
 
@@ -55,7 +46,7 @@ def test_patches_of_another_width_are_named(
     run: Path, tmp_path: Path, mpp: float, patch_size: int, doubtful: bool
 ) -> None:
     path = write_bag(tmp_path / "new" / "n.h5", 20, seed=5)
-    state(path, mpp, patch_size)
+    state_grid(path, mpp, patch_size)
     found = warnings(run, [tmp_path / "new"])
     assert bool(found) == doubtful
     if doubtful:
@@ -65,7 +56,7 @@ def test_patches_of_another_width_are_named(
 def test_eval_names_patches_of_another_width(run: Path, tmp_path: Path) -> None:
     rows = ["slide_id,label"]
     for index in range(4):
-        state(write_bag(tmp_path / "new" / f"n{index}.h5", 20, seed=index), 1.0, 224)
+        state_grid(write_bag(tmp_path / "new" / f"n{index}.h5", 20, seed=index), 1.0, 224)
         rows.append(f"n{index},{'ab'[index % 2]}")
     (tmp_path / "labels.csv").write_text("\n".join(rows))
     reporter = Silent()

@@ -31,11 +31,11 @@ print(json.dumps({slide.slide_id: slide.status for slide in report.slides}))
 """
 
 BAD = {
-    "a_text": "no slide that any reader knows",
+    "a_text": "is empty: 0 bytes",
     "b_cut": "",
     "c_implausible": "implausible resolution",
     "d_damaged": "patches could not be read",
-    "e_empty_file": "no slide that any reader knows",
+    "e_empty_file": "is empty: 0 bytes",
 }
 """What is said of each bad slide."""
 
