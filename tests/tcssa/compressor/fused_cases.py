@@ -53,6 +53,10 @@ def on_any_device() -> Iterator[None]:
         yield
 
 
+SHAPES = [(1, 2, 1), (33, 17, 4), (130, 3, 3), (300, 32, 2), (200, 128, 2)]
+"""D, K and top-k; the last has two blocks of columns."""
+
+
 def assert_close(actual: Tensor, expected: Tensor, relative: float = 1e-5) -> None:
     assert actual.shape == expected.shape
     if expected.numel():
@@ -132,10 +136,12 @@ def test_any_number_of_salient_patches(num_patches: int) -> None:
     assert_same(model, [make_features(num_patches, 96).half()])
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(
-    ("feature_dim", "num_slots", "top_k"),
-    [(1, 2, 1), (33, 17, 4), (130, 3, 3), (1100, 32, 2), (200, 128, 2)],
+    ("feature_dim", "num_slots", "top_k", "dtype"),
+    [
+        *((*shape, dtype) for shape in SHAPES for dtype in DTYPES),
+        (1100, 32, 2, torch.float16),  # two blocks of columns, the largest
+    ],
 )
 def test_shapes_that_fit_no_block(
     feature_dim: int, num_slots: int, top_k: int, dtype: torch.dtype
