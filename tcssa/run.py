@@ -70,7 +70,8 @@ def require_own_folder(folder: Path, own: str) -> None:
     Raises:
         UsageError: It is a run, an artefact, or the output of another command.
     """
-    for name, what in {**_WRITTEN, **_JOBS}.items():
+    jobs = {} if (folder / own).exists() else _JOBS  # one that is ours is gone on with
+    for name, what in {**_WRITTEN, **jobs}.items():
         if name != own and any(folder.glob(name)):
             raise UsageError(f"{folder} {what}", hint="give another --out")
 

@@ -27,7 +27,7 @@ from tcssa.files.checksums import file_sha256
 from tcssa.files.tensors import read_safetensors
 from tcssa.files.text import parse_json, validated
 from tcssa.hub import local_model
-from tcssa.run import RUN_FILE, read_run, selected_checkpoint
+from tcssa.run import CHECKPOINT_FILE, RUN_FILE, read_run, selected_checkpoint
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 
@@ -112,7 +112,8 @@ def open_checkpoint(path: Path | str) -> LoadedCompressor:
 
 def _extraction(checkpoint: Path) -> ExtractionRecord:
     """Read how patches were made from the run that a checkpoint is of; it may be of none."""
-    for folder in (checkpoint.parent, checkpoint.parent.parent):
+    of_a_run = checkpoint.name == CHECKPOINT_FILE
+    for folder in (checkpoint.parent, checkpoint.parent.parent) if of_a_run else ():
         with suppress(RunError):  # a checkpoint is whole without it
             stated = read_run(folder).get("extraction", {})
             return validated(stated, folder / RUN_FILE, RunError, ExtractionRecord)

@@ -17,8 +17,8 @@ class ExtractionRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    mpp: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    patch_size: int | None = Field(default=None, ge=1)
+    mpp: float | None = Field(default=None, gt=0, le=1e6, allow_inf_nan=False)
+    patch_size: int | None = Field(default=None, ge=1, le=2**31 - 1)
     overlap: int | None = Field(default=None, ge=0)
     resample: Literal["area", "lanczos"] | None = None
     tissue: str | None = None
@@ -43,7 +43,7 @@ class ExtractionRecord(BaseModel):
         try:
             params = json.loads(attributes.get("params", "{}"))
             return cls.model_validate({**said, **params})
-        except (ValueError, TypeError, ValidationError):
+        except (ValueError, TypeError, ValidationError, OverflowError, RecursionError):
             return cls()
 
     @classmethod

@@ -56,6 +56,5 @@ def width_warning(
     return (
         f"{model_was} trained on patches {own:g} µm wide, and those of {len(others)} of "
         f"{counted(num_slides, 'slide')} are of another width, so {so}: "
-        f"{', '.join(others[:_NAMED])}{more}; give the slides themselves, or features of the "
-        "run's own grid"
+        f"{', '.join(others[:_NAMED])}{more}; give features of patches that wide"
     )

@@ -12,8 +12,9 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 
-_NOT_SO = (404, 409, 412)
-"""Replies to a condition that does not hold: gone, being written by another, another object."""
+_TAKEN = (409, 412)
+"""Replies to a condition that does not hold: being written by another, another object."""
+_GONE = 404
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,15 @@ class ConditionalObjects:
         One that was put by this very call may be found there: a request whose reply is lost is
         sent again.
         """
-        return self._put(key, data, IfNoneMatch="*")
+        return self._put(key, data, _TAKEN, IfNoneMatch="*")
 
     def put_over(self, key: str, data: bytes, tag: str) -> str | None:
         """Put an object in the place of one with a tag; return the new tag, None if it is gone."""
-        return self._put(key, data, IfMatch=tag)
+        return self._put(key, data, (_GONE, *_TAKEN), IfMatch=tag)
 
     def put(self, key: str, data: bytes) -> None:
         """Put an object, whatever is there."""
-        self._put(key, data)
+        self._put(key, data, ())
 
     def read(self, key: str) -> Content | None:
         """Return what an object holds; None if there is none."""
@@ -63,7 +64,8 @@ class ConditionalObjects:
 
     def remove(self, key: str, tag: str | None = None) -> None:
         """Remove an object if it is there, and has this tag where one is given."""
-        self._call("delete_object", key, **({} if tag is None else {"IfMatch": tag}))
+        condition: dict[str, Any] = {} if tag is None else {"IfMatch": tag}
+        self._call("delete_object", key, **condition)
 
     def age_s(self, key: str) -> float | None:
         """Return how long ago an object was put; None if there is none."""
@@ -105,11 +107,13 @@ class ConditionalObjects:
         finally:
             self.remove(key)
 
-    def _put(self, key: str, data: bytes, **condition: str) -> str | None:
-        reply = self._call("put_object", key, Body=data, **condition)
+    def _put(self, key: str, data: bytes, not_so: tuple[int, ...], **condition: str) -> str | None:
+        reply = self._call("put_object", key, not_so, Body=data, **condition)
         return None if reply is None else str(reply["ETag"])
 
-    def _call(self, what: str, key: str, **how: Any) -> Any:
+    def _call(
+        self, what: str, key: str, not_so: tuple[int, ...] = (_GONE, *_TAKEN), **how: Any
+    ) -> Any:
         """Return the reply to a request about an object; None if its condition does not hold."""
         bucket, name, _ = self._files.split_path(key)
 
@@ -117,7 +121,7 @@ class ConditionalObjects:
             try:
                 return self._files.call_s3(what, Bucket=bucket, Key=name, **how)
             except OSError as error:
-                if _status(error) in _NOT_SO:
+                if _status(error) in not_so:
                     return None
                 raise
 

@@ -84,8 +84,9 @@ class LockObjects:
             return list(pool.map(self.take, names))
 
     def release(self, name: str) -> None:
-        """Give a lock back."""
-        self._release(lock_key(self._folder, name))
+        """Give a lock back; where the store cannot be asked, at the end."""
+        with suppress(UploadError):
+            self._release(lock_key(self._folder, name))
 
     def _tag_of(self, key: str) -> str | Owner | None:
         """Put a lock; return its tag, who has it, or None where it changed meanwhile."""
@@ -111,7 +112,12 @@ class LockObjects:
         with self._changing:
             tag = self._tags.pop(key, None)
         if tag is not None:  # and not if it was taken over: it has another tag then
-            self._objects.remove(key, tag)
+            try:
+                self._objects.remove(key, tag)
+            except UploadError:
+                with self._changing:
+                    self._tags.setdefault(key, tag)
+                raise
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_S):
@@ -120,10 +126,26 @@ class LockObjects:
 
     def _remove_of_the_dead(self) -> None:
         ages = self._objects.ages_s(f"{self._folder}/.")
-        for key in filter(is_lock, ages):
-            there = self._objects.read(key)
-            if there is not None and _owner_by(ages, self._folder, _read(there)) is None:
-                self._objects.remove(key, there.tag)
+        locks = [key for key in ages if key.endswith(LOCK)]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for key, there in zip(locks, pool.map(self._objects.read, locks), strict=True):
+                if there is not None and _owner_by(ages, self._folder, _read(there)) is None:
+                    self._remove_if_dead(key, there)
+        for key, age_s in ages.items():
+            if key.endswith(_LIFE) and age_s >= STALE_S:
+                self._remove_if_stale(key)
+
+    def _remove_if_dead(self, key: str, there: Content) -> None:
+        """Remove a lock, and its owner's sign of life, unless it came after our listing."""
+        life = _life(self._folder, str(_read(there).get("token")))
+        if _live_owner(_read(there), self._objects.age_s(life)) is None:
+            self._objects.remove(key, there.tag)
+            self._objects.remove(life)
+
+    def _remove_if_stale(self, life: str) -> None:
+        there, age_s = self._objects.read(life), self._objects.age_s(life)
+        if there is not None and age_s is not None and age_s >= STALE_S:
+            self._objects.remove(life, there.tag)
 
 
 def lock_key(folder: str, name: str) -> str:

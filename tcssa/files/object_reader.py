@@ -51,8 +51,12 @@ class ObjectReader:
 
     def expect(self, paths: Iterable[Path]) -> None:
         """Expect that placeholders are opened, those of a folder in the order of their names."""
-        for name in sorted(map(str, paths)):
-            self._folder_of(name).names.append(name)
+        with self._fetching:
+            for name in sorted(map(str, paths)):
+                names = self._folder_of(name).names
+                place = bisect_left(names, name)
+                if names[place : place + 1] != [name]:
+                    names.insert(place, name)
 
     def open(self, path: Path) -> ObjectFile:
         """Open the object of a placeholder.

@@ -99,7 +99,6 @@ class ObjectStore:
             )
         there = dict(self._paths_of(found))
         self._show(there)
-        self._reader.expect(path for path in there if path.suffix in _CONTAINERS)
 
     def look_again(self, folder: Path, names: Sequence[str] | None) -> None:
         """See `tcssa.files.forwarding.Store.look_again`."""
@@ -142,9 +141,14 @@ class ObjectStore:
             UploadError: The store does not take them, or they are gone: scratch was purged.
         """
         for path in list(self._last):
-            self._put(path, path)
-            with self._changing:
+            with self._changing:  # first: it may be written anew meanwhile
                 self._last.pop(path, None)
+            try:
+                self._put(path, path)
+            except UploadError:
+                with self._changing:
+                    self._last.setdefault(path, None)
+                raise
 
     def open(self, path: Path) -> Any:
         """See `tcssa.files.forwarding.Store.open`."""
@@ -169,15 +173,18 @@ class ObjectStore:
 
     def _show(self, there: Mapping[Path, Mapping[str, Any]]) -> None:
         """Fetch small files, but those that are newer here; show others by placeholders."""
-        fetched = []
+        fetched, new = [], []
         for path, info in there.items():
+            if path in self._last:  # it is to go up, and newer
+                continue
             path.parent.mkdir(parents=True, exist_ok=True)
             shown = int(info["size"]), _seconds(info)
             if self._is(path, _STAYS):
-                if path not in self._last:
-                    fetched.append((path, info))
+                fetched.append((path, info))
             elif not (is_placeholder(path) and _shown(path) == shown):
                 leave_placeholder(path, *shown)
+                new.append(path)
+        self._reader.expect(path for path in new if path.suffix in _CONTAINERS)
         with ThreadPoolExecutor(_FETCHED_AT_ONCE) as pool:
             for _ in pool.map(self._fetch, fetched):
                 pass
@@ -240,6 +247,9 @@ class ObjectStore:
         path, info = item
         try:
             self.files.get_file(self._key(path), str(path))
+        except FileNotFoundError:  # another host has removed it since it was listed
+            path.unlink(missing_ok=True)
+            return
         except Exception as error:
             raise self._fault(path, "cannot be fetched", error) from None
         os.utime(path, (_seconds(info),) * 2)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tcssa.errors import UploadError
 from tcssa.files import locks
 from tcssa.files.forwarding import store_of
 from tcssa.files.lock_objects import LockObjects, held_objects, live_objects
@@ -73,7 +74,13 @@ def in_turn(
                 say(f"waiting for {owner}, which works on {name} in {folder}")
                 is_said = True
             time.sleep(_POLL_S if store is None else _POLL_STORE_S)
-        yield owner
+        try:
+            yield owner
+        except BaseException:
+            if store is not None and owner is None:
+                with suppress(UploadError):  # what was written goes up in this turn or not at all
+                    store.finish()
+            raise
         if store is not None and owner is None:
             store.finish()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -106,9 +107,11 @@ def calibration_error(labels: Ints, probs: Floats) -> float:
         probs: Probabilities [S, C].
 
     Returns:
-        The error, 0 to 1.
+        The error, 0 to 1; NaN where a confidence is.
     """
     confidence = probs.max(axis=1)
+    if not np.isfinite(confidence).all():
+        return math.nan
     right = probs.argmax(axis=1) == labels
     bins = np.minimum((confidence * _CALIBRATION_BINS).astype(int), _CALIBRATION_BINS - 1)
     gaps = np.bincount(bins, right - confidence)

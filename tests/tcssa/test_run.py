@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tcssa.errors import CheckpointError, RunError
+from tcssa.errors import CheckpointError, RunError, UsageError
 from tcssa.run import (
     CHECKPOINT_FILE,
     RUN_FILE,
     read_run,
+    require_own_folder,
     selected_checkpoint,
     shows_run,
     write_run,
@@ -95,3 +96,11 @@ def test_a_run_that_shows_late_is_waited_for_and_one_that_does_not_is_given_up(
     late.join()
     monkeypatch.setattr("tcssa.run.SHOWN_WITHIN_S", 0.05)
     assert not shows_run(tmp_path / "never")
+
+
+def test_a_run_beside_a_job_of_features_is_gone_on_with(tmp_path: Path) -> None:
+    (tmp_path / "job.json").touch()
+    with pytest.raises(UsageError, match="holds a job of tcssa extract or encode"):
+        require_own_folder(tmp_path, RUN_FILE)
+    write_run(tmp_path, {"kind": "train-mil", "complete": False})
+    require_own_folder(tmp_path, RUN_FILE)

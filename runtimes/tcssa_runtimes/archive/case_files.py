@@ -19,6 +19,7 @@ from pathlib import Path
 from tcssa.errors import FileError, ShapeError, UsageError, counted
 from tcssa.features.patients import cases_of, require_file_names, warn_of_unknown
 from tcssa.files import atomic
+from tcssa.files.forwarding import look_again
 from tcssa.reporter import Reporter
 from tcssa_runtimes.archive.archive_index import FailedSlide, write_case_index
 from tcssa_runtimes.archive.merge import joined_origin, require_last_half, write_merged
@@ -102,6 +103,7 @@ class CaseFiles:
             DiskFullError: There is no space left; finished files are kept.
         """
         atomic.discard_leftovers(out / FOLDER)
+        look_again(out / FOLDER)
         rows: list[tuple[EncodedFacts, list[str]]] = []
         to_do: dict[Path, list[EncodedFacts]] = {}
         num_left = 0

@@ -155,6 +155,7 @@ class SlotFiles:
         index = self.out / "index.csv"
         with in_turn(self.folder, "index", say):  # else one that looked earlier may write later
             look_again(self.folder)
+            look_again(self.out, ["index.csv"])
             known = {facts.path: facts for facts in each_indexed(self.out)} | self._written
             paths = each_named(self.folder, "", ".h5")
             write_index(index, (known.get(path) or require_facts(path) for path in paths))

@@ -198,7 +198,7 @@ def read_cohort(data: CohortSettings, *, task: MilTask | None = None) -> Cohort:
         readings = [*readings, _cases_read(slides, data.labels)]
     else:
         readings = readings + _unlike_slides(slides, task)
-    readings += _unnamed(bags.keys(), {*names.values(), *unlabelled})
+    readings += _unnamed(bags.keys(), matched_names([*names, *unlabelled], bags).values())
     return Cohort(
         slides,
         task.label_names,

@@ -18,6 +18,9 @@ def test_what_makes_no_sense_counts_as_not_stated() -> None:
     for attributes in (
         {},
         {"params": "[1"},
+        {"params": "[" * 50_000},
+        {"patch_size": 10**400, "mpp_target": 0.5},
+        {"mpp_target": 1e300, "patch_size": 224},
         {"params": "[]"},
         {"params": 3},
         {"patch_size": -1},

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from s3_server import s3_bucket
 
+from tcssa.errors import UploadError
 from tcssa.files import atomic, lock_objects
 from tcssa.files.conditional_objects import ConditionalObjects
 from tcssa.files.forwarding import look_again
@@ -217,9 +218,11 @@ def test_a_store_that_ignores_a_condition_is_named_and_used_alone(
 ) -> None:
     put = ConditionalObjects._put
 
-    def put_anyway(self: ConditionalObjects, key: str, data: bytes, **condition: str) -> str | None:
+    def put_anyway(
+        self: ConditionalObjects, key: str, data: bytes, not_so: tuple[int, ...], **condition: str
+    ) -> str | None:
         condition.pop(ignored, None)
-        return put(self, key, data, **condition)
+        return put(self, key, data, not_so, **condition)
 
     monkeypatch.setattr(ConditionalObjects, "_put", put_anyway)
     reporter = Silent()
@@ -246,3 +249,44 @@ def test_a_folder_whose_first_file_comes_while_it_is_listed_is_no_object(
         monkeypatch.undo()
         look_again(job)
         assert [path.name for path in job.rglob("*.h5")] == ["S.h5"]
+
+
+def test_a_lock_taken_since_the_locks_were_listed_is_not_removed(
+    job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = ConditionalObjects.ages_s
+
+    def without_signs_of_life(self: ConditionalObjects, beginning: str) -> dict[str, float]:
+        return {k: age for k, age in listed(self, beginning).items() if not k.endswith("alive")}
+
+    with locks_in(job) as first:
+        assert first.take("slide") is None
+        monkeypatch.setattr(ConditionalObjects, "ages_s", without_signs_of_life)
+        with locks_in(job) as second:
+            assert second.take("slide") is not None
+
+
+def test_a_table_that_is_to_go_up_is_not_replaced_by_an_older_one(bucket: Any, job: Path) -> None:
+    bucket.pipe_file("bucket/job/features/config.resolved.yaml", b"older")
+    atomic.write_text(job / "features" / "config.resolved.yaml", "newer")
+    look_again(job / "features")
+    assert (job / "features" / "config.resolved.yaml").read_text() == "newer"
+
+
+def test_a_store_that_is_away_as_a_lock_is_given_back_is_asked_again_at_the_end(
+    bucket: Any, job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove = ConditionalObjects.remove
+    calls = []
+
+    def away(self: ConditionalObjects, key: str, tag: str | None = None) -> None:
+        calls.append(key)
+        if len(calls) == 1:
+            raise UploadError("s3://bucket/job", "cannot be locked")
+        remove(self, key, tag)
+
+    with locks_in(job) as locks:
+        assert locks.take("slide") is None
+        monkeypatch.setattr(ConditionalObjects, "remove", away)
+        locks.release("slide")
+    assert bucket.find("bucket/job") == []

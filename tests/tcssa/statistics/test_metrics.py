@@ -54,3 +54,7 @@ def test_calibration_error_is_the_gap_of_confidence_and_accuracy() -> None:
     labels = np.array([1, 1, 1, 0, 1, 0])
     probs = two_columns([0.75] * 4 + [0.95] * 2)
     assert ours.calibration_error(labels, probs) == pytest.approx(2 / 6 * (0.95 - 0.5))
+
+
+def test_the_calibration_of_no_numbers_is_none() -> None:
+    assert np.isnan(ours.calibration_error(np.array([0, 1]), two_columns([0.5, float("nan")])))

@@ -1,6 +1,7 @@
 """Patches of another width than those of training: one line names the slides."""
 
 import json
+import shutil
 from pathlib import Path
 from shutil import copytree
 
@@ -65,7 +66,10 @@ def test_encode_names_slides_of_another_width_than_the_run_s(
 def test_what_is_exported_states_the_grid_of_its_run(run: Path) -> None:
     assert open_source(run).extraction.stated() == GRID.stated()
     assert open_source(run, "classifier").extraction.stated() == GRID.stated()
-    assert open_source(run / "fold-0" / "checkpoint.safetensors").extraction.patch_um == 112
+    checkpoint = run / "fold-0" / "checkpoint.safetensors"
+    assert open_source(checkpoint).extraction.patch_um == 112
+    loose = shutil.copy(checkpoint, run / "other.safetensors")
+    assert open_source(loose).extraction.patch_um is None
 
 
 def test_encode_names_slides_of_another_width_than_the_artefact_s(
@@ -109,5 +113,6 @@ def test_extract_compress_says_that_its_grid_is_of_another_width(
     settings = ExtractSettings(encoder="efficientnet_lite0_random", patch_size=patch_size)
     with pytest.raises(MissingDataError):
         compress_slides([tmp_path / "s.svs"], tmp_path / "job", run, settings, reporter)
-    warned = [each for each in reporter.warnings if "these are 224 µm" in each]
+    warned = [each for each in reporter.warnings if "the model was trained on patches" in each]
     assert len(warned) == is_other
+    assert all("112 µm wide, and these are 224 µm" in each for each in warned)

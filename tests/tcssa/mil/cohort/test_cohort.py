@@ -61,6 +61,19 @@ def test_features_without_a_label_are_counted(cohort: CohortSettings) -> None:
     )
 
 
+def test_features_of_a_slide_whose_label_is_empty_are_of_a_named_slide(
+    cohort: CohortSettings,
+) -> None:
+    assert cohort.features is not None
+    assert cohort.labels is not None
+    write_bag(cohort.features / "TCGA-AA-0000-01Z-00-DX1.1234ABCD-1234-1234-1234-123456789ABC.h5")
+    with cohort.labels.open("a") as table:
+        table.write("p9,TCGA-AA-0000-01Z-00-DX1,\n")
+    read = read_cohort(cohort.model_copy(update={"skip_missing": True}))
+    assert list(read.skipped) == ["TCGA-AA-0000-01Z-00-DX1"]
+    assert not [reading for reading in read.readings if "not used" in reading]
+
+
 def test_patients_with_slides_of_different_labels_are_counted(cohort: CohortSettings) -> None:
     assert cohort.labels is not None
     rows = cohort.labels.read_text().replace("p01,s01", "p00,s01")
