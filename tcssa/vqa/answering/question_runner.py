@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from torch import Tensor
 
+from tcssa.errors import ShapeError
 from tcssa.vqa.answering.answer_record import (
     BLANK,
     OTHER,
@@ -116,9 +117,18 @@ class Asker:
 
         Returns:
             The answer to each question, in their order.
+
+        Raises:
+            ShapeError: The tokens of a question's slides are not those of ``visual``.
         """
         num_visual = len(visual)
         counts = places or [[num_visual]] * len(questions)
+        for question, count in zip(questions, counts, strict=True):
+            if sum(count) != num_visual:
+                raise ShapeError(
+                    f"question {question.row_id}: its slides have {sum(count)} visual tokens, "
+                    f"{num_visual} are shown"
+                )
         prepared = {
             q.row_id: self.prepare(q.text, q.options, *count)
             for q, count in zip(questions, counts, strict=True)

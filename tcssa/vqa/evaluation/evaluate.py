@@ -99,8 +99,9 @@ def evaluate(
         TableError: The benchmark cannot be read.
         RunError: The run is not finished, or ``out`` holds answers made from something else.
         FeatureDimError: Features are of another length than the model's.
-        UsageError: Features are of another encoder than the model's, no such wording is known, or
-            orders of options are asked for and no question has options.
+        UsageError: Features are of another encoder than the model's, no such wording is known,
+            orders of options are asked for and no question has options, or a slide is named as
+            others together.
         EndpointError: A server is to answer, and does not.
         ProcessesError: Workers died on a slide again and again; the other answers are kept.
     """
@@ -201,8 +202,19 @@ def _plan(questions: Sequence[Question], index: SlideIndex) -> _Plan:
         except (AmbiguousFeaturesError, RepeatedSlideError) as error:
             plan.lost.append(unanswered(question, "ambiguous_features", str(error)))
         else:
-            plan.by_slide.setdefault(slides.name, []).append((question, slides))
+            asked = plan.by_slide.setdefault(slides.name, [])
+            if asked and asked[0][1].parts != slides.parts:
+                raise UsageError(
+                    f"two sets of slides are both named {slides.name!r}: "
+                    f"{_files(asked[0][1])}; and {_files(slides)}",
+                    hint="rename the feature file whose name holds another's",
+                )
+            asked.append((question, slides))
     return plan
+
+
+def _files(slides: RowSlides) -> str:
+    return ", ".join(str(path) for path in slides.paths)
 
 
 @dataclass(frozen=True)

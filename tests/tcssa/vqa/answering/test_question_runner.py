@@ -4,6 +4,7 @@ import pytest
 import torch
 from vqa_runs import load_tiny_vqa
 
+from tcssa.errors import ShapeError
 from tcssa.vqa.answering.generate import Generate
 from tcssa.vqa.answering.likelihood import Likelihood
 from tcssa.vqa.answering.prefill import context_length
@@ -93,3 +94,8 @@ def test_what_is_too_long_with_the_slide_or_with_the_other_one_is_left_out(
     assert record.status == "too_long"
     assert record.message == f"{length} tokens with the answer, the model reads {length - 1}"
     assert (record.num_visual, record.predicted) == (6, None)
+
+
+def test_slides_of_other_lengths_than_what_is_shown_are_refused(loaded: LoadedVqa) -> None:
+    with pytest.raises(ShapeError, match="question 1: its slides have 9 visual tokens, 6 are"):
+        asker_of(loaded).ask([CLOSED], tokens(6), None, [[6, 3]])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from factories import write_bag
 from heard import Heard
 from vqa_runs import write_rows, write_tiny_run
 from vqa_several import patient, slides_of, talk, write_patients, write_talks
@@ -14,11 +15,14 @@ from vqa_several import patient, slides_of, talk, write_patients, write_talks
 from tcssa.crew.local_processes import LocalProcesses, cpu_seats
 from tcssa.errors import UsageError
 from tcssa.vqa.answering.controls import others
+from tcssa.vqa.answering.question_runner import Asker
+from tcssa.vqa.endpoint.asked_model import ways_of
 from tcssa.vqa.evaluation.evaluate import ANSWERS_FILE, evaluate
 from tcssa.vqa.evaluation.report import Report
 from tcssa.vqa.evaluation.score_predictions import evaluate_predictions
 from tcssa.vqa.explain.ask import answer_question
 from tcssa.vqa.explain.ask_settings import AskSettings
+from tcssa.vqa.model.run import load_vqa
 from tcssa.vqa.settings import BenchmarkKind, EvalOptions
 
 NUM = 4
@@ -160,6 +164,25 @@ def test_an_evaluation_follows_its_run_unless_it_is_told_otherwise(
     assert "--several concat, as the run was trained" in reporter.notes
 
 
+def test_a_file_named_as_two_slides_together_is_not_taken_for_them(
+    folder: Path, tmp_path: Path
+) -> None:
+    joined = " + ".join(slides_of(0))
+    shutil.copytree(folder / "apart", tmp_path / "apart")
+    write_bag(tmp_path / "apart" / f"{joined}.h5", 9, seed=99)
+    rows = [
+        [n, name, "LUAD", "Diagnosis", "x", "What?", *"abcd", "A"]
+        for n, name in enumerate([joined, ";".join(slides_of(0))])
+    ]
+    write_rows(tmp_path / "both.csv", rows)
+    for several in ("merge", "concat"):
+        with pytest.raises(UsageError, match="two sets of slides are both named"):
+            ask(tmp_path, "both", tmp_path / "out", run=folder / "run", several=several)
+    write_rows(tmp_path / "joined.csv", rows[:1])
+    _, lines = ask(tmp_path, "joined", tmp_path / "out", run=folder / "run", several="concat")
+    assert [line["num_visual"] for line in lines] == [6]
+
+
 def test_marked_slides_of_a_conversation_stand_at_their_marks(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "apart").symlink_to(folder / "apart")
     both = "Compare <image> with <image>."
@@ -169,6 +192,13 @@ def test_marked_slides_of_a_conversation_stand_at_their_marks(folder: Path, tmp_
     report, lines = ask(tmp_path, "told", tmp_path / "out", several="concat", **more)
     assert report.metrics["statuses"] == {"answered": 3}
     assert {line["num_visual"] for line in lines} == {12}
+    loaded = load_vqa(folder / "run", device="cpu")
+    ways = ways_of(loaded, None, 16, 3)
+    asker = Asker(loaded.prompts, ways.letters, ways.writer, ways.context)
+    for counts, runs in {(6, 6): [6, 6], (6, 0): [6]}.items():
+        (order,) = asker.prepare(both, (), *counts).orders
+        marks = ["#" if each == loaded.prompts.image_token_id else " " for each in order.ids]
+        assert [len(run) for run in "".join(marks).split()] == runs
 
 
 def test_merging_what_makes_no_sums_is_refused(folder: Path, tmp_path: Path) -> None:
