@@ -127,19 +127,31 @@ def _of_conversations(path: Path, several: SeveralSlides) -> Benchmark:
         if len(told.turns) > 2:
             detail = "its first question alone is asked, without a system turn"
             faults.append(Fault(number, SEVERAL_TURNS, detail, left_out=False))
-        text, num_marks = asked[0].text, asked[0].text.count(IMAGE_MARK)
-        if len(told.slides) == 1:
-            text = text.replace(IMAGE_MARK, "", 1)
-        elif num_marks != len(told.slides):  # others stand in questions that are not asked
-            text = text.replace(IMAGE_MARK, "")
+        slides, text = _first_asked(told.slides, [turn.text for turn in asked[::2]], several)
         answer = asked[1].text.strip()
         questions[told.row_id] = Question(
-            told.row_id, told.slides, text.strip(), (), None, answer, {}, told.source
+            told.row_id, slides, text.strip(), (), None, answer, {}, told.source
         )
     rows = read.num_rows
     found = sorted(faults, key=lambda fault: fault.row)
     kept = list(questions.values())
     return Benchmark("conversations", path, file_sha256(path), _version(rows), rows, kept, found)
+
+
+def _first_asked(
+    slides: tuple[str, ...], said: Sequence[str], several: SeveralSlides
+) -> tuple[tuple[str, ...], str]:
+    """Return the first question of a conversation, and the slides that it is about.
+
+    Where each slide has a mark of its own, those marked in later questions are not shown yet;
+    merged ones are, since they stand where the first of them does.
+    """
+    marks = [text.count(IMAGE_MARK) for text in said]
+    if several == "concat" and 0 < marks[0] < len(slides) == sum(marks):
+        slides = slides[: marks[0]]
+    if len(slides) == 1:
+        return slides, said[0].replace(IMAGE_MARK, "", 1)
+    return slides, said[0] if marks[0] == len(slides) else said[0].replace(IMAGE_MARK, "")
 
 
 def _remarks(question: Question, number: int) -> list[Fault]:

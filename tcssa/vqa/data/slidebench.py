@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tcssa.vqa.conversation import LETTERS, MAX_OPTIONS, Question, same_words
+from tcssa.vqa.conversation import IMAGE_MARK, LETTERS, MAX_OPTIONS, Question, same_words
 from tcssa.vqa.data.faults import (
     EMPTY_ANSWER,
     EMPTY_QUESTION,
@@ -53,7 +53,7 @@ def slidebench_question(
         raise FaultError(number, MALFORMED, "names no slide")
     named = row["Slide"].split(_BETWEEN) if _BETWEEN in row["Slide"] else [row["Slide"]]
     slides = slides_named([name.strip() for name in named], number, "Slide", several)
-    text = _text(row["Question"], number)
+    text = _text(row["Question"].replace(IMAGE_MARK, ""), number)
     stated = [row[letter] for letter in "ABCD"]
     options = _without_empty_end(stated)
     if len(options) < 2 or not all(options):
@@ -95,7 +95,9 @@ def wsi_vqa_question(
     if not isinstance(named, list) or not all(isinstance(n, str) and n.strip() for n in named):
         raise FaultError(number, MALFORMED, "must be an object with an 'Id'")
     slides = slides_named([name.strip() for name in named], number, "Id", several)
-    text = _text(_string(row, "Question", number), number)
+    text = _string(row, "Question", number)
+    marked = 1 < len(slides) == text.count(IMAGE_MARK) and not row.get("Choice")
+    text = _text(text if marked else text.replace(IMAGE_MARK, ""), number)
     answer_text = _string(row, "Answer", number).strip()
     if not answer_text:
         raise FaultError(number, EMPTY_ANSWER, "the answer is empty")

@@ -108,7 +108,7 @@ def _conversation(row: Any, number: int, path: Path, several: SeveralSlides) -> 
         raise FaultError(
             number, MALFORMED, f"'id' must be text or a whole number, found {row_id!r}"
         )
-    slides = slides_named(_images(row, said), number, _IMAGE, several)
+    slides = slides_named(_images(row, said, number), number, _IMAGE, several)
     turns = [_turn(turn, number) for turn in said]
     spoken = turns[1:] if turns[0].role == "system" else turns
     expected: list[Role] = ["user", "assistant"]
@@ -134,18 +134,34 @@ def _conversation(row: Any, number: int, path: Path, several: SeveralSlides) -> 
     )
 
 
-def _images(row: dict[str, Any], said: list[Any]) -> list[Any]:
-    """Return the slides that a row names, beside its turns or in parts of them."""
-    found: list[Any] = []
+def _images(row: dict[str, Any], said: list[Any], number: int) -> list[Any]:
+    """Return the slides that a row names, beside its turns or in parts of the user's."""
+    beside: list[Any] = []
     for name in ("image", "images"):
         images = row.get(name)
-        found += [] if images is None else images if isinstance(images, list) else [images]
+        beside += [] if images is None else images if isinstance(images, list) else [images]
+    within: list[Any] = []
     for turn in said:
-        content = turn.get("content") if isinstance(turn, dict) else None
-        for part in content if isinstance(content, list) else ():
-            if isinstance(part, dict) and part.get("type") == _IMAGE and _IMAGE in part:
-                found.append(part[_IMAGE])
-    return found
+        parts = _image_parts(turn)
+        role = turn.get("from", turn.get("role")) if parts else "user"
+        if _ROLES.get(str(role)) in ("assistant", "system"):
+            detail = f"has a slide in a turn from {role!r}; slides stand in what the user says"
+            raise FaultError(number, MALFORMED, detail)
+        within += [part[_IMAGE] for part in parts if _IMAGE in part]
+    if beside and within and beside != within:
+        detail = (
+            f"names {beside!r} beside its turns and {within!r} in them; name its slides in one "
+            "place"
+        )
+        raise FaultError(number, MALFORMED, detail)
+    return beside or within
+
+
+def _image_parts(turn: Any) -> list[dict[str, Any]]:
+    """Return the parts of a turn that stand for a slide."""
+    content = turn.get("content") if isinstance(turn, dict) else None
+    parts = content if isinstance(content, list) else []
+    return [part for part in parts if isinstance(part, dict) and part.get("type") == _IMAGE]
 
 
 def _turn(turn: Any, number: int) -> Turn:

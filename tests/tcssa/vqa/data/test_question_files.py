@@ -177,6 +177,36 @@ def test_messages_and_llava_are_read_as_a_list_and_by_line(
     assert (first.slide, first.turns, first.source) == ("s.csv", TOLD, f"{name}, row 1")
 
 
+def test_slides_are_named_in_one_place_and_in_the_users_turns(tmp_path: Path) -> None:
+    def told(images: list[str], asked: list[str], answered: list[str]) -> dict[str, object]:
+        content = [
+            [*({"type": "image", "image": name} for name in names), {"type": "text", "text": "x"}]
+            for names in (asked, answered)
+        ]
+        said = [
+            {"role": role, "content": parts}
+            for role, parts in zip(("user", "assistant"), content, strict=True)
+        ]
+        return {"images": images, "messages": said}
+
+    rows = [
+        told(["a", "b"], ["a", "b"], []),
+        told([], ["a", "b"], []),
+        told(["a", "b"], ["b", "a"], []),
+        told(["a"], ["b"], []),
+        told(["a", "b"], ["a"], ["b"]),
+        told(["a"], [], ["a"]),
+    ]
+    (tmp_path / "x.json").write_text(json.dumps(rows))
+    read = read_conversations(tmp_path / "x.json", "concat")
+    assert [told.slides for told in read.conversations] == [("a", "b")] * 2
+    assert [(fault.row, fault.kind) for fault in read.row_faults] == [
+        (number, "malformed row") for number in (3, 4, 5, 6)
+    ]
+    assert "names ['a', 'b'] beside its turns and ['b', 'a'] in them" in read.faults[0]
+    assert "has a slide in a turn from 'assistant'" in read.faults[2]
+
+
 def test_a_conversation_is_an_open_question_to_score(tmp_path: Path) -> None:
     several = row(("human", "<image>\nOne?"), ("gpt", "1"), ("human", "Two?"), ("gpt", "2"))
     rows = [LLAVA, several, {**LLAVA, "image": "t.csv"}, "text"]
@@ -337,6 +367,59 @@ def test_questions_keep_a_mark_for_each_slide_or_none(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text(json.dumps(rows))
     found = read_benchmark("conversations", tmp_path / "x.json", "concat").questions
     assert [each.text for each in found] == ["One?", "<image> or <image>?", "One?"]
+
+
+def test_a_first_question_shows_the_slides_that_it_marks(tmp_path: Path) -> None:
+    """Slides marked in later turns are shown with the first question only where all are merged."""
+    later = row(
+        ("human", "<image> or <image>?"), ("gpt", "1"), ("human", "And <image>?"), ("gpt", "2"),
+        image=("a", "b", "c"),
+    )  # fmt: skip
+    one = row(
+        ("human", "What is <image>?"), ("gpt", "1"), ("human", "And <image>?"), ("gpt", "22"),
+        image=("a", "b"),
+    )  # fmt: skip
+    together = row(
+        ("human", "<image>\nOne?"), ("gpt", "1"), ("human", "Two?"), ("gpt", "333"),
+        image=("a", "b"),
+    )  # fmt: skip
+    last = row(
+        ("human", "One?"), ("gpt", "1"), ("human", "<image> or <image>?"), ("gpt", "4444"),
+        image=("a", "b"),
+    )  # fmt: skip
+    (tmp_path / "x.json").write_text(json.dumps([later, one, together, last]))
+    found = read_benchmark("conversations", tmp_path / "x.json", "concat").questions
+    assert [(each.slides, each.text) for each in found] == [
+        (("a", "b"), "<image> or <image>?"),
+        (("a",), "What is ?"),
+        (("a", "b"), "One?"),
+        (("a", "b"), "One?"),
+    ]
+    found = read_benchmark("conversations", tmp_path / "x.json", "merge").questions
+    assert [each.slides for each in found] == [("a", "b", "c"), *[("a", "b")] * 3]
+    assert found[0].text == "or ?"
+
+
+def test_a_mark_that_stands_for_no_slide_is_not_asked(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(
+        "ID,Slide,Task,Question,A,B,C,D,Answer\n1,a.csv,t,<image> What?,one,two,,,A\n"
+        "2,a.csv,t,<image>,one,two,,,A\n"
+    )
+    read = read_benchmark("slidebench-bcnb", tmp_path / "x.csv")
+    assert [each.text for each in read.questions] == ["What?"]
+    assert [fault.kind for fault in read.row_faults] == ["empty question"]
+    wsi = [
+        {"Id": named, "Question": f"{marks} What?".strip(), "Answer": "x", "Choice": choice}
+        for named, marks, choice in [
+            (["P1", "P2"], "<image> <image>", None),
+            (["P1", "P2"], "<image>", None),
+            (["P1", "P2"], "<image> <image>", ["x", "y"]),
+            ("P1", "<image>", None),
+        ]
+    ]
+    (tmp_path / "x.json").write_text(json.dumps(wsi))
+    read = read_benchmark("wsi-vqa", tmp_path / "x.json", "concat")
+    assert [each.text for each in read.questions] == ["<image> <image> What?", *["What?"] * 3]
 
 
 def test_benchmarks_name_several_slides_by_a_semicolon_or_a_list(tmp_path: Path) -> None:
