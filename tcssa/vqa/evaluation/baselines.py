@@ -20,7 +20,7 @@ class Baseline:
     """The rule in words, such as ``always B``."""
     fitted_on: str
     """``nothing``, ``training rows``, or ``the other slides``: no rule knows the answers
-    about the slide that it is asked about."""
+    about the slide that it is asked about, and predicts nothing where no row is left."""
     scores: Scores
 
 
@@ -60,7 +60,7 @@ def baselines(
             _most_frequent(texts),
         ),
     ]
-    if not known or (train is None and len({question.slide for question in asked}) == 1):
+    if not any(letters.num_rows(question) for question in asked):
         rules = []
     rules.append(("longest_option", "the longest option", "nothing", _longest))
     return [
@@ -91,18 +91,31 @@ class _Counts:
 
     def of(self, question: Question, value: str) -> int:
         """Return how often a value is right elsewhere than about a slide of the question."""
-        own = set[int]().union(*(self.about[slide] for slide in question.slides))
-        return self.all[value] - sum(self.values[number] == value for number in own)
+        own = sum(self.values[number] == value for number in self._own(question))
+        return self.all[value] - own
 
-    def commonest(self, question: Question) -> str:
-        """Return the value that is right most often; of equals the first in the alphabet."""
+    def num_rows(self, question: Question) -> int:
+        """Count the rows that the question may be answered from."""
+        return len(self.values) - len(self._own(question))
+
+    def commonest(self, question: Question) -> str | None:
+        """Return the value that is right most often; of equals the first in the alphabet.
+
+        None if there is no row to learn from.
+        """
+        if not self.num_rows(question):
+            return None
         return min(self.all, key=lambda value: (-self.of(question, value), value))
+
+    def _own(self, question: Question) -> set[int]:
+        """Return the rows that share a slide with a question."""
+        return set[int]().union(*(self.about[slide] for slide in question.slides))
 
 
 def _letters_said(letters: _Counts, asked: Sequence[Question]) -> str:
     """Describe the rule by the letters that it says, the most frequent first."""
-    said = Counter(letters.commonest(question) for question in asked if letters.all)
-    names = [letter for letter, _ in said.most_common()]
+    said = Counter(letters.commonest(question) for question in asked)
+    names = [letter for letter, _ in said.most_common() if letter]
     return f"always {names[0]}" if len(names) == 1 else f"mostly {', then '.join(names)}"
 
 
@@ -117,8 +130,8 @@ def _record(question: Question, chosen: int | None) -> Record:
     )
 
 
-def _letter_index(question: Question, letter: str) -> int | None:
-    index = LETTERS.index(letter)
+def _letter_index(question: Question, letter: str | None) -> int | None:
+    index = len(question.options) if letter is None else LETTERS.index(letter)
     return index if index < len(question.options) else None
 
 
@@ -126,10 +139,12 @@ def _longest(question: Question) -> int:
     return max(range(len(question.options)), key=lambda i: (len(question.options[i]), -i))
 
 
-def _most_frequent(texts: _Counts) -> Callable[[Question], int]:
+def _most_frequent(texts: _Counts) -> Callable[[Question], int | None]:
     """Return a rule that chooses the option whose text is most often right."""
 
-    def choose(question: Question) -> int:
+    def choose(question: Question) -> int | None:
+        if not texts.num_rows(question):
+            return None
         counts = [texts.of(question, same_words(option)) for option in question.options]
         return max(range(len(counts)), key=lambda i: (counts[i], -i))
 

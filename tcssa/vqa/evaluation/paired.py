@@ -166,7 +166,8 @@ def _closed(report: Report, reporter: Reporter) -> Mapping[str, Question] | None
     if not path.is_file() or file_sha256(path) != told["sha256"]:
         reporter.warn(f"{path}: the question file is not there any more; no categories are shown")
         return None
-    questions = read_benchmark(told["kind"], path, "concat").questions  # all that can be asked
+    several = report.metrics["asked"].get("several", "concat")  # predictions have all scored
+    questions = read_benchmark(told["kind"], path, several or "error").questions
     return {question.row_id: question for question in questions if question.options}
 
 

@@ -105,20 +105,27 @@ def _rows_of(
     by_key: defaultdict[object, list[str]] = defaultdict(list)
     for question in questions:
         by_id = found_by == "id"
-        by_key[question.row_id if by_id else _key(question.slide, question.text)].append(
+        by_key[question.row_id if by_id else _key(question.slides, question.text)].append(
             question.row_id
         )
-    return [
-        by_key.get(each.row_id if found_by == "id" else _key(each.slide, each.question), [])
-        for each in answers
-    ]
+    if found_by == "id":
+        return [by_key.get(each.row_id, []) for each in answers]
+    found = []
+    for each in answers:
+        slide, asked = each.slide or "", each.question or ""
+        one, several = _key((slide,), asked), _key(slide.split(SLIDES_BETWEEN), asked)
+        found.append(by_key.get(one) or by_key.get(several, []))
+    return found
 
 
-def _key(slide: str | None, question: str | None) -> tuple[str, str]:
+def _key(slides: Sequence[str], question: str) -> tuple[tuple[str, ...], str]:
     """Return what is the same for a slide, or several, and a question however they are spelt."""
-    slides = (slide or "").split(SLIDES_BETWEEN)
-    name = SLIDES_BETWEEN.join(without_uuid(slide_name(each))[0] for each in slides)
-    return name.lower(), same_words((question or "").replace(IMAGE_MARK, " "))
+    return tuple(without_uuid(slide_name(each))[0].lower() for each in slides), _words(question)
+
+
+def _words(question: str) -> str:
+    """Return a question as it reads without the places of slides."""
+    return same_words(question.replace(IMAGE_MARK, " "))
 
 
 def _reworded(path: Path, answers: Sequence[Given], known: Mapping[str, Question]) -> list[str]:
@@ -132,7 +139,7 @@ def _reworded(path: Path, answers: Sequence[Given], known: Mapping[str, Question
     other = [
         (each, question)
         for each, question in both
-        if same_words(question.text) not in same_words(each.question or "")
+        if _words(question.text) not in _words(each.question or "")
     ]
     if len(other) * 2 > len(both):
         each, question = other[0]

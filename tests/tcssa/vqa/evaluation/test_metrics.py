@@ -109,6 +109,22 @@ def test_a_baseline_learns_from_no_row_that_shares_a_slide() -> None:
     assert found.scores.overall.accuracy["value"] == pytest.approx(1 / 4)
 
 
+def test_a_baseline_without_a_row_to_learn_from_predicts_nothing() -> None:
+    def asked(*rows: tuple[str, ...]) -> list[Question]:
+        return [
+            replace(question(str(n), ("no", "yes"), "A"), slides=slides)
+            for n, slides in enumerate(rows)
+        ]
+
+    linked = asked(("a", "b"), ("b", "c"), ("c", "a"))
+    assert [baseline.name for baseline in baselines(linked)] == ["longest_option"]
+    letter, text, _ = baselines(asked(("a",), ("a", "b"), ("b",)))
+    for found in (letter, text):  # the second shares a slide with both others
+        assert found.scores.overall.accuracy["value"] == pytest.approx(2 / 3)
+        assert found.scores.overall.statuses == {"answered": 2, "invalid": 1}
+    assert letter.rule == "always A"
+
+
 def test_a_baseline_can_be_fitted_on_training_rows() -> None:
     train = [question("t", ("no", "yes"), "A")]
     found = baselines([question("a", ("no", "yes"), "B")], train=train)[0]

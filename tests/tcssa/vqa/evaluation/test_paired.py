@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from vqa_runs import write_slidebench
+from vqa_runs import write_rows, write_slidebench
 
 from tcssa.errors import RunError, UsageError
 from tcssa.reporter import Silent
@@ -76,6 +76,22 @@ def test_other_questions_are_refused(folder: Path, tmp_path: Path) -> None:
     log.write_text(log.read_text().replace('"status": "answered"', '"status": "odd"', 1))
     with pytest.raises(RunError, match="line 2 is no answer"):
         compare_evaluations([elsewhere, scored(tmp_path, "again", right)], Silent())
+
+
+def test_categories_are_of_the_rows_that_the_evaluation_read(tmp_path: Path) -> None:
+    rows = [["1", "a;b", "x", "Diagnosis"], ["1", "a", "x", "Clinical"], ["2", "c", "x", "Other"]]
+    write_rows(tmp_path / "bench.csv", [[*each, "y", "What?", *"abcd", "A"] for each in rows])
+    pair = [scored(tmp_path, "a", lambda _: "A"), scored(tmp_path, "b", lambda _: "B")]
+
+    def categories() -> set[str]:
+        (other,) = compare_evaluations(pair, Silent()).others
+        return {group.name for group in other.groups if group.name.startswith("broad")}
+
+    assert categories() == {"broad: Diagnosis", "broad: Other"}
+    metrics = json.loads((pair[0] / "metrics.json").read_text())
+    metrics["asked"]["several"] = None  # as an evaluation that left rows of several slides out
+    (pair[0] / "metrics.json").write_text(json.dumps(metrics))
+    assert categories() == {"broad: Clinical", "broad: Other"}
 
 
 def test_without_the_question_file_all_rows_are_compared(folder: Path, tmp_path: Path) -> None:

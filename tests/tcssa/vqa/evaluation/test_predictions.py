@@ -104,6 +104,21 @@ def test_the_reference_s_results_name_slide_and_question(tmp_path: Path) -> None
     assert (found.missing, found.unknown) == (["4"], ["other: What?"])
 
 
+def test_a_plus_in_a_path_does_not_part_the_name_of_a_slide(tmp_path: Path) -> None:
+    questions = [
+        Question(str(n), slides, "What?", ("yes", "no"), "A", "yes", {}, "x")
+        for n, slides in enumerate([("a",), ("b + c",), ("d", "e")])
+    ]
+    path = tmp_path / "theirs.json"
+    slides = ["d + e/a.csv", "b + c", "x/d.csv + x/e.csv", "b + d"]
+    path.write_text(
+        json.dumps([{"slide": name, "question": "What?", "response": "A"} for name in slides])
+    )
+    found = read_predictions(path, questions)
+    assert [record.predicted_index for record in found.records] == [0, 0, 0]
+    assert (found.missing, found.unknown) == ([], ["b + d: What?"])
+
+
 def test_ids_of_other_questions_are_refused(tmp_path: Path) -> None:
     rows = [{"id": i, "question": f"Who is {i}?", "output": "A"} for i in range(5)]
     path = tmp_path / "x.json"
