@@ -14,6 +14,7 @@ from pathlib import Path
 from tcssa.errors import AmbiguousFeaturesError, MissingFeaturesError, UsageError
 from tcssa.features import find_all_bags
 from tcssa.features.tables import patient_of, slide_name
+from tcssa.reporter import Reporter
 from tcssa.vqa.settings import TOGETHER, SeveralSlides
 
 _PATIENT = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}", re.IGNORECASE)
@@ -137,6 +138,26 @@ def _by_slide(paths: Iterable[Path]) -> list[tuple[str, Path]]:
         if slide == name or name.endswith(_PREFERRED) or slide not in preferred:
             kept.append((slide, path))
     return kept
+
+
+def warn_of_chosen(num_chosen: int, several: SeveralSlides, reporter: Reporter) -> None:
+    """Tell of how many patients one slide was taken, or all were shown.
+
+    Args:
+        num_chosen: Patients with several slides that were asked for.
+        several: What became of their slides.
+        reporter: Told of them.
+    """
+    if num_chosen and several in TOGETHER:
+        reporter.note(
+            f"{num_chosen} patients have several slides; all of each were shown "
+            f"(--several {several})"
+        )
+    elif num_chosen:
+        reporter.warn(
+            f"{num_chosen} patients have several slides; of each one was taken "
+            f"(--several {several})"
+        )
 
 
 def without_uuid(name: str) -> tuple[str, bool]:

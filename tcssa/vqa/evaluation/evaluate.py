@@ -32,7 +32,7 @@ from tcssa.vqa.answering.slide_tokens import features_fingerprint
 from tcssa.vqa.conversation import Question
 from tcssa.vqa.data.benchmark import Benchmark, read_benchmark
 from tcssa.vqa.data.row_slides import RowSlides, find_slides
-from tcssa.vqa.data.slide_index import SlideIndex
+from tcssa.vqa.data.slide_index import SlideIndex, warn_of_chosen
 from tcssa.vqa.endpoint.endpoint_settings import EndpointOptions
 from tcssa.vqa.evaluation.ask_job import AskJob, LostSlide, RunPlace
 from tcssa.vqa.evaluation.report import (
@@ -50,7 +50,6 @@ from tcssa.vqa.model.slot_cache import cache_of_run
 from tcssa.vqa.prompts.wording import Wording, read_wording
 from tcssa.vqa.settings import (
     OWN_PROMPT,
-    TOGETHER,
     BenchmarkKind,
     EvalOptions,
     LanguageModelOptions,
@@ -118,7 +117,7 @@ def evaluate(
     with _log_in(folder, _made_from(model, benchmark, plan, options), overwrite) as log:
         shares = _ask_all(plan, model, log, reporter)
         records = log.records(plan.questions)
-    _warn_of_chosen(len(index.chosen), options, reporter)
+    warn_of_chosen(len(index.chosen), several, reporter)
     metrics = _metrics(model, benchmark, plan, records, options, len(index.chosen))
     warn_of_unanswered(metrics["statuses"], reporter)
     return write_report(folder, metrics, shares)
@@ -145,19 +144,6 @@ def _with_several(
     if trained != "error":
         reporter.note(f"--several {trained}, as the run was trained")
     return options.model_copy(update={"several": trained}), trained
-
-
-def _warn_of_chosen(num_chosen: int, options: EvalOptions, reporter: Reporter) -> None:
-    if num_chosen and options.several in TOGETHER:
-        reporter.note(
-            f"{num_chosen} patients have several slides; all of each were shown "
-            f"(--several {options.several})"
-        )
-    elif num_chosen:
-        reporter.warn(
-            f"{num_chosen} patients have several slides; of each one was taken "
-            f"(--several {options.several})"
-        )
 
 
 @dataclass(frozen=True)

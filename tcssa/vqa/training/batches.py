@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tcssa.errors import SplitError, counted
+from tcssa.reporter import Reporter
 from tcssa.training import seeded_number
 from tcssa.vqa.model.model import Batch
 from tcssa.vqa.prompts.prompt import IGNORED
@@ -41,16 +42,51 @@ def split_by_case(
     if not val_fraction:
         return list(rows), []
     first = _first_of_linked(rows)
-    draws = {case: seeded_number(seed, case) / 2**64 for case in sorted(set(first.values()))}
+    draws = {case: _draw(case, seed) for case in sorted(set(first.values()))}
     held_out = {case for case, draw in draws.items() if draw < val_fraction}
     held_out = held_out or {min(draws, key=lambda case: draws[case])}
     if len(held_out) == len(draws):
+        linked = len(draws) < len(first)
+        groups = f", {counted(len(draws), 'group')} that rows show together," if linked else ""
         raise SplitError(
-            f"all {len(first)} patients would validate and none would train",
+            f"all {len(first)} patients{groups} would validate and none would train",
             hint="give more slides, --val-data, or --val-fraction 0 to validate on none",
         )
     train = [row for row in rows if first[row.case_ids[0]] not in held_out]
     return train, [row for row in rows if first[row.case_ids[0]] in held_out]
+
+
+def warn_of_links(
+    train: Sequence[Row], val: Sequence[Row], val_fraction: float, seed: int, reporter: Reporter
+) -> None:
+    """Warn where patients that rows show together leave another share to validate on than asked.
+
+    Args:
+        train: Rows to train on.
+        val: Rows to validate on.
+        val_fraction: The share that was asked for.
+        seed: Seed of the split.
+        reporter: Warned if the share is more than twice or less than half of it, and of what it
+            were by the first patient of each row alone.
+    """
+    rows = [*train, *val]
+    first = _first_of_linked(rows)
+    num_groups = len(set(first.values()))
+    if num_groups == len(first):
+        return
+    share = len(val) / len(rows)
+    alone = sum(_draw(row.case_ids[0], seed) < val_fraction for row in rows) / len(rows)
+    if not any(wanted / 2 <= share <= 2 * wanted for wanted in (val_fraction, alone)):
+        reporter.warn(
+            f"{share:.0%} of the rows validate, --val-fraction is {val_fraction:g}: rows show "
+            f"patients together, {len(first)} patients in {counted(num_groups, 'group')}, and a "
+            "group is on one side; --val-data says who validates"
+        )
+
+
+def _draw(case: str, seed: int) -> float:
+    """Return the number in [0, 1) that says a patient's side."""
+    return seeded_number(seed, case) / 2**64
 
 
 def _first_of_linked(rows: Sequence[Row]) -> dict[str, str]:

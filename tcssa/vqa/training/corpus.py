@@ -36,6 +36,8 @@ class Candidates:
     dropped: Sequence[Dropped]
     """Rows of the training file that cannot be used."""
     val_dropped: Sequence[Dropped]
+    num_chosen: int
+    """Patients with several slides, of whom the rows show one or all."""
 
     @property
     def paths(self) -> list[Path]:
@@ -93,7 +95,7 @@ def read_candidates(settings: VqaSettings, parts: Parts) -> Candidates:
     )
     train, dropped = _prepare(corpus.data, maker)
     val, val_dropped = _prepare(corpus.val_data, maker) if corpus.val_data else ([], [])
-    return Candidates(train, val, dropped, val_dropped)
+    return Candidates(train, val, dropped, val_dropped, len(maker.slides.chosen))
 
 
 def make_corpus(

@@ -39,6 +39,7 @@ from tcssa.hub import is_hub_address, local_model
 from tcssa.reporter import Reporter, Silent
 from tcssa.run import ONE_FOLDER_HINT, shows_run, write_run
 from tcssa.training import begun_run, changed_settings, require_unchanged
+from tcssa.vqa.data.slide_index import warn_of_chosen
 from tcssa.vqa.model.model_setup import Parts, load_parts
 from tcssa.vqa.model.slot_cache import (
     SLOTS_FOLDER,
@@ -48,6 +49,7 @@ from tcssa.vqa.model.slot_cache import (
     feature_tensor,
 )
 from tcssa.vqa.settings import VqaSettings, inherited
+from tcssa.vqa.training.batches import warn_of_links
 from tcssa.vqa.training.corpus import Candidates, Corpus, make_corpus, read_candidates
 from tcssa.vqa.training.fit import VqaFit
 from tcssa.vqa.training.history import plot_course, plot_history, write_history
@@ -175,10 +177,7 @@ def _train(
     run = {"kind": KIND, "stage": settings.train.stage, "made_from": made_from}
     _require_same(begun, out, made_from)
     _begin(settings, out, run, processes)
-    if corpus.dropped:
-        reporter.warn(
-            f"{counted(len(corpus.dropped), 'row')} left out: {describe_dropped(corpus.dropped)}"
-        )
+    _warn_of_rows(settings, rows, corpus, reporter)
     fit = VqaFit(
         parts.model,
         corpus.train,
@@ -286,6 +285,20 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     content: dict[str, Any] = read_json(path, RunError, top=dict)
     validated(content, path, RunError, _Metrics)
     return content
+
+
+def _warn_of_rows(
+    settings: VqaSettings, rows: Candidates, corpus: Corpus, reporter: Reporter
+) -> None:
+    """Tell which rows are left out, which slides are chosen, and where patients are linked."""
+    if corpus.dropped:
+        reporter.warn(
+            f"{counted(len(corpus.dropped), 'row')} left out: {describe_dropped(corpus.dropped)}"
+        )
+    warn_of_chosen(rows.num_chosen, settings.corpus.several, reporter)
+    if settings.corpus.val_data is None:
+        wanted, seed = settings.corpus.val_fraction, settings.train.seed
+        warn_of_links(corpus.train, corpus.val, wanted, seed, reporter)
 
 
 def _say_changes(settings: VqaSettings, reporter: Reporter) -> None:

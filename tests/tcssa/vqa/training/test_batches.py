@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcssa.errors import SplitError
-from tcssa.vqa.training.batches import collate, epoch_batches, require_apart, split_by_case
+from tcssa.reporter import Silent
+from tcssa.vqa.training.batches import (
+    collate,
+    epoch_batches,
+    require_apart,
+    split_by_case,
+    warn_of_links,
+)
 from tcssa.vqa.training.rows import Row
 
 
@@ -107,3 +114,21 @@ def test_patients_that_a_row_shows_together_are_on_one_side() -> None:
     assert sides[1] & first == draws & first  # the first decides for both
     with pytest.raises(SplitError, match="1 patient in both"):
         require_apart(pairs[:1], [make_row("a", case_id="p001")])
+
+
+def test_linked_patients_that_change_the_share_of_validation_are_told() -> None:
+    alone = [make_row(f"s{i}", case_id=f"p{i:03d}") for i in range(100)]
+    chain = [replace(make_row(f"t{i}"), case_ids=(f"p{i:03d}", f"p{i + 1:03d}")) for i in range(99)]
+    reporter = Silent()
+    pair = [*alone, *chain[:1]]
+    for rows in (alone, pair):
+        warn_of_links(*split_by_case(rows, 0.2, seed=1), 0.2, 1, reporter)  # 8 %, by chance
+    few = split_by_case(alone[:3], 0.01, seed=0)
+    warn_of_links(*few, 0.01, 0, reporter)  # a third of the rows, but no patients are linked
+    warn_of_links(*split_by_case(pair, 0.0, seed=1), 0.0, 1, reporter)
+    assert reporter.warnings == []
+    linked = [*alone, *chain[:90]]
+    warn_of_links(*split_by_case(linked, 0.2, seed=1), 0.2, 1, reporter)
+    assert "rows show patients together, 100 patients in 10 groups" in reporter.warnings[0]
+    with pytest.raises(SplitError, match="all 100 patients, 1 group that rows show together,"):
+        split_by_case([*alone, *chain], 0.2, seed=1)

@@ -178,6 +178,18 @@ def test_faults_of_one_slide_leave_its_rows_out_and_name_it(material: Path, tmp_
     assert lines[1]["slide"] == f"{patient(9)} + {slides_of(9)[0]}"
 
 
+def test_a_training_says_that_it_chooses_slides(material: Path, tmp_path: Path) -> None:
+    reporter = Heard()
+    train(settings(material, "patients.json", "dx1"), tmp_path / "one", reporter)
+    assert (
+        f"{NUM_PATIENTS} patients have several slides; of each one was taken (--several dx1)"
+        in reporter.warnings
+    )
+    reporter = Heard()
+    train(settings(material, "patients.json", "concat"), tmp_path / "all", reporter)
+    assert any("all of each were shown (--several concat)" in note for note in reporter.notes)
+
+
 def test_a_row_of_many_slides_may_be_too_long(material: Path, tmp_path: Path) -> None:
     rows = [talk(n, slides_of(n)[:1]) for n in range(9)]
     rows.append(talk(9, [name for n in range(10) for name in slides_of(n)]))
@@ -208,11 +220,15 @@ def test_a_training_that_was_cut_short_goes_on_to_the_same_weights(
 ) -> None:
     given = settings(material, "apart.json", several, train={"checkpoint_every_s": 0})
     train(given, tmp_path / "whole", Silent())
-    step = VqaFit._step
+    step, steps = VqaFit._step, []
 
     def cut_short(self: VqaFit) -> None:
         if self.progress.step == 3:
             raise KeyboardInterrupt
+        step(self)
+
+    def noted(self: VqaFit) -> None:
+        steps.append(self.progress.step)
         step(self)
 
     with monkeypatch.context() as patched:
@@ -220,7 +236,9 @@ def test_a_training_that_was_cut_short_goes_on_to_the_same_weights(
         with pytest.raises(KeyboardInterrupt):
             train(given, tmp_path / "run", Silent())
     assert not (tmp_path / "run" / "vqa.json").exists()
-    train(given, tmp_path / "run", Silent())
+    monkeypatch.setattr(VqaFit, "_step", noted)
+    metrics = train(given, tmp_path / "run", Silent())
+    assert steps == list(range(3, metrics["steps"]))
     whole, again = ((tmp_path / name / WEIGHTS).read_bytes() for name in ("whole", "run"))
     assert whole == again
 
