@@ -64,7 +64,8 @@ def slides_named(
         FaultError: The row names no slide, one of them twice, or several where they are refused.
     """
     if not found or not all(isinstance(name, str) and name.strip() for name in found):
-        raise FaultError(number, MALFORMED, f"{field!r} must name one slide, found {found!r}")
+        wanted = "its slides" if several in TOGETHER else "one slide"
+        raise FaultError(number, MALFORMED, f"{field!r} must name {wanted}, found {found!r}")
     if len(found) > 1 and several not in TOGETHER:
         raise FaultError(
             number,

@@ -98,9 +98,8 @@ def evaluate(
         TableError: The benchmark cannot be read.
         RunError: The run is not finished, or ``out`` holds answers made from something else.
         FeatureDimError: Features are of another length than the model's.
-        UsageError: Features are of another encoder than the model's, no such wording is known,
-            orders of options are asked for and no question has options, or a slide is named as
-            others together.
+        UsageError: Features are of another encoder than the model's, no such wording is known, a
+            slide is named as others together, or no question has the options to permute.
         EndpointError: A server is to answer, and does not.
         ProcessesError: Workers died on a slide again and again; the other answers are kept.
     """

@@ -356,6 +356,7 @@ def test_a_row_of_several_slides_is_read_where_they_come_together(tmp_path: Path
     assert [fault.row for fault in read.row_faults] == [3, 4, 5, 6]
     assert "has 3 <image> for 2 slides" in read.faults[0]
     assert "names 'a' twice" in read.faults[1]
+    assert "'image' must name its slides, found []" in read.faults[2]
 
 
 def test_questions_keep_a_mark_for_each_slide_or_none(tmp_path: Path) -> None:
