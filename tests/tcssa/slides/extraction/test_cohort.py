@@ -31,7 +31,7 @@ print(json.dumps({slide.slide_id: slide.status for slide in report.slides}))
 """
 
 BAD = {
-    "a_text": "is empty: 0 bytes",
+    "a_text": "no slide that any reader knows",
     "b_cut": "",
     "c_implausible": "implausible resolution",
     "d_damaged": "patches could not be read",
