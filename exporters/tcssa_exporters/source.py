@@ -128,7 +128,7 @@ def open_source(
     # of a run without a final model a fold stands for it
     is_fold = loaded.path.parent.parent == model and loaded.path.parent.name != FINAL_FOLDER
     if what == "classifier":
-        source = replace(_classifier(loaded, list(classes or [])), extraction=loaded.extraction)
+        source = _classifier(loaded, list(classes or []))
         if (model / RUN_FILE).is_file():  # what is exported is what predicts new slides
             source = replace(source, calibration=read_metrics(model).calibration)
         return _ensemble(source, model) if is_fold else source
@@ -207,6 +207,7 @@ def _classifier(loaded: LoadedCompressor, classes: list[str]) -> ExportSource:
         compressor=loaded.model,  # it knows the reference's top_k, which the state does not hold
         checkpoint_sha256=loaded.sha256,
         encoder=loaded.encoder,
+        extraction=loaded.extraction,
         what="classifier",
         heads={"logits": model.head},
         classes=model.config.classes,
@@ -250,6 +251,7 @@ def _projector(loaded: LoadedCompressor, path: Path | None) -> ExportSource:
         compressor=loaded.model,
         checkpoint_sha256=loaded.sha256,
         encoder=loaded.encoder,
+        extraction=loaded.extraction,
         what="projector",
         heads={"tokens": projector},
         token_dim=projector.config.token_dim,

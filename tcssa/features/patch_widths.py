@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tcssa.errors import counted
+from tcssa.features.name_matching import shown
 
-_NAMED = 5
 _LARGEST_DIFFERENCE = 0.1
 """Of the widths of two patches; 448 level-0 pixels for 482, as TRIDENT rounds them, are less."""
 
@@ -35,11 +35,11 @@ def other_width(
         A sentence; None where no slide is known to have another width.
     """
     others = [name for name, width in widths.items() if is_other_width(width, own)]
-    return width_warning(own, others, len(widths), f"{model} was", "predictions may be wrong")
+    return width_warning(own, others, len(widths), model, "predictions may be wrong")
 
 
 def width_warning(
-    own: float | None, others: Sequence[str], num_slides: int, model_was: str, so: str
+    own: float | None, others: Sequence[str], num_slides: int, model: str, so: str
 ) -> str | None:
     """Return a sentence on slides whose patches are of another width; None for no slide.
 
@@ -47,14 +47,13 @@ def width_warning(
         own: Width of a patch of training in µm.
         others: The slides, by slide_id.
         num_slides: All slides that were looked at.
-        model_was: What was trained on it, and ``was``.
+        model: What was trained.
         so: What follows.
     """
     if not others:
         return None
-    more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
     return (
-        f"{model_was} trained on patches {own:g} µm wide, and those of {len(others)} of "
+        f"{model} was trained on patches {own:g} µm wide, and those of {len(others)} of "
         f"{counted(num_slides, 'slide')} are of another width, so {so}: "
-        f"{', '.join(others[:_NAMED])}{more}; give features of patches that wide"
+        f"{shown(others, most=5)}; give features of patches that wide"
     )

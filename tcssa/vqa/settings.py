@@ -37,7 +37,7 @@ SeveralSlides = Literal["error", "dx1", "first", "merge", "concat"]
 ends with DX1 if there is exactly one, and ``first`` the first by name; a row that names several
 slides itself is refused. ``merge`` shows one set of slots of the patches of all slides, and
 ``concat`` the tokens of one slide behind those of the other."""
-TOGETHER = ("merge", "concat")
+TOGETHER: tuple[SeveralSlides, ...] = ("merge", "concat")
 """What shows all slides of a row."""
 
 

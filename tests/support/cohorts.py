@@ -54,6 +54,19 @@ def brief_run(factory: pytest.TempPathFactory) -> Path:
     return made_once(factory, "brief-run", make) / "run"
 
 
+def gridded_run(factory: pytest.TempPathFactory) -> Path:
+    """A run of one epoch on patches 112 µm wide, beside its cohort; only to be read."""
+    from tcssa.mil.training.train import train  # imports torch
+
+    def make(folder: Path) -> None:
+        cohort = write_cohort(folder)
+        for path in (folder / "features").glob("*.h5"):
+            state_grid(path, 0.5, 224)
+        train(small_run(cohort, epochs=1), folder / "run", Silent())
+
+    return made_once(factory, "gridded-run", make) / "run"
+
+
 def write_labelled(
     folder: Path, labels: Sequence[dict[str, str]], shifts: Sequence[float], name: str = ""
 ) -> CohortSettings:

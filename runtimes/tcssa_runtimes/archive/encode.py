@@ -273,10 +273,10 @@ class _Work:
 
     def warn_of_widths(self) -> None:
         """Warn of slides whose patches were of another width than those of training."""
-        others, looked_at = sorted(self.report.other_width), self.report.num_encoded
+        others, looked_at = self.report.other_width, self.report.num_encoded
         own = self.runtime.facts.extraction.patch_um
         so = "their slots may mean little"
-        if warning := width_warning(own, others, looked_at, "the model was", so):
+        if warning := width_warning(own, others, looked_at, "the model", so):
             self.reporter.warn(warning)
 
     def _add_done_by_others(self) -> None:

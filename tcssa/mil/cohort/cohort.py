@@ -21,6 +21,7 @@ from tcssa.errors import (
 from tcssa.features import Bag, BagRef, LabelledSlide, index_bags, open_bag
 from tcssa.features.extraction_record import ExtractionRecord
 from tcssa.features.name_matching import by_barcode, matched_names, nearest, shown
+from tcssa.features.patch_widths import is_other_width
 from tcssa.files.checksums import file_sha256, params_hash
 from tcssa.mil.settings import CohortSettings
 from tcssa.mil.tasks import Classes, MilTask, Truth, read_task
@@ -121,7 +122,7 @@ class Cohort:
         widths: defaultdict[float, list[str]] = defaultdict(list)
         for name, width in self.patch_um.items():
             widths[width].append(name)
-        if not widths or max(widths) <= 1.1 * min(widths):
+        if not widths or not is_other_width(max(widths), min(widths)):
             return None
         each = ", ".join(
             f"{width:g} µm in {counted(len(names), 'slide')} ({shown(names)})"

@@ -45,7 +45,7 @@ from tcssa.vqa.evaluation.report import (
 )
 from tcssa.vqa.evaluation.slide_asking import SlideAnswers, SlideAsker, SlideQuestions
 from tcssa.vqa.model.merging import require_merging
-from tcssa.vqa.model.run_file import trained_several
+from tcssa.vqa.model.run_file import settle_several
 from tcssa.vqa.model.slot_cache import cache_of_run
 from tcssa.vqa.prompts.wording import Wording, read_wording
 from tcssa.vqa.settings import (
@@ -53,7 +53,6 @@ from tcssa.vqa.settings import (
     BenchmarkKind,
     EvalOptions,
     LanguageModelOptions,
-    SeveralSlides,
 )
 
 _OnAnswers = Callable[[SlideAnswers | LostSlide], None]
@@ -103,7 +102,9 @@ def evaluate(
         EndpointError: A server is to answer, and does not.
         ProcessesError: Workers died on a slide again and again; the other answers are kept.
     """
-    options, several = _with_several(options or EvalOptions(), run, reporter)
+    options = options or EvalOptions()
+    several = settle_several(options.several, run, reporter)
+    options = options.model_copy(update={"several": several})
     benchmark = read_benchmark(kind, file, several)
     questions = benchmark.questions[: options.limit]
     _require_orders(options, questions, file)
@@ -129,20 +130,6 @@ def _require_orders(options: EvalOptions, questions: Sequence[Question], file: P
             f"--permute has no meaning here: no question that is asked of {file} has options",
             hint="leave --permute out",
         )
-
-
-def _with_several(
-    options: EvalOptions, run: Path, reporter: Reporter
-) -> tuple[EvalOptions, SeveralSlides]:
-    """Settle what several slides become: what is asked for, else what they became in training."""
-    trained = trained_several(run)
-    if options.several is not None:
-        if options.several != trained and trained != "error":
-            reporter.note(f"--several {options.several}; the run was trained with {trained}")
-        return options, options.several
-    if trained != "error":
-        reporter.note(f"--several {trained}, as the run was trained")
-    return options.model_copy(update={"several": trained}), trained
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from tcssa.vqa.explain.slide_extraction import extract_slide
 from tcssa.vqa.explain.slide_session import Answer, SlideOracle, check_question
 from tcssa.vqa.explain.stored_tokens import take_tokens
 from tcssa.vqa.model.run import LoadedVqa
-from tcssa.vqa.model.run_file import trained_several
+from tcssa.vqa.model.run_file import settle_several
 from tcssa.vqa.model.visual_encoders import SlotVisual
 from tcssa.vqa.prompts.wording import OWN, read_wording
 from tcssa.vqa.settings import TOGETHER, VQA_FILE, LanguageModelOptions
@@ -70,7 +70,8 @@ def answer_question(
     check_question(question, options)
     if features is not None and not isinstance(features, Path):
         if len(features) > 1:
-            settings = _with_several(settings, run, reporter)
+            several = settle_several(settings.several, run, reporter, TOGETHER)
+            settings = settings.model_copy(update={"several": several})
         check_slides(features, settings.several or "error")
     job = None if out is None else out / "job"
     with opened_slide(
@@ -84,19 +85,6 @@ def answer_question(
         if out is not None and answer.several is not None:
             reporter.note("no picture is drawn of several slides")
         return answer, None if out is None else _write(oracle, answer, run, out)
-
-
-def _with_several(settings: AskSettings, run: Path, reporter: Reporter) -> AskSettings:
-    """Settle what several slides become: what is asked for, else what they became in training."""
-    trained = trained_several(run)
-    if trained not in TOGETHER:
-        return settings
-    if settings.several is None:
-        reporter.note(f"--several {trained}, as the run was trained")
-        return settings.model_copy(update={"several": trained})
-    if settings.several != trained:
-        reporter.note(f"--several {settings.several}; the run was trained with {trained}")
-    return settings
 
 
 @contextmanager

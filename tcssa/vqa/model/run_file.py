@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from tcssa.errors import RunError
 from tcssa.files.checksums import file_sha256
 from tcssa.files.names import InnerPath
 from tcssa.files.text import read_json, validated
+from tcssa.reporter import Reporter
 from tcssa.run import COMPRESSOR_FILE
 from tcssa.vqa.model.adapter import ADAPTER_FILES
 from tcssa.vqa.model.visual_encoder import VisualConfig
@@ -79,6 +81,34 @@ def trained_several(folder: Path) -> SeveralSlides:
     path = folder / VQA_FILE
     content: dict[str, Any] = read_json(path, RunError, top=dict) if path.exists() else {}
     return validated(content, path, RunError, _Told).several
+
+
+def settle_several(
+    asked: SeveralSlides | None,
+    run: Path,
+    reporter: Reporter,
+    among: Sequence[SeveralSlides] | None = None,
+) -> SeveralSlides:
+    """Return what several slides become: what is asked for, else what they became in training.
+
+    Args:
+        asked: What is asked for; None takes the run's.
+        run: The run directory, or a merged folder.
+        reporter: Told what of the run is taken, or that another is asked for.
+        among: What of the run can be taken, all of it by default; else several slides are refused.
+
+    Raises:
+        RunError: Its ``vqa.json`` cannot be read.
+    """
+    trained = trained_several(run)
+    if trained == "error" or (among is not None and trained not in among):
+        return asked or "error"
+    if asked is None:
+        reporter.note(f"--several {trained}, as the run was trained")
+        return trained
+    if asked != trained:
+        reporter.note(f"--several {asked}; the run was trained with {trained}")
+    return asked
 
 
 class _Told(BaseModel):

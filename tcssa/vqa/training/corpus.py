@@ -46,7 +46,7 @@ class Candidates:
 
     @property
     def parts(self) -> list[Path | Merged]:
-        """What the visual encoder is to see, each once: slides, and several as one."""
+        """Return what the visual encoder is to see, each once: slides, and several as one."""
         parts = sorted({part for row in [*self.train, *self.val] for part in row.parts})
         return [part[0] if len(part) == 1 else part for part in parts]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from shutil import copytree
 
 import pytest
-from cohorts import small_run, state_grid, write_cohort
+from cohorts import gridded_run, state_grid
 from exports import Exported
 from factories import write_bag
 
@@ -15,7 +15,6 @@ from tcssa.errors import MissingDataError
 from tcssa.features import find_bags
 from tcssa.features.extraction_record import ExtractionRecord
 from tcssa.mil.prediction.given_slides import open_slide
-from tcssa.mil.training.train import train
 from tcssa.reporter import Silent
 from tcssa.slides import ExtractSettings
 from tcssa_exporters import open_source
@@ -29,12 +28,7 @@ OTHER = "patches 112 µm wide, and those of 1 of 3 slides are of another width"
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("run")
-    cohort = write_cohort(folder)
-    for path in (folder / "features").glob("*.h5"):
-        state_grid(path, 0.5, 224)
-    train(small_run(cohort, epochs=1), folder / "run", Silent())
-    return folder / "run"
+    return gridded_run(tmp_path_factory)
 
 
 @pytest.fixture
@@ -63,12 +57,13 @@ def test_encode_names_slides_of_another_width_than_the_run_s(
     assert f"the model was trained on {OTHER}, so their slots may mean little: wide;" in warning
 
 
-def test_what_is_exported_states_the_grid_of_its_run(run: Path) -> None:
+def test_what_is_exported_states_the_grid_of_its_run(run: Path, tmp_path: Path) -> None:
     assert open_source(run).extraction.stated() == GRID.stated()
     assert open_source(run, "classifier").extraction.stated() == GRID.stated()
     checkpoint = run / "fold-0" / "checkpoint.safetensors"
     assert open_source(checkpoint).extraction.patch_um == 112
-    loose = shutil.copy(checkpoint, run / "other.safetensors")
+    shutil.copy(run / "run.json", tmp_path)
+    loose = shutil.copy(checkpoint, tmp_path / "other.safetensors")
     assert open_source(loose).extraction.patch_um is None
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from cohorts import small_run, state_grid, write_cohort
+from cohorts import gridded_run, state_grid
 from factories import write_bag
 
 from tcssa.errors import UsageError
@@ -12,19 +12,13 @@ from tcssa.mil.evaluation.evaluate import evaluate
 from tcssa.mil.prediction.doubts import doubts_about
 from tcssa.mil.prediction.given_slides import open_slide
 from tcssa.mil.results.finished import read_finished
-from tcssa.mil.training.train import train
 from tcssa.reporter import Silent
 from tcssa.run import require_own_folder
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("run")
-    cohort = write_cohort(folder)
-    for path in (folder / "features").glob("*.h5"):
-        state_grid(path, 0.5, 224)
-    train(small_run(cohort, epochs=1), folder / "run", Silent())
-    return folder / "run"
+    return gridded_run(tmp_path_factory)
 
 
 def warnings(run: Path, places: list[Path]) -> list[str]:
